@@ -1,0 +1,131 @@
+//! Names of things: nodes, peers, hosts, providers, regions, components, instances, intents.
+//!
+//! Names are small owned values. Text names are validated once, by `rhizo-config` or by the decoder of the
+//! record that carried them, and trusted afterwards.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        pub struct $name(pub String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Name of an application: the overlay's name.
+    AppName
+}
+text_id! {
+    /// Name of a deployable unit, unique in a spec.
+    ComponentName
+}
+text_id! {
+    /// Name of an export or an import, unique in its component.
+    PortName
+}
+text_id! {
+    /// Name of a rule or of a utility, unique in a spec; `why` prints it.
+    RuleName
+}
+text_id! {
+    /// Name of a configured provider (the `lab` of `[providers.lab]`).
+    ProviderName
+}
+text_id! {
+    /// A provider's region, qualified the way its catalogue spells it (`aws:eu-west-1`).
+    RegionName
+}
+text_id! {
+    /// What a provider sells: unique among the offers of that provider.
+    OfferName
+}
+text_id! {
+    /// A provider's own identifier of a machine, VM or container.
+    HostId
+}
+text_id! {
+    /// Name of a quantity a sensor reads (`load5`), as rules spell it after `node.`.
+    AttributeName
+}
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&format!(concat!($prefix, "{}"), self.0))
+            }
+        }
+    };
+}
+
+number_id! {
+    /// A member of the overlay. Allocated by a committed entry, never reused; also the Raft id of that node.
+    NodeId, "n"
+}
+number_id! {
+    /// A committed decision to acquire or to release one host. Never reused within a lineage.
+    IntentId, "i"
+}
+number_id! {
+    /// The number of an overlay's unbroken history; a recovery without a quorum starts the next one.
+    Lineage, "l"
+}
+
+/// The public half of a node's own Ed25519 key: its identity on every link.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerKey(pub [u8; 32]);
+
+impl fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Eight hexadecimal digits tell the nodes of one overlay apart; the whole key is in the roster.
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerKey({self})")
+    }
+}
+
+/// One running copy of a component: `broker.3`. The lowest free ordinal is used, never while unresolved.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct InstanceId {
+    /// The component it is a copy of.
+    pub component: ComponentName,
+    /// Its number among the copies, from zero.
+    pub ordinal: u32,
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.component, self.ordinal))
+    }
+}

@@ -1,0 +1,12 @@
+//! The words every other crate of rhizo shares: names, counters, what the user wants (`spec`), what the
+//! quorum decides (`ledger` commands, targets, intents) and the records that cross a wire or reach a disk.
+//!
+//! It does not decide, read a clock, touch a file or know a transport. Only serde is a dependency, so every
+//! other crate can afford it. Read next: [`id`], [`counter`], then [`spec`].
+
+pub mod counter;
+pub mod id;
+pub mod spec;
+
+pub use counter::{Epoch, Generation, Revision, Term};
+pub use id::*;
