@@ -5,8 +5,11 @@
 //! other crate can afford it. Read next: [`id`], [`counter`], then [`spec`].
 
 pub mod counter;
+pub mod expr;
 pub mod id;
+pub mod number;
 pub mod spec;
 
-pub use counter::{Epoch, Generation, Revision, Term};
+pub use counter::{Epoch, Generation, Revision, Term, Time};
 pub use id::*;
+pub use number::Number;

@@ -1,1 +1,300 @@
-//! What the user wants. Under construction.
+//! What the user wants: components, rules, utilities, costs, providers. The typed form of one `rhizo.toml`.
+//!
+//! It is only data. `rhizo-config` makes it from text and checks it; the quorum stores it with a revision;
+//! the control loop poses a problem from it. Durations are milliseconds, memory is bytes, prices are per hour.
+
+use crate::expr::Expr;
+use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, RuleName};
+use crate::number::Number;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The whole of what the user wants, complete and checked.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The application's name: the overlay's name.
+    pub app: AppName,
+    /// The application's own version text; only shown.
+    pub version: String,
+    /// The deployable units.
+    pub components: BTreeMap<ComponentName, Component>,
+    /// What must hold, in the order of the file. Names are unique among rules and utilities.
+    pub requires: Vec<Require>,
+    /// What is to be maximised, in the order of the file.
+    pub utilities: Vec<Utility>,
+    /// What a change costs, in the unit of utility (0..1).
+    pub migration: Migration,
+    /// When to optimise and how eagerly to move.
+    pub optimise: Optimise,
+    /// The most that may be spent; none means no limit was set.
+    pub budget: Option<Budget>,
+    /// Where hosts come from.
+    pub providers: BTreeMap<ProviderName, ProviderSpec>,
+    /// Sites of users, as regions of the catalogue; `anchors` in expressions.
+    pub anchors: Vec<RegionName>,
+    /// A member that lost the group serves on this long, then halts its host. Zero: for ever.
+    pub orphan_after_ms: u64,
+}
+
+/// A deployable unit.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Component {
+    /// What is run.
+    pub run: Run,
+    /// How many copies; a decision of the optimiser within the range.
+    pub replicas: Replicas,
+    /// Resources of one copy: `cpu` in cores, `memory` in bytes, others as the provider names them.
+    pub needs: BTreeMap<String, Number>,
+    /// Ports others may import.
+    pub exports: BTreeMap<PortName, Export>,
+    /// What it uses of others.
+    pub imports: BTreeMap<PortName, Import>,
+    /// How to see that a started instance still works; none means the process being alive.
+    pub health: Option<Health>,
+    /// How an instance is stopped.
+    pub stop: Stop,
+    /// Environment variables, with the same templates as the command.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What an instance runs.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Run {
+    /// A program and its arguments. `{export.NAME.addr}`, `{import.NAME.addr}` and the like are filled in.
+    Exec {
+        /// Program first; a relative path was resolved against the config file.
+        argv: Vec<String>,
+    },
+    /// A Rust closure that the embedding binary registered under the component's name.
+    Embedded,
+}
+
+/// A range of copies, both ends included.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Replicas {
+    /// At least this many.
+    pub min: u32,
+    /// At most this many.
+    pub max: u32,
+}
+
+/// A port that others may import.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Export {
+    /// A fixed TCP port; none lets the agent choose a free one.
+    pub port: Option<u16>,
+}
+
+/// A use of another component's export.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Import {
+    /// The exporting component (its own name: its other copies).
+    pub component: ComponentName,
+    /// The port of that component.
+    pub export: PortName,
+    /// An optional import binds late and unbinds early without stopping its user.
+    pub optional: bool,
+    /// How many exporters are bound.
+    pub pick: Pick,
+}
+
+/// How many exporters an import is bound to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Pick {
+    /// All of them. Default for an import from the component itself.
+    All,
+    /// One of them. Default otherwise.
+    One,
+    /// This many of them.
+    Some(u32),
+}
+
+/// A periodic look at a started instance.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// What is looked at.
+    pub probe: Probe,
+    /// Time between two looks.
+    pub every_ms: u64,
+    /// So many failures in a row make the instance failed.
+    pub fail_after: u32,
+}
+
+/// What a health check looks at.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Probe {
+    /// `GET path` on this export answers 2xx.
+    Http {
+        /// The export that serves it.
+        export: PortName,
+        /// Path and query, starting with `/`.
+        path: String,
+    },
+    /// This export accepts a connection.
+    Tcp {
+        /// The export that is connected to.
+        export: PortName,
+    },
+    /// This program exits with 0.
+    Exec {
+        /// Program first; a relative path was resolved against the config file.
+        argv: Vec<String>,
+    },
+}
+
+/// How an instance is stopped.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Stop {
+    /// Signal name without `SIG`: `TERM`, `INT`, `QUIT`, `HUP`, `USR1`, `USR2` or `KILL`.
+    pub signal: String,
+    /// Time until it is killed.
+    pub grace_ms: u64,
+}
+
+/// A named hard rule: a placement that breaks it is never chosen.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Require {
+    /// The name that `plan` and `why` print.
+    pub name: RuleName,
+    /// The component whose machines it speaks of.
+    pub component: ComponentName,
+    /// What must hold.
+    pub rule: Rule,
+    /// The rule as the user wrote it, for messages.
+    pub source: String,
+}
+
+/// What a hard rule demands.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Rule {
+    /// A boolean over `node`, for each machine that hosts the component.
+    Each(Expr),
+    /// A bound on a group quantity: `measure comparison limit`.
+    Group {
+        /// The quantity.
+        measure: Measure,
+        /// How it is compared.
+        comparison: Comparison,
+        /// A number that may depend on `size(placement)`.
+        limit: Expr,
+    },
+    /// Machines are classed by the value of `by`.
+    Spread {
+        /// A text or number of `node`.
+        by: Expr,
+        /// At most so many machines in one class; may depend on `size(placement)`.
+        max: Option<Expr>,
+        /// At least so many classes; may depend on `size(placement)`.
+        min_distinct: Option<Expr>,
+    },
+}
+
+/// A quantity of all machines that host a component.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Measure {
+    /// `size(placement)`.
+    Size,
+    /// `diameter_ms(placement)`: the largest round-trip time between two of them.
+    DiameterMs,
+    /// `max_latency_ms(anchors, placement)`: over the anchors, the round-trip time to the nearest machine.
+    MaxAnchorLatencyMs,
+    /// `cost_per_hour(placement)`.
+    CostPerHour,
+    /// `distinct(placement, node.attribute)`: how many different values.
+    Distinct(Expr),
+    /// `count(placement, condition)`.
+    Count(Expr),
+    /// `share(placement, condition)`: count divided by size.
+    Share(Expr),
+    /// `sum(placement, number)`.
+    Sum(Expr),
+    /// `avg(placement, number)`.
+    Average(Expr),
+}
+
+/// How a quantity is compared with its limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `==`
+    Equal,
+}
+
+/// A named soft goal: `u(x) = clamp((worst - x) / (worst - best), 0, 1)`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Utility {
+    /// The name that `plan` and `why` print.
+    pub name: RuleName,
+    /// The component whose machines it speaks of.
+    pub component: ComponentName,
+    /// The quantity.
+    pub of: Of,
+    /// The value that is worth 1.
+    pub best: Number,
+    /// The value that is worth 0. Differs from `best`.
+    pub worst: Number,
+    /// Its share of the weighted mean; not negative.
+    pub weight: Number,
+    /// The quantity as the user wrote it, for messages.
+    pub source: String,
+}
+
+/// The quantity of a utility.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Of {
+    /// A number of `node`; its utility is averaged over the machines.
+    Each(Expr),
+    /// A number of the whole group.
+    Group(Measure),
+}
+
+/// What a change costs, in the unit of utility (0..1).
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Migration {
+    /// For each machine that is added.
+    pub add: Number,
+    /// For each machine that is removed.
+    pub remove: Number,
+}
+
+/// When to optimise and how eagerly to move.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Optimise {
+    /// Time between two looks for something better.
+    pub every_ms: u64,
+    /// A voluntary move must gain more than this beyond its migration cost.
+    pub min_gain: Number,
+    /// At most so many machines are replaced voluntarily in one round; none means no limit.
+    pub max_moves: Option<u32>,
+    /// A machine younger than this is not moved voluntarily.
+    pub settle_ms: u64,
+    /// How long one solver run may take.
+    pub deadline_ms: u64,
+}
+
+/// The most that may be spent.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Budget {
+    /// Currency code, the same for all providers.
+    pub currency: String,
+    /// Sum of the hourly prices of all hosts, in the currency.
+    pub max_hourly: Number,
+}
+
+/// A configured source of hosts.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct ProviderSpec {
+    /// Which provider: `process`, …
+    pub kind: String,
+    /// The provider's own settings, as canonical JSON; paths were resolved against the config file.
+    pub settings: String,
+    /// Only these regions are used; empty means all.
+    pub regions: BTreeSet<RegionName>,
+}
