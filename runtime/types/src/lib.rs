@@ -6,6 +6,7 @@
 
 pub mod counter;
 pub mod expr;
+pub mod fact;
 pub mod id;
 pub mod number;
 pub mod spec;

@@ -1,0 +1,260 @@
+//! The store of facts and its merge rules. Cutting a snapshot for a solver run is in [`crate::snapshot`].
+
+use rhizo_types::fact::{Batch, Source, Statement, Subject, Value};
+use rhizo_types::{AttributeName, NodeId, Revision, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most facts kept. 5,000 nodes with some twenty attributes each fit; a flood of made-up subjects does not
+/// exhaust memory.
+pub const FACTS_MAX: usize = 131_072;
+
+/// A measurement not renewed for this long no longer counts. Sensors speak every few seconds, so a source
+/// that missed this much is gone or cut off; the catalogue's value is the better guess then.
+pub const FRESH_MS_MAX: u64 = 60_000;
+
+/// One believed value.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Fact {
+    /// The value.
+    pub value: Value,
+    /// The batch of its source that said it last.
+    pub revision: Revision,
+    /// When this node heard it last, in its own time.
+    pub heard: Time,
+}
+
+/// What a merge did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Merged {
+    /// Values that are new or different from before.
+    pub changed: usize,
+    /// Statements refused because the store is full.
+    pub refused: usize,
+}
+
+/// All facts of one node.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Knowledge {
+    facts: BTreeMap<(Subject, AttributeName), BTreeMap<Source, Fact>>,
+    heard: BTreeMap<NodeId, Revision>,
+    count: usize,
+}
+
+impl Knowledge {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Merges what a node said. A batch that is not newer than the last one of its origin changes nothing.
+    pub fn merge(&mut self, batch: &Batch, now: Time) -> Merged {
+        let last = self.heard.get(&batch.origin).copied().unwrap_or(Revision::ZERO);
+        if batch.revision <= last {
+            return Merged::default();
+        }
+        self.heard.insert(batch.origin, batch.revision);
+        let source = Source::Measured(batch.origin);
+        self.state(&source, batch.revision, &batch.statements, now)
+    }
+
+    /// Takes over a provider's whole catalogue: what it no longer lists is forgotten.
+    pub fn take_catalogue(&mut self, source: &Source, statements: &[Statement], now: Time) -> Merged {
+        let listed: BTreeSet<_> =
+            statements.iter().map(|said| (said.subject.clone(), said.attribute.clone())).collect();
+        let mut gone = 0;
+        self.facts.retain(|key, by_source| {
+            if !listed.contains(key) && by_source.remove(source).is_some() {
+                gone += 1;
+            }
+            !by_source.is_empty()
+        });
+        self.count -= gone;
+        let mut merged = self.state(source, Revision::ZERO, statements, now);
+        merged.changed += gone;
+        merged
+    }
+
+    fn state(&mut self, source: &Source, revision: Revision, statements: &[Statement], now: Time) -> Merged {
+        let mut merged = Merged::default();
+        for said in statements {
+            let key = (said.subject.clone(), said.attribute.clone());
+            let Some(value) = &said.value else {
+                if let Some(by_source) = self.facts.get_mut(&key) {
+                    if by_source.remove(source).is_some() {
+                        self.count -= 1;
+                        merged.changed += 1;
+                    }
+                    if by_source.is_empty() {
+                        self.facts.remove(&key);
+                    }
+                }
+                continue;
+            };
+            let known = self.facts.get(&key).and_then(|by_source| by_source.get(source));
+            if known.is_none() && self.count >= FACTS_MAX {
+                merged.refused += 1;
+                continue;
+            }
+            if known.is_none() {
+                self.count += 1;
+            }
+            if known.is_none_or(|fact| fact.value != *value) {
+                merged.changed += 1;
+            }
+            let fact = Fact { value: value.clone(), revision, heard: now };
+            self.facts.entry(key).or_default().insert(source.clone(), fact);
+        }
+        merged
+    }
+
+    /// Forgets what was said by and about nodes that are no longer members.
+    pub fn keep_nodes(&mut self, members: &BTreeSet<NodeId>) {
+        let mut count = 0;
+        self.heard.retain(|node, _| members.contains(node));
+        self.facts.retain(|(subject, _), by_source| {
+            let about_member = match subject {
+                Subject::Node(node) => members.contains(node),
+                Subject::Link(a, b) => members.contains(a) && members.contains(b),
+                Subject::Offer(..) | Subject::Path(..) => true,
+            };
+            by_source.retain(|source, _| match source {
+                Source::Measured(node) => about_member && members.contains(node),
+                Source::Catalogue(_) => about_member,
+            });
+            count += by_source.len();
+            !by_source.is_empty()
+        });
+        self.count = count;
+    }
+
+    /// The fact that counts: the greatest source that is fresh; a catalogue does not grow stale.
+    #[must_use]
+    pub fn believe(
+        &self,
+        subject: &Subject,
+        attribute: &AttributeName,
+        now: Time,
+    ) -> Option<(&Source, &Fact)> {
+        self.facts
+            .get(&(subject.clone(), attribute.clone()))?
+            .iter()
+            .rev()
+            .find(|(source, fact)| is_fresh(source, fact, now))
+    }
+
+    /// Every fact, in the order of subjects, attributes and sources.
+    pub fn iter(&self) -> impl Iterator<Item = (&Subject, &AttributeName, &Source, &Fact)> {
+        self.facts.iter().flat_map(|((subject, attribute), by_source)| {
+            by_source.iter().map(move |(source, fact)| (subject, attribute, source, fact))
+        })
+    }
+
+    /// How many facts are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Whether a fact still counts at `now`.
+#[must_use]
+pub fn is_fresh(source: &Source, fact: &Fact, now: Time) -> bool {
+    matches!(source, Source::Catalogue(_)) || now.ms_since(fact.heard) <= FRESH_MS_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_types::{Number, OfferName, ProviderName};
+
+    fn number(value: f64) -> Option<Value> {
+        Number::try_from(value).ok().map(Value::Number)
+    }
+
+    fn batch(origin: u64, revision: u64, value: f64) -> Batch {
+        let subject = Subject::Node(NodeId(origin));
+        let statement = Statement { subject, attribute: "load5".into(), value: number(value) };
+        Batch { origin: NodeId(origin), revision: Revision(revision), statements: vec![statement] }
+    }
+
+    fn load5(knowledge: &Knowledge, node: u64, now: Time) -> Option<Value> {
+        let subject = Subject::Node(NodeId(node));
+        knowledge.believe(&subject, &"load5".into(), now).map(|(_, fact)| fact.value.clone())
+    }
+
+    #[test]
+    fn a_late_batch_never_wins() {
+        let mut knowledge = Knowledge::new();
+        assert_eq!(knowledge.merge(&batch(1, 2, 7.0), Time::ZERO).changed, 1);
+        assert_eq!(knowledge.merge(&batch(1, 1, 3.0), Time::ZERO).changed, 0);
+        assert_eq!(load5(&knowledge, 1, Time::ZERO), number(7.0));
+    }
+
+    #[test]
+    fn batches_of_different_origins_merge_in_any_order() {
+        let batches = [batch(1, 1, 1.0), batch(2, 5, 2.0), batch(3, 2, 3.0)];
+        let mut forwards = Knowledge::new();
+        let mut backwards = Knowledge::new();
+        for each in &batches {
+            forwards.merge(each, Time::ZERO);
+            forwards.merge(each, Time::ZERO);
+        }
+        for each in batches.iter().rev() {
+            backwards.merge(each, Time::ZERO);
+        }
+        assert_eq!(forwards, backwards);
+    }
+
+    #[test]
+    fn a_measurement_beats_the_catalogue_until_it_is_stale() {
+        let subject = Subject::Node(NodeId(1));
+        let catalogue = Source::Catalogue(ProviderName::from("lab"));
+        let said = Statement { subject: subject.clone(), attribute: "load5".into(), value: number(1.0) };
+        let mut knowledge = Knowledge::new();
+        knowledge.take_catalogue(&catalogue, &[said], Time::ZERO);
+        knowledge.merge(&batch(1, 1, 9.0), Time::ZERO);
+        assert_eq!(load5(&knowledge, 1, Time::ZERO.after_ms(FRESH_MS_MAX)), number(9.0));
+        assert_eq!(load5(&knowledge, 1, Time::ZERO.after_ms(FRESH_MS_MAX + 1)), number(1.0));
+    }
+
+    #[test]
+    fn a_catalogue_forgets_what_it_no_longer_lists() {
+        let source = Source::Catalogue(ProviderName::from("lab"));
+        let offer = |name: &str| Statement {
+            subject: Subject::Offer("lab".into(), OfferName::from(name)),
+            attribute: "price".into(),
+            value: number(1.0),
+        };
+        let mut knowledge = Knowledge::new();
+        knowledge.take_catalogue(&source, &[offer("a"), offer("b")], Time::ZERO);
+        let merged = knowledge.take_catalogue(&source, &[offer("b")], Time::ZERO);
+        assert_eq!((merged.changed, knowledge.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_store_is_bounded() {
+        let mut knowledge = Knowledge::new();
+        let mut refused = 0;
+        for origin in 0..=FACTS_MAX as u64 {
+            refused += knowledge.merge(&batch(origin, 1, 1.0), Time::ZERO).refused;
+        }
+        assert_eq!((knowledge.len(), refused), (FACTS_MAX, 1));
+    }
+
+    #[test]
+    fn what_a_former_member_said_is_forgotten() {
+        let mut knowledge = Knowledge::new();
+        knowledge.merge(&batch(1, 1, 1.0), Time::ZERO);
+        knowledge.merge(&batch(2, 1, 2.0), Time::ZERO);
+        knowledge.keep_nodes(&BTreeSet::from([NodeId(2)]));
+        assert_eq!(knowledge.len(), 1);
+        assert_eq!(load5(&knowledge, 1, Time::ZERO), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! An immutable cut of what is believed at one moment: what one solver run reads, with the source of each
+//! value. It does not pose the problem: that is the runtime's control loop.
+
+use crate::knowledge::{Knowledge, is_fresh};
+use rhizo_types::fact::{Source, Subject, Value};
+use rhizo_types::{AttributeName, NodeId, RegionName, Time};
+use std::collections::BTreeMap;
+
+/// The attribute under which round-trip times are kept, in milliseconds.
+pub const RTT_MS: &str = "rtt_ms";
+
+/// A value, with where it comes from and how old it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Believed {
+    /// The value.
+    pub value: Value,
+    /// Where it comes from.
+    pub source: Source,
+    /// How long ago this node heard it last.
+    pub age_ms: u64,
+}
+
+/// What was believed at one moment.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Snapshot {
+    /// When it was cut.
+    pub at: Time,
+    facts: BTreeMap<Subject, BTreeMap<AttributeName, Believed>>,
+    paths: BTreeMap<(RegionName, RegionName), Believed>,
+}
+
+impl Snapshot {
+    /// Cuts the snapshot. `region_of` places the members, so that measured links become measured paths:
+    /// of several links between two regions the smallest round-trip time counts, since queues only add.
+    pub fn cut(knowledge: &Knowledge, region_of: &BTreeMap<NodeId, RegionName>, now: Time) -> Self {
+        let mut snapshot = Self { at: now, ..Self::default() };
+        for (subject, attribute, source, fact) in knowledge.iter() {
+            if !is_fresh(source, fact, now) {
+                continue;
+            }
+            let believed = Believed {
+                value: fact.value.clone(),
+                source: source.clone(),
+                age_ms: now.ms_since(fact.heard),
+            };
+            match subject {
+                Subject::Link(a, b) if attribute.as_str() == RTT_MS => {
+                    if let (Some(from), Some(to)) = (region_of.get(a), region_of.get(b)) {
+                        snapshot.offer_path(from, to, believed);
+                    }
+                }
+                Subject::Path(from, to) if attribute.as_str() == RTT_MS => {
+                    snapshot.offer_path(from, to, believed);
+                }
+                _ => {
+                    // Sources come in ascending rank, so the last fresh one stays.
+                    let facts = snapshot.facts.entry(subject.clone()).or_default();
+                    facts.insert(attribute.clone(), believed);
+                }
+            }
+        }
+        snapshot
+    }
+
+    fn offer_path(&mut self, from: &RegionName, to: &RegionName, believed: Believed) {
+        let key = ordered(from, to);
+        let measured = |believed: &Believed| matches!(believed.source, Source::Measured(_));
+        let better = self
+            .paths
+            .get(&key)
+            .is_none_or(|known| (measured(&believed), &known.value) > (measured(known), &believed.value));
+        if better {
+            self.paths.insert(key, believed);
+        }
+    }
+
+    /// What is believed about an attribute of a subject.
+    #[must_use]
+    pub fn get(&self, subject: &Subject, attribute: &AttributeName) -> Option<&Believed> {
+        self.facts.get(subject)?.get(attribute)
+    }
+
+    /// All that is believed about a subject.
+    pub fn about(&self, subject: &Subject) -> impl Iterator<Item = (&AttributeName, &Believed)> {
+        self.facts.get(subject).into_iter().flatten()
+    }
+
+    /// The round-trip time between two regions, in milliseconds. A measured one wins over the catalogue's.
+    #[must_use]
+    pub fn path(&self, from: &RegionName, to: &RegionName) -> Option<&Believed> {
+        self.paths.get(&ordered(from, to))
+    }
+}
+
+fn ordered(a: &RegionName, b: &RegionName) -> (RegionName, RegionName) {
+    if a <= b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_types::fact::{Batch, Statement};
+    use rhizo_types::{Number, Revision};
+
+    fn rtt(subject: Subject, ms: u32) -> Statement {
+        Statement { subject, attribute: RTT_MS.into(), value: Some(Value::Number(Number::from(ms))) }
+    }
+
+    fn regions() -> BTreeMap<NodeId, RegionName> {
+        (1..=4).map(|id| (NodeId(id), RegionName(if id % 2 == 1 { "west" } else { "east" }.into()))).collect()
+    }
+
+    fn path_ms(knowledge: &Knowledge, now: Time) -> Option<(Value, Source)> {
+        let snapshot = Snapshot::cut(knowledge, &regions(), now);
+        snapshot.path(&"west".into(), &"east".into()).map(|b| (b.value.clone(), b.source.clone()))
+    }
+
+    #[test]
+    fn a_measured_path_wins_over_the_catalogue_even_when_it_is_longer() {
+        let mut knowledge = Knowledge::new();
+        let catalogue = Source::Catalogue("lab".into());
+        let path = Subject::Path("east".into(), "west".into());
+        knowledge.take_catalogue(&catalogue, &[rtt(path, 10)], Time::ZERO);
+        assert_eq!(path_ms(&knowledge, Time::ZERO), Some((Value::Number(10.into()), catalogue)));
+        let statements = vec![
+            rtt(Subject::Link(NodeId(1), NodeId(2)), 80),
+            rtt(Subject::Link(NodeId(1), NodeId(4)), 70),
+            rtt(Subject::Link(NodeId(1), NodeId(3)), 1),
+        ];
+        knowledge.merge(&Batch { origin: NodeId(1), revision: Revision(1), statements }, Time::ZERO);
+        let measured = Source::Measured(NodeId(1));
+        assert_eq!(path_ms(&knowledge, Time::ZERO), Some((Value::Number(70.into()), measured)));
+    }
+
+    #[test]
+    fn an_absent_fact_is_absent_and_not_zero() {
+        let snapshot = Snapshot::cut(&Knowledge::new(), &regions(), Time::ZERO);
+        assert_eq!(snapshot.get(&Subject::Node(NodeId(1)), &"load5".into()), None);
+        assert_eq!(snapshot.path(&"west".into(), &"east".into()), None);
+    }
+}
