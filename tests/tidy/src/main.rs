@@ -1,2 +1,116 @@
-//! Under construction.
-fn main() {}
+//! `rhizo-tidy`: the rules of the house that neither rustc nor clippy can see, checked in seconds.
+//!
+//! It reads the tree and `cargo metadata`, prints one line per finding (`path:line: what, and what to do`) and
+//! fails when there is any. `--update` rewrites the two reviewed lists (`dependencies.txt`, `ratchet.txt`) from
+//! the tree of today, so that a reviewer sees the difference. It never changes a source file and builds nothing
+//! of rhizo. Read next: [`source`] for how a file is seen, then one module per kind of rule.
+
+mod dependencies;
+mod documents;
+mod manifest;
+mod purity;
+mod size;
+mod source;
+mod tree;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use source::Source;
+
+/// One broken rule at one place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    /// The file, relative to the root of the project.
+    path: String,
+    /// The line, counted from 1; 0 when the whole file is meant.
+    line: usize,
+    /// What is wrong and what to do about it.
+    message: String,
+}
+
+impl Finding {
+    fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, message: message.into() }
+    }
+}
+
+/// The reviewed list of dependency edges, relative to the root.
+const DEPENDENCIES: &str = "tests/tidy/dependencies.txt";
+/// The reviewed list of what is longer than the limits, relative to the root.
+const RATCHET: &str = "tests/tidy/ratchet.txt";
+
+/// Runs every rule over the project at `root`.
+fn check(root: &Path) -> Result<Vec<Finding>, String> {
+    let files = tree::read(root)?;
+    let sources: Vec<Source> =
+        files.iter().filter(|file| file.path.ends_with(".rs")).map(Source::scan).collect();
+    let packages = dependencies::packages(root)?;
+    let rules = dependencies::Rules::parse(&text(root, DEPENDENCIES)?)?;
+    let ratchet = size::Ratchet::parse(&text(root, RATCHET)?)?;
+
+    let mut findings = Vec::new();
+    findings.extend(dependencies::check(&packages, &rules));
+    findings.extend(manifest::check(&files));
+    findings.extend(words::check(&files, &sources));
+    findings.extend(purity::check(&sources, &packages, &rules));
+    findings.extend(size::check(&sources, &ratchet));
+    findings.extend(documents::check(&files));
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
+}
+
+/// Rewrites the reviewed lists from the tree of today.
+fn update(root: &Path) -> Result<(), String> {
+    let files = tree::read(root)?;
+    let sources: Vec<Source> =
+        files.iter().filter(|file| file.path.ends_with(".rs")).map(Source::scan).collect();
+    let packages = dependencies::packages(root)?;
+    let rules = dependencies::Rules::parse(&text(root, DEPENDENCIES)?)?;
+    write(root, DEPENDENCIES, &rules.with_edges_of(&packages).render())?;
+    write(root, RATCHET, &size::Ratchet::of(&sources).render())
+}
+
+fn text(root: &Path, path: &str) -> Result<String, String> {
+    std::fs::read_to_string(root.join(path)).map_err(|error| format!("failed to read {path}: {error}"))
+}
+
+fn write(root: &Path, path: &str, content: &str) -> Result<(), String> {
+    std::fs::write(root.join(path), content).map_err(|error| format!("failed to write {path}: {error}"))
+}
+
+/// The root of the project: two folders above this package.
+fn project_root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root.pop();
+    root
+}
+
+fn main() -> ExitCode {
+    let root = project_root();
+    let result = match std::env::args().nth(1).as_deref() {
+        None => check(&root),
+        Some("--update") => update(&root).and_then(|()| check(&root)),
+        Some(other) => Err(format!("unknown argument {other}; the only one is --update")),
+    };
+    match result {
+        Ok(findings) if findings.is_empty() => {
+            println!("tidy: no finding");
+            ExitCode::SUCCESS
+        }
+        Ok(findings) => {
+            for finding in &findings {
+                println!("{}:{}: {}", finding.path, finding.line, finding.message);
+            }
+            println!("tidy: {} findings", findings.len());
+            ExitCode::FAILURE
+        }
+        Err(message) => {
+            eprintln!("tidy: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
