@@ -1,1 +1,28 @@
-//! Under construction.
+//! Placement: which machines to keep, to buy and to give back, and which instance runs where.
+//!
+//! Maximises `utility - costs - migration` under hard rules. The crate is a pure function of a
+//! [`problem::Problem`], a seed and a closure that says when to stop: no clock, no socket, no file. Every result
+//! has passed the independent checker in [`mod@check`] before it leaves.
+//! Read in this order: [`problem`], [`constraint`], [`objective`], [`assignment`], [`mod@solve`], then the engines.
+
+pub mod assignment;
+pub mod check;
+pub mod constraint;
+pub mod engine;
+pub mod evaluate;
+pub mod explain;
+pub mod objective;
+pub mod plan;
+pub mod problem;
+pub mod solve;
+pub mod validate;
+
+pub use assignment::{Assignment, Instance, Place};
+pub use check::{Violation, check};
+pub use constraint::{Comparison, Constraint, Limit, Scope};
+pub use evaluate::{Score, evaluate};
+pub use objective::{Cost, Measure, Migration, Of, Utility};
+pub use plan::{Change, Engine, Order, Plan};
+pub use problem::{Component, Latency, Machine, Named, Partition, Problem, Quantity, Resource, Stock};
+pub use solve::{Options, SolveError, solve};
+pub use validate::{ProblemError, validate};

@@ -1,0 +1,149 @@
+//! A candidate solution: which instance runs on which host.
+//!
+//! It knows nothing of rules or of worth. Read next: [`crate::check`] and [`crate::evaluate`].
+
+use crate::constraint::Scope;
+use crate::problem::{Component, ComponentIndex, MachineIndex, Problem};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A host: an existing one, or one of those bought from an offer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// The host or the offer.
+    pub machine: MachineIndex,
+    /// Which of the hosts bought from the offer, from 0; 0 for an existing host.
+    pub copy: u32,
+}
+
+impl Place {
+    /// The host that exists, or the first one bought of an offer.
+    #[must_use]
+    pub fn on(machine: MachineIndex) -> Self {
+        Self { machine, copy: 0 }
+    }
+}
+
+/// One instance: a component and its ordinal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Instance {
+    /// Of which component.
+    pub component: ComponentIndex,
+    /// Its number among the component's instances.
+    pub ordinal: usize,
+}
+
+/// For each component, for each ordinal, where it runs; none where that ordinal is not in use.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Assignment {
+    /// `places[component][ordinal]`.
+    pub places: Vec<Vec<Option<Place>>>,
+}
+
+impl Assignment {
+    /// Nothing runs.
+    #[must_use]
+    pub fn empty(problem: &Problem) -> Self {
+        Self { places: vec![Vec::new(); problem.components.len()] }
+    }
+
+    /// What runs now.
+    #[must_use]
+    pub fn current(problem: &Problem) -> Self {
+        let of = |c: &Component| c.current.iter().map(|m| m.map(Place::on)).collect();
+        Self { places: problem.components.iter().map(of).collect() }
+    }
+
+    /// Chooses ordinals for a set of hosts per component, so that as few instances as possible move.
+    ///
+    /// Instances whose host is still wanted stay. The others take the new hosts in ascending order (a move);
+    /// what is left of the new hosts gets the lowest free ordinals (a start).
+    #[must_use]
+    pub fn from_hosts(problem: &Problem, hosts: &[Vec<Place>]) -> Self {
+        let places = problem.components.iter().zip(hosts).map(|(c, wanted)| align(c, wanted)).collect();
+        Self { places }
+    }
+
+    /// Every running instance with its host, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = (Instance, Place)> + '_ {
+        self.places.iter().enumerate().flat_map(|(component, places)| {
+            places
+                .iter()
+                .enumerate()
+                .filter_map(move |(ordinal, place)| place.map(|p| (Instance { component, ordinal }, p)))
+        })
+    }
+
+    /// Where an instance runs.
+    #[must_use]
+    pub fn place(&self, instance: Instance) -> Option<Place> {
+        self.places.get(instance.component)?.get(instance.ordinal).copied().flatten()
+    }
+
+    /// The instances of a scope that run, with their hosts.
+    #[must_use]
+    pub fn in_scope(&self, scope: &Scope) -> Vec<(Instance, Place)> {
+        let of_component = |component: ComponentIndex| {
+            let places = self.places.get(component).map_or(&[][..], Vec::as_slice);
+            places
+                .iter()
+                .enumerate()
+                .filter_map(move |(ordinal, place)| place.map(|p| (Instance { component, ordinal }, p)))
+        };
+        match scope {
+            Scope::All => self.iter().collect(),
+            Scope::Component(component) => of_component(*component).collect(),
+            Scope::Components(components) => components.iter().flat_map(|c| of_component(*c)).collect(),
+            Scope::Instances(instances) => instances
+                .iter()
+                .map(|&(component, ordinal)| Instance { component, ordinal })
+                .filter_map(|instance| self.place(instance).map(|p| (instance, p)))
+                .collect(),
+        }
+    }
+
+    /// How many instances of a component run.
+    #[must_use]
+    pub fn count(&self, component: ComponentIndex) -> usize {
+        self.places.get(component).map_or(0, |places| places.iter().flatten().count())
+    }
+
+    /// What runs on each used host.
+    #[must_use]
+    pub fn by_host(&self) -> BTreeMap<Place, Vec<Instance>> {
+        let mut hosts: BTreeMap<Place, Vec<Instance>> = BTreeMap::new();
+        for (instance, place) in self.iter() {
+            hosts.entry(place).or_default().push(instance);
+        }
+        hosts
+    }
+}
+
+fn align(component: &Component, wanted: &[Place]) -> Vec<Option<Place>> {
+    let mut left: Vec<Place> = wanted.to_vec();
+    left.sort_unstable();
+    let mut places: Vec<Option<Place>> = vec![None; component.current.len()];
+    for (ordinal, machine) in component.current.iter().enumerate() {
+        if let Some(machine) = machine
+            && let Some(at) = left.iter().position(|p| *p == Place::on(*machine))
+        {
+            places[ordinal] = Some(left.remove(at));
+        }
+    }
+    let mut left = left.into_iter();
+    for (ordinal, machine) in component.current.iter().enumerate() {
+        if machine.is_some() && places[ordinal].is_none() {
+            places[ordinal] = left.next();
+        }
+    }
+    for place in &mut places {
+        if place.is_none() {
+            *place = left.next();
+        }
+    }
+    places.extend(left.map(Some));
+    while places.last() == Some(&None) {
+        places.pop();
+    }
+    places
+}

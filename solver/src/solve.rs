@@ -1,0 +1,119 @@
+//! The entry: picks the engines that fit a problem, judges what they return, and writes the plan.
+//!
+//! It knows no algorithm. Read next: [`crate::engine`].
+
+use crate::assignment::Assignment;
+use crate::check::{Violation, check};
+use crate::engine::{Found, local};
+use crate::evaluate::evaluate;
+use crate::plan::{Engine, Plan, consequences};
+use crate::problem::Problem;
+use crate::validate::{ProblemError, validate};
+use thiserror::Error;
+
+/// How far a net worth may differ by rounding and still count as the same.
+pub const WORTH_TOLERANCE: f64 = 1e-9;
+
+/// How to solve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Seeds every random choice; the same problem, seed and number of steps give the same plan.
+    pub seed: u64,
+    /// Only this engine; none picks by the problem.
+    pub engine: Option<Engine>,
+}
+
+/// Why there is no plan.
+#[derive(Clone, PartialEq, Debug, Error)]
+pub enum SolveError {
+    /// The problem makes no sense.
+    #[error("pose the problem")]
+    Problem(#[source] ProblemError),
+    /// No assignment keeps to all rules; proven.
+    #[error("satisfy all rules at once: {}", .conflict.join(", "))]
+    Infeasible {
+        /// Names of rules that cannot hold together; none of them can be left out.
+        conflict: Vec<String>,
+    },
+    /// No assignment that keeps to all rules was found before the search was stopped.
+    #[error("find an assignment that keeps to all rules in time")]
+    NotFound {
+        /// What is wrong with the nearest one.
+        nearest: Vec<Violation>,
+    },
+    /// An engine returned an assignment that breaks rules. A bug in the engine; the checker caught it.
+    #[error("accept what engine {engine:?} returned")]
+    Rejected {
+        /// Which engine.
+        engine: Engine,
+        /// The rules it breaks.
+        violations: Vec<Violation>,
+    },
+    /// The engine asked for cannot take the problem.
+    #[error("use engine {engine:?} for this problem")]
+    Unsuited {
+        /// Which engine.
+        engine: Engine,
+    },
+}
+
+/// Finds the best assignment it can until `stop` says so or it is proven.
+///
+/// `stop` is polled every few thousand steps at most; a closure over a deadline makes the search anytime.
+/// Without a proof the search also ends by itself, after a number of rounds without progress.
+///
+/// # Errors
+/// See [`SolveError`].
+pub fn solve(
+    problem: &Problem,
+    options: &Options,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Plan, SolveError> {
+    validate(problem).map_err(SolveError::Problem)?;
+    let (engine, found) = search(problem, options, stop)?;
+    let Some(best) = found.best.clone() else {
+        return Err(unsolved(problem, &found));
+    };
+    let violations = check(problem, &best);
+    if !violations.is_empty() {
+        return Err(SolveError::Rejected { engine, violations });
+    }
+    Ok(plan(problem, best, engine, &found))
+}
+
+fn search(
+    problem: &Problem,
+    options: &Options,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<(Engine, Found), SolveError> {
+    match options.engine {
+        None | Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
+        Some(engine) => Err(SolveError::Unsuited { engine }),
+    }
+}
+
+fn unsolved(problem: &Problem, _found: &Found) -> SolveError {
+    SolveError::NotFound { nearest: check(problem, &Assignment::current(problem)) }
+}
+
+fn plan(problem: &Problem, assignment: Assignment, engine: Engine, found: &Found) -> Plan {
+    let (orders, released, changes) = consequences(problem, &assignment);
+    let current = Assignment::current(problem);
+    let runs = current.iter().next().is_some();
+    let after = evaluate(problem, &assignment);
+    let bound = found.bound.map(|b| b.max(after.net));
+    Plan {
+        orders,
+        released,
+        changes,
+        before: runs.then(|| evaluate(problem, &current)),
+        broken_before: if runs { check(problem, &current) } else { Vec::new() },
+        gap: bound.map(|b| b - after.net),
+        bound,
+        proven: found.complete,
+        engine,
+        evaluated: found.evaluated,
+        after,
+        assignment,
+    }
+}
