@@ -1,1 +1,35 @@
-//! Under construction.
+//! The protocol core of rhizo: every decision of a node, without any input or output.
+//!
+//! One [`Event`] in, one [`Turn`] out. The core reads no clock, draws no random number, opens no socket, file or
+//! task, and logs nothing; its state is `Clone + Eq + Hash + Debug`, so the code that is explored exhaustively,
+//! simulated under seeds and run in production is the same code.
+//!
+//! The contract with the shell:
+//! 1. Call [`Node::handle`] with every event, in the order they happened, with a time that never goes back.
+//! 2. Execute the whole [`Turn`]: append `durable` and sync, then `after_durable`; `now` at any time. Execute
+//!    effects of one list in order. Results come back as events.
+//! 3. Call [`Node::handle`] with [`Event::Tick`] when [`Node::deadline`] has come.
+//!
+//! Read next: [`node`], then [`ledger`] (what is decided), `coordinator` (who decides), `agent` (who executes),
+//! `observer` (who lives), `feed` (who knows).
+
+pub mod codec;
+pub mod event;
+pub mod ledger;
+pub mod node;
+pub mod notice;
+pub mod secret;
+pub mod status;
+pub mod turn;
+
+pub use event::{
+    AcquireResult, Ask, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult, SolveOutcome,
+};
+pub use ledger::{Applied, Departed, Ledger, Member, Refusal, SlotState};
+pub use node::{Node, NodeConfig};
+pub use notice::Notice;
+pub use status::{OverlayState, Status};
+pub use turn::{
+    AcquireCall, Answer, Effect, HaltReason, HostView, MembershipChange, ProposalId, RequestId, RunId,
+    SolveId, SolveRequest, StartCall, Turn,
+};

@@ -8,8 +8,13 @@ pub mod counter;
 pub mod expr;
 pub mod fact;
 pub mod id;
+pub mod intent;
+pub mod ledger;
+pub mod message;
 pub mod number;
 pub mod spec;
+pub mod target;
+pub mod wire;
 
 pub use counter::{Epoch, Generation, Revision, Term, Time};
 pub use id::*;

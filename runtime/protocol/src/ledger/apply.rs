@@ -1,0 +1,385 @@
+//! Applying one committed entry: the guard of every command, and what it changes.
+//!
+//! A refused command changes nothing but `index` and `term`. Guards make every command safe to repeat, which is
+//! what a coordinator does that does not know whether its last proposal was committed.
+
+use super::{Departed, Ledger, Member, ORDERS_MAX, SlotState};
+use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, ProviderName};
+use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
+use rhizo_types::ledger::{Command, FOUNDER, Genesis, Join, MemberRecord, SetSpec};
+use rhizo_types::message::LogEntry;
+use rhizo_types::target::{Configuration, Placed, Plan, Slot};
+use rhizo_types::{Generation, Revision, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+
+/// What an entry did.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Applied {
+    /// It is older than the ledger, or leaves a gap: ignored.
+    Ignored,
+    /// It changed the ledger, or had done so before.
+    Done,
+    /// Its guard did not hold; nothing changed.
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing. Completes "refused because …".
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Error)]
+pub enum Refusal {
+    /// There is a lineage already.
+    #[error("the lineage has begun already")]
+    Begun,
+    /// There is no lineage yet.
+    #[error("the lineage has not begun")]
+    NotBegun,
+    /// The application is being taken down.
+    #[error("the application is being taken down")]
+    TakingDown,
+    /// The revision or its parent is not the one in force.
+    #[error("revision {proposed} does not follow {in_force}")]
+    Stale {
+        /// The proposed one.
+        proposed: Revision,
+        /// The one in force.
+        in_force: Revision,
+    },
+    /// A slot refers to a node, intent or order that cannot host an instance.
+    #[error("{0} has no usable place")]
+    SlotLost(InstanceId),
+    /// More would be spent per hour than the budget allows.
+    #[error("{micros} millionths per hour exceed the budget of {budget_micros}")]
+    Budget {
+        /// What the open intents would cost.
+        micros: u64,
+        /// What is allowed.
+        budget_micros: u64,
+    },
+    /// Too many orders in one plan.
+    #[error("{0} orders are too many for one plan")]
+    TooManyOrders(usize),
+    /// There is no such intent.
+    #[error("{0} is not known")]
+    UnknownIntent(IntentId),
+    /// The intent is in another state.
+    #[error("{intent} is {state:?}")]
+    IntentState {
+        /// Which intent.
+        intent: IntentId,
+        /// Its state.
+        state: IntentState,
+    },
+    /// The host belongs to an intent already.
+    #[error("host {host} belongs to {intent}")]
+    HostTaken {
+        /// The host.
+        host: HostId,
+        /// Whose it is.
+        intent: IntentId,
+    },
+    /// The ticket was used by another key.
+    #[error("the ticket of {0} is used")]
+    TicketUsed(IntentId),
+    /// The key is another member's.
+    #[error("the key is that of {0}")]
+    KeyTaken(NodeId),
+    /// There is no such member.
+    #[error("{0} is not a member")]
+    NotMember(NodeId),
+    /// The member still has instances.
+    #[error("{0} still has instances")]
+    NotEmpty(NodeId),
+    /// The instance name is not free yet, or its generation does not grow.
+    #[error("{0} is not resolved yet")]
+    Unresolved(InstanceId),
+    /// A binding names an instance that the target does not have.
+    #[error("a binding of {0} leads nowhere")]
+    Binding(InstanceId),
+}
+
+impl Ledger {
+    /// Applies the entry at `index`, which must be the next one; others are ignored.
+    pub fn apply(&mut self, index: u64, term: Term, entry: &LogEntry) -> Applied {
+        // A log begins with index 0 or 1, depending on the engine; afterwards there are no gaps.
+        let first = *self == Self::default() && index <= 1;
+        if index != self.index + 1 && !first {
+            return Applied::Ignored;
+        }
+        self.index = index;
+        self.term = term;
+        let result = match entry {
+            LogEntry::Blank | LogEntry::Unreadable => Ok(()),
+            LogEntry::Membership { voters, learners } => {
+                self.voters.clone_from(voters);
+                self.learners.clone_from(learners);
+                Ok(())
+            }
+            LogEntry::Command(command) => self.command(index, command),
+        };
+        match result {
+            Ok(()) => Applied::Done,
+            Err(refusal) => Applied::Refused(refusal),
+        }
+    }
+
+    fn command(&mut self, index: u64, command: &Command) -> Result<(), Refusal> {
+        if self.genesis.is_none() && !matches!(command, Command::Genesis(_) | Command::Mark) {
+            return Err(Refusal::NotBegun);
+        }
+        match command {
+            Command::Genesis(genesis) => self.begin(genesis),
+            Command::SetSpec(spec) => self.set_spec(spec),
+            Command::Plan(plan) => self.set_plan(plan),
+            Command::Outcome { intent, outcome } => self.outcome(*intent, outcome),
+            Command::Reclaim { provider, host, order } => self.reclaim(provider, host, order),
+            Command::Join(join) => self.join(index, join),
+            Command::Drain { node } => {
+                self.members.get_mut(node).ok_or(Refusal::NotMember(*node))?.draining = true;
+                Ok(())
+            }
+            Command::Leave { node } => self.leave(*node),
+            Command::Dead { nodes } => self.bury(nodes),
+            Command::Target(target) => self.set_target(target),
+            Command::Settled { target } => self.settle(*target),
+            Command::TakeDown => {
+                self.taking_down = true;
+                Ok(())
+            }
+            Command::Mark => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, genesis: &Genesis) -> Result<(), Refusal> {
+        if self.genesis.is_some() {
+            return Err(Refusal::Begun);
+        }
+        let founder = Member { record: genesis.founder.clone(), draining: false };
+        self.members.insert(FOUNDER, founder);
+        self.epoch = self.epoch.next();
+        self.genesis = Some(genesis.clone());
+        Ok(())
+    }
+
+    fn set_spec(&mut self, spec: &SetSpec) -> Result<(), Refusal> {
+        let in_force = self.spec_revision();
+        if spec.revision != in_force.next() {
+            return Err(Refusal::Stale { proposed: spec.revision, in_force });
+        }
+        if self.taking_down {
+            return Err(Refusal::TakingDown);
+        }
+        self.specs.insert(spec.revision, spec.clone());
+        self.forget_specs();
+        Ok(())
+    }
+
+    /// Keeps the spec in force and those that instances of the target or lingering ones were started from.
+    fn forget_specs(&mut self) {
+        let in_force = self.spec_revision();
+        let placed = self.target.instances.values().chain(self.lingering.values());
+        let needed: BTreeSet<Revision> = placed.map(|placed| placed.version).chain([in_force]).collect();
+        self.specs.retain(|revision, _| needed.contains(revision));
+    }
+
+    fn set_plan(&mut self, plan: &Plan) -> Result<(), Refusal> {
+        let in_force = self.plan_revision();
+        if plan.parent != in_force || plan.revision != in_force.next() {
+            return Err(Refusal::Stale { proposed: plan.revision, in_force });
+        }
+        if plan.spec != self.spec_revision() {
+            return Err(Refusal::Stale { proposed: plan.spec, in_force: self.spec_revision() });
+        }
+        if self.taking_down && !(plan.orders.is_empty() && plan.placement.is_empty()) {
+            return Err(Refusal::TakingDown);
+        }
+        if plan.orders.len() > ORDERS_MAX {
+            return Err(Refusal::TooManyOrders(plan.orders.len()));
+        }
+        self.check_slots(plan)?;
+        self.check_budget(plan)?;
+        let first = self.intents_issued + 1;
+        for order in &plan.orders {
+            self.intents_issued += 1;
+            let id = IntentId(self.intents_issued);
+            let intent =
+                Intent { id, order: order.clone(), state: IntentState::Open, host: None, node: None };
+            self.intents.insert(id, intent);
+        }
+        let mut plan = plan.clone();
+        for slot in plan.placement.values_mut() {
+            if let Slot::Order(position) = *slot {
+                *slot = Slot::Intent(IntentId(first + u64::from(position)));
+            }
+        }
+        self.avoid.extend(plan.avoid.iter().cloned());
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    fn check_slots(&self, plan: &Plan) -> Result<(), Refusal> {
+        for (instance, slot) in &plan.placement {
+            let usable = match slot {
+                Slot::Order(position) => usize::try_from(*position).is_ok_and(|p| p < plan.orders.len()),
+                Slot::Node(_) | Slot::Intent(_) => !matches!(self.slot_state(*slot), SlotState::Lost),
+            };
+            if !usable {
+                return Err(Refusal::SlotLost(instance.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_budget(&self, plan: &Plan) -> Result<(), Refusal> {
+        let Some(budget_micros) = self.budget_micros() else { return Ok(()) };
+        if plan.orders.is_empty() {
+            return Ok(());
+        }
+        let ordered = plan.orders.iter().map(|order| order.price_micros_per_hour);
+        let micros = ordered.fold(self.spending_micros(), u64::saturating_add);
+        if micros > budget_micros { Err(Refusal::Budget { micros, budget_micros }) } else { Ok(()) }
+    }
+
+    fn reclaim(
+        &mut self,
+        provider: &ProviderName,
+        host: &HostId,
+        order: &AcquireOrder,
+    ) -> Result<(), Refusal> {
+        if let Some(intent) = self.intent_of_host(provider, host) {
+            return Err(Refusal::HostTaken { host: host.clone(), intent });
+        }
+        self.intents_issued += 1;
+        let id = IntentId(self.intents_issued);
+        let host = Some(BoundHost { host: host.clone(), address: None });
+        let order = AcquireOrder { provider: provider.clone(), ..order.clone() };
+        let intent = Intent { id, order, state: IntentState::Releasing, host, node: None };
+        self.intents.insert(id, intent);
+        Ok(())
+    }
+
+    fn join(&mut self, index: u64, join: &Join) -> Result<(), Refusal> {
+        let taken = self.members.iter().find(|(_, member)| member.record.key == join.key);
+        let intent = self.intents.get_mut(&join.ticket).ok_or(Refusal::UnknownIntent(join.ticket))?;
+        if let Some((node, _)) = taken {
+            // The same node asks again because it did not get the answer: same key, same answer.
+            return if intent.node == Some(*node) { Ok(()) } else { Err(Refusal::KeyTaken(*node)) };
+        }
+        if intent.node.is_some() {
+            return Err(Refusal::TicketUsed(join.ticket));
+        }
+        if !matches!(intent.state, IntentState::Open | IntentState::Unknown | IntentState::Bound) {
+            return Err(Refusal::IntentState { intent: join.ticket, state: intent.state });
+        }
+        if self.taking_down {
+            return Err(Refusal::TakingDown);
+        }
+        let node = NodeId(index);
+        intent.node = Some(node);
+        let record = MemberRecord {
+            key: join.key,
+            addresses: join.addresses.clone(),
+            provider: intent.order.provider.clone(),
+            region: intent.order.region.clone(),
+            intent: Some(join.ticket),
+        };
+        self.members.insert(node, Member { record, draining: false });
+        self.epoch = self.epoch.next();
+        Ok(())
+    }
+
+    fn leave(&mut self, node: NodeId) -> Result<(), Refusal> {
+        if !self.members.contains_key(&node) {
+            return Err(Refusal::NotMember(node));
+        }
+        let placed = self.target.instances.values().chain(self.lingering.values());
+        if placed.into_iter().any(|placed| placed.node == node) {
+            return Err(Refusal::NotEmpty(node));
+        }
+        self.depart(node, false);
+        Ok(())
+    }
+
+    fn bury(&mut self, nodes: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> Result<(), Refusal> {
+        for node in nodes.keys() {
+            if self.members.contains_key(node) {
+                self.depart(*node, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a member off the roster; from here on its host may be released.
+    fn depart(&mut self, node: NodeId, dead: bool) {
+        let Some(member) = self.members.remove(&node) else { return };
+        self.epoch = self.epoch.next();
+        let intent = member.record.intent;
+        if let Some(intent) = intent.and_then(|intent| self.intents.get_mut(&intent))
+            && intent.is_open()
+        {
+            intent.state = IntentState::Releasing;
+        }
+        self.departed.insert(node, Departed { dead, intent });
+        while self.departed.len() > super::DEPARTED_MAX {
+            self.departed.pop_first();
+        }
+        self.avoid.retain(|(_, avoided)| *avoided != node);
+    }
+
+    fn set_target(&mut self, target: &Configuration) -> Result<(), Refusal> {
+        let in_force = self.target.revision;
+        if target.parent != in_force || target.revision != in_force.next() {
+            return Err(Refusal::Stale { proposed: target.revision, in_force });
+        }
+        if target.plan != self.plan_revision() {
+            return Err(Refusal::Stale { proposed: target.plan, in_force: self.plan_revision() });
+        }
+        for (instance, placed) in &target.instances {
+            self.check_placed(instance, placed)?;
+        }
+        for (importer, imports) in &target.bindings {
+            let mut ends = imports.values().flatten().chain([importer]);
+            if !ends.all(|end| target.instances.contains_key(end)) {
+                return Err(Refusal::Binding(importer.clone()));
+            }
+        }
+        let old = std::mem::replace(&mut self.target, target.clone());
+        for (instance, placed) in old.instances {
+            if self.target.instances.get(&instance) != Some(&placed) && self.can_linger(placed.node) {
+                self.lingering.insert(instance, placed);
+            }
+        }
+        for (instance, placed) in &self.target.instances {
+            self.generations.insert(instance.clone(), placed.generation);
+        }
+        self.forget_specs();
+        Ok(())
+    }
+
+    fn check_placed(&self, instance: &InstanceId, placed: &Placed) -> Result<(), Refusal> {
+        if !self.members.contains_key(&placed.node) {
+            return Err(Refusal::NotMember(placed.node));
+        }
+        if self.target.instances.get(instance) == Some(placed) {
+            return Ok(());
+        }
+        // One host may still run the old generation; only its own agent can put the stop before the start.
+        let unresolved = [self.lingering.get(instance), self.target.instances.get(instance)];
+        let elsewhere = unresolved.into_iter().flatten().any(|old| old.node != placed.node);
+        let last = self.generations.get(instance).copied().unwrap_or(Generation::ZERO);
+        if elsewhere || placed.generation <= last || !self.specs.contains_key(&placed.version) {
+            return Err(Refusal::Unresolved(instance.clone()));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, target: Revision) -> Result<(), Refusal> {
+        if target != self.target.revision {
+            return Err(Refusal::Stale { proposed: target, in_force: self.target.revision });
+        }
+        self.settled = target;
+        let members = &self.members;
+        self.lingering.retain(|_, placed| !members.contains_key(&placed.node));
+        self.forget_specs();
+        Ok(())
+    }
+}

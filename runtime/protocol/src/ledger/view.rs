@@ -1,0 +1,125 @@
+//! Questions about the ledger that more than one part of the core asks.
+//!
+//! Pure reads; whoever needs a question answered in one place only keeps it there.
+
+use super::Ledger;
+use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, ProviderName};
+use rhizo_types::intent::IntentState;
+use rhizo_types::ledger::Timers;
+use rhizo_types::spec::{Component, Spec};
+use rhizo_types::target::Slot;
+use rhizo_types::{Lineage, Revision};
+
+/// What a planned place is at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SlotState {
+    /// A member that can host instances.
+    Ready(NodeId),
+    /// Its host is being acquired, or its node has not joined yet.
+    Arriving,
+    /// It will not come, or has gone.
+    Lost,
+}
+
+impl Ledger {
+    /// The lineage's number; zero before genesis.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.genesis.as_ref().map_or(Lineage(0), |genesis| genesis.lineage)
+    }
+
+    /// The timers of this overlay; the local ones before genesis.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        self.genesis.as_ref().map_or(Timers::LOCAL, |genesis| genesis.timers)
+    }
+
+    /// The revision of the spec in force; zero when there is none.
+    #[must_use]
+    pub fn spec_revision(&self) -> Revision {
+        self.specs.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
+    }
+
+    /// The spec in force.
+    #[must_use]
+    pub fn spec(&self) -> Option<&Spec> {
+        self.specs.last_key_value().map(|(_, set)| &set.spec)
+    }
+
+    /// The revision of the plan in force; zero when there is none.
+    #[must_use]
+    pub fn plan_revision(&self) -> Revision {
+        self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.revision)
+    }
+
+    /// How a placed instance is described, by the spec it was placed with.
+    #[must_use]
+    pub fn component_of(&self, instance: &InstanceId, version: Revision) -> Option<&Component> {
+        self.specs.get(&version)?.spec.components.get(&instance.component)
+    }
+
+    /// What a planned place is at the moment.
+    #[must_use]
+    pub fn slot_state(&self, slot: Slot) -> SlotState {
+        match slot {
+            Slot::Node(node) => match self.members.get(&node) {
+                // The founder is somebody's own machine: it hosts no component.
+                Some(member) if member.record.intent.is_some() => SlotState::Ready(node),
+                _ => SlotState::Lost,
+            },
+            Slot::Intent(id) => match self.intents.get(&id) {
+                None => SlotState::Lost,
+                Some(intent) => match (intent.node, intent.state) {
+                    (Some(node), _) => self.slot_state(Slot::Node(node)),
+                    (None, IntentState::Open | IntentState::Unknown | IntentState::Bound) => {
+                        SlotState::Arriving
+                    }
+                    (None, _) => SlotState::Lost,
+                },
+            },
+            // Orders become intents when their plan is applied.
+            Slot::Order(_) => SlotState::Lost,
+        }
+    }
+
+    /// The open intent that has this host.
+    #[must_use]
+    pub fn intent_of_host(&self, provider: &ProviderName, host: &HostId) -> Option<IntentId> {
+        let mut open = self.intents.values().filter(|intent| intent.is_open());
+        let found = open.find(|intent| {
+            intent.order.provider == *provider
+                && intent.host.as_ref().is_some_and(|bound| bound.host == *host)
+        });
+        found.map(|intent| intent.id)
+    }
+
+    /// What all open intents may cost, in millionths of the currency per hour.
+    #[must_use]
+    pub fn spending_micros(&self) -> u64 {
+        let open = self.intents.values().filter(|intent| intent.is_open());
+        open.fold(0, |sum, intent| sum.saturating_add(intent.order.price_micros_per_hour))
+    }
+
+    /// The budget in millionths of the currency per hour; none when there is no limit.
+    #[must_use]
+    pub fn budget_micros(&self) -> Option<u64> {
+        let budget = self.spec()?.budget.as_ref()?;
+        // Rounded down: a limit may be kept too well, never exceeded. A negative limit allows nothing.
+        let micros = (budget.max_hourly.get() * 1e6).floor().clamp(0.0, 9e18);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to 0..9e18 above"
+        )]
+        Some(micros as u64)
+    }
+
+    /// Whether an instance dropped from a target may still run on that node.
+    pub(super) fn can_linger(&self, node: NodeId) -> bool {
+        if self.members.contains_key(&node) {
+            return true;
+        }
+        let intent = self.departed.get(&node).and_then(|departed| departed.intent);
+        intent.and_then(|intent| self.intents.get(&intent)).is_some_and(rhizo_types::intent::Intent::is_open)
+    }
+}

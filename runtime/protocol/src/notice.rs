@@ -1,0 +1,252 @@
+//! What the core tells the operator: typed notices with their text, for `events` and `why`.
+//!
+//! A notice decides nothing and may be lost. Its `Display` is the sentence the CLI prints.
+
+use crate::turn::HaltReason;
+use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, OfferName, ProviderName, RegionName, RuleName};
+use rhizo_types::intent::{AbsentReason, ReleaseReason};
+use rhizo_types::target::{Cause, Verdict};
+use rhizo_types::{Number, Revision, Term};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// One thing worth telling.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Notice {
+    /// This node coordinates from now on.
+    CoordinatorBegan(Term),
+    /// This node does not coordinate any more.
+    CoordinatorEnded(Term),
+    /// A spec is in force.
+    SpecSet(Revision),
+    /// A solver run began.
+    SolveBegan(Cause),
+    /// A plan is in force.
+    PlanCommitted {
+        /// Which.
+        revision: Revision,
+        /// How many hosts it orders.
+        orders: u32,
+        /// Why, and what it is worth.
+        verdict: Box<Verdict>,
+    },
+    /// A change was found but does not pay.
+    PlanKept {
+        /// What it would gain beyond its migration cost.
+        net_gain: Number,
+        /// What a voluntary change must gain.
+        gain_min: Number,
+        /// What it costs.
+        migration_cost: Number,
+        /// Why not.
+        reason: String,
+    },
+    /// Nothing satisfies these rules together.
+    Infeasible {
+        /// The conflicting rules, if known.
+        rules: Vec<RuleName>,
+        /// Sentences.
+        reasons: Vec<String>,
+    },
+    /// The solver has no result.
+    SolveFailed(String),
+    /// A command changed nothing.
+    CommandRefused(String),
+    /// A host is being ordered.
+    AcquireBegan {
+        /// For which intent.
+        intent: IntentId,
+        /// Of whom.
+        provider: ProviderName,
+        /// What.
+        offer: OfferName,
+        /// Where.
+        region: RegionName,
+    },
+    /// A provider call failed or has no clear answer.
+    AcquireFailed {
+        /// For which intent.
+        intent: IntentId,
+        /// What the provider said.
+        reason: String,
+    },
+    /// There is a host.
+    HostBound {
+        /// For which intent.
+        intent: IntentId,
+        /// Which.
+        host: HostId,
+    },
+    /// An intent ended without a host.
+    IntentAbsent {
+        /// Which.
+        intent: IntentId,
+        /// Why.
+        reason: AbsentReason,
+    },
+    /// A host is to be released.
+    ReleaseBegan {
+        /// For which intent.
+        intent: IntentId,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// A host is gone, as the provider's list says.
+    HostReleased(IntentId),
+    /// A provider does not answer.
+    ProviderFailed {
+        /// Which.
+        provider: ProviderName,
+        /// What it said.
+        reason: String,
+    },
+    /// A node joined.
+    NodeJoined(NodeId),
+    /// A node left.
+    NodeLeft(NodeId),
+    /// This node lost another.
+    NodeSuspected(NodeId),
+    /// Nodes were committed dead.
+    NodesDead(BTreeSet<NodeId>),
+    /// The voters changed.
+    VotersChanged(BTreeSet<NodeId>),
+    /// A target is in force.
+    TargetCommitted(Revision),
+    /// A target is reached.
+    TargetSettled(Revision),
+    /// An instance is started.
+    InstanceStarted(InstanceId),
+    /// An instance is stopped.
+    InstanceStopped(InstanceId),
+    /// An instance failed.
+    InstanceFailed {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        reason: String,
+        /// The how-manieth failure in a row.
+        failures: u32,
+    },
+    /// The application is being taken down.
+    TakeDownBegan,
+    /// This node halts.
+    Halting(HaltReason),
+}
+
+/// `n1, n2 and n3`.
+struct List<'a>(&'a BTreeSet<NodeId>);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        for (position, node) in self.0.iter().enumerate() {
+            let separator = match position {
+                0 => "",
+                _ if position + 1 == count => " and ",
+                _ => ", ",
+            };
+            write!(f, "{separator}{node}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CoordinatorBegan(term) => write!(f, "coordinates in term {term}"),
+            Self::CoordinatorEnded(term) => write!(f, "coordinates no more (term {term})"),
+            Self::SpecSet(revision) => write!(f, "spec {revision} is in force"),
+            Self::SolveBegan(cause) => write!(f, "solving because {}", CauseText(cause)),
+            Self::PlanCommitted { revision, orders, verdict } => {
+                write!(f, "plan {revision} because {}: ", CauseText(&verdict.cause))?;
+                match verdict.utility_before {
+                    Some(before) => write!(f, "utility {:.4} → ", before.get())?,
+                    None => f.write_str("utility → ")?,
+                }
+                let (after, cost) = (verdict.utility_after.get(), verdict.migration_cost.get());
+                write!(f, "{after:.4}, migration cost {cost:.4}, {orders} hosts to acquire")
+            }
+            Self::PlanKept { net_gain, gain_min, migration_cost, reason } => write!(
+                f,
+                "kept the plan: a change would gain {:.4} beyond its migration cost of {:.4} (needed: more than {:.4}); {reason}",
+                net_gain.get(),
+                migration_cost.get(),
+                gain_min.get()
+            ),
+            Self::Infeasible { rules, reasons } => {
+                f.write_str("no placement satisfies")?;
+                for rule in rules {
+                    write!(f, " \"{rule}\"")?;
+                }
+                for reason in reasons {
+                    write!(f, "; {reason}")?;
+                }
+                Ok(())
+            }
+            Self::SolveFailed(reason) => write!(f, "no plan: {reason}"),
+            Self::CommandRefused(reason) => write!(f, "a command changed nothing: {reason}"),
+            Self::AcquireBegan { intent, provider, offer, region } => {
+                write!(f, "{intent}: acquiring {offer} in {region} from {provider}")
+            }
+            Self::AcquireFailed { intent, reason } => write!(f, "{intent}: not acquired: {reason}"),
+            Self::HostBound { intent, host } => write!(f, "{intent}: host {host}"),
+            Self::IntentAbsent { intent, reason } => {
+                let text = match reason {
+                    AbsentReason::Cancelled => "cancelled before it was ordered",
+                    AbsentReason::Refused => "refused by the provider",
+                    AbsentReason::NoCapacity => "no capacity",
+                    AbsentReason::NotListed => "the provider's list does not have it",
+                };
+                write!(f, "{intent}: no host: {text}")
+            }
+            Self::ReleaseBegan { intent, reason } => {
+                let text = match reason {
+                    ReleaseReason::Unneeded => "no plan needs it",
+                    ReleaseReason::NeverJoined => "its node never joined",
+                    ReleaseReason::Dead => "its node is dead",
+                    ReleaseReason::Left => "its node left",
+                    ReleaseReason::Unexplained => "no intent explains it",
+                    ReleaseReason::Ended => "the provider says it ended",
+                    ReleaseReason::TakeDown => "the application is taken down",
+                };
+                write!(f, "{intent}: releasing: {text}")
+            }
+            Self::HostReleased(intent) => write!(f, "{intent}: host is gone"),
+            Self::ProviderFailed { provider, reason } => write!(f, "provider {provider}: {reason}"),
+            Self::NodeJoined(node) => write!(f, "{node} joined"),
+            Self::NodeLeft(node) => write!(f, "{node} left"),
+            Self::NodeSuspected(node) => write!(f, "lost {node}"),
+            Self::NodesDead(nodes) => write!(f, "dead: {}", List(nodes)),
+            Self::VotersChanged(voters) => write!(f, "voters: {}", List(voters)),
+            Self::TargetCommitted(revision) => write!(f, "target {revision} is in force"),
+            Self::TargetSettled(revision) => write!(f, "target {revision} is reached"),
+            Self::InstanceStarted(instance) => write!(f, "{instance} started"),
+            Self::InstanceStopped(instance) => write!(f, "{instance} stopped"),
+            Self::InstanceFailed { instance, reason, failures } => {
+                write!(f, "{instance} failed ({failures} in a row): {reason}")
+            }
+            Self::TakeDownBegan => f.write_str("taking the application down"),
+            Self::Halting(HaltReason::Left) => f.write_str("halting: left the overlay"),
+            Self::Halting(HaltReason::Dead) => f.write_str("halting: the others committed this node dead"),
+            Self::Halting(HaltReason::Orphaned) => f.write_str("halting: lost the group for too long"),
+        }
+    }
+}
+
+/// A cause as the rest of "because …".
+struct CauseText<'a>(&'a Cause);
+
+impl fmt::Display for CauseText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Cause::SpecChanged => f.write_str("the spec is new"),
+            Cause::NodeLost(nodes) => write!(f, "of the loss of {}", List(nodes)),
+            Cause::OrderFailed(intents) => write!(f, "{} orders came to nothing", intents.len()),
+            Cause::InstanceFailed(instances) => write!(f, "{} instances keep failing", instances.len()),
+            Cause::Draining(nodes) => write!(f, "{} must be emptied", List(nodes)),
+            Cause::Better => f.write_str("facts or offers changed"),
+            Cause::TakeDown => f.write_str("the application is taken down"),
+        }
+    }
+}
