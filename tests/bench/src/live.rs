@@ -1,0 +1,33 @@
+//! Benches of whole applications in real processes: `failover`, `idle`, `up`.
+//!
+//! They start one, look at it from outside and print figures as JSON; what is good enough is said elsewhere.
+
+mod application;
+mod failover;
+mod idle;
+mod options;
+mod up;
+
+use std::process::ExitCode;
+
+use options::Options;
+
+/// Runs the bench of this name, or none when it is not one of these.
+pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
+    let figures = match name {
+        "failover" => Options::parse(arguments, &["app", "config", "kills"]).and_then(|options| failover::run(&options)),
+        "idle" => Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options)),
+        "up" => Options::parse(arguments, &["app", "config", "runs"]).and_then(|options| up::run(&options)),
+        _ => return None,
+    };
+    Some(match figures {
+        Ok(figures) => {
+            println!("{figures:#}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("failed to {message}");
+            ExitCode::FAILURE
+        }
+    })
+}

@@ -1,0 +1,152 @@
+//! A real application for the benches that need one: started in a directory of its own, asked, killed, taken down.
+//!
+//! It is driven by its command line only, as a user would. It judges nothing and retries nothing.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longer than any bench waits for an application to come to rest on two busy cores.
+const WATCHDOG: Duration = Duration::from_secs(180);
+
+/// An application that a bench started.
+pub(super) struct Application {
+    dir: PathBuf,
+    program: PathBuf,
+}
+
+/// A member with a process on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Its node id.
+    pub(super) id: String,
+    /// Its process.
+    pub(super) pid: u32,
+    /// Whether its host comes from a provider (and not from whoever typed `up`).
+    pub(super) hosted: bool,
+}
+
+impl Application {
+    /// Prepares a directory that did not exist with `config` copied into it, beside its `data` folder if any.
+    pub(super) fn prepare(program: &Path, config: &Path) -> Result<Self, String> {
+        let program = program.canonicalize().map_err(|error| format!("find {}: {error}", program.display()))?;
+        let dir = std::env::temp_dir().join(format!("rhizo-bench-{}", std::process::id()));
+        let copied = std::fs::create_dir(&dir)
+            .and_then(|()| std::fs::copy(config, dir.join("rhizo.toml")))
+            .and_then(|_| copy_folder(&config.with_file_name("data"), &dir.join("data")));
+        copied.map_err(|error| format!("prepare {}: {error}", dir.display()))?;
+        Ok(Self { dir, program })
+    }
+
+    /// Runs a command to its end; its standard output when it succeeded.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let failed = |error: std::io::Error| format!("run {arguments:?}: {error}");
+        let (out, err) = (self.dir.join("out"), self.dir.join("err"));
+        // Files, not pipes: what goes on in the background would keep a pipe open.
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).map_err(failed)?)
+            .stderr(File::create(&err).map_err(failed)?)
+            .spawn()
+            .map_err(failed)?;
+        let start = Instant::now();
+        let status: ExitStatus = loop {
+            if let Some(status) = child.try_wait().map_err(failed)? {
+                break status;
+            }
+            if start.elapsed() > WATCHDOG {
+                // The bench fails either way; the process must not outlive it.
+                drop(child.kill());
+                return Err(format!("run {arguments:?}: no end after {} s", WATCHDOG.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let read = |path| std::fs::read_to_string(path).map_err(failed);
+        if status.success() { read(&out) } else { Err(format!("run {arguments:?}: {status}: {}", read(&err)?)) }
+    }
+
+    /// The status; none while nobody answers.
+    pub(super) fn status(&self) -> Option<Value> {
+        serde_json::from_str(&self.run(&["status", "--json"]).ok()?).ok()
+    }
+
+    /// Waits for a status with the wished property.
+    pub(super) fn until(&self, wish: &str, property: impl Fn(&Value) -> bool) -> Result<Value, String> {
+        let start = Instant::now();
+        while start.elapsed() < WATCHDOG {
+            if let Some(status) = self.status().filter(&property) {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(format!("wait until {wish}: not within {} s", WATCHDOG.as_secs()))
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        if let Err(error) = self.run(&["down", "--yes"]) {
+            eprintln!("failed to take the application down: {error}; its directory is {}", self.dir.display());
+        } else {
+            // What cannot be removed is only a temporary directory.
+            drop(std::fs::remove_dir_all(&self.dir));
+        }
+    }
+}
+
+/// The members of a status that have a process.
+pub(super) fn members(status: &Value) -> Vec<Member> {
+    let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+    let member = |node: &Value| {
+        let pid = u32::try_from(node["pid"].as_u64()?).ok()?;
+        Some(Member { id: node["id"].as_str()?.to_owned(), pid, hosted: node["host"].is_string() })
+    };
+    nodes.iter().filter_map(member).collect()
+}
+
+/// Median and maximum of some seconds; zero for none.
+pub(super) fn median_and_max(seconds: &[f64]) -> (f64, f64) {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let median = match sorted.len() {
+        0 => 0.0,
+        length if length % 2 == 0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
+        _ => sorted[middle],
+    };
+    (median, sorted.last().copied().unwrap_or(0.0))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_middle_ones() {
+        assert_eq!(median_and_max(&[4.0, 1.0, 2.0, 3.0]), (2.5, 4.0));
+        assert_eq!(median_and_max(&[3.0, 1.0, 2.0]), (2.0, 3.0));
+        assert_eq!(median_and_max(&[]), (0.0, 0.0));
+    }
+}

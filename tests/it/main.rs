@@ -1,0 +1,14 @@
+//! Real applications in real processes: started, killed, cut off from their providers, and taken down.
+//!
+//! Each test has a directory of its own and ends only processes that belong to it. Outcomes are asserted under a
+//! generous watchdog, durations never (they are `rhizo-bench`'s). The programs are the ones built beside this
+//! test: `cargo build --bins` in the same profile comes first, which `tests/run` does. Read next: `deployment`.
+
+mod contract;
+mod deployment;
+mod interrupt;
+mod inventory;
+mod optimise;
+mod quorum;
+mod repair;
+mod up_down;

@@ -1,0 +1,88 @@
+//! The main job: one command, and an application obtains its hosts, places itself and can be taken down again.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, coordinator, id, instances, kill, nodes, pid};
+use crate::inventory::{assert_equal, sampled};
+use crate::repair::crew;
+
+#[test]
+fn hello_comes_up_bound_and_goes_down_without_a_trace() {
+    let deployment = Deployment::of_example("hello", "hello");
+    let status = sampled(&deployment, || deployment.up());
+    for instance in instances(&status) {
+        assert_eq!(instance["state"], "started", "{status:#}");
+    }
+    let bound = instances(&status).iter().any(|instance| !instance["bindings"].as_array().unwrap().is_empty());
+    assert!(bound, "one component imports the other: {status:#}");
+    assert_equal(&deployment, &deployment.status());
+    deployment.down();
+}
+
+#[test]
+fn what_is_up_can_be_applied_again_and_grown() {
+    let deployment = Deployment::new("grown", "rhizo");
+    crew(&deployment, 2);
+    let before = deployment.up();
+    crew(&deployment, 4);
+    let after = deployment.up();
+    assert_eq!(instances(&after).len(), 4, "{after:#}");
+    assert_eq!(before["lineage"], after["lineage"], "the same application, not a second one");
+    let kept = instances(&before).iter().all(|old| {
+        instances(&after).iter().any(|new| new["instance"] == old["instance"] && new["node"] == old["node"])
+    });
+    assert!(kept, "growing moved what ran: {before:#} {after:#}");
+    assert_equal(&deployment, &deployment.status());
+    deployment.down();
+}
+
+#[test]
+fn a_detached_application_has_no_founder_and_still_repairs_itself() {
+    let deployment = Deployment::new("detached", "rhizo");
+    crew(&deployment, 4);
+    deployment.ok(&["up", "rhizo.toml", "--yes", "--detach"]);
+    let status = deployment.until("stable after the founder left", |status| status["state"] == "stable");
+    assert!(nodes(&status).iter().all(|node| node["provider"] != "founder"), "{status:#}");
+    let victim = coordinator(&status);
+    let after = sampled(&deployment, || {
+        kill(pid(&victim));
+        deployment.until_stable_without(&[id(&victim)])
+    });
+    assert_eq!(instances(&after).len(), 4, "{after:#}");
+    assert_equal(&deployment, &deployment.status());
+    deployment.down();
+}
+
+/// Peers of each broker by instance.
+fn peers(status: &Value) -> BTreeMap<String, usize> {
+    let started = instances(status).into_iter().filter(|instance| instance["name"] == "broker");
+    started
+        .map(|instance| {
+            assert_eq!(instance["state"], "started", "{status:#}");
+            (instance["instance"].to_string(), instance["bindings"].as_array().unwrap().len())
+        })
+        .collect()
+}
+
+#[test]
+fn psepr_places_itself_and_survives_the_death_of_its_coordinator() {
+    let deployment = Deployment::of_example("psepr", "psepr");
+    let status = deployment.up();
+    let brokers = peers(&status);
+    assert!((6..=10).contains(&brokers.len()), "{} brokers: {status:#}", brokers.len());
+    assert!(brokers.values().all(|count| *count == brokers.len() - 1), "not every broker knows all others: {status:#}");
+    assert!(nodes(&status).iter().filter(|node| node["voter"] == true).count() >= 3, "{status:#}");
+
+    let victim = coordinator(&status);
+    let after = sampled(&deployment, || {
+        kill(pid(&victim));
+        deployment.until_stable_without(&[id(&victim)])
+    });
+    let brokers = peers(&after);
+    assert!((6..=10).contains(&brokers.len()), "{} brokers: {after:#}", brokers.len());
+    assert!(brokers.values().all(|count| *count == brokers.len() - 1), "bindings after the repair: {after:#}");
+    assert_equal(&deployment, &deployment.status());
+    deployment.down();
+}
