@@ -1,4 +1,5 @@
-//! Documents: every relative link leads somewhere, each decision is in the index, one title per page.
+//! Documents: every relative link leads somewhere, each source file they name exists, each decision is in the
+//! index, one title per page.
 //!
 //! Only links between files of the project are followed; the network is never asked.
 
@@ -18,6 +19,10 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     for file in files.iter().filter(|file| file.path.ends_with(".md")) {
         findings.extend(dead_links(file, &paths));
         findings.extend(titles(file));
+        // A decision tells what was true when it was made.
+        if !file.path.starts_with("docs/decisions/") {
+            findings.extend(dead_names(file, &paths));
+        }
         let decision = file.path.strip_prefix("docs/decisions/").filter(|name| *name != "README.md");
         if let Some(name) = decision.filter(|name| !index.contains(*name)) {
             findings.push(Finding::new(&file.path, 0, format!("list {name} in {INDEX}")));
@@ -50,6 +55,22 @@ fn dead_links(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
                 paths.contains(resolved.as_str()) || paths.iter().any(|path| path.starts_with(&folder));
             if !exists {
                 findings.push(Finding::new(&file.path, number, format!("dead link to {target}")));
+            }
+        }
+    }
+    findings
+}
+
+/// A code span that looks like a source file, from the root, and is none.
+fn dead_names(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in prose(&file.text) {
+        for span in line.split('`').skip(1).step_by(2) {
+            let named = span.contains('/') && !span.contains(' ') && span.ends_with(".rs");
+            // A file below an example or a package may be named from there.
+            let exists = || paths.contains(span) || paths.contains(resolve(&file.path, span).as_str());
+            if named && !exists() {
+                findings.push(Finding::new(&file.path, number, format!("`{span}` does not exist")));
             }
         }
     }
@@ -96,6 +117,13 @@ mod tests {
         let files = [file("README.md", "# R\n"), file("docs/a.md", text), file(INDEX, "# I\n")];
         let findings = check(&files);
         assert_eq!(findings, [Finding::new("docs/a.md", 2, "dead link to gone.md")]);
+    }
+
+    #[test]
+    fn a_source_file_that_is_named_must_exist() {
+        let text = "# A\n`src/a.rs` `solver/src/gone.rs` `a::b.rs` `gone.rs`\n";
+        let files = [file("x/README.md", text), file("x/src/a.rs", "")];
+        assert_eq!(check(&files), [Finding::new("x/README.md", 2, "`solver/src/gone.rs` does not exist")]);
     }
 
     #[test]
