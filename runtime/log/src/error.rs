@@ -1,0 +1,193 @@
+//! What can go wrong, one type per operation.
+//!
+//! *Refused* outcomes (not leader, change in progress) are normal and typed; *faults* carry what the engine or
+//! the disk said; `Unknown` always means "may still take effect". Displays complete "failed to …".
+
+use rhizo_types::{Lineage, NodeId};
+use std::path::PathBuf;
+
+/// What the Raft engine or the store under it said when it gave up, as text.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineFault(pub(crate) String);
+
+impl EngineFault {
+    pub(crate) fn new(fault: &impl ToString) -> Self {
+        Self(fault.to_string())
+    }
+}
+
+/// Why a member could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configuration contradicts itself.
+    #[error("open the log: {0}")]
+    Config(&'static str),
+    /// A store was expected and none is there: this disk was wiped, and its node id must not be used again.
+    #[error("open the log: no store of node {node} in {dir}; a wiped node must join under a new id")]
+    StoreMissing {
+        /// Who was expected to have a store.
+        node: NodeId,
+        /// Where.
+        dir: PathBuf,
+    },
+    /// The store belongs to another node or to another lineage.
+    #[error("open the log: {dir} belongs to node {found_node} of lineage {found_lineage}")]
+    StoreForeign {
+        /// Where.
+        dir: PathBuf,
+        /// The node the store was made for.
+        found_node: NodeId,
+        /// The lineage it was made in.
+        found_lineage: Lineage,
+    },
+    /// The directory could not be made or synced.
+    #[error("open the log: prepare directory {dir}")]
+    Directory {
+        /// Which one.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store could not be read or contradicts itself.
+    #[error("open the log: read the store in {dir}")]
+    Store {
+        /// Where.
+        dir: PathBuf,
+        /// What was wrong.
+        #[source]
+        source: EngineFault,
+    },
+    /// The engine refused the state it found.
+    #[error("open the log: start the engine")]
+    Engine(#[source] EngineFault),
+}
+
+/// Why a group could not be founded.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InitialiseError {
+    /// The member already has a log or a vote.
+    #[error("initialise the group: this member already belongs to one")]
+    NotEmpty,
+    /// The member has stopped.
+    #[error("initialise the group: the member has stopped")]
+    Stopped,
+}
+
+/// Why a proposal was not seen to commit.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// Somebody else leads, if anybody; nothing was written.
+    #[error("propose: this member does not lead")]
+    NotLeader {
+        /// Who does, when known.
+        leader: Option<NodeId>,
+    },
+    /// The command is larger than [`COMMAND_BYTES_MAX`](crate::COMMAND_BYTES_MAX).
+    #[error("propose: {bytes} bytes exceed the limit of {limit}")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many proposals are waiting already; nothing was written.
+    #[error("propose: too many proposals are waiting")]
+    Busy,
+    /// The outcome is not known: the command may still commit, once.
+    #[error("propose: the outcome is unknown")]
+    Unknown,
+    /// The member has stopped; the outcome of this proposal is not known either.
+    #[error("propose: the member has stopped")]
+    Stopped,
+}
+
+/// Why leadership could not be confirmed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Somebody else leads, if anybody.
+    #[error("confirm leadership: this member does not lead")]
+    NotLeader {
+        /// Who does, when known.
+        leader: Option<NodeId>,
+    },
+    /// No majority of the voters answered in time.
+    #[error("confirm leadership: no quorum answered")]
+    NoQuorum,
+    /// The member has stopped.
+    #[error("confirm leadership: the member has stopped")]
+    Stopped,
+}
+
+/// Why the group's members were not seen to change.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Somebody else leads, if anybody; nothing was written.
+    #[error("change the members: this member does not lead")]
+    NotLeader {
+        /// Who does, when known.
+        leader: Option<NodeId>,
+    },
+    /// Another change has not committed yet.
+    #[error("change the members: another change is in progress")]
+    InProgress,
+    /// A node that is not a member cannot become a voter, lead, or be removed.
+    #[error("change the members: {node} is not a member that can do that")]
+    UnknownNode {
+        /// Which one.
+        node: NodeId,
+    },
+    /// A group without voters is none.
+    #[error("change the members: no voter would remain")]
+    NoVoters,
+    /// The outcome is not known: look at the status, and ask again.
+    #[error("change the members: the outcome is unknown")]
+    Unknown,
+    /// The engine refused for a reason of its own; nothing was written.
+    #[error("change the members: refused")]
+    Refused(#[source] EngineFault),
+    /// The member has stopped.
+    #[error("change the members: the member has stopped")]
+    Stopped,
+}
+
+/// Why a message from another member was not answered.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HandleError {
+    /// Longer than [`MESSAGE_BYTES_MAX`](crate::MESSAGE_BYTES_MAX).
+    #[error("handle a message: {bytes} bytes exceed the limit")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not a message, or one that contradicts itself or its sender.
+    #[error("handle a message: {0}")]
+    Malformed(&'static str),
+    /// The sender belongs to another lineage.
+    #[error("handle a message: it is of lineage {found}")]
+    ForeignLineage {
+        /// The lineage it names.
+        found: Lineage,
+    },
+    /// Too many messages are being handled.
+    #[error("handle a message: too many are waiting")]
+    Busy,
+    /// The member has stopped.
+    #[error("handle a message: the member has stopped")]
+    Stopped,
+}
+
+/// Why a message could not be delivered or was not answered.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no link to the target.
+    #[error("call a member: it is unreachable")]
+    Unreachable,
+    /// No reply came in time.
+    #[error("call a member: no reply in time")]
+    Timeout,
+    /// The target answered that it will not handle the message, or the link broke.
+    #[error("call a member: {0}")]
+    Refused(String),
+}

@@ -1,0 +1,53 @@
+//! What committed entries are applied to: the trait the shell implements.
+//!
+//! The log does not look into commands or snapshots. Read next: `member.rs`, which calls this.
+
+use rhizo_types::{NodeId, Term};
+use std::collections::BTreeSet;
+
+/// One committed entry, as a [`Machine`] sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Entry<'a> {
+    /// Bytes given to [`propose`](crate::LogNode::propose) on some member.
+    Command(&'a [u8]),
+    /// The group's members from here on.
+    Membership {
+        /// Every voter; while `joint`, those of the old and of the new set.
+        voters: BTreeSet<NodeId>,
+        /// Members that receive the log and do not vote.
+        learners: BTreeSet<NodeId>,
+        /// Whether the change is half done and a second entry will complete it.
+        joint: bool,
+    },
+    /// Written by a new leader: the first entry of its term.
+    Blank,
+}
+
+/// A machine could not take over a snapshot; the member stops rather than go on with half a state.
+#[derive(Debug, thiserror::Error)]
+#[error("restore the machine from a snapshot of {bytes} bytes: {reason}")]
+pub struct RestoreError {
+    /// Length of the snapshot.
+    pub bytes: usize,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// What committed entries are applied to, in log order, on every member.
+///
+/// Calls come from one task, one at a time, and must not block or panic: a machine that panics stops its
+/// member. After a restart the machine starts empty and receives the last snapshot and the entries after it
+/// again; the last entries before the stop may arrive only once a leader is known.
+pub trait Machine: Send + 'static {
+    /// Applies the committed entry at `index`, proposed in `term`.
+    fn apply(&mut self, index: u64, term: Term, entry: Entry<'_>);
+
+    /// The whole state after the last applied entry, as bytes.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Replaces the whole state by that of a snapshot taken after the entry at `index`.
+    ///
+    /// # Errors
+    /// When the bytes are not a state; the member then stops.
+    fn restore(&mut self, index: u64, term: Term, bytes: &[u8]) -> Result<(), RestoreError>;
+}

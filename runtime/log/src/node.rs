@@ -1,0 +1,311 @@
+//! One member of the group: what the rest of rhizo calls.
+//!
+//! Every call with a timeout answers within it; an answer of `Unknown` is the honest one when the engine has
+//! not said. A [`LogNode`] is a handle: clones share the member, and the member runs until
+//! [`shutdown`](LogNode::shutdown). Needs a tokio runtime with timers, of either kind.
+
+use crate::config::{LogConfig, engine_config};
+use crate::engine::{Command, Engine};
+use crate::error::{
+    ChangeError, EngineFault, HandleError, InitialiseError, OpenError, ProposeError, ReadError,
+};
+use crate::inbound::Inbound;
+use crate::machine::Machine;
+use crate::member::Member;
+use crate::network::Links;
+use crate::status::{self, Contact, LogStatus, Role};
+use crate::store::Store;
+use crate::transport::Transport;
+use crate::wire::COMMAND_BYTES_MAX;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{
+    ChangeMembershipError, ClientWriteError, InitializeError, LinearizableReadError, RaftError,
+};
+use openraft::{ChangeMembers, EmptyNode, Raft, ReadPolicy};
+use rhizo_types::{NodeId, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Proposals that may wait for their outcome at the same time.
+const PROPOSALS_MAX: usize = 256;
+
+/// Where a proposal was committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Proposed {
+    /// Its place in the log.
+    pub index: u64,
+    /// The reign that wrote it.
+    pub term: Term,
+}
+
+/// A member of the group, as a handle; clones share it.
+#[derive(Clone)]
+pub struct LogNode {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: LogConfig,
+    raft: Raft<Engine, Member>,
+    store: Store,
+    inbound: Inbound,
+    contact: Arc<Contact>,
+    status: watch::Receiver<LogStatus>,
+    proposals: Semaphore,
+}
+
+impl LogNode {
+    /// Opens the member's store, restores the machine and starts taking part.
+    ///
+    /// A new member does nothing until [`initialise`](Self::initialise) or until a leader reaches it. Blocks the
+    /// calling task while the store is read; that is milliseconds for a ledger.
+    ///
+    /// # Errors
+    /// When the configuration, the store or its contents are refused: see [`OpenError`].
+    pub async fn open(
+        config: LogConfig,
+        machine: Box<dyn Machine>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, OpenError> {
+        config.check()?;
+        let settings = engine_config(&config)?;
+        let store = Store::open(&config)?;
+        let timers = config.timers;
+        let links = Links {
+            id: config.id,
+            lineage: config.lineage,
+            transport,
+            append_timeout: Duration::from_millis(timers.election_ms_max.max(1_000)),
+        };
+        let member = Member::new(machine, store.clone());
+        let started = Raft::new(config.id.0, Arc::new(settings), links, store.clone(), member).await;
+        let raft = match started {
+            Ok(raft) => raft,
+            Err(fault) => {
+                store.close().await;
+                return Err(OpenError::Engine(EngineFault::new(&fault)));
+            }
+        };
+        let contact = Arc::new(Contact::new());
+        let metrics = raft.metrics();
+        let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers);
+        let (published, status) = watch::channel(first);
+        tokio::spawn(status::publish(metrics, contact.clone(), timers, published));
+        let inbound = Inbound::new(config.id, config.lineage, raft.clone());
+        let proposals = Semaphore::new(PROPOSALS_MAX);
+        Ok(Self { shared: Arc::new(Shared { config, raft, store, inbound, contact, status, proposals }) })
+    }
+
+    /// This member's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared.config.id
+    }
+
+    /// Founds the group with this member as its only voter; once in a lineage, on one node.
+    ///
+    /// # Errors
+    /// When the member already has a log, or has stopped.
+    pub async fn initialise(&self) -> Result<(), InitialiseError> {
+        let members = BTreeMap::from([(self.id().0, EmptyNode {})]);
+        match self.shared.raft.initialize(members).await {
+            Ok(()) => Ok(()),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_) | InitializeError::NotInMembers(_))) => {
+                Err(InitialiseError::NotEmpty)
+            }
+            Err(RaftError::Fatal(_)) => Err(InitialiseError::Stopped),
+        }
+    }
+
+    /// Proposes a command and waits until this member has applied it.
+    ///
+    /// # Errors
+    /// `NotLeader`, `TooLarge` and `Busy` mean that nothing was written. `Unknown` (after `timeout`, or when
+    /// leadership was lost meanwhile) means that it may still commit: a command must say how to recognise itself.
+    pub async fn propose(&self, command: Vec<u8>, timeout: Duration) -> Result<Proposed, ProposeError> {
+        if command.len() > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes: command.len(), limit: COMMAND_BYTES_MAX });
+        }
+        let _slot = self.shared.proposals.try_acquire().map_err(|_| ProposeError::Busy)?;
+        let write = self.shared.raft.client_write(Command(command.into()));
+        match tokio::time::timeout(timeout, write).await {
+            Ok(Ok(written)) => {
+                let at = written.log_id;
+                Ok(Proposed { index: at.index, term: Term(at.leader_id.term) })
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+                Err(ProposeError::NotLeader { leader: self.other(forward.leader_id) })
+            }
+            Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
+            // Discarded entries may have reached others; a refusal of a change cannot answer a command.
+            Ok(Err(RaftError::APIError(_))) | Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Confirms with a quorum that this member leads now, and that its machine has applied all that committed.
+    ///
+    /// Returns the index up to which the machine is current: every command acknowledged anywhere before the call
+    /// is at or below it.
+    ///
+    /// # Errors
+    /// When somebody else leads or no quorum answers within `timeout`.
+    pub async fn read_barrier(&self, timeout: Duration) -> Result<u64, ReadError> {
+        let read = self.shared.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        match tokio::time::timeout(timeout, read).await {
+            Ok(Ok(read)) => Ok(read.log_id().index),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(ReadError::NotLeader { leader: self.other(forward.leader_id) })
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(ReadError::NoQuorum)
+            }
+            Ok(Err(RaftError::Fatal(_))) => Err(ReadError::Stopped),
+        }
+    }
+
+    /// Makes `node` a member that receives the log and does not vote.
+    ///
+    /// Returns when the group knows, which is before the node has the log: watch [`LogStatus::matched`].
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; adding a member again is no error.
+    pub async fn add_learner(&self, node: NodeId, timeout: Duration) -> Result<(), ChangeError> {
+        self.change(async |raft| raft.add_learner(node.0, EmptyNode {}, false).await.map(drop), timeout).await
+    }
+
+    /// Makes `voters` the voters, by one joint change; voters that are not among them leave the group.
+    ///
+    /// Each must be a member already, and should have caught up: until it has, it counts against the quorum.
+    /// Asking again after `Unknown`, on whoever leads, completes a change that was left half done.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub async fn change_voters(&self, voters: BTreeSet<NodeId>, timeout: Duration) -> Result<(), ChangeError> {
+        if voters.is_empty() {
+            return Err(ChangeError::NoVoters);
+        }
+        let ids: BTreeSet<u64> = voters.into_iter().map(|node| node.0).collect();
+        let change = ChangeMembers::ReplaceAllVoters(ids);
+        self.change(async |raft| raft.change_membership(change, false).await.map(drop), timeout).await
+    }
+
+    /// Removes a member, voter or not.
+    ///
+    /// # Errors
+    /// `UnknownNode` when it is none, `NoVoters` when it is the last voter; else see [`ChangeError`].
+    pub async fn remove(&self, node: NodeId, timeout: Duration) -> Result<(), ChangeError> {
+        let status = self.status();
+        if status.voters.contains(&node) {
+            let voters: BTreeSet<NodeId> = status.voters.into_iter().filter(|voter| *voter != node).collect();
+            return self.change_voters(voters, timeout).await;
+        }
+        if !status.learners.contains(&node) {
+            return Err(ChangeError::UnknownNode { node });
+        }
+        let change = ChangeMembers::RemoveNodes(BTreeSet::from([node.0]));
+        self.change(async |raft| raft.change_membership(change, false).await.map(drop), timeout).await
+    }
+
+    /// Hands leadership to the voter `to`, and waits until this member follows it.
+    ///
+    /// # Errors
+    /// `NotLeader`, `UnknownNode`, or `Unknown` when `to` does not lead within `timeout`: then this member may
+    /// lead on, or somebody else may.
+    pub async fn transfer_leadership(&self, to: NodeId, timeout: Duration) -> Result<(), ChangeError> {
+        let status = self.status();
+        if status.role != Role::Leader {
+            return Err(ChangeError::NotLeader { leader: status.leader });
+        }
+        if !status.voters.contains(&to) {
+            return Err(ChangeError::UnknownNode { node: to });
+        }
+        if to == self.id() {
+            return Ok(());
+        }
+        self.shared.raft.trigger().transfer_leader(to.0).await.map_err(|_| ChangeError::Stopped)?;
+        let mut watch = self.watch();
+        let followed = watch.wait_for(|now| now.leader == Some(to) && now.term > status.term);
+        match tokio::time::timeout(timeout, followed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ChangeError::Stopped),
+            Err(_) => Err(ChangeError::Unknown),
+        }
+    }
+
+    /// Campaigns now if the others agree that nobody leads: for a shell that has seen the leader's host die.
+    ///
+    /// Voters that heard the leader within the lease refuse, and nothing changes; so calling it in error is harmless.
+    pub async fn campaign(&self) {
+        // A stopped member does not campaign, and that needs no saying.
+        let _ = self.shared.raft.trigger().elect(true).await;
+    }
+
+    /// Answers one request of another member, which `from` sent: the transport has authenticated it.
+    ///
+    /// # Errors
+    /// When the bytes are no request, contradict themselves or their sender, or belong to another lineage. The
+    /// transport drops the request then, or tells the sender [`CallError::Refused`](crate::CallError::Refused).
+    pub async fn handle(&self, from: NodeId, request: &[u8]) -> Result<Vec<u8>, HandleError> {
+        let handled = self.shared.inbound.handle(from, request).await?;
+        if handled.heard_leader {
+            self.shared.contact.hear(!self.shared.status.borrow().quorum);
+        }
+        Ok(handled.reply)
+    }
+
+    /// The group as this member sees it now.
+    #[must_use]
+    pub fn status(&self) -> LogStatus {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Follows the group as this member sees it.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<LogStatus> {
+        self.shared.status.clone()
+    }
+
+    /// Stops taking part, and closes the store once everything is on the disk.
+    pub async fn shutdown(&self) {
+        // The engine reports only that its task is gone, which is what was asked for.
+        let _ = self.shared.raft.shutdown().await;
+        self.shared.store.close().await;
+    }
+
+    /// A leader that refuses because its lease ran out names itself; that helps nobody.
+    fn other(&self, leader: Option<u64>) -> Option<NodeId> {
+        leader.map(NodeId).filter(|leader| *leader != self.id())
+    }
+
+    async fn change(
+        &self,
+        change: impl AsyncFnOnce(&Raft<Engine, Member>) -> Result<(), RaftError<Engine, ClientWriteError<Engine>>>,
+        timeout: Duration,
+    ) -> Result<(), ChangeError> {
+        let refused = match tokio::time::timeout(timeout, change(&self.shared.raft)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(RaftError::APIError(refused))) => refused,
+            Ok(Err(RaftError::Fatal(_))) => return Err(ChangeError::Stopped),
+            Err(_) => return Err(ChangeError::Unknown),
+        };
+        Err(match refused {
+            ClientWriteError::ForwardToLeader(forward) => {
+                ChangeError::NotLeader { leader: self.other(forward.leader_id) }
+            }
+            ClientWriteError::LogEntryDiscarded(_) => ChangeError::Unknown,
+            ClientWriteError::ChangeMembershipError(refused) => match refused {
+                ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_) => {
+                    ChangeError::InProgress
+                }
+                ChangeMembershipError::EmptyMembership(_) => ChangeError::NoVoters,
+                ChangeMembershipError::LearnerNotFound(missing) => {
+                    ChangeError::UnknownNode { node: NodeId(missing.node_id) }
+                }
+                other => ChangeError::Refused(EngineFault::new(&other)),
+            },
+            ClientWriteError::PreconditionFailed(other) => ChangeError::Refused(EngineFault::new(&other)),
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! What a member knows of its group, published whenever it changes.
+//!
+//! The engine tells who led last; it does not tell whether anybody leads *now*. That is added here: a follower
+//! that has heard no leader, and a leader that has heard no quorum, for longer than the lease, says so.
+
+use crate::config::Timers;
+use crate::engine::{Engine, LogId};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{Instant as _, RaftMetrics, ServerState};
+use rhizo_types::{NodeId, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// What a member does in its group.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Proposes for the others. Says nothing about authority: see [`read_barrier`](crate::LogNode::read_barrier).
+    Leader,
+    /// Campaigns, or would if it could.
+    Candidate,
+    /// Votes, and follows a leader.
+    Follower,
+    /// Receives the log and does not vote; a node that is in no group yet is one too.
+    Learner,
+    /// Has stopped, on request or because of a fault.
+    Stopped,
+}
+
+/// A member's view of its group; old by a message or two when it is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogStatus {
+    /// The current reign.
+    pub term: Term,
+    /// Who leads, as far as this member knows; nobody when [`Self::quorum`] is not there.
+    pub leader: Option<NodeId>,
+    /// What this member does.
+    pub role: Role,
+    /// Whether the group works, seen from here: the leader has heard a quorum, another member its leader, within
+    /// the lease and one heartbeat.
+    pub quorum: bool,
+    /// Index of the last entry the machine has applied.
+    pub last_applied: Option<u64>,
+    /// Term of that entry: equal to `term` once an entry of the current reign has committed.
+    pub last_applied_term: Option<Term>,
+    /// Index up to which the log is known here to be committed.
+    pub committed: Option<u64>,
+    /// Index of the last entry in the log, committed or not.
+    pub last_log: Option<u64>,
+    /// Every voter; while `joint`, those of the old and of the new set.
+    pub voters: BTreeSet<NodeId>,
+    /// Members that do not vote.
+    pub learners: BTreeSet<NodeId>,
+    /// Whether a change of the voters is half done: asking for it again completes it.
+    pub joint: bool,
+    /// How far each other member's log is known to reach; empty unless this member leads.
+    pub matched: BTreeMap<NodeId, Option<u64>>,
+    /// Why the member stopped, when it was not asked to.
+    pub fault: Option<String>,
+}
+
+/// When this member last heard its leader.
+pub(crate) struct Contact {
+    opened: Instant,
+    /// Milliseconds after `opened`, plus one; zero means never.
+    heard_ms: AtomicU64,
+    /// Wakes the publisher when silence may have ended.
+    resumed: Notify,
+}
+
+impl Contact {
+    pub(crate) fn new() -> Self {
+        Self { opened: Instant::now(), heard_ms: AtomicU64::new(0), resumed: Notify::new() }
+    }
+
+    /// Notes that the leader was heard now; `quiet` says that the published status does not know yet.
+    pub(crate) fn hear(&self, quiet: bool) {
+        let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.heard_ms.store(now_ms + 1, Ordering::Relaxed);
+        if quiet {
+            self.resumed.notify_one();
+        }
+    }
+
+    fn heard_at(&self) -> Option<Instant> {
+        match self.heard_ms.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(self.opened + Duration::from_millis(ms - 1)),
+        }
+    }
+}
+
+/// How long silence may last before a quorum is no longer claimed.
+fn patience(timers: Timers) -> Duration {
+    Duration::from_millis(timers.election_ms_max + timers.heartbeat_ms)
+}
+
+fn index(at: Option<LogId>) -> Option<u64> {
+    at.map(|at| at.index)
+}
+
+/// The status now, and when it has to be looked at again if nothing else happens.
+pub(crate) fn read(
+    metrics: &RaftMetrics<Engine>,
+    contact: &Contact,
+    timers: Timers,
+) -> (LogStatus, Option<Instant>) {
+    let role = match metrics.state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Follower => Role::Follower,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Stopped,
+    };
+    let fault = match &metrics.running_state {
+        Ok(()) | Err(openraft::errors::Fatal::Stopped) => None,
+        Err(fault) => Some(fault.to_string()),
+    };
+    let stopped = metrics.running_state.is_err();
+    let role = if stopped { Role::Stopped } else { role };
+    let membership = metrics.membership_config.membership();
+    let voters: BTreeSet<NodeId> = membership.voter_ids().map(NodeId).collect();
+    let alone = voters.len() == 1 && voters.contains(&NodeId(metrics.id));
+    let now = Instant::now();
+    let heard_at = match role {
+        Role::Leader if alone => Some(now),
+        Role::Leader => metrics.last_quorum_acked.and_then(|at| now.checked_sub(at.elapsed())),
+        Role::Follower | Role::Learner => contact.heard_at(),
+        Role::Candidate | Role::Stopped => None,
+    };
+    let until = heard_at.map(|at| at + patience(timers));
+    let quorum = until.is_some_and(|until| now < until);
+    let status = LogStatus {
+        term: Term(metrics.current_term),
+        leader: metrics.current_leader.filter(|_| quorum).map(NodeId),
+        role,
+        quorum,
+        last_applied: index(metrics.last_applied),
+        last_applied_term: metrics.last_applied.map(|at| Term(at.leader_id.term)),
+        committed: index(metrics.local_committed),
+        last_log: metrics.last_log_index,
+        voters,
+        learners: membership.learner_ids().map(NodeId).collect(),
+        joint: membership.get_joint_config().len() > 1,
+        matched: metrics
+            .replication
+            .iter()
+            .flatten()
+            .filter(|(id, _)| **id != metrics.id)
+            .map(|(id, at)| (NodeId(*id), index(*at)))
+            .collect(),
+        fault,
+    };
+    (status, if quorum && !alone { until } else { None })
+}
+
+/// Publishes the status until the engine stops.
+pub(crate) async fn publish(
+    mut metrics: WatchReceiverOf<Engine, RaftMetrics<Engine>>,
+    contact: std::sync::Arc<Contact>,
+    timers: Timers,
+    published: watch::Sender<LogStatus>,
+) {
+    loop {
+        let (status, look_again) = read(&metrics.borrow_and_update(), &contact, timers);
+        let stopped = status.role == Role::Stopped;
+        published.send_if_modified(|last| {
+            let changed = *last != status;
+            *last = status;
+            changed
+        });
+        if stopped {
+            return;
+        }
+        let silence = async {
+            match look_again {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() { break },
+            () = contact.resumed.notified() => {}
+            () = silence => {}
+        }
+    }
+    published.send_modify(|last| {
+        last.role = Role::Stopped;
+        last.leader = None;
+        last.quorum = false;
+    });
+}

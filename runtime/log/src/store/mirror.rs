@@ -1,0 +1,107 @@
+//! The part of the store that lives in memory: everything that is on the disk, ready to be read.
+//!
+//! Pure data. The entries are consecutive; [`Mirror::append`] and [`Mirror::truncate`] keep them so.
+
+use super::KeptSnapshot;
+use crate::engine::LogEntry;
+use crate::wire::{Ballot, Position};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Vote, log and snapshot of one member.
+#[derive(Default)]
+pub(super) struct Mirror {
+    pub(super) ballot: Option<Ballot>,
+    pub(super) committed: Option<Position>,
+    /// The last place that was removed because a snapshot covers it.
+    pub(super) purged: Option<Position>,
+    pub(super) snapshot: Option<KeptSnapshot>,
+    entries: VecDeque<LogEntry>,
+}
+
+impl Mirror {
+    /// The index the first entry has or would have.
+    fn first(&self) -> u64 {
+        self.entries.front().map_or_else(|| self.purged.map_or(0, |at| at.index + 1), |entry| entry.log_id.index)
+    }
+
+    /// The index the next entry will have.
+    pub(super) fn next(&self) -> u64 {
+        self.first() + self.entries.len() as u64
+    }
+
+    pub(super) fn last(&self) -> Option<&LogEntry> {
+        self.entries.back()
+    }
+
+    /// Adds the entry that comes next; any other is refused.
+    pub(super) fn append(&mut self, entry: LogEntry) -> bool {
+        let fits = entry.log_id.index == self.next();
+        if fits {
+            self.entries.push_back(entry);
+        }
+        fits
+    }
+
+    /// Removes every entry at `next` and after it.
+    pub(super) fn truncate(&mut self, next: u64) {
+        let keep = next.saturating_sub(self.first());
+        self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+    }
+
+    /// Removes every entry up to `at`, and remembers that place.
+    pub(super) fn purge(&mut self, at: Position) {
+        while self.entries.front().is_some_and(|entry| entry.log_id.index <= at.index) {
+            self.entries.pop_front();
+        }
+        self.purged = Some(at);
+    }
+
+    /// The entries in `range` that are there.
+    pub(super) fn read(&self, range: Range<u64>) -> impl Iterator<Item = &LogEntry> {
+        let first = self.first();
+        let skip = usize::try_from(range.start.saturating_sub(first)).unwrap_or(usize::MAX);
+        let until = range.end;
+        self.entries.iter().skip(skip).take_while(move |entry| entry.log_id.index < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{LogId, Payload};
+
+    fn entry(index: u64) -> LogEntry {
+        LogEntry { log_id: LogId::new_term_index(1, index), payload: Payload::Blank }
+    }
+
+    fn indices(mirror: &Mirror, range: Range<u64>) -> Vec<u64> {
+        mirror.read(range).map(|entry| entry.log_id.index).collect()
+    }
+
+    #[test]
+    fn entries_stay_consecutive() {
+        let mut mirror = Mirror::default();
+        assert!(!mirror.append(entry(1)), "a hole at the start");
+        assert!((0..10).all(|index| mirror.append(entry(index))));
+        assert!(!mirror.append(entry(11)) && !mirror.append(entry(9)));
+        assert_eq!(indices(&mirror, 3..6), [3, 4, 5]);
+        assert_eq!(indices(&mirror, 8..99), [8, 9]);
+        assert_eq!(indices(&mirror, 10..99), []);
+    }
+
+    #[test]
+    fn purge_and_truncate_remove_their_end_only() {
+        let mut mirror = Mirror::default();
+        assert!((0..10).all(|index| mirror.append(entry(index))));
+        mirror.purge(Position { term: 1, index: 3 });
+        mirror.truncate(7);
+        assert_eq!(indices(&mirror, 0..99), [4, 5, 6]);
+        mirror.truncate(0);
+        assert_eq!(mirror.next(), 4);
+        assert!(mirror.append(entry(4)));
+        mirror.purge(Position { term: 1, index: 20 });
+        assert_eq!(mirror.next(), 21, "a snapshot beyond the log leaves no hole");
+        assert!(mirror.append(entry(21)));
+    }
+}

@@ -1,0 +1,107 @@
+//! Where a member keeps its vote, its log and its last snapshot.
+//!
+//! The whole log after the last purge is mirrored in memory (it is short: a snapshot is taken every thousand
+//! entries or so), so reads touch no disk; the database is read once, when the store is opened. Writes go
+//! to a thread of their own, in order, and are acknowledged after they are synced: the task that drives the
+//! engine never waits in a system call. Read next: `mirror.rs`, `disk.rs`, then `engine_store.rs`, which is the
+//! engine's view of this.
+
+mod disk;
+mod engine_store;
+mod mirror;
+
+use crate::config::{LogConfig, Storage};
+use crate::error::OpenError;
+use crate::wire::{Ballot, Position, Record, SnapshotHead};
+use mirror::Mirror;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// A snapshot as it is kept: what it stands for, and the machine's bytes.
+pub(crate) type KeptSnapshot = (SnapshotHead, Arc<[u8]>);
+
+/// What is told once a write is on the disk, or is known not to be.
+pub(crate) type Acknowledge = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// A change of the store, in the order the engine made it.
+pub(crate) enum Write {
+    Ballot(Ballot),
+    /// Consecutive entries after the last one.
+    Append(Vec<Record>),
+    /// Remove every entry after this index.
+    Truncate(Option<u64>),
+    /// Remove every entry up to this place, which a snapshot covers.
+    Purge(Position),
+    /// How far the log is known to be committed. A hint that saves a restart some waiting, so it alone is not
+    /// worth a sync: it is written together with the next other change.
+    Committed(Option<Position>),
+    Snapshot(KeptSnapshot),
+}
+
+/// The store of one member; clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    mirror: Arc<Mutex<Mirror>>,
+    disk: Option<disk::Writer>,
+}
+
+impl Store {
+    /// Opens or makes the store that `config` asks for.
+    pub(crate) fn open(config: &LogConfig) -> Result<Self, OpenError> {
+        let (mirror, disk) = match &config.storage {
+            Storage::Memory => (Mirror::default(), None),
+            Storage::Disk { dir, must_exist } => {
+                let (writer, mirror) = disk::open(dir, *must_exist, config.id, config.lineage)?;
+                (mirror, Some(writer))
+            }
+        };
+        Ok(Self { mirror: Arc::new(Mutex::new(mirror)), disk })
+    }
+
+    fn mirror(&self) -> MutexGuard<'_, Mirror> {
+        // Nothing panics while it holds this lock; if something did, the mirror is still what was last written.
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a change to the writer; `acknowledge` is called when it is durable.
+    async fn write(&self, write: Write, acknowledge: Acknowledge) -> io::Result<()> {
+        match &self.disk {
+            Some(writer) => writer.send(write, acknowledge).await,
+            None => {
+                acknowledge(Ok(()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands a change to the writer and waits until it is durable.
+    async fn write_through(&self, write: Write) -> io::Result<()> {
+        let (done, durable) = oneshot::channel();
+        let acknowledge = Box::new(move |result| {
+            // Nobody waits any more when the engine stops; the write is in order all the same.
+            let _ = done.send(result);
+        });
+        self.write(write, acknowledge).await?;
+        durable.await.map_err(|_| io::Error::other("the store was closed"))?
+    }
+
+    /// The last snapshot.
+    pub(crate) fn snapshot(&self) -> Option<KeptSnapshot> {
+        self.mirror().snapshot.clone()
+    }
+
+    /// Keeps a snapshot instead of the last one, durably.
+    pub(crate) async fn keep_snapshot(&self, snapshot: KeptSnapshot) -> io::Result<()> {
+        self.write_through(Write::Snapshot(snapshot.clone())).await?;
+        self.mirror().snapshot = Some(snapshot);
+        Ok(())
+    }
+
+    /// Writes what is left, closes the database and ends its thread.
+    pub(crate) async fn close(&self) {
+        if let Some(writer) = &self.disk {
+            writer.close().await;
+        }
+    }
+}
