@@ -35,7 +35,10 @@ fn a_command_without_an_application_fails_with_a_hint() {
     for command in [&["status"][..], &["down", "--yes"], &["why"], &["events"]] {
         let said = deployment.run(command);
         assert!(!said.status.success(), "{command:?}: {said:#?}");
-        assert!(!said.stderr.trim().is_empty() && !said.stderr.contains("panicked"), "{command:?}: {said:#?}");
+        assert!(
+            !said.stderr.trim().is_empty() && !said.stderr.contains("panicked"),
+            "{command:?}: {said:#?}"
+        );
     }
 }
 
@@ -53,7 +56,17 @@ fn plan_starts_nothing_and_tells_terms_cost_price_and_proof() {
     let plan = deployment.ok(&["plan", "rhizo.toml", "--json"]).json();
     assert_keys(
         &plan,
-        &["current", "proposed", "actions", "terms", "migration_cost", "cost_per_hour", "bound", "gap", "solver_seconds"],
+        &[
+            "current",
+            "proposed",
+            "actions",
+            "terms",
+            "migration_cost",
+            "cost_per_hour",
+            "bound",
+            "gap",
+            "solver_seconds",
+        ],
     );
     assert!(!plan["proposed"].as_array().unwrap().is_empty(), "{plan:#}");
     assert!(!plan["terms"].as_array().unwrap().is_empty(), "{plan:#}");
@@ -73,8 +86,17 @@ fn the_status_has_every_key_scripts_rely_on() {
     assert_keys(
         &status,
         &[
-            "app", "lineage", "term", "coordinator", "state", "utility", "cost_per_hour", "nodes", "components",
-            "intents", "problems",
+            "app",
+            "lineage",
+            "term",
+            "coordinator",
+            "state",
+            "utility",
+            "cost_per_hour",
+            "nodes",
+            "components",
+            "intents",
+            "problems",
         ],
     );
     assert_keys(&status["intents"], &["open", "unknown"]);

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -43,12 +43,17 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// A fresh directory for the test `name`, run with the binary `program` of this workspace.
     pub(crate) fn new(name: &str, program: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it").join(format!("{name}-{}", std::process::id()));
+        let dir =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("it").join(format!("{name}-{}", std::process::id()));
         let _absent = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("said")).expect("the target directory is writable");
         let stock = Path::new(env!("CARGO_BIN_EXE_rhizo"));
         let program = stock.parent().expect("a program lies in a folder").join(program);
-        assert!(program.exists(), "{} is missing: cargo build --bins in this profile first", program.display());
+        assert!(
+            program.exists(),
+            "{} is missing: cargo build --bins in this profile first",
+            program.display()
+        );
         Self { dir, program, commands: AtomicU32::new(0) }
     }
 
@@ -56,7 +61,8 @@ impl Deployment {
     pub(crate) fn of_example(name: &str, example: &str) -> Self {
         let deployment = Self::new(name, example);
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
-        fs::copy(source.join("rhizo.toml"), deployment.file("rhizo.toml")).expect("an example has a rhizo.toml");
+        fs::copy(source.join("rhizo.toml"), deployment.file("rhizo.toml"))
+            .expect("an example has a rhizo.toml");
         if source.join("data").is_dir() {
             copy_folder(&source.join("data"), &deployment.file("data"));
         }
@@ -170,7 +176,11 @@ impl Deployment {
         let start = Instant::now();
         while !self.processes().is_empty() {
             let left = self.processes();
-            assert!(start.elapsed() < WATCHDOG, "{wish}: still running: {:?}", left.iter().map(describe).collect::<Vec<_>>());
+            assert!(
+                start.elapsed() < WATCHDOG,
+                "{wish}: still running: {:?}",
+                left.iter().map(describe).collect::<Vec<_>>()
+            );
             std::thread::sleep(PAUSE);
         }
     }
@@ -178,8 +188,10 @@ impl Deployment {
     /// The directories of hosts that exist, of all providers.
     pub(crate) fn host_dirs(&self) -> Vec<PathBuf> {
         let providers = fs::read_dir(self.file(".rhizo/providers")).into_iter().flatten().flatten();
-        let hosts = providers.flat_map(|provider| fs::read_dir(provider.path().join("hosts")).into_iter().flatten());
-        let mut dirs: Vec<PathBuf> = hosts.flatten().map(|host| host.path()).filter(|path| path.is_dir()).collect();
+        let hosts =
+            providers.flat_map(|provider| fs::read_dir(provider.path().join("hosts")).into_iter().flatten());
+        let mut dirs: Vec<PathBuf> =
+            hosts.flatten().map(|host| host.path()).filter(|path| path.is_dir()).collect();
         dirs.sort();
         dirs
     }
@@ -225,17 +237,13 @@ impl Running<'_> {
         self.child.id()
     }
 
-    /// Whether it has ended.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("our own child").is_some()
-    }
-
     /// Waits for its end; a command that outlives the watchdog is a failure.
     pub(crate) fn wait(mut self) -> Said {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child") {
-                let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+                let read =
+                    |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
                 return Said { status, stdout: read(&self.out), stderr: read(&self.err) };
             }
             if start.elapsed() > WATCHDOG {

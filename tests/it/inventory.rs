@@ -94,11 +94,13 @@ mod tests {
 
     #[test]
     fn the_checker_sees_a_leaked_and_a_vanished_host() {
-        let status = serde_json::json!({"nodes": [{"id": "n1", "host": "h1"}], "intents": {"open": 0, "unknown": 0}});
+        let status =
+            serde_json::json!({"nodes": [{"id": "n1", "host": "h1"}], "intents": {"open": 0, "unknown": 0}});
         assert_eq!(disagreement(&status, &set(&["h1"])), None);
         assert!(disagreement(&status, &set(&["h1", "h2"])).is_some());
         assert!(disagreement(&status, &set(&[])).is_some());
-        let acquiring = serde_json::json!({"nodes": [{"id": "n1", "host": "h1"}], "intents": {"open": 1, "unknown": 0}});
+        let acquiring =
+            serde_json::json!({"nodes": [{"id": "n1", "host": "h1"}], "intents": {"open": 1, "unknown": 0}});
         assert_eq!(disagreement(&acquiring, &set(&["h1", "h2"])), None);
     }
 }

@@ -16,7 +16,8 @@ fn the_last_survivor_says_no_quorum_and_spends_nothing() {
     let before = deployment.up();
     let (survivor, lost): (Vec<_>, Vec<_>) = nodes(&before).into_iter().partition(|node| {
         // Any node but the founder, so that a host of a provider is left.
-        node["host"].is_string() && id(node) == id(nodes(&before).iter().rfind(|n| n["host"].is_string()).unwrap())
+        node["host"].is_string()
+            && id(node) == id(nodes(&before).iter().rfind(|n| n["host"].is_string()).unwrap())
     });
     assert_eq!(survivor.len(), 1);
     // The last one is not in the way of its own death: all are sent the signal before any can react.
@@ -33,5 +34,8 @@ fn the_last_survivor_says_no_quorum_and_spends_nothing() {
     }
     let status = deployment.status();
     assert_eq!(status["state"], "no-quorum", "{status:#}");
-    assert!(live_hosts(&deployment).contains(survivor[0]["host"].as_str().unwrap()), "the survivor was released");
+    assert!(
+        live_hosts(&deployment).contains(survivor[0]["host"].as_str().unwrap()),
+        "the survivor was released"
+    );
 }

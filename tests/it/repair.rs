@@ -41,7 +41,8 @@ fn a_killed_member_is_replaced() {
     assert_equal(&deployment, &before);
 
     let leader = id(&coordinator(&before));
-    let victim = nodes(&before).into_iter().find(|node| id(node) != leader && node["host"].is_string()).unwrap();
+    let victim =
+        nodes(&before).into_iter().find(|node| id(node) != leader && node["host"].is_string()).unwrap();
     let after = sampled(&deployment, || {
         kill(pid(&victim));
         deployment.until_stable_without(&[id(&victim)])
@@ -77,10 +78,12 @@ fn a_coordinator_killed_in_the_middle_of_a_repair_leaves_it_to_the_next() {
     crew(&deployment, 5);
     let before = deployment.up();
     let leader = coordinator(&before);
-    let victim = nodes(&before).into_iter().find(|node| id(node) != id(&leader) && node["host"].is_string()).unwrap();
+    let victim =
+        nodes(&before).into_iter().find(|node| id(node) != id(&leader) && node["host"].is_string()).unwrap();
     let after = sampled(&deployment, || {
         kill(pid(&victim));
-        deployment.until("missing the victim", |status| nodes(status).iter().all(|node| id(node) != id(&victim)));
+        deployment
+            .until("missing the victim", |status| nodes(status).iter().all(|node| id(node) != id(&victim)));
         kill(pid(&leader));
         deployment.until_stable_without(&[id(&victim), id(&leader)])
     });

@@ -15,7 +15,8 @@ fn hello_comes_up_bound_and_goes_down_without_a_trace() {
     for instance in instances(&status) {
         assert_eq!(instance["state"], "started", "{status:#}");
     }
-    let bound = instances(&status).iter().any(|instance| !instance["bindings"].as_array().unwrap().is_empty());
+    let bound =
+        instances(&status).iter().any(|instance| !instance["bindings"].as_array().unwrap().is_empty());
     assert!(bound, "one component imports the other: {status:#}");
     assert_equal(&deployment, &deployment.status());
     deployment.down();
@@ -72,7 +73,10 @@ fn psepr_places_itself_and_survives_the_death_of_its_coordinator() {
     let status = deployment.up();
     let brokers = peers(&status);
     assert!((6..=10).contains(&brokers.len()), "{} brokers: {status:#}", brokers.len());
-    assert!(brokers.values().all(|count| *count == brokers.len() - 1), "not every broker knows all others: {status:#}");
+    assert!(
+        brokers.values().all(|count| *count == brokers.len() - 1),
+        "not every broker knows all others: {status:#}"
+    );
     assert!(nodes(&status).iter().filter(|node| node["voter"] == true).count() >= 3, "{status:#}");
 
     let victim = coordinator(&status);
@@ -82,7 +86,10 @@ fn psepr_places_itself_and_survives_the_death_of_its_coordinator() {
     });
     let brokers = peers(&after);
     assert!((6..=10).contains(&brokers.len()), "{} brokers: {after:#}", brokers.len());
-    assert!(brokers.values().all(|count| *count == brokers.len() - 1), "bindings after the repair: {after:#}");
+    assert!(
+        brokers.values().all(|count| *count == brokers.len() - 1),
+        "bindings after the repair: {after:#}"
+    );
     assert_equal(&deployment, &deployment.status());
     deployment.down();
 }

@@ -15,8 +15,12 @@ use options::Options;
 /// Runs the bench of this name, or none when it is not one of these.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let figures = match name {
-        "failover" => Options::parse(arguments, &["app", "config", "kills"]).and_then(|options| failover::run(&options)),
-        "idle" => Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options)),
+        "failover" => {
+            Options::parse(arguments, &["app", "config", "kills"]).and_then(|options| failover::run(&options))
+        }
+        "idle" => {
+            Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options))
+        }
         "up" => Options::parse(arguments, &["app", "config", "runs"]).and_then(|options| up::run(&options)),
         _ => return None,
     };

@@ -32,7 +32,8 @@ pub(super) struct Member {
 impl Application {
     /// Prepares a directory that did not exist with `config` copied into it, beside its `data` folder if any.
     pub(super) fn prepare(program: &Path, config: &Path) -> Result<Self, String> {
-        let program = program.canonicalize().map_err(|error| format!("find {}: {error}", program.display()))?;
+        let program =
+            program.canonicalize().map_err(|error| format!("find {}: {error}", program.display()))?;
         let dir = std::env::temp_dir().join(format!("rhizo-bench-{}", std::process::id()));
         let copied = std::fs::create_dir(&dir)
             .and_then(|()| std::fs::copy(config, dir.join("rhizo.toml")))
@@ -67,7 +68,11 @@ impl Application {
             std::thread::sleep(Duration::from_millis(2));
         };
         let read = |path| std::fs::read_to_string(path).map_err(failed);
-        if status.success() { read(&out) } else { Err(format!("run {arguments:?}: {status}: {}", read(&err)?)) }
+        if status.success() {
+            read(&out)
+        } else {
+            Err(format!("run {arguments:?}: {status}: {}", read(&err)?))
+        }
     }
 
     /// The status; none while nobody answers.
@@ -91,7 +96,10 @@ impl Application {
 impl Drop for Application {
     fn drop(&mut self) {
         if let Err(error) = self.run(&["down", "--yes"]) {
-            eprintln!("failed to take the application down: {error}; its directory is {}", self.dir.display());
+            eprintln!(
+                "failed to take the application down: {error}; its directory is {}",
+                self.dir.display()
+            );
         } else {
             // What cannot be removed is only a temporary directory.
             drop(std::fs::remove_dir_all(&self.dir));

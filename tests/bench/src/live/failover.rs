@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::application::{Application, median_and_max, members};
+use super::application::{median_and_max, members};
 use super::options::Options;
 
 /// Runs the bench and returns its figures.
@@ -35,7 +35,11 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
             status["state"] == "stable" && members(status).iter().all(|member| member.id != victim.id)
         })?;
         repaired.push(start.elapsed().as_secs_f64());
-        eprintln!("kill {number} of {kills}: {:.3} s, stable after {:.3} s", seconds[seconds.len() - 1], repaired[repaired.len() - 1]);
+        eprintln!(
+            "kill {number} of {kills}: {:.3} s, stable after {:.3} s",
+            seconds[seconds.len() - 1],
+            repaired[repaired.len() - 1]
+        );
     }
     let (median, max) = median_and_max(&seconds);
     let (repair_median, repair_max) = median_and_max(&repaired);

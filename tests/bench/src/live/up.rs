@@ -24,7 +24,11 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
         let start = Instant::now();
         drop(application);
         ends.push(start.elapsed().as_secs_f64());
-        eprintln!("run {number} of {runs}: up {:.3} s, down {:.3} s", seconds[seconds.len() - 1], ends[ends.len() - 1]);
+        eprintln!(
+            "run {number} of {runs}: up {:.3} s, down {:.3} s",
+            seconds[seconds.len() - 1],
+            ends[ends.len() - 1]
+        );
     }
     let ((median, max), (down_median, down_max)) = (median_and_max(&seconds), median_and_max(&ends));
     Ok(json!({"runs": runs, "median": median, "max": max, "down_median": down_median, "down_max": down_max}))
