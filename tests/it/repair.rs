@@ -91,3 +91,56 @@ fn a_coordinator_killed_in_the_middle_of_a_repair_leaves_it_to_the_next() {
     assert_equal(&deployment, &deployment.status());
     deployment.down();
 }
+
+/// Three providers with one region each; at least two of them must be used.
+fn spread_crew(deployment: &Deployment) {
+    let mut config = String::from(
+        "rhizo = 1\n[app]\nname = \"spread\"\nversion = \"1\"\n\
+         [components.worker]\nexec = \"sleep 100000\"\nreplicas = 4\n\
+         [[require]]\nname = \"two-providers\"\ngroup = \"worker\"\nspread = { by = \"node.provider\", max = \"2\" }\n\
+         [optimise]\nsettle = \"1s\"\n",
+    );
+    for provider in ["east", "west", "south"] {
+        config += &format!(
+            "[providers.{provider}]\nkind = \"process\"\noffers = \"{provider}.csv\"\nfaults = \"faults.json\"\n"
+        );
+        let offers = format!(
+            "name,region,price_per_hour,available,cap.cpu,cap.memory\nsmall,{provider}-1,0.1,8,2,4GiB\n"
+        );
+        deployment.write(&format!("{provider}.csv"), &offers);
+    }
+    deployment.write("rhizo.toml", &config);
+}
+
+#[test]
+fn a_provider_that_is_lost_at_once_is_left_for_the_others() {
+    let deployment = Deployment::new("lost-provider", "rhizo");
+    spread_crew(&deployment);
+    let before = deployment.up();
+    assert_whole(&before, 4);
+    let lost = instances(&before)
+        .iter()
+        .find_map(|instance| nodes(&before).into_iter().find(|node| node["id"] == instance["node"]))
+        .map(|node| node["provider"].as_str().unwrap_or_default().to_owned())
+        .unwrap();
+    let victims: Vec<Value> =
+        nodes(&before).into_iter().filter(|node| node["provider"] == lost.as_str()).collect();
+    assert!(!victims.is_empty() && victims.len() * 2 < nodes(&before).len(), "no minority: {before:#}");
+
+    deployment.write("faults.json", &format!("{{\"providers\":{{\"{lost}\":{{\"api_down\":true}}}}}}"));
+    victims.iter().for_each(|node| kill(pid(node)));
+    let ids: Vec<String> = victims.iter().map(id).collect();
+    // The releases stay open while the provider's list cannot confirm them, so the state need not be stable.
+    let after = deployment.until("whole on the others", |status| {
+        let started = instances(status).iter().filter(|instance| instance["state"] == "started").count();
+        started == 4
+            && nodes(status).iter().all(|node| !ids.contains(&id(node)) && node["provider"] != lost.as_str())
+    });
+    assert_whole(&after, 4);
+
+    deployment.write("faults.json", "{}");
+    let at_rest =
+        deployment.until("at rest", |status| status["state"] == "stable" && status["intents"]["open"] == 0);
+    assert_equal(&deployment, &at_rest);
+    deployment.down();
+}
