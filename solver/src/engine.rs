@@ -2,6 +2,7 @@
 //!
 //! `choice` proves optima when one component picks its hosts; `local` takes any problem. Read next: `solve.rs`.
 
+pub(crate) mod choice;
 pub(crate) mod local;
 
 use crate::assignment::Assignment;

@@ -4,7 +4,7 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Found, local};
+use crate::engine::{Found, choice, local};
 use crate::evaluate::evaluate;
 use crate::plan::{Engine, Plan, consequences};
 use crate::problem::Problem;
@@ -87,12 +87,18 @@ fn search(
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<(Engine, Found), SolveError> {
     match options.engine {
+        None | Some(Engine::Choice) if choice::suits(problem) => {
+            Ok((Engine::Choice, choice::search(problem, stop)))
+        }
         None | Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
         Some(engine) => Err(SolveError::Unsuited { engine }),
     }
 }
 
-fn unsolved(problem: &Problem, _found: &Found) -> SolveError {
+fn unsolved(problem: &Problem, found: &Found) -> SolveError {
+    if found.complete {
+        return SolveError::Infeasible { conflict: Vec::new() };
+    }
     SolveError::NotFound { nearest: check(problem, &Assignment::current(problem)) }
 }
 

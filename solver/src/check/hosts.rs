@@ -6,7 +6,7 @@ use super::{Broken, CAPACITY_TOLERANCE, Violation, float};
 use crate::assignment::{Assignment, Instance, Place};
 use crate::constraint::{Constraint, Scope};
 use crate::objective::{Measure, Of};
-use crate::problem::Problem;
+use crate::problem::{Component, Problem};
 use std::collections::BTreeMap;
 
 /// Whether every index exists at all; nothing else can be judged before.
@@ -47,6 +47,14 @@ pub(super) fn counts(problem: &Problem, assignment: &Assignment, found: &mut Vec
             let amount = float(range.start().saturating_sub(count) + count.saturating_sub(*range.end()));
             found.push(Violation::new("[replicas]", (what, amount)));
         }
+        if component.is_exchangeable() {
+            let both = ordinals(component, &assignment.places[index]);
+            if let Some((ended, started)) = both {
+                let what =
+                    format!("{0}.{ended} ends while {0}.{started} starts; that is a move", component.name);
+                found.push(Violation::new("[ordinals]", (what, 1.0)));
+            }
+        }
         let mut on: BTreeMap<Place, u32> = BTreeMap::new();
         for (_, place) in assignment.in_scope(&Scope::Component(index)) {
             *on.entry(place).or_default() += 1;
@@ -62,6 +70,16 @@ pub(super) fn counts(problem: &Problem, assignment: &Assignment, found: &mut Vec
             }
         }
     }
+}
+
+/// An instance that ends while another one starts: moves must not be hidden, for they cost.
+fn ordinals(component: &Component, places: &[Option<Place>]) -> Option<(usize, usize)> {
+    let running = |ordinal: &usize| component.current_of(*ordinal).is_some();
+    let planned = |ordinal: &usize| places.get(*ordinal).copied().flatten().is_some();
+    let count = places.len().max(component.current.len());
+    let ended = (0..count).find(|o| running(o) && !planned(o))?;
+    let started = (0..count).find(|o| !running(o) && planned(o))?;
+    Some((ended, started))
 }
 
 /// Whether a scope holds an instance.

@@ -1,2 +1,26 @@
-//! Under construction.
-fn main() {}
+//! `rhizo-bench`: figures of the parts and of the whole, one subcommand per bench, JSON with `--json`.
+//!
+//! `placement` holds the benches of the solver, `live` those of running applications. What a good figure is
+//! stands in `docs/benchmarks.md`, not here.
+
+mod arguments;
+mod live;
+mod placement;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = all.split_first() else {
+        eprintln!(
+            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} failover idle up",
+            placement::NAMES.join(" ")
+        );
+        return ExitCode::from(2);
+    };
+    if let Some(code) = placement::run(name, rest).or_else(|| live::run(name, rest)) {
+        return code;
+    }
+    eprintln!("failed to find a bench named {name}");
+    ExitCode::from(2)
+}

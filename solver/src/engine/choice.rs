@@ -1,0 +1,150 @@
+//! Exact engine: which hosts one component uses, by branch and bound.
+//!
+//! Takes problems with a single component of exchangeable instances, at most one on a host, under any rules and
+//! utilities; those it knows (see `model.rs`) sharpen its bounds, the others are judged at the leaves.
+//! The number of instances and, where the diameter matters, the pair of hosts that spans it are fixed first: a *root*.
+//! Under a root the diameter is exact, so what is left is nearly additive. Roots are searched in the order
+//! of their bounds until the next bound cannot beat the best found, which is the proof. Read next: `model.rs`.
+
+mod descent;
+mod model;
+
+use crate::assignment::{Assignment, Place};
+use crate::check::check;
+use crate::constraint::{Constraint, Scope};
+use crate::engine::Found;
+use crate::evaluate::evaluate;
+use crate::problem::Problem;
+use descent::Descent;
+use model::{Model, Sized};
+
+/// Differences of worth below this are rounding: branches that promise less are cut.
+///
+/// Net worth is about 1, sums have a few dozen terms, so rounding stays below 1e-14.
+const ROUNDING: f64 = 1e-11;
+
+/// Whether the engine takes the problem.
+pub(crate) fn suits(problem: &Problem) -> bool {
+    let [component] = &problem.components[..] else {
+        return false;
+    };
+    // Which instance goes where must not matter beyond staying or not.
+    let tells_apart = |rule: &Constraint| match rule {
+        Constraint::Each { scope, .. }
+        | Constraint::Ban { scope, .. }
+        | Constraint::Bound { scope, .. }
+        | Constraint::Spread { scope, .. }
+        | Constraint::Apart { scope, .. }
+        | Constraint::Gather { scope, .. }
+        | Constraint::Lonely { scope }
+        | Constraint::Preserve { scope, .. }
+        | Constraint::Moves { scope, .. }
+        | Constraint::Survive { scope, .. } => matches!(scope, Scope::Instances(_)),
+        Constraint::Split { scopes, .. } => scopes.iter().any(|s| matches!(s, Scope::Instances(_))),
+        Constraint::Neighbour { user, provider, .. } => {
+            matches!(user, Scope::Instances(_)) || matches!(provider, Scope::Instances(_))
+        }
+        _ => false,
+    };
+    // With transient resources it matters which of the displaced instances moves and which one ends.
+    let running = component.current.iter().flatten().next().is_some();
+    component.is_exchangeable()
+        && !(running && problem.resources.iter().any(|r| r.transient))
+        && component.per_host_max == 1
+        && problem.migration.per_pair == 0.0
+        && problem.costs.iter().all(model::is_boundable)
+        && !problem.constraints.iter().any(|named| tells_apart(&named.item))
+}
+
+/// A part of the search space: so many instances, and the pair that spans the diameter.
+struct Root {
+    /// Index into the sizes.
+    size: usize,
+    pair: Option<(u32, u32)>,
+    bound: f64,
+}
+
+/// The best set found so far.
+#[derive(Default)]
+pub(super) struct Incumbent {
+    assignment: Option<Assignment>,
+    net: f64,
+}
+
+impl Incumbent {
+    /// What a set must promise to be looked at.
+    fn to_beat(&self) -> f64 {
+        if self.assignment.is_some() { self.net + ROUNDING } else { f64::NEG_INFINITY }
+    }
+
+    /// Judges a set by the independent checker and evaluator, and keeps it if it is the best.
+    fn offer(&mut self, problem: &Problem, places: Vec<Place>) {
+        self.offer_assignment(problem, Assignment::from_hosts(problem, &[places]));
+    }
+
+    fn offer_assignment(&mut self, problem: &Problem, assignment: Assignment) {
+        if check(problem, &assignment).is_empty() {
+            let net = evaluate(problem, &assignment).net;
+            if net > self.to_beat() {
+                (self.assignment, self.net) = (Some(assignment), net);
+            }
+        }
+    }
+}
+
+/// Searches until the optimum is proven or `stop` says so.
+pub(crate) fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Found {
+    let model = Model::new(problem);
+    let mut incumbent = Incumbent::default();
+    incumbent.offer_assignment(problem, Assignment::current(problem));
+    let sizes: Vec<Sized> = model.sizes().map(|n| Sized::new(&model, n)).collect();
+    for sized in &sizes {
+        descent::first_sets(&model, sized, &mut incumbent);
+    }
+    let mut roots = Vec::new();
+    for (size, sized) in sizes.iter().enumerate() {
+        collect_roots(&model, sized, size, incumbent.to_beat(), &mut roots);
+    }
+    roots.sort_by(|a, b| b.bound.total_cmp(&a.bound).then(a.size.cmp(&b.size)).then(a.pair.cmp(&b.pair)));
+    let mut descent = Descent::new(&model, incumbent, stop);
+    let mut open = f64::NEG_INFINITY;
+    for root in &roots {
+        if root.bound <= descent.incumbent.to_beat() {
+            break;
+        }
+        descent.run(&sizes[root.size], root.pair);
+        if descent.stopped {
+            // Roots come in falling order, so this one bounds all that were not searched.
+            open = root.bound;
+            break;
+        }
+    }
+    let (incumbent, evaluated) = (descent.incumbent, descent.visited);
+    let best_net = if incumbent.assignment.is_some() { incumbent.net } else { f64::NEG_INFINITY };
+    let bound = best_net.max(open);
+    Found {
+        complete: !open.is_finite(),
+        bound: bound.is_finite().then_some(bound),
+        best: incumbent.assignment,
+        evaluated,
+    }
+}
+
+fn collect_roots(model: &Model, sized: &Sized, size: usize, to_beat: f64, roots: &mut Vec<Root>) {
+    if !model.spans_pairs() || sized.n < 2 {
+        if sized.bound > to_beat {
+            roots.push(Root { size, pair: None, bound: sized.bound });
+        }
+        return;
+    }
+    for (at, a) in sized.order.iter().enumerate() {
+        for b in &sized.order[at + 1..] {
+            if model.is_first_pair(*a, *b)
+                && let Some(bound) = sized.pair_bound(model, *a, *b)
+                && bound > to_beat
+            {
+                roots.push(Root { size, pair: Some((*a, *b)), bound });
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! All integration tests of the solver in one binary, which links faster than one for each file.
+
+mod choice;
+mod common;

@@ -1,0 +1,64 @@
+//! Benches of the solver: each reads or makes a problem, solves it, has it checked, and prints figures.
+//!
+//! All of them pose an ordinary `Problem`; there is no solver of their own.
+
+mod latency_file;
+mod psepr;
+
+use crate::arguments::Arguments;
+use rhizo_solver::{Options, Plan, Problem, SolveError, solve};
+use serde_json::Value;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Their names.
+pub(crate) const NAMES: &[&str] = &["psepr"];
+
+/// Runs the bench of this name, or none when it is not one of these.
+pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
+    let figures = match name {
+        "psepr" => Arguments::parse(arguments, psepr::OPTIONS).and_then(|a| psepr::run(&a).map(|f| (a, f))),
+        _ => return None,
+    };
+    Some(match figures {
+        Ok((arguments, figures)) => {
+            print_figures(&figures, arguments.json);
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("failed to {message}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn print_figures(figures: &Value, json: bool) {
+    match figures {
+        Value::Object(figures) if !json => {
+            for (name, value) in figures {
+                println!("{name:<16} {value}");
+            }
+        }
+        _ => println!("{figures}"),
+    }
+}
+
+/// Solves under a time limit and says how long it took.
+fn timed(problem: &Problem, seed: u64, seconds: f64) -> (Result<Plan, SolveError>, f64) {
+    let start = Instant::now();
+    let limit = Duration::from_secs_f64(seconds.max(0.0));
+    let answer = solve(problem, &Options { seed, engine: None }, &mut || start.elapsed() >= limit);
+    (answer, start.elapsed().as_secs_f64())
+}
+
+/// An error with all its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
