@@ -1,0 +1,110 @@
+//! What can go wrong at a provider, sorted by what the caller may conclude from it.
+//!
+//! The one question that matters after a failed call is whether it may have had an effect: [`Effect`].
+//! A caller treats [`Effect::Possible`] as *unknown* until the provider's list has spoken.
+
+use crate::data_file::DataFileError;
+use rhizo_types::OfferName;
+use std::io;
+use std::path::PathBuf;
+
+/// Whether a failed call may have changed something at the provider.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Effect {
+    /// It changed nothing: the intent may be closed as failed at once.
+    None,
+    /// It may have changed something, now or later: only the provider's list can tell.
+    Possible,
+}
+
+/// A call to a provider that did not succeed. Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// There is no host left of this offer; another offer, or a later time, may do.
+    #[error("obtain a host of offer `{offer}`: the provider has no capacity left")]
+    NoCapacity {
+        /// The offer that was asked for.
+        offer: OfferName,
+    },
+    /// Too many calls; the call was not carried out.
+    #[error("{operation}: the provider asks to wait {retry_after_ms} ms")]
+    Throttled {
+        /// What was attempted.
+        operation: &'static str,
+        /// Milliseconds to wait before the next call of any kind.
+        retry_after_ms: u64,
+    },
+    /// The service did not answer; a mutating call may have been carried out.
+    #[error("{operation}: the provider's service is unavailable")]
+    Unavailable {
+        /// What was attempted.
+        operation: &'static str,
+    },
+    /// The provider will never accept this call; nothing was changed.
+    #[error("{operation}: {reason}")]
+    Refused {
+        /// What was attempted.
+        operation: &'static str,
+        /// Why, for the operator.
+        reason: String,
+    },
+    /// The call ended without telling whether it was carried out.
+    #[error("{operation}: the outcome is unknown, {reason}")]
+    UnknownOutcome {
+        /// What was attempted.
+        operation: &'static str,
+        /// What was seen.
+        reason: String,
+    },
+    /// A data file of the provider cannot be used; nothing was changed.
+    #[error("read the provider's catalogue")]
+    Catalogue(#[source] DataFileError),
+    /// The provider's own records could not be read or written.
+    #[error("{step} `{}`", path.display())]
+    Records {
+        /// What was attempted, as a verb phrase.
+        step: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The background thread of the call was cancelled because the runtime is shutting down.
+    #[error("{operation}: the runtime is shutting down")]
+    Cancelled {
+        /// What was attempted.
+        operation: &'static str,
+    },
+}
+
+impl ProviderError {
+    /// Whether the failed call may have changed something at the provider.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::NoCapacity { .. } | Self::Throttled { .. } | Self::Refused { .. } | Self::Catalogue(_) => {
+                Effect::None
+            }
+            Self::Unavailable { .. }
+            | Self::UnknownOutcome { .. }
+            | Self::Records { .. }
+            | Self::Cancelled { .. } => Effect::Possible,
+        }
+    }
+
+    /// Whether the same call may succeed later; if not, only a different one can.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+
+    /// Names the failed step on the provider's own records; for `map_err`.
+    pub(crate) fn records(
+        step: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> ProviderError {
+        let path = path.into();
+        move |source| Self::Records { step, path, source }
+    }
+}

@@ -1,0 +1,264 @@
+//! Looking at hosts: which exist, in which state, and what is forgotten; and releasing them.
+//!
+//! A supervisor that was killed cannot report the end of its host, so whoever looks does: the identity in its
+//! record tells that it is gone, what it left is killed, and then the end is recorded in its place.
+
+use super::layout::{HostFiles, remove_if_empty};
+use super::records::{self, Cause, OrderRecord, ReleaseRecord, TerminatedRecord, unix_ms};
+use super::{Desk, address, ending};
+use crate::error::ProviderError;
+use crate::provider::{Host, HostState, Owner};
+use nix::sys::signal::Signal;
+use rhizo_types::{HostId, OfferName};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+/// A claimed host for which nobody has started a supervisor after this many milliseconds was abandoned.
+///
+/// Starting takes milliseconds; a machine that needs longer than this is better served by another order.
+const START_MS_MAX: u64 = 30_000;
+
+/// How many terminated hosts a provider remembers; beyond, the oldest are forgotten before their time.
+const TERMINATED_MAX: usize = 256;
+
+/// What a look at a host found.
+enum Seen {
+    Booting,
+    Running,
+    Terminated(TerminatedRecord),
+}
+
+impl Desk {
+    /// This owner's hosts, as the provider shows them now.
+    pub(super) fn list(&self, owner: &Owner) -> Result<Vec<Host>, ProviderError> {
+        let faults = self.misbehaviour("list the hosts")?;
+        let now = unix_ms();
+        let seen_until = now.saturating_sub(faults.list_lag_ms);
+        let mut hosts = Vec::new();
+        for (order, files) in self.orders()? {
+            if order.tags.owner() != *owner {
+                continue;
+            }
+            let seen = self.settle(&order, &files)?;
+            let is_late = order.visible_at_unix_ms > now;
+            // A list without lag shows also what was created in this very millisecond.
+            let is_behind = faults.list_lag_ms > 0 && order.created_unix_ms > seen_until;
+            if is_late || is_behind {
+                continue;
+            }
+            hosts.push(match seen {
+                Seen::Terminated(end) if faults.list_lag_ms > 0 && end.at_unix_ms > seen_until => {
+                    host(order, &Seen::Running)
+                }
+                seen => host(order, &seen),
+            });
+        }
+        Ok(hosts)
+    }
+
+    /// One host as the provider shows it now.
+    pub(super) fn look(&self, order: &OrderRecord, files: &HostFiles) -> Result<Host, ProviderError> {
+        let seen = self.settle(order, files)?;
+        Ok(host(order.clone(), &seen))
+    }
+
+    /// Asks for the end of a host; an unknown or ended one is fine.
+    pub(super) fn release(&self, id: &HostId) -> Result<(), ProviderError> {
+        if self.misbehaviour("release a host")?.release_lost {
+            return Ok(());
+        }
+        let is_name = id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_name || id.as_str().is_empty() {
+            // Not a name this provider gives, so no host of it.
+            return Ok(());
+        }
+        let files = self.layout.host(id);
+        let step = || ProviderError::records("release", &files.directory);
+        let Some(order) = files.order().map_err(step())? else { return Ok(()) };
+        if files.terminated().map_err(step())?.is_some() {
+            return Ok(());
+        }
+        match records::write_first(&files.path("release.json"), &ReleaseRecord { at_unix_ms: unix_ms() }) {
+            // Forgotten meanwhile.
+            Err(error) if records::is_absent(&error) => return Ok(()),
+            other => other.map_err(step())?,
+        };
+        // The supervisor records itself, then looks for the request; we write the request, then look for the
+        // supervisor. Whoever comes second sees the first.
+        match files.supervisor().map_err(step())? {
+            Some(supervisor) => {
+                if !supervisor.identity.signal(Signal::SIGUSR1).map_err(step())? {
+                    self.settle(&order, &files)?;
+                }
+            }
+            None => self.end_unstarted(&order, &files, &Cause::Released)?,
+        }
+        Ok(())
+    }
+
+    /// Forgets an owner's terminated hosts, and the directories that are empty then.
+    pub(super) fn purge(&self, owner: &Owner) -> Result<usize, ProviderError> {
+        self.misbehaviour("purge ended hosts")?;
+        let state = &self.layout.state;
+        if !self.layout.provider.exists() {
+            return Ok(0);
+        }
+        let _lock = self.layout.lock().map_err(ProviderError::records("lock", state))?;
+        let mut purged = 0;
+        for (order, files) in self.orders()? {
+            if order.tags.owner() == *owner && matches!(self.settle(&order, &files)?, Seen::Terminated(_)) {
+                self.forget(&order, &files)?;
+                purged += 1;
+            }
+        }
+        self.sweep().map_err(ProviderError::records("sweep", state))?;
+        Ok(purged)
+    }
+
+    /// Hosts that are not terminated, per offer.
+    pub(super) fn taken(&self) -> Result<BTreeMap<OfferName, u32>, ProviderError> {
+        let mut taken = BTreeMap::new();
+        for (order, files) in self.orders()? {
+            let terminated = files.terminated().map_err(ProviderError::records("read", &files.directory))?;
+            if terminated.is_none() {
+                *taken.entry(order.offer).or_default() += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Forgets hosts that ended long ago, and the oldest of too many. The caller holds the lock.
+    pub(super) fn forget_old(&self) -> Result<(), ProviderError> {
+        let mut ended = Vec::new();
+        for (order, files) in self.orders()? {
+            let terminated = files.terminated().map_err(ProviderError::records("read", &files.directory))?;
+            if let Some(terminated) = terminated {
+                ended.push((terminated.at_unix_ms, order, files));
+            }
+        }
+        ended.sort_by_key(|(at_unix_ms, ..)| *at_unix_ms);
+        let keep_since = unix_ms().saturating_sub(self.settings.terminated_keep_s.saturating_mul(1_000));
+        let too_many = ended.len().saturating_sub(TERMINATED_MAX);
+        for (at, (at_unix_ms, order, files)) in ended.iter().enumerate() {
+            if at < too_many || *at_unix_ms < keep_since {
+                self.forget(order, files)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All orders of this provider; a host that vanishes meanwhile is passed over.
+    fn orders(&self) -> Result<Vec<(OrderRecord, HostFiles)>, ProviderError> {
+        let step = ProviderError::records("list", self.layout.hosts());
+        let mut orders = Vec::new();
+        for files in self.layout.all_hosts().map_err(step)? {
+            let read = ProviderError::records("read the order in", &files.directory);
+            if let Some(order) = files.order().map_err(read)? {
+                orders.push((order, files));
+            }
+        }
+        Ok(orders)
+    }
+
+    /// Finds the state of a host, ending it in place of a supervisor that is gone.
+    fn settle(&self, order: &OrderRecord, files: &HostFiles) -> Result<Seen, ProviderError> {
+        let step = || ProviderError::records("look at", &files.directory);
+        if let Some(end) = files.terminated().map_err(step())? {
+            return Ok(Seen::Terminated(end));
+        }
+        let Some(supervisor) = files.supervisor().map_err(step())? else {
+            if unix_ms().saturating_sub(order.created_unix_ms) > START_MS_MAX {
+                self.end_unstarted(order, files, &Cause::NeverStarted)?;
+            }
+            return self.ended_or(files, Seen::Booting);
+        };
+        if !supervisor.identity.is_alive().map_err(step())? {
+            // Whoever holds the lock is at it already.
+            if let Some(_lock) = files.try_supervisor_lock().map_err(step())?
+                && files.terminated().map_err(step())?.is_none()
+            {
+                let group = supervisor.cgroup.as_deref();
+                ending::end(&self.layout, files, order, group, None, Cause::SupervisorLost).map_err(step())?;
+                tracing::warn!(host = %order.host, "supervisor vanished, its host was ended");
+            }
+        }
+        let node_started = files.path("node.json").exists();
+        self.ended_or(files, if node_started { Seen::Running } else { Seen::Booting })
+    }
+
+    fn ended_or(&self, files: &HostFiles, otherwise: Seen) -> Result<Seen, ProviderError> {
+        let end = files.terminated().map_err(ProviderError::records("look at", &files.directory))?;
+        Ok(end.map_or(otherwise, Seen::Terminated))
+    }
+
+    /// Ends a host that has no supervisor, unless one is just starting.
+    fn end_unstarted(
+        &self,
+        order: &OrderRecord,
+        files: &HostFiles,
+        cause: &Cause,
+    ) -> Result<(), ProviderError> {
+        let step = || ProviderError::records("end", &files.directory);
+        let Some(_lock) = files.try_supervisor_lock().map_err(step())? else { return Ok(()) };
+        if files.supervisor().map_err(step())?.is_none() {
+            ending::end(&self.layout, files, order, None, None, cause.clone()).map_err(step())?;
+        }
+        Ok(())
+    }
+
+    /// Removes a host directory: first from sight, then from the disk.
+    fn forget(&self, order: &OrderRecord, files: &HostFiles) -> Result<(), ProviderError> {
+        let step = || ProviderError::records("forget", &files.directory);
+        address::release(&self.layout, order).map_err(step())?;
+        let aside = self.layout.hosts().join(format!(".gone-{}", order.host));
+        fs::rename(&files.directory, &aside).map_err(step())?;
+        fs::remove_dir_all(&aside).map_err(step())
+    }
+
+    /// Removes what crashed claims and removals left, and all directories that are empty. Under the lock.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.layout.hosts())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(super::layout::ASIDE_PREFIX) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let state = &self.layout.state;
+        remove_if_empty(&self.layout.hosts())?;
+        remove_if_empty(&self.layout.provider)?;
+        remove_if_empty(&state.join("providers"))?;
+        if state.join("providers").exists() {
+            return Ok(());
+        }
+        // The last host of the last provider is gone: the emulated world ends, its clock and its lock with it.
+        remove_if_empty(&self.layout.addresses())?;
+        for file in [self.layout.genesis(), state.join("lock")] {
+            match fs::remove_file(&file) {
+                Err(error) if !records::is_absent(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The host of an order in the provider's terms.
+fn host(order: OrderRecord, seen: &Seen) -> Host {
+    let (state, cause) = match seen {
+        Seen::Booting => (HostState::Booting, None),
+        Seen::Running => (HostState::Running, None),
+        Seen::Terminated(end) => (HostState::Terminated, Some(end.cause.to_string())),
+    };
+    Host {
+        id: order.host,
+        offer: order.offer,
+        region: order.region,
+        state,
+        token: order.token,
+        tags: order.tags,
+        address: Some(order.address.into()),
+        created_unix_ms: order.created_unix_ms,
+        cause,
+    }
+}

@@ -1,0 +1,89 @@
+//! Killing everything below a host without a cgroup: descendants, and whoever carries the host's mark.
+//!
+//! A supervisor adopts the orphans of its host (child subreaper), so descent finds them all while it lives. When
+//! it is dead, the mark in the environment, which children inherit, still tells whose a process is. A node may
+//! start supervisors of other hosts; those carry another mark and are spared, with everything below them.
+
+use super::identity;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The environment variable that tells which host directory a process belongs to.
+pub(crate) const MARK: &str = "RHIZO_HOST";
+
+/// A process seen in `/proc`.
+struct Seen {
+    parent: i32,
+    mark: Option<Vec<u8>>,
+}
+
+/// Sends SIGKILL to all that belongs to a host; returns how many were found alive.
+///
+/// `root` is the supervisor when it still lives; it is not killed itself. Zero means that nothing was left at
+/// one moment after the last of them could still have forked: processes that are killed do not fork.
+///
+/// # Errors
+/// When `/proc` cannot be listed. A process that ends meanwhile is no error.
+pub(crate) fn kill_once(host: &Path, root: Option<i32>) -> io::Result<usize> {
+    let seen = processes()?;
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut killed = 0;
+    for (&pid, process) in &seen {
+        if pid == own || Some(pid) == root {
+            continue;
+        }
+        let belongs = match &process.mark {
+            Some(mark) if mark == host.as_os_str().as_bytes() => true,
+            _ => root.is_some_and(|root| descends(&seen, pid, root, host.as_os_str())),
+        };
+        if belongs {
+            killed += 1;
+            // ESRCH: it ended between the look and the kill.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+    Ok(killed)
+}
+
+/// Whether `pid` descends from `root` without another host's mark on the way.
+fn descends(seen: &BTreeMap<i32, Seen>, mut pid: i32, root: i32, host: &OsStr) -> bool {
+    // A chain longer than the number of processes would be a cycle, which pid reuse between reads can feign.
+    for _ in 0..seen.len() {
+        let Some(process) = seen.get(&pid) else { return false };
+        if process.mark.as_ref().is_some_and(|mark| mark != host.as_bytes()) {
+            return false;
+        }
+        if process.parent == root {
+            return true;
+        }
+        pid = process.parent;
+    }
+    false
+}
+
+fn processes() -> io::Result<BTreeMap<i32, Seen>> {
+    let mut seen = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let Ok(Some(stat)) = identity::stat(pid) else { continue };
+        if stat.runs {
+            seen.insert(pid, Seen { parent: stat.parent, mark: mark_of(pid) });
+        }
+    }
+    Ok(seen)
+}
+
+/// The mark in a process's environment; `None` without one, or when it belongs to another user.
+fn mark_of(pid: i32) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment
+        .split(|byte| *byte == 0)
+        .find_map(|variable| variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))
+        .map(<[u8]>::to_vec)
+}

@@ -1,0 +1,58 @@
+//! The end of a host: kill everything, then say so. Used by its supervisor, and by whoever finds that lost.
+//!
+//! The record of the end is what lets an exclusive component start elsewhere, so it is written only after a look
+//! that found nothing alive.
+
+use super::layout::{HostFiles, Layout};
+use super::records::{self, Cause, OrderRecord, TerminatedRecord, unix_ms};
+use super::{address, cgroup, descendants};
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long one attempt waits for killed processes to go; one in an uninterruptible call can take longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause between two looks for what is left.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Kills what is left of a host, records why it ended and gives its address back.
+///
+/// `root` is the supervisor, when the caller is the supervisor. False when something is still alive: the host
+/// has not ended, and the call has to be repeated.
+///
+/// # Errors
+/// When processes cannot be looked at or the record cannot be written.
+pub(crate) fn end(
+    layout: &Layout,
+    files: &HostFiles,
+    order: &OrderRecord,
+    group: Option<&Path>,
+    root: Option<i32>,
+    cause: Cause,
+) -> io::Result<bool> {
+    if let Some(group) = group
+        && !cgroup::destroy(group, PATIENCE)?
+    {
+        return Ok(false);
+    }
+    // Also with a cgroup: a process may have moved itself out of it.
+    let until = Instant::now() + PATIENCE;
+    while descendants::kill_once(&files.directory, root)? > 0 {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        thread::sleep(POLL);
+    }
+    let record = TerminatedRecord { cause, at_unix_ms: unix_ms() };
+    match records::write_first(&files.path("terminated.json"), &record) {
+        // Somebody removed the directory: there is nobody left to tell.
+        Err(error) if records::is_absent(&error) => {}
+        other => {
+            other?;
+        }
+    }
+    address::release(layout, order)?;
+    Ok(true)
+}

@@ -1,0 +1,121 @@
+//! What a node finds on its host: the boot document, its address, its place in the emulated world.
+//!
+//! The counterpart of the provider: the provider writes the host directory, the node reads it here. The only
+//! thing a node writes outside its own subdirectory is the mark that it has joined.
+
+use super::catalogue::Catalogue;
+use super::delay::DelayTable;
+use super::layout::{HostFiles, Layout};
+use super::records::{self, OrderRecord};
+use crate::data_file::DataFileError;
+use crate::provider::{Offer, Tags};
+use rhizo_types::{HostId, OfferName, ProviderName, RegionName};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// A host directory seen from the node that runs on it.
+#[derive(Debug)]
+pub struct HostHome {
+    files: HostFiles,
+    layout: Layout,
+    order: OrderRecord,
+    catalogue: Catalogue,
+}
+
+impl HostHome {
+    /// Opens the directory that the supervisor passed to the node.
+    ///
+    /// # Errors
+    /// When it is not a host directory of this version.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let files = HostFiles { directory: directory.canonicalize()? };
+        let absent = || io::Error::new(io::ErrorKind::NotFound, "it is not a host directory");
+        let order = files.order()?.ok_or_else(absent)?;
+        let state = files.directory.ancestors().nth(4).ok_or_else(absent)?.to_owned();
+        let layout = Layout::new(state, &order.provider);
+        let catalogue = Catalogue::new(&order.data, String::new());
+        Ok(Self { files, layout, order, catalogue })
+    }
+
+    /// The provider that made the host.
+    #[must_use]
+    pub fn provider(&self) -> &ProviderName {
+        &self.order.provider
+    }
+
+    /// The host's identifier at its provider.
+    #[must_use]
+    pub fn host(&self) -> &HostId {
+        &self.order.host
+    }
+
+    /// The offer that was bought.
+    #[must_use]
+    pub fn offer(&self) -> &OfferName {
+        &self.order.offer
+    }
+
+    /// The emulated region.
+    #[must_use]
+    pub fn region(&self) -> &RegionName {
+        &self.order.region
+    }
+
+    /// The loopback address that is the host's own: listen on it and bind outgoing connections to it.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.order.address.into()
+    }
+
+    /// The ownership tags of the order.
+    #[must_use]
+    pub fn tags(&self) -> &Tags {
+        &self.order.tags
+    }
+
+    /// The boot document of the order.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn boot(&self) -> io::Result<Vec<u8>> {
+        fs::read(self.files.path("boot"))
+    }
+
+    /// The directory that the node may fill; it is also its working directory, and goes with the host.
+    #[must_use]
+    pub fn node_directory(&self) -> PathBuf {
+        self.files.path("node")
+    }
+
+    /// The state directory that the nodes of this machine share.
+    #[must_use]
+    pub fn state_directory(&self) -> &Path {
+        &self.layout.state
+    }
+
+    /// Tells the supervisor that the ticket has been used, so that its expiry does not halt the host.
+    ///
+    /// # Errors
+    /// When the host directory cannot be written.
+    pub fn mark_joined(&self) -> io::Result<()> {
+        records::write_private(&self.files.path("joined"), b"")
+    }
+
+    /// What the provider's files say about this host now: capacity and attributes, all synthetic.
+    ///
+    /// `None` when the offer has been removed from the files since the host was acquired.
+    ///
+    /// # Errors
+    /// When a file cannot be used.
+    pub fn emulated(&self) -> Result<Option<Offer>, DataFileError> {
+        self.catalogue.offer(&self.layout, self.order.offer.as_str())
+    }
+
+    /// The emulated delays from this host to others.
+    #[must_use]
+    pub fn delay_table(&self) -> DelayTable {
+        DelayTable::new(self.layout.state.clone(), &self.order)
+    }
+}

@@ -1,0 +1,115 @@
+//! The table `[providers.<name>]` of a process provider, and the program its hosts run.
+
+use super::records::{Confinement, DataPaths};
+use crate::registry::{ProviderConfigError, Surroundings};
+use rhizo_types::ProviderName;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// What the table may hold. Every key is optional; paths start at the configuration file's directory.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// CSV of what is sold; built-in offers without it.
+    offers: Option<PathBuf>,
+    /// CSV of attributes, prices and numbers that change with time.
+    attributes: Option<PathBuf>,
+    /// CSV matrix of round trips between regions; no delay is emulated without it.
+    rtt: Option<PathBuf>,
+    /// JSON of misbehaviour, for tests; `<state>/faults.json` without it.
+    faults: Option<PathBuf>,
+    /// ISO 4217 code of the prices.
+    pub(crate) currency: String,
+    /// Milliseconds between SIGTERM and SIGKILL for the node of a released host.
+    pub(crate) grace_ms: u64,
+    /// Milliseconds a host that has not joined lives on after its ticket has expired.
+    pub(crate) join_margin_ms: u64,
+    /// Seconds for which a terminated host is still listed, unless it is purged before.
+    pub(crate) terminated_keep_s: u64,
+    /// How everything that a host started is found when it ends.
+    pub(crate) confinement: Confinement,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            offers: None,
+            attributes: None,
+            rtt: None,
+            faults: None,
+            currency: "USD".to_owned(),
+            // Longer than the usual grace of one component (20 s), which the node waits for.
+            grace_ms: 30_000,
+            // The design's margin for a join that is on its way when the ticket expires.
+            join_margin_ms: 60_000,
+            // A coordinator lists every 30 s; ten minutes survive a change of coordinators many times over.
+            terminated_keep_s: 600,
+            confinement: Confinement::Auto,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the table; `kind` is the registry's key and ignored here.
+    pub(crate) fn parse(
+        provider: &ProviderName,
+        table: &serde_json::Value,
+    ) -> Result<Self, ProviderConfigError> {
+        let mut table = table.clone();
+        if let Some(table) = table.as_object_mut() {
+            table.remove("kind");
+        }
+        let settings: Self = serde_json::from_value(table)
+            .map_err(|source| ProviderConfigError::Table { provider: provider.clone(), source })?;
+        let name = provider.as_str();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        // The name is a directory of the state directory.
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+            return Err(ProviderConfigError::Name { provider: provider.clone() });
+        }
+        Ok(settings)
+    }
+
+    /// The data files, absolute.
+    pub(crate) fn data(&self, base: &Path) -> DataPaths {
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(|path| base.join(path));
+        DataPaths {
+            offers: absolute(&self.offers),
+            attributes: absolute(&self.attributes),
+            rtt: absolute(&self.rtt),
+        }
+    }
+
+    /// Where misbehaviour is configured, absolute.
+    pub(crate) fn faults(&self, surroundings: &Surroundings) -> PathBuf {
+        match &self.faults {
+            Some(path) => surroundings.base_dir.join(path),
+            None => surroundings.state_dir.join("faults.json"),
+        }
+    }
+}
+
+/// The program that a host of the process provider runs, as supervisor and as node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    /// Absolute path of the executable.
+    pub executable: PathBuf,
+    /// Arguments that make it call [`super::supervise`]; the host directory follows them.
+    pub supervise_arguments: Vec<String>,
+    /// Arguments that make it a node; the host directory follows them.
+    pub node_arguments: Vec<String>,
+}
+
+impl Program {
+    /// The running executable with the hidden subcommands `__supervise` and `__node`.
+    ///
+    /// # Errors
+    /// When the system does not tell which executable runs.
+    pub fn current() -> std::io::Result<Self> {
+        Ok(Self {
+            executable: std::env::current_exe()?,
+            supervise_arguments: vec!["__supervise".to_owned()],
+            node_arguments: vec!["__node".to_owned()],
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! The contract between rhizo and whatever sells hosts: offers, orders, hosts, and the [`Provider`] trait.
+//!
+//! Nothing here performs I/O. A provider is called only after the intent of the call has been committed; the
+//! contract is shaped so that a call may be repeated, by any node, until its outcome is known.
+//! Read next: [`crate::error`], [`crate::conformance`].
+
+use crate::error::ProviderError;
+use crate::rtt_matrix::RttMatrix;
+use rhizo_types::{AppName, AttributeName, HostId, IntentId, Lineage, OfferName, ProviderName, RegionName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Longest token: the limit of EC2's `ClientToken`, the strictest of the services with tokens.
+pub const TOKEN_CHARS_MAX: usize = 64;
+
+/// Largest boot document in bytes: the smallest limit on user-data among the services (EC2, 16 KiB).
+pub const BOOT_BYTES_MAX: usize = 16 * 1024;
+
+/// The idempotency token of one order: derived from lineage, intent, generation and spec by the caller.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Token(pub String);
+
+impl Token {
+    /// Whether every provider would accept it: 1 to [`TOKEN_CHARS_MAX`] visible ASCII characters.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        (1..=TOKEN_CHARS_MAX).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A figure or a word that describes an offer or a host.
+#[derive(Clone, PartialEq, PartialOrd, Debug, Serialize, Deserialize)]
+pub enum Value {
+    /// A finite number in the unit that the attribute's documentation states.
+    Number(f64),
+    /// A word, compared for equality only.
+    Text(String),
+}
+
+impl Value {
+    /// The number, when it is one.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => fmt::Display::fmt(number, f),
+            Self::Text(text) => f.pad(text),
+        }
+    }
+}
+
+/// Something a provider sells.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its name, unique among the offers of its provider.
+    pub name: OfferName,
+    /// Where a host of this offer would run.
+    pub region: RegionName,
+    /// Price of one host per hour, in `currency`; finite, not negative.
+    pub price_per_hour: f64,
+    /// ISO 4217 code of the price's currency.
+    pub currency: String,
+    /// What one host holds: `cpu` in cores, `memory` and `disk` in bytes, others as the provider documents.
+    pub capacity: BTreeMap<String, f64>,
+    /// What is known of a host of this offer before one exists.
+    pub attributes: BTreeMap<AttributeName, Value>,
+    /// How many more hosts can be acquired now; `None` when the provider does not tell.
+    pub available: Option<u32>,
+    /// True when the figures are emulation, not a promise of a real service.
+    pub synthetic: bool,
+}
+
+/// Whose hosts: one overlay is one application and one lineage.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Owner {
+    /// The application.
+    pub app: AppName,
+    /// Its unbroken history; a recovered overlay is a different owner.
+    pub lineage: Lineage,
+}
+
+/// Ownership tags, given to the service inside the create call and never by a second call.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Tags {
+    /// The application that ordered the host.
+    pub app: AppName,
+    /// The lineage that ordered it.
+    pub lineage: Lineage,
+    /// The committed intent that explains the host.
+    pub intent: IntentId,
+}
+
+impl Tags {
+    /// The owner these tags name.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { app: self.app.clone(), lineage: self.lineage }
+    }
+}
+
+/// What a provider is asked to create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// The same token always names the same host, whoever sends it and however often.
+    pub token: Token,
+    /// What to create.
+    pub offer: OfferName,
+    /// Whose it is.
+    pub tags: Tags,
+    /// The boot document handed to the node; at most [`BOOT_BYTES_MAX`] bytes, without secrets of the overlay.
+    pub boot: Vec<u8>,
+    /// Milliseconds from creation until the ticket in `boot` expires; a host that has not joined by then halts.
+    pub join_within_ms: u64,
+}
+
+/// How far a host has come, as its provider sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum HostState {
+    /// Claimed and paid for; its node does not run yet.
+    Booting,
+    /// Its node process has been started.
+    Running,
+    /// Gone for good: nothing of it runs any more. The provider confirms this, never guesses it.
+    Terminated,
+}
+
+/// A machine, VM, container or emulated machine, as its provider lists it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// The provider's own identifier.
+    pub id: HostId,
+    /// What was bought.
+    pub offer: OfferName,
+    /// Where it runs.
+    pub region: RegionName,
+    /// How far it has come.
+    pub state: HostState,
+    /// The token of the order that created it.
+    pub token: Token,
+    /// Its ownership tags.
+    pub tags: Tags,
+    /// Where its node can be reached, when the provider knows.
+    pub address: Option<IpAddr>,
+    /// When the provider accepted the order: milliseconds since the Unix epoch, by the provider's clock.
+    pub created_unix_ms: u64,
+    /// Why it is gone, for the operator; only with [`HostState::Terminated`].
+    pub cause: Option<String>,
+}
+
+/// What stops a repeated order from creating a second host.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Idempotency {
+    /// The service keeps tokens: repeating an order returns the first host.
+    Token,
+    /// The token is used as a unique name; "already exists" is adopted.
+    UniqueName,
+    /// Neither: the caller lists by tag first, and reclaims duplicates afterwards.
+    ListFirst,
+}
+
+/// Where prices come from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum PriceSource {
+    /// The service answers with current prices.
+    Api,
+    /// A file or a constant in the configuration.
+    Static,
+}
+
+/// What a provider can and cannot do, so that the caller can choose its precautions.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// What stops a repeated order from creating a second host.
+    pub idempotency: Idempotency,
+    /// Whether tags are part of the create call, so that no untagged host can exist.
+    pub tags_at_create: bool,
+    /// Seconds of notice before the provider takes a host back; `None` when it gives none.
+    pub notice_s: Option<u32>,
+    /// Where prices come from.
+    pub price_source: PriceSource,
+}
+
+/// A source of hosts. Every implementation passes [`crate::conformance`].
+///
+/// Calls may be repeated and may run concurrently from several nodes; the provider keeps nothing in memory
+/// that another node would need.
+pub trait Provider: Send + Sync {
+    /// The name it has in the configuration.
+    fn name(&self) -> &ProviderName;
+
+    /// What it can and cannot do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// What it sells now.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`], [`ProviderError::Throttled`], or a broken catalogue.
+    fn offers(&self) -> BoxFuture<'_, Result<Vec<Offer>, ProviderError>>;
+
+    /// Round trips between its regions as its catalogue states them, in milliseconds; `None` when it has none.
+    ///
+    /// # Errors
+    /// As [`Provider::offers`].
+    fn latencies(&self) -> BoxFuture<'_, Result<Option<RttMatrix>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Creates the host of an order, or returns the one that this token has already created.
+    ///
+    /// The host returned may be [`HostState::Terminated`]: a token never creates a second host, so a host that
+    /// is gone needs a new intent.
+    ///
+    /// # Errors
+    /// Whether the host may exist nevertheless is what [`ProviderError::effect`] tells.
+    fn acquire<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Host, ProviderError>>;
+
+    /// Asks for the end of a host. Returning is not the end: [`Provider::list`] confirms it.
+    ///
+    /// An unknown host is not an error: releasing twice, or after the provider forgot the host, succeeds.
+    ///
+    /// # Errors
+    /// Whether the host may be ending nevertheless is what [`ProviderError::effect`] tells.
+    fn release<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<(), ProviderError>>;
+
+    /// All hosts that carry this owner's tags, the terminated ones for as long as the provider remembers them.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`] or [`ProviderError::Throttled`]; then nothing may be concluded.
+    fn list<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<Vec<Host>, ProviderError>>;
+
+    /// Forgets this owner's terminated hosts, with whatever they left behind; returns how many.
+    ///
+    /// Called when their end has been recorded; afterwards [`Provider::list`] does not show them any more.
+    ///
+    /// # Errors
+    /// As [`Provider::list`].
+    fn purge<'a>(&'a self, _owner: &'a Owner) -> BoxFuture<'a, Result<usize, ProviderError>> {
+        Box::pin(async { Ok(0) })
+    }
+}

@@ -1,0 +1,204 @@
+//! Lives and deaths of hosts: whoever is killed, everything of the host dies and the list says so.
+
+use crate::world::{World, eventually, is_alive, kill_9, processes_of};
+use rhizo_actuators::{HostState, Provider};
+use serde_json::json;
+use std::fs;
+
+/// Both ways of finding what a host has started; `auto` uses a cgroup where the machine has one.
+const CONFINEMENTS: [&str; 2] = ["auto", "process-tree"];
+
+#[tokio::test]
+async fn a_released_host_ends_and_leaves_nothing() {
+    for confinement in CONFINEMENTS {
+        let world = World::new(json!({ "confinement": confinement }));
+        let host = world.acquire("t1", "join\norphan").await;
+        assert!(host.address.unwrap().is_loopback());
+        assert_eq!(world.await_state(&host.id, HostState::Running).await.address, host.address);
+        let (node, orphan) = (world.node_pid(&host.id).await, world.orphan_pid(&host.id).await);
+        assert!(is_alive(node) && is_alive(orphan));
+        world.provider.release(&host.id).await.unwrap();
+        let ended = world.await_state(&host.id, HostState::Terminated).await;
+        assert_eq!(ended.cause.as_deref(), Some("released"));
+        assert!(!is_alive(node) && !is_alive(orphan), "the list may only say so when everything is dead");
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn killing_the_node_ends_its_host_with_everything_below_it() {
+    for confinement in CONFINEMENTS {
+        let world = World::new(json!({ "confinement": confinement }));
+        let host = world.acquire("t1", "join\norphan").await;
+        let (node, orphan) = (world.node_pid(&host.id).await, world.orphan_pid(&host.id).await);
+        let used_cgroup = fs::read_to_string(world.host_directory(&host.id).join("supervisor.json")).unwrap();
+        assert_eq!(used_cgroup.contains("\"cgroup\":null"), confinement == "process-tree" || !has_cgroups());
+        kill_9(node);
+        let ended = world.await_state(&host.id, HostState::Terminated).await;
+        assert_eq!(ended.cause.as_deref(), Some("its node was killed by signal 9"));
+        assert!(!is_alive(orphan), "an orphan in its own session belongs to the host all the same");
+        world.close().await;
+    }
+}
+
+fn has_cgroups() -> bool {
+    fs::read_to_string("/proc/self/mounts").unwrap().lines().any(|line| line.contains(" cgroup2 "))
+}
+
+#[tokio::test]
+async fn killing_the_supervisor_ends_the_host_and_the_next_list_cleans_up() {
+    for confinement in CONFINEMENTS {
+        let world = World::new(json!({ "confinement": confinement }));
+        let host = world.acquire("t1", "join\norphan").await;
+        let (node, orphan) = (world.node_pid(&host.id).await, world.orphan_pid(&host.id).await);
+        let supervisor = world.supervisor_pid(&host.id).await;
+        kill_9(supervisor);
+        eventually("the node's death", async || (!is_alive(node)).then_some(())).await;
+        let ended = world.await_state(&host.id, HostState::Terminated).await;
+        assert_eq!(ended.cause.as_deref(), Some("its supervisor vanished"));
+        assert!(!is_alive(orphan), "the list cleans up what the supervisor could not");
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_ignores_the_request_is_killed_after_its_grace() {
+    let world = World::new(json!({ "grace_ms": 100 }));
+    let host = world.acquire("t1", "ignore-term\njoin").await;
+    let node = world.node_pid(&host.id).await;
+    let joined = world.host_directory(&host.id).join("joined");
+    eventually("the join", async || joined.exists().then_some(())).await;
+    world.provider.release(&host.id).await.unwrap();
+    let ended = world.await_state(&host.id, HostState::Terminated).await;
+    assert_eq!(ended.cause.as_deref(), Some("released"));
+    assert!(!is_alive(node));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_node_that_exits_ends_its_host_and_the_code_is_told() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "exit 3").await;
+    let ended = world.await_state(&host.id, HostState::Terminated).await;
+    assert_eq!(ended.cause.as_deref(), Some("its node exited with code 3"));
+    let again = world.acquire("t1", "exit 3").await;
+    assert_eq!((again.id, again.state), (host.id, HostState::Terminated), "a host lives once");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_host_that_never_joins_halts_and_one_that_joined_does_not() {
+    let world = World::new(json!({ "join_margin_ms": 0 }));
+    let mut silent = world.order("silent", "");
+    silent.join_within_ms = 200;
+    let mut member = world.order("member", "join");
+    member.join_within_ms = 5_000;
+    let member = world.provider.acquire(&member).await.unwrap();
+    let silent = world.provider.acquire(&silent).await.unwrap();
+    let ended = world.await_state(&silent.id, HostState::Terminated).await;
+    assert_eq!(ended.cause.as_deref(), Some("its node did not join before its ticket expired"));
+    // Past the member's own deadline: only the mark of its join keeps it alive.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert_eq!(world.find(&member.id).await.unwrap().state, HostState::Running);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_host_ordered_from_inside_another_host_survives_its_end() {
+    for confinement in CONFINEMENTS {
+        let table = json!({ "confinement": confinement });
+        let world = World::new(table.clone());
+        let first = world.acquire("first", &format!("join\nacquire {table} second")).await;
+        let second = eventually("the second host", async || {
+            let hosts = world.provider.list(&world.owner).await.unwrap();
+            hosts.into_iter().find(|host| host.id != first.id && host.state == HostState::Running)
+        })
+        .await;
+        let (supervisor, node) = (world.supervisor_pid(&second.id).await, world.node_pid(&second.id).await);
+        kill_9(world.node_pid(&first.id).await);
+        world.await_state(&first.id, HostState::Terminated).await;
+        assert_eq!(world.find(&second.id).await.unwrap().state, HostState::Running);
+        assert!(is_alive(supervisor) && is_alive(node));
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn removing_the_directory_of_a_living_host_ends_it() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "join").await;
+    world.node_pid(&host.id).await;
+    fs::remove_dir_all(world.host_directory(&host.id)).unwrap();
+    let state = world.state();
+    eventually("the end of all processes", async || processes_of(&state).is_empty().then_some(())).await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_talkative_node_does_not_fill_the_disk() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "chatter").await;
+    let (log, kept) = (world.host_directory(&host.id).join("node.log"), "node.log.old");
+    let kept = world.host_directory(&host.id).join(kept);
+    eventually("the cut", async || kept.exists().then_some(())).await;
+    eventually("the empty log", async || (fs::metadata(&log).ok()?.len() == 0).then_some(())).await;
+    assert_eq!(fs::metadata(&kept).unwrap().len(), 1024 * 1024, "the end of the log is kept");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_run_is_refused_and_holds_no_capacity() {
+    let world = World::new(json!({}));
+    let broken = world.another("lab", |surroundings| surroundings.program.executable = "/nowhere/app".into());
+    let error = broken.acquire(&world.order("t1", "")).await.unwrap_err();
+    assert!(error.to_string().contains("cannot run `/nowhere/app`"), "{error}");
+    let available = world.provider.offers().await.unwrap()[0].available;
+    assert_eq!(available, Some(8));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_nobody_started_is_released_at_once_or_given_up() {
+    let world = World::new(json!({}));
+    // A program that ends without becoming a supervisor: as if the caller had crashed after its claim.
+    let crashing = world.another("lab", |surroundings| surroundings.program.executable = "/bin/true".into());
+    for token in ["released", "abandoned"] {
+        let error = crashing.acquire(&world.order(token, "")).await.unwrap_err();
+        assert_eq!(error.effect(), rhizo_actuators::Effect::Possible, "{error}");
+    }
+    let hosts = world.provider.list(&world.owner).await.unwrap();
+    assert!(hosts.iter().all(|host| host.state == HostState::Booting), "{hosts:?}");
+    for host in hosts {
+        if host.token.0 == "released" {
+            world.provider.release(&host.id).await.unwrap();
+            let ended = world.find(&host.id).await.unwrap();
+            assert_eq!((ended.state, ended.cause.as_deref()), (HostState::Terminated, Some("released")));
+        } else {
+            let path = world.host_directory(&host.id).join("order.json");
+            let mut order: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            order["created_unix_ms"] = json!(host.created_unix_ms - 31_000);
+            fs::write(&path, order.to_string()).unwrap();
+            let ended = world.find(&host.id).await.unwrap();
+            assert_eq!(ended.cause.as_deref(), Some("it was claimed but never started"));
+        }
+    }
+    world.close().await;
+}
+
+#[tokio::test]
+async fn an_interrupted_claim_is_completed_by_the_next_order() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "join").await;
+    world.node_pid(&host.id).await;
+    let directory = world.host_directory(&host.id);
+    // Undo everything after the claim: end the host, then remove the records that came later.
+    kill_9(world.supervisor_pid(&host.id).await);
+    world.await_state(&host.id, HostState::Terminated).await;
+    for file in ["supervisor.json", "node.json", "terminated.json", "joined"] {
+        fs::remove_file(directory.join(file)).unwrap();
+    }
+    assert_eq!(world.find(&host.id).await.unwrap().state, HostState::Booting);
+    assert_eq!(world.acquire("t1", "join").await.id, host.id);
+    world.await_state(&host.id, HostState::Running).await;
+    world.close().await;
+}

@@ -1,0 +1,10 @@
+//! The process provider with real processes: one file per subject, one binary.
+//!
+//! Every test has its own state directory and proves at its end that nothing of it is left.
+
+mod bench;
+mod conformance;
+mod faults;
+mod lives;
+mod ownership;
+mod world;
