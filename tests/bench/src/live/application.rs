@@ -44,6 +44,12 @@ impl Application {
 
     /// Runs a command to its end; its standard output when it succeeded.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let (status, out, err) = self.end_of(arguments)?;
+        if status.success() { Ok(out) } else { Err(format!("run {arguments:?}: {status}: {err}")) }
+    }
+
+    /// Runs a command to its end: how it ended, its standard output and error.
+    fn end_of(&self, arguments: &[&str]) -> Result<(ExitStatus, String, String), String> {
         let failed = |error: std::io::Error| format!("run {arguments:?}: {error}");
         let (out, err) = (self.dir.join("out"), self.dir.join("err"));
         // Files, not pipes: what goes on in the background would keep a pipe open.
@@ -75,9 +81,10 @@ impl Application {
         }
     }
 
-    /// The status; none while nobody answers.
+    /// The status; none while nobody answers. (Without a quorum the command fails, but answers.)
     pub(super) fn status(&self) -> Option<Value> {
-        serde_json::from_str(&self.run(&["status", "--json"]).ok()?).ok()
+        let (_, out, _) = self.end_of(&["status", "--json"]).ok()?;
+        serde_json::from_str(&out).ok()
     }
 
     /// Waits for a status with the wished property.
