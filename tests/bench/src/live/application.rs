@@ -74,11 +74,7 @@ impl Application {
             std::thread::sleep(Duration::from_millis(2));
         };
         let read = |path| std::fs::read_to_string(path).map_err(failed);
-        if status.success() {
-            read(&out)
-        } else {
-            Err(format!("run {arguments:?}: {status}: {}", read(&err)?))
-        }
+        Ok((status, read(&out)?, read(&err)?))
     }
 
     /// The status; none while nobody answers. (Without a quorum the command fails, but answers.)
