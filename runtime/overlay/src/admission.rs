@@ -1,0 +1,203 @@
+//! Who may open a link to this node, as plain data: members, operators and unused tickets.
+//!
+//! It decides nothing about roles after the link is up and moves no bytes; the exchange that carries these
+//! credentials is [`crate::gate`]. The shell replaces the whole value whenever the ledger changes.
+
+use rhizo_types::{NodeId, PeerKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The number of a join ticket: what a joiner shows and the ledger consumes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TicketId(pub u64);
+
+/// The secret of a join ticket: travels to the new host only, single use.
+#[derive(Clone)]
+pub struct TicketSecret([u8; 32]);
+
+impl TicketSecret {
+    /// Draws a new secret from the operating system's randomness.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(rand::random())
+    }
+
+    /// Takes a secret out of a boot document.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret itself, for writing into a boot document.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What the ledger keeps: enough to check a proof, not enough to recover the secret.
+    #[must_use]
+    pub fn verifier(&self) -> TicketVerifier {
+        TicketVerifier(blake3::derive_key("rhizo 2026-11-22 join ticket verifier", &self.0))
+    }
+}
+
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketSecret(…)")
+    }
+}
+
+/// The key under which proofs of one ticket are checked.
+///
+/// It is symmetric: whoever reads it in the ledger (members only) could use the ticket until it is consumed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TicketVerifier(pub [u8; 32]);
+
+impl fmt::Debug for TicketVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketVerifier(…)")
+    }
+}
+
+impl TicketVerifier {
+    /// The proof that the holder of the ticket speaks on exactly this link, in this exchange.
+    pub(crate) fn proof(&self, link: &LinkBinding) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&link.dialer.0);
+        hasher.update(&link.listener.0);
+        hasher.update(&link.dialer_nonce);
+        hasher.update(&link.listener_nonce);
+        hasher.update(&link.prologue);
+        hasher.finalize()
+    }
+}
+
+/// What a ticket's proof is bound to: both keys, both nonces, and the application's lineage.
+pub(crate) struct LinkBinding {
+    pub(crate) dialer: PeerKey,
+    pub(crate) listener: PeerKey,
+    pub(crate) dialer_nonce: [u8; 32],
+    pub(crate) listener_nonce: [u8; 32],
+    pub(crate) prologue: [u8; 32],
+}
+
+/// Everybody who may open a link to this node. Anyone else is a stranger.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Admission {
+    /// The roster: keys of the nodes of this overlay.
+    pub members: BTreeMap<PeerKey, NodeId>,
+    /// Keys of the operators' command lines.
+    pub operators: BTreeSet<PeerKey>,
+    /// Tickets that are neither consumed nor expired.
+    pub tickets: BTreeMap<TicketId, TicketVerifier>,
+}
+
+impl Admission {
+    /// The role a peer has now, given what it claimed when its link came up.
+    ///
+    /// `None` means that the link has to go: the member was removed, the ticket consumed by somebody else.
+    pub(crate) fn role_of(&self, peer: &PeerKey, claim: Claim) -> Option<Role> {
+        if let Some(node) = self.members.get(peer) {
+            return Some(Role::Member(*node));
+        }
+        match claim {
+            Claim::Member => None,
+            Claim::Ticket(ticket) => self.tickets.contains_key(&ticket).then_some(Role::Joiner(ticket)),
+            Claim::Operator => self.operators.contains(peer).then_some(Role::Operator),
+            Claim::Pinned => Some(Role::Pinned),
+        }
+    }
+}
+
+/// What this node shows when it dials.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// The key alone: it is in the listener's roster.
+    Member,
+    /// A join ticket.
+    Ticket {
+        /// Its number.
+        id: TicketId,
+        /// Its secret, proved but never sent.
+        secret: TicketSecret,
+    },
+    /// The key alone: it is among the listener's operators.
+    Operator,
+}
+
+/// What the other end said it is when the link came up; its role follows from this and the admission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// It dialled as a member.
+    Member,
+    /// It dialled with a ticket and proved it.
+    Ticket(TicketId),
+    /// It dialled as an operator.
+    Operator,
+    /// We dialled it by its key; we need no roster to trust a key we were told.
+    Pinned,
+}
+
+/// What the other end of a link is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// A node of the roster.
+    Member(NodeId),
+    /// A new node that proved an unused ticket.
+    Joiner(TicketId),
+    /// An operator's command line.
+    Operator,
+    /// A node we dialled by its key and that our admission does not list (yet).
+    Pinned,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding() -> LinkBinding {
+        LinkBinding {
+            dialer: PeerKey([1; 32]),
+            listener: PeerKey([2; 32]),
+            dialer_nonce: [3; 32],
+            listener_nonce: [4; 32],
+            prologue: [5; 32],
+        }
+    }
+
+    #[test]
+    fn a_proof_holds_for_one_ticket_one_pair_one_exchange_and_one_lineage() {
+        let verifier = TicketSecret::from_bytes([9; 32]).verifier();
+        let proof = verifier.proof(&binding());
+        assert_eq!(proof, verifier.proof(&binding()));
+        let mut others = vec![TicketSecret::from_bytes([8; 32]).verifier().proof(&binding())];
+        others.push(verifier.proof(&LinkBinding { dialer: PeerKey([7; 32]), ..binding() }));
+        others.push(verifier.proof(&LinkBinding { listener: PeerKey([7; 32]), ..binding() }));
+        others.push(verifier.proof(&LinkBinding { dialer_nonce: [7; 32], ..binding() }));
+        others.push(verifier.proof(&LinkBinding { listener_nonce: [7; 32], ..binding() }));
+        others.push(verifier.proof(&LinkBinding { prologue: [7; 32], ..binding() }));
+        assert!(others.iter().all(|other| *other != proof));
+    }
+
+    #[test]
+    fn a_joiner_becomes_a_member_by_the_roster_and_nobody_once_its_ticket_is_gone() {
+        let peer = PeerKey([1; 32]);
+        let mut admission = Admission::default();
+        let claim = Claim::Ticket(TicketId(7));
+        assert_eq!(admission.role_of(&peer, claim), None);
+        admission.tickets.insert(TicketId(7), TicketVerifier([0; 32]));
+        assert_eq!(admission.role_of(&peer, claim), Some(Role::Joiner(TicketId(7))));
+        admission.tickets.clear();
+        admission.members.insert(peer, NodeId(3));
+        assert_eq!(admission.role_of(&peer, claim), Some(Role::Member(NodeId(3))));
+    }
+
+    #[test]
+    fn an_operator_key_does_not_open_a_member_link() {
+        let peer = PeerKey([1; 32]);
+        let mut admission = Admission::default();
+        admission.operators.insert(peer);
+        assert_eq!(admission.role_of(&peer, Claim::Member), None);
+        assert_eq!(admission.role_of(&peer, Claim::Operator), Some(Role::Operator));
+    }
+}

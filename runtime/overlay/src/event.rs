@@ -1,0 +1,203 @@
+//! What the overlay tells the shell, through one bounded queue.
+//!
+//! The queue is bounded in entries and in bytes. When it is full, frames wait in the substreams (so their
+//! senders are slowed down), samples of round trips and gossip are dropped, links are told later but never
+//! lost. It holds no logic of links; [`crate::service`] and [`crate::lane`] fill it.
+
+use crate::admission::Role;
+use crate::class::Class;
+use crate::gate::Refusal;
+use crate::lane::Reply;
+use rhizo_types::PeerKey;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Bodies waiting for the shell, in bytes, over all links.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Something that happened on the overlay.
+#[derive(Debug)]
+pub enum OverlayEvent {
+    /// A link is up; frames of this link come after this event.
+    LinkUp {
+        /// The other end.
+        peer: PeerKey,
+        /// What it is.
+        role: Role,
+        /// Where its bytes come from; for inbound links the port is not one it listens on.
+        address: SocketAddr,
+    },
+    /// The link is gone; no frame of it comes after this event.
+    LinkDown {
+        /// The other end.
+        peer: PeerKey,
+        /// Why.
+        reason: LinkDownReason,
+    },
+    /// A standing link's other end is something else now, because the admission changed.
+    RoleChanged {
+        /// The other end.
+        peer: PeerKey,
+        /// What it is now.
+        role: Role,
+    },
+    /// A message arrived.
+    Frame {
+        /// Who sent it.
+        peer: PeerKey,
+        /// On which lane; messages of one class keep their order while the link lives.
+        class: Class,
+        /// Its bytes.
+        body: Vec<u8>,
+    },
+    /// A request arrived and waits for an answer.
+    Request {
+        /// Who asks.
+        peer: PeerKey,
+        /// On which lane.
+        class: Class,
+        /// Its bytes.
+        body: Vec<u8>,
+        /// Where the answer goes; dropping it declines the request.
+        reply: Reply,
+    },
+    /// A member published something.
+    Gossip {
+        /// The member that signed it.
+        origin: PeerKey,
+        /// Its bytes.
+        body: Vec<u8>,
+    },
+    /// A round trip was measured.
+    Rtt {
+        /// The other end.
+        peer: PeerKey,
+        /// The whole round trip.
+        rtt: Duration,
+    },
+    /// A dial of a wanted link failed; it will be repeated.
+    Unreachable {
+        /// Who was dialled.
+        peer: PeerKey,
+        /// How it failed.
+        reason: UnreachableReason,
+        /// How often it has failed since the link was last up.
+        failures: u32,
+    },
+    /// A wanted link was refused by the other end; the dial will be repeated.
+    Declined {
+        /// Who was dialled.
+        peer: PeerKey,
+        /// What it answered.
+        refusal: Refusal,
+    },
+    /// Somebody was kept out before a multiplexer existed. Reported at a bounded rate.
+    Refused {
+        /// Where it came from.
+        remote: SocketAddr,
+        /// Its key, when it got as far as proving one.
+        peer: Option<PeerKey>,
+        /// Why, when it got as far as showing a credential.
+        refusal: Option<Refusal>,
+    },
+}
+
+/// Why a link went down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkDownReason {
+    /// The connection broke or the other end closed it.
+    Lost,
+    /// The other end did not answer pings.
+    Silent,
+    /// A newer connection of the same pair took its place; a link-up follows.
+    Superseded,
+    /// The other end may not have a link any more.
+    Expelled,
+    /// The other end broke the rules of a lane.
+    Violation,
+    /// This end closed it.
+    Closed,
+}
+
+/// How a dial failed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
+pub enum UnreachableReason {
+    /// Nobody listens there: on a host that is up, its process is gone.
+    #[error("nobody listens at that address")]
+    ConnectionRefused,
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// Somebody else's key answered.
+    #[error("another key answered")]
+    WrongKey,
+    /// Anything else: no route, another lineage, a broken set-up.
+    #[error("the link could not be set up")]
+    Failed,
+}
+
+/// The shell's end of the queue.
+#[derive(Debug)]
+pub struct OverlayEvents {
+    queue: mpsc::Receiver<(OverlayEvent, Option<OwnedSemaphorePermit>)>,
+}
+
+impl OverlayEvents {
+    /// The next event; `None` once the overlay has stopped. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<OverlayEvent> {
+        self.queue.recv().await.map(|(event, _)| event)
+    }
+
+    /// The next event if one is waiting.
+    pub fn try_recv(&mut self) -> Option<OverlayEvent> {
+        self.queue.try_recv().ok().map(|(event, _)| event)
+    }
+}
+
+/// The overlay's end of the queue.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender {
+    queue: mpsc::Sender<(OverlayEvent, Option<OwnedSemaphorePermit>)>,
+    bytes: Arc<Semaphore>,
+}
+
+/// The shell has dropped its end of the queue.
+#[derive(Debug)]
+pub(crate) struct ShellGone;
+
+/// A bounded queue of events.
+pub(crate) fn queue(entries_max: usize) -> (EventSender, OverlayEvents) {
+    let (sender, receiver) = mpsc::channel(entries_max.max(1));
+    let bytes = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+    (EventSender { queue: sender, bytes }, OverlayEvents { queue: receiver })
+}
+
+impl EventSender {
+    /// Waits for room, in entries and in bytes, then queues.
+    pub(crate) async fn send(&self, event: OverlayEvent, bytes: usize) -> Result<(), ShellGone> {
+        let permits = u32::try_from(bytes.min(WAITING_BYTES_MAX)).unwrap_or(u32::MAX);
+        let permit =
+            Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| ShellGone)?;
+        self.queue.send((event, Some(permit))).await.map_err(|_| ShellGone)
+    }
+
+    /// Queues if there is room now, else hands the event back.
+    pub(crate) fn try_send(&self, event: OverlayEvent) -> Result<(), OverlayEvent> {
+        self.queue.try_send((event, None)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full((event, _))
+            | mpsc::error::TrySendError::Closed((event, _)) => event,
+        })
+    }
+
+    /// Resolves when the shell is gone.
+    pub(crate) async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
+    /// Resolves when there is room for an entry or the shell is gone.
+    pub(crate) async fn room(&self) -> Result<(), ShellGone> {
+        self.queue.reserve().await.map(drop).map_err(|_| ShellGone)
+    }
+}

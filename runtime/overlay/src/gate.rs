@@ -1,0 +1,268 @@
+//! The credential exchange on an authenticated stream, before any multiplexer exists.
+//!
+//! Noise has already proved both keys. Here the dialer says what it is, proves a ticket when it has one, and
+//! the listener answers with a verdict. Three frames of fixed size per direction at most, no length ever read
+//! from a stranger. It opens no sockets; [`crate::transport`] calls it. The frames are in [`crate::hello`].
+
+use crate::admission::{Admission, Claim, Credential, LinkBinding};
+use crate::hello::{self, HELLO_BYTES, Hello, Kind, PROOF_BYTES, VERDICT_BYTES};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rhizo_types::PeerKey;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long two dials of the same pair count as crossing each other.
+///
+/// Longer than a whole set-up (three round trips) on the slowest real paths, 2 × 450 ms; short enough that a
+/// peer which lost a young link waits only that long for the smaller key to notice.
+pub(crate) const CROSSING_WINDOW: Duration = Duration::from_secs(3);
+
+/// Links of joiners and operators accepted at once; members are bounded by `links_max`.
+const GUESTS_MAX: usize = 64;
+
+/// Why a listener refuses a link.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It dialled as a member and is not in the listener's roster.
+    #[error("the key is not in the roster")]
+    Stranger,
+    /// The ticket is unknown, consumed, expired, or was not proved.
+    #[error("the ticket is unknown or was not proved")]
+    Ticket,
+    /// It dialled as an operator and is none of the listener's.
+    #[error("the key is no operator's")]
+    Operator,
+    /// Both ends dial each other; the dial of the smaller key stands.
+    #[error("the other end's own dial stands")]
+    Crossed,
+    /// The listener has as many links as it may have.
+    #[error("the listener has no room for another link")]
+    Full,
+    /// The frames were not those of this protocol version.
+    #[error("the credential frames were malformed")]
+    Malformed,
+}
+
+/// A failed credential exchange.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    #[error("exchange credentials: the stream broke")]
+    Broken(#[source] io::Error),
+    #[error("exchange credentials: malformed frame")]
+    Malformed(#[source] hello::Malformed),
+    #[error("be admitted by the listener")]
+    RefusedByListener(#[source] Refusal),
+    #[error("admit the dialer")]
+    DialerRefused(#[source] Refusal),
+}
+
+/// How many links were let in, kept out, and given a multiplexer, since the overlay was bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Inbound connections whose credentials were accepted.
+    pub admitted: u64,
+    /// Inbound connections that ended before they were admitted, for whatever reason.
+    pub refused: u64,
+    /// Multiplexers created, on inbound and outbound connections.
+    pub multiplexers: u64,
+}
+
+/// What the gate knows about a standing link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkNote {
+    /// Whether this end dialled it.
+    pub(crate) dialled_here: bool,
+    /// When it came up.
+    pub(crate) since: Instant,
+    /// Whether the other end is a joiner or an operator.
+    pub(crate) guest: bool,
+}
+
+/// The gate's book: replaced or amended by the service, read by every set-up in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) admission: Arc<Admission>,
+    /// What to show a peer instead of the bare key; only while a one-shot dial is under way.
+    pub(crate) credentials: BTreeMap<PeerKey, Credential>,
+    pub(crate) links: BTreeMap<PeerKey, LinkNote>,
+    pub(crate) dialling: BTreeMap<PeerKey, Instant>,
+    /// What admitted inbound connections claimed, until the service has seen them come up.
+    pub(crate) claims: BTreeMap<SocketAddr, Claim>,
+}
+
+/// Decides who passes, on data the service keeps up to date.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) local: PeerKey,
+    pub(crate) prologue: [u8; 32],
+    links_max: usize,
+    book: Mutex<Book>,
+    admitted: AtomicU64,
+    refused: AtomicU64,
+    multiplexers: AtomicU64,
+}
+
+impl Gate {
+    pub(crate) fn new(local: PeerKey, prologue: [u8; 32], links_max: usize) -> Self {
+        Self {
+            local,
+            prologue,
+            links_max,
+            book: Mutex::default(),
+            admitted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            multiplexers: AtomicU64::new(0),
+        }
+    }
+
+    /// The book; no user of it can panic half-way through a change, so poison carries no meaning.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            admitted: self.admitted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            multiplexers: self.multiplexers.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_multiplexer(&self) {
+        self.multiplexers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The dialer's side: shows the credential kept for this listener, else the bare key.
+    pub(crate) async fn present<S>(&self, io: &mut S, listener: PeerKey) -> Result<(), ExchangeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let credential = self.book().credentials.get(&listener).cloned().unwrap_or(Credential::Member);
+        let kind = match &credential {
+            Credential::Member => Kind::Member,
+            Credential::Ticket { id, .. } => Kind::Ticket(*id),
+            Credential::Operator => Kind::Operator,
+        };
+        let dialer_nonce = rand::random();
+        write(io, &Hello { kind, nonce: dialer_nonce }.encode()).await?;
+        let answer: [u8; HELLO_BYTES] = read(io).await?;
+        let answer = Hello::decode(&answer).map_err(ExchangeError::Malformed)?;
+        if let Credential::Ticket { secret, .. } = &credential {
+            let binding = LinkBinding {
+                dialer: self.local,
+                listener,
+                dialer_nonce,
+                listener_nonce: answer.nonce,
+                prologue: self.prologue,
+            };
+            write(io, secret.verifier().proof(&binding).as_bytes()).await?;
+        }
+        let verdict: [u8; VERDICT_BYTES] = read(io).await?;
+        hello::decode_verdict(&verdict)
+            .map_err(ExchangeError::Malformed)?
+            .map_err(ExchangeError::RefusedByListener)
+    }
+
+    /// The listener's side: hears the dialer out, then judges and answers.
+    ///
+    /// A ticket's proof is always read before the verdict, so that timing tells nothing about which tickets
+    /// exist, and so that no unread bytes make the kernel reset the connection before the verdict arrives.
+    pub(crate) async fn admit<S>(&self, io: &mut S, dialer: PeerKey) -> Result<Claim, ExchangeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let bytes: [u8; HELLO_BYTES] = read(io).await?;
+        let listener_nonce = rand::random();
+        let ours = Hello { kind: Kind::Member, nonce: listener_nonce }.encode();
+        let hello = match Hello::decode(&bytes) {
+            Ok(hello) => hello,
+            Err(source) => {
+                write(io, &ours).await?;
+                write(io, &hello::encode_verdict(Err(Refusal::Malformed))).await?;
+                return Err(ExchangeError::Malformed(source));
+            }
+        };
+        write(io, &ours).await?;
+        let mut proof = None;
+        if matches!(hello.kind, Kind::Ticket(_)) {
+            let bytes: [u8; PROOF_BYTES] = read(io).await?;
+            proof = Some(bytes);
+        }
+        let binding = LinkBinding {
+            dialer,
+            listener: self.local,
+            dialer_nonce: hello.nonce,
+            listener_nonce,
+            prologue: self.prologue,
+        };
+        let verdict = self.judge(hello.kind, proof, &binding);
+        write(io, &hello::encode_verdict(verdict.map(|_| ()))).await?;
+        if verdict.is_ok() {
+            self.admitted.fetch_add(1, Ordering::Relaxed);
+        }
+        verdict.map_err(ExchangeError::DialerRefused)
+    }
+
+    fn judge(&self, kind: Kind, proof: Option<[u8; 32]>, link: &LinkBinding) -> Result<Claim, Refusal> {
+        let book = self.book();
+        let member = book.admission.members.contains_key(&link.dialer);
+        let claim = match kind {
+            Kind::Member if member => Claim::Member,
+            Kind::Member => return Err(Refusal::Stranger),
+            Kind::Operator if book.admission.operators.contains(&link.dialer) => Claim::Operator,
+            Kind::Operator => return Err(Refusal::Operator),
+            Kind::Ticket(id) => {
+                let verifier = book.admission.tickets.get(&id).ok_or(Refusal::Ticket)?;
+                let shown = proof.map(blake3::Hash::from_bytes).ok_or(Refusal::Ticket)?;
+                // `blake3::Hash` compares in constant time.
+                if verifier.proof(link) != shown {
+                    return Err(Refusal::Ticket);
+                }
+                Claim::Ticket(id)
+            }
+        };
+        book.room_for(&link.dialer, !member, self.links_max)?;
+        book.not_crossing(&self.local, &link.dialer, Instant::now())?;
+        Ok(claim)
+    }
+}
+
+impl Book {
+    fn room_for(&self, dialer: &PeerKey, guest: bool, links_max: usize) -> Result<(), Refusal> {
+        let others = self.links.keys().filter(|peer| *peer != dialer).count();
+        let guests = self.links.iter().filter(|(peer, note)| *peer != dialer && note.guest).count();
+        if others >= links_max || (guest && guests >= GUESTS_MAX) {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Of two dials that cross, the one of the smaller key stands; the listener with the smaller key says so.
+    ///
+    /// An older link does not count: a peer that dials again has lost it, whatever this end still believes.
+    fn not_crossing(&self, local: &PeerKey, dialer: &PeerKey, now: Instant) -> Result<(), Refusal> {
+        let young = |since: Instant| now.saturating_duration_since(since) < CROSSING_WINDOW;
+        let dialling = self.dialling.get(dialer).is_some_and(|since| young(*since));
+        let linked = self.links.get(dialer).is_some_and(|note| note.dialled_here && young(note.since));
+        if local < dialer && (dialling || linked) { Err(Refusal::Crossed) } else { Ok(()) }
+    }
+}
+
+async fn read<const N: usize, S: AsyncRead + Unpin>(io: &mut S) -> Result<[u8; N], ExchangeError> {
+    let mut bytes = [0; N];
+    io.read_exact(&mut bytes).await.map_err(ExchangeError::Broken)?;
+    Ok(bytes)
+}
+
+async fn write<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> Result<(), ExchangeError> {
+    io.write_all(bytes).await.map_err(ExchangeError::Broken)?;
+    io.flush().await.map_err(ExchangeError::Broken)
+}

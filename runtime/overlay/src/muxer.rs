@@ -1,0 +1,99 @@
+//! Our yamux connection as libp2p's stream multiplexer, with a bound on streams **and** on received bytes.
+//!
+//! libp2p's own adapter can bound streams only: its receive window may grow to 1 GiB per connection.
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use yamux::{Config, Connection, ConnectionError, Mode};
+
+/// Streams per connection: five classes, ping and gossip, each one way, and as many again to spare.
+const STREAMS_MAX: usize = 32;
+/// Received and unread bytes per connection; yamux needs 256 KiB for each stream, which is exactly this.
+const RECEIVE_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    Dialer,
+    Listener,
+}
+
+pub(crate) struct Muxer<S> {
+    connection: Connection<S>,
+    /// Streams the other end opened while only progress was asked for; yamux bounds them by `STREAMS_MAX`.
+    arrived: VecDeque<yamux::Stream>,
+    waiting: Option<Waker>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Muxer<S> {
+    pub(crate) fn new(io: S, end: End) -> Self {
+        let mut config = Config::default();
+        config.set_max_num_streams(STREAMS_MAX);
+        config.set_max_connection_receive_window(Some(RECEIVE_WINDOW_BYTES));
+        let mode = match end {
+            End::Dialer => Mode::Client,
+            End::Listener => Mode::Server,
+        };
+        Self { connection: Connection::new(io, config, mode), arrived: VecDeque::new(), waiting: None }
+    }
+
+    /// Drives the connection; yamux makes progress only while it is asked for the next inbound stream.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<yamux::Stream, ConnectionError>> {
+        self.connection
+            .poll_next_inbound(cx)
+            .map(|next| next.unwrap_or(Err(ConnectionError::Closed)))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<S> {
+    type Substream = yamux::Stream;
+    type Error = ConnectionError;
+
+    fn poll_inbound(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
+        let this = self.get_mut();
+        if let Some(stream) = this.arrived.pop_front() {
+            return Poll::Ready(Ok(stream));
+        }
+        let next = this.poll_next(cx);
+        if next.is_pending() {
+            this.waiting = Some(cx.waker().clone());
+        }
+        next
+    }
+
+    fn poll_outbound(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Self::Substream, Self::Error>> {
+        self.get_mut().connection.poll_new_outbound(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.get_mut().connection.poll_close(cx)
+    }
+
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+        let this = self.get_mut();
+        loop {
+            match this.poll_next(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    this.arrived.push_back(stream);
+                    if let Some(waker) = this.waiting.take() {
+                        waker.wake();
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Which links are wanted, and when each missing one is dialled next. Pure: clock and jitter are arguments.
+//!
+//! A lost link is dialled again at once, because a refused dial is the fastest proof that a process is gone;
+//! repeated failures back off. It dials nothing itself; [`crate::service`] does.
+
+use rhizo_types::PeerKey;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A link to keep alive: whom, and where it listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkTarget {
+    /// The key that has to answer there.
+    pub key: PeerKey,
+    /// Where to try; the first few only.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Addresses tried for one peer.
+pub(crate) const ADDRESSES_MAX: usize = 4;
+
+/// Pause after the first failure; doubled by each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(60);
+/// Longest pause: a peer that comes back is found again within this.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Head start of the smaller key, so that both ends seldom dial at the same moment.
+const HEAD_START: Duration = Duration::from_millis(30);
+/// Pause after the other end said that its own dial stands; usually that dial has made the link by then.
+const CROSSED_PAUSE: Duration = Duration::from_millis(400);
+
+/// All wanted links.
+#[derive(Clone, Debug)]
+pub(crate) struct Upkeep {
+    local: PeerKey,
+    wanted: BTreeMap<PeerKey, Wanted>,
+}
+
+#[derive(Clone, Debug)]
+struct Wanted {
+    addresses: Vec<SocketAddr>,
+    /// When to dial; `None` while linked or dialling.
+    dial_at: Option<Instant>,
+    failures: u32,
+}
+
+impl Upkeep {
+    pub(crate) fn new(local: PeerKey) -> Self {
+        Self { local, wanted: BTreeMap::new() }
+    }
+
+    /// Replaces the wanted links; yields the peers that are no longer wanted.
+    ///
+    /// `busy` says whether a link to that peer stands or is being dialled.
+    pub(crate) fn replace(
+        &mut self,
+        targets: Vec<LinkTarget>,
+        links_max: usize,
+        busy: impl Fn(&PeerKey) -> bool,
+        now: Instant,
+        jitter: impl Fn() -> f64,
+    ) -> Vec<PeerKey> {
+        let mut before = std::mem::take(&mut self.wanted);
+        for LinkTarget { key, mut addresses } in targets {
+            if key == self.local || self.wanted.len() >= links_max {
+                continue;
+            }
+            addresses.truncate(ADDRESSES_MAX);
+            let wanted = match before.remove(&key) {
+                Some(known) if known.addresses == addresses => known,
+                known => Wanted {
+                    addresses,
+                    dial_at: (!busy(&key)).then(|| now + self.first_pause(&key, jitter())),
+                    failures: known.map_or(0, |known| known.failures),
+                },
+            };
+            self.wanted.insert(key, wanted);
+        }
+        before.into_keys().collect()
+    }
+
+    fn first_pause(&self, peer: &PeerKey, jitter: f64) -> Duration {
+        if self.local < *peer { Duration::ZERO } else { HEAD_START.mul_f64(1.0 + jitter) }
+    }
+
+    /// The peers to dial now, with their addresses; each is given out once.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(PeerKey, Vec<SocketAddr>)> {
+        let due = self.wanted.iter_mut().filter(|(_, wanted)| wanted.dial_at.is_some_and(|at| at <= now));
+        due.map(|(key, wanted)| {
+            wanted.dial_at = None;
+            (*key, wanted.addresses.clone())
+        })
+        .collect()
+    }
+
+    /// When [`Upkeep::take_due`] will have something to give.
+    pub(crate) fn next_dial(&self) -> Option<Instant> {
+        self.wanted.values().filter_map(|wanted| wanted.dial_at).min()
+    }
+
+    pub(crate) fn is_wanted(&self, peer: &PeerKey) -> bool {
+        self.wanted.contains_key(peer)
+    }
+
+    pub(crate) fn link_up(&mut self, peer: &PeerKey) {
+        if let Some(wanted) = self.wanted.get_mut(peer) {
+            wanted.dial_at = None;
+            wanted.failures = 0;
+        }
+    }
+
+    pub(crate) fn link_down(&mut self, peer: &PeerKey, now: Instant, jitter: f64) {
+        let pause = self.first_pause(peer, jitter);
+        if let Some(wanted) = self.wanted.get_mut(peer) {
+            wanted.dial_at = Some(now + pause);
+        }
+    }
+
+    /// Notes a failed dial and yields how many have failed since the link was last up; `None` if not wanted.
+    pub(crate) fn dial_failed(&mut self, peer: &PeerKey, now: Instant, jitter: f64) -> Option<u32> {
+        let wanted = self.wanted.get_mut(peer)?;
+        wanted.failures = wanted.failures.saturating_add(1);
+        // Beyond 2⁶ × 60 ms the cap holds anyway.
+        let doublings = (wanted.failures - 1).min(6);
+        let pause = (PAUSE_MIN * 2_u32.pow(doublings)).min(PAUSE_MAX);
+        wanted.dial_at = Some(now + pause.mul_f64(0.75 + 0.5 * jitter));
+        Some(wanted.failures)
+    }
+
+    /// Notes that the other end's own dial stands: no failure, but look again later.
+    pub(crate) fn dial_crossed(&mut self, peer: &PeerKey, now: Instant, jitter: f64) {
+        if let Some(wanted) = self.wanted.get_mut(peer) {
+            wanted.dial_at = Some(now + CROSSED_PAUSE.mul_f64(0.75 + 0.5 * jitter));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: PeerKey = PeerKey([5; 32]);
+    const SMALLER: PeerKey = PeerKey([1; 32]);
+    const LARGER: PeerKey = PeerKey([9; 32]);
+
+    fn target(key: PeerKey, port: u16) -> LinkTarget {
+        LinkTarget { key, addresses: vec![SocketAddr::from(([127, 0, 0, 1], port))] }
+    }
+
+    fn upkeep(now: Instant) -> Upkeep {
+        let mut upkeep = Upkeep::new(LOCAL);
+        let targets = vec![target(SMALLER, 1), target(LARGER, 2), target(LOCAL, 3)];
+        assert_eq!(upkeep.replace(targets, 10, |_| false, now, || 0.0), vec![]);
+        upkeep
+    }
+
+    fn due(upkeep: &mut Upkeep, now: Instant) -> Vec<PeerKey> {
+        upkeep.take_due(now).into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn the_smaller_key_dials_first_and_nobody_dials_itself() {
+        let now = Instant::now();
+        let mut upkeep = upkeep(now);
+        assert_eq!(due(&mut upkeep, now), vec![LARGER]);
+        assert_eq!(due(&mut upkeep, now), vec![]);
+        assert_eq!(due(&mut upkeep, now + 2 * HEAD_START), vec![SMALLER]);
+        assert_eq!(upkeep.next_dial(), None);
+    }
+
+    #[test]
+    fn failures_back_off_up_to_the_cap_and_a_link_resets_them() {
+        let mut now = Instant::now();
+        let mut upkeep = upkeep(now);
+        upkeep.take_due(now + HEAD_START);
+        let mut pauses = Vec::new();
+        for failure in 1..=10 {
+            assert_eq!(upkeep.dial_failed(&LARGER, now, 0.5), Some(failure));
+            let at = upkeep.next_dial().unwrap();
+            pauses.push(at - now);
+            now = at;
+            assert_eq!(due(&mut upkeep, now), vec![LARGER]);
+        }
+        assert_eq!(pauses[0], PAUSE_MIN);
+        assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!(*pauses.last().unwrap(), PAUSE_MAX);
+        upkeep.link_up(&LARGER);
+        upkeep.link_down(&LARGER, now, 0.5);
+        assert_eq!(due(&mut upkeep, now), vec![LARGER]);
+        assert_eq!(upkeep.dial_failed(&LARGER, now, 0.5), Some(1));
+    }
+
+    #[test]
+    fn replacing_the_targets_keeps_the_known_ones_and_names_the_dropped_ones() {
+        let now = Instant::now();
+        let mut upkeep = upkeep(now);
+        upkeep.take_due(now + HEAD_START);
+        upkeep.dial_failed(&LARGER, now, 0.5);
+        let at = upkeep.next_dial();
+        let dropped = upkeep.replace(vec![target(LARGER, 2)], 10, |_| false, now, || 0.0);
+        assert_eq!(dropped, vec![SMALLER]);
+        assert_eq!(upkeep.next_dial(), at, "an unchanged target keeps its pause");
+        upkeep.replace(vec![target(LARGER, 7)], 10, |_| false, now, || 0.0);
+        assert_eq!(due(&mut upkeep, now), vec![LARGER], "a new address is tried at once");
+        assert_eq!(upkeep.dial_failed(&SMALLER, now, 0.5), None);
+    }
+
+    #[test]
+    fn more_targets_than_links_allowed_are_not_wanted() {
+        let now = Instant::now();
+        let mut upkeep = Upkeep::new(LOCAL);
+        upkeep.replace(vec![target(SMALLER, 1), target(LARGER, 2)], 1, |_| false, now, || 0.0);
+        assert!(upkeep.is_wanted(&SMALLER) && !upkeep.is_wanted(&LARGER));
+    }
+}
