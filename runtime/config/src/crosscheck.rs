@@ -1,0 +1,265 @@
+//! What can only be seen with the whole spec at hand: references, cycles, rules that can never hold.
+//!
+//! Everything here works on the typed spec; places come from a side table.
+
+use crate::expr::eval::{self, Environment, Value};
+use crate::finding::{Findings, Span};
+use crate::suggest;
+use rhizo_types::expr::Expr;
+use rhizo_types::spec::{Comparison, Import, Measure, Pick, Replicas, Require, Rule, Spec};
+use rhizo_types::{AttributeName, ComponentName, Number, PortName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where things of the spec are in the file.
+#[derive(Default, Debug)]
+pub(crate) struct Places {
+    pub(crate) components: BTreeMap<ComponentName, Span>,
+    /// The `from` of each import.
+    pub(crate) imports: BTreeMap<(ComponentName, PortName), Span>,
+    /// Same order as the spec's rules.
+    pub(crate) requires: Vec<Span>,
+    /// The weights that were written.
+    pub(crate) weights: Vec<Span>,
+}
+
+/// Group sizes that are tried for a rule over a wide range of copies.
+const SIZES_MAX: u32 = 1_000;
+
+/// Looks at the whole spec.
+pub(crate) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
+    for (name, component) in &spec.components {
+        for (port, import) in &component.imports {
+            let Some(span) = places.imports.get(&(name.clone(), port.clone())) else { continue };
+            check_import(spec, name, import, span, findings);
+        }
+    }
+    check_cycles(spec, places, findings);
+    for (require, span) in spec.requires.iter().zip(&places.requires) {
+        if let Some(component) = spec.components.get(&require.component) {
+            check_rule(require, component.replicas, span, findings);
+        }
+    }
+    // Weights that were left out are 1, so all of them must have been written for the sum to be zero.
+    let all_zero = spec.utilities.iter().all(|utility| utility.weight == Number::ZERO);
+    if let (true, false, Some(span)) = (all_zero, spec.utilities.is_empty(), places.weights.first()) {
+        findings
+            .error(span.clone(), "all weights are zero: there is nothing to maximise")
+            .hint("give at least one utility a positive weight, or remove them all");
+    }
+}
+
+fn check_import(spec: &Spec, user: &ComponentName, import: &Import, span: &Span, findings: &mut Findings) {
+    let Some(exporter) = spec.components.get(&import.component) else {
+        let known = spec.components.keys().map(ComponentName::as_str);
+        let hint = suggest::hint(import.component.as_str(), known, "components");
+        findings
+            .error(span.clone(), format!("there is no component `{}`", import.component))
+            .maybe_hint(hint);
+        return;
+    };
+    if !exporter.exports.contains_key(&import.export) {
+        let known: Vec<&str> = exporter.exports.keys().map(PortName::as_str).collect();
+        let hint = suggest::hint(import.export.as_str(), known, "exports")
+            .unwrap_or_else(|| format!("add `exports.{} = {{}}` to `{}`", import.export, import.component));
+        findings
+            .error(
+                span.clone(),
+                format!("the component `{}` has no export `{}`", import.component, import.export),
+            )
+            .hint(hint);
+        return;
+    }
+    let own = *user == import.component;
+    let others = exporter.replicas.max - u32::from(own);
+    if let Pick::Some(wanted) = import.pick
+        && wanted > others
+    {
+        findings
+            .error(span.clone(), format!("{wanted} exporters are asked for, but there are at most {others}"))
+            .hint("lower `pick`, or raise the exporter's `replicas`");
+    }
+    if !import.optional && !own && exporter.replicas.min == 0 {
+        findings
+            .warning(
+                span.clone(),
+                format!("`{user}` needs `{}`, which may have no copy at all", import.component),
+            )
+            .hint("raise the exporter's `replicas.min`, or make the import optional");
+    }
+}
+
+/// Refuses mandatory imports that lead back to their user: with the default life-cycle none could start first.
+fn check_cycles(spec: &Spec, places: &Places, findings: &mut Findings) {
+    let mut done: BTreeSet<&ComponentName> = BTreeSet::new();
+    for start in spec.components.keys() {
+        if done.contains(start) {
+            continue;
+        }
+        if let Some(cycle) = cycle_from(spec, start, &mut done) {
+            report_cycle(&cycle, places, findings);
+        }
+    }
+}
+
+/// One step of a cycle: this component needs the next through this import.
+type Step<'s> = (&'s ComponentName, &'s PortName);
+
+/// Depth-first search without recursion, since a chain of components may be long.
+fn cycle_from<'s>(
+    spec: &'s Spec,
+    start: &'s ComponentName,
+    done: &mut BTreeSet<&'s ComponentName>,
+) -> Option<Vec<Step<'s>>> {
+    let needs = |name: &ComponentName| -> Vec<(&'s PortName, &'s ComponentName)> {
+        let component = spec.components.get(name);
+        let imports = component.into_iter().flat_map(|component| &component.imports);
+        imports
+            .filter(|(_, import)| !import.optional)
+            .filter_map(|(port, import)| Some((port, spec.components.get_key_value(&import.component)?.0)))
+            .collect()
+    };
+    let mut trail: Vec<(&ComponentName, Vec<(&PortName, &ComponentName)>)> = vec![(start, needs(start))];
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    let mut found = None;
+    while let Some((name, left)) = trail.last_mut() {
+        let name = *name;
+        let Some((port, next)) = left.pop() else {
+            done.insert(name);
+            trail.pop();
+            steps.pop();
+            continue;
+        };
+        if let Some(at) = trail.iter().position(|(on_trail, _)| *on_trail == next) {
+            if found.is_none() {
+                let mut cycle = steps[at..].to_vec();
+                cycle.push((name, port));
+                found = Some(cycle);
+            }
+        } else if !done.contains(next) {
+            steps.push((name, port));
+            trail.push((next, needs(next)));
+        }
+    }
+    found
+}
+
+fn report_cycle(cycle: &[Step<'_>], places: &Places, findings: &mut Findings) {
+    let place = |(component, port): &Step<'_>| {
+        places.imports.get(&((*component).clone(), (*port).clone())).cloned().unwrap_or_default()
+    };
+    // The step that comes first in the file leads, so that the message does not depend on names.
+    let first =
+        cycle.iter().enumerate().min_by_key(|(_, step)| place(step).start).map_or(0, |(index, _)| index);
+    let ordered: Vec<Step<'_>> = cycle[first..].iter().chain(&cycle[..first]).copied().collect();
+    let mut names: Vec<&str> = ordered.iter().map(|(component, _)| component.as_str()).collect();
+    names.extend(names.first().copied());
+    let Some(lead) = ordered.first() else { return };
+    let draft = findings
+        .error(place(lead), format!("these mandatory imports can never start: {}", names.join(" -> ")));
+    for step in &ordered[1..] {
+        draft.label(place(step), format!("`{}` needs this", step.0));
+    }
+    draft.hint("each waits for the next; make one of them `optional = true`");
+}
+
+/// Only the number of machines.
+struct Sized(u32);
+
+impl Environment for Sized {
+    fn attribute(&self, _name: &AttributeName) -> Option<Value> {
+        None
+    }
+
+    fn size(&self) -> Option<u32> {
+        Some(self.0)
+    }
+}
+
+fn check_rule(require: &Require, replicas: Replicas, span: &Span, findings: &mut Findings) {
+    let sizes: Vec<u32> = (replicas.min.max(1)..=replicas.max).take(SIZES_MAX as usize).collect();
+    match &require.rule {
+        Rule::Each(_) => {}
+        Rule::Group { measure, comparison, limit } => {
+            let Some(limits) = limits(limit, &sizes, span, findings) else { return };
+            let possible = limits.iter().any(|&(size, limit)| {
+                let (least, most) = reach(measure, size);
+                can_hold(*comparison, least, most, limit)
+            });
+            // A range that was cut off proves nothing about the sizes beyond.
+            if !possible && replicas.max <= SIZES_MAX {
+                let text = crate::explain_rule(&require.rule);
+                findings
+                    .error(span.clone(), format!("`{text}` can never hold with {}", spoken(replicas)))
+                    .hint("change the limit, or `replicas`");
+            }
+        }
+        Rule::Spread { max, min_distinct, .. } => {
+            if let Some(max) = max
+                && let Some(limits) = limits(max, &sizes, span, findings)
+                && let Some((size, limit)) = limits.iter().find(|(_, limit)| *limit < 1.0)
+            {
+                findings
+                    .error(span.clone(), format!("with {size} machines, `max` allows {limit} in a class"))
+                    .hint("`max` must be at least 1 for every allowed number of copies");
+            }
+            if let Some(min) = min_distinct
+                && let Some(limits) = limits(min, &sizes, span, findings)
+                && limits.iter().all(|(size, limit)| *limit > f64::from(*size))
+                && replicas.max <= SIZES_MAX
+            {
+                findings
+                    .error(
+                        span.clone(),
+                        format!("`min_distinct` asks for more classes than {}", spoken(replicas)),
+                    )
+                    .hint("lower `min_distinct`, or raise `replicas`");
+            }
+        }
+    }
+}
+
+/// The limit for each size. `None`, and an error, when it has no value for some size.
+fn limits(limit: &Expr, sizes: &[u32], span: &Span, findings: &mut Findings) -> Option<Vec<(u32, f64)>> {
+    let mut found = Vec::with_capacity(sizes.len());
+    for &size in sizes {
+        match eval::number(limit, &Sized(size)) {
+            Ok(value) => found.push((size, value)),
+            Err(error) => {
+                findings.error(span.clone(), format!("the limit has no value with {size} machines: {error}"));
+                return None;
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The least and the greatest value that a measure can have.
+fn reach(measure: &Measure, size: u32) -> (f64, f64) {
+    let size = f64::from(size);
+    match measure {
+        Measure::Size => (size, size),
+        Measure::DiameterMs | Measure::MaxAnchorLatencyMs | Measure::CostPerHour => (0.0, f64::INFINITY),
+        Measure::Distinct(_) => (1.0, size),
+        Measure::Count(_) => (0.0, size),
+        Measure::Share(_) => (0.0, 1.0),
+        Measure::Sum(_) | Measure::Average(_) => (f64::NEG_INFINITY, f64::INFINITY),
+    }
+}
+
+fn can_hold(comparison: Comparison, least: f64, most: f64, limit: f64) -> bool {
+    match comparison {
+        Comparison::Less => least < limit,
+        Comparison::LessOrEqual => least <= limit,
+        Comparison::Greater => most > limit,
+        Comparison::GreaterOrEqual => most >= limit,
+        Comparison::Equal => (least..=most).contains(&limit),
+    }
+}
+
+fn spoken(replicas: Replicas) -> String {
+    match replicas {
+        Replicas { min, max: 1 } if min <= 1 => "1 copy".to_owned(),
+        Replicas { min, max } if min == max => format!("{max} copies"),
+        Replicas { min, max } => format!("{min} to {max} copies"),
+    }
+}

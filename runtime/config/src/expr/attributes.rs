@@ -1,0 +1,123 @@
+//! Which properties of a node the expressions of one config use, and as what.
+//!
+//! A few names are known to every provider and sensor, with their types. Others come from data files and from
+//! the application's own sensors, so an unknown name is accepted: its type follows from its first use, and
+//! every later use must agree.
+
+use crate::finding::{Findings, Span};
+use crate::suggest;
+use crate::units::Quantity;
+use rhizo_types::AttributeName;
+use std::collections::BTreeMap;
+
+/// What kind of value an attribute has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AttributeKind {
+    /// A number; its quantity is known for well-known names only.
+    Number(Option<Quantity>),
+    /// A text.
+    Text,
+}
+
+/// Names that every provider or host sensor supplies, and what they mean.
+pub const WELL_KNOWN: &[(&str, AttributeKind, &str)] = &[
+    ("provider", AttributeKind::Text, "the configured provider's name"),
+    ("region", AttributeKind::Text, "the region, as the provider's catalogue spells it"),
+    ("zone", AttributeKind::Text, "the zone within the region"),
+    ("offer", AttributeKind::Text, "the name of what was bought"),
+    ("arch", AttributeKind::Text, "processor architecture"),
+    ("price", AttributeKind::Number(Some(Quantity::MONEY)), "price per hour"),
+    ("cpu", AttributeKind::Number(Some(Quantity::PLAIN)), "cores"),
+    ("cpu_free", AttributeKind::Number(Some(Quantity::PLAIN)), "share of the processor that is idle, 0..1"),
+    ("cpu_ghz", AttributeKind::Number(Some(Quantity::PLAIN)), "clock rate"),
+    ("load1", AttributeKind::Number(Some(Quantity::PLAIN)), "load average over 1 minute"),
+    ("load5", AttributeKind::Number(Some(Quantity::PLAIN)), "load average over 5 minutes"),
+    ("load15", AttributeKind::Number(Some(Quantity::PLAIN)), "load average over 15 minutes"),
+    ("memory", AttributeKind::Number(Some(Quantity::BYTES)), "memory"),
+    ("memory_free", AttributeKind::Number(Some(Quantity::BYTES)), "memory that is available"),
+    ("disk", AttributeKind::Number(Some(Quantity::BYTES)), "disk"),
+    ("disk_free", AttributeKind::Number(Some(Quantity::BYTES)), "disk that is available"),
+];
+
+/// How one attribute is used.
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    /// As what; none when no use tells.
+    pub(crate) kind: Option<AttributeKind>,
+    /// Its first use, or the first that told the kind.
+    pub(crate) span: Span,
+}
+
+/// All attributes used so far.
+#[derive(Default, Debug)]
+pub(crate) struct Attributes {
+    pub(crate) uses: BTreeMap<AttributeName, Use>,
+}
+
+impl Attributes {
+    /// The kind of a well-known name.
+    pub(crate) fn well_known(name: &str) -> Option<AttributeKind> {
+        WELL_KNOWN.iter().find(|(known, ..)| *known == name).map(|(_, kind, _)| *kind)
+    }
+
+    /// Notes a use that does not tell the kind.
+    pub(crate) fn mention(&mut self, name: &AttributeName, span: &Span) {
+        let kind = Self::well_known(name.as_str());
+        self.uses.entry(name.clone()).or_insert_with(|| Use { kind, span: span.clone() });
+    }
+
+    /// Notes a use as `kind`. False, and an error, when an earlier use says otherwise.
+    pub(crate) fn settle(
+        &mut self,
+        name: &AttributeName,
+        kind: AttributeKind,
+        span: &Span,
+        findings: &mut Findings,
+    ) -> bool {
+        self.mention(name, span);
+        let Some(known) = self.uses.get_mut(name) else { return true };
+        let Some(earlier) = known.kind else {
+            known.kind = Some(kind);
+            known.span = span.clone();
+            return true;
+        };
+        let agree = matches!(
+            (earlier, kind),
+            (AttributeKind::Text, AttributeKind::Text) | (AttributeKind::Number(_), AttributeKind::Number(_))
+        );
+        if !agree {
+            let (is, used) = match kind {
+                AttributeKind::Text => ("a number", "a text"),
+                AttributeKind::Number(_) => ("a text", "a number"),
+            };
+            let draft = findings.error(span.clone(), format!("`node.{name}` is {is}, not {used}"));
+            if Self::well_known(name.as_str()).is_none() {
+                draft.label(known.span.clone(), format!("used as {is} here"));
+            }
+        }
+        agree
+    }
+
+    /// Warns of names that look like a slip of a well-known name or of one that is used elsewhere.
+    pub(crate) fn warn_of_slips(&self, findings: &mut Findings) {
+        for (name, used) in &self.uses {
+            let name = name.as_str();
+            if Self::well_known(name).is_some() {
+                continue;
+            }
+            let others =
+                WELL_KNOWN.iter().map(|(known, ..)| *known).filter(|known| !same_but_digits(name, known));
+            if let Some(near) = suggest::nearest(name, others) {
+                findings
+                    .warning(used.span.clone(), format!("`{name}` is not a well-known property of a node"))
+                    .hint(format!("did you mean `{near}`? If not, a provider or sensor must supply it"));
+            }
+        }
+    }
+}
+
+/// Whether two names differ in their digits only, as `load1` and `load10` do: on purpose, most often.
+fn same_but_digits(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    letters(one) == letters(other)
+}

@@ -1,0 +1,223 @@
+//! Computes a typed expression for one machine or one group size.
+//!
+//! An absent attribute is an error that names it: whoever asks decides what absence means (a machine that
+//! cannot be judged is not eligible). No clock, no state; the same inputs give the same value.
+
+use rhizo_types::AttributeName;
+use rhizo_types::expr::{BinaryOp, Expr, Function, UnaryOp};
+
+/// Trees deeper than this are refused. Parsed ones stay far below; this guards trees from elsewhere.
+const DEPTH_MAX: usize = 256;
+
+/// What an expression can find out while it is evaluated.
+pub trait Environment {
+    /// The value of an attribute of the machine at hand; none when it is not known.
+    fn attribute(&self, name: &AttributeName) -> Option<Value>;
+
+    /// How many machines host the component; none outside a group.
+    fn size(&self) -> Option<u32>;
+}
+
+/// A value of an attribute or of an expression.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value {
+    /// A finite number in the base unit of its quantity.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// A condition.
+    Bool(bool),
+}
+
+/// Why an expression has no value.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The attribute is not known for this machine.
+    #[error("`node.{0}` is not known")]
+    Absent(AttributeName),
+    /// The attribute has a value of another type than the rule expects.
+    #[error("`node.{0}` has a value of the wrong type")]
+    WrongAttribute(AttributeName),
+    /// The number of machines is not known here.
+    #[error("the number of machines is not known")]
+    NoSize,
+    /// A divisor was zero.
+    #[error("a divisor is zero")]
+    DivisionByZero,
+    /// A result left the range of finite numbers.
+    #[error("a result is not finite")]
+    NotFinite,
+    /// The tree was not made by this crate's parser: an operator got an operand of a type it does not take.
+    #[error("an operator has an operand of the wrong type")]
+    WrongOperand,
+    /// The tree is deeper than any that the parser makes.
+    #[error("the expression is nested too deeply")]
+    TooDeep,
+}
+
+/// Computes an expression.
+///
+/// # Errors
+/// When an attribute is absent or of another type, a divisor is zero or a result is not finite.
+pub fn evaluate(expr: &Expr, environment: &dyn Environment) -> Result<Value, EvalError> {
+    value(expr, environment, 0)
+}
+
+/// Computes a condition.
+///
+/// # Errors
+/// As [`evaluate`], and when the expression is not a condition.
+pub fn holds(expr: &Expr, environment: &dyn Environment) -> Result<bool, EvalError> {
+    condition(expr, environment, 0)
+}
+
+/// Computes a number.
+///
+/// # Errors
+/// As [`evaluate`], and when the expression is not a number.
+pub fn number(expr: &Expr, environment: &dyn Environment) -> Result<f64, EvalError> {
+    numeric(expr, environment, 0)
+}
+
+fn value(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<Value, EvalError> {
+    if depth > DEPTH_MAX {
+        return Err(EvalError::TooDeep);
+    }
+    let next = depth + 1;
+    Ok(match expr {
+        Expr::Number(number) => Value::Number(number.get()),
+        Expr::Text(text) => Value::Text(text.clone()),
+        Expr::Bool(value) => Value::Bool(*value),
+        Expr::Attribute(name) => attribute(name, environment)?,
+        Expr::Has(name) => Value::Bool(environment.attribute(name).is_some()),
+        Expr::Size => Value::Number(f64::from(environment.size().ok_or(EvalError::NoSize)?)),
+        Expr::Unary(UnaryOp::Negate, of) => Value::Number(-numeric(of, environment, next)?),
+        Expr::Unary(UnaryOp::Not, of) => Value::Bool(!condition(of, environment, next)?),
+        Expr::Binary(BinaryOp::And, left, right) => {
+            Value::Bool(condition(left, environment, next)? && condition(right, environment, next)?)
+        }
+        Expr::Binary(BinaryOp::Or, left, right) => {
+            Value::Bool(condition(left, environment, next)? || condition(right, environment, next)?)
+        }
+        Expr::Binary(op, left, right) => binary(*op, left, right, environment, next)?,
+        Expr::Conditional(of, yes, no) => {
+            let chosen = if condition(of, environment, next)? { yes } else { no };
+            value(chosen, environment, next)?
+        }
+        Expr::In(of, items) => {
+            let of_value = value(of, environment, next)?;
+            let mut found = false;
+            for item in items {
+                let item_value = value(item, environment, next)?;
+                found |= equal((of, &of_value), (item, &item_value))?;
+            }
+            Value::Bool(found)
+        }
+        Expr::Call(function, arguments) => Value::Number(call(*function, arguments, environment, next)?),
+    })
+}
+
+fn attribute(name: &AttributeName, environment: &dyn Environment) -> Result<Value, EvalError> {
+    match environment.attribute(name) {
+        None => Err(EvalError::Absent(name.clone())),
+        Some(Value::Number(number)) if !number.is_finite() => Err(EvalError::WrongAttribute(name.clone())),
+        Some(value) => Ok(value),
+    }
+}
+
+/// The error for an operand of the wrong type: the attribute's when it is one.
+fn wrong(expr: &Expr) -> EvalError {
+    match expr {
+        Expr::Attribute(name) => EvalError::WrongAttribute(name.clone()),
+        _ => EvalError::WrongOperand,
+    }
+}
+
+fn numeric(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<f64, EvalError> {
+    match value(expr, environment, depth)? {
+        Value::Number(number) => Ok(number),
+        _ => Err(wrong(expr)),
+    }
+}
+
+fn condition(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<bool, EvalError> {
+    match value(expr, environment, depth)? {
+        Value::Bool(value) => Ok(value),
+        _ => Err(wrong(expr)),
+    }
+}
+
+fn binary(
+    op: BinaryOp,
+    left: &Expr,
+    right: &Expr,
+    environment: &dyn Environment,
+    depth: usize,
+) -> Result<Value, EvalError> {
+    if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) {
+        let (a, b) = (value(left, environment, depth)?, value(right, environment, depth)?);
+        return Ok(Value::Bool(equal((left, &a), (right, &b))? == (op == BinaryOp::Equal)));
+    }
+    let (a, b) = (numeric(left, environment, depth)?, numeric(right, environment, depth)?);
+    let result = match op {
+        BinaryOp::Less => return Ok(Value::Bool(a < b)),
+        BinaryOp::LessOrEqual => return Ok(Value::Bool(a <= b)),
+        BinaryOp::Greater => return Ok(Value::Bool(a > b)),
+        BinaryOp::GreaterOrEqual => return Ok(Value::Bool(a >= b)),
+        BinaryOp::Add => a + b,
+        BinaryOp::Subtract => a - b,
+        BinaryOp::Multiply => a * b,
+        BinaryOp::Divide | BinaryOp::FloorDivide | BinaryOp::Remainder if b == 0.0 => {
+            return Err(EvalError::DivisionByZero);
+        }
+        BinaryOp::Divide => a / b,
+        BinaryOp::FloorDivide => (a / b).floor(),
+        // The remainder that belongs to a quotient rounded down.
+        BinaryOp::Remainder => a - b * (a / b).floor(),
+        BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::And | BinaryOp::Or => {
+            return Err(EvalError::WrongOperand);
+        }
+    };
+    finite(result).map(Value::Number)
+}
+
+fn call(
+    function: Function,
+    arguments: &[Expr],
+    environment: &dyn Environment,
+    depth: usize,
+) -> Result<f64, EvalError> {
+    let mut numbers = arguments.iter().map(|argument| numeric(argument, environment, depth));
+    let mut result = numbers.next().ok_or(EvalError::WrongOperand)??;
+    for number in numbers {
+        let number = number?;
+        result = match function {
+            Function::Min => result.min(number),
+            Function::Max => result.max(number),
+            Function::Abs | Function::Floor | Function::Ceil => return Err(EvalError::WrongOperand),
+        };
+    }
+    finite(match function {
+        Function::Min | Function::Max => result,
+        Function::Abs => result.abs(),
+        Function::Floor => result.floor(),
+        Function::Ceil => result.ceil(),
+    })
+}
+
+/// Whether two values of one type are equal. An attribute of another type than its partner is an error.
+fn equal(left: (&Expr, &Value), right: (&Expr, &Value)) -> Result<bool, EvalError> {
+    match (left.1, right.1) {
+        (Value::Number(a), Value::Number(b)) => Ok(a == b),
+        (Value::Text(a), Value::Text(b)) => Ok(a == b),
+        (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
+        _ if matches!(left.0, Expr::Attribute(_)) => Err(wrong(left.0)),
+        _ => Err(wrong(right.0)),
+    }
+}
+
+fn finite(value: f64) -> Result<f64, EvalError> {
+    // Adding zero turns -0.0 into 0.0.
+    if value.is_finite() { Ok(value + 0.0) } else { Err(EvalError::NotFinite) }
+}

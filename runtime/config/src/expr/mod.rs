@@ -1,0 +1,14 @@
+//! The expression language of rules and utilities: a subset of CEL with units.
+//!
+//! `parse` makes a tree from text, `check` types it against the scope it stands in, `lower` turns a rule about
+//! a whole group into a measure and a limit, `eval` computes, `explain` prints, `place` leads from an offset
+//! in a text back to the file. Nothing here knows TOML tables or files.
+
+pub(crate) mod attributes;
+pub(crate) mod check;
+pub(crate) mod eval;
+pub(crate) mod explain;
+pub(crate) mod lower;
+pub(crate) mod parse;
+pub(crate) mod place;
+pub(crate) mod token;

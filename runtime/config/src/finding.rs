@@ -1,0 +1,251 @@
+//! What is wrong with a config, where, and what to do about it.
+//!
+//! A [`Finding`] is public and carries places as line and column; inside the crate findings are collected as
+//! byte ranges by [`Findings`] and turned into places once, at the end. Read next: `render`.
+
+use serde::Serialize;
+use std::ops::Range;
+
+/// A range of bytes of the config's text.
+pub(crate) type Span = Range<usize>;
+
+/// So many findings are kept; a file with more is not repaired by reading the rest.
+const FINDINGS_MAX: usize = 200;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing is started.
+    Error,
+    /// Probably not what was meant.
+    Warning,
+}
+
+/// One thing that is wrong with a config, with its place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong: one lower-case sentence without a full stop.
+    pub message: String,
+    /// The file, as the user named it.
+    pub file: String,
+    /// Line, from one.
+    pub line: usize,
+    /// Column in characters, from one.
+    pub column: usize,
+    /// How many characters it covers on that line; at least one.
+    pub length: usize,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Other places that belong to it.
+    pub labels: Vec<Label>,
+}
+
+/// Another place that belongs to a finding.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Label {
+    /// Line, from one.
+    pub line: usize,
+    /// Column in characters, from one.
+    pub column: usize,
+    /// How many characters it covers on that line; at least one.
+    pub length: usize,
+    /// What is there.
+    pub text: String,
+}
+
+/// A finding under construction, placed by a range of bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    severity: Severity,
+    message: String,
+    span: Span,
+    hint: Option<String>,
+    labels: Vec<(Span, String)>,
+}
+
+impl Draft {
+    /// Adds what to do about it.
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what to do about it, when something is known.
+    pub(crate) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
+        if hint.is_some() {
+            self.hint = hint;
+        }
+        self
+    }
+
+    /// Adds another place that belongs to it.
+    pub(crate) fn label(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
+        self.labels.push((span, text.into()));
+        self
+    }
+}
+
+/// Everything found so far in one config.
+#[derive(Default, Debug)]
+pub(crate) struct Findings {
+    drafts: Vec<Draft>,
+    /// Where drafts beyond the limit go, so that callers need not care.
+    overflow: Option<Draft>,
+}
+
+impl Findings {
+    /// Notes an error at `span`.
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Draft {
+        self.push(Severity::Error, span, message.into())
+    }
+
+    /// Notes a warning at `span`.
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Draft {
+        self.push(Severity::Warning, span, message.into())
+    }
+
+    fn push(&mut self, severity: Severity, span: Span, message: String) -> &mut Draft {
+        let draft = Draft { severity, message, span, hint: None, labels: Vec::new() };
+        if self.drafts.len() < FINDINGS_MAX {
+            self.drafts.push(draft);
+            let last = self.drafts.len() - 1;
+            &mut self.drafts[last]
+        } else {
+            // An error beyond the limit must not be covered by a later warning.
+            let severity = self.overflow.as_ref().map_or(severity, |last| last.severity.min(severity));
+            self.overflow.insert(Draft { severity, ..draft })
+        }
+    }
+
+    /// Whether anything found forbids to go on.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.drafts.iter().chain(&self.overflow).any(|draft| draft.severity == Severity::Error)
+    }
+
+    /// All of them, in the order of the file, with their places.
+    pub(crate) fn finish(self, source: &str, file: &str) -> Vec<Finding> {
+        let lines = Lines::new(source);
+        let mut drafts = self.drafts;
+        drafts.sort_by_key(|draft| (draft.span.start, draft.span.end, draft.severity));
+        let mut findings: Vec<Finding> = drafts.into_iter().map(|draft| place(&lines, file, draft)).collect();
+        // Two checks that see the same thing say it once.
+        findings.dedup();
+        if let Some(draft) = self.overflow {
+            let mut last = place(&lines, file, draft);
+            last.message = format!("{}; more findings are not shown", last.message);
+            findings.push(last);
+        }
+        findings
+    }
+}
+
+fn place(lines: &Lines<'_>, file: &str, draft: Draft) -> Finding {
+    let (line, column, length) = lines.place(&draft.span);
+    let labels = draft
+        .labels
+        .into_iter()
+        .map(|(span, text)| {
+            let (line, column, length) = lines.place(&span);
+            Label { line, column, length, text }
+        })
+        .collect();
+    let Draft { severity, message, hint, .. } = draft;
+    Finding { severity, message, file: file.to_owned(), line, column, length, hint, labels }
+}
+
+/// Where the lines of a text begin.
+pub(crate) struct Lines<'s> {
+    source: &'s str,
+    starts: Vec<usize>,
+}
+
+impl<'s> Lines<'s> {
+    pub(crate) fn new(source: &'s str) -> Self {
+        let starts = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { source, starts }
+    }
+
+    /// Line, column and length (all from one) of a range of bytes; the length ends with the line.
+    fn place(&self, span: &Span) -> (usize, usize, usize) {
+        let start = floor_char(self.source, span.start);
+        let line = self.starts.partition_point(|&begin| begin <= start).max(1);
+        let begin = self.starts[line - 1];
+        let end_of_line = self.end_of_line(line);
+        let start = start.min(end_of_line);
+        let end = floor_char(self.source, span.end).clamp(start, end_of_line);
+        let column = self.source[begin..start].chars().count() + 1;
+        let length = self.source[start..end].chars().count().max(1);
+        (line, column, length)
+    }
+
+    /// The byte after the last character of a line, without its line break.
+    fn end_of_line(&self, line: usize) -> usize {
+        let end = self.starts.get(line).map_or(self.source.len(), |&next| next - 1);
+        let begin = self.starts[line - 1];
+        if end > begin && self.source.as_bytes()[end - 1] == b'\r' { end - 1 } else { end }
+    }
+
+    /// The range of bytes at a line and column, for the renderer. Out of range gives the end.
+    pub(crate) fn span(&self, line: usize, column: usize, length: usize) -> Span {
+        let Some(&begin) = line.checked_sub(1).and_then(|index| self.starts.get(index)) else {
+            return self.source.len()..self.source.len();
+        };
+        let text = &self.source[begin..self.end_of_line(line)];
+        let byte = |characters: usize| {
+            text.char_indices().nth(characters).map_or(begin + text.len(), |(at, _)| begin + at)
+        };
+        let first = column.saturating_sub(1);
+        byte(first)..byte(first.saturating_add(length))
+    }
+}
+
+/// The start of the character that holds this byte.
+fn floor_char(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_not_bytes() {
+        let mut findings = Findings::default();
+        findings.error(8..11, "here");
+        let found = findings.finish("a = \"é\" bcd\n", "f");
+        assert_eq!((found[0].line, found[0].column, found[0].length), (1, 8, 3));
+    }
+
+    #[test]
+    fn a_span_beyond_the_text_is_placed_at_its_end() {
+        let mut findings = Findings::default();
+        findings.error(90..99, "here");
+        let found = findings.finish("one\ntwo", "f");
+        assert_eq!((found[0].line, found[0].column, found[0].length), (2, 4, 1));
+    }
+
+    #[test]
+    fn a_span_over_several_lines_ends_with_the_first() {
+        let mut findings = Findings::default();
+        findings.error(1..6, "here");
+        let found = findings.finish("one\r\ntwo", "f");
+        assert_eq!((found[0].line, found[0].column, found[0].length), (1, 2, 2));
+    }
+
+    #[test]
+    fn no_more_findings_are_kept_than_the_limit() {
+        let mut findings = Findings::default();
+        for at in 0..FINDINGS_MAX + 50 {
+            findings.error(at..at + 1, "here").hint("there");
+        }
+        let found = findings.finish(&"x".repeat(500), "f");
+        assert_eq!(found.len(), FINDINGS_MAX + 1);
+    }
+}

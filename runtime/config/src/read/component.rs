@@ -1,0 +1,443 @@
+//! The `[components.NAME]` tables.
+
+use crate::document;
+use crate::finding::Span;
+use crate::path;
+use crate::read::policy::DURATION_MS_MAX;
+use crate::read::{Session, TEXT_LENGTH_MAX};
+use crate::reader::{Node, Table, Text};
+use crate::suggest;
+use crate::template;
+use crate::units::Quantity;
+use rhizo_types::spec::{Component, Export, Health, Import, Pick, Probe, Replicas, Run, Stop};
+use rhizo_types::{ComponentName, Number, PortName};
+use std::collections::BTreeMap;
+
+/// Most copies of one component: the goal is thousands of nodes.
+const REPLICAS_MAX: u32 = 10_000;
+
+/// Most ports, needs or variables of one component, and most words of one command.
+const ENTRIES_MAX: usize = 256;
+
+/// Signals that can end a process and that every Linux has.
+const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
+
+/// Words that only a shell understands.
+const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"];
+
+/// Placeholders that need no port.
+const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
+
+impl Session<'_> {
+    pub(crate) fn component(&mut self, name: &ComponentName, node: &Node<'_>) -> Component {
+        let mut component = Component {
+            run: Run::Embedded,
+            replicas: Replicas { min: 1, max: 1 },
+            needs: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            imports: BTreeMap::new(),
+            health: None,
+            stop: Stop { signal: "TERM".to_owned(), grace_ms: 10_000 },
+            env: BTreeMap::new(),
+        };
+        let Some(mut table) = self.reader.table(node) else { return component };
+        if let Some(replicas) = table.take("replicas").and_then(|node| self.replicas(&node)) {
+            component.replicas = replicas;
+        }
+        let needs = table.take("needs");
+        component.needs = self.needs(needs);
+        let exports = table.take("exports");
+        component.exports = self.exports(exports);
+        let imports = table.take("imports");
+        component.imports = self.imports(name, imports);
+        // What follows names ports, so it is read after them.
+        if let Some(argv) = table.take("exec").and_then(|node| self.command(&node, &component)) {
+            component.run = Run::Exec { argv };
+        }
+        component.health = table.take("health").and_then(|node| self.health(&node, &mut component));
+        if let Some(node) = table.take("stop") {
+            self.stop(&node, &mut component.stop);
+        }
+        let env = table.take("env");
+        component.env = self.env(env, &component);
+        self.reader.finish::<document::Component>(table);
+        component
+    }
+
+    fn replicas(&mut self, node: &Node<'_>) -> Option<Replicas> {
+        if !self.reader.is_table(node) {
+            let count = self.reader.whole(node, 1, REPLICAS_MAX)?;
+            return Some(Replicas { min: count, max: count });
+        }
+        let mut table = self.reader.table(node)?;
+        let min = self.reader.required(&mut table, "min", "the fewest copies");
+        let max = self.reader.required(&mut table, "max", "the most copies");
+        self.reader.finish::<document::ReplicaRange>(table);
+        let min = min.and_then(|node| self.reader.whole(&node, 0, REPLICAS_MAX));
+        let max_span = max.as_ref().map(|node| node.span.clone());
+        let max = max.and_then(|node| self.reader.whole(&node, 1, REPLICAS_MAX));
+        let (min, max) = (min?, max?);
+        if min > max {
+            self.reader
+                .findings
+                .error(max_span?, format!("at most {max} copies, but at least {min}"))
+                .hint("make `max` at least `min`");
+            return None;
+        }
+        Some(Replicas { min, max })
+    }
+
+    /// Says so when a component has more of something than the limit, and cuts it off there.
+    fn limited<'d>(&mut self, mut named: Vec<(&'d str, Node<'d>)>, what: &str) -> Vec<(&'d str, Node<'d>)> {
+        if named.len() > ENTRIES_MAX {
+            let span = named[ENTRIES_MAX].1.key.clone();
+            self.reader.findings.error(span, format!("more than {ENTRIES_MAX} {what}"));
+            named.truncate(ENTRIES_MAX);
+        }
+        named
+    }
+
+    fn needs(&mut self, node: Option<Node<'_>>) -> BTreeMap<String, Number> {
+        let named = self.reader.named(node);
+        let mut needs = BTreeMap::new();
+        for (name, node) in self.limited(named, "needs") {
+            self.check_name(name, &node.key, "resource");
+            let value = match name {
+                "cpu" => self.reader.quantity(&node, Quantity::PLAIN),
+                "memory" | "disk" => self.reader.quantity(&node, Quantity::BYTES),
+                _ => self.reader.any_quantity(&node).map(|(value, _)| value),
+            };
+            let Some(value) = value else { continue };
+            if value < 0.0 {
+                self.reader.findings.error(node.span.clone(), "a need must not be negative");
+                continue;
+            }
+            // A number without a unit is bytes; nobody means that few.
+            if matches!(name, "memory" | "disk") && value > 0.0 && value < 65_536.0 {
+                self.reader
+                    .findings
+                    .warning(node.span.clone(), format!("{value} bytes of {name} is very little"))
+                    .hint(format!("write the unit: \"{value}MiB\""));
+            }
+            if let Ok(number) = Number::try_from(value) {
+                needs.insert(name.to_owned(), number);
+            }
+        }
+        needs
+    }
+
+    fn exports(&mut self, node: Option<Node<'_>>) -> BTreeMap<PortName, Export> {
+        let named = self.reader.named(node);
+        let mut exports = BTreeMap::new();
+        let mut by_port: BTreeMap<u16, Span> = BTreeMap::new();
+        for (name, node) in self.limited(named, "exports") {
+            self.check_name(name, &node.key, "export");
+            let mut export = Export { port: None };
+            if let Some(mut table) = self.reader.table(&node) {
+                let port = table.take("port");
+                export.port = port.as_ref().and_then(|node| self.port(node));
+                if let (Some(number), Some(node)) = (export.port, port)
+                    && let Some(earlier) = by_port.insert(number, node.span.clone())
+                {
+                    self.reader
+                        .findings
+                        .error(node.span, format!("two exports use port {number}"))
+                        .label(earlier, "the other one")
+                        .hint("leave `port` out to have a free one chosen");
+                }
+                self.reader.finish::<document::Export>(table);
+            }
+            exports.insert(PortName(name.to_owned()), export);
+        }
+        exports
+    }
+
+    fn port(&mut self, node: &Node<'_>) -> Option<u16> {
+        self.reader.whole(node, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
+    }
+
+    fn imports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> BTreeMap<PortName, Import> {
+        let named = self.reader.named(node);
+        let mut imports = BTreeMap::new();
+        for (name, node) in self.limited(named, "imports") {
+            self.check_name(name, &node.key, "import");
+            let Some(mut table) = self.reader.table(&node) else { continue };
+            let from = self.reader.required(&mut table, "from", "\"component.export\"");
+            let optional =
+                table.take("optional").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
+            let pick = table.take("pick").map(|node| (self.pick(&node), node.span));
+            self.reader.finish::<document::Import>(table);
+            let Some(from) = from.and_then(|node| self.reader.text(&node)) else { continue };
+            let Some((exporter, export)) = self.exporter(&from) else { continue };
+            let is_own = exporter == *component;
+            let pick = match pick {
+                Some((Some(pick), _)) => pick,
+                Some((None, _)) => continue,
+                None if is_own => Pick::All,
+                None => Pick::One,
+            };
+            let name = PortName(name.to_owned());
+            self.places.imports.insert((component.clone(), name.clone()), from.span);
+            imports.insert(name, Import { component: exporter, export, optional, pick });
+        }
+        imports
+    }
+
+    /// Splits `component.export`; whether they exist is looked at when all components are known.
+    fn exporter(&mut self, from: &Text<'_>) -> Option<(ComponentName, PortName)> {
+        match from.text.split_once('.') {
+            Some((component, port)) if !component.is_empty() && !port.is_empty() && !port.contains('.') => {
+                Some((ComponentName(component.to_owned()), PortName(port.to_owned())))
+            }
+            _ => {
+                self.reader
+                    .findings
+                    .error(
+                        from.span.clone(),
+                        format!("`{}` does not name an export", from.text.escape_debug()),
+                    )
+                    .hint("write `from = \"component.export\"`, such as \"db.sql\"");
+                None
+            }
+        }
+    }
+
+    fn pick(&mut self, node: &Node<'_>) -> Option<Pick> {
+        let Some(word) = self.reader.as_text(node) else {
+            return self
+                .reader
+                .whole(node, 1, REPLICAS_MAX)
+                .map(|n| if n == 1 { Pick::One } else { Pick::Some(n) });
+        };
+        match word.text {
+            "all" => Some(Pick::All),
+            "one" => Some(Pick::One),
+            other => {
+                self.reader
+                    .findings
+                    .error(word.span, format!("`{}` is not a choice", other.escape_debug()))
+                    .hint("write \"all\", \"one\" or a number");
+                None
+            }
+        }
+    }
+
+    /// A command line or a list of words; checks placeholders and resolves the program's path.
+    fn command(&mut self, node: &Node<'_>, component: &Component) -> Option<Vec<String>> {
+        let mut argv: Vec<String> = if self.reader.is_array(node) {
+            let words = self.reader.texts(node)?;
+            for word in &words {
+                self.check_text(word, TEXT_LENGTH_MAX);
+                self.check_placeholders(word.text, &word.span, component);
+            }
+            words.into_iter().map(|word| word.text.to_owned()).collect()
+        } else {
+            let Some(line) = self.reader.as_text(node) else {
+                self.reader.mismatch(node, "a command line or a list of words");
+                return None;
+            };
+            self.check_text(&line, TEXT_LENGTH_MAX);
+            self.check_placeholders(line.text, &line.span, component);
+            let Some(words) = shlex::split(line.text) else {
+                self.reader
+                    .findings
+                    .error(line.span, "a quote in the command line is not closed")
+                    .hint("close it, or write a list of words: `exec = [\"program\", \"argument\"]`");
+                return None;
+            };
+            if let Some(word) = words.iter().find(|word| SHELL_WORDS.contains(&word.as_str())) {
+                self.reader
+                    .findings
+                    .warning(line.span, format!("`{word}` is passed to the program: no shell is run"))
+                    .hint("for a shell write `exec = [\"sh\", \"-c\", \"…\"]`");
+            }
+            words
+        };
+        if argv.len() > ENTRIES_MAX {
+            self.reader.findings.error(node.span.clone(), format!("more than {ENTRIES_MAX} words"));
+            return None;
+        }
+        match argv.first_mut() {
+            Some(program) if !program.is_empty() => {
+                *program = path::program(self.base, program);
+                Some(argv)
+            }
+            _ => {
+                self.reader
+                    .findings
+                    .error(node.span.clone(), "the command names no program")
+                    .hint("leave `exec` out when the component is a Rust closure of this binary");
+                None
+            }
+        }
+    }
+
+    fn check_placeholders(&mut self, text: &str, span: &Span, component: &Component) {
+        for placeholder in template::placeholders(text) {
+            let parts: Vec<&str> = placeholder.name.split('.').collect();
+            let (port, field, fields, ports): (&str, &str, &[&str], Vec<&str>) = match parts.as_slice() {
+                ["export", port, field] => (
+                    port,
+                    field,
+                    &["addr", "host", "port"],
+                    component.exports.keys().map(PortName::as_str).collect(),
+                ),
+                ["import", port, field] => (
+                    port,
+                    field,
+                    &["addr", "host", "port", "addrs"],
+                    component.imports.keys().map(PortName::as_str).collect(),
+                ),
+                [plain] if PLAIN_PLACEHOLDERS.contains(plain) => continue,
+                _ => {
+                    let known =
+                        PLAIN_PLACEHOLDERS.iter().copied().chain(["export.PORT.addr", "import.PORT.addr"]);
+                    let hint = suggest::hint(placeholder.name, known, "placeholders");
+                    self.reader
+                        .findings
+                        .error(span.clone(), format!("unknown placeholder `{{{}}}`", placeholder.name))
+                        .maybe_hint(hint);
+                    continue;
+                }
+            };
+            if !ports.contains(&port) {
+                let hint = suggest::hint(port, ports, "ports");
+                let message =
+                    format!("`{{{}}}` names an {} `{port}` that is not declared", placeholder.name, parts[0]);
+                self.reader.findings.error(span.clone(), message).maybe_hint(hint);
+            } else if !fields.contains(&field) {
+                let hint = suggest::hint(field, fields.iter().copied(), "properties of a port");
+                let message = format!("`{{{}}}` asks a port for `{field}`", placeholder.name);
+                self.reader.findings.error(span.clone(), message).maybe_hint(hint);
+            }
+        }
+    }
+
+    fn health(&mut self, node: &Node<'_>, component: &mut Component) -> Option<Health> {
+        let mut table = self.reader.table(node)?;
+        let every = table.take("every").map(|node| self.reader.duration_ms(&node, 100, DURATION_MS_MAX));
+        let fail_after = table.take("fail_after").map(|node| self.reader.whole(&node, 1, 1_000));
+        let probe = self.probe(&mut table, component);
+        self.reader.finish::<document::Health>(table);
+        Some(Health {
+            probe: probe?,
+            every_ms: every.unwrap_or(Some(5_000))?,
+            fail_after: fail_after.unwrap_or(Some(3))?,
+        })
+    }
+
+    fn probe(&mut self, table: &mut Table<'_>, component: &mut Component) -> Option<Probe> {
+        let mut given: Vec<(&str, Node<'_>)> =
+            ["http", "tcp", "exec"].into_iter().filter_map(|name| Some((name, table.take(name)?))).collect();
+        if given.len() > 1 {
+            self.reader
+                .findings
+                .error(given[1].1.key.clone(), "a health check has one of `http`, `tcp` and `exec`")
+                .label(given[0].1.key.clone(), "the other one");
+            return None;
+        }
+        let Some((kind, node)) = given.pop() else {
+            self.reader
+                .findings
+                .error(table.place.clone(), "the health check looks at nothing")
+                .hint("add `http = \"EXPORT:/path\"`, `tcp = \"EXPORT\"` or `exec = \"…\"`");
+            return None;
+        };
+        match kind {
+            "exec" => self.command(&node, component).map(|argv| Probe::Exec { argv }),
+            "tcp" => {
+                let text = self.reader.text(&node)?;
+                let export = self.probed_export(&text, text.text, component)?;
+                Some(Probe::Tcp { export })
+            }
+            _ => {
+                let text = self.reader.text(&node)?;
+                if !self.check_text(&text, 2_048) {
+                    return None;
+                }
+                let slash = text.text.find('/').unwrap_or(text.text.len());
+                let (place, path) = text.text.split_at(slash);
+                // `export:/path` has a colon before the path, `:port/path` has none there.
+                let place =
+                    if place.starts_with(':') { place } else { place.strip_suffix(':').unwrap_or(place) };
+                let export = self.probed_export(&text, place, component)?;
+                if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                    self.reader.findings.error(text.span, "the path contains a space");
+                    return None;
+                }
+                Some(Probe::Http {
+                    export,
+                    path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+                })
+            }
+        }
+    }
+
+    /// The export that `NAME` or `:PORT` stands for; a port of no export becomes an export of its own.
+    fn probed_export(&mut self, text: &Text<'_>, place: &str, component: &mut Component) -> Option<PortName> {
+        let Some(port) = place.strip_prefix(':') else {
+            if let Some((name, _)) = component.exports.get_key_value(&PortName(place.to_owned())) {
+                return Some(name.clone());
+            }
+            let hint = suggest::hint(place, component.exports.keys().map(PortName::as_str), "exports")
+                .unwrap_or_else(|| "write \"EXPORT:/path\" or \":PORT/path\"".to_owned());
+            let message = format!("there is no export `{}`", place.escape_debug());
+            self.reader.findings.error(text.span.clone(), message).hint(hint);
+            return None;
+        };
+        let number = port.parse::<u16>().ok().filter(|port| *port > 0);
+        let Some(number) = number else {
+            let message = format!("`{}` is not a port", port.escape_debug());
+            self.reader
+                .findings
+                .error(text.span.clone(), message)
+                .hint("write \":8080/path\" or \"EXPORT:/path\"");
+            return None;
+        };
+        if let Some((name, _)) = component.exports.iter().find(|(_, export)| export.port == Some(number)) {
+            return Some(name.clone());
+        }
+        let taken = component.exports.contains_key(&PortName::from("health"));
+        let name = PortName(if taken { format!("health-{number}") } else { "health".to_owned() });
+        component.exports.insert(name.clone(), Export { port: Some(number) });
+        Some(name)
+    }
+
+    fn stop(&mut self, node: &Node<'_>, stop: &mut Stop) {
+        let Some(mut table) = self.reader.table(node) else { return };
+        if let Some(signal) = table.take("signal").and_then(|node| self.reader.text(&node)) {
+            let name = signal.text.strip_prefix("SIG").unwrap_or(signal.text);
+            if SIGNALS.contains(&name) {
+                stop.signal = name.to_owned();
+            } else {
+                let hint = suggest::hint(name, SIGNALS.iter().copied(), "signals");
+                let message = format!("unknown signal `{}`", signal.text.escape_debug());
+                self.reader.findings.error(signal.span, message).maybe_hint(hint);
+            }
+        }
+        if let Some(ms) = table.take("grace").and_then(|node| self.reader.duration_ms(&node, 0, 86_400_000)) {
+            stop.grace_ms = ms;
+        }
+        self.reader.finish::<document::Stop>(table);
+    }
+
+    fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {
+        let named = self.reader.named(node);
+        let mut env = BTreeMap::new();
+        for (name, node) in self.limited(named, "environment variables") {
+            let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            if !begins || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 256 {
+                self.reader
+                    .findings
+                    .error(node.key.clone(), "not a name of an environment variable")
+                    .hint("names consist of letters, digits and `_` and do not begin with a digit");
+            }
+            let Some(value) = self.reader.text(&node) else { continue };
+            if self.check_text(&value, TEXT_LENGTH_MAX) {
+                self.check_placeholders(value.text, &value.span, component);
+                env.insert(name.to_owned(), value.text.to_owned());
+            }
+        }
+        env
+    }
+}

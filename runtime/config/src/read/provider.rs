@@ -1,0 +1,114 @@
+//! The `[providers]` table: what is rhizo's own, and settings that only the provider understands.
+
+use crate::finding::Span;
+use crate::path;
+use crate::read::Session;
+use crate::reader::Node;
+use crate::suggest;
+use rhizo_types::ProviderName;
+use rhizo_types::spec::ProviderSpec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Kinds that exist or are planned; which of them this binary has, its registry knows.
+const KINDS: &[&str] = &["process", "ssh", "docker", "qemu", "ec2", "hcloud"];
+
+/// Settings that are paths, or whose name ends in `_` and one of these: resolved against the config file.
+const PATH_SETTINGS: &[&str] =
+    &["offers", "attributes", "rtt", "faults", "file", "path", "dir", "identity_file", "image_file"];
+
+/// Most providers of one config: each is listed every 30 s.
+const PROVIDERS_MAX: usize = 64;
+
+impl Session<'_> {
+    pub(crate) fn providers(&mut self, node: Option<Node<'_>>) -> BTreeMap<ProviderName, ProviderSpec> {
+        let mut providers = BTreeMap::new();
+        let Some(node) = node else {
+            // Without a word about providers an application runs on this machine.
+            let local = ProviderSpec {
+                kind: "process".to_owned(),
+                settings: "{}".to_owned(),
+                regions: BTreeSet::new(),
+            };
+            providers.insert(ProviderName("local".to_owned()), local);
+            return providers;
+        };
+        let place = node.key.clone();
+        let named = self.reader.named(Some(node));
+        if named.is_empty() {
+            self.reader.findings.error(place, "no provider is configured").hint(
+                "remove `providers` for one `process` provider on this machine, or add `[providers.NAME]`",
+            );
+        }
+        if named.len() > PROVIDERS_MAX {
+            let span = named[PROVIDERS_MAX].1.key.clone();
+            self.reader.findings.error(span, format!("more than {PROVIDERS_MAX} providers"));
+        }
+        for (name, node) in named.into_iter().take(PROVIDERS_MAX) {
+            self.check_name(name, &node.key, "provider");
+            if name == "founder" {
+                self.reader
+                    .findings
+                    .error(node.key.clone(), "the provider name `founder` is taken")
+                    .hint("it stands for the machine that `up` runs on; choose another");
+            }
+            if let Some(provider) = self.provider(&node) {
+                providers.insert(ProviderName(name.to_owned()), provider);
+            }
+        }
+        providers
+    }
+
+    fn provider(&mut self, node: &Node<'_>) -> Option<ProviderSpec> {
+        let mut table = self.reader.table(node)?;
+        let kind = self.reader.required(&mut table, "kind", "one of process, ssh, docker, qemu, ec2, hcloud");
+        let kind = kind.and_then(|node| self.reader.text(&node));
+        if let Some(kind) = &kind {
+            self.provider_kind(kind.text, &kind.span);
+        }
+        let mut regions = BTreeSet::new();
+        if let Some(node) = table.take("regions") {
+            for text in self.reader.texts(&node).unwrap_or_default() {
+                if let Some(region) = self.region(&text)
+                    && !regions.insert(region)
+                {
+                    let message = format!("the region `{}` is listed twice", text.text);
+                    self.reader.findings.error(text.span, message);
+                }
+            }
+        }
+        let base = self.base;
+        let resolve = |path: &[String], text: &str| {
+            let is_path = path.last().is_some_and(|name| is_path_setting(name));
+            // An address or a text for the provider itself is left alone.
+            if is_path && !text.is_empty() && !text.contains("://") {
+                path::join(base, text)
+            } else {
+                text.to_owned()
+            }
+        };
+        let mut settings = serde_json::Map::new();
+        for (name, node) in table.take_all() {
+            let value = self.reader.json(&node, &mut vec![name.to_owned()], &resolve);
+            settings.insert(name.to_owned(), value);
+        }
+        let settings = serde_json::Value::Object(settings).to_string();
+        Some(ProviderSpec { kind: kind?.text.to_owned(), settings, regions })
+    }
+
+    fn provider_kind(&mut self, kind: &str, span: &Span) {
+        if KINDS.contains(&kind) || !self.check_name(kind, span, "provider kind") {
+            return;
+        }
+        let hint = suggest::hint(kind, KINDS.iter().copied(), "kinds");
+        self.reader
+            .findings
+            .warning(span.clone(), format!("`{kind}` is not a provider that comes with rhizo"))
+            .maybe_hint(hint);
+    }
+}
+
+fn is_path_setting(name: &str) -> bool {
+    PATH_SETTINGS.iter().any(|setting| {
+        name == *setting || name.strip_suffix(setting).is_some_and(|before| before.ends_with('_'))
+    })
+}

@@ -1,0 +1,332 @@
+//! Typed access to a parsed TOML document that never stops at the first mistake.
+//!
+//! Each getter notes what is wrong, with its place, and returns `None`; the caller goes on with a default.
+//! A table is used up by `take`; what is left at `finish` is unknown, and said to be. It knows nothing of
+//! the meaning of any field. Read next: `read` and `document`.
+
+use crate::finding::{Findings, Span};
+use crate::units::{self, Quantity};
+use crate::{document, suggest};
+use rhizo_types::Number;
+use std::collections::BTreeMap;
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+/// A value of the document and where it is.
+#[derive(Clone)]
+pub(crate) struct Node<'d> {
+    /// Where its key is; for an element of an array, the element.
+    pub(crate) key: Span,
+    /// Where the value is.
+    pub(crate) span: Span,
+    value: &'d DeValue<'d>,
+}
+
+/// A text of the document.
+#[derive(Clone)]
+pub(crate) struct Text<'d> {
+    /// What it says, escapes resolved.
+    pub(crate) text: &'d str,
+    /// Where it is, quotes included.
+    pub(crate) span: Span,
+}
+
+/// A table of the document, of which every field must be taken.
+pub(crate) struct Table<'d> {
+    /// Where the table is named.
+    pub(crate) place: Span,
+    fields: BTreeMap<&'d str, Node<'d>>,
+}
+
+impl<'d> Table<'d> {
+    /// Takes a field out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Node<'d>> {
+        self.fields.remove(name)
+    }
+
+    /// Takes all fields that are left, in the order of their names.
+    pub(crate) fn take_all(&mut self) -> Vec<(&'d str, Node<'d>)> {
+        std::mem::take(&mut self.fields).into_iter().collect()
+    }
+}
+
+/// The document's text and what was found in it so far.
+pub(crate) struct Reader<'s> {
+    pub(crate) source: &'s str,
+    pub(crate) findings: Findings,
+}
+
+impl<'s> Reader<'s> {
+    /// The document's top table.
+    pub(crate) fn root<'d>(&self, root: &'d toml::de::DeTable<'d>) -> Table<'d> {
+        Table { place: 0..0, fields: fields(root) }
+    }
+
+    /// A table, inline or with a header.
+    pub(crate) fn table<'d>(&mut self, node: &Node<'d>) -> Option<Table<'d>> {
+        let DeValue::Table(table) = node.value else {
+            self.mismatch(node, "a table");
+            return None;
+        };
+        Some(Table { place: node.key.clone(), fields: fields(table) })
+    }
+
+    /// A table whose keys the user chose, in the order of the names.
+    pub(crate) fn named<'d>(&mut self, node: Option<Node<'d>>) -> Vec<(&'d str, Node<'d>)> {
+        node.and_then(|node| self.table(&node)).map(|mut table| table.take_all()).unwrap_or_default()
+    }
+
+    /// The elements of an array.
+    pub(crate) fn array<'d>(&mut self, node: &Node<'d>) -> Option<Vec<Node<'d>>> {
+        let DeValue::Array(array) = node.value else {
+            self.mismatch(node, "an array");
+            return None;
+        };
+        Some(array.iter().map(|item| element(self.source, item)).collect())
+    }
+
+    /// A text.
+    pub(crate) fn text<'d>(&mut self, node: &Node<'d>) -> Option<Text<'d>> {
+        let DeValue::String(text) = node.value else {
+            self.mismatch(node, "a text");
+            return None;
+        };
+        Some(Text { text, span: node.span.clone() })
+    }
+
+    /// The text itself, when the value is one; nothing is said otherwise.
+    pub(crate) fn as_text<'d>(&self, node: &Node<'d>) -> Option<Text<'d>> {
+        let DeValue::String(text) = node.value else { return None };
+        Some(Text { text, span: node.span.clone() })
+    }
+
+    /// Whether the value is a table.
+    pub(crate) fn is_table(&self, node: &Node<'_>) -> bool {
+        node.value.is_table()
+    }
+
+    /// Whether the value is an array.
+    pub(crate) fn is_array(&self, node: &Node<'_>) -> bool {
+        node.value.is_array()
+    }
+
+    /// An array of texts.
+    pub(crate) fn texts<'d>(&mut self, node: &Node<'d>) -> Option<Vec<Text<'d>>> {
+        let items = self.array(node)?;
+        Some(items.iter().filter_map(|item| self.text(item)).collect())
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, node: &Node<'_>) -> Option<bool> {
+        let found = node.value.as_bool();
+        if found.is_none() {
+            self.mismatch(node, "`true` or `false`");
+        }
+        found
+    }
+
+    /// A whole number within a range, both ends included.
+    pub(crate) fn whole(&mut self, node: &Node<'_>, min: u32, max: u32) -> Option<u32> {
+        let DeValue::Integer(integer) = node.value else {
+            self.mismatch(node, "a whole number");
+            return None;
+        };
+        let found = whole(integer).and_then(|value| u32::try_from(value).ok());
+        match found {
+            Some(value) if (min..=max).contains(&value) => Some(value),
+            _ => {
+                self.findings
+                    .error(node.span.clone(), format!("`{integer}` is out of range"))
+                    .hint(format!("write a whole number from {min} to {max}"));
+                None
+            }
+        }
+    }
+
+    /// A number of a given quantity: plain, or a text with a unit such as `"256MiB"`.
+    ///
+    /// A plain number is in the base unit, except for a time, which needs its unit (0 excepted).
+    pub(crate) fn quantity(&mut self, node: &Node<'_>, quantity: Quantity) -> Option<f64> {
+        let (value, found) = self.any_quantity(node)?;
+        if found == quantity {
+            return Some(value);
+        }
+        if found == Quantity::PLAIN && (quantity != Quantity::TIME || value == 0.0) {
+            return Some(value);
+        }
+        let draft = self.findings.error(node.span.clone(), format!("expected {quantity}, found {found}"));
+        match quantity {
+            Quantity::TIME => draft.hint("write a time with its unit, such as \"5s\" or \"250ms\""),
+            Quantity::BYTES => draft.hint("write an amount with its unit, such as \"256MiB\""),
+            _ => draft,
+        };
+        None
+    }
+
+    /// A number of any quantity, and which.
+    pub(crate) fn any_quantity(&mut self, node: &Node<'_>) -> Option<(f64, Quantity)> {
+        let value = match node.value {
+            DeValue::Integer(integer) => whole(integer).map(|value| value as f64),
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            DeValue::String(text) => return self.written_quantity(node, text),
+            _ => {
+                self.mismatch(node, "a number");
+                return None;
+            }
+        };
+        let finite = value.filter(|value| value.is_finite());
+        if finite.is_none() {
+            self.findings.error(node.span.clone(), "expected a finite number");
+        }
+        Some((finite?, Quantity::PLAIN))
+    }
+
+    fn written_quantity(&mut self, node: &Node<'_>, text: &str) -> Option<(f64, Quantity)> {
+        match units::whole_text(text) {
+            Some(Ok(found)) => Some((found.value, found.quantity)),
+            Some(Err(wrong)) => {
+                self.findings.error(node.span.clone(), wrong.message).maybe_hint(wrong.hint);
+                None
+            }
+            None => {
+                self.findings
+                    .error(node.span.clone(), "expected a number, found a text")
+                    .hint("write a number, or a number with a unit such as \"256MiB\" or \"5s\"");
+                None
+            }
+        }
+    }
+
+    /// A plain number, as stored in a spec.
+    pub(crate) fn number(&mut self, node: &Node<'_>) -> Option<Number> {
+        let value = self.quantity(node, Quantity::PLAIN)?;
+        Number::try_from(value).ok()
+    }
+
+    /// A duration in whole milliseconds within a range, both ends included.
+    pub(crate) fn duration_ms(&mut self, node: &Node<'_>, min_ms: u64, max_ms: u64) -> Option<u64> {
+        let value = self.quantity(node, Quantity::TIME)?;
+        // Times are far below 2^53 ms, where every whole f64 is exact.
+        if value >= min_ms as f64 && value <= max_ms as f64 {
+            return Some(value.round() as u64);
+        }
+        let hint = format!("write a time from {} to {}", spoken_ms(min_ms), spoken_ms(max_ms));
+        self.findings.error(node.span.clone(), "the time is out of range").hint(hint);
+        None
+    }
+
+    /// Notes that a value is of the wrong type.
+    pub(crate) fn mismatch(&mut self, node: &Node<'_>, expected: &str) {
+        let found = match node.value {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "`true` or `false`",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        // A table may have been opened by a dotted header, whose value has no place of its own.
+        let span = if node.span.is_empty() { node.key.clone() } else { node.span.clone() };
+        self.findings.error(span, format!("expected {expected}, found {found}"));
+    }
+
+    /// Takes a field that must be there.
+    pub(crate) fn required<'d>(&mut self, table: &mut Table<'d>, name: &str, what: &str) -> Option<Node<'d>> {
+        let node = table.take(name);
+        if node.is_none() {
+            self.findings
+                .error(table.place.clone(), format!("missing field `{name}`"))
+                .hint(format!("add `{name} = …`: {what}"));
+        }
+        node
+    }
+
+    /// Notes every field that nobody took: unknown, or not supported yet.
+    pub(crate) fn finish<T: document::Table>(&mut self, table: Table<'_>) {
+        if table.fields.is_empty() {
+            return;
+        }
+        let known = document::fields::<T>();
+        for (name, node) in table.fields {
+            if T::NOT_YET.contains(&name) {
+                self.findings
+                    .error(node.key, format!("`{name}` is not supported yet"))
+                    .hint("this version of rhizo would ignore it: remove it");
+                continue;
+            }
+            let hint = suggest::hint(name, known.iter().map(String::as_str), "fields");
+            self.findings.error(node.key, format!("unknown field `{name}`")).maybe_hint(hint);
+        }
+    }
+
+    /// The value as JSON, objects in the order of their keys: for settings that others understand.
+    ///
+    /// `text` may change each text; it gets the names of the fields that lead to it.
+    pub(crate) fn json(
+        &mut self,
+        node: &Node<'_>,
+        path: &mut Vec<String>,
+        text: &dyn Fn(&[String], &str) -> String,
+    ) -> serde_json::Value {
+        match node.value {
+            DeValue::String(found) => serde_json::Value::String(text(path, found)),
+            DeValue::Integer(integer) => match whole(integer).and_then(|value| i64::try_from(value).ok()) {
+                Some(value) => value.into(),
+                None => {
+                    self.findings.error(node.span.clone(), format!("`{integer}` is out of range"));
+                    serde_json::Value::Null
+                }
+            },
+            DeValue::Float(_) => {
+                self.any_quantity(node).map_or(serde_json::Value::Null, |(value, _)| value.into())
+            }
+            DeValue::Boolean(value) => (*value).into(),
+            DeValue::Datetime(value) => value.to_string().into(),
+            DeValue::Array(_) => {
+                let items = self.array(node).unwrap_or_default();
+                items.iter().map(|item| self.json(item, path, text)).collect()
+            }
+            DeValue::Table(_) => {
+                // Sorted by `fields`, so that equal settings have equal text whatever serde_json keeps.
+                let mut object = serde_json::Map::new();
+                for (name, value) in self.table(node).map(|mut table| table.take_all()).unwrap_or_default() {
+                    path.push(name.to_owned());
+                    object.insert(name.to_owned(), self.json(&value, path, text));
+                    path.pop();
+                }
+                object.into()
+            }
+        }
+    }
+}
+
+fn fields<'d>(table: &'d toml::de::DeTable<'d>) -> BTreeMap<&'d str, Node<'d>> {
+    table
+        .iter()
+        .map(|(key, value)| {
+            let node = Node { key: key.span(), span: value.span(), value: value.get_ref() };
+            (key.get_ref().as_ref(), node)
+        })
+        .collect()
+}
+
+/// An element of an array; a table of an array of tables is placed by its header.
+fn element<'d>(source: &str, item: &'d Spanned<DeValue<'d>>) -> Node<'d> {
+    let span = item.span();
+    let first_line = source.get(span.clone()).and_then(|text| text.find('\n')).unwrap_or(span.len());
+    Node { key: span.start..span.start + first_line, span, value: item.get_ref() }
+}
+
+fn whole(integer: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A time as a person would write it.
+pub(crate) fn spoken_ms(ms: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.iter().find(|(unit, _)| ms >= *unit && ms % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None => format!("{ms}ms"),
+    }
+}
