@@ -119,7 +119,8 @@ impl Assignment {
     }
 }
 
-fn align(component: &Component, wanted: &[Place]) -> Vec<Option<Place>> {
+/// Gives hosts to the ordinals of one component: see [`Assignment::from_hosts`].
+pub(crate) fn align(component: &Component, wanted: &[Place]) -> Vec<Option<Place>> {
     let mut left: Vec<Place> = wanted.to_vec();
     left.sort_unstable();
     let mut places: Vec<Option<Place>> = vec![None; component.current.len()];

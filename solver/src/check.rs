@@ -9,7 +9,7 @@ mod rules;
 
 use crate::assignment::Assignment;
 use crate::problem::Problem;
-pub(crate) use hosts::capacity_of;
+pub(crate) use hosts::{capacity_of, in_scope};
 use serde::{Deserialize, Serialize};
 
 /// How far a sum of needs may pass a capacity by rounding, relative to the capacity.

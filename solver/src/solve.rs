@@ -4,7 +4,7 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Found, choice, local};
+use crate::engine::{Found, choice, exhaustive, local};
 use crate::evaluate::evaluate;
 use crate::plan::{Engine, Plan, consequences};
 use crate::problem::Problem;
@@ -87,12 +87,26 @@ fn search(
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<(Engine, Found), SolveError> {
     match options.engine {
-        None | Some(Engine::Choice) if choice::suits(problem) => {
-            Ok((Engine::Choice, choice::search(problem, stop)))
+        None | Some(Engine::Choice) if choice::suits(problem) => Ok((Engine::Choice, choice::search(problem, stop))),
+        Some(Engine::Exhaustive) if exhaustive::suits(problem) => {
+            Ok((Engine::Exhaustive, exhaustive::search(problem, None, false, stop)))
         }
-        None | Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
+        None => Ok(portfolio(problem, options.seed, stop)),
+        Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
         Some(engine) => Err(SolveError::Unsuited { engine }),
     }
+}
+
+/// A good answer first, then the proof of a better one or of none.
+fn portfolio(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> (Engine, Found) {
+    let found = local::search(problem, seed, stop);
+    if !exhaustive::suits(problem) {
+        return (Engine::Local, found);
+    }
+    let mut proof = exhaustive::search(problem, found.best.clone(), false, stop);
+    proof.evaluated += found.evaluated;
+    let engine = if proof.best == found.best { Engine::Local } else { Engine::Exhaustive };
+    (engine, proof)
 }
 
 fn unsolved(problem: &Problem, found: &Found) -> SolveError {

@@ -11,8 +11,7 @@ mod model;
 
 use crate::assignment::{Assignment, Place};
 use crate::check::check;
-use crate::constraint::{Constraint, Scope};
-use crate::engine::Found;
+use crate::engine::{Found, tells_instances_apart};
 use crate::evaluate::evaluate;
 use crate::problem::Problem;
 use descent::Descent;
@@ -28,32 +27,10 @@ pub(crate) fn suits(problem: &Problem) -> bool {
     let [component] = &problem.components[..] else {
         return false;
     };
-    // Which instance goes where must not matter beyond staying or not.
-    let tells_apart = |rule: &Constraint| match rule {
-        Constraint::Each { scope, .. }
-        | Constraint::Ban { scope, .. }
-        | Constraint::Bound { scope, .. }
-        | Constraint::Spread { scope, .. }
-        | Constraint::Apart { scope, .. }
-        | Constraint::Gather { scope, .. }
-        | Constraint::Lonely { scope }
-        | Constraint::Preserve { scope, .. }
-        | Constraint::Moves { scope, .. }
-        | Constraint::Survive { scope, .. } => matches!(scope, Scope::Instances(_)),
-        Constraint::Split { scopes, .. } => scopes.iter().any(|s| matches!(s, Scope::Instances(_))),
-        Constraint::Neighbour { user, provider, .. } => {
-            matches!(user, Scope::Instances(_)) || matches!(provider, Scope::Instances(_))
-        }
-        _ => false,
-    };
-    // With transient resources it matters which of the displaced instances moves and which one ends.
-    let running = component.current.iter().flatten().next().is_some();
     component.is_exchangeable()
-        && !(running && problem.resources.iter().any(|r| r.transient))
         && component.per_host_max == 1
-        && problem.migration.per_pair == 0.0
         && problem.costs.iter().all(model::is_boundable)
-        && !problem.constraints.iter().any(|named| tells_apart(&named.item))
+        && !tells_instances_apart(problem)
 }
 
 /// A part of the search space: so many instances, and the pair that spans the diameter.
