@@ -88,6 +88,11 @@ impl LogNode {
                 return Err(OpenError::Engine(EngineFault::new(&fault)));
             }
         };
+        // The engine answers only after it has published what it found in the store.
+        if let Err(fault) = raft.with_raft_state(|_| ()).await {
+            store.close().await;
+            return Err(OpenError::Engine(EngineFault::new(&fault)));
+        }
         let contact = Arc::new(Contact::new());
         let metrics = raft.metrics();
         let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers);
