@@ -34,7 +34,8 @@ pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
         Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => single(other),
         _ => false,
     };
-    let utility_does = |of: &Of| matches!(of, Of::Group { scope, measure } if single(scope) || measures_single(measure));
+    let utility_does =
+        |of: &Of| matches!(of, Of::Group { scope, measure } if single(scope) || measures_single(measure));
     let rule_does = |rule: &Constraint| match rule {
         Constraint::Each { scope, .. }
         | Constraint::Ban { scope, .. }

@@ -1,83 +1,12 @@
 //! Why: which rule refuses a machine, what another choice would be worth, and which rules conflict.
 //!
-//! Every answer names rules as the user named them. It searches only to explain; see [`mod@crate::solve`].
+//! Every answer names rules as the user named them. `refused.rs` looks at one machine at a time, `conflict.rs` at
+//! sets of rules, `alternative.rs` at other plans. They search only to explain; see [`mod@crate::solve`].
 
-use crate::constraint::{Constraint, Scope};
-use crate::objective::{Measure, Of};
-use crate::problem::{ComponentIndex, MachineIndex, Problem};
+mod alternative;
+mod conflict;
+mod refused;
 
-/// The first rule that refuses a machine for a component, whatever else runs where; none when it is eligible.
-#[must_use]
-pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> Option<&str> {
-    let m = &problem.machines[machine];
-    let c = &problem.components[component];
-    let covers = |scope: &Scope| match scope {
-        Scope::All => true,
-        Scope::Component(x) => *x == component,
-        Scope::Components(xs) => xs.contains(&component),
-        // Other instances of the component may still run there.
-        Scope::Instances(_) => false,
-    };
-    let blind = |measure: &Measure, scope: &Scope| match measure {
-        Measure::DiameterMs | Measure::AnchorLatencyMs => covers(scope) && m.site.is_none(),
-        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
-            (covers(scope) || covers(other)) && m.site.is_none()
-        }
-        Measure::Distinct(p) => covers(scope) && problem.partitions[*p].class_of[machine].is_none(),
-        Measure::Sum(q) | Measure::Average(q) => {
-            covers(scope) && problem.quantities[*q].values[machine].is_none()
-        }
-        _ => false,
-    };
-    let unclassed = |scope: &Scope, partition: usize| {
-        covers(scope) && problem.partitions[partition].class_of[machine].is_none()
-    };
-    for named in &problem.constraints {
-        let refused = match &named.item {
-            Constraint::Each { scope, allowed } => covers(scope) && !allowed[machine],
-            Constraint::Ban { scope, machines } => covers(scope) && machines.contains(&machine),
-            Constraint::Bound { scope, measure, .. } => blind(measure, scope),
-            Constraint::Spread { scope, partition, .. } | Constraint::Survive { scope, partition, .. } => {
-                unclassed(scope, *partition)
-            }
-            Constraint::Apart { scope, partition: Some(p) }
-            | Constraint::Gather { scope, partition: Some(p) } => unclassed(scope, *p),
-            Constraint::Split { scopes, partition: Some(p) } => scopes.iter().any(|s| unclassed(s, *p)),
-            Constraint::Neighbour { user, partition, .. } => unclassed(user, *partition),
-            Constraint::MaxOnline { machines, max: 0 } => machines[machine],
-            Constraint::Quarantine { machines } => machines[machine] && !c.current.contains(&Some(machine)),
-            _ => false,
-        };
-        if refused {
-            return Some(&named.name);
-        }
-    }
-    let utility = problem.utilities.iter().find(|named| match &named.item.of {
-        Of::Each { component: x, quantity } => {
-            *x == component && problem.quantities[*quantity].values[machine].is_none()
-        }
-        Of::Group { scope, measure } => blind(measure, scope),
-    });
-    if let Some(named) = utility {
-        return Some(&named.name);
-    }
-    if let Some(named) = problem.costs.iter().find(|named| blind(&named.item.measure, &named.item.scope)) {
-        return Some(&named.name);
-    }
-    if m.copies_max() == 0 {
-        return Some("[copies]");
-    }
-    let fits = |ordinal: usize, r: usize| {
-        c.need(ordinal, r)
-            <= crate::check::capacity_of(problem, machine, r) * (1.0 + crate::check::CAPACITY_TOLERANCE)
-    };
-    let fits_whole = |ordinal: usize| (0..problem.resources.len()).all(|r| fits(ordinal, r));
-    let fits_any = (0..c.needs_each.len().max(1)).any(fits_whole);
-    (!fits_any).then_some("[capacity]")
-}
-
-/// Machines that no rule refuses to a component, whatever else runs where.
-#[must_use]
-pub fn eligible(problem: &Problem, component: ComponentIndex) -> Vec<MachineIndex> {
-    (0..problem.machines.len()).filter(|m| refused_by(problem, component, *m).is_none()).collect()
-}
+pub use alternative::{WhyNot, reweighted, why_not};
+pub use conflict::{Relaxation, conflict, relaxations};
+pub use refused::{eligible, refused_by};

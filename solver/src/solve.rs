@@ -6,6 +6,7 @@ use crate::assignment::Assignment;
 use crate::check::{Violation, check};
 use crate::engine::{Found, choice, exhaustive, local};
 use crate::evaluate::evaluate;
+use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
 use crate::problem::Problem;
 use crate::validate::{ProblemError, validate};
@@ -32,7 +33,8 @@ pub enum SolveError {
     /// No assignment keeps to all rules; proven.
     #[error("satisfy all rules at once: {}", .conflict.join(", "))]
     Infeasible {
-        /// Names of rules that cannot hold together; none of them can be left out.
+        /// Names of rules that cannot hold together; none of them can be left out. Empty when counts and
+        /// capacities alone cannot hold, or when the search for the names was stopped.
         conflict: Vec<String>,
     },
     /// No assignment that keeps to all rules was found before the search was stopped.
@@ -72,7 +74,7 @@ pub fn solve(
     validate(problem).map_err(SolveError::Problem)?;
     let (engine, found) = search(problem, options, stop)?;
     let Some(best) = found.best.clone() else {
-        return Err(unsolved(problem, &found));
+        return Err(unsolved(problem, &found, stop));
     };
     let violations = check(problem, &best);
     if !violations.is_empty() {
@@ -87,7 +89,9 @@ fn search(
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<(Engine, Found), SolveError> {
     match options.engine {
-        None | Some(Engine::Choice) if choice::suits(problem) => Ok((Engine::Choice, choice::search(problem, stop))),
+        None | Some(Engine::Choice) if choice::suits(problem) => {
+            Ok((Engine::Choice, choice::search(problem, stop)))
+        }
         Some(Engine::Exhaustive) if exhaustive::suits(problem) => {
             Ok((Engine::Exhaustive, exhaustive::search(problem, None, false, stop)))
         }
@@ -109,9 +113,9 @@ fn portfolio(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> (E
     (engine, proof)
 }
 
-fn unsolved(problem: &Problem, found: &Found) -> SolveError {
+fn unsolved(problem: &Problem, found: &Found, stop: &mut dyn FnMut() -> bool) -> SolveError {
     if found.complete {
-        return SolveError::Infeasible { conflict: Vec::new() };
+        return SolveError::Infeasible { conflict: explain::conflict(problem, stop).unwrap_or_default() };
     }
     SolveError::NotFound { nearest: check(problem, &Assignment::current(problem)) }
 }

@@ -56,7 +56,12 @@ struct Partial {
 }
 
 /// Searches for the best assignment, starting with one to beat; with `any`, for the first that is allowed.
-pub(crate) fn search(problem: &Problem, first: Option<Assignment>, any: bool, stop: &mut dyn FnMut() -> bool) -> Found {
+pub(crate) fn search(
+    problem: &Problem,
+    first: Option<Assignment>,
+    any: bool,
+    stop: &mut dyn FnMut() -> bool,
+) -> Found {
     let mut slots = Vec::new();
     for (component, c) in problem.components.iter().enumerate() {
         let count = (c.replicas_max as usize).max(c.current.len());
@@ -117,7 +122,9 @@ impl Search<'_> {
                 }
                 if self.may_take(partial, slot, place) {
                     let price = partial.price;
-                    if !partial.used.contains_key(&place) && self.problem.machines[place.machine].stock != Stock::Kept {
+                    if !partial.used.contains_key(&place)
+                        && self.problem.machines[place.machine].stock != Stock::Kept
+                    {
                         partial.price += self.problem.machines[place.machine].price;
                     }
                     partial.used.entry(place).or_default().push(slot);
@@ -176,7 +183,14 @@ impl Search<'_> {
         problem.constraints.iter().all(|named| self.rule_allows(partial, slot, place, here, &named.item))
     }
 
-    fn rule_allows(&self, partial: &Partial, slot: Instance, place: Place, here: &[Instance], rule: &Constraint) -> bool {
+    fn rule_allows(
+        &self,
+        partial: &Partial,
+        slot: Instance,
+        place: Place,
+        here: &[Instance],
+        rule: &Constraint,
+    ) -> bool {
         let problem = self.problem;
         match rule {
             Constraint::Each { scope, allowed } => !covers(scope, slot) || allowed[place.machine],
@@ -190,7 +204,8 @@ impl Search<'_> {
                 own.is_none() || here.iter().all(|i| side(*i).is_none_or(|other| Some(other) == own))
             }
             Constraint::Gather { scope, partition: None } => {
-                let elsewhere = |(p, is): (&Place, &Vec<Instance>)| *p != place && is.iter().any(|i| covers(scope, *i));
+                let elsewhere =
+                    |(p, is): (&Place, &Vec<Instance>)| *p != place && is.iter().any(|i| covers(scope, *i));
                 !covers(scope, slot) || !partial.used.iter().any(elsewhere)
             }
             Constraint::Lonely { scope } => here.iter().all(|i| covers(scope, *i) == covers(scope, slot)),
@@ -209,7 +224,8 @@ impl Search<'_> {
                 let crate::constraint::Limit::Constant(limit) = limit else { return true };
                 let upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
                 let far = |(p, is): (&Place, &Vec<Instance>)| {
-                    is.iter().any(|i| covers(scope, *i)) && !comparison.holds(latency_ms(problem, *p, place), *limit)
+                    is.iter().any(|i| covers(scope, *i))
+                        && !comparison.holds(latency_ms(problem, *p, place), *limit)
                 };
                 !upper || !covers(scope, slot) || !partial.used.iter().any(far)
             }
@@ -258,12 +274,13 @@ fn ceiling(problem: &Problem) -> f64 {
     }
     let is_free = |cost: &crate::objective::Cost| {
         let may_be_negative = matches!(cost.measure, Measure::Sum(_) | Measure::Average(_));
-        cost.per_unit >= 0.0 && !may_be_negative
+        cost.per_unit == 0.0 || (cost.per_unit > 0.0 && !may_be_negative)
     };
     if problem.costs.iter().all(|c| is_free(&c.item)) { worth } else { f64::INFINITY }
 }
 
 fn per_price(problem: &Problem) -> f64 {
-    let of_price = |c: &&crate::problem::Named<crate::objective::Cost>| matches!(c.item.measure, Measure::TotalPrice);
+    let of_price =
+        |c: &&crate::problem::Named<crate::objective::Cost>| matches!(c.item.measure, Measure::TotalPrice);
     problem.costs.iter().filter(of_price).map(|c| c.item.per_unit).sum::<f64>().max(0.0)
 }

@@ -5,7 +5,8 @@ use rhizo_solver::*;
 
 fn scope(dice: &mut Dice, problem: &Problem) -> Scope {
     let components = problem.components.len();
-    let slots = |c: usize| problem.components[c].current.len().max(problem.components[c].replicas_max as usize);
+    let slots =
+        |c: usize| problem.components[c].current.len().max(problem.components[c].replicas_max as usize);
     match dice.below(6) {
         0 => Scope::All,
         1 => Scope::Components((0..components).filter(|_| dice.chance(60)).collect()),
@@ -68,7 +69,7 @@ fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
     }
 }
 
-fn several_components(seed: u64) -> Problem {
+pub(crate) fn several_components(seed: u64) -> Problem {
     let mut dice = Dice::new(seed);
     let machines = 2 + dice.below(2);
     let mut problem = world(&mut dice, machines);
@@ -84,7 +85,8 @@ fn several_components(seed: u64) -> Problem {
         component.per_host_max = dice.below(3) as u32;
         if dice.chance(20) {
             component.replicas_min = component.replicas_max;
-            component.needs_each = (0..component.replicas_max).map(|_| vec![dice.number(3), dice.number(3)]).collect();
+            component.needs_each =
+                (0..component.replicas_max).map(|_| vec![dice.number(3), dice.number(3)]).collect();
             component.current.truncate(component.replicas_max as usize);
         }
         problem.components.push(component);

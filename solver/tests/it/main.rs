@@ -2,4 +2,5 @@
 
 mod choice;
 mod common;
+mod explain;
 mod general;

@@ -11,7 +11,7 @@ use crate::problem::{Named, Problem, Stock};
 /// Whether an optimistic value of a cost is known.
 pub(crate) fn is_boundable(cost: &Named<Cost>) -> bool {
     let may_be_negative = matches!(cost.item.measure, Measure::Sum(_) | Measure::Average(_));
-    is_additive(&cost.item) || (cost.item.per_unit >= 0.0 && !may_be_negative)
+    is_additive(&cost.item) || cost.item.per_unit == 0.0 || (cost.item.per_unit > 0.0 && !may_be_negative)
 }
 
 /// With one instance on each host, these are sums over hosts.
@@ -151,6 +151,20 @@ impl<'a> Model<'a> {
                     min_distinct: None,
                 };
                 self.add_rule(&rule);
+            }
+            // "This machine is wanted": the only one of a mask has to be chosen.
+            Constraint::Bound {
+                scope,
+                measure: Measure::Count(mask),
+                comparison,
+                limit: Limit::Constant(limit),
+            } if is_whole(scope) && *limit >= 1.0 && *comparison == Comparison::GreaterOrEqual => {
+                if let [machine] =
+                    mask.iter().enumerate().filter(|(_, m)| **m).map(|(i, _)| i).collect::<Vec<_>>()[..]
+                {
+                    let first = |c: &&mut Candidate| c.place == Place::on(machine);
+                    self.candidates.iter_mut().filter(first).for_each(|c| c.mandatory = true);
+                }
             }
             Constraint::Bound { scope, measure, comparison, limit } if is_whole(scope) => {
                 let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);

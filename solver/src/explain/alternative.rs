@@ -1,0 +1,93 @@
+//! Why not there: the best plan that does use a machine, beside the one that does not. And other weights.
+
+use crate::constraint::{Comparison, Constraint, Limit, Scope};
+use crate::evaluate::Score;
+use crate::explain::{conflict, refused_by};
+use crate::objective::Measure;
+use crate::plan::Plan;
+use crate::problem::{ComponentIndex, MachineIndex, Named, Problem};
+use crate::solve::{Options, SolveError, solve};
+
+/// Name of the rule that asks for the machine in question.
+const WANTED: &str = "[wanted]";
+
+/// Why a component does not run on a machine.
+#[derive(Clone, PartialEq, Debug)]
+pub enum WhyNot {
+    /// It does run there.
+    Chosen,
+    /// This rule refuses the machine, whatever else is chosen.
+    Refused {
+        /// The first rule that does.
+        rule: String,
+    },
+    /// Nothing that uses it keeps to these rules together.
+    Conflict {
+        /// Names of rules; empty when that could not be decided.
+        rules: Vec<String>,
+    },
+    /// The best plan that uses it is worth less.
+    Worse {
+        /// By how much; never negative for a plan that was proven.
+        by: f64,
+        /// The worth of the best plan that uses it.
+        score: Score,
+        /// Whether nothing better uses it.
+        proven: bool,
+    },
+    /// Stopped before an answer was found.
+    Unknown,
+}
+
+/// Says why a plan does not run a component on a machine.
+pub fn why_not(
+    problem: &Problem,
+    plan: &Plan,
+    component: ComponentIndex,
+    machine: MachineIndex,
+    stop: &mut dyn FnMut() -> bool,
+) -> WhyNot {
+    let scope = Scope::Component(component);
+    if plan.assignment.in_scope(&scope).iter().any(|(_, place)| place.machine == machine) {
+        return WhyNot::Chosen;
+    }
+    if let Some(rule) = refused_by(problem, component, machine) {
+        return WhyNot::Refused { rule: rule.to_owned() };
+    }
+    let mut wanted = problem.clone();
+    let mask = (0..problem.machines.len()).map(|m| m == machine).collect();
+    let rule = Constraint::Bound {
+        scope,
+        measure: Measure::Count(mask),
+        comparison: Comparison::GreaterOrEqual,
+        limit: Limit::Constant(1.0),
+    };
+    wanted.constraints.push(Named::new(WANTED, rule));
+    match solve(&wanted, &Options::default(), stop) {
+        Ok(other) => {
+            WhyNot::Worse { by: plan.after.net - other.after.net, proven: other.proven, score: other.after }
+        }
+        Err(SolveError::Infeasible { .. }) => {
+            let mut rules = conflict(&wanted, stop).unwrap_or_default();
+            rules.retain(|rule| rule != WANTED);
+            WhyNot::Conflict { rules }
+        }
+        Err(_) => WhyNot::Unknown,
+    }
+}
+
+/// The same problem with other weights: what if `load` counted twice as much?
+///
+/// Names that no utility has are returned.
+#[must_use]
+pub fn reweighted(problem: &Problem, weights: &[(&str, f64)]) -> (Problem, Vec<String>) {
+    let mut other = problem.clone();
+    let mut unknown = Vec::new();
+    for (name, weight) in weights {
+        match other.utilities.iter_mut().find(|u| u.name == *name) {
+            Some(utility) => utility.item.weight = *weight,
+            None => unknown.push((*name).to_owned()),
+        }
+    }
+    (other, unknown)
+}

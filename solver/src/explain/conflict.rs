@@ -1,0 +1,173 @@
+//! Which named rules cannot hold together, and how little would have to give.
+//!
+//! The minimal conflicting set is found by dividing the rules in halves (Junker, "QuickXplain", AAAI 2004), with
+//! an exact engine as the judge. Built-in rules (counts, capacity, known values) are taken as given.
+
+use crate::constraint::{Comparison, Constraint, Limit};
+use crate::engine::{choice, exhaustive};
+use crate::objective::{Cost, Measure, Migration};
+use crate::problem::{Named, Problem};
+use crate::{Scope, assignment::Assignment, evaluate};
+use serde::{Deserialize, Serialize};
+
+/// What would have to give, one rule at a time, for the others to hold.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Relaxation {
+    /// The rule's name.
+    pub rule: String,
+    /// The nearest limit that can be met instead; none where only leaving the rule out helps.
+    pub limit: Option<f64>,
+}
+
+/// A minimal set of rules that cannot hold together; none when it could not be decided.
+///
+/// The answer is empty when not even the built-in rules can hold.
+pub fn conflict(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Vec<String>> {
+    let mut judge = Judge { bare: bare(problem), rules: &problem.constraints, stop };
+    let all: Vec<usize> = (0..problem.constraints.len()).collect();
+    if judge.feasible(&all)? {
+        return None;
+    }
+    if !judge.feasible(&[])? {
+        return Some(Vec::new());
+    }
+    let mut found = judge.divide(&[], false, &all)?;
+    found.sort_unstable();
+    Some(found.into_iter().map(|rule| problem.constraints[rule].name.clone()).collect())
+}
+
+/// The problem without rules. Its terms are worth nothing, but still refuse what they know no value of.
+fn bare(problem: &Problem) -> Problem {
+    let mut bare = problem.clone();
+    bare.constraints.clear();
+    bare.utilities.iter_mut().for_each(|utility| utility.item.weight = 0.0);
+    bare.costs.iter_mut().for_each(|cost| cost.item.per_unit = 0.0);
+    bare.migration = Migration::default();
+    bare
+}
+
+struct Judge<'a> {
+    bare: Problem,
+    rules: &'a [Named<Constraint>],
+    stop: &'a mut dyn FnMut() -> bool,
+}
+
+impl Judge<'_> {
+    /// Whether these rules can hold together; none when it could not be decided.
+    fn feasible(&mut self, rules: &[usize]) -> Option<bool> {
+        let mut problem = self.bare.clone();
+        problem.constraints.extend(rules.iter().map(|r| self.rules[*r].clone()));
+        satisfiable(&problem, self.stop)
+    }
+
+    /// A minimal subset of `rules` that conflicts with `given`.
+    fn divide(&mut self, given: &[usize], given_grew: bool, rules: &[usize]) -> Option<Vec<usize>> {
+        if given_grew && !self.feasible(given)? {
+            return Some(Vec::new());
+        }
+        if let [_] = rules {
+            return Some(rules.to_vec());
+        }
+        let (left, right) = rules.split_at(rules.len() / 2);
+        let with_left: Vec<usize> = given.iter().chain(left).copied().collect();
+        let of_right = self.divide(&with_left, !left.is_empty(), right)?;
+        let with_right: Vec<usize> = given.iter().chain(&of_right).copied().collect();
+        let mut found = self.divide(&with_right, !of_right.is_empty(), left)?;
+        found.extend(of_right);
+        Some(found)
+    }
+}
+
+fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<bool> {
+    let found = if choice::suits(problem) {
+        choice::search(problem, stop)
+    } else if exhaustive::suits(problem) {
+        exhaustive::search(problem, None, true, stop)
+    } else {
+        return None;
+    };
+    match found.best {
+        Some(_) => Some(true),
+        None if found.complete => Some(false),
+        None => None,
+    }
+}
+
+/// For each rule of a conflict, whether the rest holds without it, and the nearest limit that could be met.
+///
+/// Rules whose absence does not help are left out: another conflict remains without them.
+pub fn relaxations(
+    problem: &Problem,
+    conflict: &[String],
+    stop: &mut dyn FnMut() -> bool,
+) -> Vec<Relaxation> {
+    let mut found = Vec::new();
+    for (at, named) in problem.constraints.iter().enumerate() {
+        if !conflict.contains(&named.name) {
+            continue;
+        }
+        let mut without = bare(problem);
+        let others = problem.constraints.iter().enumerate().filter(|(other, _)| *other != at);
+        without.constraints.extend(others.map(|(_, rule)| rule.clone()));
+        if let Some((scope, measure)) = minimised(&named.item) {
+            // The smallest value the others allow is the limit that could be met.
+            let cost = Cost { scope: scope.clone(), measure: measure.clone(), per_unit: 1.0 };
+            without.costs.push(Named::new("[nearest]", cost));
+            if let Some(best) = optimum(&without, stop) {
+                let limit = evaluate::measure(&without, &best, &scope, &measure);
+                found.push(Relaxation { rule: named.name.clone(), limit: Some(limit) });
+            }
+        } else if let Some(limit) = wider(&without, &named.item, stop) {
+            found.push(Relaxation { rule: named.name.clone(), limit: Some(limit) });
+        } else if satisfiable(&without, stop) == Some(true) {
+            found.push(Relaxation { rule: named.name.clone(), limit: None });
+        }
+    }
+    found
+}
+
+/// The number that a rule with a constant upper limit bounds.
+fn minimised(rule: &Constraint) -> Option<(Scope, Measure)> {
+    match rule {
+        Constraint::Bound {
+            scope,
+            measure,
+            comparison: Comparison::Less | Comparison::LessOrEqual,
+            limit: Limit::Constant(_),
+        } => Some((scope.clone(), measure.clone())),
+        Constraint::Budget { .. } => Some((Scope::All, Measure::TotalPrice)),
+        _ => None,
+    }
+}
+
+fn optimum(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Assignment> {
+    let found = if choice::suits(problem) {
+        choice::search(problem, stop)
+    } else if exhaustive::suits(problem) {
+        exhaustive::search(problem, None, false, stop)
+    } else {
+        return None;
+    };
+    found.best.filter(|_| found.complete)
+}
+
+/// Most that the share of a class is widened by, in instances, before the rule counts as one to leave out.
+const WIDER_MAX: u32 = 16;
+
+/// The smallest constant share of a class that could be met, for a spread rule.
+fn wider(without: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
+    let Constraint::Spread { scope, partition, max_in_class: Some(_), min_distinct: None } = rule else {
+        return None;
+    };
+    (1..=WIDER_MAX).map(f64::from).find(|limit| {
+        let mut problem = without.clone();
+        let rule = Constraint::Spread {
+            scope: scope.clone(),
+            partition: *partition,
+            max_in_class: Some(Limit::Constant(*limit)),
+            min_distinct: None,
+        };
+        problem.constraints.push(Named::new("[wider]", rule));
+        satisfiable(&problem, stop) == Some(true)
+    })
+}
