@@ -51,7 +51,7 @@ pub enum ProviderConfigError {
         provider: ProviderName,
         /// What is wrong with the file.
         #[source]
-        source: DataFileError,
+        source: Box<DataFileError>,
     },
     /// A directory cannot be made absolute.
     #[error("find directory `{}`", path.display())]

@@ -8,7 +8,7 @@ use crate::provider::Offer;
 use crate::rtt_matrix::RttMatrix;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// When the series of a state directory began.
@@ -31,7 +31,10 @@ pub(crate) struct Catalogue {
     currency: String,
     offers: Option<DataFile<Offers>>,
     series: Option<DataFile<Series>>,
+    /// What is true of the links.
     rtt: Option<DataFile<RttMatrix>>,
+    /// What the provider claims, when that is something else.
+    claimed: Option<DataFile<RttMatrix>>,
 }
 
 impl Catalogue {
@@ -40,7 +43,8 @@ impl Catalogue {
             currency,
             offers: paths.offers.clone().map(|path| DataFile::new(path, offers::parse_offers)),
             series: paths.attributes.clone().map(|path| DataFile::new(path, offers::parse_series)),
-            rtt: paths.rtt.clone().map(|path| DataFile::new(path, RttMatrix::parse)),
+            rtt: matrix(&paths.rtt),
+            claimed: matrix(&paths.catalogue_rtt),
         }
     }
 
@@ -68,8 +72,9 @@ impl Catalogue {
         Ok(self.offers(layout)?.into_iter().find(|offer| offer.name.as_str() == name))
     }
 
+    /// The round trips as the catalogue states them.
     pub(crate) fn rtt(&self) -> Result<Option<Arc<RttMatrix>>, DataFileError> {
-        self.rtt.as_ref().map(DataFile::get).transpose()
+        self.claimed.as_ref().or(self.rtt.as_ref()).map(DataFile::get).transpose()
     }
 
     /// Reads all files and compares them: every offer's region needs its round trips, every name its meaning.
@@ -81,7 +86,7 @@ impl Catalogue {
             let problem = format!("`{name}` is not the name of any offer or region");
             return Err(DataFileError::whole(file.path(), problem, "use the names of the offers file"));
         }
-        if let Some(file) = &self.rtt {
+        for file in self.rtt.iter().chain(&self.claimed) {
             let matrix = file.get()?;
             if let Some(offer) = offers.iter().find(|offer| !matrix.regions().contains(&offer.region)) {
                 let problem = format!("it lacks region `{}` of offer `{}`", offer.region, offer.name);
@@ -94,6 +99,10 @@ impl Catalogue {
         }
         Ok(())
     }
+}
+
+fn matrix(path: &Option<PathBuf>) -> Option<DataFile<RttMatrix>> {
+    path.clone().map(|path| DataFile::new(path, RttMatrix::parse))
 }
 
 /// Seconds for which the series has been running; zero before the first host.

@@ -9,7 +9,9 @@
 //!   `4GiB`) and `attr.<name>` (number or word). `available` is how many hosts exist in all; empty: no limit.
 //! - `attributes`: `at_s`, then `offer` or `region`, then any of `price_per_hour`, `available`, `attr.<name>`. In
 //!   force is the latest row whose `at_s` is not after the seconds since the first host was claimed.
-//! - `rtt`: a square matrix of round trips in milliseconds, region names in the header and the first column.
+//! - `rtt`: a square matrix of round trips in milliseconds, region names in the header and the first column. Links
+//!   are delayed by it, and the catalogue states it, unless `catalogue_rtt` names another such file: then that is
+//!   what the provider claims, and `rtt` what is true.
 //!
 //! All are read again when they change. Their figures are labelled synthetic wherever they leave this crate.
 //! Read next: [`HostHome`] for the node's side, [`supervise`], [`faults`] for misbehaviour in tests.
@@ -90,9 +92,10 @@ impl ProcessProvider {
         let faults = settings.faults(surroundings);
         let catalogue = Catalogue::new(&data, settings.currency.clone());
         let layout = Layout::new(absolute(&surroundings.state_dir)?, &name);
-        catalogue
-            .check(&layout)
-            .map_err(|source| ProviderConfigError::File { provider: name.clone(), source })?;
+        catalogue.check(&layout).map_err(|source| ProviderConfigError::File {
+            provider: name.clone(),
+            source: Box::new(source),
+        })?;
         let program = surroundings.program.clone();
         Ok(Self { desk: Arc::new(Desk { name, layout, settings, data, catalogue, faults, program }) })
     }

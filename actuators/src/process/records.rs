@@ -50,6 +50,7 @@ pub(crate) struct DataPaths {
     pub(crate) offers: Option<PathBuf>,
     pub(crate) attributes: Option<PathBuf>,
     pub(crate) rtt: Option<PathBuf>,
+    pub(crate) catalogue_rtt: Option<PathBuf>,
 }
 
 /// How everything below a supervisor is found when it has to be killed.
@@ -281,7 +282,7 @@ mod tests {
         let golden = concat!(
             r#"{"format":1,"provider":"lab","host":"h1","token":"t","tags":{"app":"a","lineage":1,"intent":2},"#,
             r#""offer":"small","region":"eu","address":"127.1.2.3","created_unix_ms":4,"start_at_unix_ms":4,"#,
-            r#""visible_at_unix_ms":4,"data":{"offers":null,"attributes":null,"rtt":null},"launch":{"program":"/p","#,
+            r#""visible_at_unix_ms":4,"data":{"offers":null,"attributes":null,"rtt":null,"catalogue_rtt":null},"launch":{"program":"/p","#,
             r#""arguments":["__node"],"environment":{},"grace_ms":5,"join_within_ms":6,"confinement":"auto"}}"#
         );
         assert_eq!(serde_json::to_string(&record).unwrap(), golden);

@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     attributes: Option<PathBuf>,
     /// CSV matrix of round trips between regions; no delay is emulated without it.
     rtt: Option<PathBuf>,
+    /// The matrix that the provider claims, where it differs from the true one.
+    catalogue_rtt: Option<PathBuf>,
     /// JSON of misbehaviour, for tests; `<state>/faults.json` without it.
     faults: Option<PathBuf>,
     /// ISO 4217 code of the prices.
@@ -36,6 +38,7 @@ impl Default for Settings {
             offers: None,
             attributes: None,
             rtt: None,
+            catalogue_rtt: None,
             faults: None,
             currency: "USD".to_owned(),
             // Longer than the usual grace of one component (20 s), which the node waits for.
@@ -77,6 +80,7 @@ impl Settings {
             offers: absolute(&self.offers),
             attributes: absolute(&self.attributes),
             rtt: absolute(&self.rtt),
+            catalogue_rtt: absolute(&self.catalogue_rtt),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Every test has its own state directory and proves at its end that nothing of it is left.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test, as its body does")]
+
 mod bench;
 mod conformance;
 mod faults;

@@ -126,6 +126,23 @@ async fn a_node_finds_its_boot_document_its_address_and_its_distance_to_others()
 }
 
 #[tokio::test]
+async fn what_the_catalogue_claims_may_differ_from_what_links_do() {
+    let table = json!({ "offers": "offers.csv", "rtt": "rtt.csv", "catalogue_rtt": "claim.csv" });
+    let claim = RTT.replace("80", "10");
+    let files = [("offers.csv", OFFERS), ("rtt.csv", RTT), ("claim.csv", claim.as_str())];
+    let world = World::with_files(table, &files);
+    let matrix = world.provider.latencies().await.unwrap().unwrap();
+    assert_eq!(matrix.rtt_ms(&"near".into(), &"far".into()), Some(10.0));
+    let near = world.acquire("near", "join").await;
+    let mut order = world.order("far", "join");
+    order.offer = "far".into();
+    let far = world.provider.acquire(&order).await.unwrap();
+    let delays = HostHome::open(&world.host_directory(&near.id)).unwrap().delay_table();
+    assert_eq!(delays.one_way_delay(far.address.unwrap()).unwrap(), Duration::from_millis(40));
+    world.close().await;
+}
+
+#[tokio::test]
 async fn offers_follow_the_files_while_nodes_run() {
     let series = "at_s,region,price_per_hour,attr.load5\n0,near,,5\n100000,near,,9\n";
     let table = json!({ "offers": "offers.csv", "attributes": "series.csv", "currency": "EUR" });
