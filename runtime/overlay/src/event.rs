@@ -178,16 +178,16 @@ impl EventSender {
     /// Waits for room, in entries and in bytes, then queues.
     pub(crate) async fn send(&self, event: OverlayEvent, bytes: usize) -> Result<(), ShellGone> {
         let permits = u32::try_from(bytes.min(WAITING_BYTES_MAX)).unwrap_or(u32::MAX);
-        let permit =
-            Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| ShellGone)?;
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| ShellGone)?;
         self.queue.send((event, Some(permit))).await.map_err(|_| ShellGone)
     }
 
     /// Queues if there is room now, else hands the event back.
     pub(crate) fn try_send(&self, event: OverlayEvent) -> Result<(), OverlayEvent> {
         self.queue.try_send((event, None)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full((event, _))
-            | mpsc::error::TrySendError::Closed((event, _)) => event,
+            mpsc::error::TrySendError::Full((event, _)) | mpsc::error::TrySendError::Closed((event, _)) => {
+                event
+            }
         })
     }
 

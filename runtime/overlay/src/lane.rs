@@ -263,8 +263,7 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
                     decline(&lanes, class, frame.number);
                     continue;
                 }
-                let reply =
-                    Reply { lanes: Arc::clone(&lanes), class, number: frame.number, answered: false };
+                let reply = Reply { lanes: Arc::clone(&lanes), class, number: frame.number, answered: false };
                 OverlayEvent::Request { peer, class, body: frame.body, reply }
             }
             FrameKind::Answer => {

@@ -9,10 +9,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use yamux::{Config, Connection, ConnectionError, Mode};
 
-/// Streams per connection: five classes, ping and gossip, each one way, and as many again to spare.
-const STREAMS_MAX: usize = 32;
-/// Received and unread bytes per connection; yamux needs 256 KiB for each stream, which is exactly this.
-const RECEIVE_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// Streams per connection: five classes, ping and gossip, each one way, make 14; the rest is for replacements.
+const STREAMS_MAX: usize = 24;
+/// What yamux sets aside for every stream that may exist, whether it does or not.
+const STREAM_WINDOW_BYTES: usize = 256 * 1024;
+/// What busy streams may take beyond that, so that a long path carries as much as the delay queue holds.
+const SHARED_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// Received and unread bytes per connection, whatever the other end does.
+const RECEIVE_WINDOW_BYTES: usize = STREAMS_MAX * STREAM_WINDOW_BYTES + SHARED_WINDOW_BYTES;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy)]
@@ -42,9 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Muxer<S> {
 
     /// Drives the connection; yamux makes progress only while it is asked for the next inbound stream.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<yamux::Stream, ConnectionError>> {
-        self.connection
-            .poll_next_inbound(cx)
-            .map(|next| next.unwrap_or(Err(ConnectionError::Closed)))
+        self.connection.poll_next_inbound(cx).map(|next| next.unwrap_or(Err(ConnectionError::Closed)))
     }
 }
 
@@ -78,10 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<S> {
         self.get_mut().connection.poll_close(cx)
     }
 
-    fn poll(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
         let this = self.get_mut();
         loop {
             match this.poll_next(cx) {

@@ -54,6 +54,7 @@ struct Link {
     claim: Claim,
     role: Role,
     dialled_here: bool,
+    since: Instant,
     lanes: Arc<Lanes>,
     outlets: [Option<Outlet>; 5],
     accepted: [bool; 5],
@@ -89,8 +90,7 @@ pub(crate) fn start(
 ) -> Result<(), BindError> {
     let keypair = config.secret.keypair();
     let source = shared.listen.map(|address| address.ip()).filter(std::net::IpAddr::is_loopback);
-    let gated =
-        GatedTcp::new(Arc::clone(&shared), keypair.clone(), listener, source, config.shaper.clone());
+    let gated = GatedTcp::new(Arc::clone(&shared), keypair.clone(), listener, source, config.shaper.clone());
     let mut swarm = swarm::build(config, &keypair, gated)?;
     if let Some(address) = shared.listen {
         swarm
@@ -210,8 +210,7 @@ impl Service {
         let Some(targets) = self.shared.targets().take() else { return };
         let (links, dialling) = (&self.links, &self.dialling);
         let busy = |peer: &PeerKey| links.contains_key(peer) || dialling.contains_key(peer);
-        let dropped =
-            self.upkeep.replace(targets, self.links_max, busy, Instant::now(), rand::random::<f64>);
+        let dropped = self.upkeep.replace(targets, self.links_max, busy, Instant::now(), rand::random::<f64>);
         for peer in dropped {
             if self.links.get(&peer).is_some_and(|link| link.dialled_here) {
                 self.end_link(&peer, LinkDownReason::Closed);
@@ -275,8 +274,7 @@ impl Service {
         };
         let addresses =
             addresses.iter().take(ADDRESSES_MAX).map(|address| transport::to_multiaddr(*address)).collect();
-        let options =
-            DialOpts::peer_id(id).condition(PeerCondition::Always).addresses(addresses).build();
+        let options = DialOpts::peer_id(id).condition(PeerCondition::Always).addresses(addresses).build();
         self.dialling.insert(peer, options.connection_id());
         self.shared.gate.book().dialling.insert(peer, Instant::now());
         if let Err(error) = self.swarm.dial(options) {
@@ -306,10 +304,13 @@ impl Service {
                 }
             }
         }
-        self.settle_dial(&peer, match fault {
-            Fault::Refused(refusal) => Err(DialError::Refused(refusal)),
-            Fault::Unreachable(reason) => Err(DialError::Unreachable(reason)),
-        });
+        self.settle_dial(
+            &peer,
+            match fault {
+                Fault::Refused(refusal) => Err(DialError::Refused(refusal)),
+                Fault::Unreachable(reason) => Err(DialError::Unreachable(reason)),
+            },
+        );
     }
 
     fn settle_dial(&mut self, peer: &PeerKey, outcome: Result<(), DialError>) {
@@ -367,27 +368,42 @@ impl Service {
         let admitted = key::peer_key(id).zip(claim).zip(remote).and_then(|((peer, claim), remote)| {
             // The admission may have changed since the gate looked.
             let role = self.admission_now().role_of(&peer, claim)?;
-            Some((peer, claim, remote, role))
+            // So may the wish for this link, while its dial was under way.
+            let wanted = self.upkeep.is_wanted(&peer) || self.waiting.contains_key(&peer);
+            (wanted || !dialled_here).then_some((peer, claim, remote, role))
         });
         let Some((peer, claim, address, role)) = admitted else {
             self.swarm.close_connection(connection);
+            if let Some(peer) = key::peer_key(id).filter(|peer| self.dialling.get(peer) == Some(&connection))
+            {
+                self.handle_fault(peer, Fault::Unreachable(UnreachableReason::Failed));
+            }
             return;
         };
         if self.links.contains_key(&peer) {
             self.end_link(&peer, LinkDownReason::Superseded);
         }
         let (lanes, outlets) = Lanes::new();
+        let since = Instant::now();
         self.dialling.remove(&peer);
         {
             let mut book = self.shared.gate.book();
             book.dialling.remove(&peer);
-            book.links
-                .insert(peer, LinkNote { dialled_here, since: Instant::now(), guest: is_guest(role) });
+            book.links.insert(peer, LinkNote { dialled_here, since, guest: is_guest(role) });
         }
         self.shared.lanes().insert(peer, Arc::clone(&lanes));
-        let (accepted, tasks) = ([false; 5], JoinSet::new());
-        self.links
-            .insert(peer, Link { connection, claim, role, dialled_here, lanes, outlets, accepted, tasks });
+        let link = Link {
+            connection,
+            claim,
+            role,
+            dialled_here,
+            since,
+            lanes,
+            outlets,
+            accepted: [false; 5],
+            tasks: JoinSet::new(),
+        };
+        self.links.insert(peer, link);
         self.upkeep.link_up(&peer);
         self.emit(OverlayEvent::LinkUp { peer, role, address });
         self.settle_dial(&peer, Ok(()));
@@ -410,7 +426,8 @@ impl Service {
         link.lanes.abandon();
         self.swarm.close_connection(link.connection);
         self.emit(OverlayEvent::LinkDown { peer: *peer, reason });
-        self.upkeep.link_down(peer, Instant::now(), rand::random());
+        let now = Instant::now();
+        self.upkeep.link_down(peer, now.saturating_duration_since(link.since), now, rand::random());
     }
 
     fn handle_lane_end(&mut self, connection: ConnectionId, reason: LinkDownReason) {

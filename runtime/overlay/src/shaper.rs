@@ -138,11 +138,7 @@ impl Held {
 }
 
 impl AsyncRead for ShapedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         match &mut this.held {
             Some(held) if !out.is_empty() => held.poll_read(&mut this.inner, cx, out),

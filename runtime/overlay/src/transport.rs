@@ -96,11 +96,7 @@ impl GatedTcp {
         }
     }
 
-    fn incoming(
-        &mut self,
-        stream: TcpStream,
-        remote: SocketAddr,
-    ) -> Option<BoxFuture<'static, Outcome>> {
+    fn incoming(&mut self, stream: TcpStream, remote: SocketAddr) -> Option<BoxFuture<'static, Outcome>> {
         let Some(permit) = Permit::take(&self.pending, remote.ip()) else {
             tracing::debug!(%remote, "connection dropped: too many set-ups in progress");
             self.set_up.shared.gate.count_refused();
@@ -142,11 +138,14 @@ impl SetUp {
 
     async fn inbound(&self, stream: TcpStream, remote: SocketAddr) -> Outcome {
         let io = self.shaped(stream, remote);
-        let (id, mut io) =
-            self.noise()?.upgrade_inbound(io, "/noise").await.map_err(SetUpError::Noise)?;
+        let (id, mut io) = self.noise()?.upgrade_inbound(io, "/noise").await.map_err(SetUpError::Noise)?;
         let peer = key::peer_key(&id).ok_or(SetUpError::KeyKind)?;
-        let claim =
-            self.shared.gate.admit(&mut io, peer).await.map_err(|source| SetUpError::Exchange { peer, source })?;
+        let claim = self
+            .shared
+            .gate
+            .admit(&mut io, peer)
+            .await
+            .map_err(|source| SetUpError::Exchange { peer, source })?;
         self.shared.gate.book().claims.insert(remote, claim);
         self.shared.gate.count_multiplexer();
         Ok((id, StreamMuxerBox::new(Muxer::new(io, End::Listener))))
@@ -158,13 +157,16 @@ impl SetUp {
         tokio::time::sleep(2 * self.delay(address)).await;
         let stream = connected.map_err(|source| SetUpError::Connect { address, source })?;
         let io = self.shaped(stream, address);
-        let (id, mut io) =
-            self.noise()?.upgrade_outbound(io, "/noise").await.map_err(SetUpError::Noise)?;
+        let (id, mut io) = self.noise()?.upgrade_outbound(io, "/noise").await.map_err(SetUpError::Noise)?;
         let peer = key::peer_key(&id).ok_or(SetUpError::KeyKind)?;
         if peer != expected {
             return Err(SetUpError::WrongKey { expected, found: peer });
         }
-        self.shared.gate.present(&mut io, peer).await.map_err(|source| SetUpError::Exchange { peer, source })?;
+        self.shared
+            .gate
+            .present(&mut io, peer)
+            .await
+            .map_err(|source| SetUpError::Exchange { peer, source })?;
         self.shared.gate.count_multiplexer();
         Ok((id, StreamMuxerBox::new(Muxer::new(io, End::Dialer))))
     }

@@ -29,6 +29,9 @@ const HEAD_START: Duration = Duration::from_millis(30);
 /// Pause after the other end said that its own dial stands; usually that dial has made the link by then.
 const CROSSED_PAUSE: Duration = Duration::from_millis(400);
 
+/// A link that did not live this long counts as a failure, so that one which cannot last is not dialled in a storm.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// All wanted links.
 #[derive(Clone, Debug)]
 pub(crate) struct Upkeep {
@@ -105,18 +108,23 @@ impl Upkeep {
     pub(crate) fn link_up(&mut self, peer: &PeerKey) {
         if let Some(wanted) = self.wanted.get_mut(peer) {
             wanted.dial_at = None;
-            wanted.failures = 0;
         }
     }
 
-    pub(crate) fn link_down(&mut self, peer: &PeerKey, now: Instant, jitter: f64) {
+    /// Notes a lost link of that age.
+    pub(crate) fn link_down(&mut self, peer: &PeerKey, age: Duration, now: Instant, jitter: f64) {
+        if age < STEADY {
+            self.dial_failed(peer, now, jitter);
+            return;
+        }
         let pause = self.first_pause(peer, jitter);
         if let Some(wanted) = self.wanted.get_mut(peer) {
+            wanted.failures = 0;
             wanted.dial_at = Some(now + pause);
         }
     }
 
-    /// Notes a failed dial and yields how many have failed since the link was last up; `None` if not wanted.
+    /// Notes a failed dial and yields how many have failed since a link last stood; `None` if not wanted.
     pub(crate) fn dial_failed(&mut self, peer: &PeerKey, now: Instant, jitter: f64) -> Option<u32> {
         let wanted = self.wanted.get_mut(peer)?;
         wanted.failures = wanted.failures.saturating_add(1);
@@ -169,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_back_off_up_to_the_cap_and_a_link_resets_them() {
+    fn failures_back_off_up_to_the_cap_and_a_link_that_lasts_resets_them() {
         let mut now = Instant::now();
         let mut upkeep = upkeep(now);
         upkeep.take_due(now + HEAD_START);
@@ -185,7 +193,10 @@ mod tests {
         assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
         assert_eq!(*pauses.last().unwrap(), PAUSE_MAX);
         upkeep.link_up(&LARGER);
-        upkeep.link_down(&LARGER, now, 0.5);
+        upkeep.link_down(&LARGER, STEADY / 2, now, 0.5);
+        assert_eq!(upkeep.next_dial(), Some(now + PAUSE_MAX), "a link that did not last resets nothing");
+        upkeep.link_up(&LARGER);
+        upkeep.link_down(&LARGER, STEADY, now, 0.5);
         assert_eq!(due(&mut upkeep, now), vec![LARGER]);
         assert_eq!(upkeep.dial_failed(&LARGER, now, 0.5), Some(1));
     }
@@ -210,6 +221,7 @@ mod tests {
         let now = Instant::now();
         let mut upkeep = Upkeep::new(LOCAL);
         upkeep.replace(vec![target(SMALLER, 1), target(LARGER, 2)], 1, |_| false, now, || 0.0);
-        assert!(upkeep.is_wanted(&SMALLER) && !upkeep.is_wanted(&LARGER));
+        let later = now + 2 * HEAD_START;
+        assert_eq!(due(&mut upkeep, later), vec![SMALLER]);
     }
 }

@@ -83,8 +83,7 @@ impl Node {
 
 /// Everybody a member of everybody's roster, numbered in order.
 pub(crate) fn roster(nodes: &[Node]) -> Admission {
-    let members =
-        nodes.iter().enumerate().map(|(place, node)| (node.key(), NodeId(place as u64))).collect();
+    let members = nodes.iter().enumerate().map(|(place, node)| (node.key(), NodeId(place as u64))).collect();
     Admission { members, ..Admission::default() }
 }
 

@@ -41,8 +41,7 @@ async fn rtt_min(node: &mut Node, peer: PeerKey) -> Duration {
 #[tokio::test]
 async fn both_ends_measure_the_emulated_round_trip_of_each_pair() {
     // Hosts 1 and 2 are 60 ms apart, 1 and 3 are 140 ms apart, 2 and 3 are neighbours.
-    let configs =
-        vec![shaped(1, &[(2, 30), (3, 70)]), shaped(2, &[(1, 30)]), shaped(3, &[(1, 70)])];
+    let configs = vec![shaped(1, &[(2, 30), (3, 70)]), shaped(2, &[(1, 30)]), shaped(3, &[(1, 70)])];
     let mut nodes = mesh(configs).await;
     for (from, to, ms) in [(0, 1, 60), (1, 0, 60), (0, 2, 140), (2, 0, 140)] {
         let peer = nodes[to].key();

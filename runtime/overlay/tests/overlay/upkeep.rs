@@ -42,7 +42,6 @@ async fn a_closed_peer_is_told_at_once_and_a_new_one_in_its_place_is_linked() {
     let mut again = config(2);
     (again.secret, again.listen) = (secret, address);
     let mut again = Node::start(again).await;
-    again.overlay.set_admission(roster(&[Node::start(config(9)).await]));
     let mut admission = roster(std::slice::from_ref(&rest));
     admission.members.insert(key, rhizo_types::NodeId(7));
     again.overlay.set_admission(admission);
