@@ -113,3 +113,16 @@ fn the_status_has_every_key_scripts_rely_on() {
     assert!(!deployment.ok(&["why"]).stdout.trim().is_empty());
     deployment.down();
 }
+
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let deployment = Deployment::new("readme", "rhizo");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty(), "the README shows a configuration");
+    for block in blocks {
+        deployment.write("readme.toml", block);
+        deployment.ok(&["check", "readme.toml"]);
+    }
+}
