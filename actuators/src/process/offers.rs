@@ -36,6 +36,9 @@ pub(crate) fn built_in(currency: &str) -> Offers {
         .collect()
 }
 
+/// Capacity and attributes of one offer.
+type Properties = (BTreeMap<String, f64>, BTreeMap<AttributeName, Value>);
+
 /// Parses the offers file: `name,region,price_per_hour[,currency][,available][,cap.*…][,attr.*…]`.
 ///
 /// An empty `currency` is filled in by the caller. An empty `available` means without limit.
@@ -69,19 +72,7 @@ pub(crate) fn parse_offers(path: &Path, text: &str) -> Result<Offers, DataFileEr
             let problem = format!("offer `{}` occurs twice", cell(name));
             return Err(table.wrong(line, name, problem, "offer names are unique within a provider"));
         }
-        let (mut capacity, mut attributes) = (BTreeMap::new(), BTreeMap::new());
-        for (at, column) in table.header.iter().enumerate() {
-            if let Some(kind) = column.strip_prefix(CAPACITY_PREFIX)
-                && let Some(amount) = capacity_cell(&table, line, at, cell(at))?
-            {
-                capacity.insert(kind.to_owned(), amount);
-            }
-            if let Some(attribute) = column.strip_prefix(ATTRIBUTE_PREFIX)
-                && let Some(value) = table.value(line, at, cell(at))?
-            {
-                attributes.insert(AttributeName::from(attribute), value);
-            }
-        }
+        let (capacity, attributes) = properties(&table, line, cells)?;
         offers.push(Offer {
             name: cell(name).into(),
             region: cell(region).into(),
@@ -100,6 +91,25 @@ pub(crate) fn parse_offers(path: &Path, text: &str) -> Result<Offers, DataFileEr
         return Err(DataFileError::whole(path, "it offers nothing", "add at least one row below the header"));
     }
     Ok(offers)
+}
+
+/// What a host of a row has and is: its capacity columns and its attribute columns.
+fn properties(table: &Table<'_>, line: u64, cells: &csv::StringRecord) -> Result<Properties, DataFileError> {
+    let (mut capacity, mut attributes) = (BTreeMap::new(), BTreeMap::new());
+    for (at, column) in table.header.iter().enumerate() {
+        let cell = cells.get(at).unwrap_or_default();
+        if let Some(kind) = column.strip_prefix(CAPACITY_PREFIX)
+            && let Some(amount) = capacity_cell(table, line, at, cell)?
+        {
+            capacity.insert(kind.to_owned(), amount);
+        }
+        if let Some(attribute) = column.strip_prefix(ATTRIBUTE_PREFIX)
+            && let Some(value) = table.value(line, at, cell)?
+        {
+            attributes.insert(AttributeName::from(attribute), value);
+        }
+    }
+    Ok((capacity, attributes))
 }
 
 fn unknown_column(path: &Path, column: &str, fixed: &str) -> DataFileError {

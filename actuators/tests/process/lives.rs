@@ -46,6 +46,25 @@ fn has_cgroups() -> bool {
 }
 
 #[tokio::test]
+async fn a_process_that_cleared_its_environment_ends_with_its_host() {
+    for confinement in CONFINEMENTS {
+        let world = World::new(json!({ "confinement": confinement }));
+        let host = world.acquire("t1", "join\nbare-orphan").await;
+        let orphan = world.orphan_pid(&host.id).await;
+        // The shell, then `env`, then `setsid` become the sleeper without changing the pid.
+        let state = world.state();
+        eventually("the cleared environment", async || {
+            (!processes_of(&state).contains(&orphan)).then_some(())
+        })
+        .await;
+        kill_9(world.node_pid(&host.id).await);
+        world.await_state(&host.id, HostState::Terminated).await;
+        assert!(!is_alive(orphan));
+        world.close().await;
+    }
+}
+
+#[tokio::test]
 async fn killing_the_supervisor_ends_the_host_and_the_next_list_cleans_up() {
     for confinement in CONFINEMENTS {
         let world = World::new(json!({ "confinement": confinement }));

@@ -43,6 +43,12 @@ fn node(directory: &Path) -> ExitCode {
                 shell.args(["-c", "setsid sleep 3600 & echo $! > orphan.pid"]);
                 shell.spawn().and_then(|mut shell| shell.wait()).expect("a shell exists");
             }
+            // The same without the host's mark in its environment.
+            ["bare-orphan"] => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "env -i setsid sleep 3600 & echo $! > orphan.pid"]);
+                shell.spawn().and_then(|mut shell| shell.wait()).expect("a shell exists");
+            }
             ["chatter"] => println!("{}", "x".repeat(5 * 1024 * 1024)),
             // Orders a host from inside this host, as a coordinator does.
             ["acquire", table, token] => {
