@@ -28,6 +28,7 @@ mod node;
 mod snapshot;
 mod status;
 mod store;
+mod succession;
 mod transport;
 mod wire;
 

@@ -15,6 +15,7 @@ use crate::member::Member;
 use crate::network::Links;
 use crate::status::{self, Contact, LogStatus, Role};
 use crate::store::Store;
+use crate::succession;
 use crate::transport::Transport;
 use crate::wire::COMMAND_BYTES_MAX;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -98,6 +99,7 @@ impl LogNode {
         let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers);
         let (published, status) = watch::channel(first);
         tokio::spawn(status::publish(metrics, contact.clone(), timers, published));
+        tokio::spawn(succession::take_turns(raft.clone(), contact.clone(), timers, status.clone()));
         let inbound = Inbound::new(config.id, config.lineage, raft.clone());
         let proposals = Semaphore::new(PROPOSALS_MAX);
         Ok(Self { shared: Arc::new(Shared { config, raft, store, inbound, contact, status, proposals }) })

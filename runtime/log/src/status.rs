@@ -85,7 +85,8 @@ impl Contact {
         }
     }
 
-    fn heard_at(&self) -> Option<Instant> {
+    /// When that was, to the millisecond.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
         match self.heard_ms.load(Ordering::Relaxed) {
             0 => None,
             ms => Some(self.opened + Duration::from_millis(ms - 1)),
