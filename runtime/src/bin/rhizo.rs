@@ -1,2 +1,9 @@
-//! Under construction.
-fn main() {}
+//! The stock binary: for applications whose components are programs or scripts.
+//!
+//! It is the embedding API without closures; every command is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rhizo::Rhizo::bare().run()
+}

@@ -82,3 +82,10 @@ pub struct Batch {
 /// Most statements in one batch: a node speaks of itself and of its few links, and a batch has to fit into
 /// one gossip message of 64 KiB.
 pub const STATEMENTS_MAX: usize = 512;
+
+/// A batch as it is gossiped.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum BatchRecord {
+    /// First form.
+    V1(Batch),
+}

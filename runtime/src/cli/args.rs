@@ -1,0 +1,106 @@
+//! The command line's words: the same in the stock binary and in every embedding binary.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Deploys an application and lets it manage itself.
+#[derive(Parser, Debug)]
+#[command(version, about, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// Print answers as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad config or usage (nothing was started), 3 no node answers, \
+4 no quorum, 5 not stable in time, 6 declined, 130 interrupted.";
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Deploy the application, or put a changed config in force. Without --wait or --detach this process is
+    /// node 0, in the foreground; Ctrl-C takes the application down.
+    Up(Up),
+    /// Show what `up` would do, what it is worth and what it costs.
+    Plan(ConfigFile),
+    /// Show how the application is.
+    Status,
+    /// Explain the last decisions, or why an instance or node is as it is.
+    Why {
+        /// An instance (`web.0`) or a node (`n5`).
+        subject: Option<String>,
+    },
+    /// Show what happened.
+    Events {
+        /// Go on showing what happens.
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Show the last output of an instance.
+    Logs {
+        /// The instance, for example `web.0`.
+        instance: String,
+        /// At most so many bytes.
+        #[arg(long, default_value_t = 65_536)]
+        bytes: u64,
+    },
+    /// Stop everything and give all hosts back.
+    Down {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Check a config; start nothing.
+    Check(RequiredConfig),
+    /// Print the JSON Schema of configs, for editors.
+    Schema,
+    /// A host's supervisor (started by the process provider).
+    #[command(name = "__supervise", hide = true)]
+    Supervise {
+        /// The host's directory.
+        host: PathBuf,
+    },
+    /// The node of a host (started by its supervisor).
+    #[command(name = "__node", hide = true)]
+    Node {
+        /// The host's directory.
+        host: PathBuf,
+    },
+    /// Node 0 in the background (started by `up --wait`).
+    #[command(name = "__founder", hide = true)]
+    Founder {
+        /// The directory above `.rhizo`.
+        directory: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) file: ConfigFile,
+    /// Do not ask before acquiring hosts.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Return when the application is stable; node 0 goes on in the background.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Return when the application is stable and node 0 has handed over and left.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// With --wait or --detach: give up waiting after so many seconds.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) timeout_s: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ConfigFile {
+    /// The config; the embedding binary's own when absent.
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RequiredConfig {
+    /// The config; the embedding binary's own when absent.
+    pub(crate) config: Option<PathBuf>,
+}

@@ -1,0 +1,131 @@
+//! Node 0: what a lineage begins with, in the foreground or in a process of its own.
+
+use super::exit::{Exit, Failure};
+use super::{Embedding, Session, offline::Offline};
+use crate::admin::ConfigText;
+use crate::home::{Deployment, Home, KnownMember, to_hex};
+use crate::node::{self, Founding, NodeHandle};
+use rhizo_actuators::process::Program;
+use rhizo_overlay::NodeSecret;
+use rhizo_protocol::ledger::Ledger;
+use rhizo_types::ledger::{Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
+use rhizo_types::spec::Spec;
+use rhizo_types::{Lineage, ProviderName, RegionName, Revision};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Voters are chosen close to each other, so that a third of the catalogue's longest round trip stands for
+/// the longest among them; a longer one only makes failover slower, not unsafe.
+const VOTER_RTT_SHARE: f64 = 1.0 / 3.0;
+
+/// Lineage numbers stay below 2^53, so that any JSON reader takes them exactly.
+const LINEAGE_BITS: u32 = 53;
+
+/// What node 0 needs to begin, as the home keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Beginning {
+    /// Version of this record's form.
+    pub(crate) version: u32,
+    pub(crate) deployment: Deployment,
+    pub(crate) config: ConfigText,
+    pub(crate) timers: Timers,
+}
+
+/// Notes in the home what is about to begin.
+pub(crate) fn begin(session: &Session, config: &ConfigText, spec: &Spec, known: &Offline) -> Result<Beginning, Failure> {
+    let lineage = Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS));
+    let deployment = Deployment { version: 1, app: spec.app.clone(), lineage };
+    let rtt_ms = known.longest_rtt_ms().unwrap_or(0.0) * VOTER_RTT_SHARE;
+    let raft = rhizo_log::Timers::for_round_trip(rtt_ms.round() as u64);
+    let timers = Timers {
+        raft_heartbeat_ms: raft.heartbeat_ms,
+        raft_election_ms_min: raft.election_ms_min,
+        raft_election_ms_max: raft.election_ms_max,
+        ..if rtt_ms > 0.0 { Timers::WIDE } else { Timers::LOCAL }
+    };
+    let beginning = Beginning { version: 1, deployment, config: config.clone(), timers };
+    session.home.set_deployment(&beginning.deployment)?;
+    session.home.operator_secret(rand::random)?;
+    session.home.set_record(&beginning)?;
+    Ok(beginning)
+}
+
+/// Starts node 0 in this process.
+pub(crate) fn start(home: &Home, embedding: &Embedding, beginning: Beginning) -> Result<NodeHandle, Failure> {
+    let failed = |message: String| Failure::new(Exit::Failed, message);
+    let spec = crate::config::parse(&beginning.config).map_err(failed)?;
+    let secret = NodeSecret::generate();
+    let operator = NodeSecret::from_bytes(home.operator_secret(rand::random)?);
+    let founder = MemberRecord {
+        key: secret.peer_key(),
+        addresses: Vec::new(),
+        provider: ProviderName::from("founder"),
+        region: RegionName::from("founder"),
+        intent: None,
+    };
+    let genesis = Genesis {
+        app: beginning.deployment.app.clone(),
+        lineage: beginning.deployment.lineage,
+        founder,
+        operators: BTreeSet::from([operator.peer_key()]),
+        timers: beginning.timers,
+        overlay_secret: OverlaySecret(rand::random()),
+    };
+    let program = Program::current().map_err(|error| failed(format!("find the executable: {error}")))?;
+    let founding = Founding {
+        genesis,
+        spec: SetSpec { revision: Revision(1), spec, source: beginning.config.text },
+        secret,
+        dir: home.founder_dir(),
+        state: home.path().to_owned(),
+        program,
+        members_changed: note_members(home.clone()),
+    };
+    node::start_founder(founding, embedding.registry.clone(), tokio::runtime::Handle::current())
+        .map_err(|error| failed(crate::error::chain(&error)))
+}
+
+/// Keeps the home's list of members, from which every command finds the application.
+fn note_members(home: Home) -> Box<dyn FnMut(&Ledger) + Send> {
+    Box::new(move |ledger| {
+        let member = |(node, member): (&rhizo_types::NodeId, &rhizo_protocol::ledger::Member)| KnownMember {
+            node: *node,
+            key: to_hex(&member.record.key.0),
+            addresses: member.record.addresses.clone(),
+        };
+        let members: Vec<KnownMember> = ledger.members.iter().map(member).collect();
+        if let Err(error) = home.set_members(&members) {
+            tracing::warn!(error = %crate::error::chain(&error), "members not noted");
+        }
+    })
+}
+
+/// The hidden command: node 0 in a process of its own, until it has left or the application is taken down.
+pub(crate) async fn background(embedding: Embedding, directory: PathBuf) -> Result<Exit, Failure> {
+    super::log_to_stderr(super::LOG_FILTER);
+    let home = Home::below(&directory)?;
+    let beginning: Beginning = home.record()?.ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("find what to begin in `{}`", home.path().display()))
+    })?;
+    let mut handle = start(&home, &embedding, beginning)?;
+    let embedding = Arc::new(embedding);
+    tokio::select! {
+        ended = handle.ended() => return finish(ended),
+        () = super::terminated() => handle.stop(),
+    }
+    drop(embedding);
+    finish(handle.ended().await)
+}
+
+fn finish(ended: Result<rhizo_protocol::turn::HaltReason, node::NodeError>) -> Result<Exit, Failure> {
+    match ended {
+        Ok(reason) => {
+            tracing::info!(?reason, "node 0 ended");
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(Failure::new(Exit::Failed, crate::error::chain(&error))),
+    }
+}

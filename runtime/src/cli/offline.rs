@@ -1,0 +1,135 @@
+//! `plan`: what would be done, asked of the running application or worked out from the providers' catalogues.
+
+use super::exit::{Exit, Failure};
+use super::{Session, refused, render};
+use crate::admin::{Answer, Ask, ConfigText, PlanReport};
+use crate::config::Config;
+use crate::node::catalogue::{self, Catalogue};
+use crate::node::{self, solving};
+use crate::pose::{self, Situation};
+use rhizo_actuators::Provider;
+use rhizo_actuators::process::Program;
+use rhizo_knowledge::{Knowledge, Snapshot};
+use rhizo_types::spec::Spec;
+use rhizo_types::{ProviderName, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit, Failure> {
+    let is_deployed = session.home.deployment()?.is_some();
+    let config = match (named, is_deployed) {
+        (None, true) => None,
+        _ => Some(session.config(named)?),
+    };
+    if let Some(config) = &config {
+        session.print_warnings(config);
+    }
+    let report = if is_deployed {
+        match session.ask(Ask::Plan { config: config.map(|config| config.text) }).await? {
+            Answer::Plan(report) => *report,
+            other => return Err(refused(other)),
+        }
+    } else if let Some(config) = config {
+        Offline::of(session, &config.parsed.spec).await?.report(&config.parsed.spec)?
+    } else {
+        return Err(Failure::new(Exit::BadConfig, "find a config: none was named"));
+    };
+    session.print(&report, || render::plan(&report));
+    Ok(Exit::Done)
+}
+
+/// What can be known without any node: the providers' catalogues.
+pub(crate) struct Offline {
+    catalogue: Catalogue,
+    snapshot: Snapshot,
+}
+
+impl Offline {
+    /// Asks every configured provider.
+    pub(crate) async fn of(session: &Session, spec: &Spec) -> Result<Self, Failure> {
+        let providers = providers(session, spec)?;
+        let mut knowledge = Knowledge::new();
+        let mut catalogue = Catalogue::default();
+        let answers = catalogue::ask(providers.into_iter().collect()).await;
+        catalogue.take(answers, &mut knowledge, Time::ZERO);
+        let snapshot = Snapshot::cut(&knowledge, &BTreeMap::new(), Time::ZERO);
+        Ok(Self { catalogue, snapshot })
+    }
+
+    /// Solves from nothing.
+    pub(crate) fn report(&self, spec: &Spec) -> Result<PlanReport, Failure> {
+        let (hosts, nothing) = (BTreeMap::new(), BTreeSet::new());
+        let posed = pose::pose(&Situation {
+            spec,
+            hosts: &hosts,
+            offers: self.catalogue.offers(spec, &BTreeSet::new()),
+            avoid: &nothing,
+            frozen: &BTreeSet::new(),
+            moves_max: None,
+            snapshot: &self.snapshot,
+        });
+        let currency = self.catalogue.currency().unwrap_or_default();
+        let mut report = solving::report(&posed, spec.optimise.deadline_ms, currency).map_err(|error| {
+            let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
+            for refusal in posed.refusals.values() {
+                *refused.entry(refusal.rule.as_str()).or_default() += 1;
+            }
+            let counts: Vec<String> = refused.iter().map(|(rule, n)| format!("`{rule}` refuses {n} machines")).collect();
+            let failure = Failure::new(Exit::Failed, crate::error::chain(&error));
+            if counts.is_empty() { failure } else { failure.hint(counts.join(", ")) }
+        })?;
+        for (provider, reason) in self.catalogue.silent() {
+            report.warnings.push(format!("provider `{provider}` does not answer: {reason}"));
+        }
+        Ok(report)
+    }
+
+    /// The longest round trip of any catalogue, in milliseconds.
+    pub(crate) fn longest_rtt_ms(&self) -> Option<f64> {
+        self.catalogue.longest_rtt_ms()
+    }
+
+    /// Attributes that offers have.
+    pub(crate) fn attributes(&self, spec: &Spec) -> BTreeSet<rhizo_types::AttributeName> {
+        let offers = self.catalogue.offers(spec, &BTreeSet::new());
+        let mut names: BTreeSet<_> = offers.iter().flat_map(|offer| offer.order.attributes.keys().cloned()).collect();
+        let resources = offers.iter().flat_map(|offer| offer.order.capacity.keys());
+        names.extend(resources.map(|name| rhizo_types::AttributeName::from(name.as_str())));
+        names.extend(["provider", "region", "offer", "price"].map(rhizo_types::AttributeName::from));
+        names
+    }
+}
+
+/// The configured providers, all of which must be usable.
+pub(crate) fn providers(
+    session: &Session,
+    spec: &Spec,
+) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, Failure> {
+    let program = Program::current()
+        .map_err(|error| Failure::new(Exit::Failed, format!("find the executable: {error}")))?;
+    let (providers, problems) = node::providers(spec, session.home.path(), &program);
+    match problems.first() {
+        None => Ok(providers),
+        Some(problem) => Err(Failure::new(Exit::BadConfig, problem.clone())),
+    }
+}
+
+/// Shows the plan for a config that is to be put in force, and asks for consent.
+pub(crate) fn consent(session: &Session, report: &PlanReport, yes: bool) -> Result<(), Failure> {
+    if session.json {
+        println!("{}", serde_json::to_string(report).unwrap_or_default());
+    } else {
+        eprint!("{}", render::plan(report));
+    }
+    if yes || super::confirm("Go on?") {
+        Ok(())
+    } else {
+        Err(Failure::new(Exit::Declined, "go on without consent").hint("`--yes` consents beforehand"))
+    }
+}
+
+/// The config's text, as the home keeps it for `down`.
+pub(crate) fn text(config: &Config) -> ConfigText {
+    config.text.clone()
+}

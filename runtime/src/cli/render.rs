@@ -1,0 +1,100 @@
+//! Answers as text for people. Works without colour; a script asks for `--json` instead.
+
+use crate::admin::{EventRecord, PlanReport, Status, Why};
+use std::fmt::Write as _;
+
+/// Writing to a string cannot fail, so its results are ignored in one place.
+macro_rules! line {
+    ($text:expr, $($part:tt)*) => {{
+        let _infallible = writeln!($text, $($part)*);
+    }};
+}
+
+pub(crate) fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let coordinator = status.coordinator.as_deref().unwrap_or("nobody");
+    line!(text, "{} is {}; {coordinator} coordinates in term {}", status.app, status.state, status.term);
+    let utility = status.utility.map_or_else(|| "not known".to_owned(), |utility| format!("{utility:.4}"));
+    line!(text, "utility {utility}, {:.4} an hour, spec {}, target {}", status.cost_per_hour, status.spec, status.target);
+    line!(text, "\n{:<6} {:<10} {:<26} {:<9} {:<6} COMPONENTS", "NODE", "PROVIDER", "REGION", "STATE", "VOTER");
+    for node in &status.nodes {
+        let voter = if node.voter { "yes" } else { "" };
+        let components = node.components.join(" ");
+        line!(text, "{:<6} {:<10} {:<26} {:<9} {voter:<6} {components}", node.id, node.provider, node.region, node.state);
+    }
+    if !status.components.is_empty() {
+        line!(text, "\n{:<14} {:<6} {:<10} BINDINGS", "INSTANCE", "NODE", "STATE");
+        for each in &status.components {
+            let bindings: Vec<String> = each.bindings.iter().map(|b| format!("{}→{}", b.import, b.to)).collect();
+            line!(text, "{:<14} {:<6} {:<10} {}", each.instance, each.node, each.state, bindings.join(" "));
+        }
+    }
+    if status.intents.open > 0 {
+        line!(text, "\n{} intents open, {} of them unknown", status.intents.open, status.intents.unknown);
+    }
+    for problem in &status.problems {
+        line!(text, "! {problem}");
+    }
+    text
+}
+
+pub(crate) fn plan(plan: &PlanReport) -> String {
+    let mut text = String::new();
+    if plan.actions.is_empty() {
+        line!(text, "Nothing to do: what runs is the best that was found.");
+    }
+    for action in &plan.actions {
+        line!(text, "  {:<8} {}  ({})", action.action, action.subject, action.reason);
+    }
+    line!(text, "\n{:<24} {:>7} {:>8} {:>8}", "UTILITY", "WEIGHT", "BEFORE", "AFTER");
+    for term in &plan.terms {
+        let before = term.before.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+        line!(text, "{:<24} {:>7} {before:>8} {:>8.4}", term.name, term.weight, term.after);
+    }
+    let before = plan.utility_before.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+    line!(text, "{:<24} {:>7} {before:>8} {:>8.4}", "weighted mean", "", plan.utility_after);
+    line!(text, "\nmigration cost {:.4}, objective {:.4}", plan.migration_cost, plan.objective);
+    let proof = match (plan.proven, plan.bound) {
+        (true, _) => "proven to be the best".to_owned(),
+        (false, Some(bound)) => format!("nothing better than {bound:.4} exists"),
+        (false, None) => "no bound is known".to_owned(),
+    };
+    line!(text, "{proof}; {} in {:.3} s", plan.engine, plan.solver_seconds);
+    line!(text, "price {:.4} {} an hour", plan.cost_per_hour, plan.currency);
+    for warning in &plan.warnings {
+        line!(text, "! {warning}");
+    }
+    text
+}
+
+pub(crate) fn why(why: &Why) -> String {
+    let mut text = String::new();
+    for sentence in &why.sentences {
+        line!(text, "{sentence}");
+    }
+    for decision in &why.decisions {
+        line!(text, "{}  {}  {}", clock(decision.at_unix_ms), decision.verdict, decision.text);
+    }
+    if text.is_empty() {
+        text.push_str("Nothing was decided yet.\n");
+    }
+    text
+}
+
+pub(crate) fn event(event: &EventRecord) -> String {
+    format!("{}  {:<6} {}", clock(event.at_unix_ms), event.node, event.text)
+}
+
+/// Time of day in UTC: enough to follow what happens, and free of time zones.
+fn clock(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, unix_ms % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_time_of_day_is_printed_in_utc() {
+        assert_eq!(super::clock(86_400_000 + 3_661_007), "01:01:01.007");
+    }
+}

@@ -1,0 +1,88 @@
+//! The bounded log of one instance: two files, the older of which is overwritten.
+//!
+//! It keeps bytes as they come and adds nothing. It does not ship logs anywhere: they are fetched on demand.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Bytes after which the file is set aside: a node with 50 instances keeps at most 100 MiB of logs.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Writes one instance's output.
+pub(super) struct LogWriter {
+    path: PathBuf,
+    file: File,
+    written: u64,
+}
+
+impl LogWriter {
+    /// Opens `log` below `dir`, appending.
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let path = dir.join("log");
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let written = file.metadata()?.len();
+        Ok(Self { path, file, written })
+    }
+
+    /// Appends bytes, setting the file aside when it has grown too long.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.written >= FILE_BYTES_MAX {
+            fs::rename(&self.path, self.path.with_extension("1"))?;
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.written = 0;
+        }
+        self.file.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// The last `bytes_max` bytes of the log below `dir`, cut at a line's start, as text.
+///
+/// # Errors
+/// When the log exists and cannot be read. A log that does not exist yet is empty.
+pub fn tail(dir: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    for name in ["log.1", "log"] {
+        match File::open(dir.join(name)) {
+            Ok(mut file) => {
+                let skip = file.metadata()?.len().saturating_sub(bytes_max);
+                file.seek(SeekFrom::Start(skip))?;
+                file.take(bytes_max).read_to_end(&mut bytes)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let surplus = bytes.len().saturating_sub(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+    let mut kept = &bytes[surplus..];
+    if surplus > 0 {
+        let line = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        kept = &kept[line..];
+    }
+    Ok(String::from_utf8_lossy(kept).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_bounded_and_its_tail_starts_at_a_line() -> io::Result<()> {
+        let dir = std::env::temp_dir().join(format!("rhizo-logs-{}", std::process::id()));
+        let mut writer = LogWriter::open(&dir)?;
+        let line = [b'x'; 1023];
+        for _ in 0..3 * FILE_BYTES_MAX / 1024 {
+            writer.write(&line)?;
+            writer.write(b"\n")?;
+        }
+        let kept: u64 = fs::read_dir(&dir)?.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum();
+        let text = tail(&dir, 1500)?;
+        fs::remove_dir_all(&dir)?;
+        assert!(kept <= 2 * FILE_BYTES_MAX + 2048, "kept {kept} bytes");
+        assert_eq!(text.len(), 1024);
+        Ok(())
+    }
+}

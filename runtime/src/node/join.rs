@@ -1,0 +1,96 @@
+//! The way of a new node into the overlay: dial a member, prove the ticket, ask until an answer is final.
+
+use super::NodeError;
+use rhizo_overlay::{Class, Credential, LinkTarget, Overlay, OverlayEvents, TicketId, TicketSecret};
+use rhizo_protocol::codec;
+use rhizo_protocol::ledger::Ledger;
+use rhizo_types::ledger::Join;
+use rhizo_types::wire::{Boot, JoinAnswer};
+use rhizo_types::NodeId;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// How long a member may take to have the join committed.
+const ANSWER_MS_MAX: u64 = 15_000;
+
+/// Pause before the next member is asked.
+const PAUSE_MS: u64 = 200;
+
+/// What a node knows once it is a member.
+pub(super) struct Joined {
+    pub(super) node: NodeId,
+    pub(super) ledger: Ledger,
+}
+
+/// Asks members for admission until one gives a final answer. The host's supervisor ends a node that asks
+/// for longer than its ticket lasts.
+pub(super) async fn join(
+    boot: &Boot,
+    overlay: &Overlay,
+    events: &mut OverlayEvents,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<Joined, NodeError> {
+    let asking = ask_all(boot, overlay);
+    tokio::pin!(asking);
+    loop {
+        tokio::select! {
+            biased;
+            () = crate::component::raised(stop) => return Err(NodeError::Join("it was told to stop".to_owned())),
+            joined = &mut asking => return joined,
+            // Nothing that links say matters before the node is a member; but the queue must not fill up.
+            _ignored = events.recv() => {}
+        }
+    }
+}
+
+async fn ask_all(boot: &Boot, overlay: &Overlay) -> Result<Joined, NodeError> {
+    let join = codec::encode_join(&Join {
+        ticket: boot.ticket,
+        key: overlay.local_key(),
+        addresses: overlay.listen_address().into_iter().collect(),
+    });
+    let mut members: Vec<_> = boot.members.values().cloned().collect();
+    let mut next = 0;
+    loop {
+        let Some(member) = members.get(next % members.len().max(1)).cloned() else {
+            return Err(NodeError::Join("the boot document names nobody to ask".to_owned()));
+        };
+        let target = LinkTarget { key: member.key, addresses: member.addresses.clone() };
+        let secret = TicketSecret::from_bytes(boot.secret.0);
+        let credential = Credential::Ticket { id: TicketId(boot.ticket.0), secret };
+        next += 1;
+        let linked = overlay.linked().contains(&member.key);
+        if !linked && let Err(error) = overlay.dial(target, credential).await {
+            tracing::debug!(%error, "member not reached");
+            sleep(Duration::from_millis(PAUSE_MS)).await;
+            continue;
+        }
+        let patience = Duration::from_millis(ANSWER_MS_MAX);
+        let answer = overlay.request(member.key, Class::Control, join.clone(), patience).await;
+        match answer.map(|bytes| codec::decode_join_answer(&bytes)) {
+            Ok(Ok(JoinAnswer::Accepted { node, ledger })) => {
+                let ledger = codec::decode_ledger(&ledger).map_err(|error| NodeError::Join(crate::error::chain(&error)))?;
+                return Ok(Joined { node, ledger });
+            }
+            Ok(Ok(JoinAnswer::Refused { reason })) => return Err(NodeError::Join(reason)),
+            Ok(Ok(JoinAnswer::Redirect { member, .. })) => {
+                // The coordinator is asked next; it may not have been known when the host was ordered.
+                if !members.iter().any(|known| known.key == member.key) {
+                    members.push(member.clone());
+                }
+                next = members.iter().position(|known| known.key == member.key).unwrap_or(next);
+            }
+            Ok(Ok(JoinAnswer::Later)) => sleep(Duration::from_millis(PAUSE_MS)).await,
+            Ok(Err(error)) => {
+                tracing::warn!(error = %crate::error::chain(&error), "join answer could not be read");
+                sleep(Duration::from_millis(PAUSE_MS)).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "join not answered");
+                sleep(Duration::from_millis(PAUSE_MS)).await;
+            }
+        }
+    }
+}
+

@@ -1,0 +1,143 @@
+//! The node's own durable records: an append-only file of checksummed, length-prefixed records.
+//!
+//! A torn tail, as a crash leaves it, is cut off when the file is opened; a wrong checksum before the tail is
+//! an error. It does not know what records mean.
+
+use rhizo_protocol::codec;
+use rhizo_types::wire::Record;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Longest record: an instance name and two numbers fit many times over.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes before each record: its length and its checksum.
+const HEADER_BYTES: usize = 4 + 8;
+
+/// Why the journal could not be used. Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    /// The file could not be opened, read or written.
+    #[error("use the journal `{}`", path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A record in the middle is damaged.
+    #[error("read the journal `{}`: the record at byte {offset} is damaged", path.display())]
+    Damaged { path: PathBuf, offset: usize },
+}
+
+/// An open journal.
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens or makes the journal; gives the records in it, in order.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
+        let fault = |source| JournalError::File { path: path.to_owned(), source };
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).read(true).append(true).open(path).map_err(fault)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(fault)?;
+        let (records, good) = read(path, &bytes)?;
+        if good < bytes.len() {
+            file.set_len(good as u64).map_err(fault)?;
+            file.sync_all().map_err(fault)?;
+        }
+        Ok((Self { path: path.to_owned(), file }, records))
+    }
+
+    /// Appends records and syncs them: when this returns, they survive the loss of power.
+    pub(crate) fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        let mut bytes = Vec::new();
+        for record in records {
+            let body = codec::encode_record(record);
+            let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(checksum(&body));
+            bytes.extend(body);
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        written.map_err(|source| JournalError::File { path: self.path.clone(), source })
+    }
+}
+
+fn checksum(body: &[u8]) -> [u8; 8] {
+    let mut short = [0; 8];
+    short.copy_from_slice(&blake3::hash(body).as_bytes()[..8]);
+    short
+}
+
+fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError> {
+    let mut records = Vec::new();
+    let mut offset = 0;
+    while let Some(header) = bytes.get(offset..offset + HEADER_BYTES) {
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let start = offset + HEADER_BYTES;
+        let Some(body) = bytes.get(start..start + length.min(RECORD_BYTES_MAX)) else { break };
+        let damaged = JournalError::Damaged { path: path.to_owned(), offset };
+        if length > RECORD_BYTES_MAX || checksum(body) != header[4..] {
+            // Only the last append can be torn; nothing readable may follow it.
+            return if start + length >= bytes.len() { Ok((records, offset)) } else { Err(damaged) };
+        }
+        records.push(codec::decode_record(body).map_err(|_| damaged)?);
+        offset = start + length;
+    }
+    Ok((records, offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_types::{Generation, InstanceId};
+
+    fn record(generation: u64) -> Record {
+        let instance = InstanceId { component: "web".into(), ordinal: 0 };
+        Record::Fence { instance, generation: Generation(generation) }
+    }
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("rhizo-journal-{name}-{}", std::process::id()));
+            let _absent = std::fs::remove_file(&path);
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _absent = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn records_survive_a_reopen_and_a_torn_tail() {
+        let scratch = Scratch::new("torn");
+        let (mut journal, records) = Journal::open(&scratch.0).unwrap();
+        assert!(records.is_empty());
+        journal.append(&[record(1), record(2)]).unwrap();
+        journal.append(&[record(3)]).unwrap();
+        let whole = std::fs::metadata(&scratch.0).unwrap().len();
+        for cut in 1..20 {
+            OpenOptions::new().write(true).open(&scratch.0).unwrap().set_len(whole - cut).unwrap();
+            let (mut journal, records) = Journal::open(&scratch.0).unwrap();
+            assert_eq!(records, [record(1), record(2)]);
+            journal.append(&[record(3)]).unwrap();
+        }
+    }
+
+    #[test]
+    fn damage_before_the_tail_is_an_error() {
+        let scratch = Scratch::new("damaged");
+        let (mut journal, _) = Journal::open(&scratch.0).unwrap();
+        journal.append(&[record(1)]).unwrap();
+        journal.append(&[record(2)]).unwrap();
+        let mut bytes = std::fs::read(&scratch.0).unwrap();
+        bytes[HEADER_BYTES] ^= 1;
+        std::fs::write(&scratch.0, bytes).unwrap();
+        assert!(matches!(Journal::open(&scratch.0), Err(JournalError::Damaged { offset: 0, .. })));
+    }
+}
