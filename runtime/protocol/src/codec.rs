@@ -5,7 +5,7 @@
 
 use crate::ledger::Ledger;
 use rhizo_types::ledger::Command;
-use rhizo_types::message::{LogEntry, Message};
+use rhizo_types::message::{CommittedEntry, LogEntry, Message};
 use rhizo_types::wire::{
     Boot, BootRecord, CommandRecord, JoinAnswer, JoinAnswerRecord, JoinAskRecord, MessageRecord, NodeRecord,
     Record,
@@ -51,6 +51,11 @@ pub fn decode_entry(bytes: &[u8]) -> LogEntry {
         Ok(CommandRecord::V1(command)) => LogEntry::Command(command),
         Err(_) => LogEntry::Unreadable,
     }
+}
+
+/// How many bytes an entry takes on the wire.
+pub(crate) fn entry_bytes(entry: &CommittedEntry) -> usize {
+    encode(entry).len()
 }
 
 /// A message between two cores.

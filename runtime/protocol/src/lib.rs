@@ -6,20 +6,30 @@
 //!
 //! The contract with the shell:
 //! 1. Call [`Node::handle`] with every event, in the order they happened, with a time that never goes back.
-//! 2. Execute the whole [`Turn`]: append `durable` and sync, then `after_durable`; `now` at any time. Execute
-//!    effects of one list in order. Results come back as events.
+//! 2. Execute the whole [`Turn`] before the next one: `now`, then append `durable` and sync, then `after_durable`;
+//!    each list in order. To execute may be to begin something long. Results come back as events.
 //! 3. Call [`Node::handle`] with [`Event::Tick`] when [`Node::deadline`] has come.
 //!
-//! Read next: [`node`], then [`ledger`] (what is decided), `coordinator` (who decides), `agent` (who executes),
-//! `observer` (who lives), `feed` (who knows).
+//! Read next: [`node`], then [`ledger`] (what is decided), [`coordinator`] (who decides), [`agent`] (who
+//! executes), [`observer`] (who lives), [`feed`] (who knows).
 
+pub mod agent;
+pub mod assign;
+pub mod bindings;
+pub mod channel;
 pub mod codec;
+pub mod coordinator;
 pub mod event;
+pub mod feed;
 pub mod ledger;
 pub mod node;
 pub mod notice;
+pub mod observer;
+mod out;
+pub mod reign;
 pub mod secret;
 pub mod status;
+mod story;
 pub mod turn;
 
 pub use event::{

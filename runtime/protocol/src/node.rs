@@ -1,15 +1,25 @@
 //! One node's core: composes the ledger, the agent, the observer, the feed and, while leading, the coordinator.
 //!
-//! It routes events to the parts and gathers their effects; the decisions are in the parts.
+//! It routes events to the parts and lets each derive what follows; the decisions are in the parts.
 
-use crate::event::Event;
-use crate::ledger::Ledger;
-use crate::status::{OverlayState, Status};
-use crate::turn::Turn;
-use rhizo_types::Time;
+use crate::agent::Agent;
+use crate::bindings::Latencies;
+use crate::coordinator::{Coordinator, View};
+use crate::event::{Event, LogStatus};
+use crate::feed::Feed;
+use crate::ledger::{Applied, Ledger};
+use crate::notice::Notice;
+use crate::observer::Observer;
+use crate::out::{Out, earlier};
+use crate::reign::Reign;
+use crate::status::{self, Status};
+use crate::turn::{Answer, Effect, HaltReason, RequestId, Turn};
+use crate::{codec, story};
 use rhizo_types::id::NodeId;
-use rhizo_types::ledger::{Genesis, SetSpec};
-use rhizo_types::wire::Record;
+use rhizo_types::ledger::{Command, Genesis, SetSpec};
+use rhizo_types::message::{CommittedEntry, Control, Heartbeat, LogEntry, Message};
+use rhizo_types::wire::{JoinAnswer, Record};
+use rhizo_types::{Epoch, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a core is made from.
@@ -29,25 +39,93 @@ pub struct NodeConfig {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
     me: NodeId,
+    genesis: Option<Box<(Genesis, SetSpec)>>,
     ledger: Ledger,
+    log: LogStatus,
+    agent: Agent,
+    observer: Observer,
+    feed: Feed,
+    reign: Reign,
+    coordinator: Option<Coordinator>,
+    latencies: Latencies,
+    /// When this node first saw each member.
+    since: BTreeMap<NodeId, Time>,
+    /// The epoch and the links that the shell was last told.
+    followed: (Epoch, BTreeSet<NodeId>),
+    /// Members that refused this node as a stranger since it last heard of the group.
+    expelled_by: BTreeSet<NodeId>,
+    /// When the core wanted to be woken.
+    expected: Option<Time>,
+    began: bool,
+    halted: bool,
 }
 
 impl Node {
     /// A core that has seen no event yet.
     #[must_use]
     pub fn new(config: NodeConfig) -> Self {
-        Self { me: config.me, ledger: config.ledger }
+        Self {
+            me: config.me,
+            genesis: config.genesis,
+            ledger: config.ledger,
+            log: LogStatus::default(),
+            agent: Agent::new(config.me, &config.records),
+            observer: Observer::new(config.me),
+            feed: Feed::default(),
+            reign: Reign::default(),
+            coordinator: None,
+            latencies: Latencies::new(),
+            since: BTreeMap::new(),
+            followed: (Epoch::ZERO, BTreeSet::new()),
+            expelled_by: BTreeSet::new(),
+            expected: None,
+            began: false,
+            halted: false,
+        }
     }
 
     /// Feeds one event. Every call returns the whole [`Turn`]; nothing is queued inside.
-    pub fn handle(&mut self, _now: Time, _event: Event) -> Turn {
-        Turn::default()
+    pub fn handle(&mut self, now: Time, event: Event) -> Turn {
+        let mut out = Out::default();
+        if self.halted {
+            return out.into_turn();
+        }
+        if !self.began {
+            self.began = true;
+            self.reign.begin(now);
+            self.follow_ledger(now, &mut out);
+        }
+        if let Some(expected) = self.expected.filter(|expected| *expected < now) {
+            self.observer.woken(now.ms_since(expected), &self.ledger.timers(), now);
+        }
+        self.route(event, now, &mut out);
+        self.follow_log(now, &mut out);
+        self.agent.settle(&self.ledger, now, &mut out);
+        let heartbeat = self.heartbeat(now);
+        self.observer.tick(&self.ledger, heartbeat, now, &mut out);
+        self.coordinate(now, &mut out);
+        self.agent.flush(self.reign.coordinator(), &self.ledger, now, &mut out);
+        self.loop_report();
+        self.check_orphaned(now, &mut out);
+        self.expected = self.deadline();
+        out.into_turn()
     }
 
     /// When the shell must call [`Node::handle`] with [`Event::Tick`], if nothing else happens first.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        None
+        if self.halted {
+            return None;
+        }
+        let parts = [
+            self.agent.deadline(),
+            self.observer.deadline(&self.ledger.timers()),
+            self.coordinator
+                .as_ref()
+                .and_then(|coordinator| coordinator.deadline(self.view(self.reign.now()))),
+            self.reign.orphan_deadline(&self.ledger),
+        ];
+        parts.into_iter().fold(None, earlier)
     }
 
     /// This node's id.
@@ -62,21 +140,296 @@ impl Node {
         &self.ledger
     }
 
+    /// This node's agent, for checks.
+    #[must_use]
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// This node's part as coordinator, while it has one.
+    #[must_use]
+    pub fn coordinator(&self) -> Option<&Coordinator> {
+        self.coordinator.as_ref()
+    }
+
+    /// Whether this node has halted and ignores every event.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.halted
+    }
+
     /// What this node can say of the overlay.
     #[must_use]
-    pub fn status(&self, _now: Time) -> Status {
-        Status {
-            term: self.ledger.term,
-            coordinator: None,
-            state: OverlayState::Changing,
-            coordinates: false,
-            reports: BTreeMap::new(),
-            suspects: BTreeSet::new(),
-            intents_open: BTreeSet::new(),
-            intents_unknown: BTreeSet::new(),
-            target: self.ledger.target.revision,
-            settled: self.ledger.settled,
-            problems: Vec::new(),
+    pub fn status(&self, now: Time) -> Status {
+        status::compose(self.view(now), &self.reign, self.coordinator.as_ref(), &self.agent)
+    }
+
+    fn view(&self, now: Time) -> View<'_> {
+        View {
+            me: self.me,
+            now,
+            ledger: &self.ledger,
+            log: &self.log,
+            observer: &self.observer,
+            latencies: &self.latencies,
+            since: &self.since,
+            genesis: self.genesis.as_deref(),
+        }
+    }
+
+    fn route(&mut self, event: Event, now: Time, out: &mut Out) {
+        self.reign.tick(now);
+        match event {
+            Event::Tick => {}
+            Event::LogStatus(status) => self.log_status(status, now, out),
+            Event::Committed { index, term, entry } => {
+                self.apply(CommittedEntry { index, term, entry }, now, out);
+            }
+            Event::Restored(ledger) => self.restore(*ledger, now, out),
+            Event::LinkUp { peer } => {
+                self.expelled_by.clear();
+                self.observer.link_up(peer, now);
+                self.observer.heard(peer, &self.ledger, now, out);
+                self.agent.link_up(peer);
+            }
+            Event::LinkDown { peer } => {
+                self.observer.link_down(peer);
+                self.agent.link_down(peer);
+            }
+            Event::Unreachable { peer } => self.observer.unreachable(peer, &self.ledger, now, out),
+            Event::Expelled { by } => self.expelled(by, out),
+            Event::Received { from, message } => self.received(from, message, now, out),
+            Event::Latencies(latencies) => self.latencies = latencies,
+            event @ (Event::Started { .. }
+            | Event::StartFailed { .. }
+            | Event::Exited { .. }
+            | Event::Stopped { .. }
+            | Event::Unhealthy { .. }) => self.agent.action(event, now, &self.ledger, out),
+            event => self.for_coordinator(event, now, out),
+        }
+    }
+
+    fn received(&mut self, from: NodeId, message: Message, now: Time, out: &mut Out) {
+        if !self.ledger.members.contains_key(&from) {
+            // A newer member than this node knows of; what it says is still a sign of how far others are.
+            if let Message::Control(Control::Heartbeat(heartbeat)) = message {
+                self.feed.ahead(from, heartbeat.applied, &self.ledger, now, out);
+            } else if let Message::Control(Control::Pull { after }) = message {
+                self.feed.pull(from, after, &self.ledger, out);
+            }
+            return;
+        }
+        self.observer.heard(from, &self.ledger, now, out);
+        match message {
+            Message::Channel(frame) => self.agent.frame(from, frame),
+            Message::Control(Control::Heartbeat(heartbeat)) => {
+                self.reign.heard(&heartbeat, now);
+                self.feed.ahead(from, heartbeat.applied, &self.ledger, now, out);
+            }
+            Message::Control(Control::Check { subject }) => {
+                self.observer.check(from, subject, &self.ledger, now, out);
+            }
+            Message::Control(Control::Heard { subject, alive }) => {
+                self.observer.answer(from, subject, alive, now);
+            }
+            Message::Control(Control::Alert { subject }) => self.observer.alert(from, subject, now),
+            Message::Control(Control::Relief { subject }) => self.observer.relief(from, subject),
+            Message::Control(Control::Pull { after }) => self.feed.pull(from, after, &self.ledger, out),
+            Message::Control(Control::Entries(entries)) => self.entries(from, entries, now, out),
+            Message::Control(Control::Snapshot(bytes)) => {
+                self.feed.answered(from);
+                if let Ok(ledger) = codec::decode_ledger(&bytes) {
+                    self.restore(ledger, now, out);
+                }
+            }
+            Message::Control(Control::Report(report)) => {
+                if let Some(coordinator) = &mut self.coordinator {
+                    out.control(from, Control::ReportSeen { number: report.number });
+                    coordinator.report(from, report);
+                }
+            }
+            Message::Control(Control::ReportSeen { number }) => self.agent.report_seen(from, number),
+        }
+    }
+
+    fn entries(&mut self, from: NodeId, entries: Vec<CommittedEntry>, now: Time, out: &mut Out) {
+        self.feed.answered(from);
+        let last = entries.last().map_or(0, |entry| entry.index);
+        for entry in entries {
+            self.apply(entry, now, out);
+        }
+        // A gap, or a full batch: there is more where this came from.
+        self.feed.ahead(from, last, &self.ledger, now, out);
+    }
+
+    fn for_coordinator(&mut self, event: Event, now: Time, out: &mut Out) {
+        if let Some(mut coordinator) = self.coordinator.take() {
+            coordinator.handle(event, self.view(now), out);
+            self.coordinator = Some(coordinator);
+            return;
+        }
+        match event {
+            Event::JoinRequested { request, .. } => {
+                let answer = self.redirect();
+                out.effect(Effect::ReplyJoin { request, answer });
+            }
+            Event::Ask { request, .. } => self.redirect_ask(request, out),
+            // Results of what an earlier reign of this node asked for: its successor finds out by itself.
+            _ => {}
+        }
+    }
+
+    fn redirect(&self) -> JoinAnswer {
+        let coordinator = self.reign.coordinator().filter(|node| *node != self.me);
+        let member = coordinator.and_then(|node| Some((node, self.ledger.members.get(&node)?)));
+        member.map_or(JoinAnswer::Later, |(node, member)| JoinAnswer::Redirect {
+            node,
+            member: member.record.clone(),
+        })
+    }
+
+    fn redirect_ask(&self, request: RequestId, out: &mut Out) {
+        let coordinator = self.reign.coordinator().filter(|node| *node != self.me);
+        let answer = coordinator.map_or(Answer::Later, Answer::Redirect);
+        out.effect(Effect::Answer { request, answer });
+    }
+
+    fn log_status(&mut self, status: LogStatus, now: Time, out: &mut Out) {
+        if status.voters != self.log.voters && !status.changing {
+            out.notice(Notice::VotersChanged(status.voters.clone()));
+        }
+        self.log = status;
+        self.reign.log_status(&self.log, now);
+    }
+
+    fn apply(&mut self, entry: CommittedEntry, now: Time, out: &mut Out) {
+        let applied = self.ledger.apply(entry.index, entry.term, &entry.entry);
+        match &applied {
+            Applied::Ignored => return,
+            Applied::Done => {
+                if let LogEntry::Command(command) = &entry.entry {
+                    story::tell(command, &self.ledger, out);
+                    self.after_command(command, out);
+                }
+            }
+            Applied::Refused(refusal) => out.notice(Notice::CommandRefused(refusal.to_string())),
+        }
+        self.feed.keep(entry);
+        self.follow_ledger(now, out);
+    }
+
+    /// The last member releases its own host when it leaves: nobody else is left to do it.
+    fn after_command(&mut self, command: &Command, out: &mut Out) {
+        let last =
+            matches!(command, Command::Leave { node } if *node == self.me) && self.ledger.members.is_empty();
+        if !last || self.coordinator.is_none() {
+            return;
+        }
+        let intent = self.ledger.departed.get(&self.me).and_then(|departed| departed.intent);
+        let intent = intent.and_then(|id| self.ledger.intents.get(&id));
+        if let Some((intent, host)) = intent.and_then(|intent| Some((intent, intent.host.clone()?))) {
+            let provider = intent.order.provider.clone();
+            out.effect(Effect::Release { intent: intent.id, provider, host: host.host });
+        }
+    }
+
+    fn restore(&mut self, ledger: Ledger, now: Time, out: &mut Out) {
+        if ledger.index > self.ledger.index {
+            self.ledger = ledger;
+            self.feed.clear();
+            self.follow_ledger(now, out);
+        }
+    }
+
+    /// Lets the parts follow a changed ledger.
+    fn follow_ledger(&mut self, now: Time, out: &mut Out) {
+        if self.ledger.departed.get(&self.me).is_some() && !self.ledger.members.contains_key(&self.me) {
+            let dead = self.ledger.departed.get(&self.me).is_some_and(|departed| departed.dead);
+            return self.halt(if dead { HaltReason::Dead } else { HaltReason::Left }, out);
+        }
+        self.agent.follow(&self.ledger);
+        let members = &self.ledger.members;
+        self.since.retain(|node, _| members.contains_key(node));
+        for node in members.keys() {
+            self.since.entry(*node).or_insert(now);
+        }
+        let links = self.observer.follow(&self.ledger, now);
+        if self.followed != (self.ledger.epoch, links.clone()) {
+            self.followed = (self.ledger.epoch, links.clone());
+            out.effect(Effect::Links(links));
+        }
+    }
+
+    /// Becomes or ceases to be coordinator as the log says.
+    fn follow_log(&mut self, now: Time, out: &mut Out) {
+        let leads = self.log.leader == Some(self.me) && self.ledger.term == self.log.term && !self.halted;
+        let current = self.coordinator.as_ref().map(Coordinator::term);
+        if let Some(term) = current
+            && (!leads || term != self.log.term)
+        {
+            out.notice(Notice::CoordinatorEnded(term));
+            if let Some(coordinator) = self.coordinator.take() {
+                coordinator.resign(out);
+            }
+        }
+        if leads && self.coordinator.is_none() && self.log.term > Term::ZERO {
+            out.notice(Notice::CoordinatorBegan(self.log.term));
+            self.coordinator = Some(Coordinator::new(self.log.term, now));
+        }
+    }
+
+    fn coordinate(&mut self, now: Time, out: &mut Out) {
+        let Some(mut coordinator) = self.coordinator.take() else { return };
+        coordinator.advance(self.view(now), out);
+        self.feed.push(self.me, &self.ledger, out);
+        self.coordinator = Some(coordinator);
+    }
+
+    /// The coordinator's own agent reports without a message.
+    fn loop_report(&mut self) {
+        if let Some(coordinator) = &mut self.coordinator
+            && !self.halted
+        {
+            coordinator.report(self.me, self.agent.report().clone());
+        }
+    }
+
+    fn heartbeat(&self, now: Time) -> Heartbeat {
+        Heartbeat {
+            term: self.reign.term(),
+            coordinator: self.reign.coordinator(),
+            coordinator_age_ms: self.reign.age_ms(now),
+            applied: self.ledger.index,
+        }
+    }
+
+    /// A member that this node trusts to know the roster says that this node is not on it.
+    fn expelled(&mut self, by: NodeId, out: &mut Out) {
+        if !self.ledger.members.contains_key(&by) {
+            return;
+        }
+        self.expelled_by.insert(by);
+        let voters = &self.ledger.voters;
+        let refusing = voters.intersection(&self.expelled_by).count();
+        if !voters.is_empty() && refusing > voters.len() / 2 {
+            self.halt(HaltReason::Dead, out);
+        }
+    }
+
+    fn check_orphaned(&mut self, now: Time, out: &mut Out) {
+        if !self.halted && self.reign.orphan_deadline(&self.ledger).is_some_and(|at| at <= now) {
+            self.halt(HaltReason::Orphaned, out);
+        }
+    }
+
+    fn halt(&mut self, reason: HaltReason, out: &mut Out) {
+        if !self.halted {
+            self.halted = true;
+            if let Some(coordinator) = self.coordinator.take() {
+                coordinator.resign(out);
+            }
+            out.notice(Notice::Halting(reason));
+            out.effect(Effect::Halt { reason });
         }
     }
 }

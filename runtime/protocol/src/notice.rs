@@ -93,6 +93,13 @@ pub enum Notice {
     },
     /// A host is gone, as the provider's list says.
     HostReleased(IntentId),
+    /// A provider lists a host of this lineage that no intent explains; it is reclaimed.
+    HostUnexplained {
+        /// Whose list.
+        provider: ProviderName,
+        /// Which host.
+        host: HostId,
+    },
     /// A provider does not answer.
     ProviderFailed {
         /// Which.
@@ -213,6 +220,9 @@ impl fmt::Display for Notice {
                 write!(f, "{intent}: releasing: {text}")
             }
             Self::HostReleased(intent) => write!(f, "{intent}: host is gone"),
+            Self::HostUnexplained { provider, host } => {
+                write!(f, "{provider} lists host {host} that no intent explains")
+            }
             Self::ProviderFailed { provider, reason } => write!(f, "provider {provider}: {reason}"),
             Self::NodeJoined(node) => write!(f, "{node} joined"),
             Self::NodeLeft(node) => write!(f, "{node} left"),

@@ -2,8 +2,13 @@
 //!
 //! Any node answers from its own ledger; what instances do is known in full only to the coordinator.
 
-use rhizo_types::id::{InstanceId, IntentId, NodeId};
-use rhizo_types::message::InstanceReport;
+use crate::agent::{Agent, FAILURES_MAX};
+use crate::coordinator::{Coordinator, View, voters_wanted};
+use crate::ledger::Ledger;
+use crate::reign::Reign;
+use rhizo_types::id::{InstanceId, IntentId, NodeId, ProviderName};
+use rhizo_types::intent::IntentState;
+use rhizo_types::message::{InstancePhase, InstanceReport};
 use rhizo_types::{Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,4 +63,116 @@ pub struct Status {
     pub settled: Revision,
     /// Sentences for the operator: what is missing, broken, or not survivable.
     pub problems: Vec<String>,
+}
+
+/// Puts together what a node knows.
+pub(crate) fn compose(
+    view: View<'_>,
+    reign: &Reign,
+    coordinator: Option<&Coordinator>,
+    agent: &Agent,
+) -> Status {
+    let ledger = view.ledger;
+    let mut reports: BTreeMap<InstanceId, (NodeId, InstanceReport)> = BTreeMap::new();
+    for (node, report) in
+        coordinator.into_iter().flat_map(Coordinator::reports).chain([(&view.me, agent.report())])
+    {
+        reports.extend(
+            report.instances.iter().map(|(instance, report)| (instance.clone(), (*node, report.clone()))),
+        );
+    }
+    let in_state = |states: &[IntentState]| -> BTreeSet<IntentId> {
+        let open = ledger.intents.values().filter(|intent| states.contains(&intent.state));
+        open.filter(|intent| intent.node.is_none() || intent.state == IntentState::Releasing)
+            .map(|intent| intent.id)
+            .collect()
+    };
+    let suspects = view.observer.suspects();
+    let mut problems = Vec::new();
+    if reign.is_stale(view.now) {
+        problems
+            .push("no coordinator with a quorum is known: nothing is spent, released or changed".to_owned());
+    }
+    problems.extend(suspects.iter().map(|node| format!("{node} is not heard")));
+    problems.extend(voters_problem(ledger));
+    problems.extend(domains_problem(ledger));
+    problems.extend(coordinator.and_then(|coordinator| coordinator.problem().cloned()));
+    let failing = coordinator.map(Coordinator::failing_providers).unwrap_or_default();
+    problems.extend(failing.iter().map(|provider| format!("provider {provider} does not answer")));
+    let failed = reports.iter().filter(|(_, (_, report))| report.failures >= FAILURES_MAX);
+    problems.extend(failed.map(|(instance, (node, report))| {
+        let text = report.failure.as_deref().unwrap_or("no reason known");
+        format!("{instance} on {node} failed {} times: {text}", report.failures)
+    }));
+    Status {
+        term: reign.term(),
+        // The design's rule: a coordinator is shown once a committed entry of its term was seen.
+        coordinator: reign.coordinator().filter(|_| ledger.term >= reign.term()),
+        state: state(view, reign, coordinator, &reports, &failing),
+        coordinates: coordinator.is_some(),
+        suspects,
+        intents_open: in_state(&[IntentState::Open, IntentState::Bound, IntentState::Releasing]),
+        intents_unknown: in_state(&[IntentState::Unknown]),
+        target: ledger.target.revision,
+        settled: ledger.settled,
+        problems,
+        reports,
+    }
+}
+
+fn state(
+    view: View<'_>,
+    reign: &Reign,
+    coordinator: Option<&Coordinator>,
+    reports: &BTreeMap<InstanceId, (NodeId, InstanceReport)>,
+    failing: &BTreeSet<ProviderName>,
+) -> OverlayState {
+    let ledger = view.ledger;
+    if reign.is_stale(view.now) {
+        return OverlayState::NoQuorum;
+    }
+    let stuck = coordinator.is_some_and(|coordinator| coordinator.problem().is_some());
+    let down = reports
+        .values()
+        .any(|(_, report)| report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting);
+    if stuck || down {
+        return OverlayState::Degraded;
+    }
+    let planned = ledger.plan.as_ref().is_some_and(|plan| {
+        plan.spec == ledger.spec_revision()
+            && plan.revision == ledger.target.plan
+            && plan.placement.keys().eq(ledger.target.instances.keys())
+    });
+    let settled = ledger.settled == ledger.target.revision;
+    // A release that waits for a provider that does not answer takes nothing from the application.
+    let pending = ledger.intents.values().any(|intent| match intent.state {
+        IntentState::Open | IntentState::Unknown => true,
+        IntentState::Bound => intent.node.is_none(),
+        IntentState::Releasing => !failing.contains(&intent.order.provider),
+        IntentState::Absent | IntentState::Released => false,
+    });
+    let votes = ledger.voters.len() >= voters_wanted(ledger.members.len()).min(3)
+        && ledger.voters.iter().all(|node| ledger.members.contains_key(node));
+    let leaving = ledger.members.values().any(|member| member.draining);
+    let whole = planned && settled && !pending && votes && !leaving && !ledger.taking_down;
+    let quiet = view.observer.suspects().is_empty();
+    if whole && quiet { OverlayState::Stable } else { OverlayState::Changing }
+}
+
+/// What the loss of one voter would mean, if it cannot be survived.
+fn voters_problem(ledger: &Ledger) -> Option<String> {
+    let enough = ledger.voters.len() >= 3 || ledger.genesis.is_none();
+    (!enough).then(|| "fewer than three voters: the loss of the coordinator cannot be survived".to_owned())
+}
+
+/// Whether the loss of one provider would take the majority of the voters.
+fn domains_problem(ledger: &Ledger) -> Option<String> {
+    let providers = ledger.voters.iter().filter_map(|node| ledger.members.get(node));
+    let mut votes: BTreeMap<&ProviderName, usize> = BTreeMap::new();
+    for member in providers {
+        *votes.entry(&member.record.provider).or_default() += 1;
+    }
+    let (provider, count) = votes.into_iter().max_by_key(|(_, count)| *count)?;
+    let majority = ledger.voters.len() >= 3 && count > ledger.voters.len() / 2;
+    majority.then(|| format!("the loss of provider {provider} would take the majority of the voters"))
 }

@@ -176,6 +176,8 @@ pub struct SolveRequest {
     pub hosts: BTreeMap<Slot, HostView>,
     /// Offers that failed lately: not to be ordered in this run.
     pub cooling: BTreeSet<(ProviderName, OfferName)>,
+    /// Providers whose API does not answer: nothing can be ordered there now.
+    pub failing: BTreeSet<ProviderName>,
     /// A component is not placed (again) on that node.
     pub avoid: BTreeSet<(ComponentName, NodeId)>,
     /// Too young to be emptied voluntarily.

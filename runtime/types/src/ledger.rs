@@ -68,6 +68,8 @@ pub enum Command {
     TakeDown,
     /// Changes nothing: once it is committed, every earlier proposal of its term is settled.
     Mark,
+    /// Several commands in one entry, each with its own guard. At most one [`Command::Join`], no batches.
+    Batch(Vec<Command>),
 }
 
 /// The beginning of a lineage.

@@ -92,6 +92,9 @@ pub enum Refusal {
     /// The instance name is not free yet, or its generation does not grow.
     #[error("{0} is not resolved yet")]
     Unresolved(InstanceId),
+    /// A batch holds what a batch must not hold.
+    #[error("a batch holds a batch, a genesis or a second join")]
+    Batch,
     /// A binding names an instance that the target does not have.
     #[error("a binding of {0} leads nowhere")]
     Binding(InstanceId),
@@ -123,7 +126,9 @@ impl Ledger {
     }
 
     fn command(&mut self, index: u64, command: &Command) -> Result<(), Refusal> {
-        if self.genesis.is_none() && !matches!(command, Command::Genesis(_) | Command::Mark) {
+        if self.genesis.is_none()
+            && !matches!(command, Command::Genesis(_) | Command::Mark | Command::Batch(_))
+        {
             return Err(Refusal::NotBegun);
         }
         match command {
@@ -146,7 +151,22 @@ impl Ledger {
                 Ok(())
             }
             Command::Mark => Ok(()),
+            Command::Batch(commands) => self.batch(index, commands),
         }
+    }
+
+    /// Applies each command with its own guard. The first refusal is reported; the others count all the same.
+    fn batch(&mut self, index: u64, commands: &[Command]) -> Result<(), Refusal> {
+        let mut result = Ok(());
+        let mut joins = 0;
+        for command in commands {
+            joins += usize::from(matches!(command, Command::Join(_)));
+            // A member's id is the index of its entry, so one entry cannot hold two of them.
+            let fits = joins <= 1 && !matches!(command, Command::Batch(_) | Command::Genesis(_));
+            let applied = if fits { self.command(index, command) } else { Err(Refusal::Batch) };
+            result = result.and(applied);
+        }
+        result
     }
 
     fn begin(&mut self, genesis: &Genesis) -> Result<(), Refusal> {

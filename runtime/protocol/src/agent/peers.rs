@@ -1,0 +1,114 @@
+//! The channels of an agent to its peers' agents, and the durable session number they share.
+//!
+//! It knows nothing of what the messages say.
+
+use crate::channel::{Arrival, Channel};
+use crate::ledger::Ledger;
+use crate::out::{Out, earlier};
+use crate::turn::Effect;
+use rhizo_types::Time;
+use rhizo_types::id::NodeId;
+use rhizo_types::message::{AgentMessage, Frame, Message};
+use rhizo_types::wire::Record;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Peers {
+    session: u64,
+    /// Whether the session number was handed out to be made durable.
+    recorded: bool,
+    channels: BTreeMap<NodeId, Channel>,
+    /// Peers with a link; a channel may still be missing when the roster is behind the overlay.
+    linked: BTreeSet<NodeId>,
+    /// Channels that may have something to send.
+    active: BTreeSet<NodeId>,
+}
+
+impl Peers {
+    pub(super) fn new(session: u64) -> Self {
+        Self {
+            session,
+            recorded: false,
+            channels: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            active: BTreeSet::new(),
+        }
+    }
+
+    /// Follows the roster; returns the peers that are no longer members.
+    pub(super) fn follow(&mut self, ledger: &Ledger, me: NodeId) -> Vec<NodeId> {
+        let is_member = |node: &NodeId| ledger.members.contains_key(node);
+        let gone: Vec<NodeId> = self.channels.keys().copied().filter(|node| !is_member(node)).collect();
+        for node in &gone {
+            self.channels.remove(node);
+            self.active.remove(node);
+        }
+        for node in ledger.members.keys().filter(|node| **node != me) {
+            if !self.channels.contains_key(node) {
+                let mut channel = Channel::new(self.session);
+                if self.linked.contains(node) {
+                    channel.link_up();
+                    self.active.insert(*node);
+                }
+                self.channels.insert(*node, channel);
+            }
+        }
+        gone
+    }
+
+    pub(super) fn link_up(&mut self, peer: NodeId) {
+        self.linked.insert(peer);
+        if let Some(channel) = self.channels.get_mut(&peer) {
+            channel.link_up();
+            self.active.insert(peer);
+        }
+    }
+
+    pub(super) fn link_down(&mut self, peer: NodeId) {
+        self.linked.remove(&peer);
+        if let Some(channel) = self.channels.get_mut(&peer) {
+            channel.link_down();
+        }
+    }
+
+    /// Takes in a frame; none when the sender is not a member as far as this node knows.
+    pub(super) fn receive(&mut self, from: NodeId, frame: Frame) -> Option<Arrival> {
+        let channel = self.channels.get_mut(&from)?;
+        self.active.insert(from);
+        Some(channel.receive(frame))
+    }
+
+    /// Queues a message. Without a channel the peer is no member any more, and nobody waits for it.
+    pub(super) fn push(&mut self, to: NodeId, message: AgentMessage) {
+        if let Some(channel) = self.channels.get_mut(&to) {
+            channel.push(message);
+            self.active.insert(to);
+        }
+    }
+
+    pub(super) fn flush(&mut self, now: Time, out: &mut Out) {
+        let due = self.channels.iter().filter(|(_, channel)| channel.deadline().is_some_and(|at| at <= now));
+        let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
+        self.active.extend(due);
+        for node in std::mem::take(&mut self.active) {
+            let Some(channel) = self.channels.get_mut(&node) else { continue };
+            while let Some(frame) = channel.frame(now) {
+                if !self.recorded {
+                    // Peers tell a restarted agent by its greater session, so no session is ever used twice.
+                    out.durable(Record::Session { session: self.session });
+                    self.recorded = true;
+                }
+                out.effect(Effect::Send { to: node, message: Message::Channel(frame) });
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.channels.values().fold(None, |deadline, channel| earlier(deadline, channel.deadline()))
+    }
+
+    /// What is under way to a peer's agent: for checks in tests and the simulator.
+    pub(super) fn unacknowledged(&self, to: NodeId) -> impl Iterator<Item = &AgentMessage> {
+        self.channels.get(&to).into_iter().flat_map(Channel::unacknowledged)
+    }
+}

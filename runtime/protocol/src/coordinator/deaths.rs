@@ -1,0 +1,70 @@
+//! When members are committed dead: enough of those who observe them, and can be heard, have lost them.
+//!
+//! Deaths are gathered for `batch_ms`, so that the loss of a provider is one decision. Nothing is released here:
+//! the command moves the intents, and `hosts` follows them.
+
+use super::View;
+use crate::observer::HEARD_BY_COORDINATOR_MAX;
+use crate::observer::ring::observers_of;
+use rhizo_types::Time;
+use rhizo_types::id::NodeId;
+use rhizo_types::ledger::Command;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Deaths {
+    /// When what has been gathered is proposed.
+    commit_at: Option<Time>,
+}
+
+impl Deaths {
+    pub(super) fn command(&mut self, view: View<'_>) -> Option<Command> {
+        let nodes = dead(view);
+        if nodes.is_empty() {
+            self.commit_at = None;
+            return None;
+        }
+        let batch_ms = view.ledger.timers().batch_ms;
+        let commit_at = *self.commit_at.get_or_insert(view.now.after_ms(batch_ms));
+        if view.now < commit_at {
+            return None;
+        }
+        self.commit_at = None;
+        Some(Command::Dead { nodes })
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.commit_at
+    }
+}
+
+/// The members that are dead by the rule, each with those who lost it.
+fn dead(view: View<'_>) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
+    let members = view.ledger.members.keys().copied().filter(|node| *node != view.me);
+    members.filter_map(|subject| Some((subject, witnesses(view, subject)?))).collect()
+}
+
+/// Those who lost `subject`, if they are enough.
+fn witnesses(view: View<'_>, subject: NodeId) -> Option<BTreeSet<NodeId>> {
+    let timers = view.ledger.timers();
+    let observers = observers_of(view.ledger, subject);
+    // What this node hears itself outweighs any alert.
+    if view.observer.hears(subject) {
+        return None;
+    }
+    let small = view.ledger.members.len() <= HEARD_BY_COORDINATOR_MAX;
+    let is_heard = |node: &NodeId| {
+        let silence_ms = if small { timers.silence_ms } else { u64::MAX };
+        *node == view.me || view.observer.heard_within(*node, silence_ms, view.now)
+    };
+    let heard: BTreeSet<NodeId> = observers.into_iter().filter(is_heard).collect();
+    if heard.is_empty() {
+        // Nobody who observes it is left: this node's own silence has to do.
+        let silence_ms = timers.silence_ms + timers.confirm_ms;
+        return view.observer.silent_for(subject, silence_ms, view.now).then(|| BTreeSet::from([view.me]));
+    }
+    let alerts = view.observer.alerts_about(subject, view.now, &timers);
+    let witnesses: BTreeSet<NodeId> = alerts.intersection(&heard).copied().collect();
+    // H of K: half of the observers that can be heard, at least one.
+    (witnesses.len() >= heard.len().div_ceil(2)).then_some(witnesses)
+}

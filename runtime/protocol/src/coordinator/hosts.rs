@@ -1,0 +1,317 @@
+//! Intents and the provider calls that carry them out: acquire, release, and what their results mean.
+//!
+//! A call is made only for a committed intent. A clear answer becomes a committed outcome; an unclear one makes the
+//! intent *unknown*, and only the provider's list (`listing`) closes it. A release is confirmed by the list as well.
+//! Everything remembered here can be lost: a successor repeats the calls with the same tokens.
+
+use super::leaving::needed_intents;
+use super::listing::Lists;
+use super::{Coordinator, View};
+use crate::event::{AcquireResult, ListError, ListedHost};
+use crate::notice::Notice;
+use crate::out::{Out, earlier};
+use crate::secret;
+use crate::turn::{AcquireCall, Effect};
+use rhizo_types::Time;
+use rhizo_types::id::{IntentId, OfferName, ProviderName};
+use rhizo_types::intent::{AbsentReason, Intent, IntentState, Outcome, ReleaseReason};
+use rhizo_types::ledger::Command;
+use rhizo_types::wire::Boot;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many provider calls may be under way: providers throttle, and each call holds a connection.
+const CALLS_MAX: usize = 64;
+/// A call that was not made is tried again after this time.
+const NOT_ISSUED_MS: u64 = 500;
+/// An offer without capacity is not ordered again for this time.
+const COOLING_MS: u64 = 60_000;
+/// An offer that the provider refused for good is not ordered again for this time.
+const REFUSED_MS: u64 = 600_000;
+/// A host that is still listed this long after its release was accepted is released again.
+const RELEASE_AGAIN_MS: u64 = 10_000;
+/// One entry carries at most so many outcomes.
+const BATCH_MAX: usize = 64;
+
+/// What the coordinator remembers of the providers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Hosts {
+    pub(super) watches: BTreeMap<IntentId, Watch>,
+    pub(super) lists: Lists,
+    /// Outcomes that are known here and not committed yet.
+    pub(super) outcomes: BTreeMap<IntentId, Outcome>,
+    /// Offers that are not ordered before some time.
+    cooling: BTreeMap<(ProviderName, OfferName), Time>,
+}
+
+/// What the coordinator remembers of one open intent.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Watch {
+    /// The state it was last seen in, and since when.
+    pub(super) state: IntentState,
+    pub(super) since: Time,
+    /// Whether the plan that ordered it was committed under this coordinator.
+    own: bool,
+    /// Whether this coordinator asked the provider for it, and when the last call ended.
+    issued: bool,
+    pub(super) calling: bool,
+    pub(super) call_ended: Time,
+    not_before: Time,
+    tries: u32,
+    /// When the provider accepted the release.
+    pub(super) release_accepted: Option<Time>,
+}
+
+impl Hosts {
+    /// Offers that are not to be ordered at the moment.
+    pub(super) fn cooling(&self, now: Time) -> BTreeSet<(ProviderName, OfferName)> {
+        let cooling = self.cooling.iter().filter(|(_, until)| **until > now);
+        cooling.map(|(offer, _)| offer.clone()).collect()
+    }
+
+    /// Orders whose hosts are not to be waited for any longer.
+    pub(super) fn stuck(&self, view: View<'_>) -> BTreeSet<IntentId> {
+        let visible_ms = view.ledger.timers().visible_ms;
+        let unknown = self.watches.iter().filter(|(_, watch)| {
+            watch.state == IntentState::Unknown && view.now.ms_since(watch.since) >= visible_ms
+        });
+        unknown.map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn advance(&mut self, began: Time, view: View<'_>, out: &mut Out) {
+        self.watch(began, view);
+        self.cooling.retain(|_, until| *until > view.now);
+        let needed = needed_intents(view.ledger);
+        let mut calls = self.watches.values().filter(|watch| watch.calling).count();
+        for intent in view.ledger.intents.values() {
+            let Some(watch) = self.watches.get_mut(&intent.id) else { continue };
+            let waits =
+                watch.calling || view.now < watch.not_before || self.outcomes.contains_key(&intent.id);
+            if waits || calls >= CALLS_MAX {
+                continue;
+            }
+            let called = match intent.state {
+                IntentState::Open if needed.contains(&intent.id) => acquire(intent, watch, view, out),
+                IntentState::Releasing => release(intent, watch, out),
+                _ => false,
+            };
+            if called {
+                watch.calling = true;
+                calls += 1;
+            }
+        }
+        self.lists.advance(&self.watches, &needed, view, out);
+    }
+
+    /// Follows the ledger's open intents.
+    fn watch(&mut self, began: Time, view: View<'_>) {
+        let ledger = view.ledger;
+        let is_open = |id: &IntentId| ledger.intents.get(id).is_some_and(Intent::is_open);
+        self.watches.retain(|id, _| is_open(id));
+        self.outcomes
+            .retain(|id, outcome| ledger.intents.get(id).is_some_and(|intent| is_next(intent, outcome)));
+        for intent in ledger.intents.values().filter(|intent| intent.is_open()) {
+            let own = view.now > began && ledger.term == view.log.term;
+            let watch = self.watches.entry(intent.id).or_insert(Watch {
+                state: intent.state,
+                since: view.now,
+                own: own && intent.state == IntentState::Open,
+                issued: false,
+                calling: false,
+                call_ended: began,
+                not_before: Time::ZERO,
+                tries: 0,
+                release_accepted: None,
+            });
+            if watch.state != intent.state {
+                watch.state = intent.state;
+                watch.since = view.now;
+                watch.not_before = Time::ZERO;
+                watch.tries = 0;
+            }
+        }
+    }
+
+    pub(super) fn acquired(&mut self, id: IntentId, result: AcquireResult, view: View<'_>, out: &mut Out) {
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        watch.calling = false;
+        watch.call_ended = view.now;
+        let Some(intent) = view.ledger.intents.get(&id) else { return };
+        let offer = (intent.order.provider.clone(), intent.order.offer.clone());
+        let told = |reason: &String| Notice::AcquireFailed { intent: id, reason: reason.clone() };
+        let outcome = match &result {
+            AcquireResult::Bound(host) => Some(Outcome::Bound(host.clone())),
+            AcquireResult::NotIssued => {
+                watch.not_before = view.now.after_ms(NOT_ISSUED_MS);
+                None
+            }
+            AcquireResult::Throttled { retry_after_ms } => {
+                watch.not_before = view.now.after_ms((*retry_after_ms).max(NOT_ISSUED_MS));
+                None
+            }
+            AcquireResult::Refused(reason) => {
+                out.notice(told(reason));
+                self.cooling.insert(offer, view.now.after_ms(REFUSED_MS));
+                Some(Outcome::Absent(AbsentReason::Refused))
+            }
+            AcquireResult::NoCapacity(reason) => {
+                out.notice(told(reason));
+                self.cooling.insert(offer, view.now.after_ms(COOLING_MS));
+                Some(Outcome::Absent(AbsentReason::NoCapacity))
+            }
+            AcquireResult::Unknown(reason) => {
+                out.notice(told(reason));
+                self.lists.look_now(&intent.order.provider, view.now);
+                Some(Outcome::Unknown)
+            }
+        };
+        // An unknown intent may have a host from an earlier call, whatever a later call answers.
+        let trusted = intent.state == IntentState::Open || matches!(outcome, Some(Outcome::Bound(_)));
+        if let Some(outcome) = outcome
+            && trusted
+        {
+            self.outcomes.insert(id, outcome);
+        }
+    }
+
+    pub(super) fn released(&mut self, id: IntentId, accepted: bool, now: Time) {
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        watch.calling = false;
+        watch.call_ended = now;
+        watch.tries += 1;
+        if accepted {
+            watch.release_accepted = Some(now);
+            watch.not_before = now.after_ms(RELEASE_AGAIN_MS);
+        } else {
+            // Doubles up to 32 s: a provider that is down comes back when it does.
+            watch.not_before = now.after_ms(NOT_ISSUED_MS << watch.tries.min(6));
+        }
+    }
+
+    pub(super) fn listed(
+        &mut self,
+        provider: &ProviderName,
+        result: Result<Vec<ListedHost>, ListError>,
+        view: View<'_>,
+        out: &mut Out,
+    ) {
+        let Some((hosts, started)) = self.lists.arrived(provider, result, view.now, out) else { return };
+        let needed = needed_intents(view.ledger);
+        for (id, outcome) in super::listing::outcomes(provider, &hosts, started, &needed, self, view) {
+            self.outcomes.insert(id, outcome);
+        }
+        self.lists.find_unexplained(provider, &hosts, view);
+    }
+
+    /// The outcomes and reclaims to be committed next.
+    pub(super) fn commands(&mut self, view: View<'_>, out: &mut Out) -> Vec<Command> {
+        self.close_unneeded(view);
+        let mut commands: Vec<Command> = Vec::new();
+        for (id, outcome) in self.outcomes.iter().take(BATCH_MAX) {
+            commands.push(Command::Outcome { intent: *id, outcome: outcome.clone() });
+        }
+        if commands.len() < BATCH_MAX {
+            commands.extend(self.lists.take_reclaim(view, out));
+        }
+        commands
+    }
+
+    /// Ends what no plan needs and what needs no list to end.
+    fn close_unneeded(&mut self, view: View<'_>) {
+        let needed = needed_intents(view.ledger);
+        let timers = view.ledger.timers();
+        for intent in view.ledger.intents.values() {
+            let Some(watch) = self.watches.get(&intent.id) else { continue };
+            if intent.node.is_some() || watch.calling || self.outcomes.contains_key(&intent.id) {
+                continue;
+            }
+            let unneeded = !needed.contains(&intent.id);
+            let outcome = match intent.state {
+                // Nobody but this coordinator can have ordered it, and it did not.
+                IntentState::Open if unneeded && watch.own && !watch.issued => {
+                    Outcome::Absent(AbsentReason::Cancelled)
+                }
+                IntentState::Bound if view.ledger.taking_down => Outcome::Releasing(ReleaseReason::TakeDown),
+                IntentState::Bound if unneeded => Outcome::Releasing(ReleaseReason::Unneeded),
+                IntentState::Bound if view.now.ms_since(watch.since) >= timers.join_ms_max => {
+                    Outcome::Releasing(ReleaseReason::NeverJoined)
+                }
+                _ => continue,
+            };
+            self.outcomes.insert(intent.id, outcome);
+        }
+    }
+
+    pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
+        let timers = view.ledger.timers();
+        let mut deadline = self.lists.deadline();
+        for watch in self.watches.values().filter(|watch| !watch.calling) {
+            let own = match watch.state {
+                IntentState::Open | IntentState::Releasing => Some(watch.not_before),
+                IntentState::Unknown => Some(watch.since.after_ms(timers.visible_ms)),
+                IntentState::Bound => Some(watch.since.after_ms(timers.join_ms_max)),
+                IntentState::Absent | IntentState::Released => None,
+            };
+            deadline = earlier(deadline, own.filter(|at| *at > view.now));
+        }
+        deadline
+    }
+}
+
+/// Whether an outcome can follow the intent's state, so that it is worth proposing.
+fn is_next(intent: &Intent, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Bound(_) => match intent.state {
+            IntentState::Open | IntentState::Unknown => true,
+            IntentState::Releasing => intent.host.is_none(),
+            _ => false,
+        },
+        Outcome::Unknown => intent.state == IntentState::Open,
+        Outcome::Absent(_) => {
+            matches!(intent.state, IntentState::Open | IntentState::Unknown) && intent.node.is_none()
+        }
+        Outcome::Releasing(_) => intent.state == IntentState::Bound && intent.node.is_none(),
+        Outcome::Released => intent.state == IntentState::Releasing,
+    }
+}
+
+fn acquire(intent: &Intent, watch: &mut Watch, view: View<'_>, out: &mut Out) -> bool {
+    let ledger = view.ledger;
+    let (Some(genesis), Some(secret)) = (&ledger.genesis, secret::ticket_secret(ledger, intent.id)) else {
+        return false;
+    };
+    if !watch.issued {
+        let order = &intent.order;
+        let (provider, offer, region) = (order.provider.clone(), order.offer.clone(), order.region.clone());
+        out.notice(Notice::AcquireBegan { intent: intent.id, provider, offer, region });
+    }
+    watch.issued = true;
+    let votes = |node| ledger.voters.contains(node);
+    let voters = ledger.members.iter().filter(|(node, _)| votes(node) || **node == view.me);
+    let boot = Boot {
+        app: genesis.app.0.clone(),
+        lineage: genesis.lineage,
+        ticket: intent.id,
+        secret,
+        members: voters.map(|(node, member)| (*node, member.record.clone())).collect(),
+    };
+    let token = secret::token(genesis.app.as_str(), genesis.lineage, intent);
+    let call = AcquireCall { intent: intent.id, order: intent.order.clone(), token, boot };
+    out.effect(Effect::Acquire(Box::new(call)));
+    true
+}
+
+fn release(intent: &Intent, watch: &mut Watch, out: &mut Out) -> bool {
+    // Without a name the list has to find the host first.
+    let Some(host) = &intent.host else { return false };
+    watch.release_accepted = None;
+    let (provider, host) = (intent.order.provider.clone(), host.host.clone());
+    out.effect(Effect::Release { intent: intent.id, provider, host });
+    true
+}
+
+impl Coordinator {
+    /// Providers that do not answer.
+    pub(crate) fn failing_providers(&self) -> BTreeSet<ProviderName> {
+        self.hosts.lists.failing()
+    }
+}

@@ -1,0 +1,105 @@
+//! Hosts that ask to join: one command each, answered when it is applied.
+//!
+//! A node that did not get its answer asks again with the same key and gets the same answer.
+
+use super::View;
+use crate::codec;
+use crate::out::Out;
+use crate::turn::{Effect, RequestId};
+use rhizo_types::id::{IntentId, NodeId, PeerKey};
+use rhizo_types::intent::IntentState;
+use rhizo_types::ledger::{Command, Join};
+use rhizo_types::wire::JoinAnswer;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Joins {
+    /// By ticket: bounded by the number of open intents.
+    pending: BTreeMap<IntentId, Pending>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Pending {
+    request: RequestId,
+    join: Join,
+}
+
+/// The member that used this ticket with this key.
+fn joined(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<NodeId> {
+    let node = view.ledger.intents.get(&ticket)?.node?;
+    (view.ledger.members.get(&node)?.record.key == key).then_some(node)
+}
+
+/// Why this ticket cannot be used by this key, if so.
+fn refusal(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<&'static str> {
+    let Some(intent) = view.ledger.intents.get(&ticket) else { return Some("the ticket is not known") };
+    if view.ledger.members.values().any(|member| member.record.key == key) {
+        return Some("the key is that of another member");
+    }
+    if view.ledger.taking_down {
+        return Some("the application is being taken down");
+    }
+    if intent.node.is_some() {
+        return Some("the ticket was used by another node");
+    }
+    match intent.state {
+        IntentState::Open | IntentState::Unknown | IntentState::Bound => None,
+        IntentState::Releasing | IntentState::Absent | IntentState::Released => {
+            Some("the ticket is too late")
+        }
+    }
+}
+
+fn reply(request: RequestId, answer: JoinAnswer, out: &mut Out) {
+    out.effect(Effect::ReplyJoin { request, answer });
+}
+
+impl Joins {
+    pub(super) fn requested(
+        &mut self,
+        request: RequestId,
+        ticket: IntentId,
+        key: PeerKey,
+        addresses: Vec<SocketAddr>,
+        view: View<'_>,
+        out: &mut Out,
+    ) {
+        if joined(view, ticket, key).is_none()
+            && let Some(reason) = refusal(view, ticket, key)
+        {
+            return reply(request, JoinAnswer::Refused { reason: reason.to_owned() }, out);
+        }
+        let pending = Pending { request, join: Join { ticket, key, addresses } };
+        // The same host asked again, over a new link: the old request has nobody waiting for it any more.
+        if let Some(old) = self.pending.insert(ticket, pending) {
+            reply(old.request, JoinAnswer::Later, out);
+        }
+    }
+
+    /// Answers those that the ledger decided.
+    pub(super) fn answer(&mut self, view: View<'_>, out: &mut Out) {
+        self.pending.retain(|ticket, pending| {
+            let answer =
+                match (joined(view, *ticket, pending.join.key), refusal(view, *ticket, pending.join.key)) {
+                    (Some(node), _) => {
+                        JoinAnswer::Accepted { node, ledger: codec::encode_ledger(view.ledger) }
+                    }
+                    (None, Some(reason)) => JoinAnswer::Refused { reason: reason.to_owned() },
+                    (None, None) => return true,
+                };
+            reply(pending.request, answer, out);
+            false
+        });
+    }
+
+    pub(super) fn command(&self) -> Option<Command> {
+        self.pending.values().next().map(|pending| Command::Join(pending.join.clone()))
+    }
+
+    pub(super) fn resign(self, out: &mut Out) {
+        for pending in self.pending.into_values() {
+            reply(pending.request, JoinAnswer::Later, out);
+        }
+    }
+}

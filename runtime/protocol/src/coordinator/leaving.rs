@@ -1,0 +1,75 @@
+//! Members that are no longer needed leave the roster, in an order that keeps the group able to decide.
+//!
+//! A member leaves when nothing runs there, no plan wants it and it does not vote. When the application is taken
+//! down, the coordinator is the last to go.
+
+use super::{Coordinator, View};
+use crate::ledger::{Ledger, SlotState};
+use rhizo_types::id::{IntentId, NodeId};
+use rhizo_types::intent::IntentState;
+use rhizo_types::ledger::Command;
+use std::collections::BTreeSet;
+
+/// The members that the plan, the target or an unresolved instance needs.
+#[must_use]
+pub(super) fn needed_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
+    let planned = ledger.plan.iter().flat_map(|plan| plan.placement.values());
+    let planned = planned.filter_map(|slot| match ledger.slot_state(*slot) {
+        SlotState::Ready(node) => Some(node),
+        SlotState::Arriving | SlotState::Lost => None,
+    });
+    let placed = ledger.target.instances.values().chain(ledger.lingering.values()).map(|placed| placed.node);
+    planned.chain(placed).collect()
+}
+
+/// The members that shall leave: drained ones, and hosts that nothing needs.
+#[must_use]
+pub(super) fn leaving_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
+    let needed = needed_nodes(ledger);
+    let current = ledger.plan.as_ref().is_some_and(|plan| plan.spec == ledger.spec_revision());
+    let unneeded = ledger.members.iter().filter(|(node, member)| {
+        let host = member.record.intent.is_some();
+        let idle = (current || ledger.taking_down) && host && !needed.contains(node);
+        member.draining || idle || (ledger.taking_down && !needed.contains(node))
+    });
+    unneeded.map(|(node, _)| *node).collect()
+}
+
+impl Coordinator {
+    pub(super) fn leave_command(&self, view: View<'_>) -> Option<Command> {
+        let ledger = view.ledger;
+        let settled =
+            ledger.settled == ledger.target.revision && ledger.target.plan == ledger.plan_revision();
+        if !settled || self.control.is_busy() {
+            return None;
+        }
+        let needed = needed_nodes(ledger);
+        let mut free = leaving_nodes(ledger).into_iter().filter(|node| {
+            let empty = self.reports.get(node).is_none_or(|report| report.instances.is_empty());
+            let votes = ledger.voters.contains(node) || view.log.voters.contains(node);
+            *node != view.me && !needed.contains(node) && empty && !votes
+        });
+        if let Some(node) = free.next() {
+            return Some(Command::Leave { node });
+        }
+        let last = ledger.taking_down && ledger.members.len() == 1 && ledger.target.instances.is_empty();
+        let own = ledger.members.get(&view.me)?.record.intent;
+        let others_closed = ledger.intents.values().all(|intent| !intent.is_open() || Some(intent.id) == own);
+        (last && others_closed).then_some(Command::Leave { node: view.me })
+    }
+}
+
+/// The intents whose hosts the plan in force, the target or a member still needs.
+#[must_use]
+pub(super) fn needed_intents(ledger: &Ledger) -> BTreeSet<IntentId> {
+    let planned = ledger.plan.iter().flat_map(|plan| plan.placement.values());
+    let planned = planned.filter_map(|slot| match slot {
+        rhizo_types::target::Slot::Intent(intent) => Some(*intent),
+        _ => None,
+    });
+    let open = planned.filter(|id| {
+        let state = ledger.intents.get(id).map(|intent| intent.state);
+        matches!(state, Some(IntentState::Open | IntentState::Unknown | IntentState::Bound))
+    });
+    open.collect()
+}

@@ -1,0 +1,277 @@
+//! What providers' lists prove: a host exists, is gone, or is explained by no intent.
+//!
+//! A list proves something only about what happened before it was asked for. A host that is not listed does not
+//! exist only after new hosts had `visible_ms` to appear. A host that no intent explains is reclaimed when it is
+//! older than `reclaim_after_ms`: its intent was closed, and its creation became visible too late.
+
+use super::View;
+use super::hosts::{Hosts, Watch};
+use crate::event::{ListError, ListedHost};
+use crate::notice::Notice;
+use crate::out::{Out, earlier};
+use crate::turn::Effect;
+use rhizo_types::Time;
+use rhizo_types::id::{HostId, IntentId, ProviderName};
+use rhizo_types::intent::{AbsentReason, Intent, IntentState, Outcome, ReleaseReason};
+use rhizo_types::ledger::Command;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The first repetition of a list that something waits for; doubles up to [`EAGER_MS_MAX`].
+const EAGER_MS: u64 = 250;
+/// The slowest repetition of a list that something waits for.
+const EAGER_MS_MAX: u64 = 5_000;
+/// The slowest repetition of a list that fails.
+const FAILED_MS_MAX: u64 = 60_000;
+/// So many failures in a row, and the provider is taken to be down.
+const FAILING: u32 = 2;
+/// So many unexplained hosts are remembered at a time; the rest is found again by the next list.
+const UNEXPLAINED_MAX: usize = 256;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Lists {
+    providers: BTreeMap<ProviderName, List>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct List {
+    /// When the call that is under way was made.
+    asked: Option<Time>,
+    next_at: Time,
+    /// Lists in a row that something waited for in vain.
+    eager: u32,
+    /// Failures in a row.
+    failures: u32,
+    /// Hosts that no intent explains, and when they were first seen.
+    unexplained: BTreeMap<HostId, (Time, ListedHost)>,
+}
+
+impl Lists {
+    /// Providers that do not answer.
+    pub(super) fn failing(&self) -> BTreeSet<ProviderName> {
+        let failing = self.providers.iter().filter(|(_, list)| list.failures >= FAILING);
+        failing.map(|(provider, _)| provider.clone()).collect()
+    }
+
+    pub(super) fn look_now(&mut self, provider: &ProviderName, now: Time) {
+        if let Some(list) = self.providers.get_mut(provider) {
+            list.next_at = list.next_at.min(now);
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        watches: &BTreeMap<IntentId, Watch>,
+        needed: &BTreeSet<IntentId>,
+        view: View<'_>,
+        out: &mut Out,
+    ) {
+        let ledger = view.ledger;
+        let configured = ledger.spec().into_iter().flat_map(|spec| spec.providers.keys());
+        let open = ledger.intents.values().filter(|intent| intent.is_open());
+        let providers: BTreeSet<ProviderName> =
+            configured.chain(open.map(|intent| &intent.order.provider)).cloned().collect();
+        self.providers.retain(|provider, _| providers.contains(provider));
+        for provider in providers {
+            let waits = is_awaited(&provider, watches, needed, view);
+            let list = self.providers.entry(provider.clone()).or_default();
+            if !waits {
+                list.eager = 0;
+            } else if list.eager == 0 && list.failures == 0 {
+                list.eager = 1;
+                list.next_at = list.next_at.min(view.now.after_ms(EAGER_MS));
+            }
+            if list.asked.is_none() && view.now >= list.next_at {
+                list.asked = Some(view.now);
+                out.effect(Effect::List { provider });
+            }
+        }
+    }
+
+    /// Takes in a result; returns the hosts and when the list was asked for.
+    pub(super) fn arrived(
+        &mut self,
+        provider: &ProviderName,
+        result: Result<Vec<ListedHost>, ListError>,
+        now: Time,
+        out: &mut Out,
+    ) -> Option<(Vec<ListedHost>, Time)> {
+        let list = self.providers.get_mut(provider)?;
+        let asked = list.asked.take()?;
+        match result {
+            Ok(hosts) => {
+                list.failures = 0;
+                let eager_ms = (EAGER_MS << list.eager.min(5)).min(EAGER_MS_MAX);
+                // The usual pace is set by the caller's timers: see `pace`.
+                list.next_at = if list.eager > 0 { now.after_ms(eager_ms) } else { now };
+                list.eager = if list.eager > 0 { list.eager + 1 } else { 0 };
+                Some((hosts, asked))
+            }
+            Err(ListError::NotIssued) => {
+                list.next_at = now.after_ms(EAGER_MS);
+                None
+            }
+            Err(ListError::Throttled { retry_after_ms }) => {
+                list.next_at = now.after_ms(retry_after_ms.max(EAGER_MS));
+                None
+            }
+            Err(ListError::Unavailable(reason)) => {
+                list.failures += 1;
+                list.next_at = now.after_ms((500_u64 << list.failures.min(7)).min(FAILED_MS_MAX));
+                if list.failures == FAILING {
+                    out.notice(Notice::ProviderFailed { provider: provider.clone(), reason });
+                }
+                None
+            }
+        }
+    }
+
+    /// Remembers the hosts that no intent explains, and sets the pace of a list that nothing waits for.
+    pub(super) fn find_unexplained(&mut self, provider: &ProviderName, hosts: &[ListedHost], view: View<'_>) {
+        let Some(list) = self.providers.get_mut(provider) else { return };
+        if list.eager == 0 {
+            list.next_at = view.now.after_ms(view.ledger.timers().list_every_ms);
+        }
+        let unexplained = hosts.iter().filter(|host| !host.terminated && !is_explained(provider, host, view));
+        let unexplained = unexplained.take(UNEXPLAINED_MAX).map(|host| {
+            let first = list.unexplained.get(host.id()).map_or(view.now, |(first, _)| *first);
+            (host.id().clone(), (first, host.clone()))
+        });
+        list.unexplained = unexplained.collect();
+    }
+
+    /// A reclaim that has become due.
+    pub(super) fn take_reclaim(&mut self, view: View<'_>, out: &mut Out) -> Option<Command> {
+        for (provider, list) in &mut self.providers {
+            let due = list.unexplained.iter().find(|(_, (first, host))| {
+                // The host of an intent of this lineage's past is not in doubt when everything ends anyway.
+                let wait_ms = wait_ms(view);
+                let age_ms = host.age_ms.unwrap_or(0).max(view.now.ms_since(*first));
+                age_ms >= wait_ms && !is_explained(provider, host, view)
+            });
+            let Some(host) = due.map(|(host, _)| host.clone()) else { continue };
+            let Some((_, listed)) = list.unexplained.remove(&host) else { continue };
+            out.notice(Notice::HostUnexplained { provider: provider.clone(), host: host.clone() });
+            let order = Box::new(listed.order);
+            return Some(Command::Reclaim { provider: provider.clone(), host, order });
+        }
+        None
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let waiting = self.providers.values().filter(|list| list.asked.is_none());
+        waiting.map(|list| Some(list.next_at)).fold(None, earlier)
+    }
+}
+
+fn wait_ms(view: View<'_>) -> u64 {
+    let timers = view.ledger.timers();
+    if view.ledger.taking_down { timers.visible_ms } else { timers.reclaim_after_ms }
+}
+
+/// Whether the next step of an intent of this provider hangs on a list.
+fn is_awaited(
+    provider: &ProviderName,
+    watches: &BTreeMap<IntentId, Watch>,
+    needed: &BTreeSet<IntentId>,
+    view: View<'_>,
+) -> bool {
+    let mut open = view.ledger.intents.values().filter(|intent| intent.order.provider == *provider);
+    open.any(|intent| match intent.state {
+        IntentState::Unknown => true,
+        IntentState::Open => !needed.contains(&intent.id),
+        // Before the release is accepted there is nothing to see.
+        IntentState::Releasing => {
+            let accepted = watches.get(&intent.id).is_some_and(|watch| watch.release_accepted.is_some());
+            accepted || intent.host.is_none()
+        }
+        IntentState::Bound | IntentState::Absent | IntentState::Released => false,
+    })
+}
+
+fn is_explained(provider: &ProviderName, listed: &ListedHost, view: View<'_>) -> bool {
+    if view.ledger.intent_of_host(provider, listed.id()).is_some() {
+        return true;
+    }
+    let Some(id) = listed.intent else { return false };
+    // A number that was not issued yet is another ledger's, or this one's future: not ours to judge.
+    if id.0 > view.ledger.intents_issued {
+        return true;
+    }
+    let intent = view.ledger.intents.get(&id);
+    // An intent that has another host explains only that one: this is a duplicate.
+    intent.is_some_and(|intent| intent.is_open() && intent.host.is_none())
+}
+
+/// What a list that was asked for at `started` proves about the open intents of a provider.
+pub(super) fn outcomes(
+    provider: &ProviderName,
+    hosts: &[ListedHost],
+    started: Time,
+    needed: &BTreeSet<IntentId>,
+    state: &Hosts,
+    view: View<'_>,
+) -> Vec<(IntentId, Outcome)> {
+    let visible_ms = view.ledger.timers().visible_ms;
+    let open = view.ledger.intents.values().filter(|intent| intent.is_open());
+    let mut outcomes = Vec::new();
+    for intent in open.filter(|intent| intent.order.provider == *provider) {
+        let Some(watch) = state.watches.get(&intent.id) else { continue };
+        if watch.calling {
+            continue;
+        }
+        let listed = find(intent, hosts);
+        let alive = listed.is_some_and(|host| !host.terminated);
+        let old_enough = |since: Time| started >= since.after_ms(visible_ms);
+        let outcome = match intent.state {
+            IntentState::Open | IntentState::Unknown => {
+                let wanted = intent.state == IntentState::Unknown || !needed.contains(&intent.id);
+                match listed {
+                    Some(host) => Some(Outcome::Bound(host.host.clone())),
+                    None if wanted
+                        && intent.node.is_none()
+                        && old_enough(watch.call_ended.max(watch.since)) =>
+                    {
+                        Some(Outcome::Absent(AbsentReason::NotListed))
+                    }
+                    None => None,
+                }
+            }
+            IntentState::Bound if intent.node.is_none() && !alive => {
+                let ended = listed.is_some() || old_enough(watch.since);
+                ended.then_some(Outcome::Releasing(ReleaseReason::Ended))
+            }
+            IntentState::Releasing => releasing(intent, watch, listed, started, visible_ms),
+            IntentState::Bound | IntentState::Absent | IntentState::Released => None,
+        };
+        outcomes.extend(outcome.map(|outcome| (intent.id, outcome)));
+    }
+    outcomes
+}
+
+fn releasing(
+    intent: &Intent,
+    watch: &Watch,
+    listed: Option<&ListedHost>,
+    started: Time,
+    visible_ms: u64,
+) -> Option<Outcome> {
+    match (listed, &intent.host) {
+        (Some(host), None) => Some(Outcome::Bound(host.host.clone())),
+        (Some(host), Some(_)) => host.terminated.then_some(Outcome::Released),
+        (None, None) => (started >= watch.since.after_ms(visible_ms)).then_some(Outcome::Released),
+        (None, Some(_)) => {
+            let confirmed = watch.release_accepted.is_some_and(|accepted| started >= accepted);
+            confirmed.then_some(Outcome::Released)
+        }
+    }
+}
+
+/// The listed host of an intent: by name once it has one, else by tag, the oldest first.
+fn find<'a>(intent: &Intent, hosts: &'a [ListedHost]) -> Option<&'a ListedHost> {
+    if let Some(bound) = &intent.host {
+        return hosts.iter().find(|host| host.id() == &bound.host);
+    }
+    let tagged = hosts.iter().filter(|host| host.intent == Some(intent.id));
+    // Running ones before ended ones, older before younger, so that every list chooses the same.
+    tagged.min_by_key(|host| (host.terminated, std::cmp::Reverse(host.age_ms), host.id().clone()))
+}

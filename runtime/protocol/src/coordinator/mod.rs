@@ -1,0 +1,224 @@
+//! What a node does in addition while it leads: it derives every step from the ledger and proposes it.
+//!
+//! Level-triggered: nothing it remembers is needed by a successor, who derives the same from the ledger, the
+//! agents' reports and the providers' lists. At most one proposal is outstanding. When the outcome of one is not
+//! known, a mark is committed behind it before anything else is proposed.
+//!
+//! One file per question: `hosts` (intents and provider calls), `listing` (what providers say), `control` (when to
+//! solve, what pays), `target` (the next configuration), `voters`, `deaths`, `leaving`, `joins`, `asks`.
+
+mod asks;
+mod control;
+mod deaths;
+mod hosts;
+mod joins;
+mod leaving;
+mod listing;
+mod proposals;
+mod target;
+#[cfg(test)]
+mod tests;
+mod voters;
+
+pub use voters::voters_wanted;
+
+use crate::bindings::Latencies;
+use crate::event::{Event, LogStatus};
+use crate::ledger::Ledger;
+use crate::observer::Observer;
+use crate::out::{Out, earlier};
+use control::Control;
+use hosts::Hosts;
+use joins::Joins;
+use proposals::Proposals;
+use rhizo_types::id::{InstanceId, NodeId};
+use rhizo_types::ledger::{Command, Genesis, SetSpec};
+use rhizo_types::message::{InstancePhase, InstanceReport, Report};
+use rhizo_types::{Revision, Term, Time};
+use std::collections::BTreeMap;
+use voters::Voters;
+
+/// What the coordinator looks at: the rest of its node, read-only.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) me: NodeId,
+    pub(crate) now: Time,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) log: &'a LogStatus,
+    pub(crate) observer: &'a Observer,
+    pub(crate) latencies: &'a Latencies,
+    /// When this node first saw each member.
+    pub(crate) since: &'a BTreeMap<NodeId, Time>,
+    /// What a founder begins with.
+    pub(crate) genesis: Option<&'a (Genesis, SetSpec)>,
+}
+
+/// The coordinator's part of a node, for one term.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Coordinator {
+    term: Term,
+    began: Time,
+    proposals: Proposals,
+    hosts: Hosts,
+    joins: Joins,
+    control: Control,
+    voters: Voters,
+    asks: asks::Asks,
+    deaths: deaths::Deaths,
+    reports: BTreeMap<NodeId, Report>,
+    /// The plan in force and when this coordinator first saw it.
+    plan_seen: (Revision, Time),
+}
+
+impl Coordinator {
+    pub(crate) fn new(term: Term, now: Time) -> Self {
+        Self {
+            term,
+            began: now,
+            proposals: Proposals::default(),
+            hosts: Hosts::default(),
+            joins: Joins::default(),
+            control: Control::new(now),
+            voters: Voters::new(now),
+            asks: asks::Asks::default(),
+            deaths: deaths::Deaths::default(),
+            reports: BTreeMap::new(),
+            plan_seen: (Revision::ZERO, now),
+        }
+    }
+
+    /// The term this coordinator has.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Takes in an event that only concerns the coordinator.
+    pub(crate) fn handle(&mut self, event: Event, view: View<'_>, out: &mut Out) {
+        match event {
+            Event::Proposed { id, result } => self.proposals.resolved(id, result, view.now, out),
+            Event::MembershipChanged { done } => self.voters.changed(done, view.now),
+            Event::Acquired { intent, result } => self.hosts.acquired(intent, result, view, out),
+            Event::Released { intent, accepted } => self.hosts.released(intent, accepted, view.now),
+            Event::Listed { provider, result } => self.hosts.listed(&provider, result, view, out),
+            Event::Solved { id, outcome } => self.solved(id, outcome, view, out),
+            Event::FactsChanged | Event::OffersChanged => self.control.facts_changed(),
+            Event::JoinRequested { request, ticket, key, addresses } => {
+                self.joins.requested(request, ticket, key, addresses, view, out);
+            }
+            Event::Ask { request, ask } => self.asks.push(request, ask, out),
+            _ => {}
+        }
+    }
+
+    /// Takes in an agent's report.
+    pub(crate) fn report(&mut self, from: NodeId, report: Report) {
+        self.reports.insert(from, report);
+    }
+
+    /// Derives whatever can be done now.
+    pub(crate) fn advance(&mut self, view: View<'_>, out: &mut Out) {
+        self.reports.retain(|node, _| view.ledger.members.contains_key(node));
+        if self.plan_seen.0 != view.ledger.plan_revision() {
+            self.plan_seen = (view.ledger.plan_revision(), view.now);
+        }
+        if let Some(request) = self.proposals.settle(view.ledger.index) {
+            asks::answer_accepted(request, out);
+        }
+        self.joins.answer(view, out);
+        self.asks.answer(&mut self.control, view, out);
+        self.hosts.advance(self.began, view, out);
+        self.advance_control(view, out);
+        self.advance_voters(view, out);
+        if self.proposals.is_ready(view.now)
+            && let Some((command, request)) = self.next_command(view, out)
+        {
+            self.proposals.propose(command, request, out);
+        }
+    }
+
+    /// The most urgent command that is not in the ledger yet.
+    fn next_command(
+        &mut self,
+        view: View<'_>,
+        out: &mut Out,
+    ) -> Option<(Command, Option<crate::turn::RequestId>)> {
+        let ledger = view.ledger;
+        if ledger.genesis.is_none() {
+            return Some((Command::Genesis(Box::new(view.genesis?.0.clone())), None));
+        }
+        if self.proposals.take_unsure() {
+            return Some((Command::Mark, None));
+        }
+        if let (Revision::ZERO, Some((_, spec))) = (ledger.spec_revision(), view.genesis) {
+            return Some((Command::SetSpec(Box::new(spec.clone())), None));
+        }
+        let bare = |command: Command| (command, None);
+        if let Some(command) = self.deaths.command(view) {
+            return Some(bare(command));
+        }
+        let mut batch = self.hosts.commands(view, out);
+        batch.extend(self.joins.command());
+        match batch.len() {
+            0 => {}
+            1 => return batch.pop().map(bare),
+            _ => return Some(bare(Command::Batch(batch))),
+        }
+        if let Some((command, request)) = self.asks.command(view, out) {
+            return Some((command, Some(request)));
+        }
+        let target = self.target_command(view);
+        let target = target.or_else(|| self.settled_command(view));
+        let rest = target.or_else(|| self.plan_command(view)).or_else(|| self.leave_command(view));
+        rest.map(bare)
+    }
+
+    /// What is reported of an instance, by the node it is placed on.
+    pub(crate) fn report_of(&self, instance: &InstanceId, ledger: &Ledger) -> Option<&InstanceReport> {
+        let placed = ledger.target.instances.get(instance)?;
+        let report = self.reports.get(&placed.node)?.instances.get(instance)?;
+        (report.generation == placed.generation).then_some(report)
+    }
+
+    /// Whether an instance of the target is reported started.
+    pub(crate) fn is_started(&self, instance: &InstanceId, ledger: &Ledger) -> bool {
+        self.report_of(instance, ledger).is_some_and(|report| report.phase == InstancePhase::Started)
+    }
+
+    /// Every report, by node.
+    #[must_use]
+    pub fn reports(&self) -> &BTreeMap<NodeId, Report> {
+        &self.reports
+    }
+
+    /// Why there is no plan for what is wrong, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<&String> {
+        self.control.problem.as_ref()
+    }
+
+    /// Gives back what waits for an answer that this node can no longer give.
+    pub(crate) fn resign(self, out: &mut Out) {
+        self.joins.resign(out);
+        self.asks.resign(out);
+        self.proposals.resign(out);
+    }
+
+    pub(crate) fn deadline(&self, view: View<'_>) -> Option<Time> {
+        let parts = [
+            self.proposals.deadline(),
+            self.hosts.deadline(view),
+            self.control.deadline(view),
+            self.voters.deadline(view),
+            self.deaths.deadline(),
+            self.place_deadline(view),
+        ];
+        parts.into_iter().fold(None, earlier).filter(|at| *at > view.now).or_else(|| {
+            // Something is overdue that another event has to resolve; look again soon instead of at once.
+            parts.into_iter().fold(None, earlier).map(|_| view.now.after_ms(LOOK_AGAIN_MS))
+        })
+    }
+}
+
+/// How soon the coordinator looks again at something overdue that it could not do yet.
+const LOOK_AGAIN_MS: u64 = 100;

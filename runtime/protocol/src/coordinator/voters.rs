@@ -1,0 +1,211 @@
+//! Who votes: 1, 3 or 5 members, spread over providers, near each other, replaced in one joint change.
+//!
+//! The group never rests at 2 or 4. The first growth to three happens as soon as two others have caught up; a lost
+//! voter is replaced as soon as a standby has; everything else waits until the wish was the same for
+//! `stabilise_ms`. A leader that shall leave hands over first.
+
+use super::leaving::leaving_nodes;
+use super::{Coordinator, View};
+use crate::bindings::latency_ms;
+use crate::out::{Out, earlier};
+use crate::turn::{Effect, MembershipChange};
+use rhizo_types::Time;
+use rhizo_types::id::NodeId;
+use rhizo_types::ledger::FOUNDER;
+use std::collections::BTreeSet;
+
+/// A learner whose log is at most so many entries behind has caught up (Consul's autopilot: 250).
+const BEHIND_MAX: u64 = 250;
+/// Members that hold the log without voting, ready to replace a voter.
+const STANDBY: usize = 2;
+/// A change without an answer is taken to have failed after this time.
+const CHANGE_MS: u64 = 10_000;
+/// After a failed change, and between two hand-overs, this long nothing is tried.
+const RETRY_MS: u64 = 1_000;
+
+/// How many of `members` vote.
+#[must_use]
+pub fn voters_wanted(members: usize) -> usize {
+    match members {
+        0..=2 => 1,
+        3..=4 => 3,
+        _ => 5,
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Voters {
+    /// Until when the outstanding change is waited for.
+    changing_until: Option<Time>,
+    not_before: Time,
+    /// The wish and since when it is the same.
+    wish: (BTreeSet<NodeId>, Time),
+}
+
+impl Voters {
+    pub(super) fn new(now: Time) -> Self {
+        Self { changing_until: None, not_before: Time::ZERO, wish: (BTreeSet::new(), now) }
+    }
+
+    pub(super) fn changed(&mut self, done: bool, now: Time) {
+        self.changing_until = None;
+        if !done {
+            self.not_before = now.after_ms(RETRY_MS);
+        }
+    }
+
+    fn change(&mut self, change: MembershipChange, now: Time, out: &mut Out) {
+        self.changing_until = Some(now.after_ms(CHANGE_MS));
+        out.effect(Effect::ChangeMembership(change));
+    }
+
+    pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
+        let stable = self.wish.1.after_ms(view.ledger.timers().stabilise_ms);
+        let wish = (self.wish.0 != view.log.voters).then_some(stable);
+        let retry = (self.not_before > view.now).then_some(self.not_before);
+        earlier(self.changing_until, earlier(wish.filter(|at| *at > view.now), retry))
+    }
+}
+
+/// The members that may vote, and whether this node is one only until it has handed over.
+fn pool(view: View<'_>) -> (BTreeSet<NodeId>, bool) {
+    let ledger = view.ledger;
+    if ledger.taking_down {
+        // The last one is the founder if it still takes part: its machine outlives every host.
+        let founder = view.log.voters.contains(&FOUNDER) && view.observer.is_linked(FOUNDER);
+        let last = if founder { FOUNDER } else { view.me };
+        let emptied = ledger.target.instances.is_empty() && ledger.settled == ledger.target.revision;
+        if emptied {
+            return (BTreeSet::from([last]), last != view.me);
+        }
+    }
+    let leaving = if ledger.taking_down { BTreeSet::new() } else { leaving_nodes(ledger) };
+    let suspects = view.observer.suspects();
+    let fit = ledger.members.keys().copied().filter(|node| {
+        let reached = *node == view.me || (view.observer.is_linked(*node) && !suspects.contains(node));
+        reached && !leaving.contains(node)
+    });
+    (fit.collect(), leaving.contains(&view.me))
+}
+
+/// The best voters: those that vote already, then spread over providers, near each other, over regions, old.
+fn wish(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<NodeId> {
+    let mut chosen: BTreeSet<NodeId> = view.log.voters.intersection(pool).copied().collect();
+    while chosen.len() > size {
+        // The youngest goes first, never this node, which leads.
+        let youngest = chosen.iter().rev().find(|node| **node != view.me).copied();
+        let Some(youngest) = youngest else { break };
+        chosen.remove(&youngest);
+    }
+    while chosen.len() < size {
+        let open = pool.iter().filter(|node| !chosen.contains(*node));
+        let Some(best) = open.min_by_key(|node| rank(view, &chosen, **node)).copied() else { break };
+        chosen.insert(best);
+    }
+    chosen
+}
+
+fn rank(view: View<'_>, chosen: &BTreeSet<NodeId>, node: NodeId) -> (usize, bool, u64, usize, NodeId) {
+    let members = &view.ledger.members;
+    let Some(own) = members.get(&node).map(|member| &member.record) else {
+        return (usize::MAX, true, u64::MAX, usize::MAX, node);
+    };
+    let others = || chosen.iter().filter_map(|other| members.get(other)).map(|member| &member.record);
+    let provider = others().filter(|other| other.provider == own.provider).count();
+    let distance_ms =
+        others().map(|other| u64::from(latency_ms(view.latencies, &own.region, &other.region))).sum();
+    let region = others().filter(|other| other.region == own.region).count();
+    // A learner is ready; anyone else has to catch up first.
+    (provider, !view.log.learners.contains(&node), distance_ms, region, node)
+}
+
+impl Coordinator {
+    pub(super) fn advance_voters(&mut self, view: View<'_>, out: &mut Out) {
+        let busy = self.voters.changing_until.is_some_and(|until| view.now < until);
+        let leads = view.log.leader == Some(view.me);
+        if busy || !leads || view.log.changing || view.now < self.voters.not_before {
+            return;
+        }
+        self.voters.changing_until = None;
+        let (mut pool, me_leaves) = pool(view);
+        let size = if view.ledger.taking_down && pool.len() == 1 { 1 } else { voters_wanted(pool.len()) };
+        if me_leaves {
+            if self.hand_over(&pool, view, out) {
+                return;
+            }
+            // Nobody can take over yet: this node stays among the voters until somebody can.
+            pool.insert(view.me);
+        }
+        let wish = wish(view, &pool, size);
+        if wish != self.voters.wish.0 {
+            self.voters.wish = (wish.clone(), view.now);
+        }
+        if wish == view.log.voters {
+            self.keep_standby(&pool, view, out);
+        } else if may_change(view, &wish) {
+            self.approach(&wish, view, out);
+        }
+    }
+
+    /// One step towards the wished voters.
+    fn approach(&mut self, wish: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) {
+        let current = &view.log.voters;
+        let new: Vec<NodeId> = wish.difference(current).copied().collect();
+        if let Some(stranger) = new.iter().find(|node| !view.log.learners.contains(node)) {
+            return self.voters.change(MembershipChange::AddLearner(*stranger), view.now, out);
+        }
+        let caught_up = new.iter().all(|node| has_caught_up(view, *node));
+        let stable = view.now >= self.voters.wish.1.after_ms(view.ledger.timers().stabilise_ms);
+        let first = current.len() == 1 && wish.len() >= 3;
+        let lost = current.iter().any(|node| !view.ledger.members.contains_key(node));
+        let replaces = lost && wish.len() >= current.len();
+        let leaving = view.ledger.taking_down || !leaving_nodes(view.ledger).is_disjoint(current);
+        if caught_up && (stable || first || replaces || leaving) {
+            self.voters.change(MembershipChange::SetVoters(wish.clone()), view.now, out);
+        }
+    }
+
+    /// Gives the leadership to a voter that stays; says whether it tried.
+    fn hand_over(&mut self, pool: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) -> bool {
+        let heirs = view.log.voters.iter().filter(|node| **node != view.me && pool.contains(node));
+        let heir = heirs.filter(|node| has_caught_up(view, **node)).min();
+        let Some(heir) = heir else { return false };
+        self.voters.not_before = view.now.after_ms(RETRY_MS);
+        out.effect(Effect::TransferLeadership { to: *heir });
+        true
+    }
+
+    /// Keeps a few members ready to replace a voter, and takes the log from those that need it no more.
+    fn keep_standby(&mut self, pool: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) {
+        let log = view.log;
+        if let Some(gone) = log.learners.iter().find(|node| !pool.contains(node)) {
+            return self.voters.change(MembershipChange::Remove(*gone), view.now, out);
+        }
+        let spare = pool.len().saturating_sub(log.voters.len()).min(STANDBY);
+        let chosen = wish(view, pool, log.voters.len() + spare);
+        let standby: BTreeSet<NodeId> = chosen.difference(&log.voters).copied().collect();
+        if let Some(extra) = log.learners.difference(&standby).next().filter(|_| log.learners.len() > STANDBY)
+        {
+            self.voters.change(MembershipChange::Remove(*extra), view.now, out);
+        } else if log.learners.len() < spare
+            && log.voters.len() >= 3
+            && let Some(new) = standby.difference(&log.learners).next()
+        {
+            self.voters.change(MembershipChange::AddLearner(*new), view.now, out);
+        }
+    }
+}
+
+fn has_caught_up(view: View<'_>, node: NodeId) -> bool {
+    let matched = view.log.matched.get(&node).copied().unwrap_or(0);
+    matched.saturating_add(BEHIND_MAX) >= view.log.last_index && matched > 0
+}
+
+/// A dead voter is replaced, not dropped: the group does not shrink to one because one of three died.
+fn may_change(view: View<'_>, wish: &BTreeSet<NodeId>) -> bool {
+    let current = &view.log.voters;
+    let dead = current.iter().any(|node| !view.ledger.members.contains_key(node));
+    let unreached = current.iter().any(|node| *node != view.me && !view.observer.is_linked(*node));
+    let shrinks_to_one = wish.len() == 1 && current.len() > 1;
+    view.ledger.taking_down || !(shrinks_to_one && (dead || unreached))
+}

@@ -1,0 +1,335 @@
+//! Liveness as one node sees it: heartbeats, suspicions, and the alerts of others.
+//!
+//! It never decides that a node is dead: the coordinator commits that when enough observers agree
+//! (`coordinator::deaths`). Two ways lead to a suspicion: a broken link whose redial is refused (fast), and
+//! silence (slow). Either is held for `confirm_ms`, while others are asked whether they hear the subject.
+//! A node that is woken late blames itself first: it stretches its own timers (Lifeguard, arXiv 1707.00788).
+
+pub mod ring;
+
+use crate::ledger::Ledger;
+use crate::notice::Notice;
+use crate::out::{Out, earlier};
+use rhizo_types::id::NodeId;
+use rhizo_types::ledger::Timers;
+use rhizo_types::message::{Control, Heartbeat};
+use rhizo_types::{Epoch, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many others are asked about a suspect (overlay.md 2.3: three).
+const CHECKS: usize = 3;
+/// Up to this many members the coordinator hears everyone's heartbeats, observer or not.
+pub const HEARD_BY_COORDINATOR_MAX: usize = 64;
+/// The most by which a node stretches its own timers (Lifeguard's bound).
+const HEALTH_MAX: u64 = 8;
+/// A wake-up later than this is a sign of an overloaded machine.
+const LATE_MS: u64 = 300;
+/// After so long without a late wake-up a node trusts itself one step more.
+const RECOVER_MS: u64 = 10_000;
+
+/// What one node knows of the life of others.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Observer {
+    me: NodeId,
+    epoch: Epoch,
+    /// Whom this node observes.
+    subjects: BTreeSet<NodeId>,
+    /// Who observes this node.
+    observers: Vec<NodeId>,
+    links: BTreeMap<NodeId, Link>,
+    suspicions: BTreeMap<NodeId, Suspicion>,
+    /// Subject → observer → when that observer's alert was last heard.
+    alerts: BTreeMap<NodeId, BTreeMap<NodeId, Time>>,
+    heartbeat_at: Time,
+    /// How many times longer than normal this node waits before it blames others.
+    health: u64,
+    recover_at: Time,
+}
+
+/// What is known of the link to a member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Link {
+    up: bool,
+    /// There was a link once: before that, only silence tells, for a new member may not listen yet.
+    known: bool,
+    /// A redial was refused since the link broke.
+    refused: bool,
+    /// When anything was last heard over it, or when the member was first known.
+    heard: Time,
+}
+
+/// A subject that this node lost.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Suspicion {
+    /// Others who were asked and have not answered.
+    asked: BTreeSet<NodeId>,
+    /// When it becomes an alert, if nobody hears the subject.
+    confirm_at: Time,
+    /// When the alert is repeated; none before it is one.
+    repeat_at: Option<Time>,
+}
+
+impl Observer {
+    /// Knows nobody yet.
+    #[must_use]
+    pub fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            epoch: Epoch::ZERO,
+            subjects: BTreeSet::new(),
+            observers: Vec::new(),
+            links: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            alerts: BTreeMap::new(),
+            heartbeat_at: Time::ZERO,
+            health: 0,
+            recover_at: Time::ZERO,
+        }
+    }
+
+    /// Whether there is an authenticated link to a member.
+    #[must_use]
+    pub fn is_linked(&self, node: NodeId) -> bool {
+        self.links.get(&node).is_some_and(|link| link.up)
+    }
+
+    /// Whether a member is linked and was heard within `silence_ms`.
+    #[must_use]
+    pub fn heard_within(&self, node: NodeId, silence_ms: u64, now: Time) -> bool {
+        self.links.get(&node).is_some_and(|link| link.up && now.ms_since(link.heard) < silence_ms)
+    }
+
+    /// Whether nothing was heard of a member for `silence_ms`, link or not.
+    #[must_use]
+    pub fn silent_for(&self, node: NodeId, silence_ms: u64, now: Time) -> bool {
+        self.links.get(&node).is_none_or(|link| now.ms_since(link.heard) >= silence_ms)
+    }
+
+    /// Members that this node lost.
+    #[must_use]
+    pub fn suspects(&self) -> BTreeSet<NodeId> {
+        self.suspicions.iter().filter(|(_, s)| s.repeat_at.is_some()).map(|(node, _)| *node).collect()
+    }
+
+    /// Whether this node observes `node` and hears it.
+    #[must_use]
+    pub fn hears(&self, node: NodeId) -> bool {
+        self.subjects.contains(&node) && self.is_linked(node) && !self.suspicions.contains_key(&node)
+    }
+
+    /// The observers whose alerts about `subject` are fresh.
+    #[must_use]
+    pub fn alerts_about(&self, subject: NodeId, now: Time, timers: &Timers) -> BTreeSet<NodeId> {
+        let fresh = |at: &Time| now.ms_since(*at) <= alert_ms(timers);
+        let alerts = self.alerts.get(&subject).into_iter().flatten();
+        alerts.filter(|(_, at)| fresh(at)).map(|(observer, _)| *observer).collect()
+    }
+
+    /// The subjects somebody lost.
+    pub fn alerted(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.alerts.keys().copied()
+    }
+
+    /// Follows the roster; returns the links to keep when they may have changed.
+    pub(crate) fn follow(&mut self, ledger: &Ledger, now: Time) -> BTreeSet<NodeId> {
+        self.epoch = ledger.epoch;
+        self.subjects = ring::subjects_of(ledger, self.me);
+        self.observers = ring::observers_of(ledger, self.me);
+        let is_member = |node: &NodeId| ledger.members.contains_key(node);
+        self.links.retain(|node, _| is_member(node));
+        self.suspicions.retain(|node, _| is_member(node));
+        self.alerts.retain(|node, _| is_member(node));
+        for alerts in self.alerts.values_mut() {
+            alerts.retain(|node, _| is_member(node));
+        }
+        for node in ledger.members.keys().filter(|node| **node != self.me) {
+            // A new member gets the time of one silence to set up its links.
+            self.links.entry(*node).or_insert(Link { up: false, known: false, refused: false, heard: now });
+        }
+        self.suspicions.retain(|node, _| self.subjects.contains(node));
+        ring::links_of(ledger, self.me, &self.subjects)
+    }
+
+    pub(crate) fn link_up(&mut self, peer: NodeId, now: Time) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            *link = Link { up: true, known: true, refused: false, heard: now };
+        }
+    }
+
+    pub(crate) fn link_down(&mut self, peer: NodeId) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.up = false;
+            link.refused = false;
+        }
+    }
+
+    pub(crate) fn unreachable(&mut self, peer: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if link.up || link.refused {
+            return;
+        }
+        link.refused = true;
+        if link.known {
+            self.suspect(peer, ledger, now, out);
+        }
+    }
+
+    /// Anything was heard of a member.
+    pub(crate) fn heard(&mut self, peer: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.heard = now;
+            link.refused = false;
+        }
+        if let Some(suspicion) = self.suspicions.remove(&peer)
+            && suspicion.repeat_at.is_some()
+        {
+            self.tell_voters(ledger, Control::Relief { subject: peer }, now, out);
+        }
+    }
+
+    fn suspect(&mut self, subject: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
+        if !self.subjects.contains(&subject) || self.suspicions.contains_key(&subject) {
+            return;
+        }
+        let others = ring::observers_of(ledger, subject);
+        let asked: BTreeSet<NodeId> = others
+            .into_iter()
+            .filter(|node| *node != self.me && self.is_linked(*node))
+            .take(CHECKS)
+            .collect();
+        for node in &asked {
+            out.control(*node, Control::Check { subject });
+        }
+        let confirm_at = now.after_ms(ledger.timers().confirm_ms * (1 + self.health));
+        self.suspicions.insert(subject, Suspicion { asked, confirm_at, repeat_at: None });
+    }
+
+    /// Answers whether this node hears a subject.
+    pub(crate) fn check(&self, from: NodeId, subject: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
+        let silence_ms = ledger.timers().silence_ms;
+        let alive =
+            self.links.get(&subject).is_some_and(|link| link.up && now.ms_since(link.heard) < silence_ms);
+        out.control(from, Control::Heard { subject, alive });
+    }
+
+    /// Takes in another node's answer about a suspect.
+    pub(crate) fn answer(&mut self, from: NodeId, subject: NodeId, alive: bool, now: Time) {
+        let Some(suspicion) = self.suspicions.get_mut(&subject) else { return };
+        if !suspicion.asked.remove(&from) || suspicion.repeat_at.is_some() {
+            return;
+        }
+        if alive {
+            // Somebody hears it: this node's own link is the trouble. Begin again after another silence.
+            self.suspicions.remove(&subject);
+            if let Some(link) = self.links.get_mut(&subject) {
+                link.heard = now;
+                link.refused = false;
+            }
+        } else if suspicion.asked.is_empty() {
+            // Everyone asked has lost it too: no need to wait longer.
+            suspicion.confirm_at = now;
+        }
+    }
+
+    /// Takes in another observer's alert.
+    pub(crate) fn alert(&mut self, from: NodeId, subject: NodeId, now: Time) {
+        // Only links of members are kept, so this is bounded by the square of the roster's size.
+        if self.links.contains_key(&subject) {
+            self.alerts.entry(subject).or_default().insert(from, now);
+        }
+    }
+
+    pub(crate) fn relief(&mut self, from: NodeId, subject: NodeId) {
+        if let Some(alerts) = self.alerts.get_mut(&subject) {
+            alerts.remove(&from);
+            if alerts.is_empty() {
+                self.alerts.remove(&subject);
+            }
+        }
+    }
+
+    fn tell_voters(&mut self, ledger: &Ledger, message: Control, now: Time, out: &mut Out) {
+        for voter in &ledger.voters {
+            if *voter == self.me {
+                match &message {
+                    Control::Alert { subject } => self.alert(self.me, *subject, now),
+                    Control::Relief { subject } => self.relief(self.me, *subject),
+                    _ => {}
+                }
+            } else if self.is_linked(*voter) {
+                out.control(*voter, message.clone());
+            }
+        }
+    }
+
+    /// Notices how late this node was woken.
+    pub(crate) fn woken(&mut self, late_ms: u64, timers: &Timers, now: Time) {
+        if late_ms > LATE_MS {
+            self.health = (self.health + 1).min(HEALTH_MAX);
+            self.recover_at = now.after_ms(RECOVER_MS);
+        } else if self.health > 0 && now >= self.recover_at {
+            self.health -= 1;
+            self.recover_at = now.after_ms(RECOVER_MS);
+        }
+        if late_ms >= timers.heartbeat_ms {
+            // This node was not running: the silence was its own.
+            self.links.values_mut().for_each(|link| link.heard = now);
+            self.suspicions.clear();
+        }
+    }
+
+    /// Heartbeats, silences, alerts whose time has come.
+    pub(crate) fn tick(&mut self, ledger: &Ledger, heartbeat: Heartbeat, now: Time, out: &mut Out) {
+        let timers = ledger.timers();
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now.after_ms(timers.heartbeat_ms);
+            let mut hearers: BTreeSet<NodeId> = self.observers.iter().copied().collect();
+            if ledger.members.len() <= HEARD_BY_COORDINATOR_MAX {
+                hearers.extend(heartbeat.coordinator.filter(|node| *node != self.me));
+            }
+            for hearer in hearers.into_iter().filter(|node| self.is_linked(*node)) {
+                out.control(hearer, Control::Heartbeat(heartbeat));
+            }
+        }
+        let silence_ms = timers.silence_ms * (1 + self.health);
+        let silent = |link: &Link| now.ms_since(link.heard) >= silence_ms;
+        let lost: Vec<NodeId> =
+            self.subjects.iter().copied().filter(|node| self.links.get(node).is_some_and(silent)).collect();
+        for subject in lost {
+            self.suspect(subject, ledger, now, out);
+        }
+        let mut due = Vec::new();
+        for (subject, suspicion) in &mut self.suspicions {
+            if suspicion.repeat_at.unwrap_or(suspicion.confirm_at) <= now {
+                if suspicion.repeat_at.is_none() {
+                    out.notice(Notice::NodeSuspected(*subject));
+                }
+                suspicion.repeat_at = Some(now.after_ms(timers.heartbeat_ms));
+                due.push(*subject);
+            }
+        }
+        for subject in due {
+            self.tell_voters(ledger, Control::Alert { subject }, now, out);
+        }
+        for alerts in self.alerts.values_mut() {
+            alerts.retain(|_, at| now.ms_since(*at) <= alert_ms(&timers));
+        }
+        self.alerts.retain(|_, alerts| !alerts.is_empty());
+    }
+
+    /// When [`Observer::tick`] has something to do.
+    pub(crate) fn deadline(&self, timers: &Timers) -> Option<Time> {
+        let silence_ms = timers.silence_ms * (1 + self.health);
+        let silence = self.subjects.iter().filter(|node| !self.suspicions.contains_key(node));
+        let silence =
+            silence.filter_map(|node| self.links.get(node)).map(|l| l.heard.after_ms(silence_ms)).min();
+        let suspicion = self.suspicions.values().map(|s| s.repeat_at.unwrap_or(s.confirm_at)).min();
+        let heartbeat = (!self.observers.is_empty()).then_some(self.heartbeat_at);
+        earlier(earlier(silence, suspicion), heartbeat)
+    }
+}
+
+/// An alert that is not repeated counts this long: two repetitions may be lost.
+fn alert_ms(timers: &Timers) -> u64 {
+    timers.heartbeat_ms * 3
+}

@@ -1,0 +1,54 @@
+//! Where the parts of a core put their effects while one event is handled.
+//!
+//! It keeps one order. When anything must be durable, every effect of the event waits for it: an early effect
+//! would overtake a start that waits, and no effect is worth that.
+
+use crate::notice::Notice;
+use crate::turn::{Effect, Turn};
+use rhizo_types::id::NodeId;
+use rhizo_types::message::{Control, Message};
+use rhizo_types::wire::Record;
+
+/// The effects of one event, so far.
+#[derive(Default)]
+pub(crate) struct Out {
+    durable: Vec<Record>,
+    effects: Vec<Effect>,
+}
+
+impl Out {
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn durable(&mut self, record: Record) {
+        self.durable.push(record);
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.effects.push(Effect::Notice(notice));
+    }
+
+    pub(crate) fn control(&mut self, to: NodeId, message: Control) {
+        self.effects.push(Effect::Send { to, message: Message::Control(message) });
+    }
+
+    pub(crate) fn into_turn(self) -> Turn {
+        if self.durable.is_empty() {
+            Turn { durable: Vec::new(), after_durable: Vec::new(), now: self.effects }
+        } else {
+            Turn { durable: self.durable, after_durable: self.effects, now: Vec::new() }
+        }
+    }
+}
+
+/// The earlier of two deadlines.
+pub(crate) fn earlier(
+    one: Option<rhizo_types::Time>,
+    other: Option<rhizo_types::Time>,
+) -> Option<rhizo_types::Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

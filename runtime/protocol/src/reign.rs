@@ -1,0 +1,100 @@
+//! Who coordinates, as one node knows it, and how fresh that is.
+//!
+//! Nodes that hold the log know it from the log; the others from heartbeats, which carry the age of the news. It
+//! authorises nothing: it tells where to send reports, when to say *no-quorum*, and when to give up.
+
+use crate::event::LogStatus;
+use crate::ledger::Ledger;
+use rhizo_types::id::NodeId;
+use rhizo_types::message::Heartbeat;
+use rhizo_types::{Term, Time};
+
+/// Without news of a coordinator for this long, a node says that there is no quorum. News travels with heartbeats
+/// of one second over a few hops, and an election takes up to two seconds.
+pub const STALE_MS: u64 = 6_000;
+
+/// What one node knows of the coordinator.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Reign {
+    term: Term,
+    coordinator: Option<NodeId>,
+    /// When that coordinator was last known to have a quorum, in this node's time.
+    fresh_at: Time,
+    /// The log itself says that there is a quorum, until it says otherwise.
+    by_log: bool,
+    now: Time,
+}
+
+impl Reign {
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.fresh_at = now;
+        self.now = now;
+    }
+
+    pub(crate) fn tick(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        if self.by_log {
+            self.fresh_at = self.fresh_at.max(now);
+        }
+    }
+
+    /// The time of the event at hand.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) fn log_status(&mut self, log: &LogStatus, now: Time) {
+        if log.term > self.term {
+            self.term = log.term;
+            self.coordinator = None;
+        }
+        if log.term == self.term {
+            self.coordinator = log.leader.or(self.coordinator);
+        }
+        self.by_log = log.quorum && log.leader.is_some();
+        self.tick(now);
+    }
+
+    pub(crate) fn heard(&mut self, heartbeat: &Heartbeat, now: Time) {
+        if heartbeat.term < self.term {
+            return;
+        }
+        if heartbeat.term > self.term {
+            self.term = heartbeat.term;
+            self.coordinator = heartbeat.coordinator;
+        }
+        self.coordinator = self.coordinator.or(heartbeat.coordinator);
+        let age = heartbeat.coordinator_age_ms.saturating_mul(1_000);
+        self.fresh_at = self.fresh_at.max(Time(now.0.saturating_sub(age)));
+    }
+
+    /// The newest term this node knows of.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// That term's coordinator.
+    #[must_use]
+    pub fn coordinator(&self) -> Option<NodeId> {
+        self.coordinator
+    }
+
+    /// How old the news is that there is a coordinator with a quorum.
+    #[must_use]
+    pub fn age_ms(&self, now: Time) -> u64 {
+        if self.by_log { 0 } else { now.ms_since(self.fresh_at) }
+    }
+
+    /// Whether no coordinator with a quorum is known.
+    #[must_use]
+    pub fn is_stale(&self, now: Time) -> bool {
+        self.coordinator.is_none() || self.age_ms(now) >= STALE_MS
+    }
+
+    /// When this node gives up, if it hears nothing of the group.
+    pub(crate) fn orphan_deadline(&self, ledger: &Ledger) -> Option<Time> {
+        let orphan_after_ms = ledger.spec().map_or(0, |spec| spec.orphan_after_ms);
+        (orphan_after_ms > 0 && !self.by_log).then(|| self.fresh_at.after_ms(orphan_after_ms))
+    }
+}

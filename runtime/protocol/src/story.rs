@@ -1,0 +1,49 @@
+//! What a committed command means to the operator: the notices every node emits when it applies one.
+//!
+//! It reads the ledger after the command was applied, and decides nothing.
+
+use crate::ledger::Ledger;
+use crate::notice::Notice;
+use crate::out::Out;
+use rhizo_types::intent::{Outcome, ReleaseReason};
+use rhizo_types::ledger::Command;
+
+pub(crate) fn tell(command: &Command, ledger: &Ledger, out: &mut Out) {
+    let notice = match command {
+        Command::SetSpec(spec) => Notice::SpecSet(spec.revision),
+        Command::Plan(plan) => Notice::PlanCommitted {
+            revision: plan.revision,
+            orders: u32::try_from(plan.orders.len()).unwrap_or(u32::MAX),
+            verdict: Box::new(plan.verdict.clone()),
+        },
+        Command::Outcome { intent, outcome } => match outcome {
+            Outcome::Bound(host) => Notice::HostBound { intent: *intent, host: host.host.clone() },
+            Outcome::Absent(reason) => Notice::IntentAbsent { intent: *intent, reason: *reason },
+            Outcome::Releasing(reason) => Notice::ReleaseBegan { intent: *intent, reason: *reason },
+            Outcome::Released => Notice::HostReleased(*intent),
+            Outcome::Unknown => return,
+        },
+        Command::Reclaim { provider, host, .. } => match ledger.intent_of_host(provider, host) {
+            Some(intent) => Notice::ReleaseBegan { intent, reason: ReleaseReason::Unexplained },
+            None => return,
+        },
+        Command::Join(join) => {
+            let node = ledger.intents.get(&join.ticket).and_then(|intent| intent.node);
+            let Some(node) = node else { return };
+            Notice::NodeJoined(node)
+        }
+        Command::Leave { node } => Notice::NodeLeft(*node),
+        Command::Dead { nodes } => Notice::NodesDead(nodes.keys().copied().collect()),
+        Command::Target(target) => Notice::TargetCommitted(target.revision),
+        Command::Settled { target } => Notice::TargetSettled(*target),
+        Command::TakeDown => Notice::TakeDownBegan,
+        Command::Batch(commands) => {
+            for command in commands {
+                tell(command, ledger, out);
+            }
+            return;
+        }
+        Command::Genesis(_) | Command::Drain { .. } | Command::Mark => return,
+    };
+    out.notice(notice);
+}
