@@ -3,7 +3,7 @@
 //! A supervisor that was killed cannot report the end of its host, so whoever looks does: the identity in its
 //! record tells that it is gone, what it left is killed, and then the end is recorded in its place.
 
-use super::layout::{HostFiles, remove_if_empty};
+use super::layout::{ASIDE_PREFIX, HostFiles, remove_if_empty};
 use super::records::{self, Cause, OrderRecord, ReleaseRecord, TerminatedRecord, unix_ms};
 use super::{Desk, address, ending};
 use crate::error::ProviderError;
@@ -211,7 +211,12 @@ impl Desk {
     fn forget(&self, order: &OrderRecord, files: &HostFiles) -> Result<(), ProviderError> {
         let step = || ProviderError::records("forget", &files.directory);
         address::release(&self.layout, order).map_err(step())?;
-        let aside = self.layout.hosts().join(format!(".gone-{}", order.host));
+        let aside = self.layout.hosts().join(format!("{ASIDE_PREFIX}gone-{}", order.host));
+        // Left by a removal that crashed.
+        match fs::remove_dir_all(&aside) {
+            Err(error) if !records::is_absent(&error) => return Err(step()(error)),
+            _ => {}
+        }
         fs::rename(&files.directory, &aside).map_err(step())?;
         fs::remove_dir_all(&aside).map_err(step())
     }
@@ -220,7 +225,7 @@ impl Desk {
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.layout.hosts())? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(super::layout::ASIDE_PREFIX) {
+            if entry.file_name().to_string_lossy().starts_with(ASIDE_PREFIX) {
                 fs::remove_dir_all(entry.path())?;
             }
         }

@@ -355,4 +355,23 @@ mod tests {
             assert!(error.contains(message), "{text:?} gave {error}");
         }
     }
+
+    proptest::proptest! {
+            #[test]
+            fn no_text_makes_a_parser_panic(
+    columns in proptest::sample::subsequence(
+                    vec!["", "name", "region", "price_per_hour", "available", "at_s", "offer", "cap.cpu", "attr.x"],
+                    0..9,
+                ),
+                body in "[,\n\"#ae0-9.\u{e9} ]{0,80}",
+            ) {
+                let (path, text) = (Path::new("any.csv"), format!("{}\n{body}", columns.join(",")));
+                let _ = parse_offers(path, &text);
+                let _ = crate::rtt_matrix::RttMatrix::parse(path, &text);
+                if let (Ok(series), Ok(mut offers)) = (parse_series(path, &text), offers("name,region,price_per_hour\na,a,1\n")) {
+                    series.apply(&mut offers[0], 1.0);
+                    series.unmatched(&offers);
+                }
+            }
+        }
 }

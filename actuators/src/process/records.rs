@@ -218,10 +218,13 @@ fn write_aside<T: Serialize>(path: &Path, record: &T) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Writes a file that only its owner may read.
+/// Writes a file that only its owner may read, and waits until the disk has it.
+///
+/// A record that a power failure tore would make every list fail: there are few, so waiting costs little.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+    file.write_all(bytes)?;
+    file.sync_data()
 }
 
 #[cfg(test)]
