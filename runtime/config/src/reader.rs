@@ -72,8 +72,8 @@ impl<'s> Reader<'s> {
     }
 
     /// A table whose keys the user chose, in the order of the names.
-    pub(crate) fn named<'d>(&mut self, node: Option<Node<'d>>) -> Vec<(&'d str, Node<'d>)> {
-        node.and_then(|node| self.table(&node)).map(|mut table| table.take_all()).unwrap_or_default()
+    pub(crate) fn named<'d>(&mut self, node: &Node<'d>) -> Option<Vec<(&'d str, Node<'d>)>> {
+        self.table(node).map(|mut table| table.take_all())
     }
 
     /// The elements of an array.
@@ -325,7 +325,7 @@ fn whole(integer: &DeInteger<'_>) -> Option<i128> {
 /// A time as a person would write it.
 pub(crate) fn spoken_ms(ms: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    match units.iter().find(|(unit, _)| ms >= *unit && ms % unit == 0) {
+    match units.iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", ms / unit),
         None => format!("{ms}ms"),
     }

@@ -81,3 +81,38 @@ fn every_good_config_is_accepted() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
+
+#[test]
+fn the_configs_of_the_examples_are_accepted_without_a_warning() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for example in std::fs::read_dir(examples).expect("the examples") {
+        let path = example.expect("an entry").path().join("rhizo.toml");
+        if path.exists() {
+            let (found, source, accepted) = findings(&path);
+            assert!(accepted && found.is_empty(), "{}:\n{}", path.display(), render(&found, &source, false));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2, "only {seen} examples have a config");
+}
+
+#[test]
+fn the_schema_names_every_field_of_the_good_configs() {
+    let schema = rhizo_config::schema();
+    let text = schema.to_string();
+    for field in ["rhizo", "app", "components", "require", "utility", "migration", "optimise", "budget", "anchors"] {
+        assert!(schema["properties"].get(field).is_some(), "{field} is missing in {text}");
+    }
+    let component = &schema["$defs"]["Component"]["properties"];
+    for field in ["exec", "replicas", "needs", "exports", "imports", "health", "stop", "env"] {
+        assert!(component.get(field).is_some(), "{field} is missing in {component}");
+    }
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("rhizo.schema.json");
+    let pretty = serde_json::to_string_pretty(&schema).expect("the schema is JSON") + "\n";
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&committed, &pretty).expect("the schema is written");
+    }
+    let on_disk = std::fs::read_to_string(&committed).unwrap_or_default();
+    assert!(on_disk == pretty, "rhizo.schema.json differs: write it with UPDATE_EXPECT=1");
+}

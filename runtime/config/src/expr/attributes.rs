@@ -48,6 +48,9 @@ pub(crate) struct Use {
     pub(crate) span: Span,
 }
 
+/// Shorter names are never taken for slips of others.
+const SLIP_LENGTH_MIN: usize = 5;
+
 /// All attributes used so far.
 #[derive(Default, Debug)]
 pub(crate) struct Attributes {
@@ -102,7 +105,8 @@ impl Attributes {
     pub(crate) fn warn_of_slips(&self, findings: &mut Findings) {
         for (name, used) in &self.uses {
             let name = name.as_str();
-            if Self::well_known(name).is_some() {
+            // Short names differ by a letter on purpose: `gpu` is no slip of `cpu`.
+            if Self::well_known(name).is_some() || name.chars().count() < SLIP_LENGTH_MIN {
                 continue;
             }
             let others =

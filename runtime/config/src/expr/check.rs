@@ -292,7 +292,8 @@ impl Checker<'_> {
 
     /// Notes a call with the wrong arguments.
     pub(crate) fn arity<T>(&mut self, ast: &Ast, form: &str) -> Option<T> {
-        self.error(ast, "wrong arguments").hint(format!("write `{form}`"));
+        let name = form.split('(').next().unwrap_or(form);
+        self.error(ast, format!("wrong arguments for `{name}`")).hint(format!("write `{form}`"));
         None
     }
 
@@ -318,13 +319,13 @@ impl Checker<'_> {
         let (left, right) = (self.check(left), self.check(right));
         let (left, right) = (left?, right?);
         match op {
-            BinaryOp::Equal | BinaryOp::NotEqual => match self.same(&left, &right)? {
-                Type::Bool => {
+            BinaryOp::Equal | BinaryOp::NotEqual => {
+                if self.same(&left, &right)? == Type::Bool {
                     self.error(ast, "conditions are not compared").hint("write `a && b` or `!a`");
                     return None;
                 }
-                _ => Some((boxed(op, left.expr, right.expr), Type::Bool)),
-            },
+                Some((boxed(op, left.expr, right.expr), Type::Bool))
+            }
             BinaryOp::Less | BinaryOp::LessOrEqual | BinaryOp::Greater | BinaryOp::GreaterOrEqual => {
                 let (a, b) = (self.as_number(&left), self.as_number(&right));
                 self.join(&self.span(ast), a?, b?)?;

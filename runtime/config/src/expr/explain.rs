@@ -5,11 +5,11 @@
 use rhizo_types::expr::{BinaryOp, Expr, Function, UnaryOp};
 use rhizo_types::spec::{Comparison, Measure, Rule};
 
-/// An expression as text; parsing it again gives the same tree.
+/// An expression as text; parsing and typing it again gives the same tree.
 #[must_use]
 pub fn explain_expr(expr: &Expr) -> String {
     let mut text = String::new();
-    write_expr(expr, 0, &mut text);
+    write_expr(expr, CONDITIONAL, false, &mut text);
     text
 }
 
@@ -67,7 +67,10 @@ const SUM: u8 = 4;
 const PRODUCT: u8 = 5;
 const UNARY: u8 = 6;
 
-fn write_expr(expr: &Expr, least: u8, text: &mut String) {
+/// Writes an expression that must bind at least as tightly as `least`.
+///
+/// `real` writes whole numbers with a fraction, since a quotient of whole numbers would be rounded down.
+fn write_expr(expr: &Expr, least: u8, real: bool, text: &mut String) {
     let tightness = match expr {
         Expr::Conditional(..) => CONDITIONAL,
         Expr::In(..) => COMPARISON,
@@ -80,7 +83,12 @@ fn write_expr(expr: &Expr, least: u8, text: &mut String) {
         text.push('(');
     }
     match expr {
-        Expr::Number(number) => text.push_str(&number.to_string()),
+        Expr::Number(number) => {
+            let written = number.to_string();
+            let fraction = if real && !written.contains('.') { ".0" } else { "" };
+            text.push_str(&written);
+            text.push_str(fraction);
+        }
         Expr::Text(quoted) => write_text(quoted, text),
         Expr::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
         Expr::Attribute(name) => text.push_str(&format!("node.{name}")),
@@ -91,27 +99,32 @@ fn write_expr(expr: &Expr, least: u8, text: &mut String) {
                 UnaryOp::Negate => '-',
                 UnaryOp::Not => '!',
             });
-            write_expr(of, UNARY, text);
+            write_expr(of, UNARY, real, text);
         }
         Expr::Binary(op, left, right) => {
             let (sign, tightness) = binary_sign(*op);
             // Operators group to the left, and comparisons not at all.
             let left_least = if tightness == COMPARISON { tightness + 1 } else { tightness };
-            write_expr(left, left_least, text);
+            let real = match op {
+                BinaryOp::Divide => true,
+                BinaryOp::FloorDivide => false,
+                _ => real,
+            };
+            write_expr(left, left_least, real, text);
             text.push_str(&format!(" {sign} "));
-            write_expr(right, tightness + 1, text);
+            write_expr(right, tightness + 1, real, text);
         }
         Expr::Conditional(condition, yes, no) => {
-            write_expr(condition, OR, text);
+            write_expr(condition, OR, false, text);
             text.push_str(" ? ");
-            write_expr(yes, CONDITIONAL, text);
+            write_expr(yes, CONDITIONAL, real, text);
             text.push_str(" : ");
-            write_expr(no, CONDITIONAL, text);
+            write_expr(no, CONDITIONAL, real, text);
         }
         Expr::In(of, items) => {
-            write_expr(of, COMPARISON + 1, text);
+            write_expr(of, COMPARISON + 1, false, text);
             text.push_str(" in [");
-            write_list(items, text);
+            write_list(items, false, text);
             text.push(']');
         }
         Expr::Call(function, arguments) => {
@@ -122,7 +135,7 @@ fn write_expr(expr: &Expr, least: u8, text: &mut String) {
                 Function::Floor => "floor(",
                 Function::Ceil => "ceil(",
             });
-            write_list(arguments, text);
+            write_list(arguments, real, text);
             text.push(')');
         }
     }
@@ -131,12 +144,12 @@ fn write_expr(expr: &Expr, least: u8, text: &mut String) {
     }
 }
 
-fn write_list(items: &[Expr], text: &mut String) {
+fn write_list(items: &[Expr], real: bool, text: &mut String) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             text.push_str(", ");
         }
-        write_expr(item, CONDITIONAL, text);
+        write_expr(item, CONDITIONAL, real, text);
     }
 }
 

@@ -97,6 +97,14 @@ fn not_a_comparison<T>(checker: &mut Checker<'_>, ast: &Ast) -> Option<T> {
 }
 
 fn no_measure<T>(checker: &mut Checker<'_>, ast: &Ast) -> Option<T> {
+    // A function that does not exist is a better explanation than a missing quantity.
+    let calls = children(ast).into_iter().filter(|side| matches!(side.kind, Kind::Call(..)));
+    for side in calls {
+        checker.scope = Scope::Size;
+        if !mentions_node(side) {
+            checker.check(side)?;
+        }
+    }
     let buried = buried_measure(ast);
     let (message, hint) = match &buried {
         Some(name) => (

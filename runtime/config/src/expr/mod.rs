@@ -12,3 +12,6 @@ pub(crate) mod lower;
 pub(crate) mod parse;
 pub(crate) mod place;
 pub(crate) mod token;
+
+#[cfg(test)]
+mod tests;

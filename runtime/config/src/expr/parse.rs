@@ -114,6 +114,7 @@ impl Parser {
     }
 
     fn unexpected(&self, expected: &str) -> Mistake {
+        let after_number = self.at > 0 && matches!(self.tokens[self.at - 1].kind, TokenKind::Number(_));
         let (found, hint) = match self.peek() {
             TokenKind::Number(_) => ("a number".to_owned(), None),
             TokenKind::Text(_) => ("a text".to_owned(), None),
@@ -123,6 +124,7 @@ impl Parser {
                     "and" => Some("write `&&`"),
                     "or" => Some("write `||`"),
                     "not" => Some("write `!`"),
+                    _ if after_number => Some("write a number and its unit without a space, as in `20ms`"),
                     _ => None,
                 },
             ),

@@ -1,6 +1,7 @@
 //! The `[components.NAME]` tables.
 
 use crate::document;
+use crate::expr::place::Placer;
 use crate::finding::Span;
 use crate::path;
 use crate::read::policy::DURATION_MS_MAX;
@@ -98,7 +99,7 @@ impl Session<'_> {
     }
 
     fn needs(&mut self, node: Option<Node<'_>>) -> BTreeMap<String, Number> {
-        let named = self.reader.named(node);
+        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
         let mut needs = BTreeMap::new();
         for (name, node) in self.limited(named, "needs") {
             self.check_name(name, &node.key, "resource");
@@ -127,7 +128,7 @@ impl Session<'_> {
     }
 
     fn exports(&mut self, node: Option<Node<'_>>) -> BTreeMap<PortName, Export> {
-        let named = self.reader.named(node);
+        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
         let mut exports = BTreeMap::new();
         let mut by_port: BTreeMap<u16, Span> = BTreeMap::new();
         for (name, node) in self.limited(named, "exports") {
@@ -157,7 +158,7 @@ impl Session<'_> {
     }
 
     fn imports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> BTreeMap<PortName, Import> {
-        let named = self.reader.named(node);
+        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
         let mut imports = BTreeMap::new();
         for (name, node) in self.limited(named, "imports") {
             self.check_name(name, &node.key, "import");
@@ -228,7 +229,7 @@ impl Session<'_> {
             let words = self.reader.texts(node)?;
             for word in &words {
                 self.check_text(word, TEXT_LENGTH_MAX);
-                self.check_placeholders(word.text, &word.span, component);
+                self.check_placeholders(word, component);
             }
             words.into_iter().map(|word| word.text.to_owned()).collect()
         } else {
@@ -237,7 +238,7 @@ impl Session<'_> {
                 return None;
             };
             self.check_text(&line, TEXT_LENGTH_MAX);
-            self.check_placeholders(line.text, &line.span, component);
+            self.check_placeholders(&line, component);
             let Some(words) = shlex::split(line.text) else {
                 self.reader
                     .findings
@@ -272,8 +273,10 @@ impl Session<'_> {
         }
     }
 
-    fn check_placeholders(&mut self, text: &str, span: &Span, component: &Component) {
-        for placeholder in template::placeholders(text) {
+    fn check_placeholders(&mut self, text: &Text<'_>, component: &Component) {
+        let placer = Placer::new(self.reader.source, &text.span, text.text);
+        for placeholder in template::placeholders(text.text) {
+            let span = placer.span(&placeholder.span);
             let parts: Vec<&str> = placeholder.name.split('.').collect();
             let (port, field, fields, ports): (&str, &str, &[&str], Vec<&str>) = match parts.as_slice() {
                 ["export", port, field] => (
@@ -422,7 +425,7 @@ impl Session<'_> {
     }
 
     fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {
-        let named = self.reader.named(node);
+        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
         let mut env = BTreeMap::new();
         for (name, node) in self.limited(named, "environment variables") {
             let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -434,7 +437,7 @@ impl Session<'_> {
             }
             let Some(value) = self.reader.text(&node) else { continue };
             if self.check_text(&value, TEXT_LENGTH_MAX) {
-                self.check_placeholders(value.text, &value.span, component);
+                self.check_placeholders(&value, component);
                 env.insert(name.to_owned(), value.text.to_owned());
             }
         }

@@ -118,7 +118,7 @@ impl<'s> Session<'s> {
             return;
         };
         let place = node.key.clone();
-        let named = self.reader.named(Some(node));
+        let Some(named) = self.reader.named(&node) else { return };
         if named.is_empty() {
             self.reader
                 .findings

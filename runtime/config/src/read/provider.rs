@@ -33,7 +33,7 @@ impl Session<'_> {
             return providers;
         };
         let place = node.key.clone();
-        let named = self.reader.named(Some(node));
+        let Some(named) = self.reader.named(&node) else { return providers };
         if named.is_empty() {
             self.reader.findings.error(place, "no provider is configured").hint(
                 "remove `providers` for one `process` provider on this machine, or add `[providers.NAME]`",
