@@ -1,6 +1,6 @@
 //! Frames, requests and their bounds.
 
-use crate::harness::{Node, config, mesh};
+use crate::harness::{Node, WATCHDOG, config, mesh};
 use rhizo_overlay::{Class, Overlay, OverlayEvent, RequestError, SendError};
 use rhizo_types::PeerKey;
 use std::time::Duration;
@@ -140,7 +140,9 @@ async fn a_request_under_way_when_the_link_goes_is_lost_not_hung() {
         // Nowhere to go any more.
         assert_eq!(reply.send(vec![1]), Err(SendError::NotLinked));
     };
-    assert_eq!(tokio::join!(asking, closing).0, Err(RequestError::LinkLost));
+    let both = async { tokio::join!(asking, closing).0 };
+    let outcome = tokio::time::timeout(WATCHDOG, both).await.expect("the request ends with the link");
+    assert_eq!(outcome, Err(RequestError::LinkLost));
 }
 
 #[tokio::test]
