@@ -158,6 +158,9 @@ fn read_all(database: &Database) -> Result<Mirror, EngineFault> {
             return Err(contradiction("a hole in the log"));
         }
     }
+    if mirror.first() != mirror.purged.map_or(0, |at| at.index + 1) {
+        return Err(contradiction("the log does not start where it should"));
+    }
     mirror.snapshot = read_snapshot(&read)?;
     Ok(mirror)
 }

@@ -393,5 +393,11 @@ pub(crate) fn now() -> Instant {
 
 /// A machine that reports to the history of `cluster`.
 pub(crate) fn recorder(node: NodeId, cluster: &Cluster) -> Recorder {
-    Recorder { node, history: cluster.history.clone(), state: Arc::default() }
+    recorder_and_state(node, cluster).0
+}
+
+/// The same, and a view of its state.
+pub(crate) fn recorder_and_state(node: NodeId, cluster: &Cluster) -> (Recorder, Arc<Mutex<Vec<Applied>>>) {
+    let state = Arc::default();
+    (Recorder { node, history: cluster.history.clone(), state: Arc::clone(&state) }, state)
 }
