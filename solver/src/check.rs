@@ -9,6 +9,7 @@ mod rules;
 
 use crate::assignment::Assignment;
 use crate::problem::Problem;
+pub(crate) use groups::kept_apart;
 pub(crate) use hosts::{capacity_of, in_scope};
 use serde::{Deserialize, Serialize};
 

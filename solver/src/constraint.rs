@@ -190,6 +190,13 @@ pub enum Constraint {
         /// There is also no provider more than that needs.
         exactly: bool,
     },
+    /// `sum of weight * instances <= max` over components (bounded require/provide with several providers).
+    Linear {
+        /// Components with their weights.
+        terms: Vec<(ComponentIndex, i64)>,
+        /// The bound.
+        max: i64,
+    },
     /// So many of these components have instances (exclusive alternatives; versions of one component).
     Alternatives {
         /// Which components.

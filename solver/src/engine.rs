@@ -1,11 +1,12 @@
 //! The engines: ways to find good assignments. None is trusted: [`mod@crate::solve`] checks what they return.
 //!
-//! `choice` proves optima when one component picks its hosts, `exhaustive` those of small problems of any kind;
-//! `local` takes any problem. Read next: `solve.rs`.
+//! `choice` proves optima when one component picks its hosts, `patterns` when hosts are bought at the least price,
+//! `exhaustive` those of small problems of any kind; `local` takes any problem. Read next: `solve.rs`.
 
 pub(crate) mod choice;
 pub(crate) mod exhaustive;
 pub(crate) mod local;
+pub(crate) mod patterns;
 
 use crate::assignment::Assignment;
 use crate::constraint::{Constraint, Scope};

@@ -4,7 +4,7 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Found, choice, exhaustive, local};
+use crate::engine::{Found, choice, exhaustive, local, patterns};
 use crate::evaluate::evaluate;
 use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
@@ -95,6 +95,12 @@ fn search(
         Some(Engine::Exhaustive) if exhaustive::suits(problem) => {
             Ok((Engine::Exhaustive, exhaustive::search(problem, None, false, stop)))
         }
+        None | Some(Engine::Patterns) if patterns::suits(problem) => match patterns::search(problem, stop) {
+            Some(found) if found.best.is_some() || found.complete => Ok((Engine::Patterns, found)),
+            // Too many patterns, or stopped before the first answer.
+            _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, stop)),
+            _ => Err(SolveError::Unsuited { engine: Engine::Patterns }),
+        },
         None => Ok(portfolio(problem, options.seed, stop)),
         Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
         Some(engine) => Err(SolveError::Unsuited { engine }),

@@ -13,6 +13,8 @@ use thiserror::Error;
 pub const MACHINES_MAX: usize = 200_000;
 /// Most instances a problem may ask for.
 pub const INSTANCES_MAX: u64 = 2_000_000;
+/// Largest weight of a linear rule; with [`INSTANCES_MAX`] instances, sums stay exact in `f64` and `i64`.
+pub const WEIGHT_MAX: u64 = 1 << 30;
 
 /// Why a problem cannot be posed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -329,6 +331,13 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
             amount(what, *least)
         }
         Constraint::Require { user, provider, .. } => one(user).and(one(provider)),
+        Constraint::Linear { terms, max } => {
+            for (component, weight) in terms {
+                one(component)?;
+                at_most("of a weight", weight.unsigned_abs(), WEIGHT_MAX)?;
+            }
+            at_most("of a bound", max.unsigned_abs(), WEIGHT_MAX)
+        }
         Constraint::DependsOn { component, any_of } => one(component).and(many(any_of)),
         Constraint::Conflict { first, second } => one(first).and(one(second)),
         Constraint::Neighbour { user, provider, partition } => {

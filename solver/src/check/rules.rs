@@ -84,6 +84,7 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
         Constraint::Require { user, provider, per_user, per_provider, exactly } => {
             require(problem, assignment, (*user, *per_user), (*provider, *per_provider), *exactly)
         }
+        Constraint::Linear { terms, max } => linear(assignment, terms, *max),
         Constraint::Alternatives { components, min, max } => {
             let present = components.iter().filter(|c| assignment.count(**c) > 0).count();
             outside(present, *min, *max, "of the alternatives")
@@ -104,6 +105,16 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
             both.then(|| (format!("{a} and {b} both run"), 1.0))
         }
     }
+}
+
+fn linear(assignment: &Assignment, terms: &[(usize, i64)], max: i64) -> Option<Broken> {
+    let counted = |(component, weight): &(usize, i64)| {
+        weight.saturating_mul(i64::try_from(assignment.count(*component)).unwrap_or(i64::MAX))
+    };
+    let sum = terms.iter().map(counted).fold(0i64, i64::saturating_add);
+    let excess = usize::try_from(sum.saturating_sub(max)).unwrap_or(0);
+    (excess > 0)
+        .then(|| (format!("the weighted sum of instances is {sum}, at most {max} is allowed"), float(excess)))
 }
 
 fn refused(

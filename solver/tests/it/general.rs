@@ -26,7 +26,7 @@ fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
     let by = dice.chance(40).then_some(partition);
     let all: Vec<usize> = (0..problem.components.len()).collect();
     let group = scope(dice, problem);
-    match kind % 24 {
+    match kind % 25 {
         0 => Constraint::Each { scope: group, allowed: dice.mask(machines, 75) },
         1 => Constraint::Ban { scope: group, machines: vec![dice.below(machines)] },
         2 => {
@@ -65,7 +65,11 @@ fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
         20 => Constraint::Budget { max_per_hour: dice.number(9) },
         21 => Constraint::Moves { scope: group, max: dice.below(3) as u32 },
         22 => Constraint::Survive { scope: group, partition, min_left: limit(dice, 2) },
-        _ => Constraint::Count { components: all, min: dice.below(3) as u32, max: 3 },
+        23 => Constraint::Count { components: all, min: dice.below(3) as u32, max: 3 },
+        _ => Constraint::Linear {
+            terms: vec![(a, dice.below(5) as i64 - 2), (b, dice.below(5) as i64 - 2)],
+            max: dice.below(4) as i64 - 1,
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! All integration tests of the solver in one binary, which links faster than one for each file.
 
+mod buying;
 mod choice;
 mod common;
 mod explain;

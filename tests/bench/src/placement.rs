@@ -3,7 +3,9 @@
 //! All of them pose an ordinary `Problem`; there is no solver of their own.
 
 mod latency_file;
+mod prob090;
 mod psepr;
+mod sage;
 
 use crate::arguments::Arguments;
 use rhizo_solver::{Options, Plan, Problem, SolveError, solve};
@@ -12,12 +14,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Their names.
-pub(crate) const NAMES: &[&str] = &["psepr"];
+pub(crate) const NAMES: &[&str] = &["psepr", "sage", "prob090"];
 
 /// Runs the bench of this name, or none when it is not one of these.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let figures = match name {
         "psepr" => Arguments::parse(arguments, psepr::OPTIONS).and_then(|a| psepr::run(&a).map(|f| (a, f))),
+        "sage" => Arguments::parse(arguments, sage::OPTIONS).and_then(|a| sage::run(&a).map(|f| (a, f))),
+        "prob090" => {
+            Arguments::parse(arguments, prob090::OPTIONS).and_then(|a| prob090::run(&a).map(|f| (a, f)))
+        }
         _ => return None,
     };
     Some(match figures {

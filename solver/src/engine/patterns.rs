@@ -1,0 +1,103 @@
+//! Exact engine for buying machines: what shares a host is a *pattern*, and patterns are counted, not hosts.
+//!
+//! Takes problems whose objective is the price and number of hosts, and whose rules speak of what may share a
+//! host and of how many instances there are. The model over hosts has a useless bound and endless
+//! symmetry; over patterns, each with the cheapest machine that fits it, the bound is close and symmetry is gone.
+//! `columns.rs` makes the patterns, `master.rs` the integer program, `branch.rs` solves it.
+
+mod branch;
+mod columns;
+mod master;
+
+use crate::assignment::{Assignment, Place};
+use crate::constraint::{Constraint, Scope};
+use crate::engine::{Found, tells_instances_apart};
+use crate::evaluate::evaluate;
+use crate::objective::{Cost, Measure};
+use crate::problem::Problem;
+use branch::Outcome;
+use columns::Columns;
+use master::Master;
+use std::collections::BTreeMap;
+
+/// Whether the engine takes the problem.
+pub(crate) fn suits(problem: &Problem) -> bool {
+    let migration = &problem.migration;
+    let stays = migration.per_move == 0.0 && migration.per_service == 0.0;
+    !problem.components.is_empty()
+        && stays
+        && problem.components.iter().all(|c| c.is_exchangeable())
+        && problem.utilities.iter().all(|u| u.item.weight == 0.0)
+        && problem.costs.iter().all(|c| is_linear(&c.item))
+        && problem.constraints.iter().all(|c| is_countable(&c.item))
+        && !tells_instances_apart(problem)
+}
+
+/// Sums over hosts or instances.
+fn is_linear(cost: &Cost) -> bool {
+    match cost.measure {
+        Measure::TotalPrice => true,
+        Measure::Size => whole_components(&cost.scope),
+        Measure::Hosts => cost.scope == Scope::All,
+        _ => false,
+    }
+}
+
+/// Rules about what shares a host, which machines are allowed, and how many there are.
+fn is_countable(rule: &Constraint) -> bool {
+    match rule {
+        Constraint::Each { scope, .. } | Constraint::Ban { scope, .. } | Constraint::Lonely { scope } => {
+            whole_components(scope)
+        }
+        Constraint::Apart { scope, partition: None } => whole_components(scope),
+        Constraint::Split { scopes, partition: None } => scopes.iter().all(whole_components),
+        Constraint::Together { .. }
+        | Constraint::Everywhere { .. }
+        | Constraint::MaxOnline { .. }
+        | Constraint::Require { exactly: false, .. }
+        | Constraint::Linear { .. }
+        | Constraint::Count { .. }
+        | Constraint::Alternatives { .. }
+        | Constraint::DependsOn { .. }
+        | Constraint::Conflict { .. }
+        | Constraint::Budget { .. }
+        | Constraint::Overbook { .. } => true,
+        _ => false,
+    }
+}
+
+fn whole_components(scope: &Scope) -> bool {
+    !matches!(scope, Scope::Instances(_))
+}
+
+/// Searches until the optimum is proven or `stop` says so; none when there are too many patterns.
+pub(crate) fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
+    let columns = Columns::new(problem)?;
+    let master = Master::new(problem, &columns);
+    let Outcome { best, bound, complete, visited } = branch::solve(&master.program, stop);
+    let assignment = best.map(|counts| assignment(problem, &columns, &counts));
+    let net = assignment.as_ref().map(|a| evaluate(problem, a).net);
+    Some(Found {
+        bound: bound.map(|cost| (-cost - master.fixed_cost).max(net.unwrap_or(f64::NEG_INFINITY))),
+        best: assignment,
+        complete,
+        evaluated: visited,
+    })
+}
+
+/// Hands out machines to the columns that were chosen so many times.
+fn assignment(problem: &Problem, columns: &Columns, counts: &[u32]) -> Assignment {
+    let mut hosts: Vec<Vec<Place>> = vec![Vec::new(); problem.components.len()];
+    let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
+    for (column, count) in columns.columns.iter().zip(counts) {
+        for _ in 0..*count {
+            let next = taken.entry(column.kind).or_default();
+            let place = columns.kinds[column.kind].place(problem, *next);
+            *next += 1;
+            for (component, n) in columns.patterns[column.pattern].iter().enumerate() {
+                hosts[component].extend((0..*n).map(|_| place));
+            }
+        }
+    }
+    Assignment::from_hosts(problem, &hosts)
+}

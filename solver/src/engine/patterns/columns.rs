@@ -1,0 +1,239 @@
+//! Patterns of what can share a host, and which machine each is run on.
+
+use crate::assignment::Place;
+use crate::check::{CAPACITY_TOLERANCE, capacity_of};
+use crate::constraint::{Constraint, Scope};
+use crate::explain;
+use crate::problem::{ComponentIndex, MachineIndex, Problem, Stock};
+
+/// More patterns than this are left to other engines.
+const PATTERNS_MAX: usize = 20_000;
+/// More columns than this are left to other engines: the linear programs would be slow.
+const COLUMNS_MAX: usize = 60_000;
+
+/// Machines that no rule and no price tells apart.
+pub(super) struct Kind {
+    pub(super) machines: Vec<MachineIndex>,
+    /// How many hosts of it there can be.
+    pub(super) count_max: u64,
+    pub(super) price: f64,
+    /// What a host of it costs in the objective.
+    pub(super) cost: f64,
+    capacity: Vec<f64>,
+    /// Per component, whether it is allowed here.
+    allowed: Vec<bool>,
+}
+
+impl Kind {
+    /// The n-th host of this kind.
+    pub(super) fn place(&self, problem: &Problem, mut n: usize) -> Place {
+        for machine in &self.machines {
+            let copies = problem.machines[*machine].copies_max() as usize;
+            if n < copies {
+                return Place { machine: *machine, copy: u32::try_from(n).unwrap_or(u32::MAX) };
+            }
+            n -= copies;
+        }
+        // More than there are: the checker refuses it.
+        Place { machine: self.machines[0], copy: u32::MAX }
+    }
+
+    fn fits(&self, needs: &[f64], pattern: &[u32]) -> bool {
+        let holds = |(need, capacity): (&f64, &f64)| *need <= capacity + CAPACITY_TOLERANCE * capacity.abs();
+        needs.iter().zip(&self.capacity).all(holds)
+            && pattern.iter().zip(&self.allowed).all(|(n, ok)| *n == 0 || *ok)
+    }
+}
+
+/// A pattern on a kind of machine.
+pub(super) struct Column {
+    pub(super) pattern: usize,
+    pub(super) kind: usize,
+    pub(super) count_max: u64,
+}
+
+/// Everything that can be counted.
+pub(super) struct Columns {
+    pub(super) kinds: Vec<Kind>,
+    /// For each, how many instances of each component share the host.
+    pub(super) patterns: Vec<Vec<u32>>,
+    pub(super) columns: Vec<Column>,
+}
+
+impl Columns {
+    /// All of them that can be of use; none when there are too many.
+    pub(super) fn new(problem: &Problem) -> Option<Self> {
+        let kinds = kinds(problem);
+        let patterns = Patterns::all(problem, &kinds)?;
+        let hosts_max: u64 = problem.components.iter().map(|c| u64::from(c.replicas_max)).sum();
+        let mut by_cost: Vec<usize> = (0..kinds.len()).collect();
+        by_cost.sort_by(|a, b| kinds[*a].cost.total_cmp(&kinds[*b].cost).then(a.cmp(b)));
+        // A budget or a bound on hosts in use may prefer a machine that the objective does not.
+        let only_cost = !problem
+            .constraints
+            .iter()
+            .any(|named| matches!(named.item, Constraint::MaxOnline { .. } | Constraint::Budget { .. }));
+        let mut columns = Vec::new();
+        for (index, pattern) in patterns.iter().enumerate() {
+            let needs = needs_of(problem, pattern);
+            for kind in by_cost.iter().copied().filter(|k| kinds[*k].fits(&needs, pattern)) {
+                let count_max = kinds[kind].count_max.min(hosts_max);
+                columns.push(Column { pattern: index, kind, count_max });
+                // Machines come by rising cost: one that never runs out makes all dearer ones useless.
+                if only_cost && count_max == hosts_max {
+                    break;
+                }
+            }
+            if columns.len() > COLUMNS_MAX {
+                return None;
+            }
+        }
+        Some(Self { kinds, patterns, columns })
+    }
+}
+
+fn needs_of(problem: &Problem, pattern: &[u32]) -> Vec<f64> {
+    let sum =
+        |r: usize| problem.components.iter().zip(pattern).map(|(c, n)| c.need(0, r) * f64::from(*n)).sum();
+    (0..problem.resources.len()).map(sum).collect()
+}
+
+fn kinds(problem: &Problem) -> Vec<Kind> {
+    let refused: Vec<Vec<bool>> = (0..problem.components.len())
+        .map(|c| (0..problem.machines.len()).map(|m| explain::refused_by(problem, c, m).is_none()).collect())
+        .collect();
+    let mut found: Vec<(Vec<u64>, Kind)> = Vec::new();
+    for (machine, m) in problem.machines.iter().enumerate() {
+        let capacity: Vec<f64> =
+            (0..problem.resources.len()).map(|r| capacity_of(problem, machine, r)).collect();
+        let allowed: Vec<bool> = refused.iter().map(|of| of[machine]).collect();
+        let cost = host_cost(problem, machine);
+        let masks = problem.constraints.iter().filter_map(|named| match &named.item {
+            Constraint::MaxOnline { machines, .. } => Some(u64::from(machines[machine])),
+            _ => None,
+        });
+        let numbers = capacity.iter().chain([&cost, &m.price]).map(|v| v.to_bits());
+        let stock = match m.stock {
+            Stock::Running => 0,
+            Stock::Kept => 1,
+            Stock::Offer { .. } => 2,
+        };
+        let key: Vec<u64> =
+            numbers.chain(allowed.iter().map(|a| u64::from(*a))).chain(masks).chain([stock]).collect();
+        let copies = u64::from(m.copies_max());
+        match found.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, kind)) => {
+                kind.machines.push(machine);
+                kind.count_max += copies;
+            }
+            None => {
+                let price = if m.stock == Stock::Kept { 0.0 } else { m.price };
+                found.push((
+                    key,
+                    Kind { machines: vec![machine], count_max: copies, price, cost, capacity, allowed },
+                ));
+            }
+        }
+    }
+    found.into_iter().map(|(_, kind)| kind).filter(|kind| kind.count_max > 0).collect()
+}
+
+/// What using a host adds to the cost.
+fn host_cost(problem: &Problem, machine: MachineIndex) -> f64 {
+    use crate::objective::Measure;
+    let m = &problem.machines[machine];
+    let mut cost = match m.stock {
+        Stock::Offer { .. } => problem.migration.add,
+        Stock::Running => -problem.migration.remove,
+        Stock::Kept => 0.0,
+    };
+    for c in problem.costs.iter().map(|c| &c.item) {
+        cost += match c.measure {
+            Measure::TotalPrice if m.stock != Stock::Kept => c.per_unit * m.price,
+            Measure::Hosts => c.per_unit,
+            _ => 0.0,
+        };
+    }
+    cost
+}
+
+/// Enumerates patterns component by component.
+struct Patterns<'a> {
+    problem: &'a Problem,
+    kinds: &'a [Kind],
+    found: Vec<Vec<u32>>,
+}
+
+impl<'a> Patterns<'a> {
+    fn all(problem: &'a Problem, kinds: &'a [Kind]) -> Option<Vec<Vec<u32>>> {
+        let mut patterns = Self { problem, kinds, found: Vec::new() };
+        let mut pattern = vec![0; problem.components.len()];
+        patterns.extend(&mut pattern, 0)?;
+        Some(patterns.found)
+    }
+
+    fn extend(&mut self, pattern: &mut Vec<u32>, component: ComponentIndex) -> Option<()> {
+        let Some(c) = self.problem.components.get(component) else {
+            if pattern.iter().any(|n| *n > 0) && self.is_whole(pattern) {
+                self.found.push(pattern.clone());
+            }
+            return (self.found.len() <= PATTERNS_MAX).then_some(());
+        };
+        let max = if c.per_host_max == 0 { c.replicas_max } else { c.per_host_max.min(c.replicas_max) };
+        for n in 0..=max {
+            pattern[component] = n;
+            // More of it only needs more.
+            if n > 0 && !self.may_grow(pattern) {
+                break;
+            }
+            self.extend(pattern, component + 1)?;
+        }
+        pattern[component] = 0;
+        Some(())
+    }
+
+    /// Whether some machine holds it and no rule forbids what is already there.
+    fn may_grow(&self, pattern: &[u32]) -> bool {
+        let needs = needs_of(self.problem, pattern);
+        let total = |scope: &Scope| -> u32 {
+            (0..pattern.len()).filter(|c| covers(scope, *c)).map(|c| pattern[c]).sum()
+        };
+        let allowed = |rule: &Constraint| match rule {
+            Constraint::Apart { scope, partition: None } => total(scope) <= 1,
+            // Whoever is in two of the scopes is apart from itself: it cannot run at all.
+            Constraint::Split { scopes, .. } => {
+                let sides = scopes.iter().filter(|s| total(s) > 0).count();
+                sides <= 1
+            }
+            Constraint::Lonely { scope } => {
+                let own = total(scope);
+                own == 0 || own == pattern.iter().sum::<u32>()
+            }
+            _ => true,
+        };
+        self.kinds.iter().any(|kind| kind.fits(&needs, pattern))
+            && self.problem.constraints.iter().all(|named| allowed(&named.item))
+    }
+
+    /// Whether nothing is missing that a rule wants on the same host.
+    fn is_whole(&self, pattern: &[u32]) -> bool {
+        let has = |c: &usize| pattern[*c] > 0;
+        self.problem.constraints.iter().all(|named| match &named.item {
+            Constraint::Together { components } => components.iter().all(has) || !components.iter().any(has),
+            Constraint::Everywhere { component } => {
+                let excuse = |c: usize| has(&c) && crate::check::kept_apart(self.problem, *component, c);
+                has(component) || (0..pattern.len()).any(excuse)
+            }
+            _ => true,
+        })
+    }
+}
+
+pub(super) fn covers(scope: &Scope, component: ComponentIndex) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Component(c) => *c == component,
+        Scope::Components(cs) => cs.contains(&component),
+        Scope::Instances(_) => false,
+    }
+}
