@@ -172,7 +172,7 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             let status = client.status().await?;
             session.print(&status, || render::status(&status));
             client.close().await;
-            Ok(Exit::Done)
+            Ok(if status.state == "no-quorum" { Exit::NoQuorum } else { Exit::Done })
         }
         Command::Why { subject } => match session.ask(Ask::Why { subject }).await? {
             Answer::Why(why) => {

@@ -108,14 +108,17 @@ impl Import {
     /// The first address it is bound to; waits while nothing is.
     pub async fn addr(&self) -> SocketAddr {
         let mut table = self.table.clone();
-        let bound = table.wait_for(|table| table.get(&self.name).is_some_and(|all| !all.is_empty())).await;
-        if let Ok(table) = bound
-            && let Some(address) = table.get(&self.name).and_then(|all| all.first())
-        {
-            return *address;
+        loop {
+            // The guard must not live until the next await: the loop copies the address out of it.
+            let bound = table.borrow_and_update().get(&self.name).and_then(|all| all.first()).copied();
+            if let Some(address) = bound {
+                return address;
+            }
+            if table.changed().await.is_err() {
+                // Whoever re-binds is gone, so the instance is being dropped: there is nothing to wait for.
+                std::future::pending::<()>().await;
+            }
         }
-        // Whoever re-binds is gone, so the instance is being dropped: there is nothing to wait for.
-        std::future::pending().await
     }
 
     /// Resolves at the next re-binding, with the addresses from then on.

@@ -33,8 +33,6 @@ pub(crate) enum Input {
     Sampled(Vec<Statement>),
     /// A question from within this process.
     Ask(Ask, oneshot::Sender<Answer>),
-    /// The answer to an operator's or member's question is ready.
-    Answered(Reply, Answer),
     /// The log received its first message, from this member; it has to be opened.
     RaftRequest(PeerKey, Vec<u8>, Reply),
 }

@@ -225,6 +225,7 @@ pub(crate) fn start_founder(
         let address = IpAddr::from([127, 0, 0, 1]);
         let Genesis { app, lineage, .. } = &founding.genesis;
         let (overlay, events) = bind(founding.secret, app, *lineage, address, None).await?;
+        let (lineage, timers) = (*lineage, founding.genesis.timers);
         let mut genesis = founding.genesis;
         genesis.founder.addresses = overlay.listen_address().into_iter().collect();
         let view = NodeView {
@@ -255,7 +256,7 @@ pub(crate) fn start_founder(
             view: ends.view,
             members_changed: founding.members_changed,
         };
-        Shell::run(parts, true).await
+        Shell::run(parts, Some((lineage, timers))).await
     })
 }
 
@@ -298,7 +299,7 @@ pub(crate) fn start_host(
             view: ends.view,
             members_changed: Box::new(|_| {}),
         };
-        Shell::run(parts, false).await
+        Shell::run(parts, None).await
     })
 }
 

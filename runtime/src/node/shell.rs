@@ -11,7 +11,7 @@ use super::logbook::{self, Directory, Logbook};
 use super::peers::{self, Peers};
 use super::record::RecentPast;
 use super::sense::Sense;
-use super::{NodeError, admin, solving};
+use super::{NodeError, solving};
 use crate::component::Components;
 use crate::pose::{self, Situation};
 use rhizo_actuators::Provider;
@@ -19,8 +19,9 @@ use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_overlay::{Overlay, OverlayEvents, Reply};
 use rhizo_protocol::event::Event;
 use rhizo_protocol::turn::{HaltReason, RequestId, RunId, Turn};
-use rhizo_protocol::{Node as Core, status::OverlayState};
-use rhizo_types::{InstanceId, NodeId, ProviderName, RegionName, Revision, Time};
+use rhizo_protocol::Node as Core;
+use rhizo_types::ledger::Timers;
+use rhizo_types::{InstanceId, Lineage, NodeId, ProviderName, RegionName, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -142,7 +143,7 @@ enum Wake {
 
 impl Shell {
     /// Runs a node to its end. The founder's log is opened and initialised first.
-    pub(super) async fn run(parts: Parts, founder: bool) -> Result<HaltReason, NodeError> {
+    pub(super) async fn run(parts: Parts, founding: Option<(Lineage, Timers)>) -> Result<HaltReason, NodeError> {
         let (entries_in, entries) = mpsc::unbounded_channel();
         let directory = Directory::default();
         let me = parts.core.me();
@@ -185,8 +186,8 @@ impl Shell {
             catalogue_in: 0,
         };
         shell.ledger_changed();
-        if founder {
-            shell.found(&mut sources).await?;
+        if let Some((lineage, timers)) = founding {
+            shell.found(lineage, &timers, &mut sources).await?;
         }
         shell.feed(Event::Tick).await?;
         let reason = shell.turn_around(&mut sources).await?;
@@ -198,9 +199,9 @@ impl Shell {
         Time(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    async fn found(&mut self, sources: &mut Sources) -> Result<(), NodeError> {
-        let (lineage, timers) = (self.core.ledger().lineage(), self.core.ledger().timers());
-        let log = self.logbook.open(lineage, logbook::timers(&timers)).await?;
+    /// The genesis entry is not committed yet, so that lineage and timers cannot come from the ledger here.
+    async fn found(&mut self, lineage: Lineage, timers: &Timers, sources: &mut Sources) -> Result<(), NodeError> {
+        let log = self.logbook.open(lineage, logbook::timers(timers)).await?;
         sources.log_status = Some(log.watch());
         log.initialise().await.map_err(|error| NodeError::Found(error.to_string()))?;
         let status = logbook::status(&log.status());
@@ -349,7 +350,6 @@ impl Shell {
             }
             Input::Sampled(statements) => self.sense.state(statements),
             Input::Ask(ask, reply) => self.ask(ask, false, Asker::Local(reply)).await?,
-            Input::Answered(reply, answer) => admin::reply(reply, &answer),
             Input::RaftRequest(peer, body, reply) => {
                 let (lineage, timers) = (self.core.ledger().lineage(), self.core.ledger().timers());
                 let log = self.logbook.open(lineage, logbook::timers(&timers)).await?;
@@ -463,10 +463,5 @@ impl Shell {
         }
         self.logbook.close().await;
         self.overlay.close().await;
-    }
-
-    /// Whether this node sees a working quorum.
-    pub(super) fn has_quorum(&self) -> bool {
-        self.core.status(self.now()).state != OverlayState::NoQuorum
     }
 }
