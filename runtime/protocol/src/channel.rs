@@ -162,10 +162,15 @@ impl Channel {
         self.resend_at
     }
 
-    /// How many messages wait for an acknowledgement.
-    #[must_use]
+    /// The messages that wait for an acknowledgement.
     pub fn unacknowledged(&self) -> impl Iterator<Item = &AgentMessage> {
         self.unacked.iter()
+    }
+
+    /// The peer's session, as far as known; zero: not yet.
+    #[must_use]
+    pub fn peer_session(&self) -> u64 {
+        self.peer_session
     }
 
     /// Whether both ends know each other.
@@ -202,15 +207,19 @@ mod tests {
             Self { a, b, now: Time::ZERO, at_a: vec![], at_b: vec![], resets: 0 }
         }
 
-        /// Carries frames until silence; every `lose`-th frame is lost, every frame arrives twice.
-        fn run(&mut self, lose: usize) {
-            let mut count = 0;
-            loop {
+        /// Carries frames until silence; about one in `lose` is lost, every one to `b` arrives twice.
+        fn run(&mut self, lose: u64) {
+            // A fixed sequence without a short period (Knuth's MMIX generator), or a pattern could lose for ever.
+            let mut dice = 1_u64;
+            let mut lost = move || {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                lose != 0 && (dice >> 33) % lose == 0
+            };
+            for _ in 0..100_000 {
                 let mut quiet = true;
                 while let Some(frame) = self.a.frame(self.now) {
                     quiet = false;
-                    count += 1;
-                    if lose == 0 || count % lose != 0 {
+                    if !lost() {
                         for _ in 0..2 {
                             let arrival = self.b.receive(frame.clone());
                             self.resets += usize::from(arrival.reset);
@@ -220,8 +229,7 @@ mod tests {
                 }
                 while let Some(frame) = self.b.frame(self.now) {
                     quiet = false;
-                    count += 1;
-                    if lose == 0 || count % lose != 0 {
+                    if !lost() {
                         let arrival = self.a.receive(frame);
                         self.resets += usize::from(arrival.reset);
                         self.at_a.extend(arrival.messages);
@@ -234,6 +242,7 @@ mod tests {
                     }
                 }
             }
+            panic!("the channel does not come to rest");
         }
     }
 

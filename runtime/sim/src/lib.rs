@@ -1,1 +1,25 @@
-//! Under construction.
+//! A deterministic world for the protocol core: the same [`rhizo_protocol::Node`] that runs in production lives
+//! here among simulated networks, logs, providers, disks and clocks, all drawn from one seed.
+//!
+//! A run has two phases. Under faults, every event is followed by the safety checks of [`check`]. Then everything
+//! heals, and the overlay has to become stable within a bound, with the providers' inventories equal to the ledger.
+//! The same seed gives the same trace hash. It imitates no component of the application beyond starting, stopping
+//! and failing, and replaces the solver by a small planner.
+//!
+//! Read next: [`world`] (the event loop), [`fault`] (what can go wrong), [`check`] (what must not).
+
+pub mod check;
+pub mod consensus;
+pub mod fault;
+pub mod hash;
+pub mod network;
+pub mod planner;
+pub mod process;
+pub mod provider;
+pub mod run;
+pub mod scenario;
+pub mod world;
+
+pub use fault::Fault;
+pub use run::{Options, Outcome, run_seed};
+pub use world::World;

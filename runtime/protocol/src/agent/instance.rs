@@ -372,3 +372,31 @@ fn cut(mut text: String) -> String {
     }
     text
 }
+
+/// What can be seen of an instance from outside: for checks in tests and the simulator.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceView<'a> {
+    /// Which.
+    pub instance: &'a InstanceId,
+    /// Where and as what it was placed.
+    pub placed: &'a Placed,
+    /// What it is.
+    pub component: &'a Component,
+    /// How far it is.
+    pub phase: InstancePhase,
+    /// What the running instance was told of its imports.
+    pub told: &'a BTreeMap<PortName, BTreeMap<InstanceId, SocketAddr>>,
+}
+
+impl Agent {
+    /// Every instance of this node: for checks in tests and the simulator.
+    pub fn instances(&self) -> impl Iterator<Item = InstanceView<'_>> {
+        self.instances.iter().map(|(instance, local)| InstanceView {
+            instance,
+            placed: &local.placed,
+            component: &local.component,
+            phase: local.phase,
+            told: &local.told,
+        })
+    }
+}

@@ -18,14 +18,14 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use instance::FAILURES_MAX;
+pub use exporter::{User, UserState};
+pub use importer::Use;
+pub use instance::{FAILURES_MAX, InstanceView};
 
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::out::{Out, earlier};
 use crate::turn::RunId;
-use exporter::User;
-use importer::Use;
 use instance::Local;
 use peers::Peers;
 use report::Reporter;
@@ -94,6 +94,12 @@ impl Agent {
     #[must_use]
     pub fn report(&self) -> &Report {
         self.reporter.latest()
+    }
+
+    /// This agent's channel session, and what it knows of a peer's (zero: nothing yet).
+    #[must_use]
+    pub fn sessions(&self, peer: NodeId) -> (u64, u64) {
+        self.peers.sessions(peer)
     }
 
     /// Whether no instance runs or is on its way here.

@@ -107,6 +107,10 @@ impl Peers {
         self.channels.values().fold(None, |deadline, channel| earlier(deadline, channel.deadline()))
     }
 
+    pub(super) fn sessions(&self, peer: NodeId) -> (u64, u64) {
+        (self.session, self.channels.get(&peer).map_or(0, Channel::peer_session))
+    }
+
     /// What is under way to a peer's agent: for checks in tests and the simulator.
     pub(super) fn unacknowledged(&self, to: NodeId) -> impl Iterator<Item = &AgentMessage> {
         self.channels.get(&to).into_iter().flat_map(Channel::unacknowledged)

@@ -1,0 +1,304 @@
+//! What must never happen, whatever goes wrong: the safety checks, run after every event.
+//!
+//! Each check has a name and can fail: `tests/sabotage.rs` breaks the core once for each. They look at the cores'
+//! states, at what really runs, and at the providers' inventories, not at what the cores say of themselves.
+
+use crate::consensus::ledger_hash;
+use crate::process::Process;
+use crate::world::World;
+use rhizo_protocol::agent::{InstanceView, Use, UserState};
+use rhizo_protocol::{AcquireCall, Node, RunId, secret};
+use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId};
+use rhizo_types::intent::IntentState;
+use rhizo_types::ledger::Command;
+use rhizo_types::message::{AgentMessage, InstancePhase, LogEntry, UseId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A check that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The name of the check.
+    pub check: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A failure of `check`.
+    #[must_use]
+    pub fn new(check: &'static str, detail: String) -> Self {
+        Self { check, detail }
+    }
+}
+
+/// Every how many events a core's ledger is compared with the truth, which costs more than the other checks.
+const COMPARE_EVERY: u64 = 16;
+/// A node may be committed dead so long after something happened to it.
+const HIT_MS: u64 = 40_000;
+
+/// After an event of `node`.
+#[must_use]
+pub fn after_event(world: &mut World, node: NodeId) -> Option<Violation> {
+    let core = world.processes.get(&node)?.core.as_ref()?;
+    if let Some(coordinator) = core.coordinator() {
+        let term = coordinator.term();
+        let first = *world.coordinators.entry(term).or_insert(node);
+        if first != node {
+            let detail = format!("{first} and {node} coordinate in term {term}");
+            return Some(Violation::new("one-coordinator-per-term", detail));
+        }
+    }
+    let core = world.processes.get(&node)?.core.as_ref()?;
+    if core.is_halted() {
+        return None;
+    }
+    if world.events % COMPARE_EVERY == 0 {
+        let ledger = core.ledger();
+        let position = usize::try_from(ledger.index).unwrap_or(usize::MAX).checked_sub(1)?;
+        if world.log.hashes.get(position) != Some(&ledger_hash(ledger)) {
+            let detail = format!("{node} has another ledger at index {}", ledger.index);
+            return Some(Violation::new("ledgers-agree", detail));
+        }
+    }
+    own_instances(core).or_else(|| bindings(world, node))
+}
+
+/// What holds within one agent.
+fn own_instances(core: &Node) -> Option<Violation> {
+    let agent = core.agent();
+    for view in agent.instances() {
+        let started = matches!(view.phase, InstancePhase::Started | InstancePhase::Draining);
+        if started && let Some(port) = unserved(core, &view) {
+            let detail = format!("{} is started, and its import {port} is not bound", view.instance);
+            return Some(Violation::new("started-has-its-imports", detail));
+        }
+        if view.phase == InstancePhase::Waiting && view.told.values().any(|told| !told.is_empty()) {
+            let detail = format!("{} is stopped, and has a binding", view.instance);
+            return Some(Violation::new("stopped-has-no-binding", detail));
+        }
+    }
+    let started: BTreeSet<(&InstanceId, _)> = agent
+        .instances()
+        .filter(|view| matches!(view.phase, InstancePhase::Started | InstancePhase::Draining))
+        .map(|view| (view.instance, view.placed.generation))
+        .collect();
+    for (_, _, user) in agent.users() {
+        let uses = matches!(user.state, UserState::Using | UserState::Asked);
+        if uses && !started.contains(&(&user.exporter, user.generation)) {
+            let detail = format!("{} is used by {} and is not started", user.exporter, user.importer);
+            return Some(Violation::new("used-is-started", detail));
+        }
+    }
+    None
+}
+
+/// The first mandatory import without an exporter that was told to the instance.
+fn unserved(core: &Node, view: &InstanceView<'_>) -> Option<String> {
+    let bound: BTreeSet<_> = core
+        .agent()
+        .uses()
+        .filter(|(_, used)| used.importer == *view.instance && used.address.is_some())
+        .map(|(_, used)| &used.import)
+        .collect();
+    let mut mandatory = view.component.imports.iter().filter(|(_, import)| !import.optional);
+    mandatory.find(|(port, _)| !bound.contains(port)).map(|(port, _)| port.to_string())
+}
+
+/// Every binding that an agent holds is held by the exporter's agent too, or its end is on its way.
+fn bindings(world: &World, node: NodeId) -> Option<Violation> {
+    for (importer, process) in world.processes.iter().filter(|(_, process)| process.is_up()) {
+        let Some(core) = process.core.as_ref() else { continue };
+        for (id, used) in core.agent().uses().filter(|(_, used)| used.address.is_some()) {
+            let involved = *importer == node || used.node == node;
+            if involved && is_told(core, used) && !is_held(world, *importer, core, id, used) {
+                let detail = format!("{} is bound to {}, which does not serve it", used.importer, used.exporter);
+                return Some(Violation::new("bound-is-served", detail));
+            }
+        }
+    }
+    None
+}
+
+fn is_told(core: &Node, used: &Use) -> bool {
+    let mut views = core.agent().instances();
+    views.any(|view| {
+        *view.instance == used.importer
+            && view.phase != InstancePhase::Waiting
+            && view.told.get(&used.import).is_some_and(|told| told.contains_key(&used.exporter))
+    })
+}
+
+fn is_held(world: &World, importer: NodeId, core: &Node, id: UseId, used: &Use) -> bool {
+    let Some(process) = world.processes.get(&used.node) else { return true };
+    let Some(exporter) = process.core.as_ref().filter(|_| process.is_up()) else {
+        // A crash is silent first; that it is detected and repaired is a matter of liveness.
+        return true;
+    };
+    if used.node != importer {
+        let known = core.agent().sessions(used.node).1;
+        let departed = !exporter.ledger().members.contains_key(&importer);
+        if known != exporter.agent().sessions(importer).0 || departed {
+            // The exporter's agent lost its memory, or the importer is dead to it: the news is on its way.
+            return true;
+        }
+    }
+    let held = exporter.agent().users().any(|(node, user, state)| {
+        node == importer && user == id && state.state != UserState::Waiting
+    });
+    let mut under_way = exporter.agent().under_way(importer);
+    held || under_way.any(|message| *message == AgentMessage::Lost { id })
+}
+
+/// Before an instance is started.
+#[must_use]
+pub fn before_start(process: &Process, node: NodeId, run: &RunId) -> Option<Violation> {
+    if process.started.get(&run.instance).is_some_and(|last| *last > run.generation) {
+        let detail = format!("{node} starts {} of generation {}", run.instance, run.generation);
+        return Some(Violation::new("generations-grow", detail));
+    }
+    if process.running.contains_key(&run.instance) {
+        let detail = format!("{node} starts {}, which runs", run.instance);
+        return Some(Violation::new("one-run-at-a-time", detail));
+    }
+    None
+}
+
+/// Before a host is ordered.
+#[must_use]
+pub fn before_acquire(world: &World, node: NodeId, call: &AcquireCall) -> Option<Violation> {
+    let truth = &world.log.truth;
+    let Some(intent) = truth.intents.get(&call.intent) else {
+        let detail = format!("{node} orders a host for {}, which is not committed", call.intent);
+        return Some(Violation::new("no-spending-without-intent", detail));
+    };
+    let genesis = truth.genesis.as_ref()?;
+    if intent.order != call.order || secret::token(genesis.app.as_str(), genesis.lineage, intent) != call.token {
+        let detail = format!("{node} orders something else than {}", call.intent);
+        return Some(Violation::new("orders-are-as-committed", detail));
+    }
+    None
+}
+
+/// Before a host is released.
+#[must_use]
+pub fn before_release(world: &World, intent: IntentId, host: &HostId) -> Option<Violation> {
+    let truth = &world.log.truth;
+    let state = truth.intents.get(&intent)?;
+    let committed = matches!(state.state, IntentState::Releasing | IntentState::Released);
+    let own = state.host.as_ref().is_some_and(|bound| bound.host == *host);
+    let used = state.node.is_some_and(|node| truth.members.contains_key(&node));
+    (!committed || !own || used).then(|| {
+        let detail = format!("{host} of {intent} is released while it is {:?}", state.state);
+        Violation::new("no-release-without-decision", detail)
+    })
+}
+
+/// Before an entry is committed.
+#[must_use]
+pub fn before_commit(world: &World, entry: &LogEntry) -> Option<Violation> {
+    let LogEntry::Command(Command::Dead { nodes }) = entry else { return None };
+    for node in nodes.keys().filter(|node| world.log.truth.members.contains_key(node)) {
+        let process = world.processes.get(node)?;
+        let hit = process.hit.is_some_and(|hit| world.now.ms_since(hit) < HIT_MS);
+        if process.is_awake(world.now) && !hit {
+            let detail = format!("{node} is committed dead, and nothing happened to it");
+            return Some(Violation::new("no-death-without-cause", detail));
+        }
+    }
+    None
+}
+
+/// After an entry was committed.
+#[must_use]
+pub fn after_commit(world: &World) -> Option<Violation> {
+    let truth = &world.log.truth;
+    if let Some(budget) = truth.budget_micros()
+        && truth.spending_micros() > budget
+    {
+        let detail = format!("{} of {budget} millionths are spent", truth.spending_micros());
+        return Some(Violation::new("budget-is-kept", detail));
+    }
+    let mut hosts: BTreeMap<_, IntentId> = BTreeMap::new();
+    for intent in truth.intents.values().filter(|intent| intent.is_open()) {
+        let Some(host) = &intent.host else { continue };
+        if let Some(other) = hosts.insert((&intent.order.provider, &host.host), intent.id) {
+            let detail = format!("{other} and {} have host {}", intent.id, host.host);
+            return Some(Violation::new("one-intent-per-host", detail));
+        }
+    }
+    for (instance, placed) in &truth.target.instances {
+        if truth.lingering.get(instance).is_some_and(|old| old.node != placed.node) {
+            let detail = format!("{instance} is placed anew before it is known to be gone");
+            return Some(Violation::new("names-are-resolved", detail));
+        }
+    }
+    None
+}
+
+/// Before voters change.
+#[must_use]
+pub fn before_voters(voters: &BTreeSet<NodeId>) -> Option<Violation> {
+    (!matches!(voters.len(), 1 | 3 | 5))
+        .then(|| Violation::new("voters-are-odd", format!("{} voters", voters.len())))
+}
+
+/// Whether everything is as the plan wants it; otherwise what is not.
+///
+/// # Errors
+/// The first difference, as a sentence.
+pub fn converged(world: &World) -> Result<(), String> {
+    let truth = &world.log.truth;
+    let leader = world.log.leader.filter(|leader| world.has_quorum(*leader)).ok_or("there is no leader")?;
+    let core = world.processes.get(&leader).and_then(|process| process.core.as_ref()).ok_or("the leader is down")?;
+    let status = core.status(world.now);
+    if status.state != rhizo_protocol::OverlayState::Stable {
+        return Err(format!("{leader} says {:?}: {:?}", status.state, status.problems));
+    }
+    for (node, process) in &world.processes {
+        let member = truth.members.contains_key(node);
+        if process.is_up() && !member {
+            return Err(format!("{node} runs and is no member"));
+        }
+        if member && !process.is_up() {
+            return Err(format!("{node} is a member and does not run"));
+        }
+        if member && process.core.as_ref().is_some_and(|core| core.ledger().index != truth.index) {
+            return Err(format!("{node} does not know everything yet"));
+        }
+    }
+    let mut wanted: BTreeMap<InstanceId, BTreeSet<NodeId>> = BTreeMap::new();
+    for (instance, placed) in &truth.target.instances {
+        wanted.entry(instance.clone()).or_default().insert(placed.node);
+    }
+    let running = world.running();
+    if running != wanted {
+        return Err(format!("runs: {running:?}, wanted: {wanted:?}"));
+    }
+    let spec = truth.spec().ok_or("there is no spec")?;
+    for (name, component) in &spec.components {
+        let count = wanted.keys().filter(|instance| instance.component == *name).count();
+        if count < component.replicas.min as usize || count > component.replicas.max as usize {
+            return Err(format!("{count} copies of {name}"));
+        }
+    }
+    inventory(world)
+}
+
+/// Whether the providers have exactly the hosts that the ledger knows.
+///
+/// # Errors
+/// The first difference, as a sentence.
+pub fn inventory(world: &World) -> Result<(), String> {
+    let truth = &world.log.truth;
+    let mut known = BTreeSet::new();
+    for intent in truth.intents.values().filter(|intent| intent.is_open()) {
+        let host = intent.host.as_ref().ok_or_else(|| format!("{} has no host", intent.id))?;
+        known.insert((intent.order.provider.clone(), host.host.clone()));
+    }
+    let mut real = BTreeSet::new();
+    for (name, provider) in &world.providers {
+        let alive = provider.hosts.iter().filter(|(_, host)| host.ended.is_none());
+        real.extend(alive.map(|(id, _)| (name.clone(), id.clone())));
+    }
+    if known == real { Ok(()) } else { Err(format!("hosts: {real:?}, ledger: {known:?}")) }
+}

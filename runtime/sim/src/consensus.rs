@@ -1,0 +1,126 @@
+//! The replicated log as the core sees it: an abstract one, with semantics at least as nasty as a real engine's.
+//!
+//! There is one committed sequence. A leader needs a majority of the voters to commit. Proposals of a leader that is
+//! lost may or may not be committed by its successor, and the proposer is told *unknown*. Followers learn late. It
+//! does not model messages, votes or disks: that is the engine's own test suite.
+
+use crate::hash::TraceHash;
+use rhizo_protocol::{Applied, Ledger, MembershipChange, ProposalId};
+use rhizo_types::id::NodeId;
+use rhizo_types::message::{CommittedEntry, LogEntry};
+use rhizo_types::{Term, Time};
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+/// The log.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// Committed entries; the first has index 1.
+    pub entries: Vec<CommittedEntry>,
+    /// What they amount to.
+    pub truth: Ledger,
+    /// The current term.
+    pub term: Term,
+    /// Its leader.
+    pub leader: Option<NodeId>,
+    /// Since when the leader has no majority.
+    pub without_quorum: Option<Time>,
+    /// The voters.
+    pub voters: BTreeSet<NodeId>,
+    /// The learners.
+    pub learners: BTreeSet<NodeId>,
+    /// A membership change under way: by whom, in which term, what.
+    pub change: Option<(NodeId, Term, MembershipChange)>,
+    /// Proposals of lost leaders whose fate the next leader decides.
+    pub orphans: Vec<(Term, LogEntry)>,
+    /// A hash of the truth after each entry.
+    pub hashes: Vec<u64>,
+}
+
+/// A hash of a ledger: equal ledgers have equal hashes, on every machine.
+#[must_use]
+pub fn ledger_hash(ledger: &Ledger) -> u64 {
+    let mut hasher = TraceHash::default();
+    ledger.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A proposal under way.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Who proposed.
+    pub by: NodeId,
+    /// In which of its lives.
+    pub life: u64,
+    /// In which term.
+    pub term: Term,
+    /// Its number.
+    pub id: ProposalId,
+    /// What.
+    pub entry: LogEntry,
+}
+
+impl Log {
+    /// A log of one voter.
+    #[must_use]
+    pub fn of(founder: NodeId) -> Self {
+        let mut log = Self { voters: BTreeSet::from([founder]), ..Self::default() };
+        log.commit(LogEntry::Membership { voters: log.voters.clone(), learners: BTreeSet::new() });
+        log
+    }
+
+    /// The last index.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// Appends a committed entry; returns its index and what it did.
+    pub fn commit(&mut self, entry: LogEntry) -> (u64, Applied) {
+        self.commit_as(self.term, entry)
+    }
+
+    /// Appends a committed entry of an earlier term.
+    pub fn commit_as(&mut self, term: Term, entry: LogEntry) -> (u64, Applied) {
+        let index = self.last() + 1;
+        let applied = self.truth.apply(index, term, &entry);
+        self.entries.push(CommittedEntry { index, term, entry });
+        self.hashes.push(ledger_hash(&self.truth));
+        (index, applied)
+    }
+
+    /// Those who hold the log.
+    pub fn holders(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.voters.iter().chain(&self.learners).copied()
+    }
+
+    /// The voters that a change under way would make.
+    #[must_use]
+    pub fn next_voters(&self) -> Option<&BTreeSet<NodeId>> {
+        match &self.change {
+            Some((_, _, MembershipChange::SetVoters(voters))) => Some(voters),
+            _ => None,
+        }
+    }
+
+    /// Makes a membership change.
+    pub fn change_membership(&mut self, change: MembershipChange) {
+        match change {
+            MembershipChange::AddLearner(node) => {
+                if !self.voters.contains(&node) {
+                    self.learners.insert(node);
+                }
+            }
+            MembershipChange::SetVoters(voters) => {
+                let former = std::mem::replace(&mut self.voters, voters);
+                self.learners.extend(former);
+                let voters = &self.voters;
+                self.learners.retain(|node| !voters.contains(node));
+            }
+            MembershipChange::Remove(node) => {
+                self.learners.remove(&node);
+            }
+        }
+        self.commit(LogEntry::Membership { voters: self.voters.clone(), learners: self.learners.clone() });
+    }
+}

@@ -1,0 +1,121 @@
+//! Everything that can go wrong in a world, by name, and how often it did.
+//!
+//! A campaign fails when a fault never fired: what was not tried is not known.
+
+use std::collections::BTreeMap;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// One kind of fault.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fault {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A process is killed; its machine resets the links.
+    Kill = "kill",
+    /// A process is killed and started again with its disk.
+    Restart = "restart",
+    /// A machine vanishes without a word.
+    PowerLoss = "power-loss",
+    /// A process stands still for a while.
+    Pause = "pause",
+    /// The coordinator itself is hit.
+    CoordinatorHit = "coordinator-hit",
+    /// Two groups of nodes do not hear each other.
+    Partition = "partition",
+    /// One node hears another, but not the other way round.
+    OneWay = "one-way",
+    /// A link breaks and comes back.
+    Flap = "flap",
+    /// A message is lost.
+    Loss = "loss",
+    /// A message arrives twice.
+    Duplicate = "duplicate",
+    /// A message is overtaken.
+    Reorder = "reorder",
+    /// The log's leader changes although nothing is wrong.
+    LeaderLost = "leader-lost",
+    /// A proposal is committed, and the proposer is not told.
+    UnknownCommitted = "unknown-committed",
+    /// A proposal is lost with its leader.
+    UnknownDropped = "unknown-dropped",
+    /// A follower learns of entries late.
+    LateApply = "late-apply",
+    /// A membership change is made, and the leader is told it was not.
+    MembershipUnknown = "membership-unknown",
+    /// The provider has no capacity.
+    NoCapacity = "no-capacity",
+    /// The provider refuses an order.
+    Refused = "refused",
+    /// The provider wants fewer calls.
+    Throttled = "throttled",
+    /// An order fails, and the host comes all the same.
+    LateSuccess = "late-success",
+    /// An order fails, and it is not known that no host comes.
+    UnknownNothing = "unknown-nothing",
+    /// An order creates two hosts.
+    DoubleHost = "double-host",
+    /// The provider's API does not answer for a while.
+    ApiDown = "api-down",
+    /// The provider's list is behind.
+    ListLag = "list-lag",
+    /// A release is accepted and not carried out.
+    ReleaseLost = "release-lost",
+    /// All hosts of a provider are lost, and its API with them.
+    ProviderLost = "provider-lost",
+    /// A host boots slowly.
+    SlowBoot = "slow-boot",
+    /// A host never boots.
+    NeverBoots = "never-boots",
+    /// An instance cannot be started.
+    StartFails = "start-fails",
+    /// An instance ends by itself.
+    Exits = "exits",
+    /// An instance fails its health check.
+    Unhealthy = "unhealthy",
+    /// The spec changes.
+    SpecChange = "spec-change",
+    /// A node is drained.
+    Drain = "drain",
+    /// Something better appears.
+    BetterAppears = "better-appears",
+}
+
+/// How often each fault fired.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Coverage(pub BTreeMap<Fault, u64>);
+
+impl Coverage {
+    /// Counts one.
+    pub fn fired(&mut self, fault: Fault) {
+        *self.0.entry(fault).or_default() += 1;
+    }
+
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        for (fault, count) in &other.0 {
+            *self.0.entry(*fault).or_default() += count;
+        }
+    }
+
+    /// The faults that never fired.
+    #[must_use]
+    pub fn missing(&self) -> Vec<Fault> {
+        Fault::ALL.iter().copied().filter(|fault| !self.0.contains_key(fault)).collect()
+    }
+}

@@ -1,0 +1,404 @@
+//! One run: deployment, faults, healing, convergence, and for some seeds the end of the application.
+//!
+//! The faults of a run are planned from its seed; which node they strike is decided when they strike. A fault that
+//! would destroy the majority of the voters for good is not done: that is another experiment, with another promise.
+
+use crate::check::{self, Violation};
+use crate::fault::{Coverage, Fault};
+use crate::scenario::components;
+use crate::world::{Act, Happening, World};
+use rand::RngExt;
+use rhizo_protocol::{Ask, Event, OverlayState, RequestId};
+use rhizo_types::Time;
+use rhizo_types::id::{NodeId, ProviderName};
+use std::collections::BTreeSet;
+
+/// How runs are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether every event is written down.
+    pub verbose: bool,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The check that failed, if any; `converges` is one.
+    pub violation: Option<Violation>,
+    /// The hash of everything that happened.
+    pub trace: String,
+    /// How many events were handled.
+    pub events: u64,
+    /// The faults that fired.
+    pub coverage: Coverage,
+    /// Time from healing to stability, in milliseconds; none when the majority was lost for good.
+    pub healed_ms: Option<u64>,
+    /// The written events, if asked for.
+    pub lines: Vec<String>,
+}
+
+/// The first deployment, without faults, must be done within this.
+const DEPLOY_MS: u64 = 60_000;
+/// Faults strike within this.
+const FAULTS_MS: u64 = 60_000;
+/// After healing, everything must be stable within this: the slowest chain is a host that is not listed for
+/// `visible_ms`, a host that never joins for `join_ms_max`, and a few unexplained ones for `reclaim_after_ms`.
+const HEAL_MS: u64 = 240_000;
+/// Taking everything down must be done within this.
+const TAKE_DOWN_MS: u64 = 180_000;
+/// How often the end of a phase is looked for.
+const LOOK_MS: u64 = 500;
+
+/// The faults that are planned; the others are misfortunes of the moment.
+const PLANNED: &[Fault] = &[
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Restart,
+    Fault::PowerLoss,
+    Fault::Pause,
+    Fault::CoordinatorHit,
+    Fault::Partition,
+    Fault::OneWay,
+    Fault::Flap,
+    Fault::ApiDown,
+    Fault::ListLag,
+    Fault::ProviderLost,
+    Fault::Exits,
+    Fault::Unhealthy,
+    Fault::SpecChange,
+    Fault::Drain,
+    Fault::BetterAppears,
+    Fault::BetterAppears,
+];
+
+/// Runs one seed.
+#[must_use]
+pub fn run_seed(seed: u64, options: &Options) -> Outcome {
+    let mut world = World::new(seed, options.verbose);
+    let healed_ms = phases(&mut world);
+    let violation = world.violation.take();
+    Outcome {
+        seed,
+        violation,
+        trace: world.trace(),
+        events: world.events,
+        healed_ms,
+        lines: world.lines.take().unwrap_or_default(),
+        coverage: world.coverage,
+    }
+}
+
+fn phases(world: &mut World) -> Option<u64> {
+    if !world.scenario.early {
+        wait(world, DEPLOY_MS, "deploys", check::converged)?;
+    }
+    world.faulty = true;
+    for _ in 0..world.scenario.faults {
+        let fault = PLANNED[world.rng.random_range(0..PLANNED.len())];
+        let us = world.rng.random_range(0..FAULTS_MS * 900);
+        world.later(us, Happening::Strike(fault));
+    }
+    let end = world.now.after_ms(FAULTS_MS);
+    run_until(world, end)?;
+    world.heal();
+    let healed = world.now;
+    if !world.can_decide() {
+        return without_quorum(world);
+    }
+    wait(world, HEAL_MS, "converges", check::converged)?;
+    let healed_ms = world.now.ms_since(healed);
+    if world.scenario.take_down {
+        let leader = world.log.leader?;
+        world.ask(leader, Ask::TakeDown);
+        wait(world, TAKE_DOWN_MS, "is-taken-down", taken_down)?;
+    }
+    Some(healed_ms)
+}
+
+/// Runs until a time; none when a check failed.
+fn run_until(world: &mut World, end: Time) -> Option<()> {
+    while world.next_at().is_some_and(|at| at <= end) {
+        if !world.step() {
+            return None;
+        }
+    }
+    world.now = end;
+    Some(())
+}
+
+/// Runs until a condition holds; a violation when it does not within the bound.
+fn wait(
+    world: &mut World,
+    bound_ms: u64,
+    name: &'static str,
+    condition: impl Fn(&World) -> Result<(), String>,
+) -> Option<()> {
+    let end = world.now.after_ms(bound_ms);
+    loop {
+        let Err(reason) = condition(world) else { return Some(()) };
+        if world.now >= end {
+            world.violation.get_or_insert(Violation::new(name, reason));
+            return None;
+        }
+        run_until(world, world.now.after_ms(LOOK_MS))?;
+    }
+}
+
+fn taken_down(world: &World) -> Result<(), String> {
+    for (name, provider) in &world.providers {
+        if let Some((id, _)) = provider.hosts.iter().find(|(_, host)| host.ended.is_none()) {
+            return Err(format!("{name} still has {id}"));
+        }
+    }
+    let up = world.processes.iter().find(|(_, process)| process.is_up());
+    up.map_or(Ok(()), |(node, _)| Err(format!("{node} still runs")))
+}
+
+/// The majority is gone for good: the survivors must say so, and spend nothing.
+fn without_quorum(world: &mut World) -> Option<u64> {
+    let hosts = |world: &World| -> usize { world.providers.values().map(|p| p.hosts.len()).sum() };
+    let before = hosts(world);
+    let end = world.now.after_ms(30_000);
+    run_until(world, end)?;
+    let quiet = world.processes.iter().filter(|(_, process)| process.is_up()).all(|(_, process)| {
+        let core = process.core.as_ref();
+        core.is_none_or(|core| core.status(world.now).state == OverlayState::NoQuorum)
+    });
+    if !quiet || hosts(world) != before {
+        let detail = "a minority spends, or does not say that it is one".to_owned();
+        world.violation.get_or_insert(Violation::new("minority-spends-nothing", detail));
+    }
+    None
+}
+
+impl World {
+    /// Ends every fault.
+    pub(crate) fn heal(&mut self) {
+        self.faulty = false;
+        self.network.heal_all();
+        let now = self.now;
+        for provider in self.providers.values_mut() {
+            provider.down_until = now;
+            provider.list_lag_ms = 0;
+        }
+        for process in self.processes.values_mut() {
+            process.paused_until = process.paused_until.min(now);
+        }
+        self.say(|| "== healed".to_owned());
+    }
+
+    /// Whether a majority of the voters is left, now or after restarts that are on their way.
+    fn can_decide(&self) -> bool {
+        let voters = &self.log.voters;
+        let left = voters.iter().filter(|voter| self.is_up(**voter) || self.restarts(**voter));
+        left.count() * 2 > voters.len()
+    }
+
+    fn restarts(&self, node: NodeId) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.core.is_none() && !process.silent && process.wake == Some(RESTARTING))
+    }
+
+    pub(crate) fn ask(&mut self, node: NodeId, ask: Ask) {
+        let life = self.processes.get(&node).map_or(0, |process| process.life);
+        let event = Event::Ask { request: RequestId(u64::MAX), ask };
+        self.later(0, Happening::Deliver { to: node, life, event });
+    }
+
+    fn up(&self) -> Vec<NodeId> {
+        self.processes.keys().copied().filter(|node| self.is_up(*node)).collect()
+    }
+
+    fn pick(&mut self, nodes: &[NodeId]) -> Option<NodeId> {
+        if nodes.is_empty() { None } else { Some(nodes[self.rng.random_range(0..nodes.len())]) }
+    }
+
+    /// Whether the group can go on after `lost` are gone for good.
+    fn may_lose(&self, lost: &BTreeSet<NodeId>) -> bool {
+        let survives = |voters: &BTreeSet<NodeId>| {
+            let left = voters.iter().filter(|voter| self.is_up(**voter) && !lost.contains(voter));
+            left.count() * 2 > voters.len()
+        };
+        survives(&self.log.voters) && self.log.next_voters().is_none_or(survives)
+    }
+
+    fn destroy(&mut self, node: NodeId, silent: bool) -> bool {
+        if !self.may_lose(&BTreeSet::from([node])) {
+            return false;
+        }
+        let host = self.processes.get(&node).and_then(|process| process.host.clone());
+        self.say(|| format!("== {node} is destroyed (silent: {silent})"));
+        self.kill(node, silent);
+        if let (Some((provider, host)), false) = (host, silent) {
+            self.end_host(&provider, &host);
+        }
+        true
+    }
+
+    fn hit(&mut self, nodes: &[NodeId]) {
+        for node in nodes {
+            if let Some(process) = self.processes.get_mut(node) {
+                process.hit = Some(self.now);
+            }
+        }
+    }
+
+    /// A planned fault strikes, if it can.
+    pub(crate) fn strike(&mut self, fault: Fault) {
+        if !self.faulty {
+            return;
+        }
+        let up = self.up();
+        let struck = match fault {
+            Fault::Kill => self.pick(&up).is_some_and(|node| self.destroy(node, false)),
+            Fault::PowerLoss => self.pick(&up).is_some_and(|node| self.destroy(node, true)),
+            Fault::CoordinatorHit => self.log.leader.is_some_and(|node| self.destroy(node, false)),
+            Fault::Restart => self.pick(&up).is_some_and(|node| self.restart(node)),
+            Fault::Pause => self.pick(&up).is_some_and(|node| self.pause(node)),
+            Fault::Partition => self.partition(&up),
+            Fault::OneWay => self.one_way(&up),
+            Fault::Flap => self.flap(&up),
+            Fault::ApiDown | Fault::ListLag | Fault::ProviderLost => self.hit_provider(fault),
+            Fault::Exits | Fault::Unhealthy => self.hit_instance(fault),
+            Fault::SpecChange => self.change_spec(),
+            Fault::Drain => self.drain(&up),
+            Fault::BetterAppears => self.better(),
+            _ => false,
+        };
+        if struck {
+            self.coverage.fired(fault);
+            self.say(|| format!("== {}", fault.name()));
+        }
+    }
+
+    fn restart(&mut self, node: NodeId) -> bool {
+        self.kill(node, false);
+        let us = self.rng.random_range(100_000..8_000_000);
+        if let Some(process) = self.processes.get_mut(&node) {
+            process.wake = Some(RESTARTING);
+        }
+        self.later(us, Happening::StartAgain { node });
+        true
+    }
+
+    fn pause(&mut self, node: NodeId) -> bool {
+        let ms = self.rng.random_range(500..15_000);
+        let until = self.now.after_ms(ms);
+        self.hit(&[node]);
+        if let Some(process) = self.processes.get_mut(&node) {
+            process.paused_until = until;
+        }
+        true
+    }
+
+    fn cut_for_a_while(&mut self, from: NodeId, to: NodeId, both: bool) {
+        self.network.cut(from, to);
+        if both {
+            self.network.cut(to, from);
+        }
+        self.hit(&[from, to]);
+        let (notice, heal) =
+            (self.rng.random_range(4_000_000..15_000_000), self.rng.random_range(2_000_000..25_000_000));
+        if let Some(link) = self.network.link(from, to) {
+            self.later(notice, Happening::Notice { one: from, other: to, link });
+        }
+        self.later(heal, Happening::Heal { one: from, other: to });
+    }
+
+    fn partition(&mut self, up: &[NodeId]) -> bool {
+        let side: BTreeSet<NodeId> = up.iter().copied().filter(|_| self.rng.random_bool(0.4)).collect();
+        let others: Vec<NodeId> = up.iter().copied().filter(|node| !side.contains(node)).collect();
+        if side.is_empty() || others.is_empty() {
+            return false;
+        }
+        self.hit(up);
+        for one in &side {
+            for other in &others {
+                self.cut_for_a_while(*one, *other, true);
+            }
+        }
+        true
+    }
+
+    fn one_way(&mut self, up: &[NodeId]) -> bool {
+        let (Some(from), Some(to)) = (self.pick(up), self.pick(up)) else { return false };
+        if from == to {
+            return false;
+        }
+        self.cut_for_a_while(from, to, false);
+        true
+    }
+
+    fn flap(&mut self, up: &[NodeId]) -> bool {
+        let (Some(one), Some(other)) = (self.pick(up), self.pick(up)) else { return false };
+        if one == other || self.network.link(one, other).is_none() {
+            return false;
+        }
+        self.break_link(one, other);
+        true
+    }
+
+    fn hit_provider(&mut self, fault: Fault) -> bool {
+        let names: Vec<ProviderName> = self.providers.keys().cloned().collect();
+        let name = names[self.rng.random_range(0..names.len())].clone();
+        let ms = self.rng.random_range(3_000..30_000);
+        let until = self.now.after_ms(ms);
+        if fault == Fault::ListLag {
+            let lag = self.rng.random_range(500..4_000);
+            if let Some(provider) = self.providers.get_mut(&name) {
+                provider.list_lag_ms = lag;
+            }
+            return true;
+        }
+        let mut lost = Vec::new();
+        if fault == Fault::ProviderLost {
+            let hosts = self.providers.get(&name).into_iter().flat_map(|provider| provider.hosts.iter());
+            lost = hosts.filter(|(_, host)| host.ended.is_none()).map(|(id, host)| (id.clone(), host.node)).collect();
+            let nodes: BTreeSet<NodeId> = lost.iter().filter_map(|(_, node)| *node).collect();
+            if names.len() == 1 || !self.may_lose(&nodes) {
+                return false;
+            }
+        }
+        for (host, _) in lost {
+            self.end_host(&name, &host);
+        }
+        if let Some(provider) = self.providers.get_mut(&name) {
+            provider.down_until = until;
+        }
+        true
+    }
+
+    fn hit_instance(&mut self, fault: Fault) -> bool {
+        let Some((node, life, run)) = self.some_running() else { return false };
+        let act = if fault == Fault::Exits { Act::Exit } else { Act::Health };
+        self.later(0, Happening::Act { node, life, run, act });
+        true
+    }
+
+    fn change_spec(&mut self) -> bool {
+        let Some(leader) = self.log.leader else { return false };
+        let mut spec = self.scenario.spec.clone();
+        let (shape, copies) = (self.rng.random_range(0..4), self.rng.random_range(1..=3));
+        spec.components = components(shape, copies);
+        self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
+        true
+    }
+
+    fn drain(&mut self, up: &[NodeId]) -> bool {
+        let (Some(leader), Some(node)) = (self.log.leader, self.pick(up)) else { return false };
+        self.ask(leader, Ask::Leave { node });
+        true
+    }
+
+    fn better(&mut self) -> bool {
+        let Some(leader) = self.log.leader else { return false };
+        let life = self.processes.get(&leader).map_or(0, |process| process.life);
+        self.later(0, Happening::Deliver { to: leader, life, event: Event::FactsChanged });
+        true
+    }
+}
+
+/// Marks a process that will start again.
+const RESTARTING: Time = Time(u64::MAX);
+

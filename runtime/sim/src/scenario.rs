@@ -1,0 +1,136 @@
+//! What a seed's application looks like: small specs with mandatory and optional imports, chains and meshes.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rhizo_types::id::{AppName, ComponentName, PortName, ProviderName};
+use rhizo_types::ledger::Timers;
+use rhizo_types::number::Number;
+use rhizo_types::spec::{
+    Budget, Component, Export, Import, Migration, Optimise, Pick, ProviderSpec, Replicas, Run, Spec, Stop,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One world's parameters.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What is deployed first.
+    pub spec: Spec,
+    /// Where hosts come from.
+    pub providers: Vec<ProviderName>,
+    /// How many faults are planned.
+    pub faults: u32,
+    /// Whether faults begin before the first deployment is done.
+    pub early: bool,
+    /// Whether the application is taken down in the end.
+    pub take_down: bool,
+    /// One-way delay of a message, in microseconds: smallest and largest.
+    pub delay_us: (u64, u64),
+}
+
+/// The timers of simulated overlays: the local ones, with shorter waits for providers so that runs stay short.
+pub const TIMERS: Timers = Timers {
+    list_every_ms: 15_000,
+    visible_ms: 5_000,
+    reclaim_after_ms: 20_000,
+    join_ms_max: 30_000,
+    stabilise_ms: 5_000,
+    ..Timers::LOCAL
+};
+
+fn component(replicas: u32, imports: &[(&str, bool, Pick)]) -> Component {
+    let import = |(name, optional, pick): &(&str, bool, Pick)| {
+        let import = Import {
+            component: ComponentName::from(*name),
+            export: PortName::from("main"),
+            optional: *optional,
+            pick: *pick,
+        };
+        (PortName::from(*name), import)
+    };
+    Component {
+        run: Run::Embedded,
+        replicas: Replicas { min: replicas, max: replicas },
+        needs: BTreeMap::new(),
+        exports: BTreeMap::from([(PortName::from("main"), Export { port: None })]),
+        imports: imports.iter().map(import).collect(),
+        health: None,
+        stop: Stop { signal: "TERM".to_owned(), grace_ms: 1_000 },
+        env: BTreeMap::new(),
+    }
+}
+
+/// The application of one of a few shapes.
+#[must_use]
+pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component> {
+    let list: Vec<(&str, Component)> = match shape {
+        // A mesh, as PsEPR's brokers.
+        0 => vec![("broker", component(copies + 2, &[("broker", true, Pick::All)]))],
+        // A front end that cannot do without its store.
+        1 => vec![
+            ("store", component(1, &[])),
+            ("web", component(copies, &[("store", false, Pick::One)])),
+        ],
+        // Three tiers, with a cache that may come and go.
+        2 => vec![
+            ("app", component(copies, &[("cache", true, Pick::One), ("db", false, Pick::Some(1))])),
+            ("cache", component(1, &[])),
+            ("db", component(2, &[("db", true, Pick::All)])),
+            ("front", component(2, &[("app", false, Pick::All)])),
+        ],
+        // A chain.
+        _ => vec![
+            ("a", component(1, &[("b", false, Pick::One)])),
+            ("b", component(2, &[("c", false, Pick::One)])),
+            ("c", component(copies, &[("d", false, Pick::One)])),
+            ("d", component(1, &[])),
+        ],
+    };
+    list.into_iter().map(|(name, component)| (ComponentName::from(name), component)).collect()
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        // A separate stream: a change in the world's use of its numbers does not change the scenario.
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x5cea_a210);
+        let count = if rng.random_bool(0.2) { 1 } else { 3 };
+        let providers: Vec<ProviderName> = (0..count).map(|i| ProviderName(format!("p{i}"))).collect();
+        let (shape, copies) = (rng.random_range(0..4), rng.random_range(1..=3));
+        let source = ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
+        let hundredth = |n: u32| Number::try_from(f64::from(n) / 100.0).unwrap_or(Number::ZERO);
+        let budget = rng.random_bool(0.5).then(|| Budget {
+            currency: "EUR".to_owned(),
+            // Room for about four hosts more than any shape needs: replacements overlap with what they replace.
+            max_hourly: hundredth(14 * 5),
+        });
+        let spec = Spec {
+            app: AppName::from("sim"),
+            version: "1".to_owned(),
+            components: components(shape, copies),
+            requires: Vec::new(),
+            utilities: Vec::new(),
+            migration: Migration { add: hundredth(1), remove: Number::ZERO },
+            optimise: Optimise {
+                every_ms: 10_000,
+                min_gain: hundredth(1),
+                max_moves: Some(2),
+                settle_ms: 5_000,
+                deadline_ms: 2_000,
+            },
+            budget,
+            providers: providers.iter().map(|name| (name.clone(), source.clone())).collect(),
+            anchors: Vec::new(),
+            orphan_after_ms: 0,
+        };
+        let slow = rng.random_bool(0.3);
+        Self {
+            spec,
+            providers,
+            faults: rng.random_range(2..=10),
+            early: rng.random_bool(0.3),
+            take_down: rng.random_bool(0.3),
+            delay_us: if slow { (5_000, 150_000) } else { (100, 3_000) },
+        }
+    }
+}
