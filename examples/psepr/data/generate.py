@@ -23,8 +23,8 @@ TYPES = {"aws": "m5.large", "azure": "Standard_D2s_v3", "gcp": "e2-standard-2"}
 MEMORY_BYTES = 8 * 1024**3
 # GCP's price in its cheapest region: synthetic, since no GCP price list is at hand.
 GCP_BASE_PRICE = 0.07
-# A provider sells at most so many of these machines in one region.
-AVAILABLE = 4
+# A provider sells so many of these machines in one region: as on PlanetLab, a site can be had once.
+AVAILABLE = 1
 
 # A quarter of the world in four snapshots an hour, the first when the application starts.
 SNAPSHOT_TIMES_S = [0, 900, 1800, 2700, 3600]
