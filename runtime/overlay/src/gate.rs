@@ -219,6 +219,8 @@ impl Gate {
             Kind::Member => return Err(Refusal::Stranger),
             Kind::Operator if book.admission.operators.contains(&link.dialer) => Claim::Operator,
             Kind::Operator => return Err(Refusal::Operator),
+            // It joined, but the answer never reached it: the roster says more than the ticket did.
+            Kind::Ticket(_) if member => Claim::Member,
             Kind::Ticket(id) => {
                 let verifier = book.admission.tickets.get(&id).ok_or(Refusal::Ticket)?;
                 let shown = proof.map(blake3::Hash::from_bytes).ok_or(Refusal::Ticket)?;
@@ -265,4 +267,52 @@ async fn read<const N: usize, S: AsyncRead + Unpin>(io: &mut S) -> Result<[u8; N
 async fn write<S: AsyncWrite + Unpin>(io: &mut S, bytes: &[u8]) -> Result<(), ExchangeError> {
     io.write_all(bytes).await.map_err(ExchangeError::Broken)?;
     io.flush().await.map_err(ExchangeError::Broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: PeerKey = PeerKey([1; 32]);
+    const LARGE: PeerKey = PeerKey([2; 32]);
+
+    #[test]
+    fn of_two_crossing_dials_exactly_the_smaller_keys_one_stands() {
+        let now = Instant::now();
+        let dials = |peer| Book { dialling: BTreeMap::from([(peer, now)]), ..Book::default() };
+        assert_eq!(dials(LARGE).not_crossing(&SMALL, &LARGE, now), Err(Refusal::Crossed));
+        assert_eq!(dials(SMALL).not_crossing(&LARGE, &SMALL, now), Ok(()));
+        assert_eq!(Book::default().not_crossing(&SMALL, &LARGE, now), Ok(()));
+    }
+
+    #[test]
+    fn a_dial_that_came_too_late_to_cross_takes_the_place_of_the_old_link() {
+        let now = Instant::now();
+        let later = now + CROSSING_WINDOW;
+        let linked = |dialled_here| {
+            let note = LinkNote { dialled_here, since: now, guest: false };
+            Book { links: BTreeMap::from([(LARGE, note)]), ..Book::default() }
+        };
+        assert_eq!(linked(true).not_crossing(&SMALL, &LARGE, now), Err(Refusal::Crossed));
+        assert_eq!(linked(true).not_crossing(&SMALL, &LARGE, later), Ok(()));
+        assert_eq!(linked(false).not_crossing(&SMALL, &LARGE, now), Ok(()), "it made that link itself");
+        let stuck = Book { dialling: BTreeMap::from([(LARGE, now)]), ..Book::default() };
+        assert_eq!(stuck.not_crossing(&SMALL, &LARGE, later), Ok(()), "our own dial hangs");
+    }
+
+    #[test]
+    fn room_is_bounded_for_all_and_for_guests_but_a_reconnect_always_fits() {
+        let now = Instant::now();
+        let note = |guest| LinkNote { dialled_here: false, since: now, guest };
+        let key = |place: usize| PeerKey([place as u8; 32]);
+        let guests = Book {
+            links: (0..GUESTS_MAX).map(|place| (key(place), note(true))).collect(),
+            ..Book::default()
+        };
+        let other = key(GUESTS_MAX);
+        assert_eq!(guests.room_for(&other, true, 1000), Err(Refusal::Full));
+        assert_eq!(guests.room_for(&other, false, 1000), Ok(()));
+        assert_eq!(guests.room_for(&other, false, GUESTS_MAX), Err(Refusal::Full));
+        assert_eq!(guests.room_for(&key(0), true, GUESTS_MAX), Ok(()));
+    }
 }

@@ -1,6 +1,6 @@
 //! Who gets a link, as what, and what happens when the admission changes.
 
-use crate::harness::{Node, client, config, mesh, roster};
+use crate::harness::{Node, WATCHDOG, client, config, mesh, roster};
 use rhizo_overlay::{
     Admission, Class, Credential, DialError, LinkDownReason, OverlayEvent, Refusal, Role, TicketId,
     TicketSecret,
@@ -8,7 +8,7 @@ use rhizo_overlay::{
 use rhizo_types::{Lineage, NodeId};
 use std::time::Duration;
 
-const ASK: Duration = Duration::from_secs(20);
+const ASK: Duration = WATCHDOG;
 
 /// Lets the holder of that ticket in.
 fn with_ticket(mut admission: Admission, id: u64, secret: &TicketSecret) -> Admission {
@@ -98,6 +98,11 @@ async fn a_consumed_ticket_opens_no_second_link_and_closes_the_link_of_the_loser
     loser.until_down(seed.key()).await;
     let again = loser.overlay.dial(seed.target(), ticket(7, &secret)).await;
     assert_eq!(again, Err(DialError::Refused(Refusal::Ticket)));
+    // The winner may not have heard that it won: its ticket is gone, its key is in the roster.
+    winner.overlay.close_link(seed.key()).await;
+    seed.until_down(winner.key()).await;
+    assert_eq!(winner.overlay.dial(seed.target(), ticket(7, &secret)).await, Ok(()));
+    assert_eq!(role_seen(&mut seed, &winner).await, Role::Member(NodeId(1)));
 }
 
 #[tokio::test]
@@ -119,6 +124,16 @@ async fn an_operator_without_a_listener_asks_a_node() {
         _ => None,
     });
     assert_eq!(tokio::join!(asking, answering).0, Ok(b"stable".to_vec()));
+}
+
+#[tokio::test]
+async fn addresses_may_be_of_the_sixth_version() {
+    let mut configs = [config(1), config(2)];
+    for config in &mut configs {
+        config.listen = Some("[::1]:0".parse().unwrap());
+    }
+    let nodes = mesh(configs.into()).await;
+    assert!(nodes.iter().all(|node| node.overlay.linked().len() == 1));
 }
 
 #[tokio::test]

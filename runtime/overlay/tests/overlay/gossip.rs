@@ -1,6 +1,6 @@
 //! What a member publishes reaches all others, and nobody else is heard.
 
-use crate::harness::{WATCHDOG, config, mesh, roster};
+use crate::harness::{config, mesh, roster};
 use rhizo_overlay::{GOSSIP_BYTES_MAX, OverlayEvent, PublishError};
 
 #[tokio::test]
@@ -73,14 +73,7 @@ async fn publications_are_bounded_in_length_and_in_rate() {
     let overlay = &nodes[0].overlay;
     let length = GOSSIP_BYTES_MAX + 1;
     assert_eq!(overlay.publish(vec![0; length]), Err(PublishError::TooLong { length }));
-    let flooding = async {
-        loop {
-            match overlay.publish(vec![0; 10]) {
-                Err(PublishError::TooFast) => return,
-                Ok(()) | Err(PublishError::Busy) => tokio::task::yield_now().await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
-    tokio::time::timeout(WATCHDOG, flooding).await.expect("flooding is stopped");
+    // Without a pause in between: more than the burst allows, and than the queue of commands would hold.
+    let refused = (0..300).filter(|_| overlay.publish(vec![0; 10]) == Err(PublishError::TooFast)).count();
+    assert!(refused > 0);
 }

@@ -5,8 +5,8 @@ use rhizo_types::{AppName, Lineage, NodeId, PeerKey};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Far beyond anything that happens here, so that only a lost event trips it.
-pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
+/// Far beyond anything that happens here, on a busy machine too, so that only a lost event trips it.
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// One overlay and the shell's end of its queue.
 pub(crate) struct Node {

@@ -56,15 +56,15 @@ async fn both_ends_measure_the_emulated_round_trip_of_each_pair() {
 }
 
 #[tokio::test]
-async fn a_long_path_carries_what_the_window_allows() {
-    // 300 ms apart, 24 MiB in frames of 1 MiB: with 8 MiB in flight that is three round trips and a bit.
+async fn a_long_path_carries_large_frames_whole_and_in_order() {
+    // 300 ms apart, 12 MiB in frames of 1 MiB; the time is printed, what is asserted is that nothing is lost or changed.
     let mut nodes = mesh(vec![shaped(1, &[(2, 150)]), shaped(2, &[(1, 150)])]).await;
     let mut receiver = nodes.pop().unwrap();
     let sender = nodes.pop().unwrap();
     let to = receiver.key();
     let started = Instant::now();
     let sending = async {
-        for number in 0..24_u8 {
+        for number in 0..12_u8 {
             while sender.overlay.send(to, Class::Bulk, vec![number; 1 << 20]).is_err() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -76,8 +76,8 @@ async fn a_long_path_carries_what_the_window_allows() {
             assert!(body.iter().all(|byte| *byte == next));
             next += 1;
         }
-        (next == 24).then_some(())
+        (next == 12).then_some(())
     });
     tokio::join!(sending, receiving);
-    println!("24 MiB over 300 ms of round trip took {:?}", started.elapsed());
+    println!("12 MiB over 300 ms of round trip took {:?}", started.elapsed());
 }

@@ -7,7 +7,7 @@ use libp2p::identity::Keypair;
 use libp2p::noise;
 use rand::{RngExt, SeedableRng};
 use rhizo_overlay::{Admission, LinkDownReason, NodeSecret, OverlayEvent, TicketId, TicketSecret};
-use rhizo_types::{NodeId, PeerKey};
+use rhizo_types::NodeId;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
@@ -108,25 +108,76 @@ async fn bytes_that_are_no_handshake_are_refused() {
     assert_eq!(node.overlay.counters().multiplexers, 0);
 }
 
-/// A member that has passed the gate and now speaks yamux by hand.
-async fn rogue_member(node: &Node) -> (yamux::Stream, PeerKey, tokio::task::JoinHandle<()>) {
-    let secret = NodeSecret::generate();
-    let key = secret.peer_key();
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_ended() {
+    let node = seed().await;
+    let mut stream = TcpStream::connect(node.overlay.listen_address().unwrap()).await.unwrap();
+    let mut byte = [0; 1];
+    let reading = tokio::io::AsyncReadExt::read(&mut stream, &mut byte);
+    let read = tokio::time::timeout(WATCHDOG, reading).await.expect("the connection is ended");
+    assert!(matches!(read, Ok(0) | Err(_)), "heard something");
+    let mut raw = raw(&node, &NodeSecret::generate()).await;
+    assert_eq!(rest(&mut raw).await, b"", "no hello, no answer");
+}
+
+/// A member that has passed the gate and now speaks yamux by hand, on as many streams as asked for.
+async fn rogue_member(
+    node: &Node,
+    secret: &NodeSecret,
+    streams: usize,
+) -> (Vec<yamux::Stream>, tokio::task::JoinHandle<()>) {
     let mut admission = Admission::default();
-    admission.members.insert(key, NodeId(1));
+    admission.members.insert(secret.peer_key(), NodeId(1));
     node.overlay.set_admission(admission);
-    let mut raw = raw(node, &secret).await;
+    let mut raw = raw(node, secret).await;
     raw.write_all(&member_hello()).await.unwrap();
     raw.flush().await.unwrap();
     let mut answer = [0; 72];
     raw.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer[64], 1, "the verdict is: come in");
     let mut connection = yamux::Connection::new(raw, yamux::Config::default(), yamux::Mode::Client);
-    let stream = std::future::poll_fn(|cx| connection.poll_new_outbound(cx)).await.unwrap();
+    let mut opened = Vec::new();
+    for _ in 0..streams {
+        opened.push(std::future::poll_fn(|cx| connection.poll_new_outbound(cx)).await.unwrap());
+    }
     let driver = tokio::spawn(async move {
         while let Some(Ok(_)) = std::future::poll_fn(|cx| connection.poll_next_inbound(cx)).await {}
     });
-    (stream, key, driver)
+    (opened, driver)
+}
+
+/// Opens the Raft lane and sends one message on it.
+async fn open_lane(stream: &mut yamux::Stream) {
+    stream.write_all(b"\x13/multistream/1.0.0\n\x0e/rhizo/raft/1\n").await.unwrap();
+    let good = [&[1][..], &[0; 8], &2_u32.to_le_bytes(), b"ok"].concat();
+    stream.write_all(&good).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_connection_of_a_member_takes_the_place_of_its_older_one() {
+    let mut node = seed().await;
+    let secret = NodeSecret::generate();
+    let (_first, older) = rogue_member(&node, &secret, 1).await;
+    node.until_up(secret.peer_key()).await;
+    let (mut second, _newer) = rogue_member(&node, &secret, 1).await;
+    assert_eq!(node.until_down(secret.peer_key()).await, LinkDownReason::Superseded);
+    node.until_up(secret.peer_key()).await;
+    tokio::time::timeout(WATCHDOG, older).await.expect("the older connection is closed").unwrap();
+    open_lane(&mut second[0]).await;
+    node.until("message", |event| matches!(event, OverlayEvent::Frame { .. }).then_some(())).await;
+    assert_eq!(node.overlay.linked(), [secret.peer_key()]);
+}
+
+#[tokio::test]
+async fn a_member_that_opens_a_second_lane_of_a_class_loses_its_link() {
+    let mut node = seed().await;
+    let secret = NodeSecret::generate();
+    let (mut streams, _driver) = rogue_member(&node, &secret, 2).await;
+    open_lane(&mut streams[0]).await;
+    node.until("message", |event| matches!(event, OverlayEvent::Frame { .. }).then_some(())).await;
+    open_lane(&mut streams[1]).await;
+    assert_eq!(node.until_down(secret.peer_key()).await, LinkDownReason::Violation);
 }
 
 #[tokio::test]
@@ -136,10 +187,11 @@ async fn a_member_that_announces_an_oversized_or_unknown_frame_loses_its_link() 
     let oversized = [&[1][..], &[0; 8], &too_long.to_le_bytes()].concat();
     let unknown = vec![77; 13];
     for frame in [oversized, unknown] {
-        let (mut stream, key, driver) = rogue_member(&node).await;
-        stream.write_all(b"\x13/multistream/1.0.0\n\x0e/rhizo/raft/1\n").await.unwrap();
-        let good = [&[1][..], &[0; 8], &2_u32.to_le_bytes(), b"ok"].concat();
-        stream.write_all(&good).await.unwrap();
+        let secret = NodeSecret::generate();
+        let key = secret.peer_key();
+        let (mut streams, driver) = rogue_member(&node, &secret, 1).await;
+        let stream = &mut streams[0];
+        open_lane(stream).await;
         stream.write_all(&frame).await.unwrap();
         stream.flush().await.unwrap();
         let mut seen = Vec::new();
