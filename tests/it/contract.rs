@@ -32,7 +32,7 @@ fn a_broken_configuration_is_explained_with_its_place_and_starts_nothing() {
 #[test]
 fn a_command_without_an_application_fails_with_a_hint() {
     let deployment = Deployment::new("no-application", "rhizo");
-    for command in [&["status"][..], &["down", "--yes"], &["why"], &["events"]] {
+    for command in [&["status"][..], &["why"], &["events"], &["logs", "a.0"]] {
         let said = deployment.run(command);
         assert!(!said.status.success(), "{command:?}: {said:#?}");
         assert!(
