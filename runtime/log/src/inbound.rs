@@ -11,13 +11,14 @@ use crate::error::HandleError;
 use crate::member::Member;
 use crate::snapshot::{Incoming, Piece, Progress};
 use crate::wire::{
-    Answer, Ballot, COUNTER_MAX, Call, Candidacy, MESSAGE_BYTES_MAX, Position, Record, Reply, Request, SnapshotHead,
-    decode, encode,
+    Answer, Ballot, COUNTER_MAX, Call, Candidacy, MESSAGE_BYTES_MAX, Position, Record, Reply, Request,
+    SnapshotHead, decode, encode,
 };
 use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
 };
 use rhizo_types::{Lineage, NodeId};
 use std::sync::{Mutex, PoisonError};
@@ -52,7 +53,8 @@ impl Inbound {
             return Err(HandleError::TooLarge { bytes: bytes.len() });
         }
         let _slot = self.slots.try_acquire().map_err(|_| HandleError::Busy)?;
-        let Request::V1 { lineage, call } = decode(bytes).ok_or(HandleError::Malformed("it is no message"))?;
+        let Request::V1 { lineage, call } =
+            decode(bytes).ok_or(HandleError::Malformed("it is no message"))?;
         if lineage != self.lineage {
             return Err(HandleError::ForeignLineage { found: lineage });
         }
@@ -152,8 +154,7 @@ impl Inbound {
 }
 
 fn vote_request(candidacy: Candidacy) -> VoteRequest<Engine> {
-    let mut request =
-        VoteRequest::new(convert::vote(candidacy.ballot), candidacy.last.map(convert::log_id));
+    let mut request = VoteRequest::new(convert::vote(candidacy.ballot), candidacy.last.map(convert::log_id));
     request.leadership_transfer = candidacy.transfer;
     request
 }
@@ -225,14 +226,13 @@ fn within(at: Position, ballot: Ballot) -> Checked {
 }
 
 fn consecutive(previous: Option<Position>, entries: &[Record], ballot: Ballot) -> Checked {
-    let mut index = previous.map_or(0, |at| at.index + 1);
+    let first = previous.map_or(0, |at| at.index + 1);
     let mut term = previous.map_or(0, |at| at.term);
-    for entry in entries {
+    for (index, entry) in (first..).zip(entries) {
         within(entry.at, ballot)?;
         if entry.at.index != index || entry.at.term < term {
             return Err("the entries are not consecutive");
         }
-        index += 1;
         term = entry.at.term;
     }
     Ok(())
@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_candidate_speaks_for_itself_and_does_not_lead_yet() {
-        let candidacy = |ballot| check(FROM, TO, &Call::PreVote(Candidacy { ballot, last: None, transfer: false }));
+        let candidacy =
+            |ballot| check(FROM, TO, &Call::PreVote(Candidacy { ballot, last: None, transfer: false }));
         candidacy(Ballot { committed: false, ..LEADER }).unwrap();
         assert!(candidacy(LEADER).is_err());
         assert!(candidacy(Ballot { committed: false, node: 1, ..LEADER }).is_err());

@@ -25,6 +25,7 @@ mod machine;
 mod member;
 mod network;
 mod node;
+mod shortening;
 mod snapshot;
 mod status;
 mod store;

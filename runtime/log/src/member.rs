@@ -50,7 +50,8 @@ fn members_entry(membership: &Membership) -> Entry<'static> {
 
 fn describe(kept: KeptSnapshot) -> io::Result<Snapshot> {
     let (head, state) = kept;
-    let meta = convert::snapshot_meta(head).ok_or_else(|| io::Error::other("a snapshot's members are inconsistent"))?;
+    let meta = convert::snapshot_meta(head)
+        .ok_or_else(|| io::Error::other("a snapshot's members are inconsistent"))?;
     Ok(Snapshot { meta, snapshot: state })
 }
 

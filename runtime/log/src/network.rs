@@ -8,13 +8,14 @@ use crate::engine::{Engine, LogId, Snapshot, Vote};
 use crate::error::CallError;
 use crate::transport::Transport;
 use crate::wire::{
-    Answer, Call, Candidacy, MESSAGE_BYTES_MAX, Reply, Request, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES, decode, encode,
+    Answer, Call, Candidacy, MESSAGE_BYTES_MAX, Reply, Request, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES,
+    decode, encode,
 };
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, RaftNetworkFactory, RaftNetworkV2};
 use rhizo_types::{Lineage, NodeId};
@@ -108,7 +109,9 @@ impl Link {
         let head = convert::snapshot_head(&snapshot.meta);
         let state = snapshot.snapshot;
         if state.len() > SNAPSHOT_BYTES_MAX {
-            return Err(RPCError::Unreachable(Unreachable::from_string("the snapshot is too large to be sent")));
+            return Err(RPCError::Unreachable(Unreachable::from_string(
+                "the snapshot is too large to be sent",
+            )));
         }
         let ballot = convert::ballot(&vote);
         let mut offset = 0;
@@ -170,7 +173,11 @@ impl RaftNetworkV2<Engine> for Link {
         }
     }
 
-    async fn vote(&mut self, request: VoteRequest<Engine>, option: RPCOption) -> Result<VoteResponse<Engine>, Fault> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Engine>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Engine>, Fault> {
         self.candidacy(request, Call::Vote, option.hard_ttl()).await
     }
 

@@ -13,6 +13,7 @@ use crate::inbound::Inbound;
 use crate::machine::Machine;
 use crate::member::Member;
 use crate::network::Links;
+use crate::shortening;
 use crate::status::{self, Contact, LogStatus, Role};
 use crate::store::Store;
 use crate::succession;
@@ -100,6 +101,7 @@ impl LogNode {
         let (published, status) = watch::channel(first);
         tokio::spawn(status::publish(metrics, contact.clone(), timers, published));
         tokio::spawn(succession::take_turns(raft.clone(), contact.clone(), timers, status.clone()));
+        tokio::spawn(shortening::keep_short(raft.clone(), store.clone(), status.clone()));
         let inbound = Inbound::new(config.id, config.lineage, raft.clone());
         let proposals = Semaphore::new(PROPOSALS_MAX);
         Ok(Self { shared: Arc::new(Shared { config, raft, store, inbound, contact, status, proposals }) })
@@ -189,7 +191,11 @@ impl LogNode {
     ///
     /// # Errors
     /// See [`ChangeError`].
-    pub async fn change_voters(&self, voters: BTreeSet<NodeId>, timeout: Duration) -> Result<(), ChangeError> {
+    pub async fn change_voters(
+        &self,
+        voters: BTreeSet<NodeId>,
+        timeout: Duration,
+    ) -> Result<(), ChangeError> {
         if voters.is_empty() {
             return Err(ChangeError::NoVoters);
         }

@@ -98,7 +98,11 @@ mod tests {
         assert_eq!(incoming.take(piece(1, 4, 3, &[4])), Progress::Received(2), "a gap");
         assert_eq!(incoming.take(piece(2, 4, 2, &[7, 7])), Progress::Received(0), "another sender");
         assert_eq!(incoming.take(piece(2, 4, 0, &[7])), Progress::Received(1), "another sender begins");
-        assert_eq!(incoming.take(piece(1, 4, 2, &[3, 4])), Progress::Received(0), "the first one must begin again");
+        assert_eq!(
+            incoming.take(piece(1, 4, 2, &[3, 4])),
+            Progress::Received(0),
+            "the first one must begin again"
+        );
         let whole = Progress::Complete(SnapshotHead::default(), vec![7, 7, 7, 7]);
         assert_eq!(incoming.take(piece(2, 4, 1, &[7, 7, 7])), whole);
     }

@@ -82,12 +82,7 @@ pub(crate) struct Candidacy {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Call {
     /// Entries after `previous`, and how far the log is committed; without entries, a heartbeat.
-    Append {
-        ballot: Ballot,
-        previous: Option<Position>,
-        entries: Vec<Record>,
-        committed: Option<Position>,
-    },
+    Append { ballot: Ballot, previous: Option<Position>, entries: Vec<Record>, committed: Option<Position> },
     /// Vote for me.
     Vote(Candidacy),
     /// Would you vote for me?
@@ -102,11 +97,7 @@ pub(crate) enum Call {
         bytes: Vec<u8>,
     },
     /// Campaign at once: I, the leader, hand over to `to`.
-    Transfer {
-        ballot: Ballot,
-        to: u64,
-        last: Option<Position>,
-    },
+    Transfer { ballot: Ballot, to: u64, last: Option<Position> },
 }
 
 /// One reply.
@@ -210,8 +201,8 @@ mod tests {
                 committed: None,
             }),
             &[
-                0, 1, 0, 7, 2, 1, 1, 6, 172, 2, 3, 7, 173, 2, 0, 7, 174, 2, 1, 2, 9, 8, 7, 175, 2, 2, 2, 2, 1, 2,
-                2, 1, 3, 4, 1, 2, 3, 4, 0,
+                0, 1, 0, 7, 2, 1, 1, 6, 172, 2, 3, 7, 173, 2, 0, 7, 174, 2, 1, 2, 9, 8, 7, 175, 2, 2, 2, 2,
+                1, 2, 2, 1, 3, 4, 1, 2, 3, 4, 0,
             ],
         );
         let candidacy = Candidacy { ballot: BALLOT, last: Some(HERE), transfer: true };
@@ -251,12 +242,19 @@ mod tests {
 
     #[test]
     fn kept_records_keep_their_bytes() {
-        golden(&Kept::Entry(Record { at: HERE, content: Content::Command(vec![1]) }), &[0, 6, 172, 2, 1, 1, 1]);
+        golden(
+            &Kept::Entry(Record { at: HERE, content: Content::Command(vec![1]) }),
+            &[0, 6, 172, 2, 1, 1, 1],
+        );
         golden(&Kept::Ballot(BALLOT), &[1, 7, 2, 1]);
         golden(&Kept::Position(HERE), &[2, 6, 172, 2]);
         golden(&Kept::Marker { lineage: Lineage(1), node: 2, created_unix_ms: 3 }, &[3, 1, 2, 3]);
         golden(
-            &Kept::SnapshotHead(SnapshotHead { last: None, members_at: Some(HERE), members: Members::default() }),
+            &Kept::SnapshotHead(SnapshotHead {
+                last: None,
+                members_at: Some(HERE),
+                members: Members::default(),
+            }),
             &[4, 0, 1, 6, 172, 2, 0, 0],
         );
     }

@@ -10,16 +10,18 @@ mod support;
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
-use rhizo_log::{Proposed, ProposeError, Timers};
+use rhizo_log::{ProposeError, Proposed, Role, Timers};
 use rhizo_types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{Cluster, PATIENCE};
+use support::{Cluster, PATIENCE, Running};
 
 /// Fast clocks: more elections in the same time.
 const FAST: Timers = Timers { heartbeat_ms: 40, election_ms_min: 80, election_ms_max: 140 };
-const STEPS: u32 = 100;
+/// Steps between two times at which everything is healed and has to work again.
+const STEPS: u32 = 25;
+const ROUNDS: u32 = 4;
 
 /// What happened in a run, to know that every fault did.
 #[derive(Default, Debug)]
@@ -29,6 +31,7 @@ struct Tally {
     heals: u32,
     kills: u32,
     restarts: u32,
+    changes_asked: u32,
     changes: u32,
     transfers: u32,
     acknowledged: u32,
@@ -50,7 +53,8 @@ impl Chaos {
         for running in self.cluster.running.values() {
             self.next_command += 1;
             let command = self.next_command.to_le_bytes().to_vec();
-            let (node, acknowledged, unknown) = (running.node.clone(), self.acknowledged.clone(), self.unknown.clone());
+            let (node, acknowledged, unknown) =
+                (running.node.clone(), self.acknowledged.clone(), self.unknown.clone());
             tokio::spawn(async move {
                 match node.propose(command.clone(), Duration::from_secs(2)).await {
                     Ok(proposed) => acknowledged.lock().unwrap().push((command, proposed)),
@@ -100,7 +104,10 @@ impl Chaos {
             11 => self.change_voters(everyone).await,
             12 => {
                 let (Some(from), Some(to)) = (self.any_running(), self.any_running()) else { return };
-                let handed = self.cluster.running[&from].node.transfer_leadership(to, Duration::from_millis(500)).await;
+                let handed = self.cluster.running[&from]
+                    .node
+                    .transfer_leadership(to, Duration::from_millis(500))
+                    .await;
                 self.tally.transfers += u32::from(handed.is_ok());
             }
             _ => {}
@@ -109,14 +116,18 @@ impl Chaos {
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
-    /// Asks some member for three or five voters; members that are none become learners first.
+    /// Asks whoever claims to lead for three or five voters; nodes that are no members become learners first.
     async fn change_voters(&mut self, everyone: Vec<NodeId>) {
         let size = if self.random.random() { 3 } else { 5 };
-        let voters: BTreeSet<NodeId> = everyone.into_iter().sample(&mut self.random, size).into_iter().collect();
-        let Some(asked) = self.any_running() else { return };
-        let node = self.cluster.running[&asked].node.clone();
+        let voters: BTreeSet<NodeId> =
+            everyone.into_iter().sample(&mut self.random, size).into_iter().collect();
+        let leads = |running: &&Running| running.node.status().role == Role::Leader;
+        let Some(node) = self.cluster.running.values().find(leads).map(|running| running.node.clone()) else {
+            return;
+        };
+        self.tally.changes_asked += 1;
         for id in &voters {
-            // Refusals are part of the game: the member may not lead, or may be cut off.
+            // Refusals are part of the game: the member may lead no longer, or may be cut off.
             let _ = node.add_learner(*id, Duration::from_millis(300)).await;
         }
         let changed = node.change_voters(voters, Duration::from_secs(1)).await;
@@ -165,8 +176,15 @@ async fn run(seed: u64) -> Tally {
         next_command: 0,
     };
     chaos.settle().await;
-    for _ in 0..STEPS {
-        chaos.step().await;
+    for _ in 0..ROUNDS {
+        for _ in 0..STEPS {
+            chaos.step().await;
+        }
+        chaos.settle().await;
+        // From here the next round starts with three voters and two bystanders.
+        let three: BTreeSet<NodeId> = (1..=5).map(NodeId).sample(&mut chaos.random, 3).into_iter().collect();
+        chaos.cluster.change_voters(&three).await;
+        chaos.tally.changes += 1;
     }
     chaos.settle().await;
     chaos.cluster.assert_consistent();
@@ -186,7 +204,11 @@ async fn run(seed: u64) -> Tally {
     let state: BTreeMap<u64, (u64, Option<Vec<u8>>)> =
         cluster.state(leader).into_iter().map(|(index, term, bytes)| (index, (term, bytes))).collect();
     for (command, at) in acknowledged {
-        assert_eq!(state.get(&at.index), Some(&(at.term.0, Some(command))), "seed {seed}: acknowledged at {at:?}");
+        assert_eq!(
+            state.get(&at.index),
+            Some(&(at.term.0, Some(command))),
+            "seed {seed}: acknowledged at {at:?}"
+        );
     }
     cluster.stop().await;
     chaos.tally
@@ -195,8 +217,9 @@ async fn run(seed: u64) -> Tally {
 async fn no_promise_is_broken(seed: u64) {
     let tally = run(seed).await;
     println!("seed {seed}: {tally:?}");
-    let Tally { cuts, one_way_cuts, heals, kills, restarts, changes, acknowledged, .. } = tally;
-    let fired = [cuts, one_way_cuts, heals, kills, restarts, changes];
+    let Tally { cuts, one_way_cuts, heals, kills, restarts, changes_asked, changes, acknowledged, .. } =
+        tally;
+    let fired = [cuts, one_way_cuts, heals, kills, restarts, changes_asked, changes];
     assert!(fired.iter().all(|count| *count > 0), "seed {seed}: a fault never happened: {fired:?}");
     assert!(acknowledged > 20, "seed {seed}: only {acknowledged} commands were acknowledged");
 }

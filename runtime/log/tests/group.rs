@@ -5,8 +5,8 @@
 mod support;
 
 use rhizo_log::{
-    CallError, ChangeError, HandleError, InitialiseError, LogConfig, LogNode, OpenError, ProposeError, ReadError, Role,
-    Storage, Timers, Transport,
+    CallError, ChangeError, HandleError, InitialiseError, LogConfig, LogNode, OpenError, ProposeError,
+    ReadError, Role, Storage, Timers, Transport,
 };
 use rhizo_types::{Lineage, NodeId};
 use std::collections::BTreeSet;
@@ -48,7 +48,8 @@ async fn one_joint_change_grows_a_founder_to_five_voters() {
     }
     // Members 1 to 5 know of two changes: the joint one and its completion.
     let leader = cluster.leader().await;
-    let matched = cluster.until(leader, "all matched", |now| now.matched.values().all(|at| *at == now.last_log)).await;
+    let matched =
+        cluster.until(leader, "all matched", |now| now.matched.values().all(|at| *at == now.last_log)).await;
     assert_eq!(matched.matched.len(), 4);
     cluster.stop().await;
 }
@@ -176,7 +177,9 @@ async fn an_isolated_leader_neither_commits_nor_passes_the_barrier() {
         loop {
             for id in &others {
                 let status = cluster.running[id].node.status();
-                if status.role == Role::Leader && cluster.running[id].node.read_barrier(PATIENCE).await.is_ok() {
+                if status.role == Role::Leader
+                    && cluster.running[id].node.read_barrier(PATIENCE).await.is_ok()
+                {
                     return *id;
                 }
             }
@@ -356,6 +359,21 @@ async fn large_commands_are_replicated_in_messages_within_the_limit() {
     }
     cluster.converge().await;
     assert_eq!(commands(&cluster, 2), commands(&cluster, 1));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_of_large_commands_is_cut_by_its_bytes() {
+    let mut cluster = Cluster::grown(1, Timers::LOCAL).await;
+    // 10 MiB in 40 entries, where 1,024 entries would be a reason for a snapshot.
+    for n in 0..40_u8 {
+        cluster.commit(vec![n; rhizo_log::COMMAND_BYTES_MAX]).await;
+    }
+    cluster.start(NodeId(2)).await;
+    cluster.node(1).add_learner(NodeId(2), PATIENCE).await.unwrap();
+    cluster.converge().await;
+    assert_eq!(commands(&cluster, 2), commands(&cluster, 1));
+    assert!(*cluster.net.snapshot_pieces.lock().unwrap() > 30, "the log's beginning was gone");
     cluster.stop().await;
 }
 

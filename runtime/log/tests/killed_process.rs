@@ -18,11 +18,12 @@ const NAME: &str = "a_killed_process_loses_nothing_it_acknowledged";
 
 async fn open(dir: &Path, must_exist: bool) -> (LogNode, Arc<std::sync::Mutex<Vec<support::Applied>>>) {
     let storage = Storage::Disk { dir: dir.to_owned(), must_exist };
-    let config = LogConfig { snapshot_every: 16, ..LogConfig::new(NodeId(1), LINEAGE, storage, Timers::LOCAL) };
+    let config =
+        LogConfig { snapshot_every: 16, ..LogConfig::new(NodeId(1), LINEAGE, storage, Timers::LOCAL) };
     let cluster = Cluster::new(Timers::LOCAL);
     let (machine, state) = support::recorder_and_state(NodeId(1), &cluster);
     let wire = Wire { net: Arc::new(Net::default()), from: NodeId(1) };
-    (LogNode::open(config, Box::new(machine), Arc::new(wire)).await.unwrap(), state)
+    (LogNode::open(config, Box::new(machine), Arc::new(wire)).await.expect("the store is sound"), state)
 }
 
 /// Commits numbers until it is killed, and says each one on its standard output.
@@ -30,7 +31,7 @@ async fn victim(dir: PathBuf) {
     let fresh = !dir.join("log.redb").exists();
     let (node, _) = open(&dir, !fresh).await;
     if fresh {
-        node.initialise().await.unwrap();
+        node.initialise().await.expect("the store is new");
     }
     for number in 0_u64.. {
         let proposed = support::watchdog("a commit", async {
@@ -99,9 +100,9 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         })
         .await;
         node.shutdown().await;
-        let applied = state.lock().unwrap().clone();
-        applied
+        state
     });
+    let state = state.lock().unwrap().clone();
     for (index, number) in acknowledged {
         let kept = state.iter().find(|(at, _, _)| *at == index).and_then(|(_, _, bytes)| bytes.clone());
         assert_eq!(kept, Some(number.to_le_bytes().to_vec()), "acknowledged at {index}");

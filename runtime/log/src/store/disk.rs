@@ -5,15 +5,14 @@
 //! there or neither is, and a store of another node, another lineage, or none where one is expected, is refused.
 
 use super::mirror::Mirror;
-use super::{Acknowledge, Write};
+use super::{Acknowledge, KeptSnapshot, Write};
 use crate::convert;
 use crate::error::{EngineFault, OpenError};
-use crate::wire::{Kept, Position, SnapshotHead, decode, encode};
+use crate::wire::{Kept, Position, decode, encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use rhizo_types::{Lineage, NodeId};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,7 +74,10 @@ pub(super) fn open(
     }
     let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(directory)?;
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create(&path).map_err(|e| fault(EngineFault::new(&e)))?;
+    let database = Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(&path)
+        .map_err(|e| fault(EngineFault::new(&e)))?;
     match read_marker(&database).map_err(fault)? {
         Some((found_lineage, found_node)) if (found_lineage, found_node) != (lineage, node) => {
             return Err(OpenError::StoreForeign { dir: dir.to_owned(), found_node, found_lineage });
@@ -152,7 +154,9 @@ fn read_all(database: &Database) -> Result<Mirror, EngineFault> {
     let entries = read.open_table(ENTRIES).map_err(|e| EngineFault::new(&e))?;
     for row in entries.iter().map_err(|e| EngineFault::new(&e))? {
         let (key, value) = row.map_err(|e| EngineFault::new(&e))?;
-        let Kept::Entry(record) = kept(value.value(), "an entry")? else { return Err(contradiction("an entry")) };
+        let Kept::Entry(record) = kept(value.value(), "an entry")? else {
+            return Err(contradiction("an entry"));
+        };
         let entry = convert::entry(record).ok_or_else(|| contradiction("the members in an entry"))?;
         if entry.log_id.index != key.value() || !mirror.append(entry) {
             return Err(contradiction("a hole in the log"));
@@ -165,7 +169,7 @@ fn read_all(database: &Database) -> Result<Mirror, EngineFault> {
     Ok(mirror)
 }
 
-fn read_snapshot(read: &redb::ReadTransaction) -> Result<Option<(SnapshotHead, Arc<[u8]>)>, EngineFault> {
+fn read_snapshot(read: &redb::ReadTransaction) -> Result<Option<KeptSnapshot>, EngineFault> {
     let table = read.open_table(SNAPSHOT).map_err(|e| EngineFault::new(&e))?;
     let head = table.get(HEAD).map_err(|e| EngineFault::new(&e))?;
     let state = table.get(STATE).map_err(|e| EngineFault::new(&e))?;

@@ -3,7 +3,7 @@
 //! Pure data. The entries are consecutive; [`Mirror::append`] and [`Mirror::truncate`] keep them so.
 
 use super::KeptSnapshot;
-use crate::engine::LogEntry;
+use crate::engine::{LogEntry, Payload};
 use crate::wire::{Ballot, Position};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,12 +17,22 @@ pub(super) struct Mirror {
     pub(super) purged: Option<Position>,
     pub(super) snapshot: Option<KeptSnapshot>,
     entries: VecDeque<LogEntry>,
+    command_bytes: usize,
+}
+
+fn command_bytes(entry: &LogEntry) -> usize {
+    match &entry.payload {
+        Payload::Normal(command) => command.0.len(),
+        Payload::Blank | Payload::Membership(_) => 0,
+    }
 }
 
 impl Mirror {
     /// The index the first entry has or would have.
     pub(super) fn first(&self) -> u64 {
-        self.entries.front().map_or_else(|| self.purged.map_or(0, |at| at.index + 1), |entry| entry.log_id.index)
+        self.entries
+            .front()
+            .map_or_else(|| self.purged.map_or(0, |at| at.index + 1), |entry| entry.log_id.index)
     }
 
     /// The index the next entry will have.
@@ -42,6 +52,7 @@ impl Mirror {
         let fresh = self.entries.is_empty() && self.purged.is_none();
         let fits = fresh || entry.log_id.index == self.next();
         if fits {
+            self.command_bytes += command_bytes(&entry);
             self.entries.push_back(entry);
         }
         fits
@@ -49,16 +60,22 @@ impl Mirror {
 
     /// Removes every entry at `next` and after it.
     pub(super) fn truncate(&mut self, next: u64) {
-        let keep = next.saturating_sub(self.first());
-        self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+        while let Some(last) = self.entries.pop_back_if(|last| last.log_id.index >= next) {
+            self.command_bytes -= command_bytes(&last);
+        }
     }
 
     /// Removes every entry up to `at`, and remembers that place.
     pub(super) fn purge(&mut self, at: Position) {
-        while self.entries.front().is_some_and(|entry| entry.log_id.index <= at.index) {
-            self.entries.pop_front();
+        while let Some(first) = self.entries.pop_front_if(|first| first.log_id.index <= at.index) {
+            self.command_bytes -= command_bytes(&first);
         }
         self.purged = Some(at);
+    }
+
+    /// Bytes of all commands in the log.
+    pub(super) fn command_bytes(&self) -> usize {
+        self.command_bytes
     }
 
     /// The entries in `range` that are there.
@@ -73,7 +90,7 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{LogId, Payload};
+    use crate::engine::{Command, LogId};
 
     fn entry(index: u64) -> LogEntry {
         LogEntry { log_id: LogId::new_term_index(1, index), payload: Payload::Blank }
@@ -81,6 +98,20 @@ mod tests {
 
     fn indices(mirror: &Mirror, range: Range<u64>) -> Vec<u64> {
         mirror.read(range).map(|entry| entry.log_id.index).collect()
+    }
+
+    #[test]
+    fn the_bytes_of_commands_are_counted_in_and_out() {
+        let mut mirror = Mirror::default();
+        for index in 0..10 {
+            let payload = Payload::Normal(Command(vec![0; 10].into()));
+            assert!(mirror.append(LogEntry { log_id: LogId::new_term_index(1, index), payload }));
+        }
+        mirror.purge(Position { term: 1, index: 1 });
+        mirror.truncate(7);
+        assert_eq!(mirror.command_bytes(), 50);
+        mirror.truncate(0);
+        assert_eq!(mirror.command_bytes(), 0);
     }
 
     #[test]

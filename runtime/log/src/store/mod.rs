@@ -86,6 +86,11 @@ impl Store {
         durable.await.map_err(|_| io::Error::other("the store was closed"))?
     }
 
+    /// Bytes of all commands in the log.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.mirror().command_bytes()
+    }
+
     /// The last snapshot.
     pub(crate) fn snapshot(&self) -> Option<KeptSnapshot> {
         self.mirror().snapshot.clone()

@@ -142,7 +142,10 @@ fn one_store_is_open_once() {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = Store::open(&config(dir.path(), false)).unwrap();
-    assert!(matches!(Store::open(&config(dir.path(), true)), Err(OpenError::Store { .. })), "a second process");
+    assert!(
+        matches!(Store::open(&config(dir.path(), true)), Err(OpenError::Store { .. })),
+        "a second process"
+    );
     runtime.block_on(store.close());
     let again = Store::open(&config(dir.path(), true)).unwrap();
     runtime.block_on(again.close());

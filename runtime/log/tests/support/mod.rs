@@ -5,9 +5,10 @@
 //! an index, by whom, and who led in which term. Read next: the tests that use it.
 
 #![expect(dead_code, reason = "each test binary uses its own part of this module")]
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
 use rhizo_log::{
-    BoxFuture, CallError, ChangeError, Entry, LogConfig, LogNode, LogStatus, Machine, Proposed, ProposeError,
+    BoxFuture, CallError, ChangeError, Entry, LogConfig, LogNode, LogStatus, Machine, ProposeError, Proposed,
     RestoreError, Role, Storage, Timers, Transport,
 };
 use rhizo_types::{Lineage, NodeId, Term};
@@ -40,7 +41,8 @@ impl History {
         let entry = (term, bytes);
         match self.applied.get(&index) {
             Some(first) if *first != entry => {
-                self.violations.push(format!("{node} applied {entry:?} at {index}, another member {first:?}"));
+                self.violations
+                    .push(format!("{node} applied {entry:?} at {index}, another member {first:?}"));
             }
             Some(_) => {}
             None => {
@@ -91,7 +93,9 @@ impl Machine for Recorder {
             .map_err(|fault| RestoreError { bytes: bytes.len(), reason: fault.to_string() })?;
         let mut history = self.history.lock().unwrap();
         if restored.last().map(|(last, _, _)| *last) != Some(index) {
-            history.violations.push(format!("{} restored a snapshot that does not end at {index}", self.node));
+            history
+                .violations
+                .push(format!("{} restored a snapshot that does not end at {index}", self.node));
         }
         for entry in &restored {
             history.apply(self.node, entry.clone());
@@ -108,6 +112,7 @@ pub(crate) struct Net {
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
     one_way_delay: Mutex<Duration>,
     pub(crate) calls: Mutex<u64>,
+    pub(crate) snapshot_pieces: Mutex<u64>,
 }
 
 impl Net {
@@ -143,6 +148,8 @@ impl Net {
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
         *self.calls.lock().unwrap() += 1;
+        // Version 1, lineage 1, and the number of the request: the golden bytes of a piece of a snapshot.
+        *self.snapshot_pieces.lock().unwrap() += u64::from(request.starts_with(&[0, 1, 3]));
         let delay = *self.one_way_delay.lock().unwrap();
         let lost = async {
             tokio::time::sleep(timeout).await;
@@ -151,7 +158,9 @@ impl Net {
         if self.is_cut(from, to) {
             return lost.await;
         }
-        let Some(node) = self.nodes.lock().unwrap().get(&to).cloned() else { return Err(CallError::Unreachable) };
+        let Some(node) = self.nodes.lock().unwrap().get(&to).cloned() else {
+            return Err(CallError::Unreachable);
+        };
         // The receiver goes on with a request whatever becomes of the sender, so it is a task of its own.
         let handled = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
@@ -322,7 +331,9 @@ impl Cluster {
                     return;
                 }
                 match leader.change_voters(voters.clone(), PATIENCE).await {
-                    Ok(()) | Err(ChangeError::NotLeader { .. } | ChangeError::InProgress | ChangeError::Unknown) => {}
+                    Ok(())
+                    | Err(ChangeError::NotLeader { .. } | ChangeError::InProgress | ChangeError::Unknown) => {
+                    }
                     Err(other) => panic!("{other}"),
                 }
             }
@@ -354,7 +365,12 @@ impl Cluster {
     }
 
     /// Waits until `id`'s status satisfies `wanted`.
-    pub(crate) async fn until(&self, id: NodeId, what: &str, wanted: impl FnMut(&LogStatus) -> bool) -> LogStatus {
+    pub(crate) async fn until(
+        &self,
+        id: NodeId,
+        what: &str,
+        wanted: impl FnMut(&LogStatus) -> bool,
+    ) -> LogStatus {
         let mut watch = self.running[&id].node.watch();
         watchdog(what, async { watch.wait_for(wanted).await.unwrap().clone() }).await
     }
