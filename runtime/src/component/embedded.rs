@@ -70,7 +70,9 @@ impl Ctx {
     /// An import of this component, which follows every re-binding.
     #[must_use]
     pub fn import(&self, name: &str) -> Import {
-        Import { name: PortName::from(name), table: self.imports.clone() }
+        let name = PortName::from(name);
+        let told = self.imports.borrow().get(&name).cloned().unwrap_or_default();
+        Import { name, table: self.imports.clone(), told }
     }
 
     /// An export of this component, to listen on.
@@ -96,6 +98,8 @@ impl Ctx {
 pub struct Import {
     name: PortName,
     table: watch::Receiver<ImportTable>,
+    /// What [`Import::changed`] said last, so that no re-binding between two calls is missed.
+    told: Vec<SocketAddr>,
 }
 
 impl Import {
@@ -121,16 +125,17 @@ impl Import {
         }
     }
 
-    /// Resolves at the next re-binding, with the addresses from then on.
+    /// Resolves as soon as the addresses differ from those it said last (or from those at the beginning).
     pub async fn changed(&mut self) -> Vec<SocketAddr> {
-        let before = self.addrs();
         loop {
-            if self.table.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
             let now = self.table.borrow_and_update().get(&self.name).cloned().unwrap_or_default();
-            if now != before {
+            if now != self.told {
+                self.told.clone_from(&now);
                 return now;
+            }
+            if self.table.changed().await.is_err() {
+                // Whoever re-binds is gone, so the instance is being dropped.
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -225,5 +230,24 @@ fn late(task: &Task, progress: &Progress) -> String {
     match silent {
         Some(name) => format!("it did not listen on export `{name}` within {START_MS_MAX} ms"),
         None => format!("it did not call `ready()` within {START_MS_MAX} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[tokio::test]
+    async fn a_rebinding_between_two_waits_is_not_missed() {
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (sender, table) = watch::channel(ImportTable::new());
+        let mut import = Import { name: PortName::from("db"), table, told: Vec::new() };
+        sender.send_replace(ImportTable::from([(PortName::from("db"), vec![address(1)])]));
+        // The user looked at the new addresses already; it has to be told of them all the same.
+        assert_eq!(import.addrs(), [address(1)]);
+        assert_eq!(import.changed().await, [address(1)]);
+        sender.send_replace(ImportTable::from([(PortName::from("db"), vec![address(2)])]));
+        assert_eq!(import.changed().await, [address(2)]);
     }
 }

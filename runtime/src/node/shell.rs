@@ -278,7 +278,6 @@ impl Shell {
                 tokio::task::yield_now().await;
             }
         }
-        self.publish_view();
         Ok(())
     }
 
@@ -380,6 +379,7 @@ impl Shell {
             self.take_batch(&batch).await?;
             self.publish(&batch);
         }
+        self.publish_view();
         let coordinates = self.core.status(now).coordinates;
         self.catalogue_in = self.catalogue_in.saturating_sub(1);
         if coordinates && self.catalogue_in == 0 {

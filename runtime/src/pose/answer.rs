@@ -97,6 +97,7 @@ fn engine(engine: Engine) -> &'static str {
         Engine::Choice => "choice",
         Engine::Exhaustive => "exhaustive",
         Engine::Patterns => "patterns",
+        Engine::Large => "repair of many",
         Engine::Local => "local search",
         Engine::Stay => "stay",
     }
