@@ -86,13 +86,12 @@ impl Desk {
         };
         // The supervisor records itself, then looks for the request; we write the request, then look for the
         // supervisor. Whoever comes second sees the first.
-        match files.supervisor().map_err(step())? {
-            Some(supervisor) => {
-                if !supervisor.identity.signal(Signal::SIGUSR1).map_err(step())? {
-                    self.settle(&order, &files)?;
-                }
-            }
-            None => self.end_unstarted(&order, &files, &Cause::Released)?,
+        let signalled = match files.supervisor().map_err(step())? {
+            Some(supervisor) => supervisor.identity.signal(Signal::SIGUSR1).map_err(step())?,
+            None => false,
+        };
+        if !signalled {
+            self.settle(&order, &files)?;
         }
         Ok(())
     }
@@ -168,8 +167,10 @@ impl Desk {
             return Ok(Seen::Terminated(end));
         }
         let Some(supervisor) = files.supervisor().map_err(step())? else {
-            if unix_ms().saturating_sub(order.created_unix_ms) > START_MS_MAX {
-                self.end_unstarted(order, files, &Cause::NeverStarted)?;
+            if files.path("release.json").exists() {
+                self.end_unstarted(order, files, Cause::Released)?;
+            } else if unix_ms().saturating_sub(order.created_unix_ms) > START_MS_MAX {
+                self.end_unstarted(order, files, Cause::NeverStarted)?;
             }
             return self.ended_or(files, Seen::Booting);
         };
@@ -192,17 +193,19 @@ impl Desk {
         Ok(end.map_or(otherwise, Seen::Terminated))
     }
 
-    /// Ends a host that has no supervisor, unless one is just starting.
+    /// Ends a host that has no supervisor, unless one is just being started.
     fn end_unstarted(
         &self,
         order: &OrderRecord,
         files: &HostFiles,
-        cause: &Cause,
+        cause: Cause,
     ) -> Result<(), ProviderError> {
         let step = || ProviderError::records("end", &files.directory);
-        let Some(_lock) = files.try_supervisor_lock().map_err(step())? else { return Ok(()) };
+        let Some(_start) = files.try_start_lock().map_err(step())? else { return Ok(()) };
+        // Its starter may have died and left a supervisor that has not recorded itself yet.
+        let Some(_life) = files.try_supervisor_lock().map_err(step())? else { return Ok(()) };
         if files.supervisor().map_err(step())?.is_none() {
-            ending::end(&self.layout, files, order, None, None, cause.clone()).map_err(step())?;
+            ending::end(&self.layout, files, order, None, None, cause).map_err(step())?;
         }
         Ok(())
     }

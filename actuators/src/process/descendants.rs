@@ -13,9 +13,14 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 /// The environment variable that tells which host directory a process belongs to.
 pub(crate) const MARK: &str = "RHIZO_HOST";
+
+/// How often an empty environment is read before it is believed; some programs clear theirs.
+const EMPTY_READS_MAX: u32 = 5;
 
 /// A process seen in `/proc`.
 struct Seen {
@@ -81,9 +86,25 @@ fn processes() -> io::Result<BTreeMap<i32, Seen>> {
 
 /// The mark in a process's environment; `None` without one, or when it belongs to another user.
 fn mark_of(pid: i32) -> Option<Vec<u8>> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = environment(pid)?;
     environment
         .split(|byte| *byte == 0)
         .find_map(|variable| variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))
         .map(<[u8]>::to_vec)
+}
+
+/// The environment that a program was started with.
+///
+/// While a process exchanges its program the kernel shows it without an environment, for less than a
+/// millisecond. To take that for an answer would overlook the process, so an empty one is read again.
+fn environment(pid: i32) -> Option<Vec<u8>> {
+    for _ in 0..EMPTY_READS_MAX {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        // Threads of the kernel never have a program, nor an environment.
+        if !environment.is_empty() || fs::read_link(format!("/proc/{pid}/exe")).is_err() {
+            return Some(environment);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    None
 }

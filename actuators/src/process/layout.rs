@@ -112,6 +112,11 @@ impl HostFiles {
         Lock::exclusive(&self.path("start.lock"))
     }
 
+    /// The lock of whoever starts the supervisor; `None` when somebody is at it.
+    pub(crate) fn try_start_lock(&self) -> io::Result<Option<Lock>> {
+        Lock::try_exclusive(&self.path("start.lock"))
+    }
+
     /// The lock that a supervisor holds for its whole life; `None` when somebody holds it.
     pub(crate) fn try_supervisor_lock(&self) -> io::Result<Option<Lock>> {
         Lock::try_exclusive(&self.path("supervisor.lock"))

@@ -20,6 +20,8 @@ async fn a_released_host_ends_and_leaves_nothing() {
         world.provider.release(&host.id).await.unwrap();
         let ended = world.await_state(&host.id, HostState::Terminated).await;
         assert_eq!(ended.cause.as_deref(), Some("released"));
+        let address = world.state().join("addresses").join(host.address.unwrap().to_string());
+        assert!(fs::symlink_metadata(address).is_err(), "its address is free again");
         assert!(!is_alive(node) && !is_alive(orphan), "the list may only say so when everything is dead");
         world.close().await;
     }
@@ -219,5 +221,26 @@ async fn an_interrupted_claim_is_completed_by_the_next_order() {
     assert_eq!(world.find(&host.id).await.unwrap().state, HostState::Booting);
     assert_eq!(world.acquire("t1", "join").await.id, host.id);
     world.await_state(&host.id, HostState::Running).await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_second_supervisor_of_a_host_does_nothing() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "join").await;
+    let node = world.node_pid(&host.id).await;
+    let directory = world.host_directory(&host.id);
+    let supervise_again = || {
+        let mut program = std::process::Command::new(crate::world::program().executable);
+        assert!(program.arg("__supervise").arg(&directory).status().unwrap().success());
+    };
+    supervise_again();
+    assert_eq!(processes_of(&directory).len(), 2, "one supervisor and one node");
+    kill_9(world.supervisor_pid(&host.id).await);
+    eventually("the node's death", async || (!is_alive(node)).then_some(())).await;
+    supervise_again();
+    assert_eq!(world.node_pid(&host.id).await, node, "a host lives once");
+    let ended = world.find(&host.id).await.unwrap();
+    assert_eq!(ended.cause.as_deref(), Some("its supervisor vanished"));
     world.close().await;
 }

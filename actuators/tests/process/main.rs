@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test, as its body does")]
 
 mod bench;
+mod chaos;
 mod conformance;
 mod faults;
 mod lives;

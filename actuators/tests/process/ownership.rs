@@ -2,7 +2,8 @@
 
 use crate::world::{World, eventually, lineage, program};
 use rhizo_actuators::process::HostHome;
-use rhizo_actuators::{HostState, Provider, ProviderError, Value};
+use rhizo_actuators::{Effect, HostState, Order, Provider, ProviderError, Value};
+use rhizo_types::IntentId;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -69,6 +70,22 @@ async fn capacity_is_shared_by_owners_and_freed_by_the_end() {
     assert_eq!(foreign_hosts.iter().map(|host| &host.id).collect::<Vec<_>>(), [&second.id]);
     let mut world = world;
     world.owner = lineage(2);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_used_for_another_order_is_refused() {
+    let world = World::new(json!({}));
+    let order = world.order("t1", "join");
+    world.provider.acquire(&order).await.unwrap();
+    let other_offer = Order { offer: "local-b".into(), ..order.clone() };
+    let mut other_intent = order.clone();
+    other_intent.tags.intent = IntentId(8);
+    for other in [other_offer, other_intent] {
+        let error = world.provider.acquire(&other).await.unwrap_err();
+        assert!(error.to_string().contains("token `t1` was used for another order"), "{error}");
+        assert_eq!(error.effect(), Effect::None);
+    }
     world.close().await;
 }
 

@@ -4,7 +4,9 @@ use rhizo_actuators::process::faults::{Faults, ProviderFaults};
 use rhizo_actuators::process::{ProcessProvider, Program};
 use rhizo_actuators::{Host, HostState, Order, Owner, Provider, ProviderError, Surroundings, Tags, Token};
 use rhizo_types::{HostId, IntentId, Lineage};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -179,15 +181,21 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 
 /// Live processes that carry the mark of a host of this state directory.
 pub(crate) fn processes_of(state: &Path) -> Vec<i32> {
-    let mark = format!("RHIZO_HOST={}", state.display());
+    marked_processes().into_iter().filter(|(_, host)| host.starts_with(state)).map(|(pid, _)| pid).collect()
+}
+
+/// Live processes that carry a mark, with the host directory that it names.
+pub(crate) fn marked_processes() -> Vec<(i32, PathBuf)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap() {
         let Ok(pid) = entry.unwrap().file_name().to_string_lossy().parse::<i32>() else { continue };
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+        let mark =
+            environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"RHIZO_HOST="));
+        if let Some(host) = mark
             && is_alive(pid)
         {
-            found.push(pid);
+            found.push((pid, PathBuf::from(OsStr::from_bytes(host))));
         }
     }
     found
