@@ -1,6 +1,8 @@
 //! The main job: one command, and an application obtains its hosts, places itself and can be taken down again.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -67,6 +69,46 @@ fn peers(status: &Value) -> BTreeMap<String, usize> {
         .collect()
 }
 
+/// Connections to the brokers of a status: each listens on its own address, port 5222.
+fn brokers(status: &Value) -> Vec<BufReader<TcpStream>> {
+    let hosting = nodes(status).into_iter().filter(|node| !node["components"].as_array().unwrap().is_empty());
+    let addresses = hosting.map(|node| node["address"].as_str().unwrap().parse::<SocketAddr>().unwrap().ip());
+    addresses.map(connect).collect()
+}
+
+fn connect(ip: IpAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect((ip, 5222)).unwrap_or_else(|error| panic!("no broker at {ip}: {error}"));
+    stream.set_read_timeout(Some(crate::deployment::WATCHDOG)).unwrap();
+    BufReader::new(stream)
+}
+
+/// Sends a line and waits for the line that answers it.
+fn ask(broker: &mut BufReader<TcpStream>, line: &str, answer: &str) {
+    writeln!(broker.get_mut(), "{line}").unwrap();
+    listen(broker, answer);
+}
+
+fn listen(broker: &mut BufReader<TcpStream>, wanted: &str) {
+    let mut line = String::new();
+    broker.read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), wanted);
+}
+
+/// A message published at one broker reaches the subscribers of all others, once.
+fn assert_messages_cross(status: &Value) {
+    let mut brokers = brokers(status);
+    let (publisher, subscribers) = brokers.split_first_mut().unwrap();
+    for subscriber in subscribers.iter_mut() {
+        ask(subscriber, "SUB news", "OK SUB news");
+    }
+    ask(publisher, "PUB news hello from afar", "OK PUB");
+    ask(publisher, "PUB news and again", "OK PUB");
+    for subscriber in subscribers {
+        listen(subscriber, "MSG news hello from afar");
+        listen(subscriber, "MSG news and again");
+    }
+}
+
 #[test]
 fn psepr_places_itself_and_survives_the_death_of_its_coordinator() {
     let deployment = Deployment::of_example("psepr", "psepr");
@@ -78,6 +120,8 @@ fn psepr_places_itself_and_survives_the_death_of_its_coordinator() {
         "not every broker knows all others: {status:#}"
     );
     assert!(nodes(&status).iter().filter(|node| node["voter"] == true).count() >= 3, "{status:#}");
+
+    assert_messages_cross(&status);
 
     let victim = coordinator(&status);
     let after = sampled(&deployment, || {
