@@ -4,6 +4,7 @@
 //! before the old one stops. A name is free when no plan, target or unresolved instance has it.
 
 use crate::ledger::{Ledger, SlotState};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{ComponentName, InstanceId};
 use rhizo_types::target::Slot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,7 @@ pub fn assign(ledger: &Ledger, placement: &BTreeMap<ComponentName, Vec<Slot>>) -
         let mut taken: BTreeSet<u32> = named
             .keys()
             .chain(ledger.target.instances.keys())
-            .chain(ledger.lingering.keys())
+            .chain(ledger.lingering.keys().filter(|_| !sabotage::is(Sabotage::ReusesNames)))
             .filter(|instance| instance.component == *component)
             .map(|instance| instance.ordinal)
             .collect();

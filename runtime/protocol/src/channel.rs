@@ -13,6 +13,7 @@
 //! │◄──────────── 3→7, first 1 [] ack 2│
 //! ```
 
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::message::{AgentMessage, Frame};
 use std::collections::VecDeque;
@@ -136,7 +137,7 @@ impl Channel {
         if !self.link_up {
             return None;
         }
-        if self.resend_at.is_some_and(|at| at <= now) {
+        if self.resend_at.is_some_and(|at| at <= now) && !sabotage::is(Sabotage::NeverResends) {
             self.sent = 0;
             self.owes_frame |= self.peer_session == 0;
         }

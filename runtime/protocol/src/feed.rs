@@ -8,7 +8,8 @@ use crate::ledger::Ledger;
 use crate::out::Out;
 use rhizo_types::Time;
 use rhizo_types::id::NodeId;
-use rhizo_types::message::{CommittedEntry, Control};
+use rhizo_types::ledger::Command;
+use rhizo_types::message::{CommittedEntry, Control, LogEntry};
 use std::collections::VecDeque;
 
 /// So many entries are kept for others: more than one node can miss between two heartbeats.
@@ -99,9 +100,20 @@ impl Feed {
         self.pushed = ledger.index;
         let Some(entries) = entries else { return };
         let holds_log = |node: &NodeId| ledger.voters.contains(node) || ledger.learners.contains(node);
-        let others = ledger.members.keys().filter(|node| **node != me && !holds_log(node));
-        for node in others.take(PUSH_MAX) {
-            out.control(*node, Control::Entries(entries.clone()));
+        let others = ledger.members.keys().filter(|node| **node != me && !holds_log(node)).copied();
+        // Those whom these entries take off the roster hear it now or only when they are refused.
+        let gone = entries.iter().flat_map(departing).filter(|node| *node != me && !holds_log(node));
+        for node in gone.chain(others.take(PUSH_MAX)) {
+            out.control(node, Control::Entries(entries.clone()));
         }
+    }
+}
+
+/// The members that an entry takes off the roster.
+fn departing(entry: &CommittedEntry) -> Vec<NodeId> {
+    match &entry.entry {
+        LogEntry::Command(Command::Leave { node }) => vec![*node],
+        LogEntry::Command(Command::Dead { nodes }) => nodes.keys().copied().collect(),
+        _ => Vec::new(),
     }
 }

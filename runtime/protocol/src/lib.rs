@@ -27,6 +27,7 @@ pub mod notice;
 pub mod observer;
 mod out;
 pub mod reign;
+pub mod sabotage;
 pub mod secret;
 pub mod status;
 mod story;

@@ -12,6 +12,7 @@ use crate::notice::Notice;
 use crate::observer::Observer;
 use crate::out::{Out, earlier};
 use crate::reign::Reign;
+use crate::sabotage::{self, Sabotage};
 use crate::status::{self, Status};
 use crate::turn::{Answer, Effect, HaltReason, RequestId, Turn};
 use crate::{codec, story};
@@ -211,7 +212,11 @@ impl Node {
 
     fn received(&mut self, from: NodeId, message: Message, now: Time, out: &mut Out) {
         if !self.ledger.members.contains_key(&from) {
-            // A newer member than this node knows of; what it says is still a sign of how far others are.
+            if self.ledger.departed.contains_key(&from) {
+                // It does not know yet that it is off the roster: this tells it to ask.
+                out.control(from, Control::Heartbeat(self.heartbeat(now)));
+            }
+            // Or it is newer than this node knows of; what it says is still a sign of how far others are.
             if let Message::Control(Control::Heartbeat(heartbeat)) = message {
                 self.feed.ahead(from, heartbeat.applied, &self.ledger, now, out);
             } else if let Message::Control(Control::Pull { after }) = message {
@@ -303,7 +308,11 @@ impl Node {
     }
 
     fn apply(&mut self, entry: CommittedEntry, now: Time, out: &mut Out) {
-        let applied = self.ledger.apply(entry.index, entry.term, &entry.entry);
+        let skips = sabotage::is(Sabotage::SkipsEntries)
+            && self.me != rhizo_types::ledger::FOUNDER
+            && matches!(entry.entry, LogEntry::Command(Command::Settled { .. }));
+        let content = if skips { &LogEntry::Blank } else { &entry.entry };
+        let applied = self.ledger.apply(entry.index, entry.term, content);
         match &applied {
             Applied::Ignored => return,
             Applied::Done => {
@@ -362,7 +371,9 @@ impl Node {
 
     /// Becomes or ceases to be coordinator as the log says.
     fn follow_log(&mut self, now: Time, out: &mut Out) {
-        let leads = self.log.leader == Some(self.me) && self.ledger.term == self.log.term && !self.halted;
+        let leader = self.log.leader == Some(self.me)
+            || (sabotage::is(Sabotage::EveryoneCoordinates) && self.log.leader.is_some());
+        let leads = leader && self.ledger.term == self.log.term && !self.halted;
         let current = self.coordinator.as_ref().map(Coordinator::term);
         if let Some(term) = current
             && (!leads || term != self.log.term)

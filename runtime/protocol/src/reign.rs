@@ -5,6 +5,7 @@
 
 use crate::event::LogStatus;
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::NodeId;
 use rhizo_types::message::Heartbeat;
 use rhizo_types::{Term, Time};
@@ -89,7 +90,8 @@ impl Reign {
     /// Whether no coordinator with a quorum is known.
     #[must_use]
     pub fn is_stale(&self, now: Time) -> bool {
-        self.coordinator.is_none() || self.age_ms(now) >= STALE_MS
+        let stale = self.coordinator.is_none() || self.age_ms(now) >= STALE_MS;
+        stale && !sabotage::is(Sabotage::ClaimsQuorum)
     }
 
     /// When this node gives up, if it hears nothing of the group.

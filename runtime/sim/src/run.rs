@@ -109,7 +109,10 @@ fn phases(world: &mut World) -> Option<u64> {
     }
     wait(world, HEAL_MS, "converges", check::converged)?;
     let healed_ms = world.now.ms_since(healed);
-    if world.scenario.take_down {
+    if world.scenario.lonely && world.log.voters.len() >= 3 {
+        world.leave_one();
+        without_quorum(world);
+    } else if world.scenario.take_down {
         let leader = world.log.leader?;
         world.ask(leader, Ask::TakeDown);
         wait(world, TAKE_DOWN_MS, "is-taken-down", taken_down)?;
@@ -162,12 +165,13 @@ fn without_quorum(world: &mut World) -> Option<u64> {
     let before = hosts(world);
     let end = world.now.after_ms(30_000);
     run_until(world, end)?;
+    let spent = hosts(world) != before;
     let quiet = world.processes.iter().filter(|(_, process)| process.is_up()).all(|(_, process)| {
         let core = process.core.as_ref();
         core.is_none_or(|core| core.status(world.now).state == OverlayState::NoQuorum)
     });
-    if !quiet || hosts(world) != before {
-        let detail = "a minority spends, or does not say that it is one".to_owned();
+    if !quiet || spent {
+        let detail = format!("a minority spends ({spent}), or says that it is one ({quiet})");
         world.violation.get_or_insert(Violation::new("minority-spends-nothing", detail));
     }
     None
@@ -187,6 +191,20 @@ impl World {
             process.paused_until = process.paused_until.min(now);
         }
         self.say(|| "== healed".to_owned());
+    }
+
+    /// All nodes but one are lost at once.
+    fn leave_one(&mut self) {
+        let up = self.up();
+        let Some(survivor) = self.pick(&up) else { return };
+        for node in up.into_iter().filter(|node| *node != survivor) {
+            let host = self.processes.get(&node).and_then(|process| process.host.clone());
+            self.kill(node, false);
+            if let Some((provider, host)) = host {
+                self.end_host(&provider, &host);
+            }
+        }
+        self.say(|| format!("== {survivor} is left alone"));
     }
 
     /// Whether a majority of the voters is left, now or after restarts that are on their way.

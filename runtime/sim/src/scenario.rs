@@ -23,6 +23,8 @@ pub struct Scenario {
     pub early: bool,
     /// Whether the application is taken down in the end.
     pub take_down: bool,
+    /// Whether all nodes but one are lost in the end.
+    pub lonely: bool,
     /// One-way delay of a message, in microseconds: smallest and largest.
     pub delay_us: (u64, u64),
 }
@@ -101,8 +103,8 @@ impl Scenario {
         let hundredth = |n: u32| Number::try_from(f64::from(n) / 100.0).unwrap_or(Number::ZERO);
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
-            // Room for about four hosts more than any shape needs: replacements overlap with what they replace.
-            max_hourly: hundredth(14 * 5),
+            // Room for a few hosts more than any shape needs: replacements overlap with what they replace.
+            max_hourly: hundredth(10 * 5),
         });
         let spec = Spec {
             app: AppName::from("sim"),
@@ -130,6 +132,7 @@ impl Scenario {
             faults: rng.random_range(2..=10),
             early: rng.random_bool(0.3),
             take_down: rng.random_bool(0.3),
+            lonely: rng.random_bool(0.05),
             delay_us: if slow { (5_000, 150_000) } else { (100, 3_000) },
         }
     }

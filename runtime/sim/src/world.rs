@@ -305,6 +305,10 @@ impl World {
         let Some(core) = process.core.as_mut() else { return };
         let turn = core.handle(now, event);
         process.records.extend(turn.durable);
+        if self.events % 64 == 0 {
+            // A shell keeps a copy of the ledger now and then; a restart begins with it.
+            process.birth = core.ledger().clone();
+        }
         let wake = core.deadline();
         if wake.is_some() && wake != process.wake {
             process.wake = wake;
@@ -484,7 +488,8 @@ impl World {
             self.later(500, Happening::Dial { from: node, to: *peer });
         }
         for peer in old.difference(&peers) {
-            if self.network.wants.get(peer).is_none_or(|wants| !wants.contains(&node)) {
+            // A link to a stranger is closed by admission, whoever wants it.
+            if self.network.wants.get(peer).is_none_or(|wants| !wants.contains(&node)) || !self.knows(node, *peer) {
                 self.break_link(node, *peer);
             }
         }

@@ -7,6 +7,7 @@
 
 use super::Agent;
 use super::instance::Local;
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Generation;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{AgentMessage, InstancePhase, UseId};
@@ -110,7 +111,9 @@ impl Agent {
     pub(super) fn lose_users(&mut self, exporter: &InstanceId) {
         for key in self.users_in(exporter, &[UserState::Using, UserState::Asked]) {
             self.drop_user(key);
-            self.send(key.0, AgentMessage::Lost { id: key.1 });
+            if !sabotage::is(Sabotage::ForgetsUsers) {
+                self.send(key.0, AgentMessage::Lost { id: key.1 });
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 use super::Agent;
 use super::instance::Local;
 use crate::ledger::Ledger;
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Generation;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{AgentMessage, UseId};
@@ -122,7 +123,9 @@ impl Agent {
         for id in all {
             self.let_go(local, id);
         }
-        local.told.clear();
+        if !sabotage::is(Sabotage::KeepsBindings) {
+            local.told.clear();
+        }
     }
 
     /// The exporter is not started any more, or gone: there is nothing to let go.

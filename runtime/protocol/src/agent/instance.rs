@@ -14,6 +14,7 @@ use super::importer::{need_to_start, need_to_stay, wanted};
 use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::Out;
+use crate::sabotage::{self, Sabotage};
 use crate::turn::{Effect, RunId, StartCall};
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PortName};
@@ -127,7 +128,7 @@ impl Agent {
     fn create(&self, instance: &InstanceId, ledger: &Ledger) -> Option<Local> {
         let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
         let fence = self.fences.get(instance).copied().unwrap_or_default();
-        if placed.generation < fence {
+        if placed.generation < fence && !sabotage::is(Sabotage::IgnoresFence) {
             return None;
         }
         let component = ledger.component_of(instance, placed.version)?;
@@ -148,7 +149,7 @@ impl Agent {
         self.ask_exporters(instance, local, ledger);
         let served = local.imports().iter().all(|(port, import)| {
             let need = need_to_start(import, wanted(ledger, instance, port).len());
-            self.bound_uses(local, port).len() >= need
+            self.bound_uses(local, port).len() >= need || sabotage::is(Sabotage::StartsUnserved)
         });
         if !served || local.retry_at.is_some() {
             return;
@@ -205,13 +206,16 @@ impl Agent {
         self.release(instance, local, ledger);
         self.rebind(instance, local, out);
         self.ask_users(instance);
-        if !self.is_used(instance) {
+        if !self.is_used(instance) || sabotage::is(Sabotage::StopsUnderUsers) {
             stop(instance, local, out);
         }
     }
 
     /// Whether a mandatory import has fewer started exporters than the instance needs to stay started.
     fn is_short(&self, instance: &InstanceId, local: &Local, ledger: &Ledger) -> bool {
+        if sabotage::is(Sabotage::StartsUnserved) {
+            return false;
+        }
         local.imports().iter().any(|(port, import)| {
             let need = need_to_stay(import, wanted(ledger, instance, port).len());
             // What the target no longer wants is still a use: a smaller target alone stops nobody.
@@ -333,7 +337,13 @@ impl Agent {
         }
         let Some(mut local) = self.instances.remove(&run.instance) else { return };
         fail(&run.instance, &mut local, reason, now, timers, out);
-        self.interrupt(&run.instance, &mut local, out);
+        if sabotage::is(Sabotage::RestartsWithoutStop) {
+            self.lose_users(&run.instance);
+            self.let_go_all(&mut local);
+            local.phase = InstancePhase::Waiting;
+        } else {
+            self.interrupt(&run.instance, &mut local, out);
+        }
         self.instances.insert(run.instance.clone(), local);
         self.dirty.insert(run.instance.clone());
     }

@@ -84,7 +84,7 @@ impl Agent {
             users_of: BTreeMap::new(),
             fences,
             peers: Peers::new(session + 1),
-            reporter: Reporter::default(),
+            reporter: Reporter::new(session + 1),
             dirty: BTreeSet::new(),
             own: VecDeque::new(),
         }

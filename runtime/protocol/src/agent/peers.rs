@@ -87,17 +87,17 @@ impl Peers {
     }
 
     pub(super) fn flush(&mut self, now: Time, out: &mut Out) {
+        if !self.recorded {
+            // Peers tell a restarted agent by its greater session, so no session is ever used twice.
+            out.durable(Record::Session { session: self.session });
+            self.recorded = true;
+        }
         let due = self.channels.iter().filter(|(_, channel)| channel.deadline().is_some_and(|at| at <= now));
         let due: Vec<NodeId> = due.map(|(node, _)| *node).collect();
         self.active.extend(due);
         for node in std::mem::take(&mut self.active) {
             let Some(channel) = self.channels.get_mut(&node) else { continue };
             while let Some(frame) = channel.frame(now) {
-                if !self.recorded {
-                    // Peers tell a restarted agent by its greater session, so no session is ever used twice.
-                    out.durable(Record::Session { session: self.session });
-                    self.recorded = true;
-                }
                 out.effect(Effect::Send { to: node, message: Message::Channel(frame) });
             }
         }

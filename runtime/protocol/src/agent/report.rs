@@ -16,9 +16,10 @@ const REPEAT_MS: u64 = 1_000;
 /// Changes within this time travel in one report, so that thousands of starts do not cause thousands of reports.
 const GATHER_MS: u64 = 20;
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Reporter {
     latest: Report,
+    composed: bool,
     /// Something changed since `latest` was composed.
     changed: bool,
     /// The coordinator to whom `latest` was sent, and whether it acknowledged.
@@ -27,6 +28,12 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
+    /// Numbers begin above those of every earlier session, so that a late report of a former life is known as such.
+    pub(super) fn new(session: u64) -> Self {
+        let latest = Report { number: session << 32, ..Report::default() };
+        Self { latest, composed: false, changed: false, told: None, send_at: None }
+    }
+
     pub(super) fn latest(&self) -> &Report {
         &self.latest
     }
@@ -65,11 +72,12 @@ impl Reporter {
         if !new_coordinator && self.send_at.is_none_or(|at| at > now) {
             return;
         }
-        if self.changed || self.latest.number == 0 {
+        if self.changed || !self.composed {
             let mut report = compose();
             self.changed = false;
             report.number = self.latest.number;
-            if report != self.latest || report.number == 0 {
+            if report != self.latest || !self.composed {
+                self.composed = true;
                 report.number += 1;
                 self.latest = report;
                 self.told = self.told.map(|(node, _)| (node, false));

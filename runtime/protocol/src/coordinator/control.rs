@@ -82,6 +82,11 @@ impl Control {
         self.better_at = Time::ZERO;
     }
 
+    /// The orders of the plan that is about to be proposed.
+    pub(super) fn decided_orders(&self) -> &[rhizo_types::intent::AcquireOrder] {
+        self.decided.as_ref().map_or(&[], |plan| &plan.orders)
+    }
+
     /// Whether a change of the plan is being worked on.
     pub(super) fn is_busy(&self) -> bool {
         self.decided.is_some() || self.running.as_ref().is_some_and(|running| running.forced)

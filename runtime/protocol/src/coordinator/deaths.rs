@@ -6,6 +6,7 @@
 use super::View;
 use crate::observer::HEARD_BY_COORDINATOR_MAX;
 use crate::observer::ring::observers_of;
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::Command;
@@ -48,6 +49,9 @@ fn dead(view: View<'_>) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
 fn witnesses(view: View<'_>, subject: NodeId) -> Option<BTreeSet<NodeId>> {
     let timers = view.ledger.timers();
     let observers = observers_of(view.ledger, subject);
+    if sabotage::is(Sabotage::HastyDeath) && view.observer.silent_for(subject, 1_500, view.now) {
+        return Some(BTreeSet::from([view.me]));
+    }
     // What this node hears itself outweighs any alert.
     if view.observer.hears(subject) {
         return None;

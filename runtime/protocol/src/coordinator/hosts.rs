@@ -10,6 +10,7 @@ use super::{Coordinator, View};
 use crate::event::{AcquireResult, ListError, ListedHost};
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
+use crate::sabotage::{self, Sabotage};
 use crate::secret;
 use crate::turn::{AcquireCall, Effect};
 use rhizo_types::Time;
@@ -61,6 +62,22 @@ pub(super) struct Watch {
     pub(super) release_accepted: Option<Time>,
 }
 
+impl Watch {
+    fn new(state: IntentState, since: Time) -> Self {
+        Self {
+            state,
+            since,
+            own: false,
+            issued: false,
+            calling: false,
+            call_ended: since,
+            not_before: Time::ZERO,
+            tries: 0,
+            release_accepted: None,
+        }
+    }
+}
+
 impl Hosts {
     /// Offers that are not to be ordered at the moment.
     pub(super) fn cooling(&self, now: Time) -> BTreeSet<(ProviderName, OfferName)> {
@@ -92,6 +109,10 @@ impl Hosts {
             let called = match intent.state {
                 IntentState::Open if needed.contains(&intent.id) => acquire(intent, watch, view, out),
                 IntentState::Releasing => release(intent, watch, out),
+                IntentState::Bound if sabotage::is(Sabotage::ReleasesOnSuspicion) => {
+                    let suspects = view.observer.suspects();
+                    intent.node.is_some_and(|node| suspects.contains(&node)) && release(intent, watch, out)
+                }
                 _ => false,
             };
             if called {
@@ -111,16 +132,10 @@ impl Hosts {
             .retain(|id, outcome| ledger.intents.get(id).is_some_and(|intent| is_next(intent, outcome)));
         for intent in ledger.intents.values().filter(|intent| intent.is_open()) {
             let own = view.now > began && ledger.term == view.log.term;
-            let watch = self.watches.entry(intent.id).or_insert(Watch {
-                state: intent.state,
-                since: view.now,
+            let watch = self.watches.entry(intent.id).or_insert_with(|| Watch {
                 own: own && intent.state == IntentState::Open,
-                issued: false,
-                calling: false,
                 call_ended: began,
-                not_before: Time::ZERO,
-                tries: 0,
-                release_accepted: None,
+                ..Watch::new(intent.state, view.now)
             });
             if watch.state != intent.state {
                 watch.state = intent.state;
@@ -274,6 +289,18 @@ fn is_next(intent: &Intent, outcome: &Outcome) -> bool {
     }
 }
 
+/// Orders a host for an intent that is not committed: only under sabotage.
+pub(super) fn order_early(
+    order: &rhizo_types::intent::AcquireOrder,
+    id: IntentId,
+    view: View<'_>,
+    out: &mut Out,
+) {
+    let (order, state) = (order.clone(), IntentState::Open);
+    let mut watch = Watch::new(state, view.now);
+    acquire(&Intent { id, order, state, host: None, node: None }, &mut watch, view, out);
+}
+
 fn acquire(intent: &Intent, watch: &mut Watch, view: View<'_>, out: &mut Out) -> bool {
     let ledger = view.ledger;
     let (Some(genesis), Some(secret)) = (&ledger.genesis, secret::ticket_secret(ledger, intent.id)) else {
@@ -294,7 +321,10 @@ fn acquire(intent: &Intent, watch: &mut Watch, view: View<'_>, out: &mut Out) ->
         secret,
         members: voters.map(|(node, member)| (*node, member.record.clone())).collect(),
     };
-    let token = secret::token(genesis.app.as_str(), genesis.lineage, intent);
+    let mut token = secret::token(genesis.app.as_str(), genesis.lineage, intent);
+    if sabotage::is(Sabotage::ChangesToken) {
+        token.push_str(&format!("-{}", view.now.0));
+    }
     let call = AcquireCall { intent: intent.id, order: intent.order.clone(), token, boot };
     out.effect(Effect::Acquire(Box::new(call)));
     true

@@ -5,6 +5,7 @@
 use super::View;
 use crate::codec;
 use crate::out::Out;
+use crate::sabotage::{self, Sabotage};
 use crate::turn::{Effect, RequestId};
 use rhizo_types::id::{IntentId, NodeId, PeerKey};
 use rhizo_types::intent::IntentState;
@@ -37,7 +38,7 @@ fn refusal(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<&'static st
     if view.ledger.members.values().any(|member| member.record.key == key) {
         return Some("the key is that of another member");
     }
-    if view.ledger.taking_down {
+    if view.ledger.taking_down || sabotage::is(Sabotage::RefusesJoins) {
         return Some("the application is being taken down");
     }
     if intent.node.is_some() {

@@ -5,6 +5,7 @@
 
 use super::{Coordinator, View};
 use crate::ledger::{Ledger, SlotState};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{IntentId, NodeId};
 use rhizo_types::intent::IntentState;
 use rhizo_types::ledger::Command;
@@ -40,7 +41,7 @@ impl Coordinator {
         let ledger = view.ledger;
         let settled =
             ledger.settled == ledger.target.revision && ledger.target.plan == ledger.plan_revision();
-        if !settled || self.control.is_busy() {
+        if !settled || self.control.is_busy() || sabotage::is(Sabotage::KeepsHosts) {
             return None;
         }
         let needed = needed_nodes(ledger);

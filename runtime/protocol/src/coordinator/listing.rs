@@ -9,6 +9,7 @@ use super::hosts::{Hosts, Watch};
 use crate::event::{ListError, ListedHost};
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
+use crate::sabotage::{self, Sabotage};
 use crate::turn::Effect;
 use rhizo_types::Time;
 use rhizo_types::id::{HostId, IntentId, ProviderName};
@@ -271,7 +272,8 @@ fn find<'a>(intent: &Intent, hosts: &'a [ListedHost]) -> Option<&'a ListedHost> 
     if let Some(bound) = &intent.host {
         return hosts.iter().find(|host| host.id() == &bound.host);
     }
-    let tagged = hosts.iter().filter(|host| host.intent == Some(intent.id));
+    let tagged =
+        hosts.iter().filter(|host| host.intent == Some(intent.id) || sabotage::is(Sabotage::AdoptsAnyHost));
     // Running ones before ended ones, older before younger, so that every list chooses the same.
     tagged.min_by_key(|host| (host.terminated, std::cmp::Reverse(host.age_ms), host.id().clone()))
 }

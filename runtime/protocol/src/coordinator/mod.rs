@@ -27,6 +27,7 @@ use crate::event::{Event, LogStatus};
 use crate::ledger::Ledger;
 use crate::observer::Observer;
 use crate::out::{Out, earlier};
+use crate::sabotage::{self, Sabotage};
 use control::Control;
 use hosts::Hosts;
 use joins::Joins;
@@ -111,9 +112,11 @@ impl Coordinator {
         }
     }
 
-    /// Takes in an agent's report.
+    /// Takes in an agent's report; one that was overtaken by a newer one is ignored.
     pub(crate) fn report(&mut self, from: NodeId, report: Report) {
-        self.reports.insert(from, report);
+        if self.reports.get(&from).is_none_or(|last| last.number < report.number) {
+            self.reports.insert(from, report);
+        }
     }
 
     /// Derives whatever can be done now.
@@ -169,8 +172,19 @@ impl Coordinator {
         }
         let target = self.target_command(view);
         let target = target.or_else(|| self.settled_command(view));
+        if sabotage::is(Sabotage::SpendsEarly) {
+            self.spend_early(view, out);
+        }
         let rest = target.or_else(|| self.plan_command(view)).or_else(|| self.leave_command(view));
         rest.map(bare)
+    }
+
+    /// Orders the hosts of the plan that is about to be proposed: only under sabotage.
+    fn spend_early(&self, view: View<'_>, out: &mut Out) {
+        let orders = self.control.decided_orders().iter().zip(view.ledger.intents_issued + 1..);
+        for (order, number) in orders {
+            hosts::order_early(order, rhizo_types::IntentId(number), view, out);
+        }
     }
 
     /// What is reported of an instance, by the node it is placed on.

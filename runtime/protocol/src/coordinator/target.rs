@@ -7,6 +7,7 @@
 use super::{Coordinator, View};
 use crate::bindings::bind;
 use crate::ledger::{Ledger, SlotState};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::ledger::Command;
@@ -73,7 +74,8 @@ impl Coordinator {
                     }
                 }
                 Some(_) => continue,
-                None if !may_place || ledger.lingering.contains_key(instance) => continue,
+                None if !may_place => continue,
+                None if ledger.lingering.contains_key(instance) && !sabotage::is(Sabotage::ReusesNames) => continue,
                 None => next_generation(instance, node, plan, ledger),
             };
             instances.insert(instance.clone(), placed);

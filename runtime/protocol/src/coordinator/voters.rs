@@ -9,6 +9,7 @@ use super::{Coordinator, View};
 use crate::bindings::latency_ms;
 use crate::out::{Out, earlier};
 use crate::turn::{Effect, MembershipChange};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::FOUNDER;
@@ -26,6 +27,9 @@ const RETRY_MS: u64 = 1_000;
 /// How many of `members` vote.
 #[must_use]
 pub fn voters_wanted(members: usize) -> usize {
+    if sabotage::is(Sabotage::AnyNumberOfVoters) {
+        return members.clamp(1, 4);
+    }
     match members {
         0..=2 => 1,
         3..=4 => 3,
@@ -133,8 +137,11 @@ impl Coordinator {
             if self.hand_over(&pool, view, out) {
                 return;
             }
-            // Nobody can take over yet: this node stays among the voters until somebody can.
-            pool.insert(view.me);
+            // Nobody can take over yet: this node stays among the voters until somebody can. A single other
+            // member gets the only vote in one change.
+            if size > 1 {
+                pool.insert(view.me);
+            }
         }
         let wish = wish(view, &pool, size);
         if wish != self.voters.wish.0 {
@@ -201,11 +208,11 @@ fn has_caught_up(view: View<'_>, node: NodeId) -> bool {
     matched.saturating_add(BEHIND_MAX) >= view.log.last_index && matched > 0
 }
 
-/// A dead voter is replaced, not dropped: the group does not shrink to one because one of three died.
+/// The group does not shrink to one voter because it cannot be reached: only when the others are gone for good.
 fn may_change(view: View<'_>, wish: &BTreeSet<NodeId>) -> bool {
     let current = &view.log.voters;
-    let dead = current.iter().any(|node| !view.ledger.members.contains_key(node));
-    let unreached = current.iter().any(|node| *node != view.me && !view.observer.is_linked(*node));
+    let mut members = current.iter().filter(|node| view.ledger.members.contains_key(node));
+    let unreached = members.any(|node| *node != view.me && !view.observer.is_linked(*node));
     let shrinks_to_one = wish.len() == 1 && current.len() > 1;
-    view.ledger.taking_down || !(shrinks_to_one && (dead || unreached))
+    view.ledger.taking_down || !(shrinks_to_one && unreached)
 }

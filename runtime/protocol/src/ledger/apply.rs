@@ -4,6 +4,7 @@
 //! what a coordinator does that does not know whether its last proposal was committed.
 
 use super::{Departed, Ledger, Member, ORDERS_MAX, SlotState};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
 use rhizo_types::ledger::{Command, FOUNDER, Genesis, Join, MemberRecord, SetSpec};
@@ -256,7 +257,7 @@ impl Ledger {
         }
         let ordered = plan.orders.iter().map(|order| order.price_micros_per_hour);
         let micros = ordered.fold(self.spending_micros(), u64::saturating_add);
-        if micros > budget_micros { Err(Refusal::Budget { micros, budget_micros }) } else { Ok(()) }
+        if micros > budget_micros && !sabotage::is(Sabotage::IgnoresBudget) { Err(Refusal::Budget { micros, budget_micros }) } else { Ok(()) }
     }
 
     fn reclaim(
@@ -293,7 +294,8 @@ impl Ledger {
         if self.taking_down {
             return Err(Refusal::TakingDown);
         }
-        let node = NodeId(index);
+        let reused = sabotage::is(Sabotage::ReusesNodeIds);
+        let node = if reused { NodeId(self.members.len() as u64 + 1) } else { NodeId(index) };
         intent.node = Some(node);
         let record = MemberRecord {
             key: join.key,
@@ -384,6 +386,9 @@ impl Ledger {
         }
         // One host may still run the old generation; only its own agent can put the stop before the start.
         let unresolved = [self.lingering.get(instance), self.target.instances.get(instance)];
+        if sabotage::is(Sabotage::ReusesNames) {
+            return Ok(());
+        }
         let elsewhere = unresolved.into_iter().flatten().any(|old| old.node != placed.node);
         let last = self.generations.get(instance).copied().unwrap_or(Generation::ZERO);
         if elsewhere || placed.generation <= last || !self.specs.contains_key(&placed.version) {

@@ -8,6 +8,7 @@
 //! `Dead` and `Leave` also lead to `Releasing`, from any open state. Closed states are final.
 
 use super::{CLOSED_INTENTS_MAX, Ledger, Refusal};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{IntentId, NodeId};
 use rhizo_types::intent::{BoundHost, IntentState, Outcome};
 
@@ -40,7 +41,7 @@ impl Ledger {
     fn bind(&mut self, id: IntentId, host: &BoundHost) -> Result<(), Refusal> {
         let provider = self.intents.get(&id).map(|intent| intent.order.provider.clone());
         let taken = provider.and_then(|provider| self.intent_of_host(&provider, &host.host));
-        if let Some(intent) = taken {
+        if let Some(intent) = taken.filter(|_| !sabotage::is(Sabotage::AdoptsAnyHost)) {
             return Err(Refusal::HostTaken { host: host.host.clone(), intent });
         }
         if let Some(intent) = self.intents.get_mut(&id) {

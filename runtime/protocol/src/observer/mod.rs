@@ -37,6 +37,8 @@ pub struct Observer {
     /// Who observes this node.
     observers: Vec<NodeId>,
     links: BTreeMap<NodeId, Link>,
+    /// Peers with a link, members or not yet: the overlay may know a new member before the ledger does.
+    linked: BTreeSet<NodeId>,
     suspicions: BTreeMap<NodeId, Suspicion>,
     /// Subject → observer → when that observer's alert was last heard.
     alerts: BTreeMap<NodeId, BTreeMap<NodeId, Time>>,
@@ -79,6 +81,7 @@ impl Observer {
             subjects: BTreeSet::new(),
             observers: Vec::new(),
             links: BTreeMap::new(),
+            linked: BTreeSet::new(),
             suspicions: BTreeMap::new(),
             alerts: BTreeMap::new(),
             heartbeat_at: Time::ZERO,
@@ -144,19 +147,22 @@ impl Observer {
         }
         for node in ledger.members.keys().filter(|node| **node != self.me) {
             // A new member gets the time of one silence to set up its links.
-            self.links.entry(*node).or_insert(Link { up: false, known: false, refused: false, heard: now });
+            let up = self.linked.contains(node);
+            self.links.entry(*node).or_insert(Link { up, known: up, refused: false, heard: now });
         }
         self.suspicions.retain(|node, _| self.subjects.contains(node));
         ring::links_of(ledger, self.me, &self.subjects)
     }
 
     pub(crate) fn link_up(&mut self, peer: NodeId, now: Time) {
+        self.linked.insert(peer);
         if let Some(link) = self.links.get_mut(&peer) {
             *link = Link { up: true, known: true, refused: false, heard: now };
         }
     }
 
     pub(crate) fn link_down(&mut self, peer: NodeId) {
+        self.linked.remove(&peer);
         if let Some(link) = self.links.get_mut(&peer) {
             link.up = false;
             link.refused = false;

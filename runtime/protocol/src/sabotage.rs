@@ -1,0 +1,80 @@
+//! Faults that tests put into the core's own code, to see each check of the simulator fail.
+//!
+//! Without the feature `sabotage` every question is answered *no* at compile time and nothing of this is left. With
+//! it, a test chooses one fault for the code that it runs itself. Never on in a build that is shipped.
+
+/// One deliberate fault, named after what the core then does wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Sabotage {
+    /// Every node that knows a leader coordinates.
+    EveryoneCoordinates,
+    /// A node other than the founder leaves out some entries.
+    SkipsEntries,
+    /// Instances start without their mandatory imports, and never miss one.
+    StartsUnserved,
+    /// A stopped instance keeps what it was told.
+    KeepsBindings,
+    /// An exporter stops while it is used.
+    StopsUnderUsers,
+    /// An exporter that fails does not tell its users.
+    ForgetsUsers,
+    /// An agent starts a generation older than its fence.
+    IgnoresFence,
+    /// An unhealthy instance is started again without having been stopped.
+    RestartsWithoutStop,
+    /// A host is ordered before its intent is committed.
+    SpendsEarly,
+    /// Every call of an intent has another token.
+    ChangesToken,
+    /// The host of a suspected node is released.
+    ReleasesOnSuspicion,
+    /// A node that was not heard for a moment is dead.
+    HastyDeath,
+    /// The budget is not looked at.
+    IgnoresBudget,
+    /// Any host in a provider's list is taken for the intent's own.
+    AdoptsAnyHost,
+    /// A name is used again before its former instance is known to be gone.
+    ReusesNames,
+    /// As many voters as there are members.
+    AnyNumberOfVoters,
+    /// Members are numbered by how many there are.
+    ReusesNodeIds,
+    /// A node never says that there is no quorum.
+    ClaimsQuorum,
+    /// Lost messages between agents are not sent again.
+    NeverResends,
+    /// Unneeded hosts are kept.
+    KeepsHosts,
+    /// Nobody is let in.
+    RefusesJoins,
+}
+
+#[cfg(feature = "sabotage")]
+mod chosen {
+    use super::Sabotage;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Sabotage>> = const { Cell::new(None) };
+    }
+
+    /// Chooses the fault for everything that the calling test runs from now on.
+    pub fn choose(sabotage: Option<Sabotage>) {
+        CHOSEN.set(sabotage);
+    }
+
+    pub(crate) fn is(sabotage: Sabotage) -> bool {
+        CHOSEN.get() == Some(sabotage)
+    }
+}
+
+#[cfg(feature = "sabotage")]
+pub use chosen::choose;
+#[cfg(feature = "sabotage")]
+pub(crate) use chosen::is;
+
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn is(_: Sabotage) -> bool {
+    false
+}
