@@ -40,7 +40,7 @@ pub struct LogStatus {
     /// What this member does.
     pub role: Role,
     /// Whether the group works, seen from here: the leader has heard a quorum, another member its leader, within
-    /// the lease and one heartbeat.
+    /// four leases and one heartbeat.
     pub quorum: bool,
     /// Index of the last entry the machine has applied.
     pub last_applied: Option<u64>,
@@ -95,8 +95,12 @@ impl Contact {
 }
 
 /// How long silence may last before a quorum is no longer claimed.
+///
+/// Four leases: on a machine that is overloaded for a moment answers come late, and a leader that steps down
+/// for that costs more than one that notices its isolation a second later. What it must not do in the
+/// meantime it cannot do either way: every call outside waits for a read barrier.
 fn patience(timers: Timers) -> Duration {
-    Duration::from_millis(timers.election_ms_max + timers.heartbeat_ms)
+    Duration::from_millis(4 * timers.election_ms_max + timers.heartbeat_ms)
 }
 
 fn index(at: Option<LogId>) -> Option<u64> {

@@ -5,6 +5,8 @@
 //! applied different entries at one index; no term had two leaders; and every acknowledged command is there at
 //! its index when only a majority of the final voters is started again from the disks.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+
 mod support;
 
 use rand::rngs::StdRng;
@@ -38,11 +40,14 @@ struct Tally {
     unknown: u32,
 }
 
+/// Commands whose proposers were told where they committed.
+type Acknowledged = Arc<Mutex<Vec<(Vec<u8>, Proposed)>>>;
+
 struct Chaos {
     cluster: Cluster,
     random: StdRng,
     tally: Tally,
-    acknowledged: Arc<Mutex<Vec<(Vec<u8>, Proposed)>>>,
+    acknowledged: Acknowledged,
     unknown: Arc<Mutex<u32>>,
     next_command: u64,
 }
