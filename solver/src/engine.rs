@@ -1,10 +1,12 @@
 //! The engines: ways to find good assignments. None is trusted: [`mod@crate::solve`] checks what they return.
 //!
 //! `choice` proves optima when one component picks its hosts, `patterns` when hosts are bought at the least price,
-//! `exhaustive` those of small problems of any kind; `local` takes any problem. Read next: `solve.rs`.
+//! `exhaustive` those of small problems of any kind; `large` repairs and improves thousands of instances on machines
+//! that exist; `local` takes any problem. Read next: `solve.rs`.
 
 pub(crate) mod choice;
 pub(crate) mod exhaustive;
+pub(crate) mod large;
 pub(crate) mod local;
 pub(crate) mod patterns;
 

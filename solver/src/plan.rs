@@ -76,7 +76,9 @@ pub enum Engine {
     Exhaustive,
     /// Cheapest hosts by patterns of what shares a host.
     Patterns,
-    /// Local search.
+    /// Repair and local search over many instances on existing machines.
+    Large,
+    /// Local search over problems of any kind.
     Local,
     /// What runs now was kept.
     Stay,

@@ -4,7 +4,7 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Found, choice, exhaustive, local, patterns};
+use crate::engine::{Found, choice, exhaustive, large, local, patterns};
 use crate::evaluate::evaluate;
 use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
@@ -101,6 +101,13 @@ fn search(
             _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, stop)),
             _ => Err(SolveError::Unsuited { engine: Engine::Patterns }),
         },
+        // Small problems are proven instead.
+        None if large::suits(problem) && !exhaustive::suits(problem) => {
+            Ok((Engine::Large, large::search(problem, options.seed, stop)))
+        }
+        Some(Engine::Large) if large::suits(problem) => {
+            Ok((Engine::Large, large::search(problem, options.seed, stop)))
+        }
         None => Ok(portfolio(problem, options.seed, stop)),
         Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
         Some(engine) => Err(SolveError::Unsuited { engine }),
@@ -132,6 +139,8 @@ fn plan(problem: &Problem, assignment: Assignment, engine: Engine, found: &Found
     let runs = current.iter().next().is_some();
     let after = evaluate(problem, &assignment);
     let bound = found.bound.map(|b| b.max(after.net));
+    // A bound that is reached is a proof, whoever found the assignment.
+    let reached = bound.is_some_and(|b| b - after.net <= WORTH_TOLERANCE);
     Plan {
         orders,
         released,
@@ -140,7 +149,7 @@ fn plan(problem: &Problem, assignment: Assignment, engine: Engine, found: &Found
         broken_before: if runs { check(problem, &current) } else { Vec::new() },
         gap: bound.map(|b| b - after.net),
         bound,
-        proven: found.complete,
+        proven: found.complete || reached,
         engine,
         evaluated: found.evaluated,
         after,

@@ -108,6 +108,7 @@ pub(crate) fn capacity_of(problem: &Problem, machine: usize, resource: usize) ->
 
 /// Hard capacity, transient resources counted on both sides of a move.
 pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
+    let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
     for (resource, r) in problem.resources.iter().enumerate() {
         let needs = effective_needs(problem, resource);
         let mut used: BTreeMap<Place, f64> = BTreeMap::new();
@@ -124,7 +125,8 @@ pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut V
             }
         }
         for (place, amount) in used {
-            let capacity = capacity_of(problem, place.machine, resource);
+            let own = problem.machines[place.machine].capacity[resource];
+            let capacity = if overbooks { capacity_of(problem, place.machine, resource) } else { own };
             if amount > capacity + CAPACITY_TOLERANCE * capacity.abs() {
                 let host = &problem.machines[place.machine].name;
                 let what = format!("{host} has {capacity} of {}, {amount} is needed", r.name);

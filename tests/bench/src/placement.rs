@@ -2,9 +2,11 @@
 //!
 //! All of them pose an ordinary `Problem`; there is no solver of their own.
 
+mod btrplace;
 mod latency_file;
 mod prob090;
 mod psepr;
+mod roadef;
 mod sage;
 
 use crate::arguments::Arguments;
@@ -14,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Their names.
-pub(crate) const NAMES: &[&str] = &["psepr", "sage", "prob090"];
+pub(crate) const NAMES: &[&str] = &["psepr", "sage", "prob090", "btrplace", "roadef"];
 
 /// Runs the bench of this name, or none when it is not one of these.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
@@ -24,6 +26,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         "prob090" => {
             Arguments::parse(arguments, prob090::OPTIONS).and_then(|a| prob090::run(&a).map(|f| (a, f)))
         }
+        "btrplace" => Arguments::parse(arguments, btrplace::OPTIONS).and_then(|a| btrplace::run(&a).map(|f| (a, f))),
+        "roadef" => Arguments::parse(arguments, roadef::OPTIONS).and_then(|a| roadef::run(&a).map(|f| (a, f))),
         _ => return None,
     };
     Some(match figures {

@@ -1,0 +1,89 @@
+//! Repair and local search for many instances on machines that exist.
+//!
+//! First a repair: what is in trouble leaves its machine, and finds another, as little as possible moves. Then
+//! local search by shifts, exchanges and returns, under falling temperatures, judged incrementally. Problems with a
+//! fixed number of instances, hard capacities and costs of load and migration. The bound is that of `bound.rs`.
+//! Read next: `model.rs`, `state.rs`.
+
+mod anneal;
+mod bound;
+mod model;
+mod repair;
+mod state;
+
+use crate::assignment::{Assignment, Place};
+use crate::constraint::{Constraint, Limit};
+use crate::engine::Found;
+use crate::objective::{Cost, Measure};
+use crate::problem::{Problem, Stock};
+use model::{Model, NOWHERE};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use state::State;
+
+/// Counters for rules over hosts and classes, of two bytes each: more would not fit a small machine.
+const COUNTERS_MAX: usize = 300_000_000;
+
+/// Whether the engine takes the problem.
+pub(crate) fn suits(problem: &Problem) -> bool {
+    let fixed = problem.components.iter().all(|c| {
+        c.replicas_min == c.replicas_max && c.per_host_max <= 1 && c.current.len() <= c.replicas_max as usize
+    });
+    let stands = |stock: Stock| match stock {
+        Stock::Kept => true,
+        Stock::Running => problem.migration.remove == 0.0,
+        Stock::Offer { .. } => false,
+    };
+    let per_host = problem.components.iter().filter(|c| c.per_host_max == 1 && c.replicas_max > 1).count();
+    let over_cells = |rule: &Constraint| matches!(rule, Constraint::Apart { .. } | Constraint::Gather { .. });
+    let groups = per_host + problem.constraints.iter().filter(|named| over_cells(&named.item)).count();
+    fixed
+        && groups.saturating_mul(problem.machines.len()) <= COUNTERS_MAX
+        && problem.machines.iter().all(|m| stands(m.stock))
+        && problem.utilities.iter().all(|u| u.item.weight == 0.0)
+        && problem.costs.iter().all(|c| is_load(&c.item))
+        && problem.constraints.iter().all(|c| is_local(problem, &c.item))
+}
+
+fn is_load(cost: &Cost) -> bool {
+    cost.per_unit >= 0.0 && matches!(cost.measure, Measure::Overload { .. } | Measure::Imbalance { .. })
+}
+
+/// Rules that can be kept by judging one item on one machine at a time.
+fn is_local(problem: &Problem, rule: &Constraint) -> bool {
+    match rule {
+        Constraint::Each { .. }
+        | Constraint::Ban { .. }
+        | Constraint::Apart { .. }
+        | Constraint::Gather { .. }
+        | Constraint::Neighbour { .. }
+        | Constraint::Root { .. } => true,
+        Constraint::Spread { max_in_class: None, min_distinct: Some(Limit::Constant(_)), .. } => true,
+        // The costs speak of what instances ask for and machines have, not of what these rules make of it.
+        Constraint::Overbook { .. } | Constraint::Preserve { .. } => problem.costs.is_empty(),
+        _ => false,
+    }
+}
+
+/// Repairs what runs now and improves it until `stop` says so or nothing better is found for long.
+pub(crate) fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Found {
+    let model = Model::new(problem);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut state = State::empty(&model);
+    let mut evaluated = 0;
+    if !repair::repair(&mut state, &mut rng, stop, &mut evaluated) {
+        return Found { best: None, bound: None, complete: false, evaluated };
+    }
+    let least = bound::least_cost(&model);
+    let best = anneal::improve(state, &mut rng, stop, least, &mut evaluated);
+    Found { best: Some(assignment(&model, &best)), bound: Some(-least), complete: false, evaluated }
+}
+
+fn assignment(model: &Model, at: &[u32]) -> Assignment {
+    let mut places = vec![Vec::new(); model.problem.components.len()];
+    for ((component, _), machine) in model.items.iter().zip(at) {
+        let place = (*machine != NOWHERE).then(|| Place::on(*machine as usize));
+        places[*component as usize].push(place);
+    }
+    Assignment { places }
+}

@@ -1,0 +1,62 @@
+//! What any configuration costs at least: moves that overloaded machines force, and load that fits nowhere.
+//!
+//! Moves and loads are different costs, so their least amounts add up.
+
+use super::model::{Model, NOWHERE};
+
+/// No configuration costs less.
+pub(super) fn least_cost(model: &Model) -> f64 {
+    forced_moves(model) + forced_load(model)
+}
+
+/// On each machine that is over its limits as things are, the fewest and cheapest moves that relieve it.
+fn forced_moves(model: &Model) -> f64 {
+    let mut on: Vec<Vec<usize>> = vec![Vec::new(); model.machines];
+    let mut cost = 0.0;
+    for (item, origin) in model.origin.iter().enumerate() {
+        if *origin == NOWHERE {
+            continue;
+        }
+        if model.may_use(item, *origin as usize) || model.pinned[item] {
+            on[*origin as usize].push(item);
+        } else {
+            cost += model.move_cost[item];
+        }
+    }
+    for (machine, items) in on.iter().enumerate() {
+        let leave = (0..model.resources).map(|r| fewest(model, machine, items, r)).max().unwrap_or(0);
+        let mut costs: Vec<f64> = items.iter().map(|i| model.move_cost[*i]).collect();
+        costs.sort_by(f64::total_cmp);
+        cost += costs.iter().take(leave).sum::<f64>();
+    }
+    cost
+}
+
+/// How many items have to leave for one resource: the largest first.
+fn fewest(model: &Model, machine: usize, items: &[usize], resource: usize) -> usize {
+    // What leaves still holds a transient resource: leaving does not help, and the rule cannot be met by it.
+    if model.is_transient[resource] {
+        return 0;
+    }
+    let mut needs: Vec<f64> = items.iter().map(|i| model.need[i * model.resources + resource]).collect();
+    needs.sort_by(|a, b| b.total_cmp(a));
+    let mut left: f64 = needs.iter().sum();
+    let limit = model.limit[machine * model.resources + resource];
+    let mut count = 0;
+    // Rounding of the sum must not force a move that is not needed.
+    while left > limit * (1.0 + 1e-12) && count < needs.len() {
+        left -= needs[count];
+        count += 1;
+    }
+    count
+}
+
+/// Costs of load if it could be shared out at will.
+fn forced_load(model: &Model) -> f64 {
+    let total = |values: &[f64], r: usize| values.iter().skip(r).step_by(model.resources).sum::<f64>();
+    let free = |r: usize| total(&model.capacity, r) - total(&model.need, r);
+    let over = |r: usize| model.overload[r] * (total(&model.need, r) - total(&model.safety, r)).max(0.0);
+    let loads: f64 = (0..model.resources).map(over).sum();
+    let balances = model.balances.iter().map(|b| b.weight * (b.target * free(b.first) - free(b.second)).max(0.0));
+    loads + balances.sum::<f64>()
+}

@@ -1,0 +1,274 @@
+//! A problem with many instances on existing machines, lowered to flat arrays.
+//!
+//! Instances become *items*. Rules over shared hosts or classes become *groups*; what an item may use is a mask.
+
+use crate::check::{CAPACITY_TOLERANCE, capacity_of};
+use crate::constraint::{Constraint, Limit, Scope};
+use crate::objective::Measure;
+use crate::problem::Problem;
+use std::collections::BTreeMap;
+
+/// No machine: the item does not run.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// What a group wants of its members.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Wish {
+    /// No two in one cell.
+    Apart,
+    /// At least so many cells.
+    Distinct(u32),
+    /// All in one cell.
+    Gather,
+}
+
+/// A rule over the cells (machines, or classes of a partition) that items are in.
+pub(super) struct Group {
+    pub(super) wish: Wish,
+    /// The cell of each machine; none where members may not be.
+    pub(super) cell_of: usize,
+    /// Where its counts start.
+    pub(super) start: usize,
+    pub(super) members: u32,
+}
+
+/// A user needs a provider in the same class.
+pub(super) struct Dependency {
+    pub(super) cell_of: usize,
+    /// Where its counts start: users and providers alternate.
+    pub(super) start: usize,
+}
+
+/// `max(0, target * free(first) - free(second))`, weighted.
+#[derive(Clone, Copy)]
+pub(super) struct Balance {
+    pub(super) first: usize,
+    pub(super) second: usize,
+    pub(super) target: f64,
+    pub(super) weight: f64,
+}
+
+pub(super) struct Model<'a> {
+    pub(super) problem: &'a Problem,
+    pub(super) resources: usize,
+    pub(super) machines: usize,
+    /// Component and ordinal of each item.
+    pub(super) items: Vec<(u32, u32)>,
+    pub(super) need: Vec<f64>,
+    /// Hard limits with the checker's tolerance.
+    pub(super) limit: Vec<f64>,
+    pub(super) capacity: Vec<f64>,
+    pub(super) safety: Vec<f64>,
+    pub(super) is_transient: Vec<bool>,
+    pub(super) overload: Vec<f64>,
+    pub(super) balances: Vec<Balance>,
+    pub(super) origin: Vec<u32>,
+    pub(super) move_cost: Vec<f64>,
+    mask_of: Vec<u32>,
+    masks: Vec<Vec<bool>>,
+    /// It has to stay where it is.
+    pub(super) pinned: Vec<bool>,
+    pub(super) groups: Vec<Group>,
+    pub(super) groups_of: Vec<Vec<u32>>,
+    pub(super) dependencies: Vec<Dependency>,
+    pub(super) uses: Vec<Vec<u32>>,
+    pub(super) provides: Vec<Vec<u32>>,
+    /// For each way to cut machines into cells, the cell of each machine.
+    pub(super) cells: Vec<Vec<u32>>,
+    pub(super) group_counts: usize,
+    pub(super) dependency_counts: usize,
+}
+
+impl<'a> Model<'a> {
+    pub(super) fn new(problem: &'a Problem) -> Self {
+        let (resources, machines) = (problem.resources.len(), problem.machines.len());
+        let mut first_of = Vec::new();
+        let mut items = Vec::new();
+        for (component, c) in (0u32..).zip(&problem.components) {
+            first_of.push(items.len());
+            items.extend((0..c.replicas_max).map(|ordinal| (component, ordinal)));
+        }
+        let component = |i: usize| &problem.components[items[i].0 as usize];
+        let ordinal = |i: usize| items[i].1 as usize;
+        let count = items.len();
+        let of = |f: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+            (0..machines).flat_map(|m| (0..resources).map(move |r| (m, r))).map(|(m, r)| f(m, r)).collect()
+        };
+        let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
+        let capacity = of(&|m, r| if overbooks { capacity_of(problem, m, r) } else { problem.machines[m].capacity[r] });
+        let mut model = Self {
+            problem,
+            resources,
+            machines,
+            need: (0..count).flat_map(|i| (0..resources).map(move |r| (i, r))).map(|(i, r)| component(i).need(ordinal(i), r)).collect(),
+            limit: capacity.iter().map(|c| c + CAPACITY_TOLERANCE * c.abs() / 2.0).collect(),
+            capacity,
+            safety: of(&|m, r| problem.machines[m].safety_of(r)),
+            is_transient: problem.resources.iter().map(|r| r.transient).collect(),
+            overload: vec![0.0; resources],
+            balances: Vec::new(),
+            origin: (0..count).map(|i| component(i).current_of(ordinal(i)).map_or(NOWHERE, to_u32)).collect(),
+            move_cost: (0..count).map(|i| component(i).move_cost_of(ordinal(i)) * problem.migration.per_move).collect(),
+            mask_of: vec![0; count],
+            masks: Vec::new(),
+            pinned: vec![false; count],
+            groups: Vec::new(),
+            groups_of: vec![Vec::new(); count],
+            dependencies: Vec::new(),
+            uses: vec![Vec::new(); count],
+            provides: vec![Vec::new(); count],
+            cells: vec![(0..to_u32(machines)).collect()],
+            group_counts: 0,
+            dependency_counts: 0,
+            items,
+        };
+        model.add_costs();
+        model.add_masks(&first_of);
+        let mut lowered = Lowered { first_of, cells_of: BTreeMap::new() };
+        for (index, c) in problem.components.iter().enumerate() {
+            if c.per_host_max == 1 && c.replicas_max > 1 {
+                model.add_group(&lowered, &Scope::Component(index), Wish::Apart, 0);
+            }
+        }
+        for named in &problem.constraints {
+            model.add_rule(&mut lowered, &named.item);
+        }
+        model
+    }
+
+    pub(super) fn may_use(&self, item: usize, machine: usize) -> bool {
+        self.masks[self.mask_of[item] as usize][machine]
+    }
+
+    fn add_costs(&mut self) {
+        for cost in self.problem.costs.iter().map(|c| &c.item) {
+            match cost.measure {
+                Measure::Overload { resource } => self.overload[resource] += cost.per_unit,
+                Measure::Imbalance { first, second, target } => {
+                    self.balances.push(Balance { first, second, target, weight: cost.per_unit });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Items under the same rules about single machines share a mask.
+    fn add_masks(&mut self, first_of: &[usize]) {
+        let mut rules_of: Vec<Vec<usize>> = vec![Vec::new(); self.items.len()];
+        for (rule, named) in self.problem.constraints.iter().enumerate() {
+            if let Constraint::Each { scope, .. } | Constraint::Ban { scope, .. } = &named.item {
+                for item in members(self.problem, first_of, scope) {
+                    rules_of[item].push(rule);
+                }
+            }
+        }
+        let mut known: BTreeMap<Vec<usize>, u32> = BTreeMap::new();
+        for (item, rules) in rules_of.into_iter().enumerate() {
+            let next = to_u32(known.len());
+            let mask = *known.entry(rules.clone()).or_insert(next);
+            if mask == next {
+                let mut allowed = vec![true; self.machines];
+                for rule in rules {
+                    match &self.problem.constraints[rule].item {
+                        Constraint::Each { allowed: mask, .. } => {
+                            allowed.iter_mut().zip(mask).for_each(|(a, ok)| *a &= ok);
+                        }
+                        Constraint::Ban { machines, .. } => machines.iter().for_each(|m| allowed[*m] = false),
+                        _ => {}
+                    }
+                }
+                self.masks.push(allowed);
+            }
+            self.mask_of[item] = mask;
+        }
+    }
+
+    fn add_rule(&mut self, lowered: &mut Lowered, rule: &Constraint) {
+        match rule {
+            Constraint::Apart { scope, partition } => {
+                let cells = lowered.cells(self, *partition);
+                self.add_group(lowered, scope, Wish::Apart, cells);
+            }
+            Constraint::Gather { scope, partition } => {
+                let cells = lowered.cells(self, *partition);
+                self.add_group(lowered, scope, Wish::Gather, cells);
+            }
+            Constraint::Spread { scope, partition, min_distinct: Some(Limit::Constant(limit)), .. } => {
+                let cells = lowered.cells(self, Some(*partition));
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+                self.add_group(lowered, scope, Wish::Distinct(limit.ceil().max(0.0) as u32), cells);
+            }
+            Constraint::Neighbour { user, provider, partition } => {
+                let cells = lowered.cells(self, Some(*partition));
+                let dependency = to_u32(self.dependencies.len());
+                self.dependencies.push(Dependency { cell_of: cells, start: self.dependency_counts });
+                self.dependency_counts += 2 * self.cell_count(cells);
+                for item in members(self.problem, &lowered.first_of, user) {
+                    self.uses[item].push(dependency);
+                }
+                for item in members(self.problem, &lowered.first_of, provider) {
+                    self.provides[item].push(dependency);
+                }
+            }
+            Constraint::Root { scope } => {
+                for item in members(self.problem, &lowered.first_of, scope) {
+                    self.pinned[item] |= self.origin[item] != NOWHERE;
+                }
+            }
+            Constraint::Preserve { scope, resource, amount } => {
+                for item in members(self.problem, &lowered.first_of, scope) {
+                    let need = &mut self.need[item * self.resources + resource];
+                    *need = need.max(*amount);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn cell_count(&self, cells: usize) -> usize {
+        self.cells[cells].iter().filter(|c| **c != NOWHERE).max().map_or(0, |c| *c as usize + 1)
+    }
+
+    fn add_group(&mut self, lowered: &Lowered, scope: &Scope, wish: Wish, cell_of: usize) {
+        let items = members(self.problem, &lowered.first_of, scope);
+        let group = to_u32(self.groups.len());
+        self.groups.push(Group { wish, cell_of, start: self.group_counts, members: to_u32(items.len()) });
+        self.group_counts += self.cell_count(cell_of);
+        for item in items {
+            self.groups_of[item].push(group);
+        }
+    }
+}
+
+struct Lowered {
+    /// The first item of each component.
+    first_of: Vec<usize>,
+    cells_of: BTreeMap<usize, usize>,
+}
+
+impl Lowered {
+    fn cells(&mut self, model: &mut Model, partition: Option<usize>) -> usize {
+        let Some(partition) = partition else { return 0 };
+        *self.cells_of.entry(partition).or_insert_with(|| {
+            let class_of = &model.problem.partitions[partition].class_of;
+            model.cells.push(class_of.iter().map(|c| c.map_or(NOWHERE, to_u32)).collect());
+            model.cells.len() - 1
+        })
+    }
+}
+
+/// The items of a scope.
+fn members(problem: &Problem, first_of: &[usize], scope: &Scope) -> Vec<usize> {
+    let of = |c: usize| first_of[c]..first_of[c] + problem.components[c].replicas_max as usize;
+    match scope {
+        Scope::All => (0..problem.components.len()).flat_map(of).collect(),
+        Scope::Component(c) => of(*c).collect(),
+        Scope::Components(cs) => cs.iter().flat_map(|c| of(*c)).collect(),
+        Scope::Instances(list) => list.iter().map(|(c, ordinal)| first_of[*c] + ordinal).collect(),
+    }
+}
+
+/// Validation keeps all counts far below 2^32.
+pub(super) fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,203 @@
+//! Makes a configuration keep to all rules, moving as little as possible.
+//!
+//! Everything starts where it is. Machines that are over their limits and groups that break their rules send away as
+//! few items as they can; those find the fullest machine that takes them, or push one other item out of the way.
+
+use super::model::{NOWHERE, Wish, to_u32};
+use super::state::State;
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+
+/// Machines that are tried when an item has to push another one away.
+const PUSH_TRIES: usize = 2_000;
+/// Rounds of placing what is still nowhere, each with the machines in another order.
+const ROUNDS_MAX: usize = 200;
+
+/// Whether everything runs and keeps to the rules afterwards.
+pub(super) fn repair(
+    state: &mut State,
+    rng: &mut Xoshiro256PlusPlus,
+    stop: &mut dyn FnMut() -> bool,
+    evaluated: &mut u64,
+) -> bool {
+    let mut homeless = settle(state);
+    for machine in 0..state.model.machines {
+        relieve(state, machine, &mut homeless);
+    }
+    homeless.extend(break_up(state));
+    for round in 0..ROUNDS_MAX {
+        sort_by_size(state, &mut homeless);
+        let mut left = Vec::new();
+        for item in std::mem::take(&mut homeless) {
+            *evaluated += state.model.machines as u64;
+            if !(place(state, item) || (round > 0 && push(state, rng, item))) {
+                left.push(item);
+            }
+            if left.len().is_multiple_of(16) && stop() {
+                return false;
+            }
+        }
+        if left.is_empty() {
+            return true;
+        }
+        if round > 2 {
+            // Whoever is in the way of the largest one left goes too, so that the next round differs.
+            loosen(state, rng, &mut left);
+        }
+        homeless = left;
+    }
+    false
+}
+
+/// Puts everything where it runs now; what may not run there is returned.
+fn settle(state: &mut State) -> Vec<usize> {
+    let mut homeless = Vec::new();
+    for item in 0..state.at.len() {
+        let origin = state.model.origin[item];
+        if origin != NOWHERE && (state.model.may_use(item, origin as usize) || state.model.pinned[item]) {
+            state.insert(item, origin as usize);
+        } else {
+            homeless.push(item);
+        }
+    }
+    homeless
+}
+
+/// Sends away as few items as bring a machine under its limits.
+fn relieve(state: &mut State, machine: usize, homeless: &mut Vec<usize>) {
+    while state.excess(machine) > 0.0 {
+        let mut best: Option<(f64, f64, usize)> = None;
+        for item in state.on[machine].clone() {
+            let item = item as usize;
+            if state.model.pinned[item] {
+                continue;
+            }
+            state.remove(item);
+            // Least excess left; among those that leave none, the smallest item.
+            let key = (state.excess(machine), size(state, item));
+            state.insert(item, machine);
+            if best.is_none_or(|(excess, size, _)| key < (excess, size)) {
+                best = Some((key.0, key.1, item));
+            }
+        }
+        let Some((_, _, item)) = best else { return };
+        state.remove(item);
+        homeless.push(item);
+    }
+}
+
+/// Sends away what breaks a rule of a group, or has nothing to depend on.
+fn break_up(state: &mut State) -> Vec<usize> {
+    let mut homeless = Vec::new();
+    let model = state.model;
+    for (g, group) in model.groups.iter().enumerate() {
+        if group.wish == Wish::Gather {
+            let members: Vec<usize> =
+                (0..state.at.len()).filter(|i| state.at[*i] != NOWHERE && model.groups_of[*i].contains(&to_u32(g))).collect();
+            let cell = |item: usize| model.cells[group.cell_of][state.at[item] as usize];
+            let share = |c: u32| members.iter().filter(|i| cell(**i) == c).count();
+            let Some(main) = members.iter().map(|i| cell(*i)).filter(|c| *c != NOWHERE).max_by_key(|c| (share(*c), *c))
+            else {
+                continue;
+            };
+            for item in members.into_iter().filter(|i| cell(*i) != main && !model.pinned[*i]).collect::<Vec<_>>() {
+                state.remove(item);
+                homeless.push(item);
+            }
+        }
+    }
+    for item in 0..state.at.len() {
+        let machine = state.at[item];
+        if machine == NOWHERE || model.pinned[item] {
+            continue;
+        }
+        state.remove(item);
+        if state.groups_allow(item, machine as usize) {
+            state.insert(item, machine as usize);
+        } else {
+            homeless.push(item);
+        }
+    }
+    homeless
+}
+
+/// The largest share of an average machine that an item needs.
+fn size(state: &State, item: usize) -> f64 {
+    let model = state.model;
+    let share = |r: usize| {
+        let typical = model.limit.get(r).copied().unwrap_or(0.0).max(1e-300);
+        model.need[item * model.resources + r] / typical
+    };
+    (0..model.resources).map(share).fold(0.0, f64::max)
+}
+
+fn sort_by_size(state: &State, items: &mut [usize]) {
+    items.sort_by(|a, b| size(state, *b).total_cmp(&size(state, *a)).then(a.cmp(b)));
+}
+
+/// Puts an item where it costs least and, among equals, leaves the least room.
+fn place(state: &mut State, item: usize) -> bool {
+    let origin = state.model.origin[item];
+    if origin != NOWHERE && state.fits(item, origin as usize) {
+        state.insert(item, origin as usize);
+        return true;
+    }
+    let mut best: Option<(f64, f64, usize)> = None;
+    for machine in 0..state.model.machines {
+        if state.fits(item, machine) {
+            let key = (state.arrival_cost(item, machine), state.tightness(item, machine));
+            if best.is_none_or(|(cost, room, _)| key < (cost, room)) {
+                best = Some((key.0, key.1, machine));
+            }
+        }
+    }
+    let Some((_, _, machine)) = best else { return false };
+    state.insert(item, machine);
+    true
+}
+
+/// Puts an item in the place of another one that finds a place elsewhere.
+fn push(state: &mut State, rng: &mut Xoshiro256PlusPlus, item: usize) -> bool {
+    for _ in 0..PUSH_TRIES {
+        let machine = rng.random_range(0..state.model.machines);
+        if !state.model.may_use(item, machine) || state.on[machine].is_empty() {
+            continue;
+        }
+        let other = state.on[machine][rng.random_range(0..state.on[machine].len())] as usize;
+        if state.model.pinned[other] || size(state, other) >= size(state, item) {
+            continue;
+        }
+        state.remove(other);
+        if state.fits(item, machine) {
+            state.insert(item, machine);
+            if place(state, other) {
+                return true;
+            }
+            state.remove(item);
+        }
+        state.insert(other, machine);
+    }
+    false
+}
+
+/// Sends away a few items of machines that the largest homeless item may use.
+fn loosen(state: &mut State, rng: &mut Xoshiro256PlusPlus, left: &mut Vec<usize>) {
+    let Some(item) = left.first().copied() else { return };
+    for _ in 0..PUSH_TRIES {
+        let machine = rng.random_range(0..state.model.machines);
+        if state.model.may_use(item, machine) && state.groups_allow(item, machine) {
+            let others: Vec<usize> =
+                state.on[machine].iter().map(|i| *i as usize).filter(|i| !state.model.pinned[*i]).collect();
+            for other in others {
+                state.remove(other);
+                left.push(other);
+                if state.fits(item, machine) {
+                    state.insert(item, machine);
+                    left.retain(|i| *i != item);
+                    return;
+                }
+            }
+            return;
+        }
+    }
+}
