@@ -1,6 +1,6 @@
 //! The death of a process as its peers see it. The child is this very test binary, started again.
 
-use crate::harness::{Node, config, roster};
+use crate::harness::{Node, WATCHDOG, config, roster};
 use rhizo_overlay::{Admission, LinkDownReason, LinkTarget, NodeSecret, OverlayEvent, UnreachableReason};
 use rhizo_types::{NodeId, PeerKey};
 use std::io::{BufRead, BufReader};
@@ -57,11 +57,11 @@ fn spawn_child(order: &str) -> (Reaped, SocketAddr) {
 }
 
 /// A node that knows the child's key, and the child's order to link to it.
-async fn parent(seed: u8) -> (Node, PeerKey, String) {
+async fn parent(seed: u8, ping_timeout: Duration) -> (Node, PeerKey, String) {
     let child = NodeSecret::from_bytes([seed + 1; 32]).peer_key();
     let mut settings = config(1);
     settings.secret = NodeSecret::from_bytes([seed; 32]);
-    settings.ping_timeout = Duration::from_millis(400);
+    settings.ping_timeout = ping_timeout;
     let node = Node::start(settings).await;
     let mut admission = roster(&[]);
     admission.members.insert(child, NodeId(1));
@@ -80,7 +80,7 @@ async fn linked_child(node: &mut Node, key: PeerKey, order: &str) -> Reaped {
 
 #[tokio::test]
 async fn a_killed_process_is_told_at_once_and_its_address_refuses() {
-    let (mut node, key, order) = parent(200).await;
+    let (mut node, key, order) = parent(200, WATCHDOG).await;
     for _ in 0..3 {
         let mut child = linked_child(&mut node, key, &order).await;
         // A link that has not stood for a while is dialled again more slowly.
@@ -106,7 +106,7 @@ fn signal(child: &Reaped, name: &str) {
 
 #[tokio::test]
 async fn a_stopped_process_is_told_silent_and_linked_again_when_it_goes_on() {
-    let (mut node, key, order) = parent(210).await;
+    let (mut node, key, order) = parent(210, Duration::from_millis(400)).await;
     let child = linked_child(&mut node, key, &order).await;
     signal(&child, "-STOP");
     assert_eq!(node.until_down(key).await, LinkDownReason::Silent);
