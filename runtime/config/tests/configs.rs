@@ -101,7 +101,9 @@ fn the_configs_of_the_examples_are_accepted_without_a_warning() {
 fn the_schema_names_every_field_of_the_good_configs() {
     let schema = rhizo_config::schema();
     let text = schema.to_string();
-    for field in ["rhizo", "app", "components", "require", "utility", "migration", "optimise", "budget", "anchors"] {
+    for field in
+        ["rhizo", "app", "components", "require", "utility", "migration", "optimise", "budget", "anchors"]
+    {
         assert!(schema["properties"].get(field).is_some(), "{field} is missing in {text}");
     }
     let component = &schema["$defs"]["Component"]["properties"];

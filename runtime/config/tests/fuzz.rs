@@ -17,9 +17,44 @@ const GOOD: &[&str] = &[
 
 /// What a config may be damaged with.
 const PIECES: &[&str] = &[
-    "\"", "'", "\"\"\"", "[", "]", "[[", "]]", "{", "}", "=", ",", ".", "\n", "\r\n", "\\", "#", "-", "0", "1e999", "nan",
-    "9223372036854775808", "é", "\u{2028}", "\0", "true", "1979-05-27", "node.", "size(placement)", " / 0", "&&", "->",
-    "\\u0000", "[components.web]\n", "[[require]]\n", "exec = \"\"\n", "😀", "\t", "{export.a.addr}",
+    "\"",
+    "'",
+    "\"\"\"",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    ",",
+    ".",
+    "\n",
+    "\r\n",
+    "\\",
+    "#",
+    "-",
+    "0",
+    "1e999",
+    "nan",
+    "9223372036854775808",
+    "é",
+    "\u{2028}",
+    "\0",
+    "true",
+    "1979-05-27",
+    "node.",
+    "size(placement)",
+    " / 0",
+    "&&",
+    "->",
+    "\\u0000",
+    "[components.web]\n",
+    "[[require]]\n",
+    "exec = \"\"\n",
+    "😀",
+    "\t",
+    "{export.a.addr}",
 ];
 
 /// Reads a config and looks at whatever comes out of it.
@@ -34,9 +69,18 @@ fn survives(source: &str) -> Result<(), TestCaseError> {
     let lines: Vec<&str> = source.split('\n').collect();
     for finding in &findings {
         prop_assert!(!finding.message.is_empty());
-        prop_assert!(finding.line >= 1 && finding.line <= lines.len(), "line {} of {}", finding.line, lines.len());
+        prop_assert!(
+            finding.line >= 1 && finding.line <= lines.len(),
+            "line {} of {}",
+            finding.line,
+            lines.len()
+        );
         let width = lines[finding.line - 1].chars().count();
-        prop_assert!(finding.column >= 1 && finding.column <= width + 1, "column {} of {width}", finding.column);
+        prop_assert!(
+            finding.column >= 1 && finding.column <= width + 1,
+            "column {} of {width}",
+            finding.column
+        );
         prop_assert!(finding.length >= 1);
     }
     let text = render(&findings, source, false);

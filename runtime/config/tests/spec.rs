@@ -47,7 +47,10 @@ fn psepr_becomes_the_rules_of_the_slide() {
     assert_eq!(spec.optimise.max_moves, Some(2));
     assert_eq!(spec.budget.as_ref().map(|budget| budget.max_hourly.get()), Some(1.5));
     assert_eq!(spec.anchors.len(), 2);
-    assert_eq!(spec.providers[&ProviderName::from("hetzner")].settings, r#"{"token":{"env":"HCLOUD_TOKEN"}}"#);
+    assert_eq!(
+        spec.providers[&ProviderName::from("hetzner")].settings,
+        r#"{"token":{"env":"HCLOUD_TOKEN"}}"#
+    );
 }
 
 #[test]
@@ -59,7 +62,10 @@ fn the_smallest_config_gets_sensible_defaults() {
     assert_eq!(web.run, Run::Embedded);
     assert_eq!(web.replicas, Replicas { min: 1, max: 1 });
     assert_eq!((web.stop.signal.as_str(), web.stop.grace_ms), ("TERM", 10_000));
-    assert_eq!((spec.optimise.every_ms, spec.optimise.settle_ms, spec.optimise.deadline_ms), (60_000, 300_000, 2_000));
+    assert_eq!(
+        (spec.optimise.every_ms, spec.optimise.settle_ms, spec.optimise.deadline_ms),
+        (60_000, 300_000, 2_000)
+    );
     assert_eq!(spec.orphan_after_ms, 86_400_000);
     let local = &spec.providers[&ProviderName::from("local")];
     assert_eq!((local.kind.as_str(), local.settings.as_str()), ("process", "{}"));
@@ -78,7 +84,11 @@ fn a_conjunction_about_a_group_becomes_several_rules() {
         .map(|require| (require.name.as_str(), explain_rule(&require.rule), require.source.as_str()))
         .collect();
     let expected = [
-        ("wide.1", "distinct(placement, node.region) >= 3".to_owned(), "3 <= distinct(placement, node.region)"),
+        (
+            "wide.1",
+            "distinct(placement, node.region) >= 3".to_owned(),
+            "3 <= distinct(placement, node.region)",
+        ),
         ("wide.2", "size(placement) > 2".to_owned(), "size(placement) > 2"),
         ("wide.3", "diameter_ms(placement) < 200".to_owned(), "diameter_ms(placement) < 0.2s"),
     ];
@@ -96,7 +106,8 @@ fn paths_of_providers_and_programs_are_seen_from_the_config_file() {
     assert_eq!(web.run, Run::Exec { argv: vec!["/base/bin/web".to_owned(), "./kept".to_owned()] });
     let probe = web.health.as_ref().map(|health| health.probe.clone());
     assert_eq!(probe, Some(Probe::Exec { argv: vec!["curl".to_owned(), "localhost".to_owned()] }));
-    let settings = r#"{"rtt":"/base/dir/data/rtt.csv","slow":{"faults_file":"/base/dir/f.json","note":"a/b"}}"#;
+    let settings =
+        r#"{"rtt":"/base/dir/data/rtt.csv","slow":{"faults_file":"/base/dir/f.json","note":"a/b"}}"#;
     assert_eq!(spec.providers[&ProviderName::from("lab")].settings, settings);
 }
 

@@ -402,6 +402,21 @@ impl Checker<'_> {
                 self.join(&span, a?, b?).map(Type::Number)
             }
             (a, b) => {
+                // When one side is an attribute, its own earlier use says more than the two types do.
+                let told = match (a, b) {
+                    (Type::Text, Type::Number(_)) => {
+                        self.contradicts(left, AttributeKind::Number(None))
+                            || self.contradicts(right, AttributeKind::Text)
+                    }
+                    (Type::Number(_), Type::Text) => {
+                        self.contradicts(left, AttributeKind::Text)
+                            || self.contradicts(right, AttributeKind::Number(None))
+                    }
+                    _ => false,
+                };
+                if told {
+                    return None;
+                }
                 let message = format!("{} and {} cannot be compared", spoken(a), spoken(b));
                 let hint = match (a, b) {
                     (Type::Text, Type::Number(_)) | (Type::Number(_), Type::Text) => {
@@ -413,6 +428,12 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// Explains an attribute that is used as a kind which it is not. False when it is no attribute.
+    fn contradicts(&mut self, typed: &Typed, kind: AttributeKind) -> bool {
+        let Expr::Attribute(name) = &typed.expr else { return false };
+        !self.attributes.settle(name, kind, &typed.span, self.findings)
     }
 
     fn open_as_text(&mut self, name: &AttributeName, span: &Span) -> Option<Type> {
@@ -428,11 +449,10 @@ impl Checker<'_> {
                 self.attributes.settle(name, kind, &typed.span, self.findings).then_some(Numeric::ANY)
             }
             kind => {
-                let found = match &typed.expr {
-                    Expr::Attribute(name) => format!("`node.{name}`, which is {}", spoken(kind)),
-                    _ => spoken(kind).to_owned(),
-                };
-                self.findings.error(typed.span.clone(), format!("expected a number, found {found}"));
+                if !self.contradicts(typed, AttributeKind::Number(None)) {
+                    let message = format!("expected a number, found {}", spoken(kind));
+                    self.findings.error(typed.span.clone(), message);
+                }
                 None
             }
         }

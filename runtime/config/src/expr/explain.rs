@@ -67,7 +67,7 @@ const SUM: u8 = 4;
 const PRODUCT: u8 = 5;
 const UNARY: u8 = 6;
 
-/// Writes an expression that must bind at least as tightly as `least`.
+/// Writes an expression, in parentheses when it binds less tightly than `least`.
 ///
 /// `real` writes whole numbers with a fraction, since a quotient of whole numbers would be rounded down.
 fn write_expr(expr: &Expr, least: u8, real: bool, text: &mut String) {
@@ -78,10 +78,16 @@ fn write_expr(expr: &Expr, least: u8, real: bool, text: &mut String) {
         Expr::Unary(..) => UNARY,
         _ => UNARY + 1,
     };
-    let parentheses = tightness < least;
-    if parentheses {
+    if tightness < least {
         text.push('(');
+        write_bare(expr, real, text);
+        text.push(')');
+    } else {
+        write_bare(expr, real, text);
     }
+}
+
+fn write_bare(expr: &Expr, real: bool, text: &mut String) {
     match expr {
         Expr::Number(number) => {
             let written = number.to_string();
@@ -101,19 +107,7 @@ fn write_expr(expr: &Expr, least: u8, real: bool, text: &mut String) {
             });
             write_expr(of, UNARY, real, text);
         }
-        Expr::Binary(op, left, right) => {
-            let (sign, tightness) = binary_sign(*op);
-            // Operators group to the left, and comparisons not at all.
-            let left_least = if tightness == COMPARISON { tightness + 1 } else { tightness };
-            let real = match op {
-                BinaryOp::Divide => true,
-                BinaryOp::FloorDivide => false,
-                _ => real,
-            };
-            write_expr(left, left_least, real, text);
-            text.push_str(&format!(" {sign} "));
-            write_expr(right, tightness + 1, real, text);
-        }
+        Expr::Binary(op, left, right) => write_binary(*op, left, right, real, text),
         Expr::Conditional(condition, yes, no) => {
             write_expr(condition, OR, false, text);
             text.push_str(" ? ");
@@ -139,9 +133,20 @@ fn write_expr(expr: &Expr, least: u8, real: bool, text: &mut String) {
             text.push(')');
         }
     }
-    if parentheses {
-        text.push(')');
-    }
+}
+
+fn write_binary(op: BinaryOp, left: &Expr, right: &Expr, real: bool, text: &mut String) {
+    let (sign, tightness) = binary_sign(op);
+    // Operators group to the left, and comparisons not at all.
+    let left_least = if tightness == COMPARISON { tightness + 1 } else { tightness };
+    let real = match op {
+        BinaryOp::Divide => true,
+        BinaryOp::FloorDivide => false,
+        _ => real,
+    };
+    write_expr(left, left_least, real, text);
+    text.push_str(&format!(" {sign} "));
+    write_expr(right, tightness + 1, real, text);
 }
 
 fn write_list(items: &[Expr], real: bool, text: &mut String) {

@@ -37,8 +37,13 @@ fn typed_in(text: &str, scope: Scope) -> Option<Typed> {
     let mut findings = Findings::default();
     let placer = Placer::Plain { start: 0 };
     let ast = parse(text).ok()?;
-    let mut checker =
-        Checker { scope, placer: &placer, currency: "USD", attributes: &mut attributes, findings: &mut findings };
+    let mut checker = Checker {
+        scope,
+        placer: &placer,
+        currency: "USD",
+        attributes: &mut attributes,
+        findings: &mut findings,
+    };
     let typed = checker.check(&ast);
     // What was refused has been explained, and what was explained is refused.
     assert_eq!(typed.is_none(), findings.has_errors(), "{text}");
@@ -89,7 +94,9 @@ fn units_lead_to_one_base() {
 
 #[test]
 fn quantities_do_not_mix() {
-    for text in ["1s + 1GiB", "node.memory < 5s", "1s * 1s > 2s", "$1/h < 5s", "node.load5 < 20ms", "max(1s, 1GiB)"] {
+    for text in
+        ["1s + 1GiB", "node.memory < 5s", "1s * 1s > 2s", "$1/h < 5s", "node.load5 < 20ms", "max(1s, 1GiB)"]
+    {
         assert!(typed(text).is_none(), "{text}");
     }
     assert!(typed("node.memory / node.cpu > 1GiB").is_some());
@@ -151,6 +158,8 @@ fn one_attribute_has_one_type() {
     assert!(typed("node.tier == 'a' && node.tier < 3").is_none());
     assert!(typed("node.tier < 3 && node.tier == 'a'").is_none());
     assert!(typed("node.region < 3").is_none());
+    // The first operand is looked at before the second tells the type.
+    assert!(typed("node.tier + (node.tier == 'a' ? 1 : 2) < 3").is_none());
 }
 
 #[test]
@@ -179,7 +188,8 @@ fn numbers() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|a| format!("-{a}")),
             (prop::sample::select(vec!["min", "max"]), inner.clone(), inner.clone())
                 .prop_map(|(f, a, b)| format!("{f}({a}, {b})")),
-            (prop::sample::select(vec!["abs", "floor", "ceil"]), inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
+            (prop::sample::select(vec!["abs", "floor", "ceil"]), inner.clone())
+                .prop_map(|(f, a)| format!("{f}({a})")),
             (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} < {b} ? {b} : {c})")),
         ]
     })
