@@ -93,16 +93,39 @@ fn pool(view: View<'_>) -> (BTreeSet<NodeId>, bool) {
 }
 
 /// The best voters: those that vote already, then spread over providers, near each other, over regions, old.
+///
+/// Where three providers are at hand none gets a majority, so that the loss of one of them leaves a quorum; if
+/// that cannot be had with five voters, there are three.
 fn wish(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<NodeId> {
+    let chosen = spread(view, pool, size);
+    if size > 3 && chosen.len() < size { spread(view, pool, 3) } else { chosen }
+}
+
+fn spread(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<NodeId> {
+    let provider = |node: &NodeId| view.ledger.members.get(node).map(|member| &member.record.provider);
+    let providers: BTreeSet<_> = pool.iter().filter_map(provider).collect();
+    let share_max = if providers.len() >= 3 && size >= 3 { (size - 1) / 2 } else { size };
     let mut chosen: BTreeSet<NodeId> = view.log.voters.intersection(pool).copied().collect();
+    // The youngest goes first, never this node, which leads.
+    for each in &providers {
+        let of_one = |node: &&NodeId| provider(node) == Some(*each);
+        while chosen.iter().filter(of_one).count() > share_max {
+            let youngest = chosen.iter().rev().filter(of_one).find(|node| **node != view.me).copied();
+            let Some(youngest) = youngest else { break };
+            chosen.remove(&youngest);
+        }
+    }
     while chosen.len() > size {
-        // The youngest goes first, never this node, which leads.
         let youngest = chosen.iter().rev().find(|node| **node != view.me).copied();
         let Some(youngest) = youngest else { break };
         chosen.remove(&youngest);
     }
     while chosen.len() < size {
-        let open = pool.iter().filter(|node| !chosen.contains(*node));
+        let fits = |node: &&NodeId| {
+            let same = chosen.iter().filter(|other| provider(other) == provider(node)).count();
+            !chosen.contains(*node) && same < share_max
+        };
+        let open = pool.iter().filter(fits);
         let Some(best) = open.min_by_key(|node| rank(view, &chosen, **node)).copied() else { break };
         chosen.insert(best);
     }
