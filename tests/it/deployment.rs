@@ -115,7 +115,8 @@ impl Deployment {
         self.ok(&["up", "rhizo.toml", "--yes", "--wait"]);
         let status = self.status();
         assert_eq!(status["state"], "stable", "{status:#}");
-        status
+        // What members say of themselves (their process, their instances) reaches the answering node by gossip.
+        self.until("told by every member", is_told)
     }
 
     /// The status as JSON; none while no node answers. (Without a quorum the command fails, but answers.)
@@ -149,7 +150,7 @@ impl Deployment {
     /// Looks until the application is stable without any of the nodes `lost`.
     pub(crate) fn until_stable_without(&self, lost: &[String]) -> Value {
         self.until(&format!("stable without {lost:?}"), |status| {
-            status["state"] == "stable" && nodes(status).iter().all(|node| !lost.contains(&id(node)))
+            is_told(status) && nodes(status).iter().all(|node| !lost.contains(&id(node)))
         })
     }
 
@@ -286,6 +287,11 @@ fn copy_folder(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("writable");
         }
     }
+}
+
+/// Whether an application is stable and every member has told its process.
+pub(crate) fn is_told(status: &Value) -> bool {
+    status["state"] == "stable" && nodes(status).iter().all(|node| node["pid"].is_u64())
 }
 
 /// The members of a status.

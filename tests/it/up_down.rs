@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::deployment::{Deployment, coordinator, id, instances, kill, nodes, pid};
+use crate::deployment::{Deployment, coordinator, id, instances, is_told, kill, nodes, pid};
 use crate::inventory::{assert_equal, sampled};
 use crate::repair::crew;
 
@@ -46,7 +46,7 @@ fn a_detached_application_has_no_founder_and_still_repairs_itself() {
     let deployment = Deployment::new("detached", "rhizo");
     crew(&deployment, 4);
     deployment.ok(&["up", "rhizo.toml", "--yes", "--detach"]);
-    let status = deployment.until("stable after the founder left", |status| status["state"] == "stable");
+    let status = deployment.until("stable after the founder left", is_told);
     assert!(nodes(&status).iter().all(|node| node["provider"] != "founder"), "{status:#}");
     let victim = coordinator(&status);
     let after = sampled(&deployment, || {
