@@ -103,3 +103,62 @@ fn a_better_region_is_taken_only_when_the_gain_beats_the_cost() {
     assert_equal(&deployment, &after);
     deployment.down();
 }
+
+/// Two workers that want to be near each other; one machine per region.
+const PAIR: &str = "\
+rhizo = 1
+[app]
+name = \"pair\"
+version = \"1\"
+[components.worker]
+exec = \"sleep 100000\"
+replicas = 2
+[[utility]]
+name = \"near\"
+group = \"worker\"
+of = \"diameter_ms(placement)\"
+best = 0
+worst = 500
+weight = 1
+[optimise]
+every = \"1s\"
+settle = \"1s\"
+[providers.lab]
+kind = \"process\"
+offers = \"offers.csv\"
+rtt = \"real.csv\"
+catalogue_rtt = \"claimed.csv\"
+";
+
+/// The regions that workers run in, sorted.
+fn regions(status: &Value) -> Vec<String> {
+    let all = nodes(status);
+    let hosting =
+        all.iter().filter(|node| instances(status).iter().any(|worker| worker["node"] == node["id"]));
+    let mut names: Vec<String> = hosting.map(|node| node["region"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_measured_round_trip_wins_over_the_catalogue() {
+    let deployment = Deployment::new("measured", "rhizo");
+    deployment.write("rhizo.toml", PAIR);
+    let offer = |region: &str| format!("{region},{region},0.1,1,2,4GiB\n");
+    let offers = ["a", "b", "c"].map(offer).concat();
+    deployment
+        .write("offers.csv", &format!("name,region,price_per_hour,available,cap.cpu,cap.memory\n{offers}"));
+    // The catalogue claims that a and b are neighbours; in truth they are 200 ms apart.
+    deployment.write("claimed.csv", ",a,b,c\na,0,10,50\nb,10,0,100\nc,50,100,0\n");
+    deployment.write("real.csv", ",a,b,c\na,0,200,20\nb,200,0,100\nc,20,100,0\n");
+    deployment.ok(&["up", "rhizo.toml", "--yes", "--wait"]);
+    let first = deployment.ok(&["events"]).stdout;
+    assert!(
+        first.contains("acquiring a in a") && first.contains("acquiring b in b"),
+        "the catalogue came first: {first}"
+    );
+    let status =
+        deployment.until("in a and c", |status| status["state"] == "stable" && regions(status) == ["a", "c"]);
+    assert_eq!(instances(&status).len(), 2, "{status:#}");
+    deployment.down();
+}

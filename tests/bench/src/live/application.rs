@@ -120,6 +120,12 @@ pub(super) fn members(status: &Value) -> Vec<Member> {
     nodes.iter().filter_map(member).collect()
 }
 
+/// Whether an application is stable and every member has told its process (which travels by gossip).
+pub(super) fn is_at_rest(status: &Value) -> bool {
+    let count = status["nodes"].as_array().map_or(0, Vec::len);
+    status["state"] == "stable" && members(status).len() == count
+}
+
 /// Median and maximum of some seconds; zero for none.
 pub(super) fn median_and_max(seconds: &[f64]) -> (f64, f64) {
     let mut sorted = seconds.to_vec();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::application::{median_and_max, members};
+use super::application::{is_at_rest, median_and_max, members};
 use super::options::Options;
 
 /// Runs the bench and returns its figures.
@@ -19,7 +19,7 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     let mut seconds = Vec::new();
     let mut repaired = Vec::new();
     for number in 1..=kills {
-        let before = application.until("stable", |status| status["state"] == "stable")?;
+        let before = application.until("stable", is_at_rest)?;
         let (leader, term) = (before["coordinator"].clone(), before["term"].as_u64());
         let victim = members(&before).into_iter().find(|member| leader == member.id.as_str());
         let victim = victim.ok_or_else(|| format!("find the process of the coordinator {leader}"))?;
@@ -32,7 +32,7 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
         })?;
         seconds.push(start.elapsed().as_secs_f64());
         application.until("stable again", |status| {
-            status["state"] == "stable" && members(status).iter().all(|member| member.id != victim.id)
+            is_at_rest(status) && members(status).iter().all(|member| member.id != victim.id)
         })?;
         repaired.push(start.elapsed().as_secs_f64());
         eprintln!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::application::{Member, median_and_max, members};
+use super::application::{Member, is_at_rest, median_and_max, members};
 use super::options::Options;
 
 /// Kernel ticks per second that `/proc/PID/stat` counts in: fixed by the kernel's interface to programs.
@@ -18,7 +18,7 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     let period = Duration::from_secs(options.number("seconds", 600)?);
     let application = options.application()?;
     application.run(&["up", "rhizo.toml", "--yes", "--wait"])?;
-    let status = application.until("stable", |status| status["state"] == "stable")?;
+    let status = application.until("stable", is_at_rest)?;
     let nodes = members(&status);
     let before = nodes.iter().map(|node| ticks(node.pid)).collect::<Result<Vec<_>, _>>()?;
     let start = Instant::now();
