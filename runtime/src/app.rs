@@ -83,7 +83,8 @@ impl Rhizo {
         Fut: Future<Output = Result<f64, BoxError>> + Send + 'static,
     {
         let name = name.to_owned();
-        self.sensors.push(Arc::new(move |runtime| AppSensor::new(&name, SENSOR_EVERY, runtime, read.clone())));
+        self.sensors
+            .push(Arc::new(move |runtime| AppSensor::new(&name, SENSOR_EVERY, runtime, read.clone())));
         self
     }
 

@@ -23,7 +23,8 @@ pub(crate) enum ConfigError {
 
 /// Reads and checks a config file.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
-    let unreadable = |error: std::io::Error| ConfigError::Unreadable(format!("read `{}`: {error}", path.display()));
+    let unreadable =
+        |error: std::io::Error| ConfigError::Unreadable(format!("read `{}`: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let absolute: PathBuf = std::path::absolute(path).map_err(unreadable)?;
     let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
@@ -40,13 +41,16 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
 pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
     rhizo_config::parse(&config.text, &config.file, Path::new(&config.base))
         .map(|parsed| parsed.spec)
-        .map_err(|findings| format!("use the config:\n{}", rhizo_config::render(&findings, &config.text, false)))
+        .map_err(|findings| {
+            format!("use the config:\n{}", rhizo_config::render(&findings, &config.text, false))
+        })
 }
 
 /// Components of the spec that have neither a program nor a closure of this binary.
 pub(crate) fn without_program<'s>(spec: &'s Spec, registry: &Registry) -> Vec<&'s str> {
-    let missing = spec.components.iter().filter(|(name, component)| {
-        matches!(component.run, Run::Embedded) && !registry.contains_key(*name)
-    });
+    let missing = spec
+        .components
+        .iter()
+        .filter(|(name, component)| matches!(component.run, Run::Embedded) && !registry.contains_key(*name));
     missing.map(|(name, _)| name.as_str()).collect()
 }

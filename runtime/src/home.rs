@@ -155,7 +155,8 @@ impl Home {
     pub fn operator_secret(&self, fresh: impl FnOnce() -> [u8; 32]) -> Result<[u8; 32], HomeError> {
         if let Some(text) = self.read::<String>("operator.key")? {
             return from_hex(&text).ok_or_else(|| {
-                let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "not 64 hexadecimal digits");
+                let source =
+                    std::io::Error::new(std::io::ErrorKind::InvalidData, "not 64 hexadecimal digits");
                 HomeError::new(Step::Read, &self.path.join("operator.key"), source)
             });
         }

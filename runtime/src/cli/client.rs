@@ -33,8 +33,10 @@ pub(crate) enum ClientError {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::NobodyAnswers => Failure::new(Exit::NoAnswer, "reach the application: no known node answers")
-                .hint("is it running? `down` gives back what it may have left at its providers"),
+            ClientError::NobodyAnswers => {
+                Failure::new(Exit::NoAnswer, "reach the application: no known node answers")
+                    .hint("is it running? `down` gives back what it may have left at its providers")
+            }
             ClientError::Broken(reason) => Failure::new(Exit::NoAnswer, format!("get an answer: {reason}")),
         }
     }
@@ -47,7 +49,8 @@ impl Client {
         let mut config = OverlayConfig::new(secret, deployment.app.clone(), deployment.lineage, None);
         config.gossip = false;
         let bound = Overlay::bind(config).await;
-        let (overlay, events) = bound.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
+        let (overlay, events) =
+            bound.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
         Ok(Self { home: home.clone(), overlay, events, peer: None })
     }
 

@@ -40,7 +40,8 @@ pub(crate) async fn down(session: &Session, yes: bool) -> Result<Exit, Failure> 
     }
     let released = clean(session, &deployment).await?;
     session.home.remove()?;
-    session.print(&serde_json::json!({ "released": released }), || format!("`{}` is down.\n", deployment.app));
+    session
+        .print(&serde_json::json!({ "released": released }), || format!("`{}` is down.\n", deployment.app));
     Ok(Exit::Done)
 }
 
@@ -59,7 +60,9 @@ async fn ask_to_end(session: &Session) -> Result<(), Failure> {
             Ok(Answer::Status(status)) if status.state == "no-quorum" => break,
             // Without a quorum nothing can be committed: the rest is done by the operator.
             Ok(Answer::Refused { .. }) if !accepted && no_quorum(&mut client).await => break,
-            Ok(Answer::Refused { hint: None, reason }) => return Err(refused(Answer::Refused { hint: None, reason })),
+            Ok(Answer::Refused { hint: None, reason }) => {
+                return Err(refused(Answer::Refused { hint: None, reason }));
+            }
             Ok(_) => {}
             Err(error) if !accepted && silent + 1 >= SILENCE => return Err(error.into()),
             Err(_) => {
@@ -88,7 +91,8 @@ pub(crate) async fn abandon(session: &Session, deployment: &Deployment) -> Resul
 /// Releases what is left at the providers and forgets it. Returns how many hosts there still were.
 pub(crate) async fn clean(session: &Session, deployment: &Deployment) -> Result<usize, Failure> {
     let Some(beginning) = session.home.record::<Beginning>()? else { return Ok(0) };
-    let spec = crate::config::parse(&beginning.config).map_err(|reason| Failure::new(Exit::Failed, reason))?;
+    let spec =
+        crate::config::parse(&beginning.config).map_err(|reason| Failure::new(Exit::Failed, reason))?;
     let providers = offline::providers(session, &spec)?;
     let owner = Owner { app: deployment.app.clone(), lineage: deployment.lineage };
     stop_founder(session).await;
@@ -112,7 +116,9 @@ pub(crate) async fn clean(session: &Session, deployment: &Deployment) -> Result<
     }
     for (name, provider) in &providers {
         let purged = provider.purge(&owner).await;
-        purged.map_err(|error| Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error))))?;
+        purged.map_err(|error| {
+            Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
+        })?;
     }
     Ok(found)
 }
@@ -124,8 +130,9 @@ async fn release_all(
 ) -> Result<usize, Failure> {
     let mut left = 0;
     for (name, provider) in providers {
-        let failed =
-            |error: rhizo_actuators::ProviderError| Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)));
+        let failed = |error: rhizo_actuators::ProviderError| {
+            Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
+        };
         for host in provider.list(owner).await.map_err(failed)? {
             if host.state != HostState::Terminated {
                 left += 1;

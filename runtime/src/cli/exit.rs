@@ -42,7 +42,8 @@ impl Failure {
 
     pub(crate) fn print(&self, json: bool) {
         if json {
-            let text = serde_json::json!({ "error": self.message, "hint": self.hint, "exit": self.exit as u8 });
+            let text =
+                serde_json::json!({ "error": self.message, "hint": self.hint, "exit": self.exit as u8 });
             println!("{text}");
             return;
         }

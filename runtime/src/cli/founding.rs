@@ -35,7 +35,12 @@ pub(crate) struct Beginning {
 }
 
 /// Notes in the home what is about to begin.
-pub(crate) fn begin(session: &Session, config: &ConfigText, spec: &Spec, known: &Offline) -> Result<Beginning, Failure> {
+pub(crate) fn begin(
+    session: &Session,
+    config: &ConfigText,
+    spec: &Spec,
+    known: &Offline,
+) -> Result<Beginning, Failure> {
     let lineage = Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS));
     let deployment = Deployment { version: 1, app: spec.app.clone(), lineage };
     let rtt_ms = known.longest_rtt_ms().unwrap_or(0.0) * VOTER_RTT_SHARE;

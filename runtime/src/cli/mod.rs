@@ -54,14 +54,18 @@ pub(crate) struct Session {
 pub(crate) fn run(embedding: Embedding, arguments: Vec<OsString>) -> ExitCode {
     let name = arguments.first().map(PathBuf::from);
     let name = name.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let command = Arguments::command().name("rhizo").display_name(name.clone().unwrap_or_else(|| "rhizo".to_owned())).bin_name(name.unwrap_or_else(|| "rhizo".to_owned()));
-    let parsed = match command.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found)) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let _stream_closed = error.print();
-            return if error.use_stderr() { Exit::BadConfig } else { Exit::Done }.into();
-        }
-    };
+    let command = Arguments::command()
+        .name("rhizo")
+        .display_name(name.clone().unwrap_or_else(|| "rhizo".to_owned()))
+        .bin_name(name.unwrap_or_else(|| "rhizo".to_owned()));
+    let parsed =
+        match command.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found)) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let _stream_closed = error.print();
+                return if error.use_stderr() { Exit::BadConfig } else { Exit::Done }.into();
+            }
+        };
     let json = parsed.json;
     let done = match parsed.command {
         Command::Supervise { host } => return rhizo_actuators::process::supervise(&host),
@@ -97,7 +101,8 @@ fn runtime(workers: usize) -> Result<Runtime, Failure> {
 pub(crate) fn log_to_stderr(default: &str) {
     let filter = std::env::var("RHIZO_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // The embedding program may have set a subscriber of its own before; it keeps it.
     let _set_before = subscriber.try_init();
 }
@@ -158,7 +163,8 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
         Command::Check(file) => {
             let config = session.config(file.config.as_deref())?;
             session.print_warnings(&config);
-            let text = format!("{} is good: {} components", config.text.file, config.parsed.spec.components.len());
+            let text =
+                format!("{} is good: {} components", config.text.file, config.parsed.spec.components.len());
             session.print(&serde_json::json!({ "findings": config.parsed.warnings }), || text + "\n");
             Ok(Exit::Done)
         }
@@ -181,13 +187,15 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             }
             other => Err(refused(other)),
         },
-        Command::Logs { instance, bytes } => match session.ask(Ask::Logs { instance, bytes_max: bytes }).await? {
-            Answer::Logs(text) => {
-                session.print(&serde_json::json!({ "text": text }), || text.clone());
-                Ok(Exit::Done)
+        Command::Logs { instance, bytes } => {
+            match session.ask(Ask::Logs { instance, bytes_max: bytes }).await? {
+                Answer::Logs(text) => {
+                    session.print(&serde_json::json!({ "text": text }), || text.clone());
+                    Ok(Exit::Done)
+                }
+                other => Err(refused(other)),
             }
-            other => Err(refused(other)),
-        },
+        }
         Command::Events { follow } => events(&session, follow).await,
         Command::Supervise { .. } | Command::Node { .. } | Command::Founder { .. } => {
             Err(Failure::new(Exit::BadConfig, "do that here: the command is for rhizo itself"))
@@ -259,7 +267,8 @@ impl Session {
     fn config(&self, named: Option<&Path>) -> Result<Config, Failure> {
         let path = named.or(self.embedding.config.as_deref());
         let path = path.ok_or_else(|| {
-            Failure::new(Exit::BadConfig, "find a config: none was named").hint("give its path as an argument")
+            Failure::new(Exit::BadConfig, "find a config: none was named")
+                .hint("give its path as an argument")
         })?;
         let config = config::load(path).map_err(|error| match error {
             ConfigError::Unreadable(message) => Failure::new(Exit::BadConfig, message),
@@ -277,8 +286,12 @@ impl Session {
         if missing.is_empty() {
             return Ok(config);
         }
-        let message = format!("run component `{}`: it has no `exec`, and this binary has no closure for it", missing.join("`, `"));
-        Err(Failure::new(Exit::BadConfig, message).hint("use the binary that embeds the application, or give it an `exec`"))
+        let message = format!(
+            "run component `{}`: it has no `exec`, and this binary has no closure for it",
+            missing.join("`, `")
+        );
+        Err(Failure::new(Exit::BadConfig, message)
+            .hint("use the binary that embeds the application, or give it an `exec`"))
     }
 
     fn print_warnings(&self, config: &Config) {

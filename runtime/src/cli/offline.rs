@@ -75,7 +75,8 @@ impl Offline {
             for refusal in posed.refusals.values() {
                 *refused.entry(refusal.rule.as_str()).or_default() += 1;
             }
-            let counts: Vec<String> = refused.iter().map(|(rule, n)| format!("`{rule}` refuses {n} machines")).collect();
+            let counts: Vec<String> =
+                refused.iter().map(|(rule, n)| format!("`{rule}` refuses {n} machines")).collect();
             let failure = Failure::new(Exit::Failed, crate::error::chain(&error));
             if counts.is_empty() { failure } else { failure.hint(counts.join(", ")) }
         })?;
@@ -93,7 +94,8 @@ impl Offline {
     /// Attributes that offers have.
     pub(crate) fn attributes(&self, spec: &Spec) -> BTreeSet<rhizo_types::AttributeName> {
         let offers = self.catalogue.offers(spec, &BTreeSet::new());
-        let mut names: BTreeSet<_> = offers.iter().flat_map(|offer| offer.order.attributes.keys().cloned()).collect();
+        let mut names: BTreeSet<_> =
+            offers.iter().flat_map(|offer| offer.order.attributes.keys().cloned()).collect();
         let resources = offers.iter().flat_map(|offer| offer.order.capacity.keys());
         names.extend(resources.map(|name| rhizo_types::AttributeName::from(name.as_str())));
         names.extend(["provider", "region", "offer", "price"].map(rhizo_types::AttributeName::from));

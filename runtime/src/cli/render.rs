@@ -15,17 +15,39 @@ pub(crate) fn status(status: &Status) -> String {
     let coordinator = status.coordinator.as_deref().unwrap_or("nobody");
     line!(text, "{} is {}; {coordinator} coordinates in term {}", status.app, status.state, status.term);
     let utility = status.utility.map_or_else(|| "not known".to_owned(), |utility| format!("{utility:.4}"));
-    line!(text, "utility {utility}, {:.4} an hour, spec {}, target {}", status.cost_per_hour, status.spec, status.target);
-    line!(text, "\n{:<6} {:<10} {:<26} {:<9} {:<6} COMPONENTS", "NODE", "PROVIDER", "REGION", "STATE", "VOTER");
+    line!(
+        text,
+        "utility {utility}, {:.4} an hour, spec {}, target {}",
+        status.cost_per_hour,
+        status.spec,
+        status.target
+    );
+    line!(
+        text,
+        "\n{:<6} {:<10} {:<26} {:<9} {:<6} COMPONENTS",
+        "NODE",
+        "PROVIDER",
+        "REGION",
+        "STATE",
+        "VOTER"
+    );
     for node in &status.nodes {
         let voter = if node.voter { "yes" } else { "" };
         let components = node.components.join(" ");
-        line!(text, "{:<6} {:<10} {:<26} {:<9} {voter:<6} {components}", node.id, node.provider, node.region, node.state);
+        line!(
+            text,
+            "{:<6} {:<10} {:<26} {:<9} {voter:<6} {components}",
+            node.id,
+            node.provider,
+            node.region,
+            node.state
+        );
     }
     if !status.components.is_empty() {
         line!(text, "\n{:<14} {:<6} {:<10} BINDINGS", "INSTANCE", "NODE", "STATE");
         for each in &status.components {
-            let bindings: Vec<String> = each.bindings.iter().map(|b| format!("{}→{}", b.import, b.to)).collect();
+            let bindings: Vec<String> =
+                each.bindings.iter().map(|b| format!("{}→{}", b.import, b.to)).collect();
             line!(text, "{:<14} {:<6} {:<10} {}", each.instance, each.node, each.state, bindings.join(" "));
         }
     }

@@ -162,7 +162,8 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
     let failed = |step: &str, error: std::io::Error| Failure::new(Exit::Failed, format!("{step}: {error}"));
     let dir = session.home.founder_dir();
     std::fs::create_dir_all(&dir).map_err(|error| failed("make node 0's directory", error))?;
-    let log = std::fs::File::create(dir.join("node.log")).map_err(|error| failed("make node 0's log", error))?;
+    let log =
+        std::fs::File::create(dir.join("node.log")).map_err(|error| failed("make node 0's log", error))?;
     let executable = std::env::current_exe().map_err(|error| failed("find the executable", error))?;
     let above = session.home.path().parent().map(ToOwned::to_owned).unwrap_or_default();
     let mut command = std::process::Command::new(executable);
@@ -203,7 +204,9 @@ async fn wait_until_stable(
                 progress(session, bar.as_ref(), &status, &mut said);
             }
             Err(error) => {
-                if begun.elapsed() > Duration::from_millis(FOUNDER_MS_MAX) && matches!(error, ClientError::NobodyAnswers) {
+                if begun.elapsed() > Duration::from_millis(FOUNDER_MS_MAX)
+                    && matches!(error, ClientError::NobodyAnswers)
+                {
                     last_error = Some(error);
                 }
             }
@@ -212,8 +215,10 @@ async fn wait_until_stable(
     }
     match last_error {
         Some(error) => Err(error.into()),
-        None => Err(Failure::new(Exit::NotStable, format!("see the application stable within {timeout_s} s"))
-            .hint("`status`, `events` and `why` say what it is waiting for; it goes on by itself")),
+        None => {
+            Err(Failure::new(Exit::NotStable, format!("see the application stable within {timeout_s} s"))
+                .hint("`status`, `events` and `why` say what it is waiting for; it goes on by itself"))
+        }
     }
 }
 
@@ -269,5 +274,6 @@ async fn detach(
             _ => tokio::time::sleep(Duration::from_millis(LOOK_MS)).await,
         }
     }
-    Err(Failure::new(Exit::NotStable, "see node 0 leave in time").hint("`status` and `events` say what it is waiting for"))
+    Err(Failure::new(Exit::NotStable, "see node 0 leave in time")
+        .hint("`status` and `events` say what it is waiting for"))
 }

@@ -46,7 +46,9 @@ struct Program {
 impl Program {
     async fn launch(task: &Task) -> Result<Self, String> {
         let dir = &task.dir;
-        tokio::fs::create_dir_all(dir).await.map_err(|error| format!("its directory could not be made: {error}"))?;
+        tokio::fs::create_dir_all(dir)
+            .await
+            .map_err(|error| format!("its directory could not be made: {error}"))?;
         let exports = ports(task).await.map_err(|error| format!("its ports could not be taken: {error}"))?;
         let imports = task.imports.borrow().clone();
         write_imports(task, &imports).await?;
@@ -175,8 +177,10 @@ async fn ports(task: &Task) -> io::Result<ExportTable> {
 
 /// The program re-reads this file when it likes; it is replaced as a whole, never half written.
 async fn write_imports(task: &Task, imports: &ImportTable) -> Result<(), String> {
-    let by_name: std::collections::BTreeMap<_, _> = imports.iter().map(|(name, all)| (name.as_str(), all)).collect();
-    let text = serde_json::to_vec(&by_name).map_err(|error| format!("its imports could not be written: {error}"))?;
+    let by_name: std::collections::BTreeMap<_, _> =
+        imports.iter().map(|(name, all)| (name.as_str(), all)).collect();
+    let text =
+        serde_json::to_vec(&by_name).map_err(|error| format!("its imports could not be written: {error}"))?;
     let path = task.dir.join("imports.json");
     let draft = task.dir.join("imports.json.new");
     let written = async {

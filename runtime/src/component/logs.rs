@@ -78,7 +78,8 @@ mod tests {
             writer.write(&line)?;
             writer.write(b"\n")?;
         }
-        let kept: u64 = fs::read_dir(&dir)?.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum();
+        let kept: u64 =
+            fs::read_dir(&dir)?.flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum();
         let text = tail(&dir, 1500)?;
         fs::remove_dir_all(&dir)?;
         assert!(kept <= 2 * FILE_BYTES_MAX + 2048, "kept {kept} bytes");

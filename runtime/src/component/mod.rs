@@ -12,7 +12,9 @@ mod template;
 
 use embedded::{Embedded, Registry};
 use rhizo_types::spec::{Component, Run};
-use rhizo_types::{AppName, ComponentName, Generation, InstanceId, NodeId, PortName, ProviderName, RegionName};
+use rhizo_types::{
+    AppName, ComponentName, Generation, InstanceId, NodeId, PortName, ProviderName, RegionName,
+};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -204,10 +206,10 @@ impl Components {
         }
     }
 
-    /// Instances that have not ended.
+    /// Whether every instance has ended.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.running.len()
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
     }
 
     /// Tells every instance to stop.

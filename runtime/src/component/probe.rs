@@ -82,7 +82,12 @@ async fn http(address: SocketAddr, path: &str) -> Result<(), String> {
 async fn exec(argv: &[String]) -> Result<(), String> {
     let [program, arguments @ ..] = argv else { return Err("the health command is empty".to_owned()) };
     let mut command = tokio::process::Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     match command.status().await {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{program}` ended with {status}")),

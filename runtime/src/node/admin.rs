@@ -141,8 +141,11 @@ impl Shell {
         };
         let posed = self.pose_current(&spec, true);
         let currency = self.catalogue.currency().unwrap_or("").to_owned();
-        let silent: Vec<String> =
-            self.catalogue.silent().map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}")).collect();
+        let silent: Vec<String> = self
+            .catalogue
+            .silent()
+            .map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}"))
+            .collect();
         tokio::task::spawn_blocking(move || {
             let said = match solving::report(&posed, spec.optimise.deadline_ms, &currency) {
                 Ok(mut report) => {
@@ -204,7 +207,8 @@ impl Shell {
         let ledger = self.core.ledger();
         let mut sentences = Vec::new();
         if let Some(plan) = &ledger.plan {
-            let about = |reason: &&String| subject.as_ref().is_none_or(|subject| reason.contains(subject.as_str()));
+            let about =
+                |reason: &&String| subject.as_ref().is_none_or(|subject| reason.contains(subject.as_str()));
             sentences.extend(plan.verdict.reasons.iter().filter(about).cloned());
         }
         if let Some(subject) = &subject {
@@ -227,14 +231,20 @@ impl Shell {
                 if *component == id.component {
                     let machine = &posed.problem.machines[*machine];
                     let at = format!("{} in {}", machine.name, machine.region);
-                    sentences.push(format!("not on {at}: rule `{}` refuses it ({})", refusal.rule, refusal.reason));
+                    sentences.push(format!(
+                        "not on {at}: rule `{}` refuses it ({})",
+                        refusal.rule, refusal.reason
+                    ));
                 }
             }
         }
         for (node, member) in ledger.members.iter().filter(|(node, _)| node.to_string() == subject) {
             let host = member.record.intent.map(|intent| intent.to_string());
             let region = &member.record.region;
-            sentences.push(format!("{node} is a member in {region}, on the host of {}", host.as_deref().unwrap_or("nobody")));
+            sentences.push(format!(
+                "{node} is a member in {region}, on the host of {}",
+                host.as_deref().unwrap_or("nobody")
+            ));
         }
         sentences
     }
@@ -244,7 +254,11 @@ impl Shell {
         let core = self.core.status(self.now());
         let mut problems = core.problems.clone();
         if core.coordinates {
-            problems.extend(self.catalogue.silent().map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}")));
+            problems.extend(
+                self.catalogue
+                    .silent()
+                    .map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}")),
+            );
         }
         let count = |set: &BTreeSet<_>| u32::try_from(set.len()).unwrap_or(u32::MAX);
         Status {
@@ -320,7 +334,11 @@ impl Shell {
         nodes
     }
 
-    fn instance_statuses(&self, ledger: &Ledger, core: &rhizo_protocol::status::Status) -> Vec<InstanceStatus> {
+    fn instance_statuses(
+        &self,
+        ledger: &Ledger,
+        core: &rhizo_protocol::status::Status,
+    ) -> Vec<InstanceStatus> {
         let state = |id: &InstanceId| match core.reports.get(id).map(|(_, report)| report) {
             None => "unknown",
             Some(report) => match report.phase {
@@ -336,7 +354,9 @@ impl Shell {
             let imports = ledger.target.bindings.get(id).into_iter().flatten();
             imports
                 .flat_map(|(import, exporters)| {
-                    exporters.iter().map(|to| BindingStatus { import: import.to_string(), to: to.to_string() })
+                    exporters
+                        .iter()
+                        .map(|to| BindingStatus { import: import.to_string(), to: to.to_string() })
                 })
                 .collect()
         };

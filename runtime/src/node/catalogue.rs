@@ -39,7 +39,8 @@ pub(crate) struct Catalogue {
 /// Asks providers what they sell.
 pub(crate) async fn ask(providers: Vec<(ProviderName, Arc<dyn Provider>)>) -> Vec<(ProviderName, Offered)> {
     let mut answers = Vec::new();
-    let asked: Vec<_> = providers.into_iter().map(|(name, provider)| (name, tokio::spawn(ask_one(provider)))).collect();
+    let asked: Vec<_> =
+        providers.into_iter().map(|(name, provider)| (name, tokio::spawn(ask_one(provider)))).collect();
     for (name, answer) in asked {
         let answer = answer.await.unwrap_or_else(|error| Offered::Silent(error.to_string()));
         answers.push((name, answer));
@@ -100,10 +101,15 @@ impl Catalogue {
     }
 
     /// What can be bought now, but for the offers that failed lately.
-    pub(crate) fn offers(&self, spec: &Spec, cooling: &BTreeSet<(ProviderName, OfferName)>) -> Vec<OfferView> {
+    pub(crate) fn offers(
+        &self,
+        spec: &Spec,
+        cooling: &BTreeSet<(ProviderName, OfferName)>,
+    ) -> Vec<OfferView> {
         let mut views = Vec::new();
         for (provider, answer) in &self.answers {
-            let (Offered::Answer { offers, .. }, Some(configured)) = (answer, spec.providers.get(provider)) else {
+            let (Offered::Answer { offers, .. }, Some(configured)) = (answer, spec.providers.get(provider))
+            else {
                 continue;
             };
             for offer in offers {
@@ -144,7 +150,11 @@ pub(crate) fn order(provider: &ProviderName, offer: &Offer) -> AcquireOrder {
         region: offer.region.clone(),
         // Providers promise finite prices that are not negative; the cast saturates beyond.
         price_micros_per_hour: (offer.price_per_hour * 1e6).round() as u64,
-        capacity: offer.capacity.iter().filter_map(|(name, value)| Some((name.clone(), number(*value)?))).collect(),
+        capacity: offer
+            .capacity
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), number(*value)?)))
+            .collect(),
         attributes: offer
             .attributes
             .iter()

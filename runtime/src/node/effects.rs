@@ -8,7 +8,9 @@ use super::shell::{Asker, Shell};
 use super::{NodeError, admin, catalogue};
 use crate::admin::Answer as AdminAnswer;
 use crate::component::{Order, Outcome, Report};
-use rhizo_actuators::{Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Tags, Token};
+use rhizo_actuators::{
+    Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Tags, Token,
+};
 use rhizo_log::{LogNode, ProposeError};
 use rhizo_overlay::Class;
 use rhizo_protocol::codec;
@@ -180,7 +182,10 @@ impl Shell {
             join_within_ms,
         };
         let absent = Event::Acquired { intent, result: AcquireResult::NotIssued };
-        let late = Event::Acquired { intent, result: AcquireResult::Unknown("the provider did not answer".to_owned()) };
+        let late = Event::Acquired {
+            intent,
+            result: AcquireResult::Unknown("the provider did not answer".to_owned()),
+        };
         self.with_provider(&order.provider, absent, late, move |provider| async move {
             let result = match provider.acquire(&request).await {
                 Ok(host) if host.state == HostState::Terminated => {
@@ -213,7 +218,9 @@ impl Shell {
         self.with_provider(&name, absent, late, move |source| async move {
             let result = match source.list(&owner).await {
                 Ok(hosts) => Ok(hosts.iter().map(|host| listed_host(&provider, host)).collect()),
-                Err(ProviderError::Throttled { retry_after_ms, .. }) => Err(ListError::Throttled { retry_after_ms }),
+                Err(ProviderError::Throttled { retry_after_ms, .. }) => {
+                    Err(ListError::Throttled { retry_after_ms })
+                }
                 Err(error) => Err(ListError::Unavailable(crate::error::chain(&error))),
             };
             Event::Listed { provider, result }
@@ -222,7 +229,8 @@ impl Shell {
 
     fn start(&mut self, call: StartCall) {
         self.runs.insert(call.run.instance.clone(), call.run.clone());
-        let imports = call.imports.iter().map(|(port, exporters)| (port.clone(), addresses(exporters))).collect();
+        let imports =
+            call.imports.iter().map(|(port, exporters)| (port.clone(), addresses(exporters))).collect();
         let app = self.core.ledger().genesis.as_ref().map(|genesis| genesis.app.clone());
         self.components.start(Order {
             app: app.unwrap_or_else(|| AppName(String::new())),
@@ -239,7 +247,8 @@ impl Shell {
 
     /// Turns what became of an instance into the core's event.
     pub(super) async fn component_report(&mut self, report: Report) -> Result<(), NodeError> {
-        let Some(run) = self.runs.get(&report.instance).filter(|run| run.generation == report.generation).cloned()
+        let Some(run) =
+            self.runs.get(&report.instance).filter(|run| run.generation == report.generation).cloned()
         else {
             return Ok(());
         };

@@ -34,7 +34,9 @@ impl Shell {
                 }
             }
             OverlayEvent::Frame { peer, class, body } => self.frame(peer, class, &body).await?,
-            OverlayEvent::Request { peer, class, body, reply } => self.request(peer, class, body, reply).await?,
+            OverlayEvent::Request { peer, class, body, reply } => {
+                self.request(peer, class, body, reply).await?
+            }
             OverlayEvent::Gossip { origin, body } => self.gossip(origin, &body).await?,
             OverlayEvent::Rtt { peer, rtt } => {
                 if let Some(node) = self.peers.node(&peer) {
@@ -62,7 +64,9 @@ impl Shell {
     async fn frame(&mut self, peer: PeerKey, class: Class, body: &[u8]) -> Result<(), NodeError> {
         let Some(from) = self.peers.node(&peer) else { return Ok(()) };
         match (class, codec::decode_message(body)) {
-            (Class::Control | Class::Agent, Ok(message)) => self.feed(Event::Received { from, message }).await,
+            (Class::Control | Class::Agent, Ok(message)) => {
+                self.feed(Event::Received { from, message }).await
+            }
             (_, decoded) => {
                 tracing::debug!(%from, ?class, readable = decoded.is_ok(), "frame dropped");
                 Ok(())
@@ -70,7 +74,13 @@ impl Shell {
         }
     }
 
-    async fn request(&mut self, peer: PeerKey, class: Class, body: Vec<u8>, reply: Reply) -> Result<(), NodeError> {
+    async fn request(
+        &mut self,
+        peer: PeerKey,
+        class: Class,
+        body: Vec<u8>,
+        reply: Reply,
+    ) -> Result<(), NodeError> {
         match (self.peers.role(&peer), class) {
             (Some(Role::Member(from)), Class::Raft) => match self.logbook.log() {
                 Some(log) => handle_raft(log.clone(), from, body, reply),
@@ -84,7 +94,8 @@ impl Shell {
                     && let Some(request) = self.remember(Asker::Joiner(reply))
                 {
                     let ticket = IntentId(ticket.0);
-                    let event = Event::JoinRequested { request, ticket, key: peer, addresses: join.addresses };
+                    let event =
+                        Event::JoinRequested { request, ticket, key: peer, addresses: join.addresses };
                     self.feed(event).await?;
                 }
             }
@@ -138,7 +149,9 @@ impl Shell {
     async fn gossip(&mut self, origin: PeerKey, body: &[u8]) -> Result<(), NodeError> {
         let Some(node) = self.peers.node(&origin) else { return Ok(()) };
         match postcard::from_bytes(body) {
-            Ok(BatchRecord::V1(batch)) if batch.origin == node && batch.statements.len() <= STATEMENTS_MAX => {
+            Ok(BatchRecord::V1(batch))
+                if batch.origin == node && batch.statements.len() <= STATEMENTS_MAX =>
+            {
                 self.take_batch(&batch).await
             }
             _ => {

@@ -4,9 +4,9 @@ use super::NodeError;
 use rhizo_overlay::{Class, Credential, LinkTarget, Overlay, OverlayEvents, TicketId, TicketSecret};
 use rhizo_protocol::codec;
 use rhizo_protocol::ledger::Ledger;
+use rhizo_types::NodeId;
 use rhizo_types::ledger::Join;
 use rhizo_types::wire::{Boot, JoinAnswer};
-use rhizo_types::NodeId;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -70,7 +70,8 @@ async fn ask_all(boot: &Boot, overlay: &Overlay) -> Result<Joined, NodeError> {
         let answer = overlay.request(member.key, Class::Control, join.clone(), patience).await;
         match answer.map(|bytes| codec::decode_join_answer(&bytes)) {
             Ok(Ok(JoinAnswer::Accepted { node, ledger })) => {
-                let ledger = codec::decode_ledger(&ledger).map_err(|error| NodeError::Join(crate::error::chain(&error)))?;
+                let ledger = codec::decode_ledger(&ledger)
+                    .map_err(|error| NodeError::Join(crate::error::chain(&error)))?;
                 return Ok(Joined { node, ledger });
             }
             Ok(Ok(JoinAnswer::Refused { reason })) => return Err(NodeError::Join(reason)),
@@ -93,4 +94,3 @@ async fn ask_all(boot: &Boot, overlay: &Overlay) -> Result<Joined, NodeError> {
         }
     }
 }
-

@@ -2,7 +2,9 @@
 //!
 //! Entries go to the event loop in order, with nothing looked at but their form. What they mean is the core's.
 
-use rhizo_log::{BoxFuture, CallError, Entry, LogConfig, LogNode, Machine, OpenError, RestoreError, Storage, Timers};
+use rhizo_log::{
+    BoxFuture, CallError, Entry, LogConfig, LogNode, Machine, OpenError, RestoreError, Storage, Timers,
+};
 use rhizo_overlay::{Class, Overlay, RequestError};
 use rhizo_protocol::codec;
 use rhizo_protocol::event::{Event, LogStatus};
@@ -115,7 +117,10 @@ impl Machine for Applied {
     }
 
     fn restore(&mut self, _: u64, _: Term, bytes: &[u8]) -> Result<(), RestoreError> {
-        let fault = |error: codec::DecodeError| RestoreError { bytes: bytes.len(), reason: crate::error::chain(&error) };
+        let fault = |error: codec::DecodeError| RestoreError {
+            bytes: bytes.len(),
+            reason: crate::error::chain(&error),
+        };
         self.ledger = codec::decode_ledger(bytes).map_err(fault)?;
         let _loop_ended = self.entries.send(Event::Restored(Box::new(self.ledger.clone())));
         Ok(())
@@ -129,7 +134,12 @@ struct Links {
 }
 
 impl rhizo_log::Transport for Links {
-    fn call(&self, target: NodeId, request: Vec<u8>, timeout: Duration) -> BoxFuture<Result<Vec<u8>, CallError>> {
+    fn call(
+        &self,
+        target: NodeId,
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> BoxFuture<Result<Vec<u8>, CallError>> {
         let key = self.directory.read().unwrap_or_else(PoisonError::into_inner).get(&target).copied();
         let overlay = self.overlay.clone();
         Box::pin(async move {

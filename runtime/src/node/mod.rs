@@ -120,8 +120,7 @@ pub(crate) fn providers(
 
 fn maker(state: PathBuf, program: Program) -> ProviderMaker {
     Box::new(move |spec| {
-        let (providers, problems) =
-            spec.map(|spec| providers(spec, &state, &program)).unwrap_or_default();
+        let (providers, problems) = spec.map(|spec| providers(spec, &state, &program)).unwrap_or_default();
         MadeProviders { providers, problems }
     })
 }
@@ -272,14 +271,20 @@ pub(crate) fn start_host(
         let dir = home.node_directory();
         make_dir(&dir)?;
         let file = |source| NodeError::File { step: "read the boot document of", path: dir.clone(), source };
-        let boot = rhizo_protocol::codec::decode_boot(&home.boot().map_err(file)?).map_err(NodeError::Boot)?;
+        let boot =
+            rhizo_protocol::codec::decode_boot(&home.boot().map_err(file)?).map_err(NodeError::Boot)?;
         let (journal, records) = Journal::open(&dir.join("journal"))?;
         let shaper = Shaper(home.delay_table());
         let app = AppName(boot.app.clone());
         let secret = NodeSecret::generate();
-        let (overlay, mut events) = bind(secret, &app, boot.lineage, home.address(), Some(Arc::new(shaper))).await?;
+        let (overlay, mut events) =
+            bind(secret, &app, boot.lineage, home.address(), Some(Arc::new(shaper))).await?;
         let joined = join::join(&boot, &overlay, &mut events, &mut ends.stop).await?;
-        home.mark_joined().map_err(|source| NodeError::File { step: "mark as joined", path: dir.clone(), source })?;
+        home.mark_joined().map_err(|source| NodeError::File {
+            step: "mark as joined",
+            path: dir.clone(),
+            source,
+        })?;
         let view = node_view(joined.node, home.provider(), home.region(), home.address());
         let components = components(view, &dir, registry, runtime, &ends.input);
         let state = home.state_directory().to_owned();
@@ -327,7 +332,11 @@ fn components(
 }
 
 fn make_dir(dir: &Path) -> Result<(), NodeError> {
-    std::fs::create_dir_all(dir).map_err(|source| NodeError::File { step: "make", path: dir.to_owned(), source })
+    std::fs::create_dir_all(dir).map_err(|source| NodeError::File {
+        step: "make",
+        path: dir.to_owned(),
+        source,
+    })
 }
 
 /// Binds the overlay at the usual port, or at a free one when somebody else has that.

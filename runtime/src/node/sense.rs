@@ -99,10 +99,8 @@ impl Sense {
         self.dirty = false;
         self.sent = Some(now);
         self.revision = self.revision.next();
-        let statement = |((subject, attribute), value): (&(Subject, AttributeName), &Option<Value>)| Statement {
-            subject: subject.clone(),
-            attribute: attribute.clone(),
-            value: value.clone(),
+        let statement = |((subject, attribute), value): (&(Subject, AttributeName), &Option<Value>)| {
+            Statement { subject: subject.clone(), attribute: attribute.clone(), value: value.clone() }
         };
         let statements = self.said.iter().map(statement).collect();
         self.said.retain(|_, value| value.is_some());

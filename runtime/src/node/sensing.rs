@@ -30,7 +30,12 @@ impl Sensors {
     }
 
     /// Of an emulated host: the attributes of its offer as the provider's files have them now.
-    pub(super) fn of_host(node: NodeId, home: HostHome, app: Vec<AppSensor>, out: mpsc::Sender<Input>) -> Self {
+    pub(super) fn of_host(
+        node: NodeId,
+        home: HostHome,
+        app: Vec<AppSensor>,
+        out: mpsc::Sender<Input>,
+    ) -> Self {
         let host = EmulatedHost::new(move || {
             let offer = home.emulated()?;
             let attributes = offer.iter().flat_map(|offer| &offer.attributes);

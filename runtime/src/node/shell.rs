@@ -17,9 +17,9 @@ use crate::pose::{self, Situation};
 use rhizo_actuators::Provider;
 use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_overlay::{Overlay, OverlayEvents, Reply};
+use rhizo_protocol::Node as Core;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::turn::{HaltReason, RequestId, RunId, Turn};
-use rhizo_protocol::Node as Core;
 use rhizo_types::ledger::Timers;
 use rhizo_types::{InstanceId, Lineage, NodeId, ProviderName, RegionName, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,7 +143,10 @@ enum Wake {
 
 impl Shell {
     /// Runs a node to its end. The founder's log is opened and initialised first.
-    pub(super) async fn run(parts: Parts, founding: Option<(Lineage, Timers)>) -> Result<HaltReason, NodeError> {
+    pub(super) async fn run(
+        parts: Parts,
+        founding: Option<(Lineage, Timers)>,
+    ) -> Result<HaltReason, NodeError> {
         let (entries_in, entries) = mpsc::unbounded_channel();
         let directory = Directory::default();
         let me = parts.core.me();
@@ -200,7 +203,12 @@ impl Shell {
     }
 
     /// The genesis entry is not committed yet, so that lineage and timers cannot come from the ledger here.
-    async fn found(&mut self, lineage: Lineage, timers: &Timers, sources: &mut Sources) -> Result<(), NodeError> {
+    async fn found(
+        &mut self,
+        lineage: Lineage,
+        timers: &Timers,
+        sources: &mut Sources,
+    ) -> Result<(), NodeError> {
         let log = self.logbook.open(lineage, logbook::timers(timers)).await?;
         sources.log_status = Some(log.watch());
         log.initialise().await.map_err(|error| NodeError::Found(error.to_string()))?;
@@ -215,7 +223,10 @@ impl Shell {
                 Wake::Input(Some(input)) => self.take(input, sources).await?,
                 Wake::Entry(Some(event)) => self.feed(event).await?,
                 Wake::LogStatus => {
-                    let status = sources.log_status.as_mut().map(|status| logbook::status(&status.borrow_and_update()));
+                    let status = sources
+                        .log_status
+                        .as_mut()
+                        .map(|status| logbook::status(&status.borrow_and_update()));
                     if let Some(status) = status {
                         self.feed(Event::LogStatus(status)).await?;
                     }
@@ -248,7 +259,6 @@ impl Shell {
                 return;
             }
             std::future::pending().await
-        
         };
         // Local work before remote work: what is already committed or done is taken in first.
         tokio::select! {
@@ -400,11 +410,14 @@ impl Shell {
     fn latencies(&self) -> BTreeMap<(RegionName, RegionName), u32> {
         let snapshot = self.snapshot();
         let ledger = self.core.ledger();
-        let regions: BTreeSet<RegionName> = ledger.members.values().map(|m| m.record.region.clone()).collect();
+        let regions: BTreeSet<RegionName> =
+            ledger.members.values().map(|m| m.record.region.clone()).collect();
         let mut latencies = BTreeMap::new();
         for from in &regions {
             for to in &regions {
-                if let Some(rhizo_types::fact::Value::Number(ms)) = snapshot.path(from, to).map(|p| p.value.clone()) {
+                if let Some(rhizo_types::fact::Value::Number(ms)) =
+                    snapshot.path(from, to).map(|p| p.value.clone())
+                {
                     // Whole milliseconds are what voters are chosen by; the cast saturates.
                     latencies.insert((from.clone(), to.clone()), ms.get().round() as u32);
                 }
@@ -415,7 +428,8 @@ impl Shell {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let ledger = self.core.ledger();
-        let regions = ledger.members.iter().map(|(node, member)| (*node, member.record.region.clone())).collect();
+        let regions =
+            ledger.members.iter().map(|(node, member)| (*node, member.record.region.clone())).collect();
         Snapshot::cut(&self.knowledge, &regions, self.now())
     }
 
@@ -423,7 +437,8 @@ impl Shell {
         let Some(spec) = self.core.ledger().spec().cloned() else { return };
         let id = request.id;
         if !self.catalogue.is_complete(&spec) {
-            let outcome = rhizo_protocol::event::SolveOutcome::Failed { reason: "offers are not known yet".to_owned() };
+            let outcome =
+                rhizo_protocol::event::SolveOutcome::Failed { reason: "offers are not known yet".to_owned() };
             self.local.push_back(Event::Solved { id, outcome });
             return;
         }
@@ -449,7 +464,7 @@ impl Shell {
     async fn wind_down(&mut self, sources: &mut Sources) {
         self.components.stop_all();
         let deadline = Instant::now() + Duration::from_millis(HALT_MS_MAX);
-        while self.components.len() > 0 {
+        while !self.components.is_idle() {
             let input = tokio::time::timeout_at(deadline.into(), sources.inputs.recv());
             match input.await {
                 Ok(Some(Input::Component(report))) => {

@@ -31,7 +31,9 @@ pub(crate) struct Run {
 
 /// Milliseconds of Unix time.
 pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Run {
@@ -39,7 +41,9 @@ impl Run {
     pub(crate) fn solve(self) -> Solution {
         let id = self.request.id;
         let (outcome, decision) = match run(&self.posed, id.0, self.deadline_ms) {
-            Ok(plan) if plan.changes.is_empty() && plan.orders.is_empty() && !self.request.forced => self.stay(&plan),
+            Ok(plan) if plan.changes.is_empty() && plan.orders.is_empty() && !self.request.forced => {
+                self.stay(&plan)
+            }
             Ok(plan) => self.propose(&plan),
             Err(SolveError::Infeasible { conflict }) => self.infeasible(conflict),
             Err(error) => {

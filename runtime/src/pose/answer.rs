@@ -31,13 +31,20 @@ pub(crate) fn proposal(posed: &Posed, plan: &Plan) -> Proposal {
         migration_cost: number(plan.after.migration.total),
         price_micros_per_hour: (plan.after.price_per_hour * 1e6).round() as u64,
         terms: terms(before, &plan.after),
-        reasons: actions(posed, plan).into_iter().map(|a| format!("{} {}: {}", a.action, a.subject, a.reason)).take(REASONS_MAX).collect(),
+        reasons: actions(posed, plan)
+            .into_iter()
+            .map(|a| format!("{} {}: {}", a.action, a.subject, a.reason))
+            .take(REASONS_MAX)
+            .collect(),
     }
 }
 
 /// The position of each bought host among the orders.
 fn positions(plan: &Plan) -> BTreeMap<Place, u32> {
-    let bought = plan.orders.iter().flat_map(|order| (0..order.count).map(|copy| Place { machine: order.machine, copy }));
+    let bought = plan
+        .orders
+        .iter()
+        .flat_map(|order| (0..order.count).map(|copy| Place { machine: order.machine, copy }));
     bought.zip(0..).collect()
 }
 
@@ -74,7 +81,11 @@ pub(crate) fn report(posed: &Posed, plan: &Plan, currency: &str, solver_seconds:
     };
     PlanReport {
         current: current(posed),
-        proposed: plan.assignment.iter().map(|(at, place)| placed(posed, at.component, at.ordinal, place.machine)).collect(),
+        proposed: plan
+            .assignment
+            .iter()
+            .map(|(at, place)| placed(posed, at.component, at.ordinal, place.machine))
+            .collect(),
         actions: actions(posed, plan),
         terms: plan.after.terms.iter().enumerate().map(term).collect(),
         utility_before: before.map(|score| score.utility),
@@ -106,7 +117,11 @@ fn engine(engine: Engine) -> &'static str {
 fn current(posed: &Posed) -> Vec<PlacedReport> {
     let components = posed.problem.components.iter().enumerate();
     let running = components.flat_map(|(at, component)| {
-        component.current.iter().enumerate().filter_map(move |(ordinal, host)| host.map(|host| (at, ordinal, host)))
+        component
+            .current
+            .iter()
+            .enumerate()
+            .filter_map(move |(ordinal, host)| host.map(|host| (at, ordinal, host)))
     });
     running.map(|(at, ordinal, host)| placed(posed, at, ordinal, host)).collect()
 }
@@ -133,16 +148,26 @@ fn actions(posed: &Posed, plan: &Plan) -> Vec<ActionReport> {
     let because = match &plan.before {
         None => "nothing runs yet".to_owned(),
         Some(_) if !plan.broken_before.is_empty() => {
-            let rules: Vec<String> = plan.broken_before.iter().map(|broken| format!("`{}`: {}", broken.rule, broken.what)).collect();
+            let rules: Vec<String> = plan
+                .broken_before
+                .iter()
+                .map(|broken| format!("`{}`: {}", broken.rule, broken.what))
+                .collect();
             format!("what runs now breaks {}", rules.join("; "))
         }
-        Some(before) => format!("utility minus migration cost goes from {:.4} to {:.4}", before.net, plan.after.net),
+        Some(before) => {
+            format!("utility minus migration cost goes from {:.4} to {:.4}", before.net, plan.after.net)
+        }
     };
     for order in &plan.orders {
         let offered = posed.machines[order.machine].order();
         let price = offered.price_micros_per_hour as f64 / 1e6;
-        let reason = format!("hosts {} in the best placement found, at {price:.4} an hour", hosted(posed, plan, order.machine));
-        let subject = format!("{}× {}/{} in {}", order.count, offered.provider, offered.offer, offered.region);
+        let reason = format!(
+            "hosts {} in the best placement found, at {price:.4} an hour",
+            hosted(posed, plan, order.machine)
+        );
+        let subject =
+            format!("{}× {}/{} in {}", order.count, offered.provider, offered.offer, offered.region);
         actions.push(ActionReport { action: "acquire".to_owned(), subject, reason });
     }
     for change in &plan.changes {
@@ -153,12 +178,17 @@ fn actions(posed: &Posed, plan: &Plan) -> Vec<ActionReport> {
             (None, None) => continue,
         };
         let at = host.map(|host| posed.problem.machines[host].name.clone()).unwrap_or_default();
-        let subject = format!("{}.{} at {at}", posed.components[change.instance.component], change.instance.ordinal);
+        let subject =
+            format!("{}.{} at {at}", posed.components[change.instance.component], change.instance.ordinal);
         actions.push(ActionReport { action: action.to_owned(), subject, reason: because.clone() });
     }
     for host in &plan.released {
         let subject = posed.problem.machines[*host].name.clone();
-        actions.push(ActionReport { action: "release".to_owned(), subject, reason: "nothing is left to run on it".to_owned() });
+        actions.push(ActionReport {
+            action: "release".to_owned(),
+            subject,
+            reason: "nothing is left to run on it".to_owned(),
+        });
     }
     actions
 }

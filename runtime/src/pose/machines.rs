@@ -26,18 +26,20 @@ pub(super) struct Sites {
 
 impl Sites {
     pub(super) fn of(candidates: &[Candidate], spec: &Spec, snapshot: &Snapshot) -> Self {
-        let mut regions: Vec<RegionName> = candidates.iter().map(|each| each.order().region.clone()).collect();
+        let mut regions: Vec<RegionName> =
+            candidates.iter().map(|each| each.order().region.clone()).collect();
         regions.sort();
         regions.dedup();
         let mut unknown = Vec::new();
-        let mut ms = |from: &RegionName, to: &RegionName| match snapshot.path(from, to).map(|path| &path.value) {
-            Some(Value::Number(number)) => number.get(),
-            _ if from == to => 0.0,
-            _ => {
-                unknown.push(format!("the latency between `{from}` and `{to}` is not known"));
-                UNKNOWN_RTT_MS
-            }
-        };
+        let mut ms =
+            |from: &RegionName, to: &RegionName| match snapshot.path(from, to).map(|path| &path.value) {
+                Some(Value::Number(number)) => number.get(),
+                _ if from == to => 0.0,
+                _ => {
+                    unknown.push(format!("the latency between `{from}` and `{to}` is not known"));
+                    UNKNOWN_RTT_MS
+                }
+            };
         let uses_latency = uses_latency(spec);
         let row = |ms: &mut dyn FnMut(&RegionName, &RegionName) -> f64, from: &RegionName| {
             regions.iter().map(|to| if uses_latency { ms(from, to) } else { 0.0 }).collect::<Vec<f64>>()
@@ -68,8 +70,13 @@ impl Sites {
 fn uses_latency(spec: &Spec) -> bool {
     use rhizo_types::spec::{Measure, Of, Rule};
     let is_latency = |measure: &Measure| matches!(measure, Measure::DiameterMs | Measure::MaxAnchorLatencyMs);
-    spec.requires.iter().any(|require| matches!(&require.rule, Rule::Group { measure, .. } if is_latency(measure)))
-        || spec.utilities.iter().any(|utility| matches!(&utility.of, Of::Group(measure) if is_latency(measure)))
+    spec.requires
+        .iter()
+        .any(|require| matches!(&require.rule, Rule::Group { measure, .. } if is_latency(measure)))
+        || spec
+            .utilities
+            .iter()
+            .any(|utility| matches!(&utility.of, Of::Group(measure) if is_latency(measure)))
 }
 
 pub(super) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites) -> Machine {
@@ -86,7 +93,10 @@ pub(super) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites
         region: order.region.to_string(),
         stock,
         site: sites.index(&order.region),
-        capacity: resources.iter().map(|name| order.capacity.get(name).map_or(0.0, |have| have.get())).collect(),
+        capacity: resources
+            .iter()
+            .map(|name| order.capacity.get(name).map_or(0.0, |have| have.get()))
+            .collect(),
         safety: Vec::new(),
         price: price_per_hour(candidate),
         move_cost: Vec::new(),
@@ -137,7 +147,8 @@ impl<'a> Facts<'a> {
             }
             _ => {}
         }
-        let known = |subject: &Subject| self.snapshot.get(subject, name).map(|believed| believed.value.clone());
+        let known =
+            |subject: &Subject| self.snapshot.get(subject, name).map(|believed| believed.value.clone());
         self.node
             .as_ref()
             .and_then(known)

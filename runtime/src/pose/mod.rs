@@ -10,9 +10,9 @@ mod machines;
 mod rules;
 
 use rhizo_knowledge::Snapshot;
-use rhizo_solver::{Component, Problem, Resource};
-use rhizo_protocol::turn::HostView;
 use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::turn::HostView;
+use rhizo_solver::{Component, Problem, Resource};
 use rhizo_types::intent::{AcquireOrder, IntentState};
 use rhizo_types::spec::Spec;
 use rhizo_types::target::Slot;
@@ -96,7 +96,8 @@ impl Candidate {
 pub(crate) fn pose(situation: &Situation<'_>) -> Posed {
     let spec = situation.spec;
     let components: Vec<ComponentName> = spec.components.keys().cloned().collect();
-    let resources: BTreeSet<&String> = spec.components.values().flat_map(|component| component.needs.keys()).collect();
+    let resources: BTreeSet<&String> =
+        spec.components.values().flat_map(|component| component.needs.keys()).collect();
     let resources: Vec<String> = resources.into_iter().cloned().collect();
     let placed = |(slot, view): (&Slot, &HostView)| PlacedHost { slot: *slot, view: view.clone() };
     let candidates: Vec<Candidate> = situation
@@ -108,7 +109,10 @@ pub(crate) fn pose(situation: &Situation<'_>) -> Posed {
     let sites = machines::Sites::of(&candidates, spec, situation.snapshot);
     let mut posed = Posed {
         problem: Problem {
-            resources: resources.iter().map(|name| Resource { name: name.clone(), transient: false }).collect(),
+            resources: resources
+                .iter()
+                .map(|name| Resource { name: name.clone(), transient: false })
+                .collect(),
             machines: candidates.iter().map(|each| machines::machine(each, &resources, &sites)).collect(),
             latency: sites.latency(),
             anchors: sites.anchors(),
@@ -121,7 +125,8 @@ pub(crate) fn pose(situation: &Situation<'_>) -> Posed {
     };
     for (name, component) in &spec.components {
         let mut each = Component::new(name.as_str(), component.replicas.min, component.replicas.max);
-        each.needs = resources.iter().map(|r| component.needs.get(r).map_or(0.0, |need| need.get())).collect();
+        each.needs =
+            resources.iter().map(|r| component.needs.get(r).map_or(0.0, |need| need.get())).collect();
         each.current = current(&posed.machines, name);
         posed.problem.components.push(each);
     }
@@ -140,7 +145,8 @@ pub(crate) fn hosts(ledger: &Ledger) -> BTreeMap<Slot, HostView> {
             None => Slot::Intent(intent.id),
         };
         if is_coming {
-            let view = HostView { order: intent.order.clone(), components: BTreeMap::new(), node: intent.node };
+            let view =
+                HostView { order: intent.order.clone(), components: BTreeMap::new(), node: intent.node };
             hosts.insert(slot, view);
         }
     }

@@ -4,7 +4,8 @@ use super::machines::Facts;
 use super::{Candidate, Posed, Refusal, Situation};
 use rhizo_config::{Environment, EvalError, Value as Evaluated, evaluate, explain_expr};
 use rhizo_solver::{
-    Comparison, Constraint, Limit, Measure, Migration, Named, Of, Partition, Problem, Quantity, Scope, Utility,
+    Comparison, Constraint, Limit, Measure, Migration, Named, Of, Partition, Problem, Quantity, Scope,
+    Utility,
 };
 use rhizo_types::expr::Expr;
 use rhizo_types::fact::Value;
@@ -60,7 +61,8 @@ impl Writer<'_, '_> {
 
     /// An instance that kept failing on a node does not come back to it.
     fn avoided(&mut self) {
-        let avoided: BTreeSet<&ComponentName> = self.situation.avoid.iter().map(|(component, _)| component).collect();
+        let avoided: BTreeSet<&ComponentName> =
+            self.situation.avoid.iter().map(|(component, _)| component).collect();
         for component in avoided {
             let is_avoided = |machine: &Candidate| match machine {
                 Candidate::Host(host) => host
@@ -71,7 +73,12 @@ impl Writer<'_, '_> {
             };
             let refused: Vec<bool> = self.posed.machines.iter().map(is_avoided).collect();
             for (machine, _) in refused.iter().enumerate().filter(|(_, refused)| **refused) {
-                self.refuse(component, machine, "[failed here]", "the component kept failing there".to_owned());
+                self.refuse(
+                    component,
+                    machine,
+                    "[failed here]",
+                    "the component kept failing there".to_owned(),
+                );
             }
             if refused.contains(&true) {
                 let allowed = refused.iter().map(|refused| !refused).collect();
@@ -83,14 +90,19 @@ impl Writer<'_, '_> {
 
     /// What a voluntary change must leave alone, and how much of it there may be.
     fn stability(&mut self) {
-        let is_frozen = |machine: &Candidate| {
-            matches!(machine, Candidate::Host(host) if self.situation.frozen.contains(&host.slot))
-        };
-        let frozen: BTreeSet<usize> =
-            (0..).zip(&self.posed.machines).filter(|(_, machine)| is_frozen(machine)).map(|(at, _)| at).collect();
+        let is_frozen = |machine: &Candidate| matches!(machine, Candidate::Host(host) if self.situation.frozen.contains(&host.slot));
+        let frozen: BTreeSet<usize> = (0..)
+            .zip(&self.posed.machines)
+            .filter(|(_, machine)| is_frozen(machine))
+            .map(|(at, _)| at)
+            .collect();
         let mut rooted = Vec::new();
         for (at, component) in self.posed.problem.components.iter().enumerate() {
-            let on_frozen = component.current.iter().enumerate().filter(|(_, host)| host.is_some_and(|h| frozen.contains(&h)));
+            let on_frozen = component
+                .current
+                .iter()
+                .enumerate()
+                .filter(|(_, host)| host.is_some_and(|h| frozen.contains(&h)));
             rooted.extend(on_frozen.map(|(ordinal, _)| (at, ordinal)));
         }
         if !rooted.is_empty() {
@@ -138,26 +150,34 @@ impl Writer<'_, '_> {
 
     /// Built-in: with three failure domains configured, hosts are in at least three (or one each).
     fn domains(&mut self) {
-        let offered: BTreeSet<_> = self.posed.machines.iter().map(|machine| machine.order().provider.clone()).collect();
+        let offered: BTreeSet<_> =
+            self.posed.machines.iter().map(|machine| machine.order().provider.clone()).collect();
         if offered.len() < DOMAINS_WANTED || self.situation.spec.providers.len() < DOMAINS_WANTED {
             return;
         }
         let partition = self.partition(&Expr::Attribute(AttributeName::from("provider")));
-        let by_size = (0..=DOMAINS_WANTED).map(|size| Number::from(u32::try_from(size).unwrap_or(0)).get()).collect();
+        let by_size =
+            (0..=DOMAINS_WANTED).map(|size| Number::from(u32::try_from(size).unwrap_or(0)).get()).collect();
         let scope = match self.posed.components.len() {
             1 => Scope::Component(0),
             _ => Scope::All,
         };
         let min_distinct = Some(Limit::BySize(by_size));
-        self.constrain("[three providers]", Constraint::Spread { scope, partition, max_in_class: None, min_distinct });
+        self.constrain(
+            "[three providers]",
+            Constraint::Spread { scope, partition, max_in_class: None, min_distinct },
+        );
     }
 
     /// A mandatory import needs at least one exporter.
     fn imports(&mut self) {
-        let position: BTreeMap<_, _> = (0..).zip(&self.posed.components).map(|(at, name)| (name.clone(), at)).collect();
+        let position: BTreeMap<_, _> =
+            (0..).zip(&self.posed.components).map(|(at, name)| (name.clone(), at)).collect();
         let mut depends = BTreeSet::new();
         for (name, component) in &self.situation.spec.components {
-            for import in component.imports.values().filter(|import| !import.optional && import.component != *name) {
+            for import in
+                component.imports.values().filter(|import| !import.optional && import.component != *name)
+            {
                 depends.insert((name.clone(), import.component.clone()));
             }
         }
@@ -184,8 +204,12 @@ impl Writer<'_, '_> {
                 Of::Group { scope, measure }
             }
         };
-        let utility_item =
-            Utility { of, best: utility.best.get(), worst: utility.worst.get(), weight: utility.weight.get() };
+        let utility_item = Utility {
+            of,
+            best: utility.best.get(),
+            worst: utility.worst.get(),
+            weight: utility.weight.get(),
+        };
         self.problem().utilities.push(Named::new(utility.name.as_str(), utility_item));
     }
 
@@ -283,7 +307,8 @@ impl Writer<'_, '_> {
         let by_machine: Vec<Option<String>> = (0..self.posed.machines.len()).map(class).collect();
         let classes: BTreeSet<String> = by_machine.iter().flatten().cloned().collect();
         let classes: Vec<String> = classes.into_iter().collect();
-        let class_of = by_machine.iter().map(|class| class.as_ref().and_then(|c| classes.binary_search(c).ok()));
+        let class_of =
+            by_machine.iter().map(|class| class.as_ref().and_then(|c| classes.binary_search(c).ok()));
         let partition = Partition { name, class_of: class_of.collect(), classes: classes.clone() };
         self.problem().partitions.push(partition);
         self.posed.problem.partitions.len() - 1
