@@ -1,6 +1,6 @@
 //! A candidate solution: which instance runs on which host.
 //!
-//! It knows nothing of rules or of worth. Read next: [`crate::check`] and [`crate::evaluate`].
+//! It knows nothing of rules or of worth. Read next: [`mod@crate::check`] and [`mod@crate::evaluate`].
 
 use crate::constraint::Scope;
 use crate::problem::{Component, ComponentIndex, MachineIndex, Problem};

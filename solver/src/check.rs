@@ -40,7 +40,7 @@ impl Violation {
 
 /// Finds every rule that an assignment breaks; empty means feasible.
 ///
-/// Expects a problem that [`crate::validate`] accepts; any assignment, also of a wrong shape, is judged.
+/// Expects a problem that [`mod@crate::validate`] accepts; any assignment, also of a wrong shape, is judged.
 #[must_use]
 pub fn check(problem: &Problem, assignment: &Assignment) -> Vec<Violation> {
     let mut found = Vec::new();

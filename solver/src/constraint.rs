@@ -1,7 +1,7 @@
 //! The catalogue of hard rules: their declarations.
 //!
 //! Every rule has four faces: this declaration, what the engines make of it, an independent checker in
-//! [`crate::check`], and a sentence in [`crate::sentence`]. Names follow the placement literature where it has one
+//! [`mod@crate::check`], and a sentence in [`mod@crate::sentence`]. Names follow the placement literature where it has one
 //! (spread, gather, among, split, fence, ban, lonely, root, quarantine, preserve, overbook).
 
 use crate::objective::Measure;

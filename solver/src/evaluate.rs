@@ -1,7 +1,7 @@
 //! What an assignment is worth: every term by name, from the definition, independent of the engines.
 //!
 //! It is written for being right, not fast: engines have incremental forms of their own, and every result of
-//! theirs goes through here. It does not check rules: see [`crate::check`].
+//! theirs goes through here. It does not check rules: see [`mod@crate::check`].
 
 use crate::assignment::{Assignment, Place};
 use crate::constraint::Scope;
@@ -70,7 +70,7 @@ pub struct MigrationScore {
 
 /// Works out every term of the objective.
 ///
-/// Expects a problem that [`crate::validate`] accepts and an assignment of its shape.
+/// Expects a problem that [`mod@crate::validate`] accepts and an assignment of its shape.
 #[must_use]
 pub fn evaluate(problem: &Problem, assignment: &Assignment) -> Score {
     let mut score = Score { migration: migration(problem, assignment), ..Score::default() };

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod objective;
 pub mod plan;
 pub mod problem;
+pub mod sentence;
 pub mod solve;
 pub mod validate;
 
@@ -24,5 +25,6 @@ pub use evaluate::{Score, evaluate};
 pub use objective::{Cost, Measure, Migration, Of, Utility};
 pub use plan::{Change, Engine, Order, Plan};
 pub use problem::{Component, Latency, Machine, Named, Partition, Problem, Quantity, Resource, Stock};
+pub use sentence::sentence;
 pub use solve::{Options, SolveError, solve};
 pub use validate::{ProblemError, validate};

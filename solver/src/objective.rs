@@ -1,7 +1,7 @@
 //! Utilities, costs and migration costs: what the solver maximises.
 //!
 //! `net = U - Σ costs - migration`, U being the weighted mean of the utilities. It only declares; the numbers
-//! are worked out in [`crate::evaluate`]. Read next: `evaluate.rs`.
+//! are worked out in [`mod@crate::evaluate`]. Read next: `evaluate.rs`.
 
 use crate::constraint::Scope;
 use crate::problem::{ComponentIndex, PartitionIndex, QuantityIndex};

@@ -2,7 +2,7 @@
 //!
 //! A [`Problem`] is plain data, complete and immutable: no names are looked up while solving, no expression is
 //! evaluated. Whoever poses it (the control loop, a benchmark reader) turns expressions into one value per
-//! machine: a mask, a [`Partition`] or a [`Quantity`]. Numbers are `f64`; [`crate::validate`] refuses NaN and infinities.
+//! machine: a mask, a [`Partition`] or a [`Quantity`]. Numbers are `f64`; [`mod@crate::validate`] refuses NaN and infinities.
 //! Read next: [`crate::constraint`] for the rules, [`crate::assignment`] for what a solution looks like.
 
 use crate::constraint::Constraint;

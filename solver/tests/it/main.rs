@@ -5,3 +5,4 @@ mod choice;
 mod common;
 mod explain;
 mod general;
+mod large;

@@ -26,8 +26,12 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         "prob090" => {
             Arguments::parse(arguments, prob090::OPTIONS).and_then(|a| prob090::run(&a).map(|f| (a, f)))
         }
-        "btrplace" => Arguments::parse(arguments, btrplace::OPTIONS).and_then(|a| btrplace::run(&a).map(|f| (a, f))),
-        "roadef" => Arguments::parse(arguments, roadef::OPTIONS).and_then(|a| roadef::run(&a).map(|f| (a, f))),
+        "btrplace" => {
+            Arguments::parse(arguments, btrplace::OPTIONS).and_then(|a| btrplace::run(&a).map(|f| (a, f)))
+        }
+        "roadef" => {
+            Arguments::parse(arguments, roadef::OPTIONS).and_then(|a| roadef::run(&a).map(|f| (a, f)))
+        }
         _ => return None,
     };
     Some(match figures {

@@ -57,7 +57,12 @@ pub(super) fn improve(
         }
         barren = if best.cost < before - ROUNDING { 0 } else { barren + 1 };
         cycle += 1;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "bounded")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "bounded"
+        )]
         let longer = (steps as f64 * GROWTH) as u64;
         steps = longer.min(STEPS_MAX);
         restore(&mut state, &best);
@@ -121,7 +126,8 @@ fn run(
         }
         *evaluated += 1;
         // What a move may cost at most: minus T times the logarithm of a uniform number.
-        let allowance = if temperature > 0.0 { -temperature * rng.random_range(1e-12..1.0f64).ln() } else { 0.0 };
+        let allowance =
+            if temperature > 0.0 { -temperature * rng.random_range(1e-12..1.0f64).ln() } else { 0.0 };
         let item = rng.random_range(0..state.at.len());
         match rng.random_range(0..16u32) {
             0 => back_home(state, item, allowance),
@@ -159,7 +165,8 @@ fn shift(state: &mut State, item: usize, machine: usize, allowance: f64) {
         return;
     }
     state.remove(item);
-    let to = if state.model.may_use(item, machine) && state.groups_allow(item, machine) { machine } else { from };
+    let to =
+        if state.model.may_use(item, machine) && state.groups_allow(item, machine) { machine } else { from };
     state.insert(item, to);
 }
 

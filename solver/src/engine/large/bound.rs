@@ -57,6 +57,7 @@ fn forced_load(model: &Model) -> f64 {
     let free = |r: usize| total(&model.capacity, r) - total(&model.need, r);
     let over = |r: usize| model.overload[r] * (total(&model.need, r) - total(&model.safety, r)).max(0.0);
     let loads: f64 = (0..model.resources).map(over).sum();
-    let balances = model.balances.iter().map(|b| b.weight * (b.target * free(b.first) - free(b.second)).max(0.0));
+    let balances =
+        model.balances.iter().map(|b| b.weight * (b.target * free(b.first) - free(b.second)).max(0.0));
     loads + balances.sum::<f64>()
 }

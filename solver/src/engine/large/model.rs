@@ -95,12 +95,16 @@ impl<'a> Model<'a> {
             (0..machines).flat_map(|m| (0..resources).map(move |r| (m, r))).map(|(m, r)| f(m, r)).collect()
         };
         let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
-        let capacity = of(&|m, r| if overbooks { capacity_of(problem, m, r) } else { problem.machines[m].capacity[r] });
+        let capacity =
+            of(&|m, r| if overbooks { capacity_of(problem, m, r) } else { problem.machines[m].capacity[r] });
         let mut model = Self {
             problem,
             resources,
             machines,
-            need: (0..count).flat_map(|i| (0..resources).map(move |r| (i, r))).map(|(i, r)| component(i).need(ordinal(i), r)).collect(),
+            need: (0..count)
+                .flat_map(|i| (0..resources).map(move |r| (i, r)))
+                .map(|(i, r)| component(i).need(ordinal(i), r))
+                .collect(),
             limit: capacity.iter().map(|c| c + CAPACITY_TOLERANCE * c.abs() / 2.0).collect(),
             capacity,
             safety: of(&|m, r| problem.machines[m].safety_of(r)),
@@ -108,7 +112,9 @@ impl<'a> Model<'a> {
             overload: vec![0.0; resources],
             balances: Vec::new(),
             origin: (0..count).map(|i| component(i).current_of(ordinal(i)).map_or(NOWHERE, to_u32)).collect(),
-            move_cost: (0..count).map(|i| component(i).move_cost_of(ordinal(i)) * problem.migration.per_move).collect(),
+            move_cost: (0..count)
+                .map(|i| component(i).move_cost_of(ordinal(i)) * problem.migration.per_move)
+                .collect(),
             mask_of: vec![0; count],
             masks: Vec::new(),
             pinned: vec![false; count],

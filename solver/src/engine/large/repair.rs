@@ -38,7 +38,7 @@ pub(super) fn repair(
             }
         }
         if left.is_empty() {
-            return true;
+            return stands(state);
         }
         if round > 2 {
             // Whoever is in the way of the largest one left goes too, so that the next round differs.
@@ -47,6 +47,20 @@ pub(super) fn repair(
         homeless = left;
     }
     false
+}
+
+/// Whether nothing is left that could not be repaired: pinned items in the way, or a transient resource that is
+/// short on a machine even if everything leaves it.
+fn stands(state: &mut State) -> bool {
+    let model = state.model;
+    let pinned_well = (0..state.at.len()).filter(|i| model.pinned[*i]).all(|item| {
+        let machine = state.at[item] as usize;
+        state.remove(item);
+        let allowed = model.may_use(item, machine) && state.groups_allow(item, machine);
+        state.insert(item, machine);
+        allowed
+    });
+    pinned_well && (0..model.machines).all(|machine| state.excess(machine) == 0.0)
 }
 
 /// Puts everything where it runs now; what may not run there is returned.
@@ -92,15 +106,19 @@ fn break_up(state: &mut State) -> Vec<usize> {
     let model = state.model;
     for (g, group) in model.groups.iter().enumerate() {
         if group.wish == Wish::Gather {
-            let members: Vec<usize> =
-                (0..state.at.len()).filter(|i| state.at[*i] != NOWHERE && model.groups_of[*i].contains(&to_u32(g))).collect();
+            let members: Vec<usize> = (0..state.at.len())
+                .filter(|i| state.at[*i] != NOWHERE && model.groups_of[*i].contains(&to_u32(g)))
+                .collect();
             let cell = |item: usize| model.cells[group.cell_of][state.at[item] as usize];
             let share = |c: u32| members.iter().filter(|i| cell(**i) == c).count();
-            let Some(main) = members.iter().map(|i| cell(*i)).filter(|c| *c != NOWHERE).max_by_key(|c| (share(*c), *c))
+            let Some(main) =
+                members.iter().map(|i| cell(*i)).filter(|c| *c != NOWHERE).max_by_key(|c| (share(*c), *c))
             else {
                 continue;
             };
-            for item in members.into_iter().filter(|i| cell(*i) != main && !model.pinned[*i]).collect::<Vec<_>>() {
+            for item in
+                members.into_iter().filter(|i| cell(*i) != main && !model.pinned[*i]).collect::<Vec<_>>()
+            {
                 state.remove(item);
                 homeless.push(item);
             }

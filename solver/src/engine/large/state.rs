@@ -63,7 +63,8 @@ impl<'m, 'p> State<'m, 'p> {
         let origin = self.model.origin[item];
         if origin != NOWHERE {
             for r in (0..self.model.resources).filter(|r| self.model.is_transient[*r]) {
-                self.held[origin as usize * self.model.resources + r] += sign * self.model.need[item * self.model.resources + r];
+                self.held[origin as usize * self.model.resources + r] +=
+                    sign * self.model.need[item * self.model.resources + r];
             }
         }
     }
@@ -90,7 +91,8 @@ impl<'m, 'p> State<'m, 'p> {
     /// How the cost of a machine changes when an item comes (1) or goes (-1).
     fn change(&self, item: usize, machine: usize, sign: f64) -> f64 {
         let (n, base) = (item * self.model.resources, machine * self.model.resources);
-        self.cost_with(machine, |r| self.load[base + r] + sign * self.model.need[n + r]) - self.machine_cost(machine)
+        self.cost_with(machine, |r| self.load[base + r] + sign * self.model.need[n + r])
+            - self.machine_cost(machine)
     }
 
     /// What moving there from the origin costs, but for the part that speaks of whole components.
@@ -99,7 +101,11 @@ impl<'m, 'p> State<'m, 'p> {
         if origin == NOWHERE || origin == machine {
             return 0.0;
         }
-        let pair = self.model.problem.machines[origin as usize].move_cost.get(machine as usize).copied().unwrap_or(0.0);
+        let pair = self.model.problem.machines[origin as usize]
+            .move_cost
+            .get(machine as usize)
+            .copied()
+            .unwrap_or(0.0);
         self.model.move_cost[item] + self.model.problem.migration.per_pair * pair
     }
 
@@ -237,7 +243,8 @@ impl<'m, 'p> State<'m, 'p> {
         } else {
             before
         };
-        self.cost += self.model.problem.migration.per_service * (f64::from(self.moved_max) - f64::from(before));
+        self.cost +=
+            self.model.problem.migration.per_service * (f64::from(self.moved_max) - f64::from(before));
     }
 
     fn count(&mut self, item: usize, machine: usize, more: bool) {

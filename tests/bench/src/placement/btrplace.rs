@@ -72,7 +72,9 @@ impl Index {
     }
 
     fn instances(&self, value: &Value) -> Result<Scope, String> {
-        let list = ids(value)?.into_iter().map(|vm| self.vms.get(&vm).map(|at| (0, *at)).ok_or(format!("find vm {vm}")));
+        let list = ids(value)?
+            .into_iter()
+            .map(|vm| self.vms.get(&vm).map(|at| (0, *at)).ok_or(format!("find vm {vm}")));
         Ok(Scope::Instances(list.collect::<Result<_, _>>()?))
     }
 }
@@ -81,7 +83,8 @@ fn problem(instance: &Value) -> Result<Problem, String> {
     let mapping = &instance["model"]["mapping"];
     let online = mapping["onlineNodes"].as_object().ok_or("find onlineNodes")?;
     let mut nodes: Vec<u64> = ids(&mapping["offlineNodes"])?;
-    let mut running: Vec<(u64, Option<u64>)> = ids(&mapping["readyVMs"])?.into_iter().map(|vm| (vm, None)).collect();
+    let mut running: Vec<(u64, Option<u64>)> =
+        ids(&mapping["readyVMs"])?.into_iter().map(|vm| (vm, None)).collect();
     for (name, node) in online {
         let number = id(&Value::String(name.clone()))?;
         nodes.push(number);
@@ -97,7 +100,8 @@ fn problem(instance: &Value) -> Result<Problem, String> {
     let mut component = Component::new("vm", count, count);
     component.per_host_max = 0;
     component.needs_each = vec![Vec::new(); running.len()];
-    component.current = running.iter().map(|(_, node)| node.and_then(|n| index.nodes.get(&n).copied())).collect();
+    component.current =
+        running.iter().map(|(_, node)| node.and_then(|n| index.nodes.get(&n).copied())).collect();
     let machine = |node: &u64| Machine {
         name: format!("node {node}"),
         provider: String::new(),
@@ -158,7 +162,8 @@ fn rules(instance: &Value, index: &Index, problem: &mut Problem) -> Result<(), S
             }
             "preserve" => {
                 let name = constraint["rc"].as_str().unwrap_or_default();
-                let resource = problem.resources.iter().position(|r| r.name == name).ok_or("find a resource")?;
+                let resource =
+                    problem.resources.iter().position(|r| r.name == name).ok_or("find a resource")?;
                 Constraint::Preserve {
                     scope: Scope::Instances(vec![(0, Index::of(&index.vms, &constraint["vm"])?)]),
                     resource,
@@ -189,7 +194,11 @@ fn parts(index: &Index, parts: &Value, number: usize) -> Result<Partition, Strin
             class_of[Index::of(&index.nodes, node)?] = Some(class);
         }
     }
-    Ok(Partition { name: format!("parts {number}"), classes: (0..parts.len()).map(|p| p.to_string()).collect(), class_of })
+    Ok(Partition {
+        name: format!("parts {number}"),
+        classes: (0..parts.len()).map(|p| p.to_string()).collect(),
+        class_of,
+    })
 }
 
 /// Whatever is done, so many virtual machines have to leave: on each overloaded node, the fewest that relieve it.
@@ -239,7 +248,8 @@ fn overlaps(problem: &Problem, plan: &Plan) -> usize {
         let Constraint::Apart { scope: Scope::Instances(vms), .. } = &named.item else { continue };
         for (_, a) in vms {
             if now(*a) != then(*a) {
-                count += vms.iter().filter(|(_, b)| a != b && now(*b).is_some() && now(*b) == then(*a)).count();
+                count +=
+                    vms.iter().filter(|(_, b)| a != b && now(*b).is_some() && now(*b) == then(*a)).count();
             }
         }
     }

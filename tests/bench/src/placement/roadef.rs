@@ -6,8 +6,8 @@
 use super::{chain, timed};
 use crate::arguments::Arguments;
 use rhizo_solver::{
-    Component, Constraint, Cost, Limit, Machine, Measure, Migration, Named, Partition, Problem, Resource, Scope, Stock,
-    check,
+    Component, Constraint, Cost, Limit, Machine, Measure, Migration, Named, Partition, Problem, Resource,
+    Scope, Stock, check,
 };
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -30,7 +30,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let start = Instant::now();
     let instance = read(&arguments.path("p")?, &arguments.path("i")?)?;
     let problem = &instance.problem;
-    let closing = 0.2 + CLOSING_PER_PROCESS * f64::from(u32::try_from(instance.process.len()).unwrap_or(u32::MAX));
+    let closing =
+        0.2 + CLOSING_PER_PROCESS * f64::from(u32::try_from(instance.process.len()).unwrap_or(u32::MAX));
     let limit = arguments.value("t", 10.0)? - start.elapsed().as_secs_f64() - closing;
     let (answer, seconds) = timed(problem, arguments.value("s", 1)?, limit);
     let plan = answer.map_err(|error| chain(&error))?;
@@ -182,7 +183,8 @@ fn costs(numbers: &mut Numbers, problem: &mut Problem, weights: &[f64]) -> Resul
         let (first, second) = (numbers.index()?, numbers.index()?);
         let target = f64::from(numbers.next()?);
         let per_unit = f64::from(numbers.next()?);
-        let cost = Cost { scope: Scope::All, measure: Measure::Imbalance { first, second, target }, per_unit };
+        let cost =
+            Cost { scope: Scope::All, measure: Measure::Imbalance { first, second, target }, per_unit };
         problem.costs.push(Named::new(format!("balance {b}"), cost));
     }
     problem.migration = Migration {
