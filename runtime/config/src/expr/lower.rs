@@ -3,8 +3,9 @@
 //! The solver knows a fixed set of measures, so a group rule is a conjunction of comparisons of one measure
 //! with a number that may depend on the size of the group; anything else is refused with a hint.
 
-use crate::expr::check::{Checker, GROUP_FUNCTIONS, Scope, Type, is_placement};
+use crate::expr::check::{Checker, GROUP_FUNCTIONS, Scope, is_placement};
 use crate::expr::parse::{Ast, Kind};
+use crate::expr::types::Type;
 use crate::finding::Span;
 use crate::units::Quantity;
 use rhizo_types::expr::{BinaryOp, Expr, UnaryOp};

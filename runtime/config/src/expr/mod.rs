@@ -1,8 +1,8 @@
 //! The expression language of rules and utilities: a subset of CEL with units.
 //!
-//! `parse` makes a tree from text, `check` types it against the scope it stands in, `lower` turns a rule about
-//! a whole group into a measure and a limit, `eval` computes, `explain` prints, `place` leads from an offset
-//! in a text back to the file. Nothing here knows TOML tables or files.
+//! `parse` makes a tree from text, `check` types it against the scope it stands in (`types` says how two types
+//! meet), `lower` turns a rule about a whole group into a measure and a limit, `eval` computes, `explain` prints,
+//! `place` leads from an offset in a text back to the file. Nothing here knows TOML tables or files.
 
 pub(crate) mod attributes;
 pub(crate) mod check;
@@ -12,6 +12,7 @@ pub(crate) mod lower;
 pub(crate) mod parse;
 pub(crate) mod place;
 pub(crate) mod token;
+pub(crate) mod types;
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! Values, types and printing of expressions, on their own text.
 
 use crate::expr::attributes::Attributes;
-use crate::expr::check::{Checker, Scope, Typed};
+use crate::expr::check::{Checker, Scope};
 use crate::expr::eval::{Environment, EvalError, Value, evaluate};
 use crate::expr::explain::explain_expr;
 use crate::expr::parse::parse;
 use crate::expr::place::Placer;
+use crate::expr::types::Typed;
 use crate::finding::Findings;
 use proptest::prelude::*;
 use rhizo_types::AttributeName;

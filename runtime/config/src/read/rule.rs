@@ -2,10 +2,11 @@
 
 use crate::document;
 use crate::expr::attributes::AttributeKind;
-use crate::expr::check::{Checker, Scope, Type, Typed, value_numeric};
+use crate::expr::check::{Checker, Scope};
 use crate::expr::lower::{self, Bound};
 use crate::expr::parse::{self, Ast};
 use crate::expr::place::Placer;
+use crate::expr::types::{Type, Typed, value_numeric};
 use crate::finding::Span;
 use crate::read::Session;
 use crate::reader::{Node, Table, Text};
