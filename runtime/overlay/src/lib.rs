@@ -15,6 +15,7 @@ mod gate;
 mod hello;
 mod key;
 mod lane;
+mod link;
 mod links;
 mod muxer;
 mod overlay;

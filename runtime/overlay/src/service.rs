@@ -9,8 +9,8 @@ use crate::event::{EventSender, LinkDownReason, OverlayEvent, UnreachableReason}
 use crate::fault::{Fault, of_dial, of_listen};
 use crate::gate::{LinkNote, Refusal};
 use crate::key;
-use crate::lane::{self, Lanes, Outlet};
-use crate::links::{LaneChange, LaneEvent};
+use crate::link::Link;
+use crate::links::LaneEvent;
 use crate::overlay::{BindError, DialError, OverlayConfig, Shared};
 use crate::rate::Rate;
 use crate::swarm::{self, Behaviour, BehaviourEvent};
@@ -29,7 +29,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 
 /// How long a stopping overlay waits for its connections to close.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
@@ -46,19 +45,6 @@ pub(crate) enum Command {
     Publish(Vec<u8>),
     CloseLink(PeerKey),
     Close(oneshot::Sender<()>),
-}
-
-/// A standing link. Dropping it ends its tasks.
-struct Link {
-    connection: ConnectionId,
-    claim: Claim,
-    role: Role,
-    dialled_here: bool,
-    since: Instant,
-    lanes: Arc<Lanes>,
-    outlets: [Option<Outlet>; 5],
-    accepted: [bool; 5],
-    tasks: JoinSet<()>,
 }
 
 struct Service {
@@ -383,26 +369,15 @@ impl Service {
         if self.links.contains_key(&peer) {
             self.end_link(&peer, LinkDownReason::Superseded);
         }
-        let (lanes, outlets) = Lanes::new();
-        let since = Instant::now();
+        let link = Link::new(connection, claim, role, dialled_here);
         self.dialling.remove(&peer);
         {
             let mut book = self.shared.gate.book();
             book.dialling.remove(&peer);
-            book.links.insert(peer, LinkNote { dialled_here, since, guest: is_guest(role) });
+            let note = LinkNote { dialled_here, since: link.since, guest: is_guest(role) };
+            book.links.insert(peer, note);
         }
-        self.shared.lanes().insert(peer, Arc::clone(&lanes));
-        let link = Link {
-            connection,
-            claim,
-            role,
-            dialled_here,
-            since,
-            lanes,
-            outlets,
-            accepted: [false; 5],
-            tasks: JoinSet::new(),
-        };
+        self.shared.lanes().insert(peer, Arc::clone(&link.lanes));
         self.links.insert(peer, link);
         self.upkeep.link_up(&peer);
         self.emit(OverlayEvent::LinkUp { peer, role, address });
@@ -442,33 +417,8 @@ impl Service {
         let Some(link) = self.links.get_mut(&peer).filter(|link| link.connection == connection) else {
             return;
         };
-        let ended = self.end_of_lane.clone();
-        match change {
-            LaneChange::Opened(class, stream) => {
-                let Some(outlet) = link.outlets[class.index()].take() else { return };
-                link.tasks.spawn(async move {
-                    if lane::write(stream, outlet).await.is_err() {
-                        // The service may have stopped, and with it the link.
-                        let _ = ended.send((connection, LinkDownReason::Lost)).await;
-                    }
-                });
-            }
-            LaneChange::Accepted(class, stream) => {
-                if std::mem::replace(&mut link.accepted[class.index()], true) {
-                    tracing::warn!(%peer, ?class, "second lane of one class");
-                    self.end_link(&peer, LinkDownReason::Violation);
-                    return;
-                }
-                let (lanes, events) = (Arc::clone(&link.lanes), self.events.clone());
-                link.tasks.spawn(async move {
-                    let reason = lane::read(stream, peer, class, lanes, events).await;
-                    let _ = ended.send((connection, reason)).await;
-                });
-            }
-            LaneChange::Failed(class) => {
-                tracing::warn!(%peer, ?class, "lane not opened");
-                self.end_link(&peer, LinkDownReason::Lost);
-            }
+        if let Some(reason) = link.run_lane(peer, change, &self.events, &self.end_of_lane) {
+            self.end_link(&peer, reason);
         }
     }
 
