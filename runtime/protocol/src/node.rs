@@ -36,6 +36,10 @@ pub struct NodeConfig {
     pub genesis: Option<Box<(Genesis, SetSpec)>>,
 }
 
+/// A node that is refused and has no link for this long is off the roster: a member that lags behind the roster
+/// catches up within a few heartbeats.
+const EXPELLED_MS: u64 = 10_000;
+
 /// A node's core.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
@@ -55,6 +59,8 @@ pub struct Node {
     followed: (Epoch, BTreeSet<NodeId>),
     /// Members that refused this node as a stranger since it last heard of the group.
     expelled_by: BTreeSet<NodeId>,
+    /// When the first of them did.
+    expelled_at: Option<Time>,
     /// When the core wanted to be woken.
     expected: Option<Time>,
     began: bool,
@@ -79,6 +85,7 @@ impl Node {
             since: BTreeMap::new(),
             followed: (Epoch::ZERO, BTreeSet::new()),
             expelled_by: BTreeSet::new(),
+            expelled_at: None,
             expected: None,
             began: false,
             halted: false,
@@ -105,7 +112,8 @@ impl Node {
         let heartbeat = self.heartbeat(now);
         self.observer.tick(&self.ledger, heartbeat, now, &mut out);
         self.coordinate(now, &mut out);
-        self.agent.flush(self.reign.coordinator(), &self.ledger, now, &mut out);
+        let reign = self.reign.coordinator().map(|node| (node, self.reign.term()));
+        self.agent.flush(reign, &self.ledger, now, &mut out);
         self.loop_report();
         self.check_orphaned(now, &mut out);
         self.expected = self.deadline();
@@ -189,6 +197,7 @@ impl Node {
             Event::Restored(ledger) => self.restore(*ledger, now, out),
             Event::LinkUp { peer } => {
                 self.expelled_by.clear();
+                self.expelled_at = None;
                 self.observer.link_up(peer, now);
                 self.observer.heard(peer, &self.ledger, now, out);
                 self.agent.link_up(peer);
@@ -198,7 +207,7 @@ impl Node {
                 self.agent.link_down(peer);
             }
             Event::Unreachable { peer } => self.observer.unreachable(peer, &self.ledger, now, out),
-            Event::Expelled { by } => self.expelled(by, out),
+            Event::Expelled { by } => self.expelled(by, now, out),
             Event::Received { from, message } => self.received(from, message, now, out),
             Event::Latencies(latencies) => self.latencies = latencies,
             event @ (Event::Started { .. }
@@ -375,8 +384,11 @@ impl Node {
             || (sabotage::is(Sabotage::EveryoneCoordinates) && self.log.leader.is_some());
         let leads = leader && self.ledger.term == self.log.term && !self.halted;
         let current = self.coordinator.as_ref().map(Coordinator::term);
+        // A leader whose lease ran out is still the only one of its term: it waits, and goes on when it has a
+        // quorum again.
+        let waits = self.log.leader.is_none() && current == Some(self.log.term);
         if let Some(term) = current
-            && (!leads || term != self.log.term)
+            && (term != self.log.term || !(leads || waits))
         {
             out.notice(Notice::CoordinatorEnded(term));
             if let Some(coordinator) = self.coordinator.take() {
@@ -390,6 +402,9 @@ impl Node {
     }
 
     fn coordinate(&mut self, now: Time, out: &mut Out) {
+        if self.log.leader.is_none() {
+            return;
+        }
         let Some(mut coordinator) = self.coordinator.take() else { return };
         coordinator.advance(self.view(now), out);
         self.feed.push(self.me, &self.ledger, out);
@@ -415,14 +430,20 @@ impl Node {
     }
 
     /// A member that this node trusts to know the roster says that this node is not on it.
-    fn expelled(&mut self, by: NodeId, out: &mut Out) {
+    ///
+    /// One member may be wrong for a moment. Most of the voters are not, nor is one after a while without a link
+    /// to anybody else: the voters that this node remembers may all be gone.
+    fn expelled(&mut self, by: NodeId, now: Time, out: &mut Out) {
         if !self.ledger.members.contains_key(&by) {
             return;
         }
         self.expelled_by.insert(by);
+        let since = *self.expelled_at.get_or_insert(now);
         let voters = &self.ledger.voters;
         let refusing = voters.intersection(&self.expelled_by).count();
-        if !voters.is_empty() && refusing > voters.len() / 2 {
+        let most = !voters.is_empty() && refusing > voters.len() / 2;
+        let alone = !self.ledger.members.keys().any(|node| self.observer.is_linked(*node));
+        if most || (alone && now.ms_since(since) >= EXPELLED_MS) {
             self.halt(HaltReason::Dead, out);
         }
     }

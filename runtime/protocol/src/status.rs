@@ -152,9 +152,18 @@ fn state(
         IntentState::Absent | IntentState::Released => false,
     });
     let votes = ledger.voters.len() >= voters_wanted(ledger.members.len()).min(3)
+        && !view.log.changing
+        && ledger.voters.len() % 2 == 1
         && ledger.voters.iter().all(|node| ledger.members.contains_key(node));
     let leaving = ledger.members.values().any(|member| member.draining);
-    let whole = planned && settled && !pending && votes && !leaving && !ledger.taking_down;
+    // Only the coordinator has the reports; what it has not heard of since it took office is not known to run.
+    let started = ledger.target.instances.iter().all(|(instance, placed)| {
+        coordinator.is_none()
+            || reports.get(instance).is_some_and(|(_, report)| {
+                report.generation == placed.generation && report.phase == InstancePhase::Started
+            })
+    });
+    let whole = started && planned && settled && !pending && votes && !leaving && !ledger.taking_down;
     let quiet = view.observer.suspects().is_empty();
     if whole && quiet { OverlayState::Stable } else { OverlayState::Changing }
 }

@@ -68,6 +68,8 @@ const PLANNED: &[Fault] = &[
     Fault::Exits,
     Fault::Unhealthy,
     Fault::SpecChange,
+    Fault::SpecChange,
+    Fault::Restart,
     Fault::Drain,
     Fault::BetterAppears,
     Fault::BetterAppears,
@@ -397,7 +399,9 @@ impl World {
     fn change_spec(&mut self) -> bool {
         let Some(leader) = self.log.leader else { return false };
         let mut spec = self.scenario.spec.clone();
-        let (shape, copies) = (self.rng.random_range(0..4), self.rng.random_range(1..=3));
+        let (other, copies) = (self.rng.random_range(0..4), self.rng.random_range(1..=3));
+        // The same shape with other copies is an upgrade in place; another one replaces everything.
+        let shape = if self.rng.random_bool(0.5) { self.scenario.shape } else { other };
         spec.components = components(shape, copies);
         self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
         true

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Scenario {
     /// What is deployed first.
     pub spec: Spec,
+    /// Which shape that is.
+    pub shape: u32,
     /// Where hosts come from.
     pub providers: Vec<ProviderName>,
     /// How many faults are planned.
@@ -103,8 +105,8 @@ impl Scenario {
         let hundredth = |n: u32| Number::try_from(f64::from(n) / 100.0).unwrap_or(Number::ZERO);
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
-            // Room for a few hosts more than any shape needs: replacements overlap with what they replace.
-            max_hourly: hundredth(10 * 5),
+            // Room for two hosts more than any shape needs: replacements overlap with what they replace.
+            max_hourly: hundredth(7 * 5),
         });
         let spec = Spec {
             app: AppName::from("sim"),
@@ -128,6 +130,7 @@ impl Scenario {
         let slow = rng.random_bool(0.3);
         Self {
             spec,
+            shape,
             providers,
             faults: rng.random_range(2..=10),
             early: rng.random_bool(0.3),

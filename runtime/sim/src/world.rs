@@ -305,8 +305,9 @@ impl World {
         let Some(core) = process.core.as_mut() else { return };
         let turn = core.handle(now, event);
         process.records.extend(turn.durable);
-        if self.events % 64 == 0 {
-            // A shell keeps a copy of the ledger now and then; a restart begins with it.
+        let here = |ledger: &Ledger| ledger.target.instances.values().any(|placed| placed.node == to);
+        if self.events % 32 == 0 && here(core.ledger()) && (!here(&process.birth) || self.events % 4_096 == 0) {
+            // A shell keeps a copy of the ledger now and then; a restart begins with it, however old it is.
             process.birth = core.ledger().clone();
         }
         let wake = core.deadline();
@@ -556,7 +557,9 @@ impl World {
             });
             reached.count() * 2 > voters.len()
         };
-        self.is_awake(node) && self.log.voters.contains(&node) && majority(&self.log.voters)
+        // While a change is half done, nothing is committed without a majority of both configurations.
+        let voters = self.log.voters.contains(&node) && majority(&self.log.voters);
+        self.is_awake(node) && voters && self.log.next_voters().is_none_or(majority)
     }
 
     fn barrier(&self, node: NodeId, life: u64) -> bool {
@@ -745,7 +748,8 @@ impl World {
             // It only knows what it was told last; a former leader goes on believing, without a quorum.
             let mut old = self.processes.get(&node).and_then(|process| process.told.clone()).unwrap_or_default();
             old.quorum = false;
-            if old.leader != Some(node) {
+            // Some engines say so at once, some let it believe for a while: half of the seeds each.
+            if old.leader != Some(node) || self.seed % 2 == 0 {
                 old.leader = None;
             }
             return old;

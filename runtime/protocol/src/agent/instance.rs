@@ -109,6 +109,7 @@ impl Agent {
             InstancePhase::Waiting => {
                 if !local.wanted {
                     self.let_go_all(&mut local);
+                    self.retire(instance, &local, out);
                     // The target may have a newer generation of the same name here.
                     if self.target_has_another(instance, &local, ledger) {
                         self.dirty.insert(instance.clone());
@@ -123,6 +124,15 @@ impl Agent {
             InstancePhase::Stopping => {}
         }
         self.instances.insert(instance.clone(), local);
+    }
+
+    /// An instance that is gone stays gone, also for an agent that restarts with an older ledger.
+    fn retire(&mut self, instance: &InstanceId, local: &Local, out: &mut Out) {
+        let generation = local.placed.generation.next();
+        if local.attempt > 0 && self.fences.get(instance).is_none_or(|fence| *fence < generation) {
+            self.fences.insert(instance.clone(), generation);
+            out.durable(Record::Fence { instance: instance.clone(), generation });
+        }
     }
 
     fn create(&self, instance: &InstanceId, ledger: &Ledger) -> Option<Local> {

@@ -32,7 +32,7 @@ use report::Reporter;
 use rhizo_types::id::{InstanceId, NodeId};
 use rhizo_types::message::{AgentMessage, Frame, Report, UseId};
 use rhizo_types::wire::Record;
-use rhizo_types::{Generation, Revision, Time};
+use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A node's agent.
@@ -218,7 +218,7 @@ impl Agent {
     }
 
     /// Sends what waits for the peers and the coordinator.
-    pub(crate) fn flush(&mut self, coordinator: Option<NodeId>, ledger: &Ledger, now: Time, out: &mut Out) {
+    pub(crate) fn flush(&mut self, coordinator: Option<(NodeId, Term)>, ledger: &Ledger, now: Time, out: &mut Out) {
         self.peers.flush(now, out);
         let (target, uses, instances) = (self.target, &self.uses, &self.instances);
         self.reporter.flush(coordinator, now, out, || report::compose(target, instances, uses, ledger));

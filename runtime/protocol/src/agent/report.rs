@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use crate::out::Out;
 use rhizo_types::id::{InstanceId, NodeId};
 use rhizo_types::message::{Control, InstanceReport, Report, UseId};
-use rhizo_types::{Revision, Time};
+use rhizo_types::{Revision, Term, Time};
 use std::collections::BTreeMap;
 
 /// A report that is not acknowledged is sent again after this time.
@@ -22,8 +22,8 @@ pub(super) struct Reporter {
     composed: bool,
     /// Something changed since `latest` was composed.
     changed: bool,
-    /// The coordinator to whom `latest` was sent, and whether it acknowledged.
-    told: Option<(NodeId, bool)>,
+    /// The coordinator to whom `latest` was sent, its term, and whether it acknowledged.
+    told: Option<(NodeId, Term, bool)>,
     send_at: Option<Time>,
 }
 
@@ -44,14 +44,17 @@ impl Reporter {
 
     /// A new link may lead to a coordinator that missed the report.
     pub(super) fn link_up(&mut self) {
-        if let Some((_, false)) = self.told {
+        if let Some((.., false)) = self.told {
             self.send_at = Some(Time::ZERO);
         }
     }
 
     pub(super) fn seen(&mut self, from: NodeId, number: u64) {
-        if self.told.is_some_and(|(node, _)| node == from) && number == self.latest.number {
-            self.told = Some((from, true));
+        if let Some((node, _, seen)) = &mut self.told
+            && *node == from
+            && number == self.latest.number
+        {
+            *seen = true;
             if !self.changed {
                 self.send_at = None;
             }
@@ -60,7 +63,7 @@ impl Reporter {
 
     pub(super) fn flush(
         &mut self,
-        coordinator: Option<NodeId>,
+        coordinator: Option<(NodeId, Term)>,
         now: Time,
         out: &mut Out,
         compose: impl FnOnce() -> Report,
@@ -68,7 +71,8 @@ impl Reporter {
         if self.changed && self.send_at.is_none_or(|at| at > now.after_ms(GATHER_MS)) {
             self.send_at = Some(now.after_ms(GATHER_MS));
         }
-        let new_coordinator = coordinator.is_some() && self.told.map(|(node, _)| node) != coordinator;
+        // The same node in a new term has forgotten what it was told.
+        let new_coordinator = coordinator.is_some() && self.told.map(|(node, term, _)| (node, term)) != coordinator;
         if !new_coordinator && self.send_at.is_none_or(|at| at > now) {
             return;
         }
@@ -80,15 +84,15 @@ impl Reporter {
                 self.composed = true;
                 report.number += 1;
                 self.latest = report;
-                self.told = self.told.map(|(node, _)| (node, false));
+                self.told = self.told.map(|(node, term, _)| (node, term, false));
             }
         }
         self.send_at = None;
-        let Some(coordinator) = coordinator else { return };
-        if !new_coordinator && self.told == Some((coordinator, true)) {
+        let Some((coordinator, term)) = coordinator else { return };
+        if !new_coordinator && self.told == Some((coordinator, term, true)) {
             return;
         }
-        self.told = Some((coordinator, false));
+        self.told = Some((coordinator, term, false));
         self.send_at = Some(now.after_ms(REPEAT_MS));
         out.control(coordinator, Control::Report(self.latest.clone()));
     }

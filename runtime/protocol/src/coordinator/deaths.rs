@@ -41,8 +41,12 @@ impl Deaths {
 
 /// The members that are dead by the rule, each with those who lost it.
 fn dead(view: View<'_>) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
+    let alerted: BTreeSet<NodeId> = view.observer.alerted().collect();
+    let hasty = sabotage::is(Sabotage::HastyDeath);
+    // Only those that somebody lost are looked at more closely: with thousands of members that is what it costs.
     let members = view.ledger.members.keys().copied().filter(|node| *node != view.me);
-    members.filter_map(|subject| Some((subject, witnesses(view, subject)?))).collect()
+    let lost = members.filter(|node| alerted.contains(node) || !view.observer.is_linked(*node) || hasty);
+    lost.filter_map(|subject| Some((subject, witnesses(view, subject)?))).collect()
 }
 
 /// Those who lost `subject`, if they are enough.

@@ -220,7 +220,7 @@ impl Coordinator {
 
     pub(crate) fn deadline(&self, view: View<'_>) -> Option<Time> {
         let parts = [
-            self.proposals.deadline(),
+            self.proposals.deadline(view.now),
             self.hosts.deadline(view),
             self.control.deadline(view),
             self.voters.deadline(view),

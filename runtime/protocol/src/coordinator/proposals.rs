@@ -75,7 +75,7 @@ impl Proposals {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
-        (self.outstanding.is_none() && self.not_before > Time::ZERO).then_some(self.not_before)
+    pub(super) fn deadline(&self, now: Time) -> Option<Time> {
+        (self.outstanding.is_none() && self.not_before > now).then_some(self.not_before)
     }
 }

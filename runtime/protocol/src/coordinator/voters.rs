@@ -150,10 +150,13 @@ impl Coordinator {
     pub(super) fn advance_voters(&mut self, view: View<'_>, out: &mut Out) {
         let busy = self.voters.changing_until.is_some_and(|until| view.now < until);
         let leads = view.log.leader == Some(view.me);
-        if busy || !leads || view.log.changing || view.now < self.voters.not_before {
+        if busy || !leads || view.now < self.voters.not_before {
             return;
         }
         self.voters.changing_until = None;
+        if view.log.changing {
+            return self.finish_change(view, out);
+        }
         let (mut pool, me_leaves) = pool(view);
         let size = if view.ledger.taking_down && pool.len() == 1 { 1 } else { voters_wanted(pool.len()) };
         if me_leaves {
@@ -174,6 +177,19 @@ impl Coordinator {
             self.keep_standby(&pool, view, out);
         } else if may_change(view, &wish) {
             self.approach(&wish, view, out);
+        }
+    }
+
+    /// A change that is half done (its leader lost the lease in between) is finished by asking for voters again:
+    /// until then the group needs the majorities of both configurations.
+    fn finish_change(&mut self, view: View<'_>, out: &mut Out) {
+        let holders: BTreeSet<NodeId> = view.log.voters.union(&view.log.learners).copied().collect();
+        let fit: BTreeSet<NodeId> = pool(view).0.intersection(&holders).copied().collect();
+        let size = voters_wanted(fit.len());
+        let wish = wish(view, &fit, size);
+        if wish.len() == size && !wish.is_empty() {
+            self.voters.not_before = view.now.after_ms(RETRY_MS);
+            self.voters.change(MembershipChange::SetVoters(wish), view.now, out);
         }
     }
 
