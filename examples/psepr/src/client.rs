@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 const USAGE: &str = "usage: psepr client ADDRESS sub TOPIC… | pub TOPIC TEXT | ping";
 
 /// Runs the client with what follows `client` on the command line. Exit code 2 for wrong arguments, 1 for failure.
-pub fn run(arguments: &[String]) -> ExitCode {
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let Some((address, requests, stays)) = requests(arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);

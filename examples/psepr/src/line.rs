@@ -5,23 +5,23 @@ use std::io;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// Longest line, its line break included: a payload of 4 KiB with its topic fits.
-pub const LINE_BYTES_MAX: usize = 4608;
+pub(crate) const LINE_BYTES_MAX: usize = 4608;
 
 /// Longest topic.
 const TOPIC_BYTES_MAX: usize = 128;
 
 /// Which message it is: who published it first, and its number there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct MessageId {
+pub(crate) struct MessageId {
     /// The broker that the publisher is connected to; drawn anew at each start of a broker.
-    pub origin: u64,
+    pub(crate) origin: u64,
     /// Counts that broker's messages from 1.
-    pub number: u64,
+    pub(crate) number: u64,
 }
 
 /// A line that a client or another broker may send.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command<'l> {
+pub(crate) enum Command<'l> {
     /// Send me this topic's messages.
     Subscribe(&'l str),
     /// Send them no more.
@@ -38,7 +38,7 @@ pub enum Command<'l> {
 
 /// Why a line is refused; shown to whoever sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Malformed {
+pub(crate) enum Malformed {
     /// The first word is none of the commands.
     Unknown,
     /// A topic is missing, too long, or holds other than visible ASCII.
@@ -58,7 +58,7 @@ impl fmt::Display for Malformed {
 }
 
 /// Parses a line without its line break.
-pub fn parse(line: &str) -> Result<Command<'_>, Malformed> {
+pub(crate) fn parse(line: &str) -> Result<Command<'_>, Malformed> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     Ok(match word {
         "SUB" => Command::Subscribe(topic(rest)?),
@@ -84,7 +84,7 @@ pub fn parse(line: &str) -> Result<Command<'_>, Malformed> {
 }
 
 /// The line that carries a message to another broker.
-pub fn forward(id: MessageId, topic: &str, payload: &str) -> String {
+pub(crate) fn forward(id: MessageId, topic: &str, payload: &str) -> String {
     format!("FWD {:x} {} {topic} {payload}\n", id.origin, id.number)
 }
 
@@ -98,7 +98,7 @@ fn topic(text: &str) -> Result<&str, Malformed> {
 ///
 /// # Errors
 /// When the stream fails, the line is longer than [`LINE_BYTES_MAX`] or is not UTF-8.
-pub async fn read(reader: &mut (impl AsyncBufRead + Unpin), line: &mut String) -> io::Result<bool> {
+pub(crate) async fn read(reader: &mut (impl AsyncBufRead + Unpin), line: &mut String) -> io::Result<bool> {
     let mut bytes = Vec::new();
     loop {
         let available = reader.fill_buf().await?;

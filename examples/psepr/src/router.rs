@@ -41,7 +41,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the listener fails for good.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     peers: watch::Receiver<Vec<SocketAddr>>,
     stop: impl Future<Output = ()>,

@@ -15,15 +15,15 @@ const ORIGINS_MAX: usize = 256;
 
 /// A connected client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ClientId(pub u64);
+pub(crate) struct ClientId(pub(crate) u64);
 
 /// The client has as many subscriptions as it may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TooManyTopics;
+pub(crate) struct TooManyTopics;
 
 /// Subscriptions of the clients of one broker, and the messages it has seen.
 #[derive(Debug)]
-pub struct Routes {
+pub(crate) struct Routes {
     origin: u64,
     published: u64,
     subscribers: BTreeMap<String, BTreeSet<ClientId>>,
@@ -42,13 +42,13 @@ struct Seen {
 
 impl Routes {
     /// Routes of a broker; `origin` must differ from that of every other broker and every earlier run.
-    pub fn new(origin: u64) -> Self {
+    pub(crate) fn new(origin: u64) -> Self {
         let (subscribers, topics, seen) = Default::default();
         Self { origin, published: 0, subscribers, topics, seen, looked_at: 0 }
     }
 
     /// From now on the client gets the topic.
-    pub fn subscribe(&mut self, client: ClientId, topic: &str) -> Result<(), TooManyTopics> {
+    pub(crate) fn subscribe(&mut self, client: ClientId, topic: &str) -> Result<(), TooManyTopics> {
         let topics = self.topics.entry(client).or_default();
         if topics.len() >= TOPICS_PER_CLIENT_MAX && !topics.contains(topic) {
             return Err(TooManyTopics);
@@ -59,7 +59,7 @@ impl Routes {
     }
 
     /// From now on the client does not get the topic.
-    pub fn unsubscribe(&mut self, client: ClientId, topic: &str) {
+    pub(crate) fn unsubscribe(&mut self, client: ClientId, topic: &str) {
         if let Some(topics) = self.topics.get_mut(&client) {
             topics.remove(topic);
         }
@@ -67,7 +67,7 @@ impl Routes {
     }
 
     /// The client is gone.
-    pub fn leave(&mut self, client: ClientId) {
+    pub(crate) fn leave(&mut self, client: ClientId) {
         for topic in self.topics.remove(&client).unwrap_or_default() {
             self.forget(client, &topic);
         }
@@ -83,7 +83,7 @@ impl Routes {
     }
 
     /// A client of this broker publishes: the message's identity.
-    pub fn publish(&mut self) -> MessageId {
+    pub(crate) fn publish(&mut self) -> MessageId {
         self.published += 1;
         let id = MessageId { origin: self.origin, number: self.published };
         self.is_new(id);
@@ -91,7 +91,7 @@ impl Routes {
     }
 
     /// Whether the message is seen for the first time. It is remembered.
-    pub fn is_new(&mut self, id: MessageId) -> bool {
+    pub(crate) fn is_new(&mut self, id: MessageId) -> bool {
         self.looked_at += 1;
         if !self.seen.contains_key(&id.origin) && self.seen.len() >= ORIGINS_MAX {
             let silent = self.seen.iter().min_by_key(|(_, seen)| seen.last_used).map(|(origin, _)| *origin);
@@ -108,7 +108,7 @@ impl Routes {
     }
 
     /// The clients of this broker that get the topic.
-    pub fn subscribers(&self, topic: &str) -> impl Iterator<Item = ClientId> {
+    pub(crate) fn subscribers(&self, topic: &str) -> impl Iterator<Item = ClientId> {
         self.subscribers.get(topic).into_iter().flatten().copied()
     }
 }
