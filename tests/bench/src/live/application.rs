@@ -25,8 +25,8 @@ pub(super) struct Member {
     pub(super) id: String,
     /// Its process.
     pub(super) pid: u32,
-    /// Whether its host comes from a provider (and not from whoever typed `up`).
-    pub(super) hosted: bool,
+    /// Its host at the provider; none for the process of whoever typed `up`.
+    pub(super) host: Option<String>,
 }
 
 impl Application {
@@ -83,14 +83,28 @@ impl Application {
         serde_json::from_str(&out).ok()
     }
 
+    /// Whether a member's own log has a line with these words. (Questions are passed on to the coordinator, so only
+    /// the log tells what a member itself has seen.)
+    pub(super) fn has_logged(&self, member: &Member, words: &str) -> bool {
+        let Some(host) = &member.host else { return false };
+        let providers = std::fs::read_dir(self.dir.join(".rhizo/providers")).into_iter().flatten().flatten();
+        let logs = providers.map(|provider| provider.path().join("hosts").join(host).join("node.log"));
+        logs.filter_map(|log| std::fs::read_to_string(log).ok()).any(|text| text.contains(words))
+    }
+
     /// Waits for a status with the wished property.
     pub(super) fn until(&self, wish: &str, property: impl Fn(&Value) -> bool) -> Result<Value, String> {
+        self.until_some(wish, || self.status().filter(&property))
+    }
+
+    /// Waits until `look` sees something.
+    pub(super) fn until_some<T>(&self, wish: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
         let start = Instant::now();
         while start.elapsed() < WATCHDOG {
-            if let Some(status) = self.status().filter(&property) {
-                return Ok(status);
+            if let Some(seen) = look() {
+                return Ok(seen);
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(3));
         }
         Err(format!("wait until {wish}: not within {} s", WATCHDOG.as_secs()))
     }
@@ -115,7 +129,11 @@ pub(super) fn members(status: &Value) -> Vec<Member> {
     let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
     let member = |node: &Value| {
         let pid = u32::try_from(node["pid"].as_u64()?).ok()?;
-        Some(Member { id: node["id"].as_str()?.to_owned(), pid, hosted: node["host"].is_string() })
+        Some(Member {
+            id: node["id"].as_str()?.to_owned(),
+            pid,
+            host: node["host"].as_str().map(str::to_owned),
+        })
     };
     nodes.iter().filter_map(member).collect()
 }

@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
 
 fn row(node: &Member, status: &Value, cpu_percent: f64, pss_mb: f64) -> Value {
     let coordinates = status["coordinator"] == node.id.as_str();
-    json!({"id": node.id, "coordinator": coordinates, "hosted": node.hosted, "cpu_percent": cpu_percent, "pss_mb": pss_mb})
+    json!({"id": node.id, "coordinator": coordinates, "hosted": node.host.is_some(), "cpu_percent": cpu_percent, "pss_mb": pss_mb})
 }
 
 /// User and system time of a process, in kernel ticks.
