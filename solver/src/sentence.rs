@@ -11,13 +11,10 @@ use crate::problem::{Named, Problem};
 pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
     let who = |scope: &Scope| scope_name(problem, scope);
     let component = |c: &usize| problem.components[*c].name.as_str();
-    let list = |cs: &[usize]| cs.iter().map(component).collect::<Vec<_>>().join(", ");
     let cell = |p: &Option<usize>| p.map_or("host".to_owned(), |p| problem.partitions[p].name.clone());
-    let machines = |mask: &[bool]| mask.iter().filter(|m| **m).count();
-    let resource = |r: &usize| problem.resources[*r].name.as_str();
     let text = match &named.item {
         Constraint::Each { scope, allowed } => {
-            format!("{} may use {} of {} machines", who(scope), machines(allowed), allowed.len())
+            format!("{} may use {} of {} machines", who(scope), count(allowed), allowed.len())
         }
         Constraint::Ban { scope, machines } => {
             let names: Vec<&str> = machines.iter().map(|m| problem.machines[*m].name.as_str()).collect();
@@ -53,43 +50,21 @@ pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
             format!("{} never share a {}", names.join(" and "), cell(partition))
         }
         Constraint::Lonely { scope } => format!("{} share a host with nothing else", who(scope)),
-        Constraint::Together { components } => format!("a host runs all or none of {}", list(components)),
+        Constraint::Together { components } => {
+            format!("a host runs all or none of {}", names(problem, components))
+        }
         Constraint::Everywhere { component: c } => format!("every used host runs {}", component(c)),
         Constraint::Root { scope } => format!("{} stay where they are", who(scope)),
-        Constraint::Quarantine { machines: mask } => {
-            format!("nothing comes to or leaves {} machines", machines(mask))
-        }
-        Constraint::MaxOnline { machines: mask, max } => {
-            format!("at most {max} of {} machines are used", machines(mask))
-        }
-        Constraint::Overbook { machines: mask, resource: r, ratio } => {
-            format!("{} machines may give {ratio} times their {}", machines(mask), resource(r))
-        }
-        Constraint::Preserve { scope, resource: r, amount } => {
-            format!("{} get at least {amount} of {}", who(scope), resource(r))
-        }
-        Constraint::Require { user, provider, per_user, per_provider, exactly } => {
-            let only = if *exactly { "just " } else { "" };
-            let (u, p) = (component(user), component(provider));
-            format!("{only}{per_user} share of {p} for each {u}, {per_provider} shares in each {p}")
-        }
-        Constraint::Linear { terms, max } => {
-            let sum: Vec<String> =
-                terms.iter().map(|(c, w)| format!("{w} for each {}", component(c))).collect();
-            format!("{} sum up to at most {max}", sum.join(", "))
-        }
-        Constraint::Alternatives { components, min, max } => {
-            format!("{min} to {max} of {} run", list(components))
-        }
-        Constraint::Count { components, min, max } => {
-            format!("{min} to {max} instances of {} run", list(components))
-        }
-        Constraint::DependsOn { component: c, any_of } => {
-            format!("{} runs only with one of {}", component(c), list(any_of))
-        }
-        Constraint::Conflict { first, second } => {
-            format!("{} and {} never both run", component(first), component(second))
-        }
+        Constraint::Quarantine { .. }
+        | Constraint::MaxOnline { .. }
+        | Constraint::Overbook { .. }
+        | Constraint::Preserve { .. } => on_machines(problem, &named.item),
+        Constraint::Require { .. }
+        | Constraint::Linear { .. }
+        | Constraint::Alternatives { .. }
+        | Constraint::Count { .. }
+        | Constraint::DependsOn { .. }
+        | Constraint::Conflict { .. } => counted(problem, &named.item),
         Constraint::Neighbour { user, provider, partition } => {
             format!(
                 "each {} with {} also has {}",
@@ -108,6 +83,64 @@ pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
         }
     };
     format!("{}: {text}", named.name)
+}
+
+/// Rules about how many instances there are; nothing to say of others.
+fn counted(problem: &Problem, rule: &Constraint) -> String {
+    let component = |c: &usize| problem.components[*c].name.as_str();
+    match rule {
+        Constraint::Require { user, provider, per_user, per_provider, exactly } => {
+            let only = if *exactly { "just " } else { "" };
+            let (u, p) = (component(user), component(provider));
+            format!("{only}{per_user} share of {p} for each {u}, {per_provider} shares in each {p}")
+        }
+        Constraint::Linear { terms, max } => {
+            let sum: Vec<String> =
+                terms.iter().map(|(c, w)| format!("{w} for each {}", component(c))).collect();
+            format!("{} sum up to at most {max}", sum.join(", "))
+        }
+        Constraint::Alternatives { components, min, max } => {
+            format!("{min} to {max} of {} run", names(problem, components))
+        }
+        Constraint::Count { components, min, max } => {
+            format!("{min} to {max} instances of {} run", names(problem, components))
+        }
+        Constraint::DependsOn { component: c, any_of } => {
+            format!("{} runs only with one of {}", component(c), names(problem, any_of))
+        }
+        Constraint::Conflict { first, second } => {
+            format!("{} and {} never both run", component(first), component(second))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Rules about machines as a whole; nothing to say of others.
+fn on_machines(problem: &Problem, rule: &Constraint) -> String {
+    let resource = |r: &usize| problem.resources[*r].name.as_str();
+    match rule {
+        Constraint::Quarantine { machines: mask } => {
+            format!("nothing comes to or leaves {} machines", count(mask))
+        }
+        Constraint::MaxOnline { machines: mask, max } => {
+            format!("at most {max} of {} machines are used", count(mask))
+        }
+        Constraint::Overbook { machines: mask, resource: r, ratio } => {
+            format!("{} machines may give {ratio} times their {}", count(mask), resource(r))
+        }
+        Constraint::Preserve { scope, resource: r, amount } => {
+            format!("{} get at least {amount} of {}", scope_name(problem, scope), resource(r))
+        }
+        _ => String::new(),
+    }
+}
+
+fn count(mask: &[bool]) -> usize {
+    mask.iter().filter(|m| **m).count()
+}
+
+fn names(problem: &Problem, components: &[usize]) -> String {
+    components.iter().map(|c| problem.components[*c].name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn scope_name(problem: &Problem, scope: &Scope) -> String {

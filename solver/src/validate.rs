@@ -285,8 +285,6 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
     let what = format!("rule `{name}`");
     let what = what.as_str();
     let mask = |mask: &Vec<bool>| length(what, mask.len(), p.machines.len());
-    let one = |c: &usize| index(what, *c, p.components.len());
-    let many = |cs: &Vec<usize>| cs.iter().try_for_each(one);
     let by = |partition: &Option<usize>| partition.map_or(Ok(()), |i| index(what, i, p.partitions.len()));
     match rule {
         Constraint::Each { scope, allowed } => mask(allowed).and(scope_of(p, what, scope)),
@@ -314,11 +312,14 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
         Constraint::Lonely { scope } | Constraint::Root { scope } | Constraint::Moves { scope, .. } => {
             scope_of(p, what, scope)
         }
-        Constraint::Together { components } => many(components),
-        Constraint::Alternatives { components, min, max } | Constraint::Count { components, min, max } => {
-            many(components).and(range(what, *min, *max))
-        }
-        Constraint::Everywhere { component } => one(component),
+        Constraint::Together { .. }
+        | Constraint::Alternatives { .. }
+        | Constraint::Count { .. }
+        | Constraint::Everywhere { .. }
+        | Constraint::Require { .. }
+        | Constraint::Linear { .. }
+        | Constraint::DependsOn { .. }
+        | Constraint::Conflict { .. } => counted(p, what, rule),
         Constraint::Quarantine { machines } | Constraint::MaxOnline { machines, .. } => mask(machines),
         Constraint::Overbook { machines, resource, ratio } => {
             mask(machines)?;
@@ -330,16 +331,6 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
             index(what, *resource, p.resources.len())?;
             amount(what, *least)
         }
-        Constraint::Require { user, provider, .. } => one(user).and(one(provider)),
-        Constraint::Linear { terms, max } => {
-            for (component, weight) in terms {
-                one(component)?;
-                at_most("of a weight", weight.unsigned_abs(), WEIGHT_MAX)?;
-            }
-            at_most("of a bound", max.unsigned_abs(), WEIGHT_MAX)
-        }
-        Constraint::DependsOn { component, any_of } => one(component).and(many(any_of)),
-        Constraint::Conflict { first, second } => one(first).and(one(second)),
         Constraint::Neighbour { user, provider, partition } => {
             scope_of(p, what, user)?;
             scope_of(p, what, provider)?;
@@ -351,5 +342,29 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
             by(&Some(*partition))?;
             limit_of(what, min_left)
         }
+    }
+}
+
+/// Rules about whole components; nothing is wrong with others.
+fn counted(p: &Problem, what: &str, rule: &Constraint) -> Checked {
+    let one = |c: &usize| index(what, *c, p.components.len());
+    let many = |cs: &Vec<usize>| cs.iter().try_for_each(one);
+    match rule {
+        Constraint::Together { components } => many(components),
+        Constraint::Alternatives { components, min, max } | Constraint::Count { components, min, max } => {
+            many(components).and(range(what, *min, *max))
+        }
+        Constraint::Everywhere { component } => one(component),
+        Constraint::Require { user, provider, .. } => one(user).and(one(provider)),
+        Constraint::Linear { terms, max } => {
+            for (component, weight) in terms {
+                one(component)?;
+                at_most("of a weight", weight.unsigned_abs(), WEIGHT_MAX)?;
+            }
+            at_most("of a bound", max.unsigned_abs(), WEIGHT_MAX)
+        }
+        Constraint::DependsOn { component, any_of } => one(component).and(many(any_of)),
+        Constraint::Conflict { first, second } => one(first).and(one(second)),
+        _ => Ok(()),
     }
 }

@@ -48,15 +48,9 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
         Constraint::Survive { scope, partition, min_left } => {
             groups::survive(problem, assignment, scope, *partition, min_left)
         }
-        Constraint::Root { scope } => {
-            let mut moved = displaced(problem, assignment).into_iter().filter(|i| hosts::in_scope(scope, *i));
-            let first = moved.next()?;
-            Some((
-                format!("{} has to stay where it is", instance_name(problem, first)),
-                float(1 + moved.count()),
-            ))
+        Constraint::Root { .. } | Constraint::Quarantine { .. } | Constraint::Moves { .. } => {
+            unmoved(problem, assignment, rule)
         }
-        Constraint::Quarantine { machines } => quarantine(problem, assignment, machines),
         Constraint::MaxOnline { machines, max } => {
             let on: BTreeSet<Place> =
                 assignment.iter().map(|(_, p)| p).filter(|p| machines[p.machine]).collect();
@@ -73,6 +67,27 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
                 (what, (price - max_per_hour) / max_per_hour.max(price / 2.0))
             })
         }
+        Constraint::Require { .. }
+        | Constraint::Linear { .. }
+        | Constraint::Alternatives { .. }
+        | Constraint::Count { .. }
+        | Constraint::DependsOn { .. }
+        | Constraint::Conflict { .. } => counted(problem, assignment, rule),
+    }
+}
+
+/// Rules about what runs now; nothing for others.
+fn unmoved(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> Option<Broken> {
+    match rule {
+        Constraint::Root { scope } => {
+            let mut moved = displaced(problem, assignment).into_iter().filter(|i| hosts::in_scope(scope, *i));
+            let first = moved.next()?;
+            Some((
+                format!("{} has to stay where it is", instance_name(problem, first)),
+                float(1 + moved.count()),
+            ))
+        }
+        Constraint::Quarantine { machines } => quarantine(problem, assignment, machines),
         Constraint::Moves { scope, max } => {
             let moved =
                 displaced(problem, assignment).into_iter().filter(|i| hosts::in_scope(scope, *i)).count();
@@ -81,6 +96,13 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
                 (format!("{moved} running instances move or end, at most {max} may"), float(moved - max))
             })
         }
+        _ => None,
+    }
+}
+
+/// Rules about how many instances there are; nothing for others.
+fn counted(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> Option<Broken> {
+    match rule {
         Constraint::Require { user, provider, per_user, per_provider, exactly } => {
             require(problem, assignment, (*user, *per_user), (*provider, *per_provider), *exactly)
         }
@@ -104,6 +126,7 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
             let (a, b) = (&problem.components[*first].name, &problem.components[*second].name);
             both.then(|| (format!("{a} and {b} both run"), 1.0))
         }
+        _ => None,
     }
 }
 

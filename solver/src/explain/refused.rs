@@ -67,13 +67,18 @@ pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: Machine
     if m.copies_max() == 0 {
         return Some("[copies]");
     }
+    (!holds_any(problem, component, machine)).then_some("[capacity]")
+}
+
+/// Whether a machine with nothing else on it has room for some instance of a component.
+fn holds_any(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> bool {
+    let c = &problem.components[component];
     let fits = |ordinal: usize, r: usize| {
         c.need(ordinal, r)
             <= crate::check::capacity_of(problem, machine, r) * (1.0 + crate::check::CAPACITY_TOLERANCE)
     };
     let fits_whole = |ordinal: usize| (0..problem.resources.len()).all(|r| fits(ordinal, r));
-    let fits_any = (0..c.needs_each.len().max(1)).any(fits_whole);
-    (!fits_any).then_some("[capacity]")
+    (0..c.needs_each.len().max(1)).any(fits_whole)
 }
 
 /// Machines that no rule refuses to a component, whatever else runs where.

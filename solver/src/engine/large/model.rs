@@ -128,18 +128,23 @@ impl<'a> Model<'a> {
             dependency_counts: 0,
             items,
         };
-        model.add_costs();
-        model.add_masks(&first_of);
+        model.add_rules(first_of);
+        model
+    }
+
+    /// Lowers costs and rules.
+    fn add_rules(&mut self, first_of: Vec<usize>) {
+        self.add_costs();
+        self.add_masks(&first_of);
         let mut lowered = Lowered { first_of, cells_of: BTreeMap::new() };
-        for (index, c) in problem.components.iter().enumerate() {
+        for (index, c) in self.problem.components.iter().enumerate() {
             if c.per_host_max == 1 && c.replicas_max > 1 {
-                model.add_group(&lowered, &Scope::Component(index), Wish::Apart, 0);
+                self.add_group(&lowered, &Scope::Component(index), Wish::Apart, 0);
             }
         }
-        for named in &problem.constraints {
-            model.add_rule(&mut lowered, &named.item);
+        for named in &self.problem.constraints {
+            self.add_rule(&mut lowered, &named.item);
         }
-        model
     }
 
     pub(super) fn may_use(&self, item: usize, machine: usize) -> bool {

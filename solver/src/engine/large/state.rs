@@ -236,13 +236,10 @@ impl<'m, 'p> State<'m, 'p> {
         self.with_moved[was as usize] -= 1;
         self.with_moved[is as usize] += 1;
         let before = self.moved_max;
-        self.moved_max = if is > before {
-            is
-        } else if was == before && self.with_moved[was as usize] == 0 {
-            is
-        } else {
-            before
-        };
+        let was_the_only_most = was == before && self.with_moved[was as usize] == 0;
+        if is > before || was_the_only_most {
+            self.moved_max = is;
+        }
         self.cost +=
             self.model.problem.migration.per_service * (f64::from(self.moved_max) - f64::from(before));
     }

@@ -91,12 +91,7 @@ pub(super) fn solve(program: &Program, stop: &mut dyn FnMut() -> bool) -> Outcom
         if cut(bound, &best) {
             continue;
         }
-        for whole in [rounded(&values, f64::round), rounded(&values, f64::ceil)] {
-            let cost = cost_of(program, &whole);
-            if holds(program, &whole) && best.as_ref().is_none_or(|(b, _)| cost < *b) {
-                best = Some((cost, whole.iter().map(|v| to_count(*v)).collect()));
-            }
-        }
+        keep_better(program, &values, &mut best);
         let Some(split) = most_fractional(&values) else { continue };
         let (mut below, mut above) = (node.clone(), node);
         (below.bound, above.bound) = (bound, bound);
@@ -114,6 +109,16 @@ pub(super) fn solve(program: &Program, stop: &mut dyn FnMut() -> bool) -> Outcom
         bound: (trusted && bound.is_finite()).then_some(bound),
         complete: trusted && open.is_empty(),
         visited,
+    }
+}
+
+/// Rounds a relaxed solution and keeps it if it holds and is the best.
+fn keep_better(program: &Program, values: &[f64], best: &mut Option<(f64, Vec<u32>)>) {
+    for whole in [rounded(values, f64::round), rounded(values, f64::ceil)] {
+        let cost = cost_of(program, &whole);
+        if holds(program, &whole) && best.as_ref().is_none_or(|(b, _)| cost < *b) {
+            *best = Some((cost, whole.iter().map(|v| to_count(*v)).collect()));
+        }
     }
 }
 

@@ -128,13 +128,6 @@ fn problem(snapshot: &Snapshot) -> Problem {
         name: name.into(),
         values: values.iter().copied().map(Some).collect(),
     };
-    let each = |allowed: Vec<bool>| Constraint::Each { scope: broker.clone(), allowed };
-    let light =
-        snapshot.load5.iter().zip(&snapshot.live_slices).map(|(l, s)| *l < 10.0 && *s < 10.0).collect();
-    let in_class: Vec<f64> = (0..=10).map(|n: i32| f64::from((n - 1).max(0) / 4 + 1)).collect();
-    let utility = |of: Of, best: f64, worst: f64, weight: f64| Utility { of, best, worst, weight };
-    let node = |quantity: usize| Of::Each { component: 0, quantity };
-    let group = |measure: Measure| Of::Group { scope: broker.clone(), measure };
     Problem {
         machines: machines.collect(),
         latency: Latency::from_rows(&snapshot.rtt_ms),
@@ -150,39 +143,56 @@ fn problem(snapshot: &Snapshot) -> Problem {
             known("node.cpu_ghz * node.cpu_free", &snapshot.free_ghz),
         ],
         components: vec![component],
-        constraints: vec![
-            Named::new("lightly-loaded", each(light)),
-            Named::new("spare-cpu", each(snapshot.free_ghz.iter().map(|f| *f > 1.5).collect())),
-            Named::new(
-                "geo-spread",
-                Constraint::Spread {
-                    scope: broker.clone(),
-                    partition: 0,
-                    max_in_class: Some(Limit::BySize(in_class)),
-                    min_distinct: None,
-                },
-            ),
-            Named::new(
-                "small-diameter",
-                Constraint::Bound {
-                    scope: broker.clone(),
-                    measure: Measure::DiameterMs,
-                    comparison: Comparison::Less,
-                    limit: Limit::Constant(1000.0),
-                },
-            ),
-            Named::new("[budget]", Constraint::Budget { max_per_hour: 1.5 }),
-        ],
-        utilities: vec![
-            Named::new("load", utility(node(0), 0.0, 10.0, 2.0)),
-            Named::new("slices", utility(node(1), 0.0, 10.0, 1.0)),
-            Named::new("free-cpu", utility(node(2), 4.0, 1.0, 3.0)),
-            Named::new("near-users", utility(group(Measure::AnchorLatencyMs), 0.0, 500.0, 2.0)),
-            Named::new("diameter", utility(group(Measure::DiameterMs), 0.0, 1000.0, 2.0)),
-        ],
+        constraints: rules(snapshot, &broker),
+        utilities: utilities(&broker),
         migration: Migration { add: 0.012, ..Migration::default() },
         ..Problem::default()
     }
+}
+
+/// The hard rules of the example.
+fn rules(snapshot: &Snapshot, broker: &Scope) -> Vec<Named<Constraint>> {
+    let each = |allowed: Vec<bool>| Constraint::Each { scope: broker.clone(), allowed };
+    let light =
+        snapshot.load5.iter().zip(&snapshot.live_slices).map(|(l, s)| *l < 10.0 && *s < 10.0).collect();
+    let in_class: Vec<f64> = (0..=10).map(|n: i32| f64::from((n - 1).max(0) / 4 + 1)).collect();
+    vec![
+        Named::new("lightly-loaded", each(light)),
+        Named::new("spare-cpu", each(snapshot.free_ghz.iter().map(|f| *f > 1.5).collect())),
+        Named::new(
+            "geo-spread",
+            Constraint::Spread {
+                scope: broker.clone(),
+                partition: 0,
+                max_in_class: Some(Limit::BySize(in_class)),
+                min_distinct: None,
+            },
+        ),
+        Named::new(
+            "small-diameter",
+            Constraint::Bound {
+                scope: broker.clone(),
+                measure: Measure::DiameterMs,
+                comparison: Comparison::Less,
+                limit: Limit::Constant(1000.0),
+            },
+        ),
+        Named::new("[budget]", Constraint::Budget { max_per_hour: 1.5 }),
+    ]
+}
+
+/// The five utilities of the example.
+fn utilities(broker: &Scope) -> Vec<Named<Utility>> {
+    let utility = |of: Of, best: f64, worst: f64, weight: f64| Utility { of, best, worst, weight };
+    let node = |quantity: usize| Of::Each { component: 0, quantity };
+    let group = |measure: Measure| Of::Group { scope: broker.clone(), measure };
+    vec![
+        Named::new("load", utility(node(0), 0.0, 10.0, 2.0)),
+        Named::new("slices", utility(node(1), 0.0, 10.0, 1.0)),
+        Named::new("free-cpu", utility(node(2), 4.0, 1.0, 3.0)),
+        Named::new("near-users", utility(group(Measure::AnchorLatencyMs), 0.0, 500.0, 2.0)),
+        Named::new("diameter", utility(group(Measure::DiameterMs), 0.0, 1000.0, 2.0)),
+    ]
 }
 
 /// Tab-separated: `node` lines (name, load5, live_slices, free_ghz, price, quarter, running), `anchor` lines, `rtt` lines.
