@@ -10,8 +10,6 @@ use crate::problem::{Named, Problem};
 #[must_use]
 pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
     let who = |scope: &Scope| scope_name(problem, scope);
-    let component = |c: &usize| problem.components[*c].name.as_str();
-    let cell = |p: &Option<usize>| p.map_or("host".to_owned(), |p| problem.partitions[p].name.clone());
     let text = match &named.item {
         Constraint::Each { scope, allowed } => {
             format!("{} may use {} of {} machines", who(scope), count(allowed), allowed.len())
@@ -29,6 +27,40 @@ pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
                 limit_text(limit)
             )
         }
+        Constraint::Spread { .. }
+        | Constraint::Apart { .. }
+        | Constraint::Gather { .. }
+        | Constraint::Split { .. }
+        | Constraint::Lonely { .. }
+        | Constraint::Together { .. }
+        | Constraint::Everywhere { .. }
+        | Constraint::Neighbour { .. }
+        | Constraint::Survive { .. } => on_cells(problem, &named.item),
+        Constraint::Root { scope } => format!("{} stay where they are", who(scope)),
+        Constraint::Quarantine { .. }
+        | Constraint::MaxOnline { .. }
+        | Constraint::Overbook { .. }
+        | Constraint::Preserve { .. } => on_machines(problem, &named.item),
+        Constraint::Require { .. }
+        | Constraint::Linear { .. }
+        | Constraint::Alternatives { .. }
+        | Constraint::Count { .. }
+        | Constraint::DependsOn { .. }
+        | Constraint::Conflict { .. } => counted(problem, &named.item),
+        Constraint::Budget { max_per_hour } => {
+            format!("all hosts together cost at most {max_per_hour} per hour")
+        }
+        Constraint::Moves { scope, max } => format!("at most {max} of {} move or end", who(scope)),
+    };
+    format!("{}: {text}", named.name)
+}
+
+/// Rules about what shares a host or a class; nothing to say of others.
+fn on_cells(problem: &Problem, rule: &Constraint) -> String {
+    let who = |scope: &Scope| scope_name(problem, scope);
+    let component = |c: &usize| problem.components[*c].name.as_str();
+    let cell = |p: &Option<usize>| p.map_or("host".to_owned(), |p| problem.partitions[p].name.clone());
+    match rule {
         Constraint::Spread { scope, partition, max_in_class, min_distinct } => {
             let by = &problem.partitions[*partition].name;
             let most = max_in_class
@@ -54,17 +86,6 @@ pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
             format!("a host runs all or none of {}", names(problem, components))
         }
         Constraint::Everywhere { component: c } => format!("every used host runs {}", component(c)),
-        Constraint::Root { scope } => format!("{} stay where they are", who(scope)),
-        Constraint::Quarantine { .. }
-        | Constraint::MaxOnline { .. }
-        | Constraint::Overbook { .. }
-        | Constraint::Preserve { .. } => on_machines(problem, &named.item),
-        Constraint::Require { .. }
-        | Constraint::Linear { .. }
-        | Constraint::Alternatives { .. }
-        | Constraint::Count { .. }
-        | Constraint::DependsOn { .. }
-        | Constraint::Conflict { .. } => counted(problem, &named.item),
         Constraint::Neighbour { user, provider, partition } => {
             format!(
                 "each {} with {} also has {}",
@@ -73,16 +94,12 @@ pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
                 who(provider)
             )
         }
-        Constraint::Budget { max_per_hour } => {
-            format!("all hosts together cost at most {max_per_hour} per hour")
-        }
-        Constraint::Moves { scope, max } => format!("at most {max} of {} move or end", who(scope)),
         Constraint::Survive { scope, partition, min_left } => {
             let by = &problem.partitions[*partition].name;
             format!("at least {} of {} are left whichever {by} is lost", limit_text(min_left), who(scope))
         }
-    };
-    format!("{}: {text}", named.name)
+        _ => String::new(),
+    }
 }
 
 /// Rules about how many instances there are; nothing to say of others.

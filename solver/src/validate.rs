@@ -321,16 +321,7 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
         | Constraint::DependsOn { .. }
         | Constraint::Conflict { .. } => counted(p, what, rule),
         Constraint::Quarantine { machines } | Constraint::MaxOnline { machines, .. } => mask(machines),
-        Constraint::Overbook { machines, resource, ratio } => {
-            mask(machines)?;
-            index(what, *resource, p.resources.len())?;
-            amount(what, *ratio)
-        }
-        Constraint::Preserve { scope, resource, amount: least } => {
-            scope_of(p, what, scope)?;
-            index(what, *resource, p.resources.len())?;
-            amount(what, *least)
-        }
+        Constraint::Overbook { .. } | Constraint::Preserve { .. } => capacities(p, what, rule),
         Constraint::Neighbour { user, provider, partition } => {
             scope_of(p, what, user)?;
             scope_of(p, what, provider)?;
@@ -365,6 +356,23 @@ fn counted(p: &Problem, what: &str, rule: &Constraint) -> Checked {
         }
         Constraint::DependsOn { component, any_of } => one(component).and(many(any_of)),
         Constraint::Conflict { first, second } => one(first).and(one(second)),
+        _ => Ok(()),
+    }
+}
+
+/// Rules that change a need or a capacity; nothing is wrong with others.
+fn capacities(p: &Problem, what: &str, rule: &Constraint) -> Checked {
+    match rule {
+        Constraint::Overbook { machines, resource, ratio } => {
+            length(what, machines.len(), p.machines.len())?;
+            index(what, *resource, p.resources.len())?;
+            amount(what, *ratio)
+        }
+        Constraint::Preserve { scope, resource, amount: least } => {
+            scope_of(p, what, scope)?;
+            index(what, *resource, p.resources.len())?;
+            amount(what, *least)
+        }
         _ => Ok(()),
     }
 }

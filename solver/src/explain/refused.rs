@@ -10,7 +10,6 @@ use crate::problem::{ComponentIndex, MachineIndex, Problem};
 #[must_use]
 pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> Option<&str> {
     let m = &problem.machines[machine];
-    let c = &problem.components[component];
     let covers = |scope: &Scope| match scope {
         Scope::All => true,
         Scope::Component(x) => *x == component,
@@ -45,7 +44,9 @@ pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: Machine
             Constraint::Split { scopes, partition: Some(p) } => scopes.iter().any(|s| unclassed(s, *p)),
             Constraint::Neighbour { user, partition, .. } => unclassed(user, *partition),
             Constraint::MaxOnline { machines, max: 0 } => machines[machine],
-            Constraint::Quarantine { machines } => machines[machine] && !c.current.contains(&Some(machine)),
+            Constraint::Quarantine { machines } => {
+                machines[machine] && !problem.components[component].current.contains(&Some(machine))
+            }
             _ => false,
         };
         if refused {
