@@ -214,7 +214,7 @@ mod tests {
             let mut dice = 1_u64;
             let mut lost = move || {
                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                lose != 0 && (dice >> 33) % lose == 0
+                lose != 0 && (dice >> 33).is_multiple_of(lose)
             };
             for _ in 0..100_000 {
                 let mut quiet = true;

@@ -361,7 +361,7 @@ impl Node {
 
     /// Lets the parts follow a changed ledger.
     fn follow_ledger(&mut self, now: Time, out: &mut Out) {
-        if self.ledger.departed.get(&self.me).is_some() && !self.ledger.members.contains_key(&self.me) {
+        if self.ledger.departed.contains_key(&self.me) && !self.ledger.members.contains_key(&self.me) {
             let dead = self.ledger.departed.get(&self.me).is_some_and(|departed| departed.dead);
             return self.halt(if dead { HaltReason::Dead } else { HaltReason::Left }, out);
         }

@@ -193,6 +193,31 @@ impl fmt::Display for Notice {
             }
             Self::SolveFailed(reason) => write!(f, "no plan: {reason}"),
             Self::CommandRefused(reason) => write!(f, "a command changed nothing: {reason}"),
+            Self::NodeJoined(node) => write!(f, "{node} joined"),
+            Self::NodeLeft(node) => write!(f, "{node} left"),
+            Self::NodeSuspected(node) => write!(f, "lost {node}"),
+            Self::NodesDead(nodes) => write!(f, "dead: {}", List(nodes)),
+            Self::VotersChanged(voters) => write!(f, "voters: {}", List(voters)),
+            Self::TargetCommitted(revision) => write!(f, "target {revision} is in force"),
+            Self::TargetSettled(revision) => write!(f, "target {revision} is reached"),
+            Self::InstanceStarted(instance) => write!(f, "{instance} started"),
+            Self::InstanceStopped(instance) => write!(f, "{instance} stopped"),
+            Self::InstanceFailed { instance, reason, failures } => {
+                write!(f, "{instance} failed ({failures} in a row): {reason}")
+            }
+            Self::TakeDownBegan => f.write_str("taking the application down"),
+            Self::Halting(HaltReason::Left) => f.write_str("halting: left the overlay"),
+            Self::Halting(HaltReason::Dead) => f.write_str("halting: the others committed this node dead"),
+            Self::Halting(HaltReason::Orphaned) => f.write_str("halting: lost the group for too long"),
+            _ => self.fmt_host(f),
+        }
+    }
+}
+
+impl Notice {
+    /// The notices about hosts and providers.
+    fn fmt_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::AcquireBegan { intent, provider, offer, region } => {
                 write!(f, "{intent}: acquiring {offer} in {region} from {provider}")
             }
@@ -224,22 +249,7 @@ impl fmt::Display for Notice {
                 write!(f, "{provider} lists host {host} that no intent explains")
             }
             Self::ProviderFailed { provider, reason } => write!(f, "provider {provider}: {reason}"),
-            Self::NodeJoined(node) => write!(f, "{node} joined"),
-            Self::NodeLeft(node) => write!(f, "{node} left"),
-            Self::NodeSuspected(node) => write!(f, "lost {node}"),
-            Self::NodesDead(nodes) => write!(f, "dead: {}", List(nodes)),
-            Self::VotersChanged(voters) => write!(f, "voters: {}", List(voters)),
-            Self::TargetCommitted(revision) => write!(f, "target {revision} is in force"),
-            Self::TargetSettled(revision) => write!(f, "target {revision} is reached"),
-            Self::InstanceStarted(instance) => write!(f, "{instance} started"),
-            Self::InstanceStopped(instance) => write!(f, "{instance} stopped"),
-            Self::InstanceFailed { instance, reason, failures } => {
-                write!(f, "{instance} failed ({failures} in a row): {reason}")
-            }
-            Self::TakeDownBegan => f.write_str("taking the application down"),
-            Self::Halting(HaltReason::Left) => f.write_str("halting: left the overlay"),
-            Self::Halting(HaltReason::Dead) => f.write_str("halting: the others committed this node dead"),
-            Self::Halting(HaltReason::Orphaned) => f.write_str("halting: lost the group for too long"),
+            _ => Ok(()),
         }
     }
 }

@@ -52,7 +52,7 @@ pub fn after_event(world: &mut World, node: NodeId) -> Option<Violation> {
     if core.is_halted() {
         return None;
     }
-    if world.events % COMPARE_EVERY == 0 {
+    if world.events.is_multiple_of(COMPARE_EVERY) {
         let ledger = core.ledger();
         let position = usize::try_from(ledger.index).unwrap_or(usize::MAX).checked_sub(1)?;
         if world.log.hashes.get(position) != Some(&ledger_hash(ledger)) {
@@ -111,7 +111,8 @@ fn bindings(world: &World, node: NodeId) -> Option<Violation> {
         for (id, used) in core.agent().uses().filter(|(_, used)| used.address.is_some()) {
             let involved = *importer == node || used.node == node;
             if involved && is_told(core, used) && !is_held(world, *importer, core, id, used) {
-                let detail = format!("{} is bound to {}, which does not serve it", used.importer, used.exporter);
+                let detail =
+                    format!("{} is bound to {}, which does not serve it", used.importer, used.exporter);
                 return Some(Violation::new("bound-is-served", detail));
             }
         }
@@ -142,9 +143,10 @@ fn is_held(world: &World, importer: NodeId, core: &Node, id: UseId, used: &Use) 
             return true;
         }
     }
-    let held = exporter.agent().users().any(|(node, user, state)| {
-        node == importer && user == id && state.state != UserState::Waiting
-    });
+    let held = exporter
+        .agent()
+        .users()
+        .any(|(node, user, state)| node == importer && user == id && state.state != UserState::Waiting);
     let mut under_way = exporter.agent().under_way(importer);
     held || under_way.any(|message| *message == AgentMessage::Lost { id })
 }
@@ -172,7 +174,9 @@ pub fn before_acquire(world: &World, node: NodeId, call: &AcquireCall) -> Option
         return Some(Violation::new("no-spending-without-intent", detail));
     };
     let genesis = truth.genesis.as_ref()?;
-    if intent.order != call.order || secret::token(genesis.app.as_str(), genesis.lineage, intent) != call.token {
+    if intent.order != call.order
+        || secret::token(genesis.app.as_str(), genesis.lineage, intent) != call.token
+    {
         let detail = format!("{node} orders something else than {}", call.intent);
         return Some(Violation::new("orders-are-as-committed", detail));
     }
@@ -249,7 +253,8 @@ pub fn before_voters(voters: &BTreeSet<NodeId>) -> Option<Violation> {
 pub fn converged(world: &World) -> Result<(), String> {
     let truth = &world.log.truth;
     let leader = world.log.leader.filter(|leader| world.has_quorum(*leader)).ok_or("there is no leader")?;
-    let core = world.processes.get(&leader).and_then(|process| process.core.as_ref()).ok_or("the leader is down")?;
+    let core =
+        world.processes.get(&leader).and_then(|process| process.core.as_ref()).ok_or("the leader is down")?;
     let status = core.status(world.now);
     if status.state != rhizo_protocol::OverlayState::Stable {
         return Err(format!("{leader} says {:?}: {:?}", status.state, status.problems));

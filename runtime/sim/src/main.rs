@@ -54,7 +54,10 @@ fn run(words: &[&str]) -> ExitCode {
         coverage.add(&outcome.coverage);
         healed.extend(outcome.healed_ms);
         if let Some(violation) = &outcome.violation {
-            eprintln!("seed {seed}: {}: {} (reproduce: rhizo-sim replay {seed})", violation.check, violation.detail);
+            eprintln!(
+                "seed {seed}: {}: {} (reproduce: rhizo-sim replay {seed})",
+                violation.check, violation.detail
+            );
             failed.push(outcome);
         }
     }

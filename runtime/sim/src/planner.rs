@@ -40,7 +40,8 @@ pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutc
     let victim = if request.forced {
         None
     } else {
-        let used: Vec<Slot> = request.hosts.iter().filter(|(_, h)| !h.components.is_empty()).map(|(s, _)| *s).collect();
+        let used: Vec<Slot> =
+            request.hosts.iter().filter(|(_, h)| !h.components.is_empty()).map(|(s, _)| *s).collect();
         (!used.is_empty() && rng.random_bool(0.7)).then(|| used[rng.random_range(0..used.len())])
     };
     for (name, component) in &spec.components {
@@ -75,7 +76,10 @@ pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutc
         placement.insert(name.clone(), slots);
     }
     if !request.forced && orders.is_empty() {
-        return SolveOutcome::NothingBetter { utility: Some(number(0.5)), reason: "nothing is cheaper".to_owned() };
+        return SolveOutcome::NothingBetter {
+            utility: Some(number(0.5)),
+            reason: "nothing is cheaper".to_owned(),
+        };
     }
     let gain = f64::from(rng.random_range(0..10)) / 100.0;
     SolveOutcome::Proposal(Box::new(Proposal {
@@ -90,7 +94,12 @@ pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutc
     }))
 }
 
-fn offer(request: &SolveRequest, spec: &Spec, orders: &[AcquireOrder], rng: &mut StdRng) -> Option<AcquireOrder> {
+fn offer(
+    request: &SolveRequest,
+    spec: &Spec,
+    orders: &[AcquireOrder],
+    rng: &mut StdRng,
+) -> Option<AcquireOrder> {
     let mut offers: Vec<AcquireOrder> = Vec::new();
     for provider in spec.providers.keys().filter(|provider| !request.failing.contains(*provider)) {
         offers.extend((0..3).map(|number| order(provider, number)));

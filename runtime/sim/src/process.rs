@@ -72,6 +72,10 @@ impl Process {
 
     /// The process ends; its disk stays.
     pub fn stop(&mut self) {
+        if let (Some(core), Some(_)) = (&self.core, &self.told) {
+            // Whoever holds the log has it on disk; the others start from an older copy of the ledger.
+            self.birth = core.ledger().clone();
+        }
         self.core = None;
         self.running.clear();
         self.told = None;

@@ -217,7 +217,9 @@ impl World {
     }
 
     fn restarts(&self, node: NodeId) -> bool {
-        self.processes.get(&node).is_some_and(|process| process.core.is_none() && !process.silent && process.wake == Some(RESTARTING))
+        self.processes.get(&node).is_some_and(|process| {
+            process.core.is_none() && !process.silent && process.wake == Some(RESTARTING)
+        })
     }
 
     pub(crate) fn ask(&mut self, node: NodeId, ask: Ask) {
@@ -374,7 +376,10 @@ impl World {
         let mut lost = Vec::new();
         if fault == Fault::ProviderLost {
             let hosts = self.providers.get(&name).into_iter().flat_map(|provider| provider.hosts.iter());
-            lost = hosts.filter(|(_, host)| host.ended.is_none()).map(|(id, host)| (id.clone(), host.node)).collect();
+            lost = hosts
+                .filter(|(_, host)| host.ended.is_none())
+                .map(|(id, host)| (id.clone(), host.node))
+                .collect();
             let nodes: BTreeSet<NodeId> = lost.iter().filter_map(|(_, node)| *node).collect();
             if names.len() == 1 || !self.may_lose(&nodes) {
                 return false;
@@ -423,4 +428,3 @@ impl World {
 
 /// Marks a process that will start again.
 const RESTARTING: Time = Time(u64::MAX);
-

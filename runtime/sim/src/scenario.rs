@@ -70,10 +70,7 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
         // A mesh, as PsEPR's brokers.
         0 => vec![("broker", component(copies + 2, &[("broker", true, Pick::All)]))],
         // A front end that cannot do without its store.
-        1 => vec![
-            ("store", component(1, &[])),
-            ("web", component(copies, &[("store", false, Pick::One)])),
-        ],
+        1 => vec![("store", component(1, &[])), ("web", component(copies, &[("store", false, Pick::One)]))],
         // Three tiers, with a cache that may come and go.
         2 => vec![
             ("app", component(copies, &[("cache", true, Pick::One), ("db", false, Pick::Some(1))])),
@@ -101,7 +98,8 @@ impl Scenario {
         let count = if rng.random_bool(0.2) { 1 } else { 3 };
         let providers: Vec<ProviderName> = (0..count).map(|i| ProviderName(format!("p{i}"))).collect();
         let (shape, copies) = (rng.random_range(0..4), rng.random_range(1..=3));
-        let source = ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
+        let source =
+            ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
         let hundredth = |n: u32| Number::try_from(f64::from(n) / 100.0).unwrap_or(Number::ZERO);
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),

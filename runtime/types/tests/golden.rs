@@ -27,7 +27,7 @@ fn instance(name: &str, ordinal: u32) -> InstanceId {
 }
 
 fn number(value: f64) -> Number {
-    Number::try_from(value).unwrap()
+    Number::try_from(value).expect("plain data")
 }
 
 fn order() -> AcquireOrder {
@@ -178,7 +178,10 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("join", Command::Join(join)),
         ("drain", Command::Drain { node: NodeId(5) }),
         ("leave", Command::Leave { node: NodeId(5) }),
-        ("dead", Command::Dead { nodes: BTreeMap::from([(NodeId(8), BTreeSet::from([NodeId(1), NodeId(5)]))]) }),
+        (
+            "dead",
+            Command::Dead { nodes: BTreeMap::from([(NodeId(8), BTreeSet::from([NodeId(1), NodeId(5)]))]) },
+        ),
         ("target", Command::Target(Box::new(target()))),
         ("settled", Command::Settled { target: Revision(4) }),
         ("take-down", Command::TakeDown),
@@ -188,12 +191,8 @@ fn commands() -> Vec<(&'static str, Command)> {
 }
 
 fn messages() -> Vec<(&'static str, Message)> {
-    let heartbeat = Heartbeat {
-        term: Term(3),
-        coordinator: Some(NodeId(1)),
-        coordinator_age_ms: 250,
-        applied: 77,
-    };
+    let heartbeat =
+        Heartbeat { term: Term(3), coordinator: Some(NodeId(1)), coordinator_age_ms: 250, applied: 77 };
     let report = InstanceReport {
         generation: Generation(3),
         phase: InstancePhase::Started,
@@ -201,11 +200,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         failures: 2,
         failure: Some("exit 1".to_owned()),
     };
-    let report = Report {
-        number: 6,
-        target: Revision(4),
-        instances: BTreeMap::from([(instance("web", 0), report)]),
-    };
+    let report =
+        Report { number: 6, target: Revision(4), instances: BTreeMap::from([(instance("web", 0), report)]) };
     let entries = vec![
         CommittedEntry { index: 1, term: Term(1), entry: LogEntry::Blank },
         CommittedEntry {
@@ -251,10 +247,10 @@ fn messages() -> Vec<(&'static str, Message)> {
 
 /// Adds a record's line, and checks that its bytes read back as the same record.
 fn line<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &mut String, name: &str, record: &T) {
-    let bytes = to_stdvec(record).unwrap();
-    assert_eq!(&from_bytes::<T>(&bytes).unwrap(), record, "{name} does not read back");
-    write!(text, "{name} ").unwrap();
-    bytes.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+    let bytes = to_stdvec(record).expect("plain data");
+    assert_eq!(&from_bytes::<T>(&bytes).expect("plain data"), record, "{name} does not read back");
+    write!(text, "{name} ").expect("plain data");
+    bytes.iter().for_each(|byte| write!(text, "{byte:02x}").expect("plain data"));
     text.push('\n');
 }
 
@@ -296,19 +292,23 @@ fn the_bytes_of_every_record_are_those_that_were_kept() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/records.txt");
     let now = all();
     if std::env::var_os("RHIZO_BLESS").is_some() {
-        std::fs::write(path, &now).unwrap();
+        std::fs::write(path, &now).expect("plain data");
     }
-    let kept = std::fs::read_to_string(path).unwrap();
+    let kept = std::fs::read_to_string(path).expect("plain data");
     for (kept, now) in kept.lines().zip(now.lines()) {
         assert_eq!(kept, now, "a record changed: running overlays would not understand it");
     }
-    assert_eq!(kept.lines().count(), now.lines().count(), "a record has no kept bytes: RHIZO_BLESS=1 adds them");
+    assert_eq!(
+        kept.lines().count(),
+        now.lines().count(),
+        "a record has no kept bytes: RHIZO_BLESS=1 adds them"
+    );
 }
 
 #[test]
 fn truncated_and_garbled_bytes_are_errors_and_never_a_panic() {
     for (_, command) in commands() {
-        let bytes = to_stdvec(&CommandRecord::V1(command)).unwrap();
+        let bytes = to_stdvec(&CommandRecord::V1(command)).expect("plain data");
         for end in 0..bytes.len() {
             assert!(from_bytes::<CommandRecord>(&bytes[..end]).is_err(), "a part was read as a whole");
         }

@@ -218,7 +218,13 @@ impl Agent {
     }
 
     /// Sends what waits for the peers and the coordinator.
-    pub(crate) fn flush(&mut self, coordinator: Option<(NodeId, Term)>, ledger: &Ledger, now: Time, out: &mut Out) {
+    pub(crate) fn flush(
+        &mut self,
+        coordinator: Option<(NodeId, Term)>,
+        ledger: &Ledger,
+        now: Time,
+        out: &mut Out,
+    ) {
         self.peers.flush(now, out);
         let (target, uses, instances) = (self.target, &self.uses, &self.instances);
         self.reporter.flush(coordinator, now, out, || report::compose(target, instances, uses, ledger));

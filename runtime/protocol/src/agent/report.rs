@@ -72,7 +72,8 @@ impl Reporter {
             self.send_at = Some(now.after_ms(GATHER_MS));
         }
         // The same node in a new term has forgotten what it was told.
-        let new_coordinator = coordinator.is_some() && self.told.map(|(node, term, _)| (node, term)) != coordinator;
+        let new_coordinator =
+            coordinator.is_some() && self.told.map(|(node, term, _)| (node, term)) != coordinator;
         if !new_coordinator && self.send_at.is_none_or(|at| at > now) {
             return;
         }

@@ -145,7 +145,8 @@ impl Cluster {
 
     fn target(&mut self, instances: &[(&str, u32, u64, u64)], bindings: &[(&str, u32, &str, &[u32])]) {
         let revision = self.ledger.target.revision.next();
-        let mut target = Configuration { revision, parent: self.ledger.target.revision, ..Default::default() };
+        let mut target =
+            Configuration { revision, parent: self.ledger.target.revision, ..Default::default() };
         for (name, ordinal, node, generation) in instances {
             let generation = Generation(*generation);
             let placed = Placed { node: NodeId(*node), generation, version: Revision(1) };
@@ -249,11 +250,7 @@ impl Cluster {
 }
 
 /// Runs a story under many interleavings.
-fn under_many_interleavings(
-    nodes: u64,
-    components: &[(&str, Component)],
-    story: impl Fn(&mut Cluster),
-) {
+fn under_many_interleavings(nodes: u64, components: &[(&str, Component)], story: impl Fn(&mut Cluster)) {
     for seed in 0..300 {
         story(&mut Cluster::new(nodes, components, seed));
     }
@@ -343,8 +340,11 @@ fn optional_imports_may_form_a_cycle_and_never_stop_their_user() {
     let components = [("broker", component(&[("broker", true, Pick::All)]))];
     under_many_interleavings(3, &components, |cluster| {
         let all = [("broker", 0, 2, 1), ("broker", 1, 3, 1), ("broker", 2, 4, 1)];
-        let mesh: [(&str, u32, &str, &[u32]); 3] =
-            [("broker", 0, "broker", &[1, 2]), ("broker", 1, "broker", &[0, 2]), ("broker", 2, "broker", &[0, 1])];
+        let mesh: [(&str, u32, &str, &[u32]); 3] = [
+            ("broker", 0, "broker", &[1, 2]),
+            ("broker", 1, "broker", &[0, 2]),
+            ("broker", 2, "broker", &[0, 1]),
+        ];
         cluster.target(&all, &mesh);
         cluster.run();
         assert_eq!(cluster.started().len(), 3);

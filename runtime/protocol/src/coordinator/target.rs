@@ -75,7 +75,9 @@ impl Coordinator {
                 }
                 Some(_) => continue,
                 None if !may_place => continue,
-                None if ledger.lingering.contains_key(instance) && !sabotage::is(Sabotage::ReusesNames) => continue,
+                None if ledger.lingering.contains_key(instance) && !sabotage::is(Sabotage::ReusesNames) => {
+                    continue;
+                }
                 None => next_generation(instance, node, plan, ledger),
             };
             instances.insert(instance.clone(), placed);

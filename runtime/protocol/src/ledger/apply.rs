@@ -257,7 +257,11 @@ impl Ledger {
         }
         let ordered = plan.orders.iter().map(|order| order.price_micros_per_hour);
         let micros = ordered.fold(self.spending_micros(), u64::saturating_add);
-        if micros > budget_micros && !sabotage::is(Sabotage::IgnoresBudget) { Err(Refusal::Budget { micros, budget_micros }) } else { Ok(()) }
+        if micros > budget_micros && !sabotage::is(Sabotage::IgnoresBudget) {
+            Err(Refusal::Budget { micros, budget_micros })
+        } else {
+            Ok(())
+        }
     }
 
     fn reclaim(

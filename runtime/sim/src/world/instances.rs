@@ -1,0 +1,134 @@
+//! Instances and processes: what starts, ends, is killed and comes back.
+//!
+//! It is the shell's and the machine's part; whether a core may start something is checked in [`crate::check`].
+
+use super::{Act, Happening, World};
+use crate::check;
+use crate::fault::Fault;
+use rand::RngExt;
+use rhizo_protocol::{Event, RunId};
+use rhizo_types::id::{InstanceId, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+impl World {
+    pub(super) fn start_instance(&mut self, node: NodeId, life: u64, run: RunId) {
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        if let Some(violation) = check::before_start(process, node, &run) {
+            self.violation.get_or_insert(violation);
+        }
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        process.started.insert(run.instance.clone(), run.generation);
+        process.running.insert(run.instance.clone(), (run.clone(), false));
+        let us = self.rng.random_range(1_000..500_000);
+        self.later(us, Happening::Act { node, life, run, act: Act::Start });
+    }
+
+    pub(super) fn act(&mut self, node: NodeId, life: u64, run: RunId, act: Act) {
+        let failed = act == Act::Start && self.mishap(0.05, Fault::StartFails);
+        let Some(process) = self.processes.get_mut(&node).filter(|process| process.life == life) else {
+            return;
+        };
+        let current = process.running.get(&run.instance).filter(|(current, _)| *current == run).cloned();
+        let reason = "simulated".to_owned();
+        let event = match (act, current) {
+            (Act::Start, Some(_)) if failed => {
+                process.running.remove(&run.instance);
+                Event::StartFailed { run, reason }
+            }
+            (Act::Start, Some(_)) => {
+                process.running.insert(run.instance.clone(), (run.clone(), true));
+                let port = 10_000 + (self.events % 50_000) as u16;
+                let address = SocketAddr::from(([127, 0, (node.0 % 250) as u8, 1], port));
+                let exports = BTreeMap::from([(rhizo_types::id::PortName::from("main"), address)]);
+                Event::Started { run, exports }
+            }
+            // A stop is always answered.
+            (Act::Stop, _) => {
+                if process.running.get(&run.instance).is_some_and(|(current, _)| *current == run) {
+                    process.running.remove(&run.instance);
+                }
+                Event::Stopped { run }
+            }
+            (Act::Exit, Some(_)) => {
+                process.running.remove(&run.instance);
+                Event::Exited { run, reason }
+            }
+            (Act::Health, Some((_, true))) => Event::Unhealthy { run, reason },
+            _ => return,
+        };
+        self.deliver(node, life, event);
+    }
+
+    /// A process ends. Its peers get a reset, unless the machine fell silent.
+    pub(crate) fn kill(&mut self, node: NodeId, silent: bool) {
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        process.stop();
+        process.silent = silent;
+        process.hit = Some(now);
+        if self.log.leader == Some(node) {
+            // A leader that comes back is a follower.
+            self.log.leader = None;
+        }
+        let peers = self.network.peers(node);
+        for peer in peers {
+            if silent {
+                let us = self.rng.random_range(8_000_000..20_000_000);
+                if let Some(link) = self.network.link(node, peer) {
+                    self.later(us, Happening::Notice { one: node, other: peer, link });
+                }
+            } else {
+                self.break_link(node, peer);
+            }
+        }
+    }
+
+    pub(super) fn start_again(&mut self, node: NodeId) {
+        let host = self.processes.get(&node).and_then(|process| process.host.clone());
+        if let Some((provider, host)) = host {
+            let ended = self
+                .providers
+                .get(&provider)
+                .and_then(|p| p.hosts.get(&host))
+                .is_none_or(|h| h.ended.is_some());
+            if ended {
+                return;
+            }
+        }
+        let Some(process) = self.processes.get_mut(&node).filter(|process| process.core.is_none()) else {
+            return;
+        };
+        process.start_again(node);
+        let life = process.life;
+        self.network.wants.remove(&node);
+        self.deliver(node, life, Event::Tick);
+        let others: Vec<NodeId> = self.network.wants.keys().copied().collect();
+        for other in others {
+            self.later(20_000, Happening::Dial { from: other, to: node });
+        }
+    }
+
+    /// An instance of the world, for faults.
+    pub(crate) fn some_running(&mut self) -> Option<(NodeId, u64, RunId)> {
+        let mut all: Vec<(NodeId, u64, RunId)> = Vec::new();
+        for (node, process) in self.processes.iter().filter(|(_, process)| process.is_up()) {
+            all.extend(process.running.values().map(|(run, _)| (*node, process.life, run.clone())));
+        }
+        if all.is_empty() { None } else { Some(all.swap_remove(self.rng.random_range(0..all.len()))) }
+    }
+
+    /// Instances that really run, with the node.
+    #[must_use]
+    pub fn running(&self) -> BTreeMap<InstanceId, BTreeSet<NodeId>> {
+        let mut running: BTreeMap<InstanceId, BTreeSet<NodeId>> = BTreeMap::new();
+        for (node, process) in self.processes.iter().filter(|(_, process)| process.is_up()) {
+            for (instance, (_, started)) in &process.running {
+                if *started {
+                    running.entry(instance.clone()).or_default().insert(*node);
+                }
+            }
+        }
+        running
+    }
+}

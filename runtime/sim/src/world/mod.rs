@@ -1,0 +1,433 @@
+//! The event loop of a world: virtual time, one queue, and the shell's part for every process.
+//!
+//! Whatever is uncertain is drawn from one seeded generator, in the order of events. `faults` and `heal` are in
+//! `run`; here is how things work, and the small misfortunes that need no plan.
+
+mod clouds;
+mod elections;
+mod instances;
+mod links;
+
+use crate::check::{self, Violation};
+use crate::consensus::{Log, Pending};
+use crate::fault::{Coverage, Fault};
+use crate::hash::TraceHash;
+use crate::network::Network;
+use crate::planner;
+use crate::process::Process;
+use crate::provider::Provider;
+use crate::scenario::{Scenario, TIMERS};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rhizo_protocol::{AcquireCall, Effect, Event, Ledger, RequestId, RunId};
+use rhizo_types::id::{HostId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName};
+use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec};
+use rhizo_types::message::{LogEntry, Message};
+use rhizo_types::{Revision, Term, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Something that will happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    /// An event reaches a core.
+    Deliver { to: NodeId, life: u64, event: Event },
+    /// A core may want to be woken.
+    Wake { node: NodeId, life: u64, at: Time },
+    /// A message arrives, if its link is still the same.
+    Arrive { from: NodeId, to: NodeId, link: u64, message: Message },
+    /// Two nodes try to link up.
+    Dial { from: NodeId, to: NodeId },
+    /// A link is found to be dead.
+    Notice { one: NodeId, other: NodeId, link: u64 },
+    /// The log makes progress.
+    Pump { again: bool },
+    /// A proposal is resolved.
+    Resolve { pending: Box<Pending> },
+    /// A membership change is made, if it can be.
+    Change { life: u64 },
+    /// A provider call reaches the provider.
+    Acquire { by: NodeId, life: u64, call: Box<AcquireCall> },
+    /// A release reaches the provider.
+    Release { by: NodeId, life: u64, intent: IntentId, provider: ProviderName, host: HostId },
+    /// A list reaches the provider.
+    List { by: NodeId, life: u64, provider: ProviderName },
+    /// A host asks to join.
+    Join { provider: ProviderName, host: HostId },
+    /// An action on an instance ends.
+    Act { node: NodeId, life: u64, run: RunId, act: Act },
+    /// A planned fault strikes.
+    Strike(Fault),
+    /// A process starts again.
+    StartAgain { node: NodeId },
+    /// Something is healed.
+    Heal { one: NodeId, other: NodeId },
+}
+
+/// What ends for an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Act {
+    /// Its start.
+    Start,
+    /// Its stop.
+    Stop,
+    /// Itself.
+    Exit,
+    /// Its health.
+    Health,
+}
+
+/// A world.
+pub struct World {
+    /// The seed.
+    pub seed: u64,
+    /// Virtual time.
+    pub now: Time,
+    pub(crate) rng: StdRng,
+    queue: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+    /// Every process there ever was, by node.
+    pub processes: BTreeMap<NodeId, Process>,
+    /// The replicated log.
+    pub log: Log,
+    /// The network.
+    pub network: Network,
+    /// The providers.
+    pub providers: BTreeMap<ProviderName, Provider>,
+    /// What the scenario is.
+    pub scenario: Scenario,
+    /// What went wrong so far.
+    pub coverage: Coverage,
+    trace: TraceHash,
+    /// Lines for a replay; none when nobody reads them.
+    pub lines: Option<Vec<String>>,
+    /// The first safety violation.
+    pub violation: Option<Violation>,
+    /// Whether misfortune strikes.
+    pub faulty: bool,
+    requests: BTreeMap<RequestId, (ProviderName, HostId)>,
+    request_count: u64,
+    host_count: u64,
+    /// The one coordinator of each term.
+    pub(crate) coordinators: BTreeMap<Term, NodeId>,
+    /// The key of every node id that was ever used.
+    pub(crate) keys: BTreeMap<NodeId, PeerKey>,
+    /// Events handled.
+    pub events: u64,
+}
+
+impl World {
+    /// The world of a seed, before anything happens.
+    #[must_use]
+    pub fn new(seed: u64, verbose: bool) -> Self {
+        let scenario = Scenario::of(seed);
+        let mut world = Self {
+            seed,
+            now: Time(1_000_000),
+            rng: StdRng::seed_from_u64(seed),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            processes: BTreeMap::new(),
+            log: Log::of(FOUNDER),
+            network: Network::default(),
+            providers: scenario.providers.iter().map(|name| (name.clone(), Provider::default())).collect(),
+            scenario,
+            coverage: Coverage::default(),
+            trace: TraceHash::default(),
+            lines: verbose.then(Vec::new),
+            violation: None,
+            faulty: false,
+            requests: BTreeMap::new(),
+            request_count: 0,
+            host_count: 0,
+            coordinators: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            events: 0,
+        };
+        world.found();
+        world
+    }
+
+    fn found(&mut self) {
+        let key = PeerKey([1; 32]);
+        let founder = MemberRecord {
+            key,
+            addresses: Vec::new(),
+            provider: ProviderName::from("founder"),
+            region: RegionName::from("founder"),
+            intent: None,
+        };
+        let genesis = Genesis {
+            app: self.scenario.spec.app.clone(),
+            lineage: Lineage(1),
+            founder,
+            operators: BTreeSet::new(),
+            timers: TIMERS,
+            overlay_secret: OverlaySecret([7; 32]),
+        };
+        let spec = SetSpec {
+            revision: Revision(1),
+            spec: self.scenario.spec.clone(),
+            source: "simulated".to_owned(),
+        };
+        self.keys.insert(FOUNDER, key);
+        let process = Process::new(FOUNDER, Ledger::default(), Some(Box::new((genesis, spec))), None);
+        self.processes.insert(FOUNDER, process);
+        self.later(0, Happening::Pump { again: true });
+    }
+
+    /// Schedules something in `us` microseconds.
+    pub(crate) fn later(&mut self, us: u64, happening: Happening) {
+        self.at(Time(self.now.0 + us), happening);
+    }
+
+    fn at(&mut self, at: Time, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), happening);
+    }
+
+    /// Whether something of that probability goes wrong; counted.
+    pub(crate) fn mishap(&mut self, probability: f64, fault: Fault) -> bool {
+        let strikes = self.faulty && self.rng.random_bool(probability);
+        if strikes {
+            self.coverage.fired(fault);
+        }
+        strikes
+    }
+
+    pub(crate) fn say(&mut self, line: impl FnOnce() -> String) {
+        if self.lines.is_some() {
+            let line = format!("{:>12.6} {}", self.now.0 as f64 / 1e6, line());
+            if let Some(lines) = &mut self.lines {
+                lines.push(line);
+            }
+        }
+    }
+
+    /// Lets the next thing happen; false when a check failed or nothing is left.
+    pub fn step(&mut self) -> bool {
+        let Some(((at, _), happening)) = self.queue.pop_first() else { return false };
+        self.now = at;
+        self.happen(happening);
+        self.violation.is_none()
+    }
+
+    /// When the next thing happens.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Time> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The hash of everything so far.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.trace.text()
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver { to, life, event } => self.deliver(to, life, event),
+            Happening::Wake { node, life, at } => {
+                if self.processes.get(&node).is_some_and(|process| process.wake == Some(at)) {
+                    self.deliver(node, life, Event::Tick);
+                }
+            }
+            Happening::Arrive { from, to, link, message } => {
+                let (same, life) = (self.network.link(from, to) == Some(link), self.life(to));
+                if same && self.network.passes(from, to) {
+                    self.deliver(to, life, Event::Received { from, message });
+                }
+            }
+            Happening::Dial { from, to } => self.dial(from, to),
+            Happening::Notice { one, other, link } => {
+                let dead = !self.network.both_pass(one, other) || !self.answers(one) || !self.answers(other);
+                if dead && self.network.link(one, other) == Some(link) {
+                    self.break_link(one, other);
+                }
+            }
+            Happening::Pump { again } => self.pump(again),
+            Happening::Resolve { pending } => self.resolve(*pending),
+            Happening::Change { life } => self.change_membership(life),
+            Happening::Acquire { by, life, call } => self.provider_acquire(by, life, &call),
+            Happening::Release { by, life, intent, provider, host } => {
+                self.provider_release(by, life, intent, &provider, &host);
+            }
+            Happening::List { by, life, provider } => self.provider_list(by, life, provider),
+            Happening::Join { provider, host } => self.ask_to_join(provider, host),
+            Happening::Act { node, life, run, act } => self.act(node, life, run, act),
+            Happening::Strike(fault) => self.strike(fault),
+            Happening::StartAgain { node } => self.start_again(node),
+            Happening::Heal { one, other } => {
+                self.network.heal(one, other);
+                self.later(1_000, Happening::Dial { from: one, to: other });
+            }
+        }
+    }
+
+    fn life(&self, node: NodeId) -> u64 {
+        self.processes.get(&node).map_or(0, |process| process.life)
+    }
+
+    /// Whether a node's process runs (halted ones do not).
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.processes.get(&node).is_some_and(Process::is_up)
+    }
+
+    fn answers(&self, node: NodeId) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.is_up() && !process.silent)
+    }
+
+    pub(crate) fn is_awake(&self, node: NodeId) -> bool {
+        self.processes.get(&node).is_some_and(|process| process.is_awake(self.now))
+    }
+
+    // ---- the shell's part ----
+
+    fn deliver(&mut self, to: NodeId, life: u64, event: Event) {
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&to) else { return };
+        if process.life != life {
+            return;
+        }
+        if now < process.paused_until {
+            let until = process.paused_until;
+            return self.at(until, Happening::Deliver { to, life, event });
+        }
+        if process.core.is_none() {
+            return;
+        }
+        self.events += 1;
+        self.trace.add(&(now, to, &event));
+        if self.lines.is_some() && !matches!(event, Event::Tick) {
+            let text = format!("{event:?}");
+            let text: String = text.chars().take(400).collect();
+            self.say(|| format!("{to} ← {text}"));
+        }
+        let Some(process) = self.processes.get_mut(&to) else { return };
+        let Some(core) = process.core.as_mut() else { return };
+        let turn = core.handle(now, event);
+        process.records.extend(turn.durable);
+        let here = |ledger: &Ledger| ledger.target.instances.values().any(|placed| placed.node == to);
+        if self.events.is_multiple_of(32)
+            && here(core.ledger())
+            && (!here(&process.birth) || self.events.is_multiple_of(4_096))
+        {
+            // A shell keeps a copy of the ledger now and then; a restart begins with it, however old it is.
+            process.birth = core.ledger().clone();
+        }
+        let wake = core.deadline();
+        if wake.is_some() && wake != process.wake {
+            process.wake = wake;
+            let at = wake.unwrap_or(now).max(Time(now.0 + 1));
+            process.wake = Some(at);
+            self.at(at, Happening::Wake { node: to, life, at });
+        } else if wake.is_some_and(|at| at <= now) {
+            let at = Time(now.0 + 1);
+            process.wake = Some(at);
+            self.at(at, Happening::Wake { node: to, life, at });
+        }
+        for effect in turn.now.into_iter().chain(turn.after_durable) {
+            self.execute(to, life, effect);
+        }
+        if self.violation.is_none() {
+            self.violation = check::after_event(self, to);
+        }
+    }
+
+    fn delay(&mut self) -> u64 {
+        let (low, high) = self.scenario.delay_us;
+        self.rng.random_range(low..=high)
+    }
+
+    fn execute(&mut self, node: NodeId, life: u64, effect: Effect) {
+        if self.lines.is_some() && !matches!(effect, Effect::Send { .. }) {
+            let text = match &effect {
+                Effect::Notice(notice) => format!("“{notice}”"),
+                effect => format!("{effect:?}").chars().take(300).collect(),
+            };
+            self.say(|| format!("{node} → {text}"));
+        }
+        match effect {
+            Effect::Send { to, message } => self.send(node, to, message),
+            Effect::Links(peers) => self.want_links(node, peers),
+            Effect::Propose { id, command } => {
+                let us = self.delay() * 2 + if self.rng.random_bool(0.05) { 500_000 } else { 1_000 };
+                let entry = LogEntry::Command(command);
+                let term =
+                    self.processes.get(&node).and_then(|p| p.told.as_ref()).map_or(Term::ZERO, |t| t.term);
+                let pending = Box::new(Pending { by: node, life, term, id, entry });
+                self.later(us, Happening::Resolve { pending });
+            }
+            Effect::ChangeMembership(change) => {
+                if self.log.leader == Some(node) && self.log.change.is_none() {
+                    self.log.change = Some((node, self.log.term, change));
+                    let us = self.delay() * 2 + 1_000;
+                    self.later(us, Happening::Change { life });
+                } else {
+                    self.later(
+                        1_000,
+                        Happening::Deliver {
+                            to: node,
+                            life,
+                            event: Event::MembershipChanged { done: false },
+                        },
+                    );
+                }
+            }
+            Effect::TransferLeadership { to } => {
+                if self.log.leader == Some(node) && self.log.voters.contains(&to) && self.is_awake(to) {
+                    self.elect(Some(to));
+                }
+            }
+            Effect::Acquire(call) => {
+                if let Some(violation) = check::before_acquire(self, node, &call) {
+                    self.violation.get_or_insert(violation);
+                }
+                let us = self.rng.random_range(1_000..100_000);
+                self.later(us, Happening::Acquire { by: node, life, call });
+            }
+            Effect::Release { intent, provider, host } => {
+                let us = self.rng.random_range(1_000..100_000);
+                self.later(us, Happening::Release { by: node, life, intent, provider, host });
+            }
+            Effect::List { provider } => {
+                let us = self.rng.random_range(1_000..50_000);
+                self.later(us, Happening::List { by: node, life, provider });
+            }
+            Effect::Solve(request) => {
+                let Some(spec) = self.log.truth.specs.get(&request.spec).map(|set| set.spec.clone()) else {
+                    return;
+                };
+                let outcome = planner::solve(&request, &spec, &mut self.rng);
+                let us = self.rng.random_range(1_000..1_000_000);
+                self.later(
+                    us,
+                    Happening::Deliver { to: node, life, event: Event::Solved { id: request.id, outcome } },
+                );
+            }
+            Effect::ReplyJoin { request, answer } => self.join_answered(request, answer),
+            Effect::Start(call) => self.start_instance(node, life, call.run),
+            Effect::Stop { run, .. } => {
+                let us = self.rng.random_range(1_000..300_000);
+                self.later(us, Happening::Act { node, life, run, act: Act::Stop });
+            }
+            Effect::Halt { .. } => self.halted(node),
+            Effect::Rebind { .. } | Effect::Answer { .. } | Effect::Notice(_) => {}
+        }
+    }
+
+    fn halted(&mut self, node: NodeId) {
+        let peers = self.network.peers(node);
+        for peer in peers {
+            self.break_link(node, peer);
+        }
+        let host = self.processes.get(&node).and_then(|process| process.host.clone());
+        if let Some(process) = self.processes.get_mut(&node) {
+            process.running.clear();
+        }
+        // A host without its node ends by itself: the supervisor's part.
+        if let Some((provider, host)) = host {
+            self.end_host(&provider, &host);
+        }
+    }
+}
