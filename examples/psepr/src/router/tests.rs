@@ -250,3 +250,19 @@ async fn stopping_ends_every_connection() {
         assert_eq!(client.next().await, None);
     }
 }
+
+#[tokio::test]
+async fn a_client_that_went_away_is_forgotten() {
+    let broker = Arc::new(Broker::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let (client, accepted) =
+        tokio::join!(TestClient::connect(listener.local_addr().expect("its address")), listener.accept());
+    let served = tokio::spawn(serve_connection(broker.clone(), accepted.expect("a connection").0));
+    let mut client = client;
+    assert_eq!(client.ask("SUB t").await, "OK SUB t");
+    assert_eq!(broker.state().clients.len(), 1);
+    drop(client);
+    timeout(WATCHDOG, served).await.expect("it ends").expect("no panic");
+    assert!(broker.state().clients.is_empty());
+    assert_eq!(broker.state().routes.subscribers("t").count(), 0);
+}
