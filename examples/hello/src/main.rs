@@ -30,7 +30,8 @@ async fn web(cx: Ctx) -> Result<(), BoxError> {
         let mut greeting = String::new();
         TcpStream::connect(greeter.addr().await).await?.read_to_string(&mut greeting).await?;
         let length = greeting.len() + 1;
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{greeting}\n");
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{greeting}\n");
         stream.write_all(answer.as_bytes()).await?;
     }
 }
