@@ -9,25 +9,8 @@ use crate::problem::{ComponentIndex, MachineIndex, Problem};
 /// The first rule that refuses a machine for a component, whatever else runs where; none when it is eligible.
 #[must_use]
 pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> Option<&str> {
-    let m = &problem.machines[machine];
-    let covers = |scope: &Scope| match scope {
-        Scope::All => true,
-        Scope::Component(x) => *x == component,
-        Scope::Components(xs) => xs.contains(&component),
-        // Other instances of the component may still run there.
-        Scope::Instances(_) => false,
-    };
-    let blind = |measure: &Measure, scope: &Scope| match measure {
-        Measure::DiameterMs | Measure::AnchorLatencyMs => covers(scope) && m.site.is_none(),
-        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
-            (covers(scope) || covers(other)) && m.site.is_none()
-        }
-        Measure::Distinct(p) => covers(scope) && problem.partitions[*p].class_of[machine].is_none(),
-        Measure::Sum(q) | Measure::Average(q) => {
-            covers(scope) && problem.quantities[*q].values[machine].is_none()
-        }
-        _ => false,
-    };
+    let covers = |scope: &Scope| covers(scope, component);
+    let blind = |measure: &Measure, scope: &Scope| is_blind(problem, component, machine, measure, scope);
     let unclassed = |scope: &Scope, partition: usize| {
         covers(scope) && problem.partitions[partition].class_of[machine].is_none()
     };
@@ -65,10 +48,41 @@ pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: Machine
     if let Some(named) = problem.costs.iter().find(|named| blind(&named.item.measure, &named.item.scope)) {
         return Some(&named.name);
     }
-    if m.copies_max() == 0 {
+    if problem.machines[machine].copies_max() == 0 {
         return Some("[copies]");
     }
     (!holds_any(problem, component, machine)).then_some("[capacity]")
+}
+
+/// Whether a scope holds every instance of a component; of a few named ones, others may still run there.
+fn covers(scope: &Scope, component: ComponentIndex) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Component(x) => *x == component,
+        Scope::Components(xs) => xs.contains(&component),
+        Scope::Instances(_) => false,
+    }
+}
+
+/// Whether a number of a group cannot be worked out once the component is on this machine.
+fn is_blind(
+    problem: &Problem,
+    component: ComponentIndex,
+    machine: MachineIndex,
+    measure: &Measure,
+    scope: &Scope,
+) -> bool {
+    let no_site = problem.machines[machine].site.is_none();
+    let own = covers(scope, component);
+    match measure {
+        Measure::DiameterMs | Measure::AnchorLatencyMs => own && no_site,
+        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
+            (own || covers(other, component)) && no_site
+        }
+        Measure::Distinct(p) => own && problem.partitions[*p].class_of[machine].is_none(),
+        Measure::Sum(q) | Measure::Average(q) => own && problem.quantities[*q].values[machine].is_none(),
+        _ => false,
+    }
 }
 
 /// Whether a machine with nothing else on it has room for some instance of a component.
