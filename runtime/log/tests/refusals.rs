@@ -119,6 +119,13 @@ async fn garbage_and_other_lineages_are_refused_and_harmless() {
     let foreign = [0, 2, 2, 7, leader.0 as u8, 0, 0, 0];
     let refused = node.handle(leader, &foreign).await;
     assert_eq!(refused, Err(HandleError::ForeignLineage { found: Lineage(2) }));
+    // Well-formed and impossible: a candidate that is somebody else, and a term after which there is none.
+    let impostor = [0, 1, 2, 7, leader.0 as u8 + 1, 0, 0, 0];
+    assert!(matches!(node.handle(leader, &impostor).await, Err(HandleError::Malformed(_))));
+    let mut last_term = vec![0, 1, 2];
+    last_term.extend([255; 9]);
+    last_term.extend([1, leader.0 as u8, 0, 0, 0]);
+    assert!(matches!(node.handle(leader, &last_term).await, Err(HandleError::Malformed(_))));
     // Valid messages with every byte changed to every value, from everyone: some are still messages.
     let samples: [&[u8]; 4] = [
         &[0, 1, 0, 1, leader.0 as u8, 1, 0, 0, 0],
