@@ -194,11 +194,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Keeps the spec in force and those that instances of the target or lingering ones were started from.
+    /// Keeps the spec in force, that of the plan, and those that instances of the target or lingering ones were
+    /// started from. The plan's may be older than the one in force: its next target still places by it.
     fn forget_specs(&mut self) {
         let in_force = self.spec_revision();
+        let planned = self.plan.as_ref().map(|plan| plan.spec);
         let placed = self.target.instances.values().chain(self.lingering.values());
-        let needed: BTreeSet<Revision> = placed.map(|placed| placed.version).chain([in_force]).collect();
+        let needed: BTreeSet<Revision> =
+            placed.map(|placed| placed.version).chain(planned).chain([in_force]).collect();
         self.specs.retain(|revision, _| needed.contains(revision));
     }
 
