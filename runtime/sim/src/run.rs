@@ -75,6 +75,9 @@ const PLANNED: &[Fault] = &[
     Fault::BetterAppears,
 ];
 
+/// A seed has some two thousand events; one with a hundred times as many is busy with itself for ever.
+const EVENTS_MAX: u64 = 200_000;
+
 /// Runs one seed.
 #[must_use]
 pub fn run_seed(seed: u64, options: &Options) -> Outcome {
@@ -125,6 +128,11 @@ fn phases(world: &mut World) -> Option<u64> {
 /// Runs until a time; none when a check failed.
 fn run_until(world: &mut World, end: Time) -> Option<()> {
     while world.next_at().is_some_and(|at| at <= end) {
+        if world.events > EVENTS_MAX {
+            let detail = format!("more than {EVENTS_MAX} events by {} ms", world.now.0 / 1_000);
+            world.violation.get_or_insert(Violation::new("is-calm", detail));
+            return None;
+        }
         if !world.step() {
             return None;
         }

@@ -192,10 +192,8 @@ impl World {
                 self.processes.insert(node, process);
                 self.later(1_000, Happening::Deliver { to: node, life, event: Event::Tick });
             }
-            JoinAnswer::Redirect { node, .. } => {
-                host.asks = Some(node);
-                self.later(10_000, Happening::Join { provider, host: id });
-            }
+            // The next ask, which is under way already, goes there: one chain of asks per host.
+            JoinAnswer::Redirect { node, .. } => host.asks = Some(node),
             JoinAnswer::Later => {}
             JoinAnswer::Refused { .. } => self.end_host(&provider, &id),
         }
