@@ -334,7 +334,11 @@ fn a_name_is_free_again_when_its_host_is_gone() {
 fn a_plan_can_still_be_placed_when_a_newer_spec_is_in_force() {
     let mut fixture = Fixture::new();
     let node = fixture.joined();
-    fixture.ok(Command::SetSpec(Box::new(SetSpec { revision: Revision(2), spec: spec(), source: String::new() })));
+    fixture.ok(Command::SetSpec(Box::new(SetSpec {
+        revision: Revision(2),
+        spec: spec(),
+        source: String::new(),
+    })));
     fixture.ok(target(0, 1, &[(0, node, 1)]));
 }
 
