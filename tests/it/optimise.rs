@@ -135,7 +135,8 @@ fn regions(status: &Value) -> Vec<String> {
     let all = nodes(status);
     let hosting =
         all.iter().filter(|node| instances(status).iter().any(|worker| worker["node"] == node["id"]));
-    let mut names: Vec<String> = hosting.map(|node| node["region"].as_str().unwrap().to_owned()).collect();
+    let mut names: Vec<String> =
+        hosting.map(|node| node["region"].as_str().expect("a region is text").to_owned()).collect();
     names.sort();
     names
 }

@@ -26,7 +26,7 @@ fn assert_whole(status: &Value, size: usize) {
     assert_eq!(names.len(), size, "{status:#}");
     for instance in instances(status) {
         assert_eq!(instance["state"], "started", "{status:#}");
-        assert!(members.contains(instance["node"].as_str().unwrap()), "{status:#}");
+        assert!(members.contains(instance["node"].as_str().expect("a node is text")), "{status:#}");
     }
     let voters = nodes(status).iter().filter(|node| node["voter"] == true).count();
     assert!(voters >= 3.min(nodes(status).len()) && voters % 2 == 1, "{voters} voters: {status:#}");

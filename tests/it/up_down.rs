@@ -17,8 +17,9 @@ fn hello_comes_up_bound_and_goes_down_without_a_trace() {
     for instance in instances(&status) {
         assert_eq!(instance["state"], "started", "{status:#}");
     }
-    let bound =
-        instances(&status).iter().any(|instance| !instance["bindings"].as_array().unwrap().is_empty());
+    let bound = instances(&status)
+        .iter()
+        .any(|instance| !instance["bindings"].as_array().expect("bindings are a list").is_empty());
     assert!(bound, "one component imports the other: {status:#}");
     assert_equal(&deployment, &deployment.status());
     deployment.down();
@@ -64,40 +65,47 @@ fn peers(status: &Value) -> BTreeMap<String, usize> {
     started
         .map(|instance| {
             assert_eq!(instance["state"], "started", "{status:#}");
-            (instance["instance"].to_string(), instance["bindings"].as_array().unwrap().len())
+            (
+                instance["instance"].to_string(),
+                instance["bindings"].as_array().expect("bindings are a list").len(),
+            )
         })
         .collect()
 }
 
 /// Connections to the brokers of a status: each listens on its own address, port 5222.
 fn brokers(status: &Value) -> Vec<BufReader<TcpStream>> {
-    let hosting = nodes(status).into_iter().filter(|node| !node["components"].as_array().unwrap().is_empty());
-    let addresses = hosting.map(|node| node["address"].as_str().unwrap().parse::<SocketAddr>().unwrap().ip());
+    let hosting = nodes(status)
+        .into_iter()
+        .filter(|node| !node["components"].as_array().expect("components are a list").is_empty());
+    let addresses = hosting.map(|node| {
+        node["address"].as_str().and_then(|text| text.parse::<SocketAddr>().ok()).expect("an address").ip()
+    });
     addresses.map(connect).collect()
 }
 
 fn connect(ip: IpAddr) -> BufReader<TcpStream> {
     let stream = TcpStream::connect((ip, 5222)).unwrap_or_else(|error| panic!("no broker at {ip}: {error}"));
-    stream.set_read_timeout(Some(crate::deployment::WATCHDOG)).unwrap();
+    stream.set_read_timeout(Some(crate::deployment::WATCHDOG)).expect("a time-out can be set");
     BufReader::new(stream)
 }
 
 /// Sends a line and waits for the line that answers it.
 fn ask(broker: &mut BufReader<TcpStream>, line: &str, answer: &str) {
-    writeln!(broker.get_mut(), "{line}").unwrap();
+    writeln!(broker.get_mut(), "{line}").expect("the broker takes a line");
     listen(broker, answer);
 }
 
 fn listen(broker: &mut BufReader<TcpStream>, wanted: &str) {
     let mut line = String::new();
-    broker.read_line(&mut line).unwrap();
+    broker.read_line(&mut line).expect("the broker answers in time");
     assert_eq!(line.trim_end(), wanted);
 }
 
 /// A message published at one broker reaches the subscribers of all others, once.
 fn assert_messages_cross(status: &Value) {
     let mut brokers = brokers(status);
-    let (publisher, subscribers) = brokers.split_first_mut().unwrap();
+    let (publisher, subscribers) = brokers.split_first_mut().expect("there are brokers");
     for subscriber in subscribers.iter_mut() {
         ask(subscriber, "SUB news", "OK SUB news");
     }
