@@ -165,7 +165,7 @@ impl Coordinator {
             }
             // Nobody can take over yet: this node stays among the voters until somebody can. A single other
             // member gets the only vote in one change.
-            if size > 1 {
+            if size > 1 || pool.is_empty() {
                 pool.insert(view.me);
             }
         }
