@@ -89,8 +89,8 @@ impl Channel {
         self.resend_at = None;
     }
 
-    /// Takes in a frame of the peer.
-    pub fn receive(&mut self, frame: Frame) -> Arrival {
+    /// Takes in a frame of the peer at `now`.
+    pub fn receive(&mut self, frame: Frame, now: Time) -> Arrival {
         let mut arrival = Arrival::default();
         if frame.session < self.peer_session {
             return arrival;
@@ -104,6 +104,7 @@ impl Channel {
             self.peer_session = frame.session;
             self.received = 0;
             self.sent = 0;
+            self.resend_at = None;
             self.owes_frame = true;
         }
         if frame.peer_session != self.session {
@@ -111,7 +112,7 @@ impl Channel {
             self.owes_frame = true;
             return arrival;
         }
-        self.acknowledged(frame.ack);
+        self.acknowledged(frame.ack, now);
         if !frame.messages.is_empty() {
             self.owes_frame = true;
         }
@@ -124,11 +125,15 @@ impl Channel {
         arrival
     }
 
-    fn acknowledged(&mut self, ack: u64) {
+    /// What is still under way gets its full time anew: the peer lives, and the link carries.
+    fn acknowledged(&mut self, ack: u64, now: Time) {
+        let before = self.first;
         while self.first <= ack && self.unacked.pop_front().is_some() {
             self.first += 1;
             self.sent = self.sent.saturating_sub(1);
-            self.resend_at = None;
+        }
+        if self.first > before {
+            self.resend_at = (self.sent > 0).then(|| now.after_ms(RESEND_MS));
         }
     }
 
@@ -139,6 +144,7 @@ impl Channel {
         }
         if self.resend_at.is_some_and(|at| at <= now) && !sabotage::is(Sabotage::NeverResends) {
             self.sent = 0;
+            self.resend_at = None;
             self.owes_frame |= self.peer_session == 0;
         }
         let ready = if self.peer_session == 0 { 0 } else { self.unacked.len().min(WINDOW) };
@@ -150,9 +156,11 @@ impl Channel {
         let first = self.first + self.sent as u64;
         self.sent = end;
         self.owes_frame = false;
-        // A hello is repeated as well, until the peer's session is known.
+        // A hello is repeated as well, until the peer's session is known. The time of the oldest counts: later
+        // messages must not put off for ever what was lost before them.
         let unanswered = self.sent > 0 || self.peer_session == 0;
-        self.resend_at = unanswered.then(|| now.after_ms(RESEND_MS));
+        let resend_at = self.resend_at.unwrap_or(now.after_ms(RESEND_MS));
+        self.resend_at = unanswered.then_some(resend_at);
         let (session, peer_session) = (self.session, self.peer_session);
         Some(Frame { session, peer_session, ack: self.received, first, messages })
     }
@@ -222,7 +230,7 @@ mod tests {
                     quiet = false;
                     if !lost() {
                         for _ in 0..2 {
-                            let arrival = self.b.receive(frame.clone());
+                            let arrival = self.b.receive(frame.clone(), self.now);
                             self.resets += usize::from(arrival.reset);
                             self.at_b.extend(arrival.messages);
                         }
@@ -231,7 +239,7 @@ mod tests {
                 while let Some(frame) = self.b.frame(self.now) {
                     quiet = false;
                     if !lost() {
-                        let arrival = self.a.receive(frame);
+                        let arrival = self.a.receive(frame, self.now);
                         self.resets += usize::from(arrival.reset);
                         self.at_a.extend(arrival.messages);
                     }
@@ -302,18 +310,57 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_message_is_sent_again_although_an_earlier_one_was_acknowledged() {
+        let mut pair = Pair::new();
+        pair.run(0);
+        pair.a.push(message(1));
+        let first = pair.a.frame(pair.now).expect("a message waits");
+        pair.a.push(message(2));
+        assert!(pair.a.frame(pair.now).is_some(), "the second message is sent, and lost");
+        pair.at_b.extend(pair.b.receive(first, pair.now).messages);
+        let answer = pair.b.frame(pair.now).expect("an acknowledgement is owed");
+        pair.a.receive(answer, pair.now);
+        pair.run(0);
+        assert_eq!(pair.at_b, vec![message(1), message(2)]);
+    }
+
+    #[test]
+    fn later_messages_do_not_put_off_what_was_lost() {
+        let mut pair = Pair::new();
+        pair.run(0);
+        pair.a.push(message(1));
+        assert!(pair.a.frame(pair.now).is_some(), "the first message is sent, and lost");
+        let begin = pair.now;
+        for number in 2..20 {
+            pair.now = pair.now.after_ms(RESEND_MS / 4);
+            pair.a.push(message(number));
+            while let Some(frame) = pair.a.frame(pair.now) {
+                pair.at_b.extend(pair.b.receive(frame, pair.now).messages);
+            }
+            if !pair.at_b.is_empty() {
+                break;
+            }
+        }
+        assert!(
+            pair.now.ms_since(begin) <= RESEND_MS,
+            "the lost message was sent again after {} ms",
+            pair.now.ms_since(begin)
+        );
+    }
+
+    #[test]
     fn frames_of_an_earlier_session_are_ignored() {
         let mut old = Channel::new(1);
         old.link_up();
         let mut b = Channel::new(1);
         b.link_up();
         let hello = b.frame(Time::ZERO).expect("a hello is owed");
-        old.receive(hello);
+        old.receive(hello, Time::ZERO);
         old.push(message(1));
         let late = old.frame(Time::ZERO).expect("a message waits");
         let mut new = Channel::new(2);
         new.link_up();
-        b.receive(new.frame(Time::ZERO).expect("a hello is owed"));
-        assert_eq!(b.receive(late), Arrival::default());
+        b.receive(new.frame(Time::ZERO).expect("a hello is owed"), Time::ZERO);
+        assert_eq!(b.receive(late, Time::ZERO), Arrival::default());
     }
 }

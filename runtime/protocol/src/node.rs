@@ -235,7 +235,7 @@ impl Node {
         }
         self.observer.heard(from, &self.ledger, now, out);
         match message {
-            Message::Channel(frame) => self.agent.frame(from, frame),
+            Message::Channel(frame) => self.agent.frame(from, frame, now),
             Message::Control(Control::Heartbeat(heartbeat)) => {
                 self.reign.heard(&heartbeat, now);
                 self.feed.ahead(from, heartbeat.applied, &self.ledger, now, out);

@@ -156,8 +156,8 @@ impl Agent {
     }
 
     /// Takes in a frame of a peer's agent.
-    pub(crate) fn frame(&mut self, from: NodeId, frame: Frame) {
-        let Some(arrival) = self.peers.receive(from, frame) else { return };
+    pub(crate) fn frame(&mut self, from: NodeId, frame: Frame, now: Time) {
+        let Some(arrival) = self.peers.receive(from, frame, now) else { return };
         if arrival.reset {
             self.forget_peer(from);
         }

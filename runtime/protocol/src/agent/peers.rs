@@ -72,10 +72,10 @@ impl Peers {
     }
 
     /// Takes in a frame; none when the sender is not a member as far as this node knows.
-    pub(super) fn receive(&mut self, from: NodeId, frame: Frame) -> Option<Arrival> {
+    pub(super) fn receive(&mut self, from: NodeId, frame: Frame, now: Time) -> Option<Arrival> {
         let channel = self.channels.get_mut(&from)?;
         self.active.insert(from);
-        Some(channel.receive(frame))
+        Some(channel.receive(frame, now))
     }
 
     /// Queues a message. Without a channel the peer is no member any more, and nobody waits for it.

@@ -186,7 +186,8 @@ impl Cluster {
         } else if let Some((from, to)) = ways.get(choice - behind.len()).copied() {
             let message = self.frames.get_mut(&(from, to)).and_then(VecDeque::pop_front);
             if let Some(Message::Channel(frame)) = message {
-                self.with(to, |agent, _| agent.frame(from, frame));
+                let now = self.now;
+                self.with(to, |agent, _| agent.frame(from, frame, now));
             }
         } else {
             let (node, run, start) = self.actions.swap_remove(choice - behind.len() - ways.len());
