@@ -212,14 +212,19 @@ pub fn before_commit(world: &World, entry: &LogEntry) -> Option<Violation> {
     None
 }
 
-/// After an entry was committed.
+/// After an entry was committed; `before_micros` was spent per hour before it.
 #[must_use]
-pub fn after_commit(world: &World) -> Option<Violation> {
+pub fn after_commit(world: &World, before_micros: u64, entry: &LogEntry) -> Option<Violation> {
     let truth = &world.log.truth;
+    let spent_micros = truth.spending_micros();
+    // A smaller budget sends no host away at once, and what a late success left behind costs money before it is
+    // known. Beyond that nothing may be ordered that the budget does not allow.
+    let allowed_micros = before_micros + found_micros(entry);
     if let Some(budget) = truth.budget_micros()
-        && truth.spending_micros() > budget
+        && spent_micros > budget
+        && spent_micros > allowed_micros
     {
-        let detail = format!("{} of {budget} millionths are spent", truth.spending_micros());
+        let detail = format!("{spent_micros} of {budget} millionths are spent, {before_micros} before");
         return Some(Violation::new("budget-is-kept", detail));
     }
     let mut hosts: BTreeMap<_, IntentId> = BTreeMap::new();
@@ -244,6 +249,20 @@ pub fn after_commit(world: &World) -> Option<Violation> {
 pub fn before_voters(voters: &BTreeSet<NodeId>) -> Option<Violation> {
     (!matches!(voters.len(), 1 | 3 | 5))
         .then(|| Violation::new("voters-are-odd", format!("{} voters", voters.len())))
+}
+
+/// The hourly price of the hosts that an entry takes into the ledger because a provider's list has them.
+fn found_micros(entry: &LogEntry) -> u64 {
+    let LogEntry::Command(command) = entry else { return 0 };
+    let commands = match command {
+        Command::Batch(commands) => commands.as_slice(),
+        other => std::slice::from_ref(other),
+    };
+    let prices = commands.iter().map(|command| match command {
+        Command::Reclaim { order, .. } => order.price_micros_per_hour,
+        _ => 0,
+    });
+    prices.sum()
 }
 
 /// Whether everything is as the plan wants it; otherwise what is not.

@@ -112,10 +112,11 @@ impl World {
         if let Some(violation) = check::before_commit(self, &pending.entry) {
             self.violation.get_or_insert(violation);
         }
-        let (index, applied) = self.log.commit(pending.entry);
+        let before_micros = self.log.truth.spending_micros();
+        let (index, applied) = self.log.commit(pending.entry.clone());
         self.say(|| format!("-- committed {index}: {applied:?}"));
         if self.violation.is_none() {
-            self.violation = check::after_commit(self);
+            self.violation = check::after_commit(self, before_micros, &pending.entry);
         }
         let unknown = self.mishap(0.03, Fault::UnknownCommitted);
         let result = if unknown { ProposeResult::Unknown } else { ProposeResult::Committed { index } };
