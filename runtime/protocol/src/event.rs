@@ -6,9 +6,10 @@
 use crate::ledger::Ledger;
 use crate::turn::{ProposalId, RequestId, RunId, SolveId};
 use rhizo_types::id::{
-    ComponentName, HostId, IntentId, NodeId, PeerKey, PortName, ProviderName, RegionName, RuleName,
+    ComponentName, HostId, IntentId, NodeId, PortName, ProviderName, RegionName, RuleName,
 };
 use rhizo_types::intent::{AcquireOrder, BoundHost};
+use rhizo_types::ledger::Join;
 use rhizo_types::message::{LogEntry, Message};
 use rhizo_types::spec::Spec;
 use rhizo_types::target::{Slot, TermChange};
@@ -80,12 +81,8 @@ pub enum Event {
     JoinRequested {
         /// The shell's number.
         request: RequestId,
-        /// The intent whose ticket was proved.
-        ticket: IntentId,
-        /// The key that the link was made with.
-        key: PeerKey,
-        /// Where the new node accepts links.
-        addresses: Vec<SocketAddr>,
+        /// With the ticket that was proved and the key that the link was made with.
+        join: Join,
     },
 
     /// What came of `Effect::Acquire`.

@@ -13,6 +13,7 @@ use rhizo_protocol::codec;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::turn::RequestId;
 use rhizo_types::fact::{Batch, BatchRecord, STATEMENTS_MAX};
+use rhizo_types::ledger::Join;
 use rhizo_types::{IntentId, NodeId, PeerKey};
 
 /// Questions and join requests that wait for an answer of the core at most.
@@ -93,10 +94,9 @@ impl Shell {
                 if let Ok(join) = codec::decode_join(&body)
                     && let Some(request) = self.remember(Asker::Joiner(reply))
                 {
-                    let ticket = IntentId(ticket.0);
-                    let event =
-                        Event::JoinRequested { request, ticket, key: peer, addresses: join.addresses };
-                    self.feed(event).await?;
+                    // What the link proved counts, not what the message says.
+                    let join = Join { ticket: IntentId(ticket.0), key: peer, ..join };
+                    self.feed(Event::JoinRequested { request, join }).await?;
                 }
             }
             // A node that joined while its answer was lost asks again, now as the member that it is.
@@ -104,8 +104,8 @@ impl Shell {
                 if let Ok(join) = codec::decode_join(&body)
                     && let Some(request) = self.remember(Asker::Joiner(reply))
                 {
-                    let (ticket, addresses) = (join.ticket, join.addresses);
-                    self.feed(Event::JoinRequested { request, ticket, key: peer, addresses }).await?;
+                    let join = Join { key: peer, ..join };
+                    self.feed(Event::JoinRequested { request, join }).await?;
                 }
             }
             (Some(role @ (Role::Operator | Role::Member(_))), Class::Admin) => {

@@ -4,9 +4,9 @@ use super::NodeError;
 use rhizo_overlay::{Class, Credential, LinkTarget, Overlay, OverlayEvents, TicketId, TicketSecret};
 use rhizo_protocol::codec;
 use rhizo_protocol::ledger::Ledger;
-use rhizo_types::NodeId;
 use rhizo_types::ledger::Join;
 use rhizo_types::wire::{Boot, JoinAnswer};
+use rhizo_types::{HostId, NodeId};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -27,11 +27,12 @@ pub(super) struct Joined {
 /// for longer than its ticket lasts.
 pub(super) async fn join(
     boot: &Boot,
+    host: HostId,
     overlay: &Overlay,
     events: &mut OverlayEvents,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Joined, NodeError> {
-    let asking = ask_all(boot, overlay);
+    let asking = ask_all(boot, host, overlay);
     tokio::pin!(asking);
     loop {
         tokio::select! {
@@ -44,9 +45,10 @@ pub(super) async fn join(
     }
 }
 
-async fn ask_all(boot: &Boot, overlay: &Overlay) -> Result<Joined, NodeError> {
+async fn ask_all(boot: &Boot, host: HostId, overlay: &Overlay) -> Result<Joined, NodeError> {
     let join = codec::encode_join(&Join {
         ticket: boot.ticket,
+        host,
         key: overlay.local_key(),
         addresses: overlay.listen_address().into_iter().collect(),
     });

@@ -279,7 +279,7 @@ pub(crate) fn start_host(
         let secret = NodeSecret::generate();
         let (overlay, mut events) =
             bind(secret, &app, boot.lineage, home.address(), Some(Arc::new(shaper))).await?;
-        let joined = join::join(&boot, &overlay, &mut events, &mut ends.stop).await?;
+        let joined = join::join(&boot, home.host().clone(), &overlay, &mut events, &mut ends.stop).await?;
         home.mark_joined().map_err(|source| NodeError::File {
             step: "mark as joined",
             path: dir.clone(),

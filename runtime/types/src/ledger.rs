@@ -130,6 +130,9 @@ pub struct SetSpec {
 pub struct Join {
     /// The intent whose ticket is shown.
     pub ticket: IntentId,
+    /// The host it runs on, as the provider names it to its own hosts. A provider without tokens may have made
+    /// two hosts for one ticket: this says which of them the member is.
+    pub host: HostId,
     /// The key the new node made for itself.
     pub key: PeerKey,
     /// Where it accepts links.

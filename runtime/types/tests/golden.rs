@@ -156,7 +156,12 @@ fn target() -> Configuration {
 fn commands() -> Vec<(&'static str, Command)> {
     let outcome = |outcome| Command::Outcome { intent: IntentId(4), outcome };
     let host = BoundHost { host: HostId::from("h1"), address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) };
-    let join = Join { ticket: IntentId(4), key: PeerKey([1; 32]), addresses: vec![address()] };
+    let join = Join {
+        ticket: IntentId(4),
+        host: HostId::from("h1"),
+        key: PeerKey([1; 32]),
+        addresses: vec![address()],
+    };
     let set = SetSpec { revision: Revision(1), spec: spec(), source: "[app]".to_owned() };
     vec![
         ("genesis", genesis()),
@@ -273,7 +278,12 @@ fn all() -> String {
         members: BTreeMap::from([(NodeId(1), member())]),
     };
     line(&mut text, "boot", &BootRecord::V1(boot));
-    let join = Join { ticket: IntentId(4), key: PeerKey([1; 32]), addresses: vec![address()] };
+    let join = Join {
+        ticket: IntentId(4),
+        host: HostId::from("h1"),
+        key: PeerKey([1; 32]),
+        addresses: vec![address()],
+    };
     line(&mut text, "join/ask", &JoinAskRecord::V1(join));
     let answers = [
         ("accepted", JoinAnswer::Accepted { node: NodeId(12), ledger: vec![1, 2] }),

@@ -12,7 +12,6 @@ use rhizo_types::intent::IntentState;
 use rhizo_types::ledger::{Command, Join};
 use rhizo_types::wire::JoinAnswer;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Joins {
@@ -32,10 +31,11 @@ fn joined(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<NodeId> {
     (view.ledger.members.get(&node)?.record.key == key).then_some(node)
 }
 
-/// Why this ticket cannot be used by this key, if so.
-fn refusal(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<&'static str> {
-    let Some(intent) = view.ledger.intents.get(&ticket) else { return Some("the ticket is not known") };
-    if view.ledger.members.values().any(|member| member.record.key == key) {
+/// Why this ticket cannot be used by this key on this host, if so.
+fn refusal(view: View<'_>, join: &Join) -> Option<&'static str> {
+    let Join { ticket, host, key, .. } = join;
+    let Some(intent) = view.ledger.intents.get(ticket) else { return Some("the ticket is not known") };
+    if view.ledger.members.values().any(|member| member.record.key == *key) {
         return Some("the key is that of another member");
     }
     if view.ledger.taking_down || sabotage::is(Sabotage::RefusesJoins) {
@@ -43,6 +43,12 @@ fn refusal(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<&'static st
     }
     if intent.node.is_some() {
         return Some("the ticket was used by another node");
+    }
+    if intent.host.as_ref().is_some_and(|bound| bound.host != *host) {
+        return Some("the ticket is another host's");
+    }
+    if view.ledger.intent_of_host(&intent.order.provider, host).is_some_and(|other| other != *ticket) {
+        return Some("the host is another ticket's");
     }
     match intent.state {
         IntentState::Open | IntentState::Unknown | IntentState::Bound => None,
@@ -57,23 +63,15 @@ fn reply(request: RequestId, answer: JoinAnswer, out: &mut Out) {
 }
 
 impl Joins {
-    pub(super) fn requested(
-        &mut self,
-        request: RequestId,
-        ticket: IntentId,
-        key: PeerKey,
-        addresses: Vec<SocketAddr>,
-        view: View<'_>,
-        out: &mut Out,
-    ) {
-        if joined(view, ticket, key).is_none()
-            && let Some(reason) = refusal(view, ticket, key)
+    pub(super) fn requested(&mut self, request: RequestId, join: Join, view: View<'_>, out: &mut Out) {
+        if joined(view, join.ticket, join.key).is_none()
+            && let Some(reason) = refusal(view, &join)
         {
             return reply(request, JoinAnswer::Refused { reason: reason.to_owned() }, out);
         }
-        let pending = Pending { request, join: Join { ticket, key, addresses } };
-        // The same host asked again, over a new link: the old request has nobody waiting for it any more.
-        if let Some(old) = self.pending.insert(ticket, pending) {
+        // The same host asked again, over a new link: the old request has nobody waiting for it any more. Or it is
+        // another one of two with the same ticket: the next time it asks, it is decided which of them it is for.
+        if let Some(old) = self.pending.insert(join.ticket, Pending { request, join }) {
             reply(old.request, JoinAnswer::Later, out);
         }
     }
@@ -81,14 +79,11 @@ impl Joins {
     /// Answers those that the ledger decided.
     pub(super) fn answer(&mut self, view: View<'_>, out: &mut Out) {
         self.pending.retain(|ticket, pending| {
-            let answer =
-                match (joined(view, *ticket, pending.join.key), refusal(view, *ticket, pending.join.key)) {
-                    (Some(node), _) => {
-                        JoinAnswer::Accepted { node, ledger: codec::encode_ledger(view.ledger) }
-                    }
-                    (None, Some(reason)) => JoinAnswer::Refused { reason: reason.to_owned() },
-                    (None, None) => return true,
-                };
+            let answer = match (joined(view, *ticket, pending.join.key), refusal(view, &pending.join)) {
+                (Some(node), _) => JoinAnswer::Accepted { node, ledger: codec::encode_ledger(view.ledger) },
+                (None, Some(reason)) => JoinAnswer::Refused { reason: reason.to_owned() },
+                (None, None) => return true,
+            };
             reply(pending.request, answer, out);
             false
         });

@@ -104,9 +104,7 @@ impl Coordinator {
             Event::Listed { provider, result } => self.hosts.listed(&provider, result, view, out),
             Event::Solved { id, outcome } => self.solved(id, outcome, view, out),
             Event::FactsChanged | Event::OffersChanged => self.control.facts_changed(),
-            Event::JoinRequested { request, ticket, key, addresses } => {
-                self.joins.requested(request, ticket, key, addresses, view, out);
-            }
+            Event::JoinRequested { request, join } => self.joins.requested(request, join, view, out),
             Event::Ask { request, ask } => self.asks.push(request, ask, out),
             _ => {}
         }

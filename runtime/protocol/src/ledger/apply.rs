@@ -6,12 +6,13 @@
 use super::{Departed, Ledger, Member, ORDERS_MAX, SlotState};
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, ProviderName};
-use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
+use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState, Outcome};
 use rhizo_types::ledger::{Command, FOUNDER, Genesis, Join, MemberRecord, SetSpec};
 use rhizo_types::message::LogEntry;
 use rhizo_types::target::{Configuration, Placed, Plan, Slot};
 use rhizo_types::{Generation, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use thiserror::Error;
 
 /// What an entry did.
@@ -77,6 +78,14 @@ pub enum Refusal {
         host: HostId,
         /// Whose it is.
         intent: IntentId,
+    },
+    /// The ticket was made for another host.
+    #[error("the ticket of {ticket} is that of host {host}")]
+    OtherHost {
+        /// The ticket's intent.
+        ticket: IntentId,
+        /// The host that it is bound to.
+        host: HostId,
     },
     /// The ticket was used by another key.
     #[error("the ticket of {0} is used")]
@@ -301,6 +310,10 @@ impl Ledger {
         if self.taking_down {
             return Err(Refusal::TakingDown);
         }
+        self.bind_joining(join)?;
+        let Some(intent) = self.intents.get_mut(&join.ticket) else {
+            return Err(Refusal::UnknownIntent(join.ticket));
+        };
         let reused = sabotage::is(Sabotage::ReusesNodeIds);
         let node = if reused { NodeId(self.members.len() as u64 + 1) } else { NodeId(index) };
         intent.node = Some(node);
@@ -314,6 +327,25 @@ impl Ledger {
         self.members.insert(node, Member { record, draining: false });
         self.epoch = self.epoch.next();
         Ok(())
+    }
+
+    /// The host that a node says it runs on becomes that of its intent, or has to be it already.
+    ///
+    /// A provider without idempotency tokens may make two hosts for one intent. Whichever has the member is kept,
+    /// and the other is the one that no intent explains.
+    fn bind_joining(&mut self, join: &Join) -> Result<(), Refusal> {
+        let intent = self.intents.get(&join.ticket).ok_or(Refusal::UnknownIntent(join.ticket))?;
+        match &intent.host {
+            Some(bound) if bound.host == join.host => return Ok(()),
+            Some(bound) => {
+                let (ticket, host) = (join.ticket, bound.host.clone());
+                return Err(Refusal::OtherHost { ticket, host });
+            }
+            None => {}
+        }
+        let address = join.addresses.first().map(SocketAddr::ip);
+        let host = BoundHost { host: join.host.clone(), address };
+        self.outcome(join.ticket, &Outcome::Bound(host))
     }
 
     fn leave(&mut self, node: NodeId) -> Result<(), Refusal> {

@@ -86,8 +86,14 @@ fn outcome(intent: u64, outcome: Outcome) -> Command {
     Command::Outcome { intent: IntentId(intent), outcome }
 }
 
+/// The node of host `h{ticket}` joins.
 fn join(ticket: u64, key: u8) -> Command {
-    Command::Join(Join { ticket: IntentId(ticket), key: PeerKey([key; 32]), addresses: Vec::new() })
+    join_from(&format!("h{ticket}"), ticket, key)
+}
+
+fn join_from(host: &str, ticket: u64, key: u8) -> Command {
+    let (ticket, host, key) = (IntentId(ticket), HostId::from(host), PeerKey([key; 32]));
+    Command::Join(Join { ticket, host, key, addresses: Vec::new() })
 }
 
 fn plan(parent: u64, orders: Vec<AcquireOrder>, placement: &[(u32, Slot)]) -> Command {
@@ -295,6 +301,29 @@ fn a_ticket_is_used_once_and_the_same_key_gets_the_same_answer() {
     fixture.refused(join(2, 2), |r| *r == Refusal::KeyTaken(node));
     fixture.ok(outcome(2, Outcome::Absent(AbsentReason::NotListed)));
     fixture.refused(join(2, 4), |r| matches!(r, Refusal::IntentState { .. }));
+}
+
+#[test]
+fn of_two_hosts_with_one_ticket_the_intent_has_the_one_whose_node_joined() {
+    let mut fixture = Fixture::new();
+    fixture.ok(plan(0, vec![order(100), order(100)], &[(0, Slot::Order(0))]));
+    fixture.ok(join_from("second", 1, 2));
+    let intent = &fixture.ledger.intents[&IntentId(1)];
+    assert_eq!((intent.state, intent.host.clone()), (IntentState::Bound, Some(host("second"))));
+    // The call that made the first of them is answered too late, and its node comes too late.
+    fixture.refused(outcome(1, Outcome::Bound(host("first"))), |r| matches!(r, Refusal::IntentState { .. }));
+    fixture.ok(outcome(2, Outcome::Bound(host("h2"))));
+    let other = |r: &Refusal| *r == Refusal::OtherHost { ticket: IntentId(2), host: HostId::from("h2") };
+    fixture.refused(join_from("first", 2, 3), other);
+    fixture.refused(join_from("second", 2, 3), other);
+}
+
+#[test]
+fn a_node_cannot_claim_the_host_of_another_intent() {
+    let mut fixture = Fixture::new();
+    fixture.joined();
+    fixture.ok(plan(1, vec![order(100)], &[(0, Slot::Order(0))]));
+    fixture.refused(join_from("h1", 2, 3), |r| matches!(r, Refusal::HostTaken { .. }));
 }
 
 #[test]

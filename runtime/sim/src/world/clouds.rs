@@ -12,6 +12,7 @@ use rand::RngExt;
 use rhizo_protocol::{AcquireCall, AcquireResult, Event, ListError, RequestId, codec};
 use rhizo_types::id::{HostId, IntentId, NodeId, PeerKey, ProviderName};
 use rhizo_types::intent::BoundHost;
+use rhizo_types::ledger::Join;
 use rhizo_types::wire::JoinAnswer;
 
 impl World {
@@ -161,9 +162,10 @@ impl World {
         if self.is_awake(asks) {
             self.request_count += 1;
             let request = RequestId(self.request_count);
-            self.requests.insert(request, (provider, id));
+            self.requests.insert(request, (provider, id.clone()));
             let life = self.life(asks);
-            let event = Event::JoinRequested { request, ticket, key, addresses: Vec::new() };
+            let join = Join { ticket, host: id, key, addresses: Vec::new() };
+            let event = Event::JoinRequested { request, join };
             self.deliver(asks, life, event);
         }
     }
