@@ -278,13 +278,10 @@ pub fn converged(world: &World) -> Result<(), String> {
     if status.state != rhizo_protocol::OverlayState::Stable {
         return Err(format!("{leader} says {:?}: {:?}", status.state, status.problems));
     }
+    let lost = cannot_learn(world);
     for (node, process) in &world.processes {
         let member = truth.members.contains_key(node);
-        // Whoever knows no living member cannot learn that it is none: it ends by `orphan_after`.
-        let can_learn = process.core.as_ref().is_none_or(|core| {
-            core.ledger().members.keys().any(|known| known != node && truth.members.contains_key(known))
-        });
-        if process.is_up() && !member && can_learn {
+        if process.is_up() && !member && !lost.contains(node) {
             return Err(format!("{node} runs and is no member"));
         }
         if member && !process.is_up() {
@@ -310,6 +307,19 @@ pub fn converged(world: &World) -> Result<(), String> {
         }
     }
     inventory(world)
+}
+
+/// Former members that run and know no living one, so that nobody can tell them: they end by `orphan_after`.
+#[must_use]
+pub fn cannot_learn(world: &World) -> BTreeSet<NodeId> {
+    let truth = &world.log.truth;
+    let lost = world.processes.iter().filter(|(node, process)| {
+        let knows = process.core.as_ref().is_none_or(|core| {
+            core.ledger().members.keys().any(|known| known != *node && truth.members.contains_key(known))
+        });
+        process.is_up() && !truth.members.contains_key(node) && !knows
+    });
+    lost.map(|(node, _)| *node).collect()
 }
 
 /// Whether the providers have exactly the hosts that the ledger knows.

@@ -170,7 +170,8 @@ impl World {
             } else {
                 self.delay() + 500
             };
-            let at = self.network.in_order(leader, node, Time(self.now.0 + us));
+            // A node's engine applies in order, whichever leader the entries came from.
+            let at = self.network.in_order(node, node, Time(self.now.0 + us));
             let from = usize::try_from(sent).unwrap_or(usize::MAX);
             let entries: Vec<_> = self.log.entries[from..].to_vec();
             // A node that is far behind gets a snapshot, as an engine would send it.
