@@ -30,6 +30,8 @@ pub enum Sabotage {
     ReleasesOnSuspicion,
     /// A node that was not heard for a moment is dead.
     HastyDeath,
+    /// Voters are declared dead although the decision needed their votes.
+    BuriesQuorum,
     /// The budget is not looked at.
     IgnoresBudget,
     /// Any host in a provider's list is taken for the intent's own.

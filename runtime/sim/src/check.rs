@@ -281,6 +281,9 @@ pub fn converged(world: &World) -> Result<(), String> {
     let lost = cannot_learn(world);
     for (node, process) in &world.processes {
         let member = truth.members.contains_key(node);
+        if world.restarts(*node) {
+            return Err(format!("{node} is about to come back"));
+        }
         if process.is_up() && !member && !lost.contains(node) {
             return Err(format!("{node} runs and is no member"));
         }

@@ -191,7 +191,7 @@ fn without_quorum(world: &mut World) -> Option<u64> {
 }
 
 impl World {
-    /// Ends every fault.
+    /// Ends every fault. Who is paused stays so until its time: what waits for it must not be overtaken.
     pub(crate) fn heal(&mut self) {
         self.faulty = false;
         self.network.heal_all();
@@ -199,9 +199,6 @@ impl World {
         for provider in self.providers.values_mut() {
             provider.down_until = now;
             provider.list_lag_ms = 0;
-        }
-        for process in self.processes.values_mut() {
-            process.paused_until = process.paused_until.min(now);
         }
         self.say(|| "== healed".to_owned());
     }
@@ -227,7 +224,8 @@ impl World {
         left.count() * 2 > voters.len()
     }
 
-    fn restarts(&self, node: NodeId) -> bool {
+    /// Whether a node's process is about to come back with its disk.
+    pub(crate) fn restarts(&self, node: NodeId) -> bool {
         self.processes.get(&node).is_some_and(|process| {
             process.core.is_none() && !process.silent && process.wake == Some(RESTARTING)
         })

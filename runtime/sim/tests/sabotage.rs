@@ -81,6 +81,16 @@ fn a_death_without_a_cause_is_seen() {
 }
 
 #[test]
+fn a_quorum_that_buries_itself_is_seen() {
+    trips(Sabotage::BuriesQuorum, &["converges"]);
+}
+
+#[test]
+fn a_budget_that_is_not_looked_at_is_seen() {
+    trips(Sabotage::IgnoresBudget, &["budget-is-kept"]);
+}
+
+#[test]
 fn a_host_of_two_intents_is_seen() {
     trips(Sabotage::AdoptsAnyHost, &["one-intent-per-host"]);
 }

@@ -46,7 +46,30 @@ fn dead(view: View<'_>) -> BTreeMap<NodeId, BTreeSet<NodeId>> {
     // Only those that somebody lost are looked at more closely: with thousands of members that is what it costs.
     let members = view.ledger.members.keys().copied().filter(|node| *node != view.me);
     let lost = members.filter(|node| alerted.contains(node) || !view.observer.is_linked(*node) || hasty);
-    lost.filter_map(|subject| Some((subject, witnesses(view, subject)?))).collect()
+    let mut dead: BTreeMap<_, _> =
+        lost.filter_map(|subject| Some((subject, witnesses(view, subject)?))).collect();
+    spare_quorum(&mut dead, view);
+    dead
+}
+
+/// Leaves out voters without whom the decision could not be committed: if it can be, they live.
+///
+/// Their death can be decided when the others that are lost have been replaced among the voters. Those that this
+/// node heard last are spared first.
+fn spare_quorum(dead: &mut BTreeMap<NodeId, BTreeSet<NodeId>>, view: View<'_>) {
+    let suspects = view.observer.suspects();
+    let reached =
+        |node: &NodeId| *node == view.me || (view.observer.is_linked(*node) && !suspects.contains(node));
+    // Those that are merely not reached cannot be counted on for the next decision either.
+    let unreached: BTreeSet<NodeId> =
+        view.ledger.voters.iter().copied().filter(|node| !reached(node)).collect();
+    let keeps_quorum = |dead: &BTreeMap<NodeId, _>| view.ledger.keeps_quorum(dead.keys().chain(&unreached));
+    while !sabotage::is(Sabotage::BuriesQuorum) && !keeps_quorum(dead) {
+        let voters = dead.keys().copied().filter(|node| view.ledger.voters.contains(node));
+        let spared = voters.max_by_key(|node| (view.observer.heard_at(*node), *node));
+        let Some(spared) = spared else { return };
+        dead.remove(&spared);
+    }
 }
 
 /// Those who lost `subject`, if they are enough.

@@ -148,6 +148,10 @@ fn rank(view: View<'_>, chosen: &BTreeSet<NodeId>, node: NodeId) -> (usize, bool
 
 impl Coordinator {
     pub(super) fn advance_voters(&mut self, view: View<'_>, out: &mut Out) {
+        // Before the founder is a member there is nobody to choose from.
+        if view.ledger.genesis.is_none() {
+            return;
+        }
         let busy = self.voters.changing_until.is_some_and(|until| view.now < until);
         let leads = view.log.leader == Some(view.me);
         if busy || !leads || view.now < self.voters.not_before {
@@ -170,6 +174,9 @@ impl Coordinator {
             }
         }
         let wish = wish(view, &pool, size);
+        if wish.is_empty() {
+            return;
+        }
         if wish != self.voters.wish.0 {
             self.voters.wish = (wish.clone(), view.now);
         }

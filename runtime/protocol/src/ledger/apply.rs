@@ -79,6 +79,9 @@ pub enum Refusal {
         /// Whose it is.
         intent: IntentId,
     },
+    /// Without these voters this entry could not have been committed: they live.
+    #[error("without the nodes declared dead there would be no quorum")]
+    QuorumBuried,
     /// The ticket was made for another host.
     #[error("the ticket of {ticket} is that of host {host}")]
     OtherHost {
@@ -361,6 +364,10 @@ impl Ledger {
     }
 
     fn bury(&mut self, nodes: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> Result<(), Refusal> {
+        let voters = nodes.keys().any(|node| self.voters.contains(node) && self.members.contains_key(node));
+        if voters && !self.keeps_quorum(nodes.keys()) && !sabotage::is(Sabotage::BuriesQuorum) {
+            return Err(Refusal::QuorumBuried);
+        }
         for node in nodes.keys() {
             if self.members.contains_key(node) {
                 self.depart(*node, true);

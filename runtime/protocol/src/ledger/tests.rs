@@ -154,6 +154,12 @@ impl Fixture {
         self.ledger.apply(index, Term(1), &LogEntry::Command(command))
     }
 
+    fn membership(&mut self, voters: &[NodeId]) {
+        let voters = voters.iter().copied().collect();
+        let entry = LogEntry::Membership { voters, learners: BTreeSet::new() };
+        assert_eq!(self.ledger.apply(self.ledger.index + 1, Term(1), &entry), Applied::Done);
+    }
+
     fn ok(&mut self, command: Command) {
         assert_eq!(self.apply(command.clone()), Applied::Done, "{command:?}");
     }
@@ -338,6 +344,23 @@ fn the_host_of_a_member_is_released_only_after_the_member_left_or_died() {
     assert_eq!(fixture.ledger.intents[&IntentId(1)].state, IntentState::Releasing);
     assert_eq!(fixture.ledger.slot_state(Slot::Intent(IntentId(1))), SlotState::Lost);
     assert!(fixture.ledger.departed[&node].dead);
+}
+
+#[test]
+fn voters_that_the_decision_needs_are_not_declared_dead() {
+    let mut fixture = Fixture::new();
+    let first = fixture.joined();
+    fixture.ok(plan(1, vec![order(100)], &[(0, Slot::Order(0))]));
+    fixture.ok(join(2, 3));
+    let second = NodeId(fixture.ledger.index);
+    fixture.membership(&[FOUNDER, first, second]);
+    let both = || Command::Dead { nodes: [(first, BTreeSet::new()), (second, BTreeSet::new())].into() };
+    fixture.refused(both(), |r| *r == Refusal::QuorumBuried);
+    fixture.ok(dead(first));
+    fixture.refused(dead(second), |r| *r == Refusal::QuorumBuried);
+    fixture.ok(dead(first));
+    fixture.membership(&[FOUNDER]);
+    fixture.ok(dead(second));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use rhizo_types::ledger::Timers;
 use rhizo_types::spec::{Component, Spec};
 use rhizo_types::target::Slot;
 use rhizo_types::{Lineage, Revision};
+use std::collections::BTreeSet;
 
 /// What a planned place is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -80,6 +81,14 @@ impl Ledger {
             // Orders become intents when their plan is applied.
             Slot::Order(_) => SlotState::Lost,
         }
+    }
+
+    /// Whether a majority of the voters remains without these nodes.
+    #[must_use]
+    pub fn keeps_quorum<'a>(&self, without: impl IntoIterator<Item = &'a NodeId>) -> bool {
+        let without: BTreeSet<&NodeId> = without.into_iter().collect();
+        let lives = |node: &&NodeId| self.members.contains_key(node) && !without.contains(node);
+        self.voters.iter().filter(lives).count() * 2 > self.voters.len()
     }
 
     /// The open intent that has this host.

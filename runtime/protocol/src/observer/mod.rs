@@ -108,6 +108,12 @@ impl Observer {
         self.links.get(&node).is_none_or(|link| now.ms_since(link.heard) >= silence_ms)
     }
 
+    /// When a member was last heard; none when it is not one.
+    #[must_use]
+    pub fn heard_at(&self, node: NodeId) -> Option<Time> {
+        self.links.get(&node).map(|link| link.heard)
+    }
+
     /// Members that this node lost.
     #[must_use]
     pub fn suspects(&self) -> BTreeSet<NodeId> {
