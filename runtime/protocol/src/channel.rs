@@ -195,7 +195,7 @@ mod tests {
     use rhizo_types::message::UseId;
 
     fn message(number: u64) -> AgentMessage {
-        AgentMessage::Lost { id: UseId(number) }
+        AgentMessage::Unbound { id: UseId(number) }
     }
 
     /// Two ends and a network that the test controls.

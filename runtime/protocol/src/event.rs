@@ -4,12 +4,13 @@
 //! one at a time. Events carry no time: the shell passes the time beside them.
 
 use crate::ledger::Ledger;
-use crate::turn::{ProposalId, RequestId, RunId, SolveId};
+use crate::turn::{ActionId, ProposalId, RequestId, RunId, SolveId};
 use rhizo_types::id::{
     ComponentName, HostId, IntentId, NodeId, PortName, ProviderName, RegionName, RuleName,
 };
 use rhizo_types::intent::{AcquireOrder, BoundHost};
 use rhizo_types::ledger::Join;
+use rhizo_types::lifecycle::Values;
 use rhizo_types::message::{LogEntry, Message};
 use rhizo_types::spec::Spec;
 use rhizo_types::target::{Slot, TermChange};
@@ -155,6 +156,21 @@ pub enum Event {
         reason: String,
     },
 
+    /// What came of `Effect::Act`; nothing of the action runs any more.
+    Acted {
+        /// Which.
+        action: ActionId,
+        /// The result.
+        result: ActResult,
+    },
+    /// A run has new data values (beside those that its actions put out); they replace values of the same names.
+    Published {
+        /// Which run.
+        run: RunId,
+        /// The values.
+        values: Values,
+    },
+
     /// An operator asks for something; answered by `Effect::Answer`.
     Ask {
         /// The shell's number.
@@ -162,6 +178,25 @@ pub enum Event {
         /// What.
         ask: Ask,
     },
+}
+
+/// What came of an action.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ActResult {
+    /// It is done.
+    Done {
+        /// Where exports are reached, as far as the action knows: others keep what they had.
+        exports: BTreeMap<PortName, SocketAddr>,
+        /// Values it put out.
+        values: Values,
+    },
+    /// It came to nothing.
+    Failed {
+        /// Why, for the operator; with the end of its output.
+        reason: String,
+    },
+    /// It was ended by `Effect::Cancel`.
+    Cancelled,
 }
 
 /// The log's own state, as the log's crate reports it.

@@ -34,13 +34,14 @@ mod story;
 pub mod turn;
 
 pub use event::{
-    AcquireResult, Ask, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult, SolveOutcome,
+    AcquireResult, ActResult, Ask, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult,
+    SolveOutcome,
 };
 pub use ledger::{Applied, Departed, Ledger, Member, Refusal, SlotState};
 pub use node::{Node, NodeConfig};
 pub use notice::Notice;
 pub use status::{OverlayState, Status};
 pub use turn::{
-    AcquireCall, Answer, Effect, HaltReason, HostView, MembershipChange, ProposalId, RequestId, RunId,
-    SolveId, SolveRequest, StartCall, Turn,
+    AcquireCall, ActCall, ActionId, Answer, Effect, HaltReason, HostView, MembershipChange, ProposalId,
+    RequestId, RunId, SolveId, SolveRequest, StartCall, Told, Turn,
 };

@@ -214,7 +214,9 @@ impl Node {
             | Event::StartFailed { .. }
             | Event::Exited { .. }
             | Event::Stopped { .. }
-            | Event::Unhealthy { .. }) => self.agent.action(event, now, &self.ledger, out),
+            | Event::Unhealthy { .. }
+            | Event::Acted { .. }
+            | Event::Published { .. }) => self.agent.action(event, now, &self.ledger, out),
             event => self.for_coordinator(event, now, out),
         }
     }

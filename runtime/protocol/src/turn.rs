@@ -9,13 +9,14 @@ use rhizo_types::id::{
 };
 use rhizo_types::intent::AcquireOrder;
 use rhizo_types::ledger::Command;
-use rhizo_types::message::Message;
+use rhizo_types::lifecycle::{Action, Values};
+use rhizo_types::message::{Message, Served};
 use rhizo_types::spec::Component;
 use rhizo_types::target::{Cause, Slot};
 use rhizo_types::wire::{Boot, JoinAnswer, Record};
 use rhizo_types::{Generation, Revision};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What the shell owes the core for one event, in the order it owes it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -51,6 +52,18 @@ pub struct RunId {
     /// The how-manieth start of this generation on this node, from one.
     pub attempt: u32,
 }
+
+/// One execution of one action of a run; a repetition has a number of its own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ActionId {
+    /// The run.
+    pub run: RunId,
+    /// The how-manieth action of the run, from one.
+    pub number: u32,
+}
+
+/// What the imports of an instance are bound to: import → exporter → what it serves.
+pub type Told = BTreeMap<PortName, BTreeMap<InstanceId, Served>>;
 
 /// One thing the shell must do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -103,23 +116,40 @@ pub enum Effect {
         /// The answer.
         answer: JoinAnswer,
     },
-    /// Start an instance; answered by `Event::Started` or `Event::StartFailed`.
+    /// Start what an instance runs; answered by `Event::Started` or `Event::StartFailed`.
     Start(Box<StartCall>),
-    /// Stop an instance, also one that is still starting; answered by `Event::Stopped` (or `Exited`).
+    /// Stop what an instance runs, also while it is starting; answered by `Event::Stopped` (or `Exited`), also when
+    /// nothing of it runs.
     Stop {
         /// Which run.
         run: RunId,
         /// How: as the component's spec says; for a run whose target is gone as well.
-        component: Box<Component>,
+        component: Arc<Component>,
     },
-    /// An import of a started instance is now bound to exactly these exporters.
+    /// Begin an action; answered by one `Event::Acted`. The actions of one run may be under way side by side.
+    Act(Box<ActCall>),
+    /// End an action, by force if need be. Answered by its one `Event::Acted`, when nothing of it runs any more.
+    Cancel {
+        /// Which.
+        action: ActionId,
+    },
+    /// An import of a run has changed; only the difference is told. Actions that begin later have it in their call.
     Rebind {
         /// Which run.
         run: RunId,
         /// Which import.
         import: PortName,
-        /// Exporter → where its export is reached.
-        exporters: BTreeMap<InstanceId, SocketAddr>,
+        /// Exporters that are bound now, or serve something else now.
+        bound: BTreeMap<InstanceId, Served>,
+        /// Exporters that are not bound any more.
+        unbound: BTreeSet<InstanceId>,
+    },
+    /// The component's attributes are these from now on; actions that begin later have them in their call.
+    SetAttributes {
+        /// Which run.
+        run: RunId,
+        /// All of them.
+        attributes: Values,
     },
     /// Answer an operator's ask (`Event::Ask`).
     Answer {
@@ -203,11 +233,32 @@ pub struct StartCall {
     /// Which run.
     pub run: RunId,
     /// What is run, and how.
-    pub component: Component,
+    pub component: Arc<Component>,
     /// The spec revision that `component` is from.
     pub version: Revision,
-    /// Import → exporter → where its export is reached; every import of the component is present.
-    pub imports: BTreeMap<PortName, BTreeMap<InstanceId, SocketAddr>>,
+    /// Every import of the component is present.
+    pub imports: Told,
+    /// What earlier actions of the run put out.
+    pub values: Values,
+}
+
+/// One execution of one action.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ActCall {
+    /// Its number.
+    pub id: ActionId,
+    /// What it is for, for logs: the transition's name, `reset` or `notify`.
+    pub step: String,
+    /// What is done.
+    pub action: Action,
+    /// Whose it is: environment, attributes, script.
+    pub component: Arc<Component>,
+    /// The spec revision that `component` is from.
+    pub version: Revision,
+    /// Every import of the component is present.
+    pub imports: Told,
+    /// What earlier actions of the run put out.
+    pub values: Values,
 }
 
 /// Answer to an operator's ask.

@@ -97,7 +97,7 @@ fn unserved(core: &Node, view: &InstanceView<'_>) -> Option<String> {
     let bound: BTreeSet<_> = core
         .agent()
         .uses()
-        .filter(|(_, used)| used.importer == *view.instance && used.address.is_some())
+        .filter(|(_, used)| used.importer == *view.instance && used.served.is_some())
         .map(|(_, used)| &used.import)
         .collect();
     let mut mandatory = view.component.imports.iter().filter(|(_, import)| !import.optional);
@@ -108,7 +108,7 @@ fn unserved(core: &Node, view: &InstanceView<'_>) -> Option<String> {
 fn bindings(world: &World, node: NodeId) -> Option<Violation> {
     for (importer, process) in world.processes.iter().filter(|(_, process)| process.is_up()) {
         let Some(core) = process.core.as_ref() else { continue };
-        for (id, used) in core.agent().uses().filter(|(_, used)| used.address.is_some()) {
+        for (id, used) in core.agent().uses().filter(|(_, used)| used.served.is_some()) {
             let involved = *importer == node || used.node == node;
             if involved && is_told(core, used) && !is_held(world, *importer, core, id, used) {
                 let detail =
@@ -148,7 +148,7 @@ fn is_held(world: &World, importer: NodeId, core: &Node, id: UseId, used: &Use) 
         .users()
         .any(|(node, user, state)| node == importer && user == id && state.state != UserState::Waiting);
     let mut under_way = exporter.agent().under_way(importer);
-    held || under_way.any(|message| *message == AgentMessage::Lost { id })
+    held || under_way.any(|message| matches!(message, AgentMessage::Lost { id: lost, .. } if *lost == id))
 }
 
 /// Before an instance is started.

@@ -43,23 +43,16 @@ pub const TIMERS: Timers = Timers {
 
 fn component(replicas: u32, imports: &[(&str, bool, Pick)]) -> Component {
     let import = |(name, optional, pick): &(&str, bool, Pick)| {
-        let import = Import {
-            component: ComponentName::from(*name),
-            export: PortName::from("main"),
-            optional: *optional,
-            pick: *pick,
-        };
+        let (component, export) = (ComponentName::from(*name), PortName::from("main"));
+        let import = Import { optional: *optional, pick: *pick, ..Import::of(component, export) };
         (PortName::from(*name), import)
     };
     Component {
-        run: Run::Embedded,
         replicas: Replicas { min: replicas, max: replicas },
-        needs: BTreeMap::new(),
-        exports: BTreeMap::from([(PortName::from("main"), Export { port: None })]),
+        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().map(import).collect(),
-        health: None,
         stop: Stop { signal: "TERM".to_owned(), grace_ms: 1_000 },
-        env: BTreeMap::new(),
+        ..Component::new(Run::Embedded)
     }
 }
 

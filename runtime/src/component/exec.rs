@@ -147,7 +147,7 @@ impl Program {
 
 fn command(task: &Task, scope: &Scope<'_>) -> Result<Command, String> {
     let Run::Exec { argv } = &task.order.component.run else {
-        return Err("it is a closure, not a program".to_owned());
+        return Err("it runs no program of its own".to_owned());
     };
     let filled: Result<Vec<_>, _> = argv.iter().map(|part| fill(part, scope)).collect();
     let filled = filled?;

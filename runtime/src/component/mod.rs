@@ -11,11 +11,13 @@ mod probe;
 mod template;
 
 use embedded::{Embedded, Registry};
+use rhizo_protocol::Told;
+use rhizo_types::message::Served;
 use rhizo_types::spec::{Component, Run};
 use rhizo_types::{
     AppName, ComponentName, Generation, InstanceId, NodeId, PortName, ProviderName, RegionName,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,9 +56,9 @@ pub struct Order {
     /// The fence it was started under; every report carries it back.
     pub generation: Generation,
     /// What it is, from the spec.
-    pub component: Component,
+    pub component: Arc<Component>,
     /// What its imports are bound to at the start.
-    pub imports: ImportTable,
+    pub imports: Told,
 }
 
 /// What became of an instance.
@@ -109,8 +111,13 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
 
 struct Running {
     generation: Generation,
+    told: Told,
     imports: watch::Sender<ImportTable>,
     stop: watch::Sender<bool>,
+}
+
+fn addresses(told: &BTreeMap<InstanceId, Served>) -> Vec<SocketAddr> {
+    told.values().filter_map(|served| served.address).collect()
 }
 
 /// All instances of this node.
@@ -137,9 +144,11 @@ impl Components {
 
     /// Starts an instance. Its outcome is reported; an older generation of it is told to stop first.
     pub fn start(&mut self, order: Order) {
-        let (imports, imports_seen) = watch::channel(order.imports.clone());
+        let table = order.imports.iter().map(|(port, told)| (port.clone(), addresses(told))).collect();
+        let (imports, imports_seen) = watch::channel(table);
         let (stop, stop_seen) = watch::channel(false);
-        let running = Running { generation: order.generation, imports, stop };
+        let told = order.imports.clone();
+        let running = Running { generation: order.generation, told, imports, stop };
         if let Some(older) = self.running.insert(order.instance.clone(), running) {
             older.stop.send_replace(true);
         }
@@ -163,7 +172,7 @@ impl Components {
 
     fn embedded(&self, name: &ComponentName, run: &Run) -> Result<Option<Embedded>, String> {
         match run {
-            Run::Exec { .. } => Ok(None),
+            Run::Exec { .. } | Run::Script { .. } | Run::Nothing => Ok(None),
             Run::Embedded => match self.registry.get(name) {
                 Some(closure) => Ok(Some(closure.clone())),
                 None => Err(format!("this binary has no closure for component `{name}`")),
@@ -171,21 +180,26 @@ impl Components {
         }
     }
 
-    /// Gives an instance new addresses for one import; an instance that is gone is left alone.
+    /// Tells an instance that one import has changed; an instance that is gone is left alone.
     pub fn rebind(
         &mut self,
         instance: &InstanceId,
         generation: Generation,
         import: &PortName,
-        addresses: Vec<SocketAddr>,
+        bound: BTreeMap<InstanceId, Served>,
+        unbound: &BTreeSet<InstanceId>,
     ) {
-        if let Some(running) = self.running.get(instance).filter(|r| r.generation == generation) {
-            running.imports.send_if_modified(|table| {
-                let differs = table.get(import) != Some(&addresses);
-                table.insert(import.clone(), addresses);
-                differs
-            });
-        }
+        let running = self.running.get_mut(instance).filter(|running| running.generation == generation);
+        let Some(running) = running else { return };
+        let told = running.told.entry(import.clone()).or_default();
+        told.retain(|exporter, _| !unbound.contains(exporter));
+        told.extend(bound);
+        let addresses = addresses(told);
+        running.imports.send_if_modified(|table| {
+            let differs = table.get(import) != Some(&addresses);
+            table.insert(import.clone(), addresses);
+            differs
+        });
     }
 
     /// Tells an instance to stop; [`Outcome::Stopped`] follows. Returns whether there was such an instance.

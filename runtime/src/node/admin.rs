@@ -348,6 +348,8 @@ impl Shell {
                 InstancePhase::Started => "started",
                 InstancePhase::Draining => "draining",
                 InstancePhase::Stopping => "stopping",
+                InstancePhase::Suspended => "suspended",
+                InstancePhase::Resting => "resting",
             },
         };
         let bindings = |id: &InstanceId| {

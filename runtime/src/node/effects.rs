@@ -14,13 +14,12 @@ use rhizo_actuators::{
 use rhizo_log::{LogNode, ProposeError};
 use rhizo_overlay::Class;
 use rhizo_protocol::codec;
-use rhizo_protocol::event::{AcquireResult, Event, ListError, ListedHost, ProposeResult};
-use rhizo_protocol::turn::{AcquireCall, Answer, Effect, MembershipChange, ProposalId, RunId, StartCall};
+use rhizo_protocol::event::{AcquireResult, ActResult, Event, ListError, ListedHost, ProposeResult};
+use rhizo_protocol::turn::{AcquireCall, Answer, Effect, MembershipChange, ProposalId, StartCall};
 use rhizo_types::intent::{AcquireOrder, BoundHost};
 use rhizo_types::message::Message;
-use rhizo_types::{AppName, HostId, InstanceId, IntentId, NodeId, PortName, ProviderName};
+use rhizo_types::{AppName, HostId, IntentId, NodeId, ProviderName};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +67,16 @@ impl Shell {
                     self.local.push_back(Event::Stopped { run });
                 }
             }
-            Effect::Rebind { run, import, exporters } => self.rebind(&run, &import, &exporters),
+            Effect::Rebind { run, import, bound, unbound } => {
+                self.components.rebind(&run.instance, run.generation, &import, bound, &unbound);
+            }
+            // Actions beside starting and stopping are not executed here yet: they fail, and are reported.
+            Effect::Act(call) => {
+                let reason = format!("action `{}` has no executor in this build", call.step);
+                let result = ActResult::Failed { reason };
+                self.local.push_back(Event::Acted { action: call.id, result });
+            }
+            Effect::Cancel { .. } | Effect::SetAttributes { .. } => {}
             Effect::Answer { request, answer } => {
                 if let Some(asker) = self.asked.remove(&request) {
                     self.answer(asker, &answer);
@@ -229,20 +237,14 @@ impl Shell {
 
     fn start(&mut self, call: StartCall) {
         self.runs.insert(call.run.instance.clone(), call.run.clone());
-        let imports =
-            call.imports.iter().map(|(port, exporters)| (port.clone(), addresses(exporters))).collect();
         let app = self.core.ledger().genesis.as_ref().map(|genesis| genesis.app.clone());
         self.components.start(Order {
             app: app.unwrap_or_else(|| AppName(String::new())),
             instance: call.run.instance,
             generation: call.run.generation,
             component: call.component,
-            imports,
+            imports: call.imports,
         });
-    }
-
-    fn rebind(&mut self, run: &RunId, import: &PortName, exporters: &BTreeMap<InstanceId, SocketAddr>) {
-        self.components.rebind(&run.instance, run.generation, import, addresses(exporters));
     }
 
     /// Turns what became of an instance into the core's event.
@@ -280,10 +282,6 @@ impl Shell {
             }
         }
     }
-}
-
-fn addresses(exporters: &BTreeMap<InstanceId, SocketAddr>) -> Vec<SocketAddr> {
-    exporters.values().copied().collect()
 }
 
 fn bound(host: &Host) -> BoundHost {

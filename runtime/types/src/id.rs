@@ -47,6 +47,22 @@ text_id! {
     PortName
 }
 text_id! {
+    /// Name of a place of a life-cycle, unique in it.
+    PlaceName
+}
+text_id! {
+    /// Name of a transition of a life-cycle, unique in it.
+    TransitionName
+}
+text_id! {
+    /// Name of a behaviour of a life-cycle: a subset of its transitions.
+    BehaviourName
+}
+text_id! {
+    /// Name of a data value that an action puts out and an export carries.
+    ValueName
+}
+text_id! {
     /// Name of a rule or of a utility, unique in a spec; `why` prints it.
     RuleName
 }

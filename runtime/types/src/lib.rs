@@ -7,10 +7,14 @@
 pub mod counter;
 pub mod expr;
 pub mod fact;
+mod flaw;
 pub mod id;
 pub mod intent;
 pub mod ledger;
+pub mod lifecycle;
+mod marking;
 pub mod message;
+pub mod net;
 pub mod number;
 pub mod spec;
 pub mod target;

@@ -4,8 +4,9 @@
 //! ordered channel that resends. `rhizo-protocol::node` handles both.
 
 use crate::counter::{Generation, Revision, Term};
-use crate::id::{InstanceId, NodeId, PortName};
+use crate::id::{InstanceId, NodeId, PlaceName, PortName};
 use crate::ledger::Command;
+use crate::lifecycle::Values;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -130,24 +131,36 @@ pub struct InstanceReport {
     pub failures: u32,
     /// The last failure's text, cut to [`FAILURE_TEXT_BYTES_MAX`].
     pub failure: Option<String>,
+    /// The spec revision it is described by.
+    pub version: Revision,
+    /// Whether every behaviour that the target asks for is done, and nothing is under way.
+    pub idle: bool,
+    /// The number of the last pushed behaviour that is done; zero when none is.
+    pub pushed: u64,
+    /// Where it rests; empty with a life-cycle that its component does not declare.
+    pub places: BTreeSet<PlaceName>,
 }
 
 /// Longest failure text in a report, in bytes: a line of a terminal or two.
 pub const FAILURE_TEXT_BYTES_MAX: usize = 200;
 
-/// Where an instance is in its default life-cycle.
+/// Where an instance is, seen from outside: a projection of its life-cycle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum InstancePhase {
-    /// Not running: waits for its mandatory imports, or for the next attempt.
+    /// No action of it has begun: waits for its mandatory imports, or for the next attempt.
     Waiting,
-    /// The start action runs.
+    /// Actions run, or wait for an import.
     Starting,
-    /// Started; its exports may be used.
+    /// Rests where it counts as started; its exports may be used.
     Started,
-    /// Started, but to be stopped: its users were asked to let go.
+    /// To be paused or retired: its users were asked to let go.
     Draining,
-    /// The stop action runs.
+    /// Is being paused, retired or reset; nobody uses it.
     Stopping,
+    /// Goes on without its exports, because a mandatory import was lost.
+    Suspended,
+    /// Rests where a pushed behaviour took it, which does not count as started.
+    Resting,
 }
 
 /// A frame of the ordered channel between two nodes.
@@ -163,6 +176,15 @@ pub struct Frame {
     pub first: u64,
     /// Messages in order; empty for an acknowledgement alone.
     pub messages: Vec<AgentMessage>,
+}
+
+/// What an active export gives to those who use it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Served {
+    /// Where it is reached; none for an export of data.
+    pub address: Option<SocketAddr>,
+    /// Its data values.
+    pub values: Values,
 }
 
 /// One use of an export by an import: who asked, and that node's number for it.
@@ -187,12 +209,12 @@ pub enum AgentMessage {
         /// Which of its exports.
         export: PortName,
     },
-    /// Exporter → importer: it is started; from now on you use it.
+    /// Exporter → importer: the export is active; from now on you use it. Said again when what is served changed.
     Bound {
         /// The use.
         id: UseId,
-        /// Where the export is reached.
-        address: SocketAddr,
+        /// What the export serves.
+        served: Served,
     },
     /// Exporter → importer: please let go, it shall stop.
     AskUnbind {
@@ -203,6 +225,8 @@ pub enum AgentMessage {
     Lost {
         /// The use.
         id: UseId,
+        /// Whether the importer shall be restarted too: restarting the exporter alone did not help.
+        restart: bool,
     },
     /// Importer → exporter: I do not use it (any more), and do not wait for it.
     Unbound {

@@ -4,9 +4,11 @@
 //! the control loop poses a problem from it. Durations are milliseconds, memory is bytes, prices are per hour.
 
 use crate::expr::Expr;
-use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, RuleName};
+use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, RuleName, ValueName};
+use crate::lifecycle::{Lifecycle, Values};
 use crate::number::Number;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The whole of what the user wants, complete and checked.
@@ -55,6 +57,57 @@ pub struct Component {
     pub stop: Stop,
     /// Environment variables, with the same templates as the command.
     pub env: BTreeMap<String, String>,
+    /// Places, transitions, behaviours; none means the usual one for what is run ([`Lifecycle::of`]).
+    pub lifecycle: Option<Box<Lifecycle>>,
+    /// Named texts for templates and actions. A change of them alone restarts nothing: running instances are notified.
+    pub attributes: Values,
+    /// At most one instance under a name runs, also during a partition: a replacement waits for the provider's word.
+    pub exclusive: bool,
+    /// At most so many copies are down at the same time because of a change of version; at least 1.
+    pub unavailable_max: u32,
+    /// What is done when a new version keeps failing.
+    pub on_failure: OnFailure,
+}
+
+impl Component {
+    /// One copy of something without ports: what is special about a component is set on top of it.
+    #[must_use]
+    pub fn new(run: Run) -> Self {
+        Self {
+            run,
+            replicas: Replicas { min: 1, max: 1 },
+            needs: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            imports: BTreeMap::new(),
+            health: None,
+            // The usual signal and patience of service managers.
+            stop: Stop { signal: "TERM".to_owned(), grace_ms: 10_000 },
+            env: BTreeMap::new(),
+            lifecycle: None,
+            attributes: Values::new(),
+            exclusive: false,
+            unavailable_max: 1,
+            on_failure: OnFailure::Keep,
+        }
+    }
+
+    /// The declared life-cycle, or the usual one for what is run.
+    #[must_use]
+    pub fn lifecycle(&self) -> Cow<'_, Lifecycle> {
+        match &self.lifecycle {
+            Some(lifecycle) => Cow::Borrowed(lifecycle),
+            None => Cow::Owned(Lifecycle::of(&self.run)),
+        }
+    }
+}
+
+/// What is done when a new version of a component keeps failing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// The rollout stops; copies that have the new version keep trying, the others keep the old one.
+    Keep,
+    /// Copies that have the new version go back to the one before.
+    Unwind,
 }
 
 /// What an instance runs.
@@ -67,6 +120,13 @@ pub enum Run {
     },
     /// A Rust closure that the embedding binary registered under the component's name.
     Embedded,
+    /// A generic service script, called with `init`, `run`, `interrupt`, `cleanup` and `notify`; each call ends.
+    Script {
+        /// Program first; the verb is added as the last argument.
+        argv: Vec<String>,
+    },
+    /// Nothing of its own: the actions of its life-cycle do everything, or it only groups values.
+    Nothing,
 }
 
 /// A range of copies, both ends included.
@@ -79,10 +139,19 @@ pub struct Replicas {
 }
 
 /// A port that others may import.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Export {
     /// A fixed TCP port; none lets the agent choose a free one.
     pub port: Option<u16>,
+    /// Whether it has values only and no address.
+    pub data: bool,
+    /// The values that its users get: outputs of actions, or attributes.
+    pub values: BTreeSet<ValueName>,
+}
+
+impl Export {
+    /// A service at a port of the agent's choice.
+    pub const SERVICE: Self = Self { port: None, data: false, values: BTreeSet::new() };
 }
 
 /// A use of another component's export.
@@ -96,6 +165,31 @@ pub struct Import {
     pub optional: bool,
     /// How many exporters are bound.
     pub pick: Pick,
+    /// What the loss of a mandatory import does to its user.
+    pub on_loss: OnLoss,
+    /// Whether a change of its bindings or values runs the life-cycle's `notify`.
+    pub notify: bool,
+}
+
+impl Import {
+    /// A mandatory import of one exporter.
+    #[must_use]
+    pub fn of(component: ComponentName, export: PortName) -> Self {
+        Self { component, export, optional: false, pick: Pick::One, on_loss: OnLoss::Stop, notify: false }
+    }
+}
+
+/// What the loss of a mandatory import does to its user.
+///
+/// *Suspend* and *rebind* leave what counts as started: the user's exports are inactive, what it runs goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum OnLoss {
+    /// It is paused, and deployed again when the import is served again.
+    Stop,
+    /// Its exports are inactive until the import is as complete as for a start.
+    Suspend,
+    /// Its exports are inactive until any exporter is bound.
+    Rebind,
 }
 
 /// How many exporters an import is bound to.

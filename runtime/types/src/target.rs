@@ -4,7 +4,7 @@
 //! explicit target that leaves agents no choice. `rhizo-protocol` makes targets from plans.
 
 use crate::counter::{Generation, Revision};
-use crate::id::{ComponentName, InstanceId, IntentId, NodeId, PortName, RuleName};
+use crate::id::{BehaviourName, ComponentName, InstanceId, IntentId, NodeId, PortName, RuleName};
 use crate::intent::AcquireOrder;
 use crate::number::Number;
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,22 @@ pub struct Configuration {
     pub instances: BTreeMap<InstanceId, Placed>,
     /// Which exporters every import is bound to. An import without an exporter is present with an empty set.
     pub bindings: BTreeMap<InstanceId, BTreeMap<PortName, BTreeSet<InstanceId>>>,
+    /// Behaviours that instances execute beyond `deploy`, in order. An instance that is deployed anew executes them
+    /// again: its state follows from the target alone.
+    pub pushes: BTreeMap<InstanceId, Vec<Push>>,
 }
+
+/// A pushed behaviour.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Push {
+    /// Grows with every push of the instance name, so that reports can say how far it is.
+    pub number: u64,
+    /// What is executed.
+    pub behaviour: BehaviourName,
+}
+
+/// So many pushed behaviours of one instance may be kept in a target.
+pub const PUSHES_MAX: usize = 64;
 
 /// Where one instance of a target runs, and as which version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use postcard::{from_bytes, to_stdvec};
 use rhizo_types::id::*;
 use rhizo_types::intent::*;
 use rhizo_types::ledger::*;
+use rhizo_types::lifecycle::*;
 use rhizo_types::message::*;
 use rhizo_types::number::Number;
 use rhizo_types::spec::*;
@@ -54,12 +55,52 @@ fn member() -> MemberRecord {
     }
 }
 
+/// The generic script's life-cycle, with one of every other action and option.
+fn lifecycle() -> Lifecycle {
+    let mut cycle = Lifecycle::script();
+    let patient = |action| Step {
+        action,
+        timeout_ms: Some(5_000),
+        retry: Retry { times: 2, wait_ms: 100, wait_ms_max: 1_000 },
+    };
+    let command = Action::Command {
+        argv: vec!["migrate".to_owned()],
+        env: BTreeMap::from([("A".to_owned(), "{import.db.addr}".to_owned())]),
+    };
+    let http = Action::Http { method: "POST".to_owned(), url: "http://x/".to_owned(), body: "b".to_owned() };
+    let wait = Action::Wait { probe: Probe::Tcp { export: PortName::from("http") }, every_ms: 50 };
+    let actions = [
+        ("a", Action::Nothing),
+        ("b", Action::Start),
+        ("c", Action::Stop),
+        ("d", command),
+        ("e", http),
+        ("f", Action::Function("warm".to_owned())),
+        ("g", wait),
+    ];
+    for (position, (name, action)) in (0..).zip(actions) {
+        let mut transition = Transition::plain("ready", "started", Action::Nothing);
+        (transition.dock, transition.step) = (position, patient(action));
+        cycle.transitions.insert(TransitionName::from(name), transition);
+    }
+    cycle.exports.insert(PortName::from("http"), BTreeSet::from([PlaceName::from("ready")]));
+    let span = Span {
+        places: BTreeSet::from([PlaceName::from("started")]),
+        transitions: BTreeSet::from([TransitionName::from("run")]),
+    };
+    cycle.imports.insert(PortName::from("db"), span);
+    cycle
+}
+
 fn spec() -> Spec {
     let component = Component {
         run: Run::Exec { argv: vec!["serve".to_owned(), "{export.http.addr}".to_owned()] },
         replicas: Replicas { min: 1, max: 3 },
         needs: BTreeMap::from([("memory".to_owned(), number(1e9))]),
-        exports: BTreeMap::from([(PortName::from("http"), Export { port: Some(80) })]),
+        exports: BTreeMap::from([(
+            PortName::from("http"),
+            Export { port: Some(80), data: false, values: BTreeSet::from([ValueName::from("url")]) },
+        )]),
         imports: BTreeMap::from([(
             PortName::from("db"),
             Import {
@@ -67,6 +108,8 @@ fn spec() -> Spec {
                 export: PortName::from("sql"),
                 optional: false,
                 pick: Pick::Some(2),
+                on_loss: OnLoss::Suspend,
+                notify: true,
             },
         )]),
         health: Some(Health {
@@ -76,6 +119,11 @@ fn spec() -> Spec {
         }),
         stop: Stop { signal: "TERM".to_owned(), grace_ms: 5_000 },
         env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+        lifecycle: Some(Box::new(lifecycle())),
+        attributes: BTreeMap::from([(ValueName::from("colour"), "blue".to_owned())]),
+        exclusive: true,
+        unavailable_max: 2,
+        on_failure: OnFailure::Unwind,
     };
     Spec {
         app: AppName::from("app"),
@@ -150,6 +198,10 @@ fn target() -> Configuration {
             instance("web", 0),
             BTreeMap::from([(PortName::from("db"), BTreeSet::from([instance("db", 0)]))]),
         )]),
+        pushes: BTreeMap::from([(
+            instance("web", 0),
+            vec![Push { number: 3, behaviour: BehaviourName::from("update") }],
+        )]),
     }
 }
 
@@ -204,6 +256,10 @@ fn messages() -> Vec<(&'static str, Message)> {
         bindings_missing: 1,
         failures: 2,
         failure: Some("exit 1".to_owned()),
+        version: Revision(1),
+        idle: true,
+        pushed: 3,
+        places: BTreeSet::from([PlaceName::from("started")]),
     };
     let report =
         Report { number: 6, target: Revision(4), instances: BTreeMap::from([(instance("web", 0), report)]) };
@@ -227,11 +283,12 @@ fn messages() -> Vec<(&'static str, Message)> {
         generation: Generation(2),
         export: PortName::from("sql"),
     };
+    let values = BTreeMap::from([(ValueName::from("user"), "admin".to_owned())]);
     let words = vec![
         bind,
-        AgentMessage::Bound { id, address: address() },
+        AgentMessage::Bound { id, served: Served { address: Some(address()), values } },
         AgentMessage::AskUnbind { id },
-        AgentMessage::Lost { id },
+        AgentMessage::Lost { id, restart: true },
         AgentMessage::Unbound { id },
     ];
     let frame = Frame { session: 2, peer_session: 1, ack: 9, first: 4, messages: words };

@@ -31,16 +31,7 @@ const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal",
 
 impl Session<'_> {
     pub(crate) fn component(&mut self, name: &ComponentName, node: &Node<'_>) -> Component {
-        let mut component = Component {
-            run: Run::Embedded,
-            replicas: Replicas { min: 1, max: 1 },
-            needs: BTreeMap::new(),
-            exports: BTreeMap::new(),
-            imports: BTreeMap::new(),
-            health: None,
-            stop: Stop { signal: "TERM".to_owned(), grace_ms: 10_000 },
-            env: BTreeMap::new(),
-        };
+        let mut component = Component::new(Run::Embedded);
         let Some(mut table) = self.reader.table(node) else { return component };
         if let Some(replicas) = table.take("replicas").and_then(|node| self.replicas(&node)) {
             component.replicas = replicas;
@@ -133,7 +124,7 @@ impl Session<'_> {
         let mut by_port: BTreeMap<u16, Span> = BTreeMap::new();
         for (name, node) in self.limited(named, "exports") {
             self.check_name(name, &node.key, "export");
-            let mut export = Export { port: None };
+            let mut export = Export::SERVICE;
             if let Some(mut table) = self.reader.table(&node) {
                 let port = table.take("port");
                 export.port = port.as_ref().and_then(|node| self.port(node));
@@ -179,7 +170,7 @@ impl Session<'_> {
             };
             let name = PortName(name.to_owned());
             self.places.imports.insert((component.clone(), name.clone()), from.span);
-            imports.insert(name, Import { component: exporter, export, optional, pick });
+            imports.insert(name, Import { optional, pick, ..Import::of(exporter, export) });
         }
         imports
     }
@@ -402,7 +393,7 @@ impl Session<'_> {
         }
         let taken = component.exports.contains_key(&PortName::from("health"));
         let name = PortName(if taken { format!("health-{number}") } else { "health".to_owned() });
-        component.exports.insert(name.clone(), Export { port: Some(number) });
+        component.exports.insert(name.clone(), Export { port: Some(number), ..Export::SERVICE });
         Some(name)
     }
 

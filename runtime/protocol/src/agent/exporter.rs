@@ -10,7 +10,8 @@ use super::instance::Local;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Generation;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
-use rhizo_types::message::{AgentMessage, InstancePhase, UseId};
+use rhizo_types::lifecycle::Values;
+use rhizo_types::message::{AgentMessage, InstancePhase, Served, UseId};
 
 /// One use of an export of this node, by an instance here or elsewhere.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -92,7 +93,13 @@ impl Agent {
             let Some(address) = local.exports.get(&user.export) else { continue };
             if user.generation == local.placed.generation {
                 user.state = UserState::Using;
-                self.send(key.0, AgentMessage::Bound { id: key.1, address: *address });
+                self.send(
+                    key.0,
+                    AgentMessage::Bound {
+                        id: key.1,
+                        served: Served { address: Some(*address), values: Values::new() },
+                    },
+                );
             }
         }
     }
@@ -112,7 +119,7 @@ impl Agent {
         for key in self.users_in(exporter, &[UserState::Using, UserState::Asked]) {
             self.drop_user(key);
             if !sabotage::is(Sabotage::ForgetsUsers) {
-                self.send(key.0, AgentMessage::Lost { id: key.1 });
+                self.send(key.0, AgentMessage::Lost { id: key.1, restart: false });
             }
         }
     }

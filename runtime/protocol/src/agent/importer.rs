@@ -4,7 +4,7 @@
 //! Asked ──Bound──► Bound ──(let go)──► (gone, Unbound sent)
 //!   └──────────────────┴────Lost────► (gone)
 //! ```
-//! A bound use becomes part of an instance's life only when the instance is told its address: at its start, or
+//! A bound use becomes part of an instance's life only when the instance is told what it serves: at its start, or
 //! by `Effect::Rebind`. Until then, and after it stopped, letting go costs nothing.
 
 use super::Agent;
@@ -13,10 +13,9 @@ use crate::ledger::Ledger;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Generation;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
-use rhizo_types::message::{AgentMessage, UseId};
+use rhizo_types::message::{AgentMessage, Served, UseId};
 use rhizo_types::spec::{Import, Pick};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 /// One use of an exporter by an instance of this node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -31,8 +30,8 @@ pub struct Use {
     pub generation: Generation,
     /// On which node that is.
     pub node: NodeId,
-    /// Where the export is reached, once the exporter is started.
-    pub address: Option<SocketAddr>,
+    /// What the export serves, once it is active.
+    pub served: Option<Served>,
     /// Whether the exporter wants to stop.
     pub asked_to_leave: bool,
 }
@@ -83,7 +82,7 @@ impl Agent {
                 }
                 if let Some(id) = local.uses.get(&key).copied() {
                     // An older generation is in use under the same name: it has to be let go first.
-                    if self.uses.get(&id).is_some_and(|used| used.address.is_some()) && local.is_running() {
+                    if self.uses.get(&id).is_some_and(|used| used.served.is_some()) && local.is_running() {
                         continue;
                     }
                     self.let_go(local, id);
@@ -96,7 +95,7 @@ impl Agent {
                     exporter: exporter.clone(),
                     generation,
                     node,
-                    address: None,
+                    served: None,
                     asked_to_leave: false,
                 };
                 self.uses.insert(id, used);
@@ -137,9 +136,9 @@ impl Agent {
         self.dirty.insert(used.importer);
     }
 
-    pub(super) fn bound(&mut self, from: NodeId, id: UseId, address: SocketAddr) {
+    pub(super) fn bound(&mut self, from: NodeId, id: UseId, served: Served) {
         let Some(used) = self.uses.get_mut(&id).filter(|used| used.node == from) else { return };
-        used.address = Some(address);
+        used.served = Some(served);
         self.dirty.insert(used.importer.clone());
     }
 
@@ -150,15 +149,11 @@ impl Agent {
     }
 
     /// The bound uses of one import: exporter → (use, address).
-    pub(super) fn bound_uses(
-        &self,
-        local: &Local,
-        port: &PortName,
-    ) -> BTreeMap<InstanceId, (UseId, SocketAddr)> {
+    pub(super) fn bound_uses(&self, local: &Local, port: &PortName) -> BTreeMap<InstanceId, (UseId, Served)> {
         let uses = local.uses.iter().filter(|((import, _), _)| import == port);
         let bound = uses.filter_map(|((_, exporter), id)| {
-            let address = self.uses.get(id)?.address?;
-            Some((exporter.clone(), (*id, address)))
+            let served = self.uses.get(id)?.served.clone()?;
+            Some((exporter.clone(), (*id, served)))
         });
         bound.collect()
     }

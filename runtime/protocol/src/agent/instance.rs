@@ -15,16 +15,18 @@ use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::Out;
 use crate::sabotage::{self, Sabotage};
-use crate::turn::{Effect, RunId, StartCall};
+use crate::turn::{Effect, RunId, StartCall, Told};
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::ledger::Timers;
-use rhizo_types::message::{FAILURE_TEXT_BYTES_MAX, InstancePhase, UseId};
+use rhizo_types::lifecycle::Values;
+use rhizo_types::message::{FAILURE_TEXT_BYTES_MAX, InstancePhase, Served, UseId};
 use rhizo_types::spec::{Component, Import};
 use rhizo_types::target::Placed;
 use rhizo_types::wire::Record;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// So many failures in a row on one node, and the coordinator looks for another place: the first may be bad
 /// luck, the second a race with something else that restarts, the third is the place's or the program's fault.
@@ -39,7 +41,7 @@ const BACK_OFF_DOUBLINGS_MAX: u32 = 6;
 pub(super) struct Local {
     pub(super) placed: Placed,
     /// A copy, because it may have to be stopped after its spec was forgotten.
-    pub(super) component: Component,
+    pub(super) component: Arc<Component>,
     /// Whether the target in force has exactly this.
     pub(super) wanted: bool,
     pub(super) phase: InstancePhase,
@@ -55,11 +57,11 @@ pub(super) struct Local {
     /// Its uses, by import and exporter.
     pub(super) uses: BTreeMap<(PortName, InstanceId), UseId>,
     /// What the running instance was told of its imports.
-    pub(super) told: BTreeMap<PortName, BTreeMap<InstanceId, SocketAddr>>,
+    pub(super) told: Told,
 }
 
 impl Local {
-    fn new(placed: Placed, component: Component) -> Self {
+    fn new(placed: Placed, component: Arc<Component>) -> Self {
         Self {
             placed,
             component,
@@ -121,7 +123,7 @@ impl Agent {
             InstancePhase::Starting => self.step_starting(instance, &mut local, ledger, out),
             InstancePhase::Started => self.step_started(instance, &mut local, ledger, out),
             InstancePhase::Draining => self.step_draining(instance, &mut local, ledger, out),
-            InstancePhase::Stopping => {}
+            InstancePhase::Stopping | InstancePhase::Suspended | InstancePhase::Resting => {}
         }
         self.instances.insert(instance.clone(), local);
     }
@@ -142,7 +144,7 @@ impl Agent {
             return None;
         }
         let component = ledger.component_of(instance, placed.version)?;
-        Some(Local::new(*placed, component.clone()))
+        Some(Local::new(*placed, Arc::new(component.clone())))
     }
 
     fn target_has_another(&self, instance: &InstanceId, local: &Local, ledger: &Ledger) -> bool {
@@ -174,7 +176,7 @@ impl Agent {
         local.phase = InstancePhase::Starting;
         for (port, _) in local.imports() {
             let told =
-                self.bound_uses(local, &port).into_iter().map(|(exporter, (_, address))| (exporter, address));
+                self.bound_uses(local, &port).into_iter().map(|(exporter, (_, served))| (exporter, served));
             local.told.insert(port, told.collect());
         }
         out.effect(Effect::Start(Box::new(StartCall {
@@ -182,6 +184,7 @@ impl Agent {
             component: local.component.clone(),
             version: local.placed.version,
             imports: local.told.clone(),
+            values: Values::new(),
         })));
     }
 
@@ -252,7 +255,7 @@ impl Agent {
             let mut asked = false;
             for id in &leaving {
                 let Some(used) = self.uses.get(id) else { continue };
-                if import.optional || enough || used.address.is_none() {
+                if import.optional || enough || used.served.is_none() {
                     self.let_go(local, *id);
                 } else {
                     asked |= used.asked_to_leave;
@@ -260,7 +263,7 @@ impl Agent {
             }
             let pending = wanted.keys().any(|exporter| {
                 let used = local.uses.get(&(port.clone(), exporter.clone())).and_then(|id| self.uses.get(id));
-                used.is_some_and(|used| used.address.is_none() && !used.asked_to_leave)
+                used.is_some_and(|used| used.served.is_none() && !used.asked_to_leave)
             });
             if asked && !pending {
                 result = Release::MustStop;
@@ -276,13 +279,17 @@ impl Agent {
     fn rebind(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
         for (port, _) in local.imports() {
             let bound = self.bound_uses(local, &port).into_iter();
-            let bound: BTreeMap<InstanceId, SocketAddr> =
-                bound.map(|(exporter, (_, address))| (exporter, address)).collect();
-            if local.told.get(&port) != Some(&bound) {
-                local.told.insert(port.clone(), bound.clone());
-                let run = run_id(instance, local);
-                out.effect(Effect::Rebind { run, import: port, exporters: bound });
+            let bound: BTreeMap<InstanceId, Served> =
+                bound.map(|(exporter, (_, served))| (exporter, served)).collect();
+            let told = local.told.entry(port.clone()).or_default();
+            if *told == bound {
+                continue;
             }
+            let unbound = told.keys().filter(|exporter| !bound.contains_key(*exporter)).cloned().collect();
+            let old = std::mem::replace(told, bound.clone());
+            let bound = bound.into_iter().filter(|(exporter, served)| old.get(exporter) != Some(served));
+            let (run, bound) = (run_id(instance, local), bound.collect());
+            out.effect(Effect::Rebind { run, import: port, bound, unbound });
         }
     }
 
@@ -366,7 +373,7 @@ fn run_id(instance: &InstanceId, local: &Local) -> RunId {
 fn stop(instance: &InstanceId, local: &mut Local, out: &mut Out) {
     local.phase = InstancePhase::Stopping;
     local.exports.clear();
-    let component = Box::new(local.component.clone());
+    let component = local.component.clone();
     out.effect(Effect::Stop { run: run_id(instance, local), component });
 }
 
@@ -405,7 +412,7 @@ pub struct InstanceView<'a> {
     /// How far it is.
     pub phase: InstancePhase,
     /// What the running instance was told of its imports.
-    pub told: &'a BTreeMap<PortName, BTreeMap<InstanceId, SocketAddr>>,
+    pub told: &'a Told,
 }
 
 impl Agent {

@@ -172,9 +172,9 @@ impl Agent {
                 self.users_add((from, id), User::new(importer, import, exporter, generation, export));
             }
             AgentMessage::Unbound { id } => self.drop_user((from, id)),
-            AgentMessage::Bound { id, address } => self.bound(from, id, address),
+            AgentMessage::Bound { id, served } => self.bound(from, id, served),
             AgentMessage::AskUnbind { id } => self.asked_to_unbind(from, id),
-            AgentMessage::Lost { id } => {
+            AgentMessage::Lost { id, .. } => {
                 if self.uses.get(&id).is_some_and(|used| used.node == from) {
                     self.drop_use(id);
                 }

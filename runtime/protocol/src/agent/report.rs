@@ -7,9 +7,9 @@ use super::instance::Local;
 use crate::ledger::Ledger;
 use crate::out::Out;
 use rhizo_types::id::{InstanceId, NodeId};
-use rhizo_types::message::{Control, InstanceReport, Report, UseId};
+use rhizo_types::message::{Control, InstancePhase, InstanceReport, Report, UseId};
 use rhizo_types::{Revision, Term, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A report that is not acknowledged is sent again after this time.
 const REPEAT_MS: u64 = 1_000;
@@ -116,6 +116,10 @@ pub(super) fn compose(
         bindings_missing: bindings_missing(instance, local, uses, ledger),
         failures: local.failures,
         failure: local.failure.clone(),
+        version: local.placed.version,
+        idle: local.phase == InstancePhase::Started,
+        pushed: 0,
+        places: BTreeSet::new(),
     };
     let instances = instances.iter().map(|(instance, local)| (instance.clone(), describe(instance, local)));
     Report { number: 0, target, instances: instances.collect() }

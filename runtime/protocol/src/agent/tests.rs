@@ -36,18 +36,15 @@ fn instance(name: &str, ordinal: u32) -> InstanceId {
 fn component(imports: &[(&str, bool, Pick)]) -> Component {
     let import = |(name, optional, pick): &(&str, bool, Pick)| {
         let component = ComponentName::from(*name);
-        let import = Import { component, export: PortName::from("main"), optional: *optional, pick: *pick };
+        let export = PortName::from("main");
+        let import = Import { optional: *optional, pick: *pick, ..Import::of(component, export) };
         (PortName::from(*name), import)
     };
     Component {
-        run: Run::Embedded,
         replicas: Replicas { min: 1, max: 9 },
-        needs: BTreeMap::new(),
-        exports: BTreeMap::from([(PortName::from("main"), Export { port: None })]),
+        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().map(import).collect(),
-        health: None,
-        stop: Stop { signal: "TERM".to_owned(), grace_ms: 0 },
-        env: BTreeMap::new(),
+        ..Component::new(Run::Embedded)
     }
 }
 
@@ -225,9 +222,9 @@ impl Cluster {
         for (node, agent) in &self.agents {
             for view in agent.instances() {
                 let bound = |port: &PortName| {
-                    agent.uses().any(|(_, u)| {
-                        u.importer == *view.instance && u.import == *port && u.address.is_some()
-                    })
+                    agent
+                        .uses()
+                        .any(|(_, u)| u.importer == *view.instance && u.import == *port && u.served.is_some())
                 };
                 let on = matches!(view.phase, InstancePhase::Started | InstancePhase::Draining);
                 for (port, import) in &view.component.imports {

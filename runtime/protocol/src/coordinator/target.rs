@@ -38,6 +38,7 @@ impl Coordinator {
             plan: plan.revision,
             instances,
             bindings,
+            pushes: current.pushes.clone(),
         })))
     }
 

@@ -7,7 +7,7 @@ use rhizo_types::intent::*;
 use rhizo_types::ledger::*;
 use rhizo_types::message::LogEntry;
 use rhizo_types::number::Number;
-use rhizo_types::spec::{Budget, Component, Migration, Optimise, Replicas, Run, Spec, Stop};
+use rhizo_types::spec::{Budget, Component, Migration, Optimise, Replicas, Run, Spec};
 use rhizo_types::target::*;
 use rhizo_types::{Generation, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,16 +32,7 @@ fn member(key: u8) -> MemberRecord {
 }
 
 fn spec() -> Spec {
-    let component = Component {
-        run: Run::Embedded,
-        replicas: Replicas { min: 1, max: 3 },
-        needs: BTreeMap::new(),
-        exports: BTreeMap::new(),
-        imports: BTreeMap::new(),
-        health: None,
-        stop: Stop { signal: "TERM".to_owned(), grace_ms: 0 },
-        env: BTreeMap::new(),
-    };
+    let component = Component { replicas: Replicas { min: 1, max: 3 }, ..Component::new(Run::Embedded) };
     Spec {
         app: AppName::from("app"),
         version: String::new(),
@@ -125,6 +116,7 @@ fn target(parent: u64, plan: u64, instances: &[(u32, NodeId, u64)]) -> Command {
         plan: Revision(plan),
         instances: instances.iter().map(|(ordinal, node, g)| (web(*ordinal), placed(*node, *g))).collect(),
         bindings: BTreeMap::new(),
+        pushes: BTreeMap::new(),
     }))
 }
 

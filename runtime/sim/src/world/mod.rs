@@ -19,7 +19,7 @@ use crate::provider::Provider;
 use crate::scenario::{Scenario, TIMERS};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rhizo_protocol::{AcquireCall, Effect, Event, Ledger, RequestId, RunId};
+use rhizo_protocol::{AcquireCall, Effect, Event, Ledger, MembershipChange, RequestId, RunId};
 use rhizo_types::id::{HostId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec};
 use rhizo_types::message::{LogEntry, Message};
@@ -358,22 +358,7 @@ impl World {
                 let pending = Box::new(Pending { by: node, life, term, id, entry });
                 self.later(us, Happening::Resolve { pending });
             }
-            Effect::ChangeMembership(change) => {
-                if self.log.leader == Some(node) && self.log.change.is_none() {
-                    self.log.change = Some((node, self.log.term, change));
-                    let us = self.delay() * 2 + 1_000;
-                    self.later(us, Happening::Change { life });
-                } else {
-                    self.later(
-                        1_000,
-                        Happening::Deliver {
-                            to: node,
-                            life,
-                            event: Event::MembershipChanged { done: false },
-                        },
-                    );
-                }
-            }
+            Effect::ChangeMembership(change) => self.begin_change(node, life, change),
             Effect::TransferLeadership { to } => {
                 if self.log.leader == Some(node) && self.log.voters.contains(&to) && self.is_awake(to) {
                     self.elect(Some(to));
@@ -412,7 +397,20 @@ impl World {
                 self.later(us, Happening::Act { node, life, run, act: Act::Stop });
             }
             Effect::Halt { .. } => self.halted(node),
+            // No component of a simulated application has other actions yet.
+            Effect::Act(_) | Effect::Cancel { .. } | Effect::SetAttributes { .. } => {}
             Effect::Rebind { .. } | Effect::Answer { .. } | Effect::Notice(_) => {}
+        }
+    }
+
+    fn begin_change(&mut self, node: NodeId, life: u64, change: MembershipChange) {
+        if self.log.leader == Some(node) && self.log.change.is_none() {
+            self.log.change = Some((node, self.log.term, change));
+            let us = self.delay() * 2 + 1_000;
+            self.later(us, Happening::Change { life });
+        } else {
+            let event = Event::MembershipChanged { done: false };
+            self.later(1_000, Happening::Deliver { to: node, life, event });
         }
     }
 
