@@ -17,6 +17,7 @@ pub mod problem;
 pub mod sentence;
 pub mod solve;
 pub mod validate;
+pub mod watch;
 
 pub use assignment::{Assignment, Instance, Place};
 pub use check::{Violation, check};
@@ -26,5 +27,6 @@ pub use objective::{Cost, Measure, Migration, Of, Utility};
 pub use plan::{Change, Engine, Order, Plan};
 pub use problem::{Component, Latency, Machine, Named, Partition, Problem, Quantity, Resource, Stock};
 pub use sentence::sentence;
-pub use solve::{Options, SolveError, solve};
+pub use solve::{Options, SolveError, solve, solve_watched};
 pub use validate::{ProblemError, validate};
+pub use watch::{Improvement, Watch};

@@ -10,6 +10,7 @@ use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
 use crate::problem::Problem;
 use crate::validate::{ProblemError, validate};
+use crate::watch::{Improvement, Watch};
 use thiserror::Error;
 
 /// How far a net worth may differ by rounding and still count as the same.
@@ -69,47 +70,96 @@ pub enum SolveError {
 pub fn solve(
     problem: &Problem,
     options: &Options,
-    stop: &mut dyn FnMut() -> bool,
+    mut stop: &mut dyn FnMut() -> bool,
+) -> Result<Plan, SolveError> {
+    solve_watched(problem, options, &mut stop)
+}
+
+/// As [`solve`], and tells the watch what it finds on the way; see there what else a watch can say.
+///
+/// # Errors
+/// See [`SolveError`].
+pub fn solve_watched(
+    problem: &Problem,
+    options: &Options,
+    watch: &mut dyn Watch,
 ) -> Result<Plan, SolveError> {
     validate(problem).map_err(SolveError::Problem)?;
-    let (engine, found) = search(problem, options, stop)?;
+    let watch = &mut Judge { problem, watch, told: None };
+    let (engine, found) = search(problem, options, watch)?;
     let Some(best) = found.best.clone() else {
-        return Err(unsolved(problem, &found, stop));
+        return Err(unsolved(problem, &found, &mut || watch.stop()));
     };
     let violations = check(problem, &best);
     if !violations.is_empty() {
         return Err(SolveError::Rejected { engine, violations });
     }
+    watch.improved(&Improvement { assignment: &best, net: 0.0, bound: found.bound, engine });
     Ok(plan(problem, best, engine, &found))
+}
+
+/// Stands between engines and the caller's watch: only what passed the checker goes either way, and only better
+/// news than before goes out. Worth is what the evaluator says, not what an engine believes.
+struct Judge<'a> {
+    problem: &'a Problem,
+    watch: &'a mut dyn Watch,
+    told: Option<f64>,
+}
+
+impl Watch for Judge<'_> {
+    fn stop(&mut self) -> bool {
+        self.watch.stop()
+    }
+
+    fn elapsed_share(&mut self) -> Option<f64> {
+        self.watch.elapsed_share()
+    }
+
+    fn improved(&mut self, news: &Improvement) {
+        let net = evaluate(self.problem, news.assignment).net;
+        if self.told.is_none_or(|told| net > told) && check(self.problem, news.assignment).is_empty() {
+            self.told = Some(net);
+            self.watch.improved(&Improvement { net, ..*news });
+        }
+    }
+
+    fn exchange(&mut self, net: f64) -> Option<Assignment> {
+        let other = self.watch.exchange(net)?;
+        (check(self.problem, &other).is_empty() && evaluate(self.problem, &other).net > net).then_some(other)
+    }
 }
 
 fn search(
     problem: &Problem,
     options: &Options,
-    stop: &mut dyn FnMut() -> bool,
+    watch: &mut dyn Watch,
 ) -> Result<(Engine, Found), SolveError> {
     match options.engine {
         None | Some(Engine::Choice) if choice::suits(problem) => {
-            Ok((Engine::Choice, choice::search(problem, stop)))
+            Ok((Engine::Choice, choice::search(problem, &mut || watch.stop())))
         }
         Some(Engine::Exhaustive) if exhaustive::suits(problem) => {
-            Ok((Engine::Exhaustive, exhaustive::search(problem, None, false, stop)))
+            Ok((Engine::Exhaustive, exhaustive::search(problem, None, false, &mut || watch.stop())))
         }
-        None | Some(Engine::Patterns) if patterns::suits(problem) => match patterns::search(problem, stop) {
-            Some(found) if found.best.is_some() || found.complete => Ok((Engine::Patterns, found)),
-            // Too many patterns, or stopped before the first answer.
-            _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, stop)),
-            _ => Err(SolveError::Unsuited { engine: Engine::Patterns }),
-        },
+        None | Some(Engine::Patterns) if patterns::suits(problem) => {
+            match patterns::search(problem, &mut || watch.stop()) {
+                Some(found) if found.best.is_some() || found.complete => Ok((Engine::Patterns, found)),
+                // Too many patterns, or stopped before the first answer.
+                _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
+                _ => Err(SolveError::Unsuited { engine: Engine::Patterns }),
+            }
+        }
         // Small problems are proven instead.
         None if large::suits(problem) && !exhaustive::suits(problem) => {
-            Ok((Engine::Large, large::search(problem, options.seed, stop)))
+            Ok((Engine::Large, large::search(problem, options.seed, watch)))
         }
         Some(Engine::Large) if large::suits(problem) => {
-            Ok((Engine::Large, large::search(problem, options.seed, stop)))
+            Ok((Engine::Large, large::search(problem, options.seed, watch)))
         }
-        None => Ok(portfolio(problem, options.seed, stop)),
-        Some(Engine::Local) => Ok((Engine::Local, local::search(problem, options.seed, stop))),
+        None => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
+        Some(Engine::Local) => {
+            Ok((Engine::Local, local::search(problem, options.seed, &mut || watch.stop())))
+        }
         Some(engine) => Err(SolveError::Unsuited { engine }),
     }
 }

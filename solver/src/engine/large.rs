@@ -3,20 +3,25 @@
 //! First a repair: what is in trouble leaves its machine, and finds another, as little as possible moves. Then
 //! local search by shifts, exchanges and returns, under falling temperatures, judged incrementally. Problems with a
 //! fixed number of instances, hard capacities and costs of load and migration. The bound is that of `bound.rs`.
-//! Read next: `model.rs`, `state.rs`.
+//! Read next: `model.rs`, `state.rs`, `judge.rs`, `moves.rs`, `anneal.rs`.
 
 mod anneal;
 mod bound;
+mod incumbent;
+mod judge;
+mod lists;
 mod model;
+mod moves;
 mod repair;
 mod state;
 
-use crate::assignment::{Assignment, Place};
 use crate::constraint::{Constraint, Limit};
 use crate::engine::Found;
 use crate::objective::{Cost, Measure};
 use crate::problem::{Problem, Stock};
-use model::{Model, NOWHERE};
+use crate::watch::Watch;
+use incumbent::Incumbent;
+use model::Model;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use state::State;
@@ -65,25 +70,22 @@ fn is_local(problem: &Problem, rule: &Constraint) -> bool {
     }
 }
 
-/// Repairs what runs now and improves it until `stop` says so or nothing better is found for long.
-pub(crate) fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Found {
+/// Repairs what runs now and improves it until the watch says so or nothing better is found for long.
+pub(crate) fn search(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Found {
     let model = Model::new(problem);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut state = State::empty(&model);
     let mut evaluated = 0;
-    if !repair::repair(&mut state, &mut rng, stop, &mut evaluated) {
+    if !repair::repair(&mut state, &mut rng, &mut || watch.stop(), &mut evaluated) {
         return Found { best: None, bound: None, complete: false, evaluated };
     }
     let least = bound::least_cost(&model);
-    let best = anneal::improve(state, &mut rng, stop, least, &mut evaluated);
-    Found { best: Some(assignment(&model, &best)), bound: Some(-least), complete: false, evaluated }
-}
-
-fn assignment(model: &Model, at: &[u32]) -> Assignment {
-    let mut places = vec![Vec::new(); model.problem.components.len()];
-    for ((component, _), machine) in model.items.iter().zip(at) {
-        let place = (*machine != NOWHERE).then(|| Place::on(*machine as usize));
-        places[*component as usize].push(place);
+    let mut incumbent = Incumbent::new(&state, watch, least, evaluated);
+    // What is known to be good from the last round is a better start than what runs now.
+    if incumbent.meet() {
+        state = State::at(&model, incumbent.at());
     }
-    Assignment { places }
+    anneal::improve(state, &mut rng, &mut incumbent);
+    let best = incumbent::assignment(&model, incumbent.at());
+    Found { best: Some(best), bound: Some(-least), complete: false, evaluated: incumbent.evaluated() }
 }

@@ -10,7 +10,7 @@ mod roadef;
 mod sage;
 
 use crate::arguments::Arguments;
-use rhizo_solver::{Options, Plan, Problem, SolveError, solve};
+use rhizo_solver::{Options, Plan, Problem, SolveError, Watch, solve_watched};
 use serde_json::Value;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -59,10 +59,25 @@ fn print_figures(figures: &Value, json: bool) {
 
 /// Solves under a time limit and says how long it took.
 fn timed(problem: &Problem, seed: u64, seconds: f64) -> (Result<Plan, SolveError>, f64) {
-    let start = Instant::now();
-    let limit = Duration::from_secs_f64(seconds.max(0.0));
-    let answer = solve(problem, &Options { seed, engine: None }, &mut || start.elapsed() >= limit);
-    (answer, start.elapsed().as_secs_f64())
+    let mut deadline = Deadline { start: Instant::now(), limit: Duration::from_secs_f64(seconds.max(0.0)) };
+    let answer = solve_watched(problem, &Options { seed, engine: None }, &mut deadline);
+    (answer, deadline.start.elapsed().as_secs_f64())
+}
+
+/// A wall clock that says when to stop.
+struct Deadline {
+    start: Instant,
+    limit: Duration,
+}
+
+impl Watch for Deadline {
+    fn stop(&mut self) -> bool {
+        self.start.elapsed() >= self.limit
+    }
+
+    fn elapsed_share(&mut self) -> Option<f64> {
+        Some(self.start.elapsed().as_secs_f64() / self.limit.as_secs_f64().max(1e-9))
+    }
 }
 
 /// An error with all its causes, as one line.

@@ -1,62 +1,76 @@
-//! Local search by shifts, exchanges and returns, under temperatures that fall and rise again.
+//! Local search under falling temperatures: a descent, then annealing, with nothing read from a clock.
 //!
-//! Cycles start from the best configuration and grow longer, so that a short run is a quick descent and a long one
-//! a thorough search; no clock is read, so a run is repeatable up to the step at which it is stopped.
+//! First a descent, for a good answer at once. Then, with a deadline in sight, one cycle that cools for as long as
+//! there is time; otherwise cycles that start from the best and grow longer, until several in a row find nothing.
+//! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
 
-use super::model::{NOWHERE, to_u32};
+use super::incumbent::Incumbent;
+use super::moves::Mover;
 use super::state::State;
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// Steps of the first cycle, per item; about a tenth of a second for 50,000 items.
+/// Steps of the descent and of the first cycle without a deadline, per item.
 const FIRST_STEPS_PER_ITEM: u64 = 20;
-/// Later cycles are longer by this factor, up to [`STEPS_MAX`].
+/// Later cycles are longer by this factor, up to [`STEPS_MAX`], and start cooler by [`COOLER`].
 const GROWTH: f64 = 1.5;
+const COOLER: f64 = 0.5;
 /// The longest cycle.
 const STEPS_MAX: u64 = 400_000_000;
 /// Cycles without a better configuration before the search ends by itself.
 const BARREN_MAX: u32 = 8;
-/// Steps between two looks at the caller's clock: about a millisecond.
-const STEPS_PER_POLL: u64 = 1_024;
-/// Steps between two looks whether the best was improved on; a copy takes as long as a few hundred steps.
-const STEPS_PER_COPY: u64 = 4_096;
-/// Temperature at the end of a cycle, relative to its start.
-const COOLING: f64 = 1e-4;
-/// Differences of cost below this are rounding.
-const ROUNDING: f64 = 1e-9;
+/// Steps between two questions to the caller: a fraction of a millisecond.
+const STEPS_PER_POLL: u64 = 4_096;
+/// Bad moves that are sampled to learn what a bad move costs.
+const SAMPLES: usize = 4_000;
+/// The share of the sampled moves that are cheaper than what counts as a large bad move.
+const LARGE: f64 = 0.9;
+/// A cycle starts at so many large bad moves. Of 1 to 8, on three public instances, 2 to 8 did about equally well.
+const HOT: f64 = 4.0;
+/// Temperature at the end of the slow part of a cycle, relative to its start: below it costs hardly fall any more.
+const COOLING: f64 = 1e-3;
+/// The slow part takes so much of a cycle; the rest falls by [`QUENCH`], so that even the smallest costs settle.
+const SLOW_SHARE: f64 = 0.9;
+const QUENCH: f64 = 1e-4;
+/// Share of the time after which only improvements are taken.
+const COLD_SHARE: f64 = 0.97;
+/// Shares of a cycle after which a better configuration from elsewhere replaces the own one. Before the first,
+/// what a configuration costs says little about where it will end.
+const MEETINGS: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
 
-struct Best {
-    at: Vec<u32>,
-    cost: f64,
+/// How a cycle cools.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// Over so many steps.
+    Steps(u64),
+    /// From this share of the time to [`COLD_SHARE`], and on until stopped.
+    Deadline { since: f64 },
 }
 
-/// Improves until stopped, barren or at the `least` possible cost; returns the machine of each item.
-pub(super) fn improve(
-    state: State,
-    rng: &mut Xoshiro256PlusPlus,
-    stop: &mut dyn FnMut() -> bool,
-    least: f64,
-    evaluated: &mut u64,
-) -> Vec<u32> {
-    let mut state = state;
-    let mut best = Best { at: state.at.clone(), cost: state.cost };
+/// Improves until stopped, barren or at the least possible cost; the incumbent has the result.
+pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
     let items = state.at.len() as u64;
-    let is_least = |cost: f64| cost <= least + ROUNDING * least.abs().max(1.0);
-    if items == 0 || is_least(state.cost) {
-        return best.at;
+    let mut mover = Mover::new(state);
+    if items == 0 || incumbent.is_least() {
+        return;
     }
     let mut steps = (items * FIRST_STEPS_PER_ITEM).min(STEPS_MAX);
-    let (mut barren, mut cycle) = (0, 0u32);
-    while barren < BARREN_MAX && !is_least(best.cost) {
-        let before = best.cost;
-        // The first cycle only descends: a good answer first.
-        let start = if cycle == 0 { 0.0 } else { temperature(&state, rng, cycle) };
-        let stopped = run(&mut state, &mut best, rng, stop, start, steps, evaluated);
-        if stopped {
-            break;
+    if cycle(&mut mover, rng, incumbent, 0.0, Pace::Steps(steps)) {
+        return;
+    }
+    let mut hot = HOT * large_bad_move(&mover.state, rng);
+    if let Some(since) = incumbent.elapsed_share() {
+        cycle(&mut mover, rng, incumbent, hot, Pace::Deadline { since });
+        return;
+    }
+    let mut barren = 0;
+    while barren < BARREN_MAX {
+        let before = incumbent.cost();
+        if cycle(&mut mover, rng, incumbent, hot, Pace::Steps(steps)) {
+            return;
         }
-        barren = if best.cost < before - ROUNDING { 0 } else { barren + 1 };
-        cycle += 1;
+        barren = if incumbent.cost() < before { 0 } else { barren + 1 };
+        hot *= COOLER;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -65,141 +79,83 @@ pub(super) fn improve(
         )]
         let longer = (steps as f64 * GROWTH) as u64;
         steps = longer.min(STEPS_MAX);
-        restore(&mut state, &best);
+        mover.restart(incumbent.at());
     }
-    best.at
 }
 
-/// A fraction of what a typical bad move costs; later cycles start cooler.
-fn temperature(state: &State, rng: &mut Xoshiro256PlusPlus, cycle: u32) -> f64 {
+/// What a move costs that is worse than most bad moves are.
+fn large_bad_move(state: &State, rng: &mut Xoshiro256PlusPlus) -> f64 {
     let mut worse = Vec::new();
-    for _ in 0..2_000 {
+    for _ in 0..SAMPLES * 20 {
         let item = rng.random_range(0..state.at.len());
         let machine = rng.random_range(0..state.model.machines);
-        if state.at[item] as usize != machine && state.has_room(item, machine) {
-            let delta = state.delta(item, to_u32(machine));
-            if delta > 0.0 {
-                worse.push(delta);
-            }
+        if worse.len() < SAMPLES && state.at[item] as usize != machine && state.has_room(item, machine) {
+            worse.extend(Some(state.shift_delta(item, machine)).filter(|delta| *delta > 0.0));
         }
     }
     worse.sort_by(f64::total_cmp);
-    let typical = worse.get(worse.len() / 4).copied().unwrap_or(1.0);
-    typical * 0.1 * 0.7f64.powi(i32::try_from(cycle).unwrap_or(i32::MAX))
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a few thousand"
+    )]
+    let at = (worse.len() as f64 * LARGE) as usize;
+    worse.get(at).copied().unwrap_or(1.0)
 }
 
-fn restore(state: &mut State, best: &Best) {
-    for item in 0..state.at.len() {
-        if state.at[item] != best.at[item] && state.at[item] != NOWHERE {
-            state.remove(item);
-        }
+/// The temperature after a share of a cycle.
+fn temperature(hot: f64, share: f64) -> f64 {
+    if share >= 1.0 || hot <= 0.0 {
+        0.0
+    } else if share < SLOW_SHARE {
+        hot * COOLING.powf(share.max(0.0) / SLOW_SHARE)
+    } else {
+        hot * COOLING * QUENCH.powf((share - SLOW_SHARE) / (1.0 - SLOW_SHARE))
     }
-    for item in 0..state.at.len() {
-        if state.at[item] == NOWHERE {
-            state.insert(item, best.at[item] as usize);
-        }
-    }
-    // Sums of many changes drift; the sum at the best configuration is the one that was kept.
-    state.cost = best.cost;
 }
 
-/// One cycle; whether it was stopped.
-fn run(
-    state: &mut State,
-    best: &mut Best,
+/// One cycle; whether the search is to end.
+fn cycle(
+    mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,
-    stop: &mut dyn FnMut() -> bool,
-    start: f64,
-    steps: u64,
-    evaluated: &mut u64,
+    incumbent: &mut Incumbent,
+    hot: f64,
+    pace: Pace,
 ) -> bool {
-    let mut temperature = start;
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let cooling = COOLING.powf(STEPS_PER_POLL as f64 / steps as f64);
-    for step in 0..steps {
-        if step.is_multiple_of(STEPS_PER_POLL) {
-            temperature *= cooling;
-            if stop() {
-                keep(state, best);
-                return true;
+    let mut meetings = MEETINGS.iter().peekable();
+    let mut step = 0u64;
+    loop {
+        if incumbent.stop() {
+            incumbent.offer(&mover.state);
+            return true;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let share = match pace {
+            Pace::Steps(steps) => step as f64 / steps as f64,
+            Pace::Deadline { since } => {
+                (incumbent.elapsed_share().unwrap_or(1.0) - since) / (COLD_SHARE - since).max(1e-9)
+            }
+        };
+        if hot > 0.0 && meetings.next_if(|at| share >= **at).is_some() {
+            incumbent.offer(&mover.state);
+            if incumbent.meet() {
+                mover.restart(incumbent.at());
             }
         }
-        *evaluated += 1;
-        // What a move may cost at most: minus T times the logarithm of a uniform number.
-        let allowance =
-            if temperature > 0.0 { -temperature * rng.random_range(1e-12..1.0f64).ln() } else { 0.0 };
-        let item = rng.random_range(0..state.at.len());
-        match rng.random_range(0..16u32) {
-            0 => back_home(state, item, allowance),
-            1..=9 => {
-                let machine = rng.random_range(0..state.model.machines);
-                shift(state, item, machine, allowance);
-            }
-            _ => {
-                let other = rng.random_range(0..state.at.len());
-                exchange(state, item, other, allowance);
-            }
+        if matches!(pace, Pace::Steps(_)) && share >= 1.0 {
+            incumbent.offer(&mover.state);
+            return incumbent.is_least();
         }
-        // Copying is dear, so the best is looked for now and then; cooling ends every cycle near its best.
-        if step.is_multiple_of(STEPS_PER_COPY) {
-            keep(state, best);
+        mover.set_temperature(temperature(hot, share));
+        for _ in 0..STEPS_PER_POLL {
+            mover.step(rng);
+        }
+        step += STEPS_PER_POLL;
+        incumbent.count(STEPS_PER_POLL);
+        incumbent.consider(&mover.state);
+        if incumbent.is_least() {
+            return true;
         }
     }
-    keep(state, best);
-    false
-}
-
-fn keep(state: &State, best: &mut Best) {
-    if state.cost < best.cost - ROUNDING {
-        best.at.copy_from_slice(&state.at);
-        best.cost = state.cost;
-    }
-}
-
-fn shift(state: &mut State, item: usize, machine: usize, allowance: f64) {
-    let from = state.at[item] as usize;
-    if from == machine || state.model.pinned[item] || !state.has_room(item, machine) {
-        return;
-    }
-    if state.delta(item, to_u32(machine)) > allowance || !state.may_leave(item, machine) {
-        return;
-    }
-    state.remove(item);
-    let to =
-        if state.model.may_use(item, machine) && state.groups_allow(item, machine) { machine } else { from };
-    state.insert(item, to);
-}
-
-fn back_home(state: &mut State, item: usize, allowance: f64) {
-    let origin = state.model.origin[item];
-    if origin != NOWHERE && state.at[item] != origin {
-        shift(state, item, origin as usize, allowance);
-    }
-}
-
-fn exchange(state: &mut State, a: usize, b: usize, allowance: f64) {
-    let (m, n) = (state.at[a] as usize, state.at[b] as usize);
-    if m == n || state.model.pinned[a] || state.model.pinned[b] || !state.exchange_has_room(a, b) {
-        return;
-    }
-    if !(state.may_leave(a, n) && state.may_leave(b, m)) {
-        return;
-    }
-    let before = state.cost;
-    state.remove(a);
-    state.remove(b);
-    if state.fits(a, n) {
-        state.insert(a, n);
-        if state.fits(b, m) {
-            state.insert(b, m);
-            if state.cost - before <= allowance {
-                return;
-            }
-            state.remove(b);
-        }
-        state.remove(a);
-    }
-    state.insert(a, m);
-    state.insert(b, n);
-    state.cost = before;
 }

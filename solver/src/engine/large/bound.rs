@@ -38,7 +38,7 @@ fn fewest(model: &Model, machine: usize, items: &[usize], resource: usize) -> us
     if model.is_transient[resource] {
         return 0;
     }
-    let mut needs: Vec<f64> = items.iter().map(|i| model.need[i * model.resources + resource]).collect();
+    let mut needs: Vec<f64> = items.iter().map(|i| model.need(*i, resource)).collect();
     needs.sort_by(|a, b| b.total_cmp(a));
     let mut left: f64 = needs.iter().sum();
     let limit = model.limit[machine * model.resources + resource];
@@ -54,8 +54,9 @@ fn fewest(model: &Model, machine: usize, items: &[usize], resource: usize) -> us
 /// Costs of load if it could be shared out at will.
 fn forced_load(model: &Model) -> f64 {
     let total = |values: &[f64], r: usize| values.iter().skip(r).step_by(model.resources).sum::<f64>();
-    let free = |r: usize| total(&model.capacity, r) - total(&model.need, r);
-    let over = |r: usize| model.overload[r] * (total(&model.need, r) - total(&model.safety, r)).max(0.0);
+    let needed = |r: usize| (0..model.items.len()).map(|item| model.need(item, r)).sum::<f64>();
+    let free = |r: usize| total(&model.capacity, r) - needed(r);
+    let over = |r: usize| model.overload[r] * (needed(r) - total(&model.safety, r)).max(0.0);
     let loads: f64 = (0..model.resources).map(over).sum();
     let balances =
         model.balances.iter().map(|b| b.weight * (b.target * free(b.first) - free(b.second)).max(0.0));

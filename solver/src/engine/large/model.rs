@@ -1,7 +1,11 @@
 //! A problem with many instances on existing machines, lowered to flat arrays.
 //!
 //! Instances become *items*. Rules over shared hosts or classes become *groups*; what an item may use is a mask.
+//! Resources become *dimensions*, and so does each balance: `target * free(first) - free(second)` grows by a fixed
+//! amount with each item, just as a load does. Dimensions are packed by four, so that a judgement is a few vector
+//! operations without a branch. Read next: `state.rs`.
 
+use super::lists::Lists;
 use crate::check::{CAPACITY_TOLERANCE, capacity_of};
 use crate::constraint::{Constraint, Limit, Scope};
 use crate::objective::Measure;
@@ -10,6 +14,11 @@ use std::collections::BTreeMap;
 
 /// No machine: the item does not run.
 pub(super) const NOWHERE: u32 = u32::MAX;
+
+/// Dimensions that are worked on together: two vectors of a plain x86-64.
+pub(super) const LANES: usize = 4;
+/// Four dimensions.
+pub(super) type Quad = [f64; LANES];
 
 /// What a group wants of its members.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -54,7 +63,20 @@ pub(super) struct Model<'a> {
     pub(super) machines: usize,
     /// Component and ordinal of each item.
     pub(super) items: Vec<(u32, u32)>,
-    pub(super) need: Vec<f64>,
+    /// Quads of dimensions: resources first, then balances, then nothing.
+    pub(super) quads: usize,
+    /// What an item adds to each dimension, `quads` per item.
+    pub(super) amount: Vec<Quad>,
+    /// What a unit beyond zero costs in each dimension.
+    pub(super) weight: Vec<Quad>,
+    /// One where an item takes its share with it, zero where it holds it at its origin until the move is done.
+    pub(super) released: Vec<Quad>,
+    /// One in every dimension.
+    pub(super) whole: Vec<Quad>,
+    /// For each machine, how far it is beyond its soft limits when nothing runs, as quads.
+    pub(super) over_empty: Vec<Quad>,
+    /// For each machine, how much room there is when nothing runs or is held, as quads.
+    pub(super) room_empty: Vec<Quad>,
     /// Hard limits with the checker's tolerance.
     pub(super) limit: Vec<f64>,
     pub(super) capacity: Vec<f64>,
@@ -69,14 +91,17 @@ pub(super) struct Model<'a> {
     /// It has to stay where it is.
     pub(super) pinned: Vec<bool>,
     pub(super) groups: Vec<Group>,
-    pub(super) groups_of: Vec<Vec<u32>>,
+    pub(super) groups_of: Lists,
     pub(super) dependencies: Vec<Dependency>,
-    pub(super) uses: Vec<Vec<u32>>,
-    pub(super) provides: Vec<Vec<u32>>,
+    pub(super) uses: Lists,
+    pub(super) provides: Lists,
     /// For each way to cut machines into cells, the cell of each machine.
     pub(super) cells: Vec<Vec<u32>>,
     pub(super) group_counts: usize,
     pub(super) dependency_counts: usize,
+    /// Cost of moving between two machines, weighted; empty rows cost nothing.
+    pub(super) pair: Vec<&'a [f64]>,
+    pub(super) per_pair: f64,
 }
 
 impl<'a> Model<'a> {
@@ -101,10 +126,13 @@ impl<'a> Model<'a> {
             problem,
             resources,
             machines,
-            need: (0..count)
-                .flat_map(|i| (0..resources).map(move |r| (i, r)))
-                .map(|(i, r)| component(i).need(ordinal(i), r))
-                .collect(),
+            quads: 0,
+            amount: Vec::new(),
+            weight: Vec::new(),
+            released: Vec::new(),
+            whole: Vec::new(),
+            over_empty: Vec::new(),
+            room_empty: Vec::new(),
             limit: capacity.iter().map(|c| c + CAPACITY_TOLERANCE * c.abs() / 2.0).collect(),
             capacity,
             safety: of(&|m, r| problem.machines[m].safety_of(r)),
@@ -119,32 +147,105 @@ impl<'a> Model<'a> {
             masks: Vec::new(),
             pinned: vec![false; count],
             groups: Vec::new(),
-            groups_of: vec![Vec::new(); count],
+            groups_of: Lists::default(),
             dependencies: Vec::new(),
-            uses: vec![Vec::new(); count],
-            provides: vec![Vec::new(); count],
+            uses: Lists::default(),
+            provides: Lists::default(),
             cells: vec![(0..to_u32(machines)).collect()],
             group_counts: 0,
             dependency_counts: 0,
+            pair: problem.machines.iter().map(|m| m.move_cost.as_slice()).collect(),
+            per_pair: problem.migration.per_pair,
             items,
         };
+        model.add_costs();
+        model.add_dimensions();
         model.add_rules(first_of);
         model
     }
 
     /// Lowers costs and rules.
     fn add_rules(&mut self, first_of: Vec<usize>) {
-        self.add_costs();
         self.add_masks(&first_of);
-        let mut lowered = Lowered { first_of, cells_of: BTreeMap::new() };
+        let none = vec![Vec::new(); self.items.len()];
+        let mut lowered = Lowered {
+            first_of,
+            cells_of: BTreeMap::new(),
+            groups_of: none.clone(),
+            uses: none.clone(),
+            provides: none,
+        };
         for (index, c) in self.problem.components.iter().enumerate() {
             if c.per_host_max == 1 && c.replicas_max > 1 {
-                self.add_group(&lowered, &Scope::Component(index), Wish::Apart, 0);
+                self.add_group(&mut lowered, &Scope::Component(index), Wish::Apart, 0);
             }
         }
         for named in &self.problem.constraints {
             self.add_rule(&mut lowered, &named.item);
         }
+        self.groups_of = Lists::pack(&lowered.groups_of);
+        self.uses = Lists::pack(&lowered.uses);
+        self.provides = Lists::pack(&lowered.provides);
+    }
+
+    /// Packs what items need, what machines have, and what is costly, by dimension.
+    fn add_dimensions(&mut self) {
+        let (resources, balances) = (self.resources, self.balances.clone());
+        let quads = (resources + balances.len()).div_ceil(LANES);
+        let pack = |f: &dyn Fn(usize) -> f64| -> Vec<Quad> {
+            (0..quads).map(|q| std::array::from_fn(|lane| f(q * LANES + lane))).collect()
+        };
+        let balance = |d: usize| d.checked_sub(resources).and_then(|b| balances.get(b));
+        self.quads = quads;
+        self.whole = pack(&|_| 1.0);
+        self.released = pack(&|d| if self.is_transient.get(d) == Some(&true) { 0.0 } else { 1.0 });
+        self.weight =
+            pack(&|d| self.overload.get(d).copied().or(balance(d).map(|b| b.weight)).unwrap_or(0.0));
+        let problem = self.problem;
+        self.amount = (self.items.iter())
+            .flat_map(|(component, ordinal)| {
+                let of = &problem.components[*component as usize];
+                let need = |r: usize| of.need(*ordinal as usize, r);
+                pack(&|d| match balance(d) {
+                    Some(b) => need(b.second) - b.target * need(b.first),
+                    None if d < resources => need(d),
+                    None => 0.0,
+                })
+            })
+            .collect();
+        let (capacity, safety, limit) = (&self.capacity, &self.safety, &self.limit);
+        self.over_empty = (0..self.machines)
+            .map(|m| m * resources)
+            .flat_map(|base| {
+                pack(&|d| match balance(d) {
+                    Some(b) => b.target * capacity[base + b.first] - capacity[base + b.second],
+                    None if d < resources => -safety[base + d],
+                    None => 0.0,
+                })
+            })
+            .collect();
+        self.room_empty = (0..self.machines)
+            .map(|m| m * resources)
+            .flat_map(|base| pack(&|d| if d < resources { limit[base + d] } else { f64::INFINITY }))
+            .collect();
+    }
+
+    /// What an item needs of a resource.
+    pub(super) fn need(&self, item: usize, resource: usize) -> f64 {
+        self.amount[item * self.quads + resource / LANES][resource % LANES]
+    }
+
+    /// The dimensions of an item.
+    #[inline]
+    pub(super) fn amount(&self, item: usize) -> &[Quad] {
+        &self.amount[item * self.quads..(item + 1) * self.quads]
+    }
+
+    /// What an item takes with it when it leaves a machine, or brings when it comes: all, or at home what is not
+    /// held there anyway.
+    #[inline]
+    pub(super) fn share(&self, item: usize, machine: usize) -> &[Quad] {
+        if self.origin[item] as usize == machine { &self.released } else { &self.whole }
     }
 
     pub(super) fn may_use(&self, item: usize, machine: usize) -> bool {
@@ -215,10 +316,10 @@ impl<'a> Model<'a> {
                 self.dependencies.push(Dependency { cell_of: cells, start: self.dependency_counts });
                 self.dependency_counts += 2 * self.cell_count(cells);
                 for item in members(self.problem, &lowered.first_of, user) {
-                    self.uses[item].push(dependency);
+                    lowered.uses[item].push(dependency);
                 }
                 for item in members(self.problem, &lowered.first_of, provider) {
-                    self.provides[item].push(dependency);
+                    lowered.provides[item].push(dependency);
                 }
             }
             Constraint::Root { scope } => {
@@ -228,7 +329,7 @@ impl<'a> Model<'a> {
             }
             Constraint::Preserve { scope, resource, amount } => {
                 for item in members(self.problem, &lowered.first_of, scope) {
-                    let need = &mut self.need[item * self.resources + resource];
+                    let need = &mut self.amount[item * self.quads + resource / LANES][resource % LANES];
                     *need = need.max(*amount);
                 }
             }
@@ -240,13 +341,13 @@ impl<'a> Model<'a> {
         self.cells[cells].iter().filter(|c| **c != NOWHERE).max().map_or(0, |c| *c as usize + 1)
     }
 
-    fn add_group(&mut self, lowered: &Lowered, scope: &Scope, wish: Wish, cell_of: usize) {
+    fn add_group(&mut self, lowered: &mut Lowered, scope: &Scope, wish: Wish, cell_of: usize) {
         let items = members(self.problem, &lowered.first_of, scope);
         let group = to_u32(self.groups.len());
         self.groups.push(Group { wish, cell_of, start: self.group_counts, members: to_u32(items.len()) });
         self.group_counts += self.cell_count(cell_of);
         for item in items {
-            self.groups_of[item].push(group);
+            lowered.groups_of[item].push(group);
         }
     }
 }
@@ -255,6 +356,9 @@ struct Lowered {
     /// The first item of each component.
     first_of: Vec<usize>,
     cells_of: BTreeMap<usize, usize>,
+    groups_of: Vec<Vec<u32>>,
+    uses: Vec<Vec<u32>>,
+    provides: Vec<Vec<u32>>,
 }
 
 impl Lowered {

@@ -107,7 +107,7 @@ fn break_up(state: &mut State) -> Vec<usize> {
     for (g, group) in model.groups.iter().enumerate() {
         if group.wish == Wish::Gather {
             let members: Vec<usize> = (0..state.at.len())
-                .filter(|i| state.at[*i] != NOWHERE && model.groups_of[*i].contains(&to_u32(g)))
+                .filter(|i| state.at[*i] != NOWHERE && model.groups_of.of(*i).contains(&to_u32(g)))
                 .collect();
             let cell = |item: usize| model.cells[group.cell_of][state.at[item] as usize];
             let share = |c: u32| members.iter().filter(|i| cell(**i) == c).count();
@@ -144,7 +144,7 @@ fn size(state: &State, item: usize) -> f64 {
     let model = state.model;
     let share = |r: usize| {
         let typical = model.limit.get(r).copied().unwrap_or(0.0).max(1e-300);
-        model.need[item * model.resources + r] / typical
+        model.need(item, r) / typical
     };
     (0..model.resources).map(share).fold(0.0, f64::max)
 }

@@ -1,8 +1,9 @@
 //! Where every item is, with everything that makes judging and taking a move cheap.
 //!
-//! Judging a move costs a few operations per resource; no rule is ever broken by a move that [`State::fits`].
+//! It takes moves; `judge.rs` says what they would cost and whether rules allow them. Loads are kept as distances to
+//! the soft and hard limits, so that a judgement only adds and compares.
 
-use super::model::{Model, NOWHERE, Wish};
+use super::model::{LANES, Model, NOWHERE, Quad, Wish, to_u32};
 
 #[derive(Clone)]
 pub(super) struct State<'m, 'p> {
@@ -11,19 +12,22 @@ pub(super) struct State<'m, 'p> {
     /// Items on each machine, and where in that list each item stands.
     pub(super) on: Vec<Vec<u32>>,
     slot: Vec<u32>,
-    load: Vec<f64>,
-    /// Transient resources held by items that left.
-    held: Vec<f64>,
+    /// For each machine, how far each dimension is beyond its soft limit.
+    pub(super) over: Vec<Quad>,
+    /// For each machine, what is left to the hard limit beside loads and what is held for items that left.
+    pub(super) room: Vec<Quad>,
+    /// Cost of load of each machine.
+    pub(super) load_cost: Vec<f64>,
     /// For each group, items per cell.
-    counts: Vec<u16>,
-    distinct: Vec<u32>,
-    placed: Vec<u32>,
+    pub(super) counts: Vec<u16>,
+    pub(super) distinct: Vec<u32>,
+    pub(super) placed: Vec<u32>,
     /// For each dependency, users and providers per class.
-    served: Vec<u32>,
+    pub(super) served: Vec<u32>,
     /// Moved items per component, and how many components have so many.
-    moved: Vec<u32>,
-    with_moved: Vec<u32>,
-    moved_max: u32,
+    pub(super) moved: Vec<u32>,
+    pub(super) with_moved: Vec<u32>,
+    pub(super) moved_max: u32,
     pub(super) cost: f64,
 }
 
@@ -34,14 +38,15 @@ impl<'m, 'p> State<'m, 'p> {
         let components = model.problem.components.len();
         let most = model.problem.components.iter().map(|c| c.replicas_max as usize).max().unwrap_or(0);
         let mut with_moved = vec![0; most + 2];
-        with_moved[0] = u32::try_from(components).unwrap_or(u32::MAX);
+        with_moved[0] = to_u32(components);
         let mut state = Self {
             model,
             at: vec![NOWHERE; items],
             on: vec![Vec::new(); model.machines],
             slot: vec![0; items],
-            load: vec![0.0; model.machines * model.resources],
-            held: vec![0.0; model.machines * model.resources],
+            over: model.over_empty.clone(),
+            room: model.room_empty.clone(),
+            load_cost: vec![0.0; model.machines],
             counts: vec![0; model.group_counts],
             distinct: vec![0; model.groups.len()],
             placed: vec![0; model.groups.len()],
@@ -52,146 +57,73 @@ impl<'m, 'p> State<'m, 'p> {
             cost: 0.0,
         };
         for item in 0..items {
-            state.hold(item, 1.0);
+            state.hold(item);
         }
-        state.cost = (0..model.machines).map(|m| state.machine_cost(m)).sum();
+        for machine in 0..model.machines {
+            state.load_cost[machine] = state.load_cost_of(machine);
+            state.cost += state.load_cost[machine];
+        }
         state
     }
 
-    /// Takes or gives back the transient resources at the origin.
-    fn hold(&mut self, item: usize, sign: f64) {
-        let origin = self.model.origin[item];
+    /// Every item on its machine; sums are made anew, without the drift of many changes.
+    pub(super) fn at(model: &'m Model<'p>, at: &[u32]) -> Self {
+        let mut state = Self::empty(model);
+        for (item, machine) in at.iter().enumerate() {
+            if *machine != NOWHERE {
+                state.insert(item, *machine as usize);
+            }
+        }
+        state
+    }
+
+    /// Takes the transient share of an item at its origin, where it stays whether the item does or not.
+    fn hold(&mut self, item: usize) {
+        let (model, origin) = (self.model, self.model.origin[item]);
         if origin != NOWHERE {
-            for r in (0..self.model.resources).filter(|r| self.model.is_transient[*r]) {
-                self.held[origin as usize * self.model.resources + r] +=
-                    sign * self.model.need[item * self.model.resources + r];
+            let room = &mut self.room[origin as usize * model.quads..][..model.quads];
+            for ((room, amount), released) in room.iter_mut().zip(model.amount(item)).zip(&model.released) {
+                for lane in 0..LANES {
+                    room[lane] -= amount[lane] * (1.0 - released[lane]);
+                }
             }
         }
     }
 
-    fn machine_cost(&self, machine: usize) -> f64 {
-        let base = machine * self.model.resources;
-        self.cost_with(machine, |r| self.load[base + r])
-    }
-
-    fn cost_with(&self, machine: usize, load: impl Fn(usize) -> f64) -> f64 {
+    fn load_cost_of(&self, machine: usize) -> f64 {
         let model = self.model;
-        let base = machine * model.resources;
+        let over = &self.over[machine * model.quads..][..model.quads];
         let mut cost = 0.0;
-        for r in 0..model.resources {
-            cost += model.overload[r] * (load(r) - model.safety[base + r]).max(0.0);
-        }
-        for b in &model.balances {
-            let free = |r: usize| model.capacity[base + r] - load(r);
-            cost += b.weight * (b.target * free(b.first) - free(b.second)).max(0.0);
+        for (over, weight) in over.iter().zip(&model.weight) {
+            for lane in 0..LANES {
+                cost += weight[lane] * over[lane].max(0.0);
+            }
         }
         cost
     }
 
-    /// How the cost of a machine changes when an item comes (1) or goes (-1).
-    fn change(&self, item: usize, machine: usize, sign: f64) -> f64 {
-        let (n, base) = (item * self.model.resources, machine * self.model.resources);
-        self.cost_with(machine, |r| self.load[base + r] + sign * self.model.need[n + r])
-            - self.machine_cost(machine)
-    }
-
-    /// What moving there from the origin costs, but for the part that speaks of whole components.
-    fn move_cost(&self, item: usize, machine: u32) -> f64 {
-        let origin = self.model.origin[item];
-        if origin == NOWHERE || origin == machine {
-            return 0.0;
-        }
-        let pair = self.model.problem.machines[origin as usize]
-            .move_cost
-            .get(machine as usize)
-            .copied()
-            .unwrap_or(0.0);
-        self.model.move_cost[item] + self.model.problem.migration.per_pair * pair
-    }
-
-    /// By how much the cost changes when a placed item moves; the largest number of moves of a component is exact.
-    pub(super) fn delta(&self, item: usize, to: u32) -> f64 {
-        let from = self.at[item];
-        let mut delta = self.change(item, from as usize, -1.0) + self.change(item, to as usize, 1.0);
-        delta += self.move_cost(item, to) - self.move_cost(item, from);
-        let per_service = self.model.problem.migration.per_service;
-        let origin = self.model.origin[item];
-        if per_service != 0.0 && origin != NOWHERE {
-            let moved = self.moved[self.model.items[item].0 as usize];
-            if from == origin && moved == self.moved_max {
-                delta += per_service;
-            } else if to == origin && moved == self.moved_max && self.with_moved[moved as usize] == 1 {
-                delta -= per_service;
+    /// Adds an item to the loads of a machine, or with -1 takes it off.
+    fn load(&mut self, item: usize, machine: usize, sign: f64) {
+        let model = self.model;
+        let base = machine * model.quads;
+        let share = model.share(item, machine);
+        let over = &mut self.over[base..base + model.quads];
+        let room = &mut self.room[base..base + model.quads];
+        for (((over, room), amount), share) in over.iter_mut().zip(room).zip(model.amount(item)).zip(share) {
+            for lane in 0..LANES {
+                over[lane] += sign * amount[lane];
+                room[lane] -= sign * amount[lane] * share[lane];
             }
         }
-        delta
-    }
-
-    /// Whether an item that is nowhere may come here. Dependencies of others on it are the mover's business.
-    pub(super) fn fits(&self, item: usize, machine: usize) -> bool {
-        let model = self.model;
-        model.may_use(item, machine) && self.has_room(item, machine) && self.groups_allow(item, machine)
-    }
-
-    pub(super) fn has_room(&self, item: usize, machine: usize) -> bool {
-        let model = self.model;
-        let (n, base) = (item * model.resources, machine * model.resources);
-        let home = model.origin[item] as usize == machine;
-        (0..model.resources).all(|r| {
-            // At home, its own transient share is held already.
-            let come = if home && model.is_transient[r] { 0.0 } else { model.need[n + r] };
-            self.load[base + r] + self.held[base + r] + come <= model.limit[base + r]
-        })
-    }
-
-    pub(super) fn groups_allow(&self, item: usize, machine: usize) -> bool {
-        let model = self.model;
-        let groups = model.groups_of[item].iter().all(|g| {
-            let group = &model.groups[*g as usize];
-            let cell = model.cells[group.cell_of][machine];
-            if cell == NOWHERE {
-                return false;
-            }
-            let here = self.counts[group.start + cell as usize];
-            match group.wish {
-                Wish::Apart => here == 0,
-                Wish::Gather => u32::from(here) == self.placed[*g as usize],
-                // While others are still nowhere, they may yet come to other cells.
-                Wish::Distinct(min) => {
-                    let left = group.members - self.placed[*g as usize] - 1;
-                    self.distinct[*g as usize] + u32::from(here == 0) + left >= min
-                }
-            }
-        });
-        groups
-            && model.uses[item].iter().all(|d| {
-                let dependency = &model.dependencies[*d as usize];
-                let class = model.cells[dependency.cell_of][machine];
-                let own = model.provides[item].contains(d);
-                class != NOWHERE && (own || self.served[dependency.start + 2 * class as usize + 1] > 0)
-            })
-    }
-
-    /// Whether nobody is left without a provider when this item goes from its machine to another.
-    pub(super) fn may_leave(&self, item: usize, to: usize) -> bool {
-        let (model, from) = (self.model, self.at[item] as usize);
-        model.provides[item].iter().all(|d| {
-            let dependency = &model.dependencies[*d as usize];
-            let cells = &model.cells[dependency.cell_of];
-            let class = cells[from];
-            if class == NOWHERE || class == cells[to] {
-                return true;
-            }
-            let at = dependency.start + 2 * class as usize;
-            let users = self.served[at] - u32::from(model.uses[item].contains(d));
-            self.served[at + 1] > 1 || users == 0
-        })
+        let cost = self.load_cost_of(machine);
+        self.cost += cost - self.load_cost[machine];
+        self.load_cost[machine] = cost;
     }
 
     pub(super) fn remove(&mut self, item: usize) {
-        let model = self.model;
         let machine = self.at[item] as usize;
-        self.cost += self.change(item, machine, -1.0) - self.move_cost(item, self.at[item]);
+        self.cost -= self.move_cost(item, self.at[item]);
+        self.load(item, machine, -1.0);
         self.count(item, machine, false);
         let last = self.on[machine].pop().unwrap_or(NOWHERE);
         let slot = self.slot[item];
@@ -199,33 +131,40 @@ impl<'m, 'p> State<'m, 'p> {
             self.on[machine][slot as usize] = last;
             self.slot[last as usize] = slot;
         }
-        for r in 0..model.resources {
-            self.load[machine * model.resources + r] -= model.need[item * model.resources + r];
-        }
-        if model.origin[item] as usize == machine {
-            self.hold(item, 1.0);
-        } else if model.origin[item] != NOWHERE {
+        let origin = self.model.origin[item];
+        if origin != NOWHERE && origin as usize != machine {
             self.count_moved(item, false);
         }
         self.at[item] = NOWHERE;
     }
 
     pub(super) fn insert(&mut self, item: usize, machine: usize) {
-        let model = self.model;
-        let to = super::model::to_u32(machine);
-        self.cost += self.change(item, machine, 1.0) + self.move_cost(item, to);
+        let to = to_u32(machine);
+        self.cost += self.move_cost(item, to);
+        self.load(item, machine, 1.0);
         self.at[item] = to;
         self.count(item, machine, true);
-        self.slot[item] = super::model::to_u32(self.on[machine].len());
-        self.on[machine].push(super::model::to_u32(item));
-        for r in 0..model.resources {
-            self.load[machine * model.resources + r] += model.need[item * model.resources + r];
-        }
-        if model.origin[item] as usize == machine {
-            self.hold(item, -1.0);
-        } else if model.origin[item] != NOWHERE {
+        self.slot[item] = to_u32(self.on[machine].len());
+        self.on[machine].push(to_u32(item));
+        let origin = self.model.origin[item];
+        if origin != NOWHERE && origin != to {
             self.count_moved(item, true);
         }
+    }
+
+    /// Takes an item to another machine.
+    pub(super) fn shift(&mut self, item: usize, machine: usize) {
+        self.remove(item);
+        self.insert(item, machine);
+    }
+
+    /// Lets two items change places.
+    pub(super) fn exchange(&mut self, a: usize, b: usize) {
+        let (m, n) = (self.at[a] as usize, self.at[b] as usize);
+        self.remove(a);
+        self.remove(b);
+        self.insert(a, n);
+        self.insert(b, m);
     }
 
     fn count_moved(&mut self, item: usize, more: bool) {
@@ -246,7 +185,7 @@ impl<'m, 'p> State<'m, 'p> {
 
     fn count(&mut self, item: usize, machine: usize, more: bool) {
         let model = self.model;
-        for g in &model.groups_of[item] {
+        for g in model.groups_of.of(item) {
             let group = &model.groups[*g as usize];
             let cell = model.cells[group.cell_of][machine];
             if cell == NOWHERE {
@@ -263,7 +202,7 @@ impl<'m, 'p> State<'m, 'p> {
                 self.placed[*g as usize] -= 1;
             }
         }
-        for (of, side) in [(&model.uses[item], 0), (&model.provides[item], 1)] {
+        for (of, side) in [(model.uses.of(item), 0), (model.provides.of(item), 1)] {
             for d in of {
                 let dependency = &model.dependencies[*d as usize];
                 let class = model.cells[dependency.cell_of][machine];
@@ -275,38 +214,55 @@ impl<'m, 'p> State<'m, 'p> {
         }
     }
 
-    /// What putting a homeless item there costs.
-    pub(super) fn arrival_cost(&self, item: usize, machine: usize) -> f64 {
-        self.change(item, machine, 1.0) + self.move_cost(item, super::model::to_u32(machine))
-    }
-
-    /// Whether two items could change places as far as room goes; a cheap look before the real one.
-    pub(super) fn exchange_has_room(&self, a: usize, b: usize) -> bool {
-        let model = self.model;
-        let (m, n) = (self.at[a] as usize * model.resources, self.at[b] as usize * model.resources);
-        (0..model.resources).all(|r| {
-            let more = model.need[b * model.resources + r] - model.need[a * model.resources + r];
-            self.load[m + r] + more <= model.limit[m + r] && self.load[n + r] - more <= model.limit[n + r]
-        })
-    }
-
     /// How far a machine is over its hard limits, in parts of its capacity.
     pub(super) fn excess(&self, machine: usize) -> f64 {
-        let base = machine * self.model.resources;
         let over = |r: usize| {
-            let (have, limit) = (self.load[base + r] + self.held[base + r], self.model.limit[base + r]);
-            (have - limit).max(0.0) / limit.max(have / 2.0).max(1e-300)
+            let limit = self.model.limit[machine * self.model.resources + r];
+            let beyond = -self.room_of(machine, r);
+            beyond.max(0.0) / limit.max((limit + beyond) / 2.0).max(1e-300)
         };
         (0..self.model.resources).map(over).sum()
     }
 
+    fn room_of(&self, machine: usize, resource: usize) -> f64 {
+        self.room[machine * self.model.quads + resource / LANES][resource % LANES]
+    }
+
     /// What is free of the resource that is scarcest for this item, as a share of the capacity.
     pub(super) fn tightness(&self, item: usize, machine: usize) -> f64 {
-        let (n, base) = (item * self.model.resources, machine * self.model.resources);
         let left = |r: usize| {
-            let limit = self.model.limit[base + r].max(1e-300);
-            (limit - self.load[base + r] - self.held[base + r] - self.model.need[n + r]) / limit
+            let limit = self.model.limit[machine * self.model.resources + r].max(1e-300);
+            (self.room_of(machine, r) - self.model.need(item, r)) / limit
         };
         (0..self.model.resources).map(left).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Whether the rules of its groups allow a homeless item on a machine.
+    pub(super) fn groups_allow(&self, item: usize, machine: usize) -> bool {
+        let model = self.model;
+        let groups = model.groups_of.of(item).iter().all(|g| {
+            let group = &model.groups[*g as usize];
+            let cell = model.cells[group.cell_of][machine];
+            if cell == NOWHERE {
+                return false;
+            }
+            let here = self.counts[group.start + cell as usize];
+            match group.wish {
+                Wish::Apart => here == 0,
+                Wish::Gather => u32::from(here) == self.placed[*g as usize],
+                // While others are still nowhere, they may yet come to other cells.
+                Wish::Distinct(min) => {
+                    let left = group.members - self.placed[*g as usize] - 1;
+                    self.distinct[*g as usize] + u32::from(here == 0) + left >= min
+                }
+            }
+        });
+        groups
+            && model.uses.of(item).iter().all(|d| {
+                let dependency = &model.dependencies[*d as usize];
+                let class = model.cells[dependency.cell_of][machine];
+                let own = model.provides.of(item).contains(d);
+                class != NOWHERE && (own || self.served[dependency.start + 2 * class as usize + 1] > 0)
+            })
     }
 }

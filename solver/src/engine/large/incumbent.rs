@@ -1,0 +1,146 @@
+//! The best configuration so far, and the line to the caller: when to end, what was found.
+//!
+//! Copying a configuration and telling it costs time in proportion to its items, so both wait until as many steps
+//! were taken. Read next: `anneal.rs`.
+
+use super::model::{Model, NOWHERE, to_u32};
+use super::state::State;
+use crate::assignment::{Assignment, Place};
+use crate::plan::Engine;
+use crate::watch::{Improvement, Watch};
+
+/// Differences of cost below this, relative to the cost, are rounding.
+const ROUNDING: f64 = 1e-12;
+/// Steps per item between two copies: a copy of an item takes much less than a step.
+const STEPS_PER_COPY: u64 = 1;
+/// Steps per item between two reports: judging an item takes about as long as twenty steps.
+const STEPS_PER_REPORT: u64 = 400;
+
+pub(super) struct Incumbent<'a, 'm, 'p> {
+    model: &'m Model<'p>,
+    watch: &'a mut dyn Watch,
+    at: Vec<u32>,
+    cost: f64,
+    least: f64,
+    evaluated: u64,
+    since_copy: u64,
+    since_report: u64,
+    told: f64,
+}
+
+impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
+    /// Starts with a feasible configuration, none of which costs less than `least`.
+    pub(super) fn new(state: &State<'m, 'p>, watch: &'a mut dyn Watch, least: f64, evaluated: u64) -> Self {
+        let mut incumbent = Self {
+            model: state.model,
+            watch,
+            at: state.at.clone(),
+            cost: state.cost,
+            least,
+            evaluated,
+            since_copy: 0,
+            since_report: 0,
+            told: f64::INFINITY,
+        };
+        incumbent.tell();
+        incumbent
+    }
+
+    pub(super) fn at(&self) -> &[u32] {
+        &self.at
+    }
+
+    pub(super) fn cost(&self) -> f64 {
+        self.cost
+    }
+
+    pub(super) fn evaluated(&self) -> u64 {
+        self.evaluated
+    }
+
+    /// Whether nothing better exists.
+    pub(super) fn is_least(&self) -> bool {
+        self.cost <= self.least + ROUNDING * self.least.abs().max(1.0)
+    }
+
+    pub(super) fn stop(&mut self) -> bool {
+        self.watch.stop()
+    }
+
+    pub(super) fn elapsed_share(&mut self) -> Option<f64> {
+        self.watch.elapsed_share()
+    }
+
+    /// So many moves were judged.
+    pub(super) fn count(&mut self, steps: u64) {
+        self.evaluated += steps;
+        self.since_copy += steps;
+        self.since_report += steps;
+    }
+
+    /// Tells the caller, unless it knows already.
+    fn tell(&mut self) {
+        self.since_report = 0;
+        if self.cost < self.told {
+            self.told = self.cost;
+            let assignment = assignment(self.model, &self.at);
+            self.watch.improved(&Improvement {
+                assignment: &assignment,
+                net: -self.cost,
+                bound: Some(-self.least),
+                engine: Engine::Large,
+            });
+        }
+    }
+
+    /// Tells what was found here and takes what is better from elsewhere; whether something was.
+    pub(super) fn meet(&mut self) -> bool {
+        self.tell();
+        let Some(other) = self.watch.exchange(-self.cost) else { return false };
+        let Some(at) = positions(self.model, &other) else { return false };
+        let cost = State::at(self.model, &at).cost;
+        if cost >= self.cost {
+            return false;
+        }
+        (self.at, self.cost) = (at, cost);
+        true
+    }
+
+    /// Takes a configuration if it is better and the last copy is long ago.
+    pub(super) fn consider(&mut self, state: &State) {
+        if self.since_copy >= STEPS_PER_COPY * state.at.len() as u64 {
+            self.offer(state);
+        }
+        if self.since_report >= STEPS_PER_REPORT * state.at.len() as u64 {
+            self.tell();
+        }
+    }
+
+    /// Takes a configuration if it is better.
+    pub(super) fn offer(&mut self, state: &State) {
+        if state.cost < self.cost - ROUNDING * self.cost.abs().max(1.0) {
+            self.at.copy_from_slice(&state.at);
+            self.cost = state.cost;
+            self.since_copy = 0;
+        }
+    }
+}
+
+/// The configuration in the problem's own terms.
+pub(super) fn assignment(model: &Model, at: &[u32]) -> Assignment {
+    let mut places = vec![Vec::new(); model.problem.components.len()];
+    for ((component, _), machine) in model.items.iter().zip(at) {
+        let place = (*machine != NOWHERE).then(|| Place::on(*machine as usize));
+        places[*component as usize].push(place);
+    }
+    Assignment { places }
+}
+
+/// The machine of each item; none when something does not run or runs where this engine puts nothing.
+fn positions(model: &Model, assignment: &Assignment) -> Option<Vec<u32>> {
+    let of = |(component, ordinal): &(u32, u32)| {
+        let place = *assignment.places.get(*component as usize)?.get(*ordinal as usize)?;
+        place.map(|place| to_u32(place.machine))
+    };
+    model.items.iter().map(of).collect()
+}
