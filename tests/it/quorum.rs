@@ -33,6 +33,7 @@ fn the_last_survivor_says_no_quorum_and_spends_nothing() {
     }
     let status = deployment.status();
     assert_eq!(status["state"], "no-quorum", "{status:#}");
+    assert!(status["coordinator"].is_null(), "a coordinator without a quorum is shown: {status:#}");
     assert!(
         live_hosts(&deployment).contains(survivor[0]["host"].as_str().unwrap()),
         "the survivor was released"

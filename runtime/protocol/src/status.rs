@@ -89,7 +89,8 @@ pub(crate) fn compose(
     };
     let suspects = view.observer.suspects();
     let mut problems = Vec::new();
-    if reign.is_stale(view.now) {
+    let stale = reign.is_stale(view.now);
+    if stale {
         problems
             .push("no coordinator with a quorum is known: nothing is spent, released or changed".to_owned());
     }
@@ -106,8 +107,9 @@ pub(crate) fn compose(
     }));
     Status {
         term: reign.term(),
-        // The design's rule: a coordinator is shown once a committed entry of its term was seen.
-        coordinator: reign.coordinator().filter(|_| ledger.term >= reign.term()),
+        // The design's rule: a coordinator is shown once a committed entry of its term was seen, and no longer than
+        // its quorum is known.
+        coordinator: reign.coordinator().filter(|_| ledger.term >= reign.term() && !stale),
         state: state(view, reign, coordinator, &reports, &failing),
         coordinates: coordinator.is_some(),
         suspects,
