@@ -113,7 +113,7 @@ impl Node {
         self.observer.tick(&self.ledger, heartbeat, now, &mut out);
         self.coordinate(now, &mut out);
         let reign = self.reign.coordinator().map(|node| (node, self.reign.term()));
-        self.agent.flush(reign, &self.ledger, now, &mut out);
+        self.agent.flush(reign, now, &mut out);
         self.loop_report();
         self.check_orphaned(now, &mut out);
         self.expected = self.deadline();
@@ -418,7 +418,10 @@ impl Node {
         if let Some(coordinator) = &mut self.coordinator
             && !self.halted
         {
-            coordinator.report(self.me, self.agent.report().clone());
+            let report = self.agent.report();
+            if coordinator.reports().get(&self.me).is_none_or(|last| last.number < report.number) {
+                coordinator.report(self.me, report.clone());
+            }
         }
     }
 

@@ -134,6 +134,21 @@ pub enum Notice {
         /// The how-manieth failure in a row.
         failures: u32,
     },
+    /// An action came to nothing.
+    ActionFailed {
+        /// Whose.
+        instance: InstanceId,
+        /// For what: the transition, `reset` or `notify`.
+        step: String,
+        /// How.
+        reason: String,
+        /// Whether it is repeated before anything else follows.
+        again: bool,
+    },
+    /// An instance goes on without its exports, because a mandatory import was lost.
+    InstanceSuspended(InstanceId),
+    /// An instance has again what it lost.
+    InstanceResumed(InstanceId),
     /// The application is being taken down.
     TakeDownBegan,
     /// This node halts.
@@ -205,6 +220,12 @@ impl fmt::Display for Notice {
             Self::InstanceFailed { instance, reason, failures } => {
                 write!(f, "{instance} failed ({failures} in a row): {reason}")
             }
+            Self::ActionFailed { instance, step, reason, again } => {
+                write!(f, "{instance}: {step} failed: {reason}")?;
+                if *again { f.write_str("; it is repeated") } else { Ok(()) }
+            }
+            Self::InstanceSuspended(instance) => write!(f, "{instance} is suspended: an import was lost"),
+            Self::InstanceResumed(instance) => write!(f, "{instance} goes on"),
             Self::TakeDownBegan => f.write_str("taking the application down"),
             Self::Halting(HaltReason::Left) => f.write_str("halting: left the overlay"),
             Self::Halting(HaltReason::Dead) => f.write_str("halting: the others committed this node dead"),

@@ -16,6 +16,10 @@ pub enum Sabotage {
     KeepsBindings,
     /// An exporter stops while it is used.
     StopsUnderUsers,
+    /// A place is left although an export of it is used.
+    LeavesUnderUsers,
+    /// An action that failed counts as done.
+    FailedIsDone,
     /// An exporter that fails does not tell its users.
     ForgetsUsers,
     /// An agent starts a generation older than its fence.

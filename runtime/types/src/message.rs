@@ -220,6 +220,9 @@ pub enum AgentMessage {
     AskUnbind {
         /// The use.
         id: UseId,
+        /// The target that the exporter's agent follows: the importer, which may not know it yet, decides what to
+        /// do without the export when it does, because that target may bind it to another one.
+        target: Revision,
     },
     /// Exporter → importer: it failed or had to stop; you do not use it any more.
     Lost {

@@ -43,6 +43,10 @@ pub struct Net {
     pub pause: Vec<BehaviourIx>,
     /// Behaviours that retire it, in order.
     pub retire: Vec<BehaviourIx>,
+    /// What leads back to `initial` from anywhere.
+    pub reset: Vec<Step>,
+    /// What tells of changed imports.
+    pub notify: Option<Step>,
     /// The places that count as started.
     pub started: BTreeSet<PlaceIx>,
     /// The group of places of every export.
@@ -164,6 +168,8 @@ impl Net {
             deploy: index.list(&cycle.deploy, "deploy")?,
             pause: index.list(&cycle.pause, "pause")?,
             retire: index.list(&cycle.retire, "retire")?,
+            reset: cycle.reset.clone(),
+            notify: cycle.notify.clone(),
             started: index.places(&cycle.started, "`started`")?,
             exports: exports(&cycle, component, &index)?,
             imports: imports(&cycle, component, &index)?,

@@ -287,7 +287,7 @@ fn messages() -> Vec<(&'static str, Message)> {
     let words = vec![
         bind,
         AgentMessage::Bound { id, served: Served { address: Some(address()), values } },
-        AgentMessage::AskUnbind { id },
+        AgentMessage::AskUnbind { id, target: Revision(4) },
         AgentMessage::Lost { id, restart: true },
         AgentMessage::Unbound { id },
     ];

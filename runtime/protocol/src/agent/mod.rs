@@ -7,30 +7,42 @@
 //! something not started; nothing is bound to an instance known to have failed; a stopped instance keeps no
 //! binding; an export in use is left only when its users have let go.
 //!
-//! `instance` has the life-cycle of one instance, `importer` and `exporter` the two sides of a binding, `peers`
-//! the channels. A richer life-cycle replaces `instance::step` and leaves the bindings alone.
+//! In terms of life-cycles: *started* is an export that is active, and *to be started* is a place or transition that
+//! uses an import. `kind` is what instances share, `local` the state of one, `play` the interpreter of life-cycles,
+//! `lower` the way down, `actions` what runs, `failure` what follows a failure; `importer` and `exporter` are the two
+//! sides of a binding, `peers` the channels. The work of an event grows with what it changes, not with how many
+//! instances there are.
 
+mod actions;
 mod exporter;
+mod failure;
 mod importer;
-mod instance;
+mod kind;
+mod local;
+mod lower;
 mod peers;
+mod play;
 mod report;
 #[cfg(test)]
 mod tests;
 
 pub use exporter::{User, UserState};
+pub use failure::FAILURES_MAX;
 pub use importer::Use;
-pub use instance::{FAILURES_MAX, InstanceView};
+pub use local::InstanceView;
 
-use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::out::{Out, earlier};
-use crate::turn::RunId;
-use instance::Local;
+use crate::sabotage::{self, Sabotage};
+use crate::turn::Effect;
+use exporter::{UserKey, Users};
+use kind::Kinds;
+use local::{Local, Mode};
 use peers::Peers;
 use report::Reporter;
 use rhizo_types::id::{InstanceId, NodeId};
-use rhizo_types::message::{AgentMessage, Frame, Report, UseId};
+use rhizo_types::message::{AgentMessage, Frame, UseId};
+use rhizo_types::target::Push;
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,14 +53,19 @@ pub struct Agent {
     me: NodeId,
     /// The newest target this agent was told.
     target: Revision,
+    /// The roster it was told.
+    members: BTreeSet<NodeId>,
+    kinds: Kinds,
     instances: BTreeMap<InstanceId, Local>,
+    /// When something of an instance is due.
+    timers: BTreeSet<(Time, InstanceId)>,
     /// What its instances import, by this agent's own numbers.
     uses: BTreeMap<UseId, Use>,
     uses_issued: u64,
     /// Who imports from its instances, by the importer's node and number.
-    users: BTreeMap<(NodeId, UseId), User>,
+    users: BTreeMap<UserKey, User>,
     /// The same users by exporter.
-    users_of: BTreeMap<InstanceId, BTreeSet<(NodeId, UseId)>>,
+    users_of: BTreeMap<InstanceId, Users>,
     /// The highest generation that may have been started here, durable.
     fences: BTreeMap<InstanceId, Generation>,
     peers: Peers,
@@ -77,7 +94,10 @@ impl Agent {
         Self {
             me,
             target: Revision::ZERO,
+            members: BTreeSet::new(),
+            kinds: Kinds::default(),
             instances: BTreeMap::new(),
+            timers: BTreeSet::new(),
             uses: BTreeMap::new(),
             uses_issued: 0,
             users: BTreeMap::new(),
@@ -88,12 +108,6 @@ impl Agent {
             dirty: BTreeSet::new(),
             own: VecDeque::new(),
         }
-    }
-
-    /// This agent's report, as it would be sent now.
-    #[must_use]
-    pub fn report(&self) -> &Report {
-        self.reporter.latest()
     }
 
     /// This agent's channel session, and what it knows of a peer's (zero: nothing yet).
@@ -110,33 +124,45 @@ impl Agent {
 
     /// Follows the ledger: a newer target, a changed roster.
     pub(crate) fn follow(&mut self, ledger: &Ledger) {
-        let gone = self.peers.follow(ledger, self.me);
-        for node in gone {
-            self.forget_peer(node);
+        let newer = ledger.target.revision > self.target;
+        let moved = !self.members.iter().eq(ledger.members.keys());
+        if moved {
+            self.members = ledger.members.keys().copied().collect();
+            for node in self.peers.follow(ledger, self.me) {
+                self.forget_peer(node);
+            }
         }
-        if ledger.target.revision > self.target {
+        if newer {
             self.target = ledger.target.revision;
             self.reporter.change();
+        }
+        if newer || moved {
             self.follow_target(ledger);
         }
     }
 
     fn follow_target(&mut self, ledger: &Ledger) {
-        for (instance, local) in &mut self.instances {
-            local.wanted = ledger.target.instances.get(instance) == Some(&local.placed);
+        let mut instances = std::mem::take(&mut self.instances);
+        for (instance, local) in &mut instances {
+            let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me);
+            local.wanted = placed.is_some_and(|placed| placed.generation == local.placed.generation);
+            self.follow_imports(instance, local, ledger);
+            if local.wanted {
+                local.follow_pushes(pushes(ledger, instance));
+            }
             self.dirty.insert(instance.clone());
         }
+        self.kinds.keep(instances.values().map(|local| &local.kind));
+        self.instances = instances;
         let mine = ledger.target.instances.iter().filter(|(_, placed)| placed.node == self.me);
-        for (instance, _) in mine {
-            self.dirty.insert(instance.clone());
-        }
+        self.dirty.extend(mine.map(|(instance, _)| instance.clone()));
     }
 
     /// A peer's agent is gone or has lost its state: whatever was agreed with it is void.
     fn forget_peer(&mut self, node: NodeId) {
         let uses: Vec<UseId> = self.uses.iter().filter(|(_, u)| u.node == node).map(|(id, _)| *id).collect();
         for id in uses {
-            self.drop_use(id);
+            self.drop_use(id, false);
         }
         let from = (node, UseId(0));
         let to = (node, UseId(u64::MAX));
@@ -173,43 +199,26 @@ impl Agent {
             }
             AgentMessage::Unbound { id } => self.drop_user((from, id)),
             AgentMessage::Bound { id, served } => self.bound(from, id, served),
-            AgentMessage::AskUnbind { id } => self.asked_to_unbind(from, id),
-            AgentMessage::Lost { id, .. } => {
+            AgentMessage::AskUnbind { id, target } => self.asked_to_unbind(from, id, target),
+            AgentMessage::Lost { id, restart } => {
                 if self.uses.get(&id).is_some_and(|used| used.node == from) {
-                    self.drop_use(id);
+                    self.drop_use(id, restart);
                 }
             }
         }
     }
 
-    /// Takes in what came of an action.
-    pub(crate) fn action(&mut self, event: Event, now: Time, ledger: &Ledger, out: &mut Out) {
-        let timers = ledger.timers();
-        match event {
-            Event::Started { run, exports } => self.started(&run, exports, now, out),
-            Event::StartFailed { run, reason } => self.ended(&run, Some(reason), now, &timers, out),
-            Event::Exited { run, reason } => self.ended(&run, Some(reason), now, &timers, out),
-            Event::Stopped { run } => self.ended(&run, None, now, &timers, out),
-            Event::Unhealthy { run, reason } => self.unhealthy(&run, reason, now, &timers, out),
-            _ => {}
-        }
-    }
-
-    fn run_of(&self, run: &RunId) -> Option<&Local> {
-        let local = self.instances.get(&run.instance)?;
-        (local.placed.generation == run.generation && local.attempt == run.attempt).then_some(local)
-    }
-
     /// Does whatever has become possible, until nothing more is.
     pub(crate) fn settle(&mut self, ledger: &Ledger, now: Time, out: &mut Out) {
-        let due = self.instances.iter().filter(|(_, local)| local.retry_at.is_some_and(|at| at <= now));
-        let due: Vec<InstanceId> = due.map(|(instance, _)| instance.clone()).collect();
-        self.dirty.extend(due);
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, instance)) = self.timers.pop_first() {
+                self.dirty.insert(instance);
+            }
+        }
         loop {
             if let Some(message) = self.own.pop_front() {
                 self.message(self.me, message);
             } else if let Some(instance) = self.dirty.pop_first() {
-                self.reporter.change();
                 self.step(&instance, ledger, now, out);
             } else {
                 return;
@@ -217,17 +226,78 @@ impl Agent {
         }
     }
 
+    /// Does what has become possible for one instance.
+    fn step(&mut self, instance: &InstanceId, ledger: &Ledger, now: Time, out: &mut Out) {
+        let Some(mut local) = self.instances.remove(instance).or_else(|| self.create(instance, ledger))
+        else {
+            return;
+        };
+        self.follow_version(instance, &mut local, ledger, out);
+        self.step_timers(instance, &mut local, now, out);
+        loop {
+            self.step_imports(instance, &mut local, out);
+            let mode = local.mode;
+            let moved = match mode {
+                Mode::Up => self.play(instance, &mut local, now, out),
+                _ => {
+                    if self.descend(instance, &mut local, now, out) {
+                        self.set_timer(instance, &mut local, None);
+                        return self.retire(instance, &mut local, ledger, out);
+                    }
+                    false
+                }
+            };
+            if !moved && local.mode == mode {
+                break;
+            }
+        }
+        self.serve(instance, &mut local);
+        self.describe(instance, &local);
+        let due = local.due_at();
+        self.set_timer(instance, &mut local, due);
+        self.instances.insert(instance.clone(), local);
+    }
+
+    fn set_timer(&mut self, instance: &InstanceId, local: &mut Local, due: Option<Time>) {
+        if let Some(at) = std::mem::replace(&mut local.timer, due) {
+            self.timers.remove(&(at, instance.clone()));
+        }
+        // Also when it is the same: whoever is due was taken off the timers.
+        self.timers.extend(due.map(|at| (at, instance.clone())));
+    }
+
+    fn create(&mut self, instance: &InstanceId, ledger: &Ledger) -> Option<Local> {
+        let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
+        let fence = self.fences.get(instance).copied().unwrap_or_default();
+        if placed.generation < fence && !sabotage::is(Sabotage::IgnoresFence) {
+            return None;
+        }
+        let kind = self.kinds.of(instance, placed.version, ledger)?;
+        let mut local = Local::new(*placed, kind);
+        local.follow_pushes(pushes(ledger, instance));
+        self.follow_imports(instance, &mut local, ledger);
+        Some(local)
+    }
+
+    /// The same generation in a newer version: only attributes differ, and they are told.
+    fn follow_version(&mut self, instance: &InstanceId, local: &mut Local, ledger: &Ledger, out: &mut Out) {
+        let placed = ledger.target.instances.get(instance).filter(|_| local.wanted);
+        let Some(placed) = placed.filter(|placed| placed.version != local.placed.version) else { return };
+        let Some(kind) = self.kinds.of(instance, placed.version, ledger) else { return };
+        local.placed = *placed;
+        if local.begun && kind.component.attributes != local.kind.component.attributes {
+            local.notify_due |= kind.net.notify.is_some();
+            local.values_changed = true;
+            let (run, attributes) = (local.run(instance), kind.component.attributes.clone());
+            out.effect(Effect::SetAttributes { run, attributes });
+        }
+        local.kind = kind;
+    }
+
     /// Sends what waits for the peers and the coordinator.
-    pub(crate) fn flush(
-        &mut self,
-        coordinator: Option<(NodeId, Term)>,
-        ledger: &Ledger,
-        now: Time,
-        out: &mut Out,
-    ) {
+    pub(crate) fn flush(&mut self, coordinator: Option<(NodeId, Term)>, now: Time, out: &mut Out) {
         self.peers.flush(now, out);
-        let (target, uses, instances) = (self.target, &self.uses, &self.instances);
-        self.reporter.flush(coordinator, now, out, || report::compose(target, instances, uses, ledger));
+        self.reporter.flush(coordinator, self.target, now, out);
     }
 
     /// The coordinator has a report.
@@ -236,12 +306,21 @@ impl Agent {
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        let waiting = self.instances.values();
-        let retry = waiting.filter_map(|local| local.retry_at).min();
-        earlier(earlier(retry, self.peers.deadline()), self.reporter.deadline())
+        let due = self.timers.first().map(|(at, _)| *at);
+        earlier(earlier(due, self.peers.deadline()), self.reporter.deadline())
     }
 
     fn send(&mut self, to: NodeId, message: AgentMessage) {
         if to == self.me { self.own.push_back(message) } else { self.peers.push(to, message) }
     }
+
+    /// Every instance of this node: for checks in tests and the simulator.
+    pub fn instances(&self) -> impl Iterator<Item = InstanceView<'_>> {
+        self.instances.iter().map(|(instance, local)| InstanceView::of(instance, local))
+    }
+}
+
+/// What the target in force wants an instance to execute beyond `deploy`.
+fn pushes<'a>(ledger: &'a Ledger, instance: &InstanceId) -> &'a [Push] {
+    ledger.target.pushes.get(instance).map_or(&[], Vec::as_slice)
 }

@@ -2,9 +2,8 @@
 //!
 //! Reports are whole states, not changes: a lost one costs time, never truth.
 
-use super::importer::{Use, wanted};
-use super::instance::Local;
-use crate::ledger::Ledger;
+use super::importer::Use;
+use super::local::Local;
 use crate::out::Out;
 use rhizo_types::id::{InstanceId, NodeId};
 use rhizo_types::message::{Control, InstancePhase, InstanceReport, Report, UseId};
@@ -15,10 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 const REPEAT_MS: u64 = 1_000;
 /// Changes within this time travel in one report, so that thousands of starts do not cause thousands of reports.
 const GATHER_MS: u64 = 20;
+/// So many instances lengthen that time by a millisecond, because a report is as long as there are instances:
+/// with 5,000 of them some eight reports a second are made, each of half a megabyte at most.
+const INSTANCES_PER_MS: u64 = 50;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Reporter {
     latest: Report,
+    /// What the next report says of every instance.
+    current: BTreeMap<InstanceId, InstanceReport>,
     composed: bool,
     /// Something changed since `latest` was composed.
     changed: bool,
@@ -31,15 +35,30 @@ impl Reporter {
     /// Numbers begin above those of every earlier session, so that a late report of a former life is known as such.
     pub(super) fn new(session: u64) -> Self {
         let latest = Report { number: session << 32, ..Report::default() };
-        Self { latest, composed: false, changed: false, told: None, send_at: None }
+        let current = BTreeMap::new();
+        Self { latest, current, composed: false, changed: false, told: None, send_at: None }
     }
 
     pub(super) fn latest(&self) -> &Report {
         &self.latest
     }
 
+    /// There is a new target to report on.
     pub(super) fn change(&mut self) {
         self.changed = true;
+    }
+
+    /// What is to be said of an instance; none when it is gone.
+    pub(super) fn set(&mut self, instance: &InstanceId, report: Option<InstanceReport>) {
+        match report {
+            Some(report) => {
+                if self.current.get(instance) != Some(&report) {
+                    self.current.insert(instance.clone(), report);
+                    self.changed = true;
+                }
+            }
+            None => self.changed |= self.current.remove(instance).is_some(),
+        }
     }
 
     /// A new link may lead to a coordinator that missed the report.
@@ -64,12 +83,14 @@ impl Reporter {
     pub(super) fn flush(
         &mut self,
         coordinator: Option<(NodeId, Term)>,
+        target: Revision,
         now: Time,
         out: &mut Out,
-        compose: impl FnOnce() -> Report,
     ) {
-        if self.changed && self.send_at.is_none_or(|at| at > now.after_ms(GATHER_MS)) {
-            self.send_at = Some(now.after_ms(GATHER_MS));
+        let instances = u64::try_from(self.current.len()).unwrap_or(u64::MAX);
+        let gathered = now.after_ms(GATHER_MS + instances / INSTANCES_PER_MS);
+        if self.changed && self.send_at.is_none_or(|at| at > gathered) {
+            self.send_at = Some(gathered);
         }
         // The same node in a new term has forgotten what it was told.
         let new_coordinator =
@@ -78,13 +99,11 @@ impl Reporter {
             return;
         }
         if self.changed || !self.composed {
-            let mut report = compose();
             self.changed = false;
-            report.number = self.latest.number;
-            if report != self.latest || !self.composed {
+            if self.latest.target != target || self.latest.instances != self.current || !self.composed {
                 self.composed = true;
-                report.number += 1;
-                self.latest = report;
+                let number = self.latest.number + 1;
+                self.latest = Report { number, target, instances: self.current.clone() };
                 self.told = self.told.map(|(node, term, _)| (node, term, false));
             }
         }
@@ -103,47 +122,34 @@ impl Reporter {
     }
 }
 
-/// The report of the situation at hand; its number is not set.
-pub(super) fn compose(
-    target: Revision,
-    instances: &BTreeMap<InstanceId, Local>,
-    uses: &BTreeMap<UseId, Use>,
-    ledger: &Ledger,
-) -> Report {
-    let describe = |instance: &InstanceId, local: &Local| InstanceReport {
+/// What is to be said of an instance.
+pub(super) fn describe(local: &Local, uses: &BTreeMap<UseId, Use>) -> InstanceReport {
+    let phase = local.phase();
+    let places = if local.kind.declared {
+        local.marking.places.iter().map(|place| local.kind.net.place(*place).clone()).collect()
+    } else {
+        BTreeSet::new()
+    };
+    InstanceReport {
         generation: local.placed.generation,
-        phase: local.phase,
-        bindings_missing: bindings_missing(instance, local, uses, ledger),
+        phase,
+        bindings_missing: bindings_missing(local, uses),
         failures: local.failures,
         failure: local.failure.clone(),
         version: local.placed.version,
-        idle: local.phase == InstancePhase::Started,
-        pushed: 0,
-        places: BTreeSet::new(),
-    };
-    let instances = instances.iter().map(|(instance, local)| (instance.clone(), describe(instance, local)));
-    Report { number: 0, target, instances: instances.collect() }
+        idle: local.is_done() && matches!(phase, InstancePhase::Started | InstancePhase::Resting),
+        pushed: local.pushed,
+        places,
+    }
 }
 
-/// How many bindings differ between the target and what the running instance was told.
-fn bindings_missing(
-    instance: &InstanceId,
-    local: &Local,
-    uses: &BTreeMap<UseId, Use>,
-    ledger: &Ledger,
-) -> u32 {
+/// How many bindings differ between the target and what the run was told.
+fn bindings_missing(local: &Local, uses: &BTreeMap<UseId, Use>) -> u32 {
     let none = BTreeMap::new();
-    let mut missing = 0;
-    for port in local.component.imports.keys() {
-        let wanted = wanted(ledger, instance, port);
-        let told = local.told.get(port).unwrap_or(&none);
-        missing += told.keys().filter(|exporter| !wanted.contains_key(*exporter)).count();
-        for (exporter, (generation, _)) in &wanted {
-            let used = local.uses.get(&(port.clone(), exporter.clone())).and_then(|id| uses.get(id));
-            let done = told.contains_key(exporter)
-                && used.is_some_and(|used| used.generation == *generation && !used.asked_to_leave);
-            missing += usize::from(!done);
-        }
-    }
-    u32::try_from(missing).unwrap_or(u32::MAX)
+    let missing = local.imports.iter().map(|(port, binding)| {
+        let told = local.told.get(port).unwrap_or(&none).len();
+        let settled = if local.begun { binding.settled(uses).min(told) } else { 0 };
+        (told - settled) + binding.wanted.len().saturating_sub(settled)
+    });
+    u32::try_from(missing.sum::<usize>()).unwrap_or(u32::MAX)
 }

@@ -117,7 +117,7 @@ impl Cluster {
         let Some(agent) = self.agents.get_mut(&node) else { return };
         act(agent, &self.ledger);
         agent.settle(&self.ledger, self.now, &mut out);
-        agent.flush(None, &self.ledger, self.now, &mut out);
+        agent.flush(None, self.now, &mut out);
         let turn = out.into_turn();
         for effect in turn.effects() {
             match effect {

@@ -1,0 +1,68 @@
+//! What instances of one component in one version share: the component and its compiled life-cycle.
+//!
+//! Shared, because thousands of copies of one component would otherwise keep thousands of copies of it, and because
+//! an instance may have to be stopped after its spec was forgotten.
+
+use crate::ledger::Ledger;
+use rhizo_types::Revision;
+use rhizo_types::id::{ComponentName, InstanceId};
+use rhizo_types::net::{Flaw, Net};
+use rhizo_types::spec::Component;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A component as instances see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Kind {
+    key: (ComponentName, Revision),
+    pub(super) component: Arc<Component>,
+    pub(super) net: Net,
+    /// Whether its component declares the life-cycle, so that its places say something to an operator.
+    pub(super) declared: bool,
+}
+
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Within one lineage a component's name and a spec's revision say all the rest.
+        self.key.hash(state);
+    }
+}
+
+impl Kind {
+    fn of(key: (ComponentName, Revision), component: &Component) -> Result<Self, Flaw> {
+        let (net, declared) = (Net::of(component)?, component.lifecycle.is_some());
+        Ok(Self { key, component: Arc::new(component.clone()), net, declared })
+    }
+}
+
+/// The kinds that this node's instances have.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Kinds(BTreeMap<(ComponentName, Revision), Arc<Kind>>);
+
+impl Kinds {
+    /// The kind of an instance placed in that version; none when its spec is not known or its life-cycle has a flaw.
+    ///
+    /// A spec with a flaw is refused before it is committed, so the second never happens with a spec in force.
+    pub(super) fn of(
+        &mut self,
+        instance: &InstanceId,
+        version: Revision,
+        ledger: &Ledger,
+    ) -> Option<Arc<Kind>> {
+        let key = (instance.component.clone(), version);
+        if let Some(kind) = self.0.get(&key) {
+            return Some(kind.clone());
+        }
+        let component = ledger.component_of(instance, version)?;
+        let kind = Arc::new(Kind::of(key.clone(), component).ok()?);
+        self.0.insert(key, kind.clone());
+        Some(kind)
+    }
+
+    /// Forgets what no instance has.
+    pub(super) fn keep<'a>(&mut self, used: impl Iterator<Item = &'a Arc<Kind>>) {
+        let used: BTreeSet<&(ComponentName, Revision)> = used.map(|kind| &kind.key).collect();
+        self.0.retain(|key, _| used.contains(key));
+    }
+}

@@ -1,0 +1,179 @@
+//! Down: draining, pausing, retiring, and clearing after a failure.
+//!
+//! ```text
+//! Up ─► Draining ──users let go──► Lowering (pause | retire) ──► Up again, or gone
+//! │         │ something half done       │ failed
+//! └─lost────┴─────────► Clearing (cancel, end the service, reset) ──► Up again, or gone
+//! ```
+//! Nobody uses an export of an instance that is lowered or cleared: they let go before, or were told *Lost*.
+
+use super::Agent;
+use super::local::{Local, Mode, Purpose, Service};
+use crate::ledger::Ledger;
+use crate::notice::Notice;
+use crate::out::Out;
+use crate::sabotage::{self, Sabotage};
+use rhizo_types::Time;
+use rhizo_types::id::InstanceId;
+use rhizo_types::net::Marking;
+use rhizo_types::wire::Record;
+use std::collections::BTreeSet;
+
+impl Agent {
+    /// Goes on downwards; true when nothing of the instance is left and it is not wanted.
+    pub(super) fn descend(
+        &mut self,
+        instance: &InstanceId,
+        local: &mut Local,
+        now: Time,
+        out: &mut Out,
+    ) -> bool {
+        loop {
+            match local.mode {
+                Mode::Up => return false,
+                Mode::Draining => {
+                    for export in local.kind.component.exports.keys() {
+                        self.ask_users(instance, export);
+                    }
+                    if self.is_used(instance) && !sabotage::is(Sabotage::StopsUnderUsers) {
+                        return false;
+                    }
+                    self.lower(instance, local, out);
+                }
+                Mode::Lowering => {
+                    if !local.actions.is_empty() && self.has_strangers(local) {
+                        // An action that does not belong to the behaviours, such as a notification, ends first.
+                        return false;
+                    }
+                    if local.marking.next_behaviour(&local.kind.clone().net) {
+                        if !self.move_tokens(instance, local, false, now, out) {
+                            return false;
+                        }
+                    } else if self.is_lowered(instance, local, out) {
+                        return true;
+                    }
+                }
+                Mode::Clearing { next } => {
+                    if !local.actions.is_empty() {
+                        return false;
+                    }
+                    if local.begun && local.service == Service::On {
+                        self.begin_action(instance, local, Purpose::EndService, now, out);
+                    } else if local.begun && next < local.kind.net.reset.len() {
+                        local.mode = Mode::Clearing { next: next + 1 };
+                        self.begin_action(instance, local, Purpose::Reset(next), now, out);
+                    } else {
+                        local.marking = Marking::at(local.kind.net.initial);
+                        if self.end_run(instance, local, out) {
+                            return true;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_strangers(&self, local: &Local) -> bool {
+        local.actions.values().any(|doing| !matches!(doing.purpose, Purpose::Transition(_)))
+    }
+
+    /// Begins to go down; nobody uses it any more.
+    fn lower(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
+        local.marking.unfire(&local.kind.clone().net);
+        local.refusing.clear();
+        local.suspended = false;
+        if local.marking.is_at_rest() {
+            self.cancel_all(instance, local, out);
+            local.mode = Mode::Lowering;
+            self.queue_down(local);
+        } else {
+            self.clear(instance, local, out);
+        }
+    }
+
+    fn queue_down(&mut self, local: &mut Local) {
+        let net = &local.kind.net;
+        let list = if local.wanted { net.pause.clone() } else { net.retire.clone() };
+        for behaviour in list {
+            local.marking.push(behaviour, 0);
+        }
+    }
+
+    /// The behaviours that lower it are done; true when it is gone.
+    fn is_lowered(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
+        let initial = BTreeSet::from([local.kind.net.initial]);
+        if !local.wanted && local.marking.places != initial {
+            // It was to be paused, and is not wanted any more; or a push took it where `retire` does not begin.
+            let net = &local.kind.net;
+            let rest = net.rest_after(&local.marking, &net.retire, "retire");
+            if rest.is_ok_and(|rest| rest.places == initial) {
+                self.queue_down(local);
+            } else {
+                self.clear(instance, local, out);
+            }
+            return false;
+        }
+        self.end_run(instance, local, out)
+    }
+
+    /// Stops at once: the users are told, not asked.
+    pub(super) fn interrupt(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
+        self.lose_users(instance, local);
+        self.lower(instance, local, out);
+    }
+
+    /// Ends whatever runs, and begins anew from the initial place.
+    pub(super) fn clear(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
+        local.suspended = false;
+        local.refusing.clear();
+        self.cancel_all(instance, local, out);
+        local.mode = Mode::Clearing { next: 0 };
+    }
+
+    /// A run is over; true when the instance is not wanted any more.
+    fn end_run(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
+        if local.begun && local.failure_told {
+            local.failure_told = false;
+        } else if local.begun {
+            out.notice(Notice::InstanceStopped(instance.clone()));
+        }
+        local.begun = false;
+        local.was_up = false;
+        local.suspended = false;
+        local.notify_due = false;
+        local.addresses.clear();
+        local.values.clear();
+        local.mode = Mode::Up;
+        local.marking.unfire(&local.kind.clone().net);
+        self.let_go_unused(local);
+        if !local.wanted {
+            local.mode = Mode::Draining;
+            return true;
+        }
+        local.queue_deploy();
+        false
+    }
+
+    /// An instance that is gone stays gone, also for an agent that restarts with an older ledger.
+    pub(super) fn retire(
+        &mut self,
+        instance: &InstanceId,
+        local: &mut Local,
+        ledger: &Ledger,
+        out: &mut Out,
+    ) {
+        local.marking = Marking::at(local.kind.net.initial);
+        self.let_go_unused(local);
+        let generation = local.placed.generation.next();
+        if local.attempt > 0 && self.fences.get(instance).is_none_or(|fence| *fence < generation) {
+            self.fences.insert(instance.clone(), generation);
+            out.durable(Record::Fence { instance: instance.clone(), generation });
+        }
+        self.reporter.set(instance, None);
+        // The target may have a newer generation of the same name here.
+        let placed = ledger.target.instances.get(instance);
+        if placed.is_some_and(|new| new.node == self.me && new.generation > local.placed.generation) {
+            self.dirty.insert(instance.clone());
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The interpreter: moves the tokens of an instance as its life-cycle, its imports and its users allow.
+//!
+//! One step of a place or transition at a time, until nothing more is possible; every life-cycle, the generated ones
+//! included, is played by this code. Rules (Concerto's, with what it lacks): a transition begins when the imports that
+//! it uses are served; a place is entered when a dock set is complete and its imports are served; a place is left
+//! when no export that would become inactive is used, and until then those exports refuse new users.
+
+use super::Agent;
+use super::local::{Local, Mode, Purpose};
+use crate::notice::Notice;
+use crate::out::Out;
+use crate::sabotage::{self, Sabotage};
+use rhizo_types::Time;
+use rhizo_types::id::{InstanceId, PortName};
+use rhizo_types::message::Report;
+use rhizo_types::net::{PlaceIx, TransitionIx};
+use rhizo_types::wire::Record;
+
+impl Agent {
+    /// Moves tokens upwards until nothing more is possible; whether anything moved.
+    pub(super) fn play(
+        &mut self,
+        instance: &InstanceId,
+        local: &mut Local,
+        now: Time,
+        out: &mut Out,
+    ) -> bool {
+        let kind = local.kind.clone();
+        let net = &kind.net;
+        let mut moved = false;
+        while local.mode == Mode::Up && !local.suspended {
+            let number = local.marking.number;
+            let active = local.marking.active;
+            let is_active = local.marking.next_behaviour(net);
+            if active.is_some() && local.marking.active != active || !is_active {
+                local.pushed = local.pushed.max(number);
+            }
+            if !is_active {
+                self.arrive_up(instance, local, now, out);
+                return moved;
+            }
+            if !self.move_tokens(instance, local, true, now, out) {
+                return moved;
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// One round of moves; whether anything moved. Downwards, what was lost is done without.
+    pub(super) fn move_tokens(
+        &mut self,
+        instance: &InstanceId,
+        local: &mut Local,
+        up: bool,
+        now: Time,
+        out: &mut Out,
+    ) -> bool {
+        let kind = local.kind.clone();
+        let net = &kind.net;
+        let mut moved = false;
+        for place in local.marking.exits(net) {
+            if self.may_leave(instance, local, place) {
+                local.marking.leave(net, place);
+                local.refusing.clear();
+                moved = true;
+            }
+        }
+        for transition in local.marking.fired.clone() {
+            if !up || self.may_begin(local, transition) {
+                self.begin_run(instance, local, out);
+                local.marking.begin(transition);
+                self.begin_action(instance, local, Purpose::Transition(transition), now, out);
+                moved = true;
+            }
+            if !matches!(local.mode, Mode::Up | Mode::Lowering) {
+                return true;
+            }
+        }
+        for (place, docks) in local.marking.entries(net) {
+            if !up || self.may_enter(local, place) {
+                local.marking.enter(place, &docks);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// Whether a place may be left; if not, its exports refuse new users and the others are asked to let go.
+    fn may_leave(&mut self, instance: &InstanceId, local: &mut Local, place: PlaceIx) -> bool {
+        let kind = local.kind.clone();
+        let mut free = true;
+        for (export, group) in &kind.net.exports {
+            let ends = local.marking.is_in(&kind.net, group)
+                && !local.marking.is_in_without(&kind.net, group, Some(place));
+            if ends && self.is_export_used(instance, export) {
+                local.refusing.insert(export.clone());
+                self.ask_users(instance, export);
+                free = false;
+            }
+        }
+        free || sabotage::is(Sabotage::LeavesUnderUsers)
+    }
+
+    fn may_begin(&self, local: &Local, transition: TransitionIx) -> bool {
+        if !local.begun && local.retry_at.is_some() {
+            return false;
+        }
+        let used = local.net().imports.iter().filter(|(_, reach)| reach.transitions.contains(&transition));
+        used.map(|(port, _)| port).all(|port| self.is_served(local, port))
+    }
+
+    fn may_enter(&self, local: &Local, place: PlaceIx) -> bool {
+        let used = local.net().imports.iter().filter(|(_, reach)| reach.places.contains(&place));
+        let mut ports = used.map(|(port, _)| port);
+        // A token that is there already stays, whatever is missing; a new one waits at its dock.
+        ports.all(|port: &PortName| {
+            local.is_using(port) || self.is_served(local, port) || carries(local, port)
+        })
+    }
+
+    /// The first action of a run begins: older generations are refused from here on, also after a restart.
+    fn begin_run(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
+        if local.begun {
+            return;
+        }
+        let generation = local.placed.generation;
+        if self.fences.get(instance) != Some(&generation) {
+            self.fences.insert(instance.clone(), generation);
+            out.durable(Record::Fence { instance: instance.clone(), generation });
+        }
+        local.attempt += 1;
+        local.begun = true;
+        local.actions_begun = 0;
+        local.started_at = None;
+        self.tell_all(local);
+    }
+
+    /// Every behaviour is done.
+    fn arrive_up(&mut self, instance: &InstanceId, local: &mut Local, now: Time, out: &mut Out) {
+        // A pushed behaviour that this version does not have counts as done.
+        local.pushed = local.pushes.last().map_or(local.pushed, |push| push.number);
+        if !local.was_up && local.is_up() && local.begun {
+            local.was_up = true;
+            local.started_at = Some(now);
+            out.notice(Notice::InstanceStarted(instance.clone()));
+        }
+        if std::mem::take(&mut local.notify_due) && local.kind.net.notify.is_some() {
+            if local.actions.values().any(|doing| doing.purpose == Purpose::Notify) {
+                // Told again when the one that runs is done.
+                local.notify_due = true;
+            } else {
+                self.begin_action(instance, local, Purpose::Notify, now, out);
+            }
+        }
+    }
+
+    /// The report's line about an instance.
+    pub(super) fn describe(&mut self, instance: &InstanceId, local: &Local) {
+        let report = super::report::describe(local, &self.uses);
+        self.reporter.set(instance, Some(report));
+    }
+
+    /// This agent's report, as it would be sent now.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        self.reporter.latest()
+    }
+}
+
+/// Whether the transition that just ended used the import, and so brings it along.
+fn carries(local: &Local, port: &PortName) -> bool {
+    let Some(reach) = local.net().imports.get(port) else { return false };
+    !local.marking.arrived.is_disjoint(&reach.transitions)
+        && local.imports.get(port).is_some_and(|b| b.bound > 0)
+}
