@@ -109,6 +109,7 @@ impl Agent {
     }
 
     /// An action came to nothing, and nothing of it runs.
+    #[expect(clippy::too_many_arguments, reason = "what happened, to whom, when, and where to say so")]
     fn action_failed(
         &mut self,
         instance: &InstanceId,
@@ -248,11 +249,11 @@ impl Agent {
             Event::Acted { action, result } => {
                 self.acted(&instance, &mut local, action.number, result, now, &timers, out);
             }
-            Event::Published { values, .. } => {
-                if matches!(local.mode, Mode::Up | Mode::Draining) && fits(&local.values, &values) {
-                    local.values.extend(values);
-                    local.values_changed = true;
-                }
+            Event::Published { values, .. }
+                if matches!(local.mode, Mode::Up | Mode::Draining) && fits(&local.values, &values) =>
+            {
+                local.values.extend(values);
+                local.values_changed = true;
             }
             _ => {}
         }

@@ -20,7 +20,9 @@ pub(super) struct Deaths {
 
 impl Deaths {
     pub(super) fn command(&mut self, view: View<'_>) -> Option<Command> {
-        let nodes = dead(view);
+        // Without a quorum this node is as likely cut off as they are. What it proposed now could be committed by its
+        // successor, long after those it lost are heard again.
+        let nodes = if view.log.quorum { dead(view) } else { BTreeMap::new() };
         if nodes.is_empty() {
             self.commit_at = None;
             return None;

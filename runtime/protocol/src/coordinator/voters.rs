@@ -207,7 +207,9 @@ impl Coordinator {
         if let Some(stranger) = new.iter().find(|node| !view.log.learners.contains(node)) {
             return self.voters.change(MembershipChange::AddLearner(*stranger), view.now, out);
         }
-        let caught_up = new.iter().all(|node| has_caught_up(view, *node));
+        // Also those that vote already: one that follows the log no more may be dead without anybody knowing it yet,
+        // and a group that gives up a healthy voter for it would never get a majority again.
+        let caught_up = wish.iter().all(|node| *node == view.me || has_caught_up(view, *node));
         let stable = view.now >= self.voters.wish.1.after_ms(view.ledger.timers().stabilise_ms);
         let first = current.len() == 1 && wish.len() >= 3;
         let lost = current.iter().any(|node| !view.ledger.members.contains_key(node));
