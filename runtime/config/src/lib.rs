@@ -13,6 +13,7 @@ mod path;
 mod read;
 mod reader;
 mod render;
+mod script;
 mod suggest;
 mod syntax;
 mod template;
@@ -24,6 +25,7 @@ pub use expr::eval::{Environment, EvalError, Value, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
 pub use render::render;
+pub use script::parse_script;
 pub use template::{Placeholder, fill, placeholders};
 pub use units::Quantity;
 

@@ -16,6 +16,7 @@ mod marking;
 pub mod message;
 pub mod net;
 pub mod number;
+pub mod script;
 pub mod spec;
 pub mod target;
 pub mod wire;
