@@ -1,6 +1,7 @@
 //! The bindings of a target: a pure function of the spec, the placement, and what was bound before.
 //!
-//! A binding that is still possible is kept. New ones prefer near exporters, then those with few users. Nothing
+//! What a script bound by hand stays so, as long as any of it is there. Otherwise a binding that is still possible
+//! is kept, and new ones prefer near exporters, then those with few users. Nothing
 //! here knows whether an exporter is started: that is the agents' part.
 
 use crate::ledger::Ledger;
@@ -44,6 +45,13 @@ pub fn bind(
         let mut imports = BTreeMap::new();
         for (port, import) in &component.imports {
             let candidates: BTreeSet<&InstanceId> = candidates(importer, import, instances).collect();
+            if let Some(wired) = by_hand(ledger, importer, port, &candidates) {
+                for exporter in &wired {
+                    *load.entry(exporter.clone()).or_default() += 1;
+                }
+                imports.insert(port.clone(), wired);
+                continue;
+            }
             let before = ledger.target.bindings.get(importer).and_then(|imports| imports.get(port));
             let kept = before.into_iter().flatten().filter(|exporter| candidates.contains(exporter));
             let mut chosen: BTreeSet<InstanceId> = kept.cloned().collect();
@@ -80,6 +88,19 @@ pub fn bind(
         }
     }
     bindings
+}
+
+/// What a script bound an import to, as far as it is there; none when nothing of it is left.
+fn by_hand(
+    ledger: &Ledger,
+    importer: &InstanceId,
+    port: &PortName,
+    candidates: &BTreeSet<&InstanceId>,
+) -> Option<BTreeSet<InstanceId>> {
+    let wired = ledger.wired.get(importer)?.get(port)?;
+    let left: BTreeSet<InstanceId> =
+        wired.iter().filter(|exporter| candidates.contains(exporter)).cloned().collect();
+    (wired.is_empty() || !left.is_empty()).then_some(left)
 }
 
 fn candidates<'a>(

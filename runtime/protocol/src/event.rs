@@ -12,6 +12,7 @@ use rhizo_types::intent::{AcquireOrder, BoundHost};
 use rhizo_types::ledger::Join;
 use rhizo_types::lifecycle::Values;
 use rhizo_types::message::{LogEntry, Message};
+use rhizo_types::script::Script;
 use rhizo_types::spec::Spec;
 use rhizo_types::target::{Slot, TermChange};
 use rhizo_types::{Number, Term};
@@ -350,6 +351,10 @@ pub enum Ask {
     },
     /// Look for something better now.
     Optimise,
+    /// Carry out a script, from now on and whoever coordinates; refused when something in it cannot be done.
+    Script(Box<Script>),
+    /// End the script that runs where it is.
+    EndScript,
 }
 
 impl ListedHost {

@@ -3,7 +3,9 @@
 //! A notice decides nothing and may be lost. Its `Display` is the sentence the CLI prints.
 
 use crate::turn::HaltReason;
-use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, OfferName, ProviderName, RegionName, RuleName};
+use rhizo_types::id::{
+    ComponentName, HostId, InstanceId, IntentId, NodeId, OfferName, ProviderName, RegionName, RuleName,
+};
 use rhizo_types::intent::{AbsentReason, ReleaseReason};
 use rhizo_types::target::{Cause, Verdict};
 use rhizo_types::{Number, Revision, Term};
@@ -145,6 +147,30 @@ pub enum Notice {
         /// Whether it is repeated before anything else follows.
         again: bool,
     },
+    /// A component goes back to its last working version.
+    Unwound(ComponentName),
+    /// A script begins.
+    ScriptBegan(u64),
+    /// A script waits, or goes on, at a line.
+    ScriptAt {
+        /// Its number.
+        number: u64,
+        /// The line.
+        line: u32,
+    },
+    /// A script is carried out.
+    ScriptDone(u64),
+    /// A script was ended by an operator.
+    ScriptEnded(u64),
+    /// A script could not be carried out any further.
+    ScriptFailed {
+        /// Its number.
+        number: u64,
+        /// The line.
+        line: u32,
+        /// Why.
+        reason: String,
+    },
     /// An instance goes on without its exports, because a mandatory import was lost.
     InstanceSuspended(InstanceId),
     /// An instance has again what it lost.
@@ -224,6 +250,16 @@ impl fmt::Display for Notice {
                 write!(f, "{instance}: {step} failed: {reason}")?;
                 if *again { f.write_str("; it is repeated") } else { Ok(()) }
             }
+            Self::Unwound(component) => {
+                write!(f, "{component} keeps failing and goes back to its last working version")
+            }
+            Self::ScriptBegan(number) => write!(f, "script {number} begins"),
+            Self::ScriptAt { number, line } => write!(f, "script {number} is at line {line}"),
+            Self::ScriptDone(number) => write!(f, "script {number} is carried out"),
+            Self::ScriptEnded(number) => write!(f, "script {number} was ended"),
+            Self::ScriptFailed { number, line, reason } => {
+                write!(f, "script {number} stops at line {line}: {reason}")
+            }
             Self::InstanceSuspended(instance) => write!(f, "{instance} is suspended: an import was lost"),
             Self::InstanceResumed(instance) => write!(f, "{instance} goes on"),
             Self::TakeDownBegan => f.write_str("taking the application down"),
@@ -288,6 +324,7 @@ impl fmt::Display for CauseText<'_> {
             Cause::Draining(nodes) => write!(f, "{} must be emptied", List(nodes)),
             Cause::Better => f.write_str("facts or offers changed"),
             Cause::TakeDown => f.write_str("the application is taken down"),
+            Cause::Script(number) => write!(f, "script {number} says so"),
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Sabotage {
     ForgetsUsers,
     /// An agent starts a generation older than its fence.
     IgnoresFence,
+    /// Copies of an exclusive component may overlap.
+    IgnoresExclusive,
     /// An unhealthy instance is started again without having been stopped.
     RestartsWithoutStop,
     /// A host is ordered before its intent is committed.

@@ -4,7 +4,7 @@
 
 use crate::agent::{Agent, FAILURES_MAX};
 use crate::coordinator::{Coordinator, View, voters_wanted};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, ScriptState};
 use crate::reign::Reign;
 use rhizo_types::id::{InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::IntentState;
@@ -98,6 +98,10 @@ pub(crate) fn compose(
     problems.extend(voters_problem(ledger));
     problems.extend(domains_problem(ledger));
     problems.extend(coordinator.and_then(|coordinator| coordinator.problem().cloned()));
+    problems.extend(script_problem(ledger));
+    problems.extend(ledger.unwound.keys().map(|component| {
+        format!("{component} went back to its last working version, because the new one kept failing")
+    }));
     let failing = coordinator.map(Coordinator::failing_providers).unwrap_or_default();
     problems.extend(failing.iter().map(|provider| format!("provider {provider} does not answer")));
     let failed = reports.iter().filter(|(_, (_, report))| report.failures >= FAILURES_MAX);
@@ -162,7 +166,9 @@ fn state(
     let started = ledger.target.instances.iter().all(|(instance, placed)| {
         coordinator.is_none()
             || reports.get(instance).is_some_and(|(_, report)| {
-                report.generation == placed.generation && report.phase == InstancePhase::Started
+                let rests =
+                    report.phase == InstancePhase::Resting && ledger.target.pushes.contains_key(instance);
+                report.generation == placed.generation && (report.phase == InstancePhase::Started || rests)
             })
     });
     let whole = started && planned && settled && !pending && votes && !leaving && !ledger.taking_down;
@@ -174,6 +180,17 @@ fn state(
 fn voters_problem(ledger: &Ledger) -> Option<String> {
     let enough = ledger.voters.len() >= 3 || ledger.genesis.is_none();
     (!enough).then(|| "fewer than three voters: the loss of the coordinator cannot be survived".to_owned())
+}
+
+/// What became of a script, if it could not be carried out.
+fn script_problem(ledger: &Ledger) -> Option<String> {
+    let run = ledger.script.as_ref()?;
+    match &run.state {
+        ScriptState::Failed { line, reason } => {
+            Some(format!("script {} stopped at line {line}: {reason}", run.number))
+        }
+        ScriptState::Running | ScriptState::Done | ScriptState::Ended => None,
+    }
 }
 
 /// Whether the loss of one provider would take the majority of the voters.

@@ -2,7 +2,7 @@
 //!
 //! It reads the ledger after the command was applied, and decides nothing.
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, ScriptState};
 use crate::notice::Notice;
 use crate::out::Out;
 use rhizo_types::intent::{Outcome, ReleaseReason};
@@ -43,7 +43,23 @@ pub(crate) fn tell(command: &Command, ledger: &Ledger, out: &mut Out) {
             }
             return;
         }
-        Command::Genesis(_) | Command::Drain { .. } | Command::Mark => return,
+        Command::Unwind { component, .. } => Notice::Unwound(component.clone()),
+        Command::RunScript { number, .. } => Notice::ScriptBegan(*number),
+        Command::Advance { number, .. } | Command::EndScript { number } => {
+            let Some(run) = ledger.script.as_ref().filter(|run| run.number == *number) else { return };
+            match &run.state {
+                ScriptState::Running => {
+                    let line = run.statement().map_or(0, |statement| statement.line);
+                    Notice::ScriptAt { number: *number, line }
+                }
+                ScriptState::Done => Notice::ScriptDone(*number),
+                ScriptState::Ended => Notice::ScriptEnded(*number),
+                ScriptState::Failed { line, reason } => {
+                    Notice::ScriptFailed { number: *number, line: *line, reason: reason.clone() }
+                }
+            }
+        }
+        Command::Genesis(_) | Command::Drain { .. } | Command::Mark | Command::Gone { .. } => return,
     };
     out.notice(notice);
 }

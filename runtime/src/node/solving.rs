@@ -152,5 +152,6 @@ fn cause(cause: &Cause) -> &'static str {
         Cause::Draining(_) => "nodes are being drained",
         Cause::Better => "facts or offers changed",
         Cause::TakeDown => "the application is taken down",
+        Cause::Script(_) => "a script changed the placement",
     }
 }

@@ -4,10 +4,13 @@
 //! Every command is guarded (by a revision, a state or a key), so that repeating one changes nothing.
 
 use crate::counter::Revision;
-use crate::id::{AppName, HostId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName};
+use crate::id::{
+    AppName, ComponentName, HostId, InstanceId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName,
+};
 use crate::intent::{AcquireOrder, Outcome};
+use crate::script::Script;
 use crate::spec::Spec;
-use crate::target::{Configuration, Plan};
+use crate::target::{Configuration, Placed, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -70,6 +73,41 @@ pub enum Command {
     Mark,
     /// Several commands in one entry, each with its own guard. At most one [`Command::Join`], no batches.
     Batch(Vec<Command>),
+    /// Instances that a target dropped are known to be gone, before the target is reached as a whole.
+    Gone {
+        /// The target in force, which the agents that say so have followed.
+        target: Revision,
+        /// Which, as they were placed.
+        instances: BTreeMap<InstanceId, Placed>,
+    },
+    /// A component goes back to the version that it last worked in, until there is another spec.
+    Unwind {
+        /// Which component.
+        component: ComponentName,
+        /// The spec revision that is given up for it: the one in force.
+        version: Revision,
+    },
+    /// Begins a script, if everything in it can be done as far as is known.
+    RunScript {
+        /// Its number: one more than the last.
+        number: u64,
+        /// What is to be done.
+        script: Box<Script>,
+    },
+    /// Carries out statements of the script that runs.
+    Advance {
+        /// Its number.
+        number: u64,
+        /// The first statement that is not carried out yet.
+        from: u32,
+        /// The first that is not carried out after this.
+        to: u32,
+    },
+    /// Ends the script that runs where it is. What it did stays.
+    EndScript {
+        /// Its number.
+        number: u64,
+    },
 }
 
 /// The beginning of a lineage.

@@ -91,6 +91,35 @@ impl Component {
         }
     }
 
+    /// Whether what runs of one serves as the other as well: they differ only in what is decided around it, or in
+    /// attributes, which a running instance is told.
+    #[must_use]
+    pub fn runs_like(&self, other: &Self) -> bool {
+        // Taken apart, so that nobody adds a field without thinking of this.
+        let Self {
+            run,
+            replicas: _,
+            needs: _,
+            exports,
+            imports,
+            health,
+            stop,
+            env,
+            lifecycle,
+            attributes: _,
+            exclusive: _,
+            unavailable_max: _,
+            on_failure: _,
+        } = self;
+        *run == other.run
+            && *exports == other.exports
+            && *imports == other.imports
+            && *health == other.health
+            && *stop == other.stop
+            && *env == other.env
+            && *lifecycle == other.lifecycle
+    }
+
     /// The declared life-cycle, or the usual one for what is run.
     #[must_use]
     pub fn lifecycle(&self) -> Cow<'_, Lifecycle> {

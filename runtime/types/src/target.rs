@@ -91,6 +91,8 @@ pub enum Cause {
     Better,
     /// The application is being taken down.
     TakeDown,
+    /// A script changed what is wanted; its number.
+    Script(u64),
 }
 
 /// One complete, explicit target configuration.

@@ -3,7 +3,7 @@
 //! A new version is a new last variant; an old variant never changes (its golden bytes are in `tests/golden`).
 //! The codec (postcard) is in `rhizo-protocol::codec`, because this crate depends on serde alone.
 
-use crate::counter::Generation;
+use crate::counter::{Generation, Revision};
 use crate::id::{InstanceId, IntentId, Lineage, NodeId};
 use crate::ledger::{Command, MemberRecord};
 use crate::message::Message;
@@ -46,6 +46,12 @@ pub enum Record {
     Session {
         /// Its number.
         session: u64,
+    },
+    /// The newest target that this node has followed: it begins nothing of an older one, also when it starts again
+    /// with an older ledger, because what that placed here may run elsewhere now.
+    Target {
+        /// Its number.
+        revision: Revision,
     },
 }
 

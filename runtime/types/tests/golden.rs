@@ -10,6 +10,7 @@ use rhizo_types::ledger::*;
 use rhizo_types::lifecycle::*;
 use rhizo_types::message::*;
 use rhizo_types::number::Number;
+use rhizo_types::script::*;
 use rhizo_types::spec::*;
 use rhizo_types::target::*;
 use rhizo_types::wire::*;
@@ -90,6 +91,28 @@ fn lifecycle() -> Lifecycle {
     };
     cycle.imports.insert(PortName::from("db"), span);
     cycle
+}
+
+fn placed() -> Placed {
+    Placed { node: NodeId(7), generation: Generation(2), version: Revision(3) }
+}
+
+/// One of every statement.
+fn script() -> Script {
+    let (web, db) = (instance("web", 1), instance("db", 0));
+    let import = PortName::from("db");
+    let orders = [
+        Order::Add { instance: web.clone(), place: Place::Any },
+        Order::Add { instance: web.clone(), place: Place::Node(NodeId(7)) },
+        Order::Add { instance: web.clone(), place: Place::Beside(db.clone()) },
+        Order::Del { instance: web.clone() },
+        Order::Connect { importer: web.clone(), import: import.clone(), exporter: db.clone() },
+        Order::Disconnect { importer: web.clone(), import, exporter: db.clone() },
+        Order::Push { instance: db.clone(), behaviour: BehaviourName::from("update") },
+        Order::Wait { instances: BTreeSet::from([db]) },
+    ];
+    let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order });
+    Script { statements: statements.collect() }
 }
 
 fn spec() -> Spec {
@@ -244,6 +267,17 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("take-down", Command::TakeDown),
         ("mark", Command::Mark),
         ("batch", Command::Batch(vec![Command::Mark, Command::TakeDown])),
+        (
+            "gone",
+            Command::Gone {
+                target: Revision(9),
+                instances: BTreeMap::from([(instance("web", 1), placed())]),
+            },
+        ),
+        ("unwind", Command::Unwind { component: ComponentName::from("web"), version: Revision(3) }),
+        ("run-script", Command::RunScript { number: 2, script: Box::new(script()) }),
+        ("advance", Command::Advance { number: 2, from: 1, to: 4 }),
+        ("end-script", Command::EndScript { number: 2 }),
     ]
 }
 
@@ -327,6 +361,7 @@ fn all() -> String {
     let fence = Record::Fence { instance: instance("web", 0), generation: Generation(3) };
     line(&mut text, "node/fence", &NodeRecord::V1(fence));
     line(&mut text, "node/session", &NodeRecord::V1(Record::Session { session: 2 }));
+    line(&mut text, "node/target", &NodeRecord::V1(Record::Target { revision: Revision(9) }));
     let boot = Boot {
         app: "app".to_owned(),
         lineage: Lineage(42),

@@ -53,6 +53,10 @@ pub struct Agent {
     me: NodeId,
     /// The newest target this agent was told.
     target: Revision,
+    /// The newest target that this node ever followed.
+    followed: Revision,
+    /// The newest that is durable, or handed out to be.
+    recorded: Revision,
     /// The roster it was told.
     members: BTreeSet<NodeId>,
     kinds: Kinds,
@@ -82,6 +86,7 @@ impl Agent {
     pub fn new(me: NodeId, records: &[Record]) -> Self {
         let mut fences: BTreeMap<InstanceId, Generation> = BTreeMap::new();
         let mut session = 0;
+        let mut followed = Revision::ZERO;
         for record in records {
             match record {
                 Record::Fence { instance, generation } => {
@@ -89,11 +94,14 @@ impl Agent {
                     *fence = (*fence).max(*generation);
                 }
                 Record::Session { session: used } => session = session.max(*used),
+                Record::Target { revision } => followed = followed.max(*revision),
             }
         }
         Self {
             me,
             target: Revision::ZERO,
+            followed,
+            recorded: followed,
             members: BTreeSet::new(),
             kinds: Kinds::default(),
             instances: BTreeMap::new(),
@@ -134,6 +142,7 @@ impl Agent {
         }
         if newer {
             self.target = ledger.target.revision;
+            self.followed = self.followed.max(self.target);
             self.reporter.change();
         }
         if newer || moved {
@@ -268,6 +277,10 @@ impl Agent {
 
     fn create(&mut self, instance: &InstanceId, ledger: &Ledger) -> Option<Local> {
         let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
+        if self.target < self.followed && !sabotage::is(Sabotage::IgnoresFence) {
+            // It starts again with an older ledger, and that is on its way to what it knew before.
+            return None;
+        }
         let fence = self.fences.get(instance).copied().unwrap_or_default();
         if placed.generation < fence && !sabotage::is(Sabotage::IgnoresFence) {
             return None;
@@ -296,6 +309,10 @@ impl Agent {
 
     /// Sends what waits for the peers and the coordinator.
     pub(crate) fn flush(&mut self, coordinator: Option<(NodeId, Term)>, now: Time, out: &mut Out) {
+        if self.recorded < self.followed {
+            self.recorded = self.followed;
+            out.durable(Record::Target { revision: self.followed });
+        }
         self.peers.flush(now, out);
         self.reporter.flush(coordinator, self.target, now, out);
     }

@@ -46,6 +46,14 @@ impl Asks {
                 }
                 Ask::TakeDown if view.ledger.taking_down => Some(Answer::Accepted),
                 Ask::Leave { node } => may_leave(*node, view),
+                Ask::Script(_) if view.ledger.script_runs() => {
+                    Some(Answer::Refused("another script runs".to_owned()))
+                }
+                Ask::Script(script) => {
+                    let wrong = view.ledger.check_script(script).err();
+                    wrong.map(|(line, reason)| Answer::Refused(format!("line {line}: {reason}")))
+                }
+                Ask::EndScript if !view.ledger.script_runs() => Some(Answer::Accepted),
                 _ => None,
             };
             let Some(answer) = answer else { return true };
@@ -64,6 +72,8 @@ impl Asks {
             }
             Ask::TakeDown => Command::TakeDown,
             Ask::Leave { node } => Command::Drain { node },
+            Ask::Script(script) => Command::RunScript { number: view.ledger.scripts_issued + 1, script },
+            Ask::EndScript => Command::EndScript { number: view.ledger.scripts_issued },
             Ask::Optimise => {
                 answer_accepted(request, out);
                 return None;

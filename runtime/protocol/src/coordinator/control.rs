@@ -3,7 +3,7 @@
 //! Something missing or broken is repaired at once. A merely better configuration is looked for at a steady pace,
 //! and changed to only when it gains more than it costs; both numbers are told. Only one solver run is under way.
 
-use super::{Coordinator, View};
+use super::{Coordinator, View, target};
 use crate::agent::FAILURES_MAX;
 use crate::assign::{assign, canonical};
 use crate::event::{Proposal, SolveOutcome};
@@ -168,7 +168,9 @@ impl Coordinator {
             return Some(Cause::InstanceFailed(failing));
         }
         let better = self.control.facts_changed && view.now >= self.control.better_at;
-        (better && self.is_complete(ledger)).then_some(Cause::Better)
+        // A script's author does not want to be overtaken by something that pays.
+        let quiet = !ledger.script_runs();
+        (better && quiet && self.is_complete(ledger)).then_some(Cause::Better)
     }
 
     /// Instances that keep failing where they are, and where that is, unless it was tried to avoid that place.
@@ -178,7 +180,12 @@ impl Coordinator {
             let failing = self.report_of(instance, ledger).is_some_and(|report| {
                 report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting
             });
-            planned && failing && !ledger.avoid.contains(&(instance.component.clone(), placed.node))
+            // What goes back to an older version is not to be moved for the newer one's faults.
+            let unwinds = target::can_unwind(instance, placed, ledger);
+            planned
+                && failing
+                && !unwinds
+                && !ledger.avoid.contains(&(instance.component.clone(), placed.node))
         });
         placed.map(|(instance, placed)| (instance.clone(), placed.node)).collect()
     }

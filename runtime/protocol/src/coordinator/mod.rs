@@ -5,7 +5,7 @@
 //! known, a mark is committed behind it before anything else is proposed.
 //!
 //! One file per question: `hosts` (intents and provider calls), `listing` (what providers say), `control` (when to
-//! solve, what pays), `target` (the next configuration), `voters`, `deaths`, `leaving`, `joins`, `asks`.
+//! solve, what pays), `target` (the next configuration), `scripts`, `voters`, `deaths`, `leaving`, `joins`, `asks`.
 
 mod asks;
 mod control;
@@ -15,6 +15,7 @@ mod joins;
 mod leaving;
 mod listing;
 mod proposals;
+mod scripts;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -168,8 +169,9 @@ impl Coordinator {
         if let Some((command, request)) = self.asks.command(view, out) {
             return Some((command, Some(request)));
         }
-        let target = self.target_command(view);
-        let target = target.or_else(|| self.settled_command(view));
+        let target = self.unwind_command(view).or_else(|| self.target_command(view));
+        let target = target.or_else(|| self.settled_command(view)).or_else(|| self.gone_command(view));
+        let target = target.or_else(|| self.script_command(view));
         if sabotage::is(Sabotage::SpendsEarly) {
             self.spend_early(view, out);
         }

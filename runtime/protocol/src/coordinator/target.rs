@@ -1,19 +1,32 @@
 //! The next target on the way to the plan: what can be placed is placed, what is replaced goes last.
 //!
 //! New instances start before those they replace stop, so a change of the plan becomes a short sequence of
-//! targets. Each is complete, and derived from the ledger and the reports alone; it is proposed whenever it
-//! differs from the one in force.
+//! targets; of an exclusive component the old ones go first. Each target is complete, and derived from the ledger and
+//! the reports alone; it is proposed whenever it differs from the one in force.
 
 use super::{Coordinator, View};
+use crate::agent::FAILURES_MAX;
 use crate::bindings::bind;
 use crate::ledger::{Ledger, SlotState};
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::ledger::Command;
-use rhizo_types::message::{InstancePhase, Report};
-use rhizo_types::target::{Configuration, Placed, Plan};
+use rhizo_types::message::{InstancePhase, InstanceReport, Report};
+use rhizo_types::spec::OnFailure;
+use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// One entry names at most so many instances that are gone.
+const GONE_MAX: usize = 256;
+
+/// How many copies of one component may be changed or placed in the next target.
+struct Room {
+    /// Copies that may go down for a new version.
+    down: u32,
+    /// Copies of an exclusive component that may be new; none for others.
+    new: Option<usize>,
+}
 
 impl Coordinator {
     pub(super) fn target_command(&self, view: View<'_>) -> Option<Command> {
@@ -27,7 +40,11 @@ impl Coordinator {
         let leaving = leaving.into_keys().collect();
         let bindings = bind(ledger, &instances, &leaving, view.latencies);
         let current = &ledger.target;
-        let same = instances == current.instances && bindings == current.bindings;
+        let here = |(instance, _): &(&InstanceId, &Vec<Push>)| instances.contains_key(*instance);
+        let pushes = ledger.pushes.iter().filter(here);
+        let pushes: BTreeMap<InstanceId, Vec<Push>> =
+            pushes.map(|(instance, list)| (instance.clone(), list.clone())).collect();
+        let same = instances == current.instances && bindings == current.bindings && pushes == current.pushes;
         if same && (current.plan == plan.revision || arriving) {
             return None;
         }
@@ -38,7 +55,7 @@ impl Coordinator {
             plan: plan.revision,
             instances,
             bindings,
-            pushes: current.pushes.clone(),
+            pushes,
         })))
     }
 
@@ -55,41 +72,67 @@ impl Coordinator {
     /// The plan's instances that are placed, or can be.
     fn planned(&self, plan: &Plan, may_place: bool, ledger: &Ledger) -> BTreeMap<InstanceId, Placed> {
         let mut instances = BTreeMap::new();
-        let mut upgrading: BTreeSet<&ComponentName> = BTreeSet::new();
+        let mut rooms: BTreeMap<&ComponentName, Room> = BTreeMap::new();
         for (instance, slot) in &plan.placement {
             let SlotState::Ready(node) = ledger.slot_state(*slot) else { continue };
-            let current = ledger.target.instances.get(instance);
-            let placed = match current {
-                Some(current) if current.node == node => {
-                    let same = ledger.component_of(instance, current.version)
-                        == ledger.component_of(instance, plan.spec);
-                    // One copy of a component at a time gets a new version, while all others are started.
-                    if same
-                        || upgrading.contains(&instance.component)
-                        || !self.others_started(instance, ledger)
-                    {
-                        *current
-                    } else {
-                        upgrading.insert(&instance.component);
-                        next_generation(instance, node, plan, ledger)
-                    }
-                }
+            let room = rooms
+                .entry(&instance.component)
+                .or_insert_with(|| self.room(&instance.component, plan, ledger));
+            let placed = match ledger.target.instances.get(instance) {
+                Some(current) if current.node == node => self.changed(instance, current, room, ledger),
                 Some(_) => continue,
                 None if !may_place => continue,
                 None if ledger.lingering.contains_key(instance) && !sabotage::is(Sabotage::ReusesNames) => {
                     continue;
                 }
-                None => next_generation(instance, node, plan, ledger),
+                None => match &mut room.new {
+                    Some(0) => continue,
+                    Some(left) => {
+                        *left -= 1;
+                        next_generation(instance, node, ledger)
+                    }
+                    None => next_generation(instance, node, ledger),
+                },
             };
             instances.insert(instance.clone(), placed);
         }
         instances
     }
 
-    fn others_started(&self, instance: &InstanceId, ledger: &Ledger) -> bool {
-        let others = ledger.target.instances.keys();
-        let mut others = others.filter(|other| other.component == instance.component && *other != instance);
-        others.all(|other| self.is_started(other, ledger))
+    /// An instance that stays where it is: as it is, told of a change, or in a new version.
+    fn changed(&self, instance: &InstanceId, current: &Placed, room: &mut Room, ledger: &Ledger) -> Placed {
+        let version = ledger.version_of(&instance.component);
+        let of = |version| ledger.component_of(instance, version);
+        let (Some(old), Some(new)) = (of(current.version), of(version)) else { return *current };
+        if current.version == version || old == new {
+            return *current;
+        }
+        if old.runs_like(new) {
+            return Placed { version, ..*current };
+        }
+        if self.is_started(instance, ledger) {
+            let Some(left) = room.down.checked_sub(1) else { return *current };
+            room.down = left;
+        }
+        // One that is down already loses nothing, and the new version may be what repairs it.
+        next_generation(instance, current.node, ledger)
+    }
+
+    fn room(&self, component: &ComponentName, plan: &Plan, ledger: &Ledger) -> Room {
+        let is_copy = |instance: &&InstanceId| instance.component == *component;
+        let placed: BTreeSet<&InstanceId> = ledger.target.instances.keys().filter(is_copy).collect();
+        let down = placed.iter().filter(|instance| !self.is_started(instance, ledger)).count();
+        let version = ledger.version_of(component);
+        let declared = ledger.specs.get(&version).and_then(|set| set.spec.components.get(component));
+        let most = declared.map_or(1, |component| component.unavailable_max.max(1));
+        let down = most.saturating_sub(u32::try_from(down).unwrap_or(u32::MAX));
+        let new = declared.filter(|component| component.exclusive).map(|component| {
+            let may_run: BTreeSet<&InstanceId> =
+                placed.into_iter().chain(ledger.lingering.keys().filter(is_copy)).collect();
+            let wanted = plan.placement.keys().filter(is_copy).count();
+            wanted.min(component.replicas.max as usize).saturating_sub(may_run.len())
+        });
+        Room { down, new }
     }
 
     /// Instances that the plan drops and that stay until what replaces them is started.
@@ -99,15 +142,21 @@ impl Coordinator {
         instances: &BTreeMap<InstanceId, Placed>,
         ledger: &Ledger,
     ) -> BTreeMap<InstanceId, Placed> {
+        // A component whose successors are all started keeps nothing, and neither does an exclusive one.
+        let mut waits: BTreeSet<&ComponentName> = BTreeSet::new();
+        for new in plan.placement.keys().filter(|new| !self.is_started(new, ledger)) {
+            waits.insert(&new.component);
+        }
+        let exclusive = |instance: &InstanceId, placed: &Placed| {
+            ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive)
+        };
         let current = ledger.target.instances.iter();
-        let dropped = current.filter(|(instance, placed)| {
+        let kept = current.filter(|(instance, placed)| {
             !plan.placement.contains_key(*instance)
                 && !instances.contains_key(*instance)
                 && ledger.members.contains_key(&placed.node)
-        });
-        let kept = dropped.filter(|(instance, _)| {
-            let mut successors = plan.placement.keys().filter(|new| new.component == instance.component);
-            successors.any(|new| !self.is_started(new, ledger))
+                && waits.contains(&instance.component)
+                && !exclusive(instance, placed)
         });
         kept.map(|(instance, placed)| (instance.clone(), *placed)).collect()
     }
@@ -121,29 +170,104 @@ impl Coordinator {
         }
         let placed = target.instances.values().chain(ledger.lingering.values());
         let nodes: BTreeSet<NodeId> = placed.map(|placed| placed.node).collect();
+        let mut wanted: BTreeMap<NodeId, BTreeMap<&InstanceId, &Placed>> = BTreeMap::new();
+        for (instance, placed) in &target.instances {
+            wanted.entry(placed.node).or_default().insert(instance, placed);
+        }
+        let none = BTreeMap::new();
         let mut nodes = nodes.into_iter().filter(|node| ledger.members.contains_key(node));
-        let reached =
-            nodes.all(|node| self.reports.get(&node).is_some_and(|report| has_reached(report, node, target)));
+        let reached = nodes.all(|node| {
+            let wanted = wanted.get(&node).unwrap_or(&none);
+            self.reports.get(&node).is_some_and(|report| has_reached(report, wanted, target))
+        });
         reached.then_some(Command::Settled { target: target.revision })
+    }
+
+    /// Dropped instances whose agents say that they are gone, when somebody waits for that.
+    ///
+    /// Without this a name, or the place of an exclusive copy, would be free only when the target is reached; and
+    /// that may need what waits for it.
+    pub(super) fn gone_command(&self, view: View<'_>) -> Option<Command> {
+        let ledger = view.ledger;
+        let plan = ledger.plan.as_ref()?;
+        let awaited = |instance: &InstanceId, placed: &Placed| {
+            let exclusive =
+                ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive);
+            exclusive
+                || (plan.placement.contains_key(instance) && !ledger.target.instances.contains_key(instance))
+        };
+        let gone = ledger
+            .lingering
+            .iter()
+            .filter(|(instance, placed)| awaited(instance, placed) && self.is_gone(instance, placed, ledger));
+        let instances: BTreeMap<InstanceId, Placed> =
+            gone.take(GONE_MAX).map(|(instance, placed)| (instance.clone(), *placed)).collect();
+        let target = ledger.target.revision;
+        (!instances.is_empty()).then_some(Command::Gone { target, instances })
+    }
+
+    /// Whether the agent that had an instance follows the target in force and has it no more.
+    pub(super) fn is_gone(&self, instance: &InstanceId, placed: &Placed, ledger: &Ledger) -> bool {
+        self.reports.get(&placed.node).is_some_and(|report| {
+            let older = report.instances.get(instance);
+            report.target == ledger.target.revision
+                && older.is_none_or(|report| report.generation > placed.generation)
+        })
+    }
+
+    /// A component that keeps failing in the version in force, wants to go back then, and can.
+    pub(super) fn unwind_command(&self, view: View<'_>) -> Option<Command> {
+        let ledger = view.ledger;
+        let mut failing = ledger.target.instances.iter().filter(|(instance, placed)| {
+            self.report_of(instance, ledger).is_some_and(|report| report.failures >= FAILURES_MAX)
+                && can_unwind(instance, placed, ledger)
+        });
+        let (instance, placed) = failing.next()?;
+        Some(Command::Unwind { component: instance.component.clone(), version: placed.version })
     }
 }
 
-fn next_generation(instance: &InstanceId, node: NodeId, plan: &Plan, ledger: &Ledger) -> Placed {
+/// Whether a failing instance is of a version that its component gives up for the one before.
+pub(super) fn can_unwind(instance: &InstanceId, placed: &Placed, ledger: &Ledger) -> bool {
+    let name = &instance.component;
+    let proven = ledger.proven.get(name).filter(|proven| **proven != placed.version);
+    let of = |version| ledger.component_of(instance, version);
+    let (Some(proven), Some(new)) = (proven, of(placed.version)) else { return false };
+    placed.version == ledger.spec_revision()
+        && new.on_failure == OnFailure::Unwind
+        && ledger.version_of(name) == placed.version
+        && of(*proven).is_some_and(|old| !old.runs_like(new))
+}
+
+fn next_generation(instance: &InstanceId, node: NodeId, ledger: &Ledger) -> Placed {
     let generation = ledger.generations.get(instance).copied().unwrap_or_default().next();
-    Placed { node, generation, version: plan.spec }
+    Placed { node, generation, version: ledger.version_of(&instance.component) }
 }
 
 /// Whether a node runs what the target says, bound as it says, and nothing else.
-fn has_reached(report: &Report, node: NodeId, target: &Configuration) -> bool {
-    let wanted = target.instances.iter().filter(|(_, placed)| placed.node == node);
-    let wanted: BTreeMap<&InstanceId, &Placed> = wanted.collect();
+fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target: &Configuration) -> bool {
     report.target == target.revision
         && report.instances.len() == wanted.len()
         && wanted.iter().all(|(instance, placed)| {
-            report.instances.get(*instance).is_some_and(|report| {
-                report.generation == placed.generation
-                    && report.phase == InstancePhase::Started
-                    && report.bindings_missing == 0
-            })
+            report.instances.get(*instance).is_some_and(|report| is_reached(instance, report, placed, target))
         })
+}
+
+/// Whether an instance has done everything that the target asks of it.
+pub(super) fn is_reached(
+    instance: &InstanceId,
+    report: &InstanceReport,
+    placed: &Placed,
+    target: &Configuration,
+) -> bool {
+    let pushes = target.pushes.get(instance);
+    let last = pushes.and_then(|list| list.last()).map_or(0, |push| push.number);
+    // A pushed behaviour may take it to where it does not count as started.
+    let rests =
+        report.phase == InstancePhase::Started || (report.phase == InstancePhase::Resting && last > 0);
+    report.generation == placed.generation
+        && report.version == placed.version
+        && report.pushed >= last
+        && rests
+        && report.bindings_missing == 0
 }

@@ -5,12 +5,12 @@
 
 use super::{Departed, Ledger, Member, ORDERS_MAX, SlotState};
 use crate::sabotage::{self, Sabotage};
-use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, ProviderName};
+use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState, Outcome};
 use rhizo_types::ledger::{Command, FOUNDER, Genesis, Join, MemberRecord, SetSpec};
 use rhizo_types::message::LogEntry;
-use rhizo_types::target::{Configuration, Placed, Plan, Slot};
-use rhizo_types::{Generation, Revision, Term};
+use rhizo_types::target::{Plan, Slot};
+use rhizo_types::{Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use thiserror::Error;
@@ -108,6 +108,15 @@ pub enum Refusal {
     /// A batch holds what a batch must not hold.
     #[error("a batch holds a batch, a genesis or a second join")]
     Batch,
+    /// More copies of an exclusive component than its spec allows might run.
+    #[error("another {0} may still run")]
+    Exclusive(ComponentName),
+    /// The component cannot go back, or not from this version.
+    #[error("{0} has no version to go back to")]
+    NotUnwound(ComponentName),
+    /// A script cannot begin, go on or end like this.
+    #[error("{0}")]
+    Script(String),
     /// A binding names an instance that the target does not have.
     #[error("a binding of {0} leads nowhere")]
     Binding(InstanceId),
@@ -165,6 +174,11 @@ impl Ledger {
             }
             Command::Mark => Ok(()),
             Command::Batch(commands) => self.batch(index, commands),
+            Command::Gone { target, instances } => self.gone(*target, instances),
+            Command::Unwind { component, version } => self.unwind(component, *version),
+            Command::RunScript { number, script } => self.begin_script(*number, script),
+            Command::Advance { number, from, to } => self.advance_script(*number, *from, *to),
+            Command::EndScript { number } => self.end_script(*number),
         }
     }
 
@@ -202,18 +216,24 @@ impl Ledger {
             return Err(Refusal::TakingDown);
         }
         self.specs.insert(spec.revision, spec.clone());
+        self.unwound.clear();
         self.forget_specs();
         Ok(())
     }
 
     /// Keeps the spec in force, that of the plan, and those that instances of the target or lingering ones were
     /// started from. The plan's may be older than the one in force: its next target still places by it.
-    fn forget_specs(&mut self) {
+    pub(super) fn forget_specs(&mut self) {
         let in_force = self.spec_revision();
         let planned = self.plan.as_ref().map(|plan| plan.spec);
+        // What a component may have to go back to, as long as it is a component.
+        let known = self.spec().map(|spec| &spec.components);
+        let proven =
+            self.proven.iter().filter(|(name, _)| known.is_some_and(|known| known.contains_key(*name)));
+        let proven = proven.map(|(_, version)| *version);
         let placed = self.target.instances.values().chain(self.lingering.values());
         let needed: BTreeSet<Revision> =
-            placed.map(|placed| placed.version).chain(planned).chain([in_force]).collect();
+            placed.map(|placed| placed.version).chain(planned).chain(proven).chain([in_force]).collect();
         self.specs.retain(|revision, _| needed.contains(revision));
     }
 
@@ -249,6 +269,7 @@ impl Ledger {
         }
         self.avoid.extend(plan.avoid.iter().cloned());
         self.plan = Some(plan);
+        self.forget_orders();
         Ok(())
     }
 
@@ -391,66 +412,5 @@ impl Ledger {
             self.departed.pop_first();
         }
         self.avoid.retain(|(_, avoided)| *avoided != node);
-    }
-
-    fn set_target(&mut self, target: &Configuration) -> Result<(), Refusal> {
-        let in_force = self.target.revision;
-        if target.parent != in_force || target.revision != in_force.next() {
-            return Err(Refusal::Stale { proposed: target.revision, in_force });
-        }
-        if target.plan != self.plan_revision() {
-            return Err(Refusal::Stale { proposed: target.plan, in_force: self.plan_revision() });
-        }
-        for (instance, placed) in &target.instances {
-            self.check_placed(instance, placed)?;
-        }
-        for (importer, imports) in &target.bindings {
-            let mut ends = imports.values().flatten().chain([importer]);
-            if !ends.all(|end| target.instances.contains_key(end)) {
-                return Err(Refusal::Binding(importer.clone()));
-            }
-        }
-        let old = std::mem::replace(&mut self.target, target.clone());
-        for (instance, placed) in old.instances {
-            if self.target.instances.get(&instance) != Some(&placed) && self.can_linger(placed.node) {
-                self.lingering.insert(instance, placed);
-            }
-        }
-        for (instance, placed) in &self.target.instances {
-            self.generations.insert(instance.clone(), placed.generation);
-        }
-        self.forget_specs();
-        Ok(())
-    }
-
-    fn check_placed(&self, instance: &InstanceId, placed: &Placed) -> Result<(), Refusal> {
-        if !self.members.contains_key(&placed.node) {
-            return Err(Refusal::NotMember(placed.node));
-        }
-        if self.target.instances.get(instance) == Some(placed) {
-            return Ok(());
-        }
-        // One host may still run the old generation; only its own agent can put the stop before the start.
-        let unresolved = [self.lingering.get(instance), self.target.instances.get(instance)];
-        if sabotage::is(Sabotage::ReusesNames) {
-            return Ok(());
-        }
-        let elsewhere = unresolved.into_iter().flatten().any(|old| old.node != placed.node);
-        let last = self.generations.get(instance).copied().unwrap_or(Generation::ZERO);
-        if elsewhere || placed.generation <= last || !self.specs.contains_key(&placed.version) {
-            return Err(Refusal::Unresolved(instance.clone()));
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, target: Revision) -> Result<(), Refusal> {
-        if target != self.target.revision {
-            return Err(Refusal::Stale { proposed: target, in_force: self.target.revision });
-        }
-        self.settled = target;
-        let members = &self.members;
-        self.lingering.retain(|_, placed| !members.contains_key(&placed.node));
-        self.forget_specs();
-        Ok(())
     }
 }

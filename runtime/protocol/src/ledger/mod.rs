@@ -6,17 +6,21 @@
 
 mod apply;
 mod outcome;
+mod script;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use apply::{Applied, Refusal};
+pub use script::{ScriptRun, ScriptState};
 pub use view::SlotState;
 
+use crate::bindings::Bindings;
 use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
 use rhizo_types::intent::Intent;
 use rhizo_types::ledger::{Genesis, MemberRecord, SetSpec};
-use rhizo_types::target::{Configuration, Placed, Plan};
+use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use rhizo_types::{Epoch, Generation, Revision, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +71,20 @@ pub struct Ledger {
     pub voters: BTreeSet<NodeId>,
     /// Who learns, after the last membership entry.
     pub learners: BTreeSet<NodeId>,
+    /// The version in which every component was last reached as a whole.
+    pub proven: BTreeMap<ComponentName, Revision>,
+    /// Components that do not follow this spec revision, because they kept failing in it.
+    pub unwound: BTreeMap<ComponentName, Revision>,
+    /// Imports that a script bound by hand, with everything that they are bound to.
+    pub wired: Bindings,
+    /// Behaviours that a script pushed.
+    pub pushes: BTreeMap<InstanceId, Vec<Push>>,
+    /// The number of the last push.
+    pub pushes_issued: u64,
+    /// The script that runs, or ran last.
+    pub script: Option<ScriptRun>,
+    /// The number of the last script.
+    pub scripts_issued: u64,
 }
 
 /// A member of the overlay.

@@ -3,7 +3,7 @@
 //! Pure reads; whoever needs a question answered in one place only keeps it there.
 
 use super::Ledger;
-use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, ProviderName};
+use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::IntentState;
 use rhizo_types::ledger::Timers;
 use rhizo_types::spec::{Component, Spec};
@@ -57,6 +57,15 @@ impl Ledger {
     #[must_use]
     pub fn component_of(&self, instance: &InstanceId, version: Revision) -> Option<&Component> {
         self.specs.get(&version)?.spec.components.get(&instance.component)
+    }
+
+    /// The version in which copies of a component are placed: the plan's, or the one that it went back to.
+    #[must_use]
+    pub fn version_of(&self, component: &ComponentName) -> Revision {
+        let unwound = self.unwound.get(component).is_some_and(|given_up| *given_up == self.spec_revision());
+        let proven = self.proven.get(component).filter(|proven| unwound && self.specs.contains_key(proven));
+        let planned = self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.spec);
+        proven.copied().unwrap_or(planned)
     }
 
     /// What a planned place is at the moment.

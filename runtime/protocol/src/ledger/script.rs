@@ -1,0 +1,351 @@
+//! Scripts in the ledger: checked before they begin, and carried out stretch by stretch.
+//!
+//! A statement changes what is wanted: the plan's placement, the bindings that were chosen by hand, the behaviours
+//! that were pushed. The coordinator makes targets of that, as always. Where a script is, is in the ledger, so any
+//! coordinator can go on with it. When to go on is decided in `coordinator::scripts`.
+
+use super::{Ledger, Refusal, SlotState};
+use rhizo_types::id::{ComponentName, InstanceId, NodeId, PortName};
+use rhizo_types::net::{Marking, Net};
+use rhizo_types::script::{Order, Place, Script, Statement};
+use rhizo_types::spec::Component;
+use rhizo_types::target::{Cause, PUSHES_MAX, Push, Slot};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The script that runs, or that ran last.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct ScriptRun {
+    /// Its number, from one.
+    pub number: u64,
+    /// What it says.
+    pub script: Script,
+    /// The first statement that is not carried out.
+    pub next: u32,
+    /// How it stands.
+    pub state: ScriptState,
+}
+
+/// How a script stands.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum ScriptState {
+    /// It is led on by the coordinator.
+    Running,
+    /// All of it was carried out.
+    Done,
+    /// An operator ended it.
+    Ended,
+    /// A statement could not be carried out any more.
+    Failed {
+        /// The line of the statement.
+        line: u32,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ScriptRun {
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == ScriptState::Running
+    }
+
+    /// The statement that is next.
+    #[must_use]
+    pub fn statement(&self) -> Option<&Statement> {
+        self.script.statements.get(usize::try_from(self.next).ok()?)
+    }
+}
+
+/// What the check of a script knows at some statement: what would be there if all before it were done.
+struct Foresight<'a> {
+    ledger: &'a Ledger,
+    names: BTreeSet<InstanceId>,
+    pushes: BTreeMap<InstanceId, usize>,
+    rests: BTreeMap<InstanceId, Marking>,
+    nets: BTreeMap<ComponentName, Net>,
+}
+
+impl Ledger {
+    /// Whether a script runs.
+    #[must_use]
+    pub fn script_runs(&self) -> bool {
+        self.script.as_ref().is_some_and(ScriptRun::is_running)
+    }
+
+    /// Whether everything in a script can be done, one statement after the other, as far as is known now.
+    ///
+    /// # Errors
+    /// The line of the first statement that cannot, and why; the last line for what is wrong in the end.
+    pub fn check_script(&self, script: &Script) -> Result<(), (u32, String)> {
+        let Some(plan) = &self.plan else { return Err((1, "nothing is deployed yet".to_owned())) };
+        let mut foresight = Foresight {
+            ledger: self,
+            names: plan.placement.keys().cloned().collect(),
+            pushes: self.pushes.iter().map(|(instance, list)| (instance.clone(), list.len())).collect(),
+            rests: BTreeMap::new(),
+            nets: BTreeMap::new(),
+        };
+        let mut touched = BTreeSet::new();
+        for Statement { line, order } in &script.statements {
+            foresight.see(order).map_err(|reason| (*line, reason))?;
+            if let Order::Add { instance, .. } | Order::Del { instance } = order {
+                touched.insert(&instance.component);
+            }
+        }
+        let last = script.statements.last().map_or(1, |statement| statement.line);
+        for name in touched {
+            let Some(component) = self.component(name) else { continue };
+            let count = foresight.names.iter().filter(|instance| instance.component == *name).count();
+            let (min, max) = (component.replicas.min as usize, component.replicas.max as usize);
+            if count < min || count > max {
+                let reason = format!("{count} copies of {name} are left in the end, not {min} to {max}");
+                return Err((last, reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn component(&self, name: &ComponentName) -> Option<&Component> {
+        self.spec()?.components.get(name)
+    }
+
+    pub(super) fn begin_script(&mut self, number: u64, script: &Script) -> Result<(), Refusal> {
+        if number != self.scripts_issued + 1 {
+            return Err(Refusal::Script(format!("script {number} does not follow {}", self.scripts_issued)));
+        }
+        if self.taking_down {
+            return Err(Refusal::TakingDown);
+        }
+        if self.script_runs() {
+            return Err(Refusal::Script("another script runs".to_owned()));
+        }
+        self.check_script(script)
+            .map_err(|(line, reason)| Refusal::Script(format!("line {line}: {reason}")))?;
+        self.scripts_issued = number;
+        let state = if script.statements.is_empty() { ScriptState::Done } else { ScriptState::Running };
+        self.script = Some(ScriptRun { number, script: script.clone(), next: 0, state });
+        Ok(())
+    }
+
+    pub(super) fn end_script(&mut self, number: u64) -> Result<(), Refusal> {
+        let running = self.script.as_mut().filter(|run| run.number == number && run.is_running());
+        let run = running.ok_or_else(|| Refusal::Script(format!("script {number} does not run")))?;
+        run.state = ScriptState::Ended;
+        Ok(())
+    }
+
+    /// Carries out a stretch of statements. One that cannot be carried out any more ends the script; that is no
+    /// refusal, because those before it count.
+    pub(super) fn advance_script(&mut self, number: u64, from: u32, to: u32) -> Result<(), Refusal> {
+        let current = |run: &&ScriptRun| run.number == number && run.is_running() && run.next == from;
+        let run = self.script.as_ref().filter(current);
+        let run = run.ok_or_else(|| Refusal::Script(format!("script {number} is not at {from}")))?;
+        let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+        let statements = range.and_then(|(from, to)| run.script.statements.get(from..to));
+        let Some(statements) = statements.filter(|statements| !statements.is_empty()).map(<[_]>::to_vec)
+        else {
+            return Err(Refusal::Script(format!("script {number} has no statements {from} to {to}")));
+        };
+        let before = self.plan.as_ref().map(|plan| plan.placement.clone());
+        let mut state = ScriptState::Running;
+        for Statement { line, order } in &statements {
+            if let Err(reason) = self.carry_out(order) {
+                state = ScriptState::Failed { line: *line, reason };
+                break;
+            }
+        }
+        if let Some(plan) = self.plan.as_mut().filter(|plan| Some(&plan.placement) != before.as_ref()) {
+            plan.parent = plan.revision;
+            plan.revision = plan.revision.next();
+            plan.orders.clear();
+            plan.verdict.cause = Cause::Script(number);
+            plan.verdict.forced = true;
+        }
+        if let Some(run) = &mut self.script {
+            run.next = to;
+            let done = usize::try_from(to).is_ok_and(|to| to == run.script.statements.len());
+            run.state = if done && state == ScriptState::Running { ScriptState::Done } else { state };
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: &Order) -> Result<(), String> {
+        match order {
+            Order::Wait { .. } => Ok(()),
+            Order::Add { instance, place } => {
+                let node = self.place(instance, place)?;
+                let plan = self.plan.as_mut().ok_or("there is no plan")?;
+                if plan.placement.contains_key(instance) {
+                    return Err(format!("{instance} is there already"));
+                }
+                plan.placement.insert(instance.clone(), Slot::Node(node));
+                Ok(())
+            }
+            Order::Del { instance } => {
+                let plan = self.plan.as_mut().ok_or("there is no plan")?;
+                plan.placement.remove(instance).ok_or_else(|| format!("there is no {instance}"))?;
+                self.forget_orders();
+                Ok(())
+            }
+            Order::Connect { importer, import, exporter } => {
+                self.expect_planned([importer, exporter])?;
+                self.wire(importer, import).insert(exporter.clone());
+                Ok(())
+            }
+            Order::Disconnect { importer, import, exporter } => {
+                self.expect_planned([importer])?;
+                self.wire(importer, import).remove(exporter);
+                Ok(())
+            }
+            Order::Push { instance, behaviour } => {
+                self.expect_planned([instance])?;
+                self.pushes_issued += 1;
+                let push = Push { number: self.pushes_issued, behaviour: behaviour.clone() };
+                let list = self.pushes.entry(instance.clone()).or_default();
+                if list.len() >= PUSHES_MAX {
+                    return Err(format!("{PUSHES_MAX} behaviours of {instance} were pushed already"));
+                }
+                list.push(push);
+                Ok(())
+            }
+        }
+    }
+
+    fn expect_planned<const N: usize>(&self, instances: [&InstanceId; N]) -> Result<(), String> {
+        let plan = self.plan.as_ref().ok_or("there is no plan")?;
+        match instances.into_iter().find(|instance| !plan.placement.contains_key(*instance)) {
+            Some(missing) => Err(format!("there is no {missing}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What an import is bound to by hand; at first that is what it is bound to.
+    fn wire(&mut self, importer: &InstanceId, import: &PortName) -> &mut BTreeSet<InstanceId> {
+        let bound = self.target.bindings.get(importer).and_then(|imports| imports.get(import));
+        let bound = bound.cloned().unwrap_or_default();
+        self.wired.entry(importer.clone()).or_default().entry(import.clone()).or_insert(bound)
+    }
+
+    /// Where an added instance goes.
+    fn place(&self, instance: &InstanceId, place: &Place) -> Result<NodeId, String> {
+        let usable = |node: &NodeId| {
+            matches!(self.slot_state(Slot::Node(*node)), SlotState::Ready(_))
+                && self.members.get(node).is_some_and(|member| !member.draining)
+        };
+        let plan = self.plan.as_ref().ok_or("there is no plan")?;
+        let slot = |slot: &Slot| match self.slot_state(*slot) {
+            SlotState::Ready(node) => Some(node),
+            SlotState::Arriving | SlotState::Lost => None,
+        };
+        match place {
+            Place::Node(node) if usable(node) => Ok(*node),
+            Place::Node(node) => Err(format!("{node} is no member that hosts instances")),
+            Place::Beside(other) => {
+                let found = plan.placement.get(other).ok_or_else(|| format!("there is no {other}"))?;
+                let node = slot(found).filter(usable);
+                node.ok_or_else(|| format!("the node of {other} hosts no more instances"))
+            }
+            Place::Any => {
+                let mut load: BTreeMap<NodeId, usize> = self.members.keys().map(|node| (*node, 0)).collect();
+                for node in plan.placement.values().filter_map(slot) {
+                    *load.entry(node).or_default() += 1;
+                }
+                let avoided = |node: &NodeId| self.avoid.contains(&(instance.component.clone(), *node));
+                let open = load.into_iter().filter(|(node, _)| usable(node) && !avoided(node));
+                let found = open.min_by_key(|(node, count)| (*count, *node));
+                found.map(|(node, _)| node).ok_or_else(|| format!("no member can host {instance}"))
+            }
+        }
+    }
+
+    /// Forgets what was said by hand of instances that no plan has any more.
+    pub(super) fn forget_orders(&mut self) {
+        let Some(plan) = &self.plan else { return };
+        self.wired.retain(|instance, _| plan.placement.contains_key(instance));
+        self.pushes.retain(|instance, _| plan.placement.contains_key(instance));
+    }
+}
+
+impl Foresight<'_> {
+    fn see(&mut self, order: &Order) -> Result<(), String> {
+        match order {
+            Order::Add { instance, place } => {
+                self.ledger
+                    .component(&instance.component)
+                    .ok_or_else(|| format!("there is no component {}", instance.component))?;
+                match place {
+                    Place::Beside(other) => self.expect(other)?,
+                    place => drop(self.ledger.place(instance, place)?),
+                }
+                if !self.names.insert(instance.clone()) {
+                    return Err(format!("{instance} is there already"));
+                }
+                self.rests.remove(instance);
+                self.pushes.remove(instance);
+                Ok(())
+            }
+            Order::Del { instance } => {
+                self.expect(instance)?;
+                self.names.remove(instance);
+                Ok(())
+            }
+            Order::Connect { importer, import, exporter }
+            | Order::Disconnect { importer, import, exporter } => {
+                self.expect(importer)?;
+                if matches!(order, Order::Connect { .. }) {
+                    self.expect(exporter)?;
+                }
+                let component = self.ledger.component(&importer.component);
+                let declared = component.and_then(|component| component.imports.get(import));
+                let declared = declared.ok_or_else(|| format!("{importer} has no import {import}"))?;
+                if declared.component != exporter.component || importer == exporter {
+                    return Err(format!("{importer}.{import} cannot be bound to {exporter}"));
+                }
+                Ok(())
+            }
+            Order::Push { instance, behaviour } => self.push(instance, behaviour),
+            Order::Wait { .. } => Ok(()),
+        }
+    }
+
+    fn expect(&self, instance: &InstanceId) -> Result<(), String> {
+        if self.names.contains(instance) { Ok(()) } else { Err(format!("there is no {instance}")) }
+    }
+
+    /// A behaviour has to be known, and must not stop half-way from where the instance rests by then.
+    fn push(
+        &mut self,
+        instance: &InstanceId,
+        behaviour: &rhizo_types::id::BehaviourName,
+    ) -> Result<(), String> {
+        self.expect(instance)?;
+        let count = self.pushes.entry(instance.clone()).or_default();
+        *count += 1;
+        if *count > PUSHES_MAX {
+            return Err(format!("more than {PUSHES_MAX} behaviours are pushed to {instance}"));
+        }
+        if !self.nets.contains_key(&instance.component) {
+            let component = self.ledger.component(&instance.component);
+            let net = component.and_then(|component| Net::of(component).ok());
+            let net = net.ok_or_else(|| format!("there is no component {}", instance.component))?;
+            self.nets.insert(instance.component.clone(), net);
+        }
+        let net = &self.nets[&instance.component];
+        let find = |name| net.behaviour(name).ok_or_else(|| format!("{instance} has no behaviour {name}"));
+        let rest = match self.rests.remove(instance) {
+            Some(rest) => rest,
+            None => {
+                let mut list = net.deploy.clone();
+                let pushed = self.ledger.pushes.get(instance).into_iter().flatten();
+                list.extend(pushed.filter_map(|push| net.behaviour(&push.behaviour)));
+                net.rest_after(&Marking::at(net.initial), &list, "deploy").map_err(|flaw| flaw.to_string())?
+            }
+        };
+        let list = [find(behaviour)?];
+        let rest = net.rest_after(&rest, &list, behaviour.as_str()).map_err(|flaw| flaw.to_string())?;
+        self.rests.insert(instance.clone(), rest);
+        Ok(())
+    }
+}
