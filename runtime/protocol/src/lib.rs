@@ -37,7 +37,7 @@ pub use event::{
     AcquireResult, ActResult, Ask, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult,
     SolveOutcome,
 };
-pub use ledger::{Applied, Departed, Ledger, Member, Refusal, SlotState};
+pub use ledger::{Applied, Departed, Ledger, Member, Refusal, ScriptRun, ScriptState, SlotState};
 pub use node::{Node, NodeConfig};
 pub use notice::Notice;
 pub use status::{OverlayState, Status};

@@ -250,16 +250,6 @@ impl fmt::Display for Notice {
                 write!(f, "{instance}: {step} failed: {reason}")?;
                 if *again { f.write_str("; it is repeated") } else { Ok(()) }
             }
-            Self::Unwound(component) => {
-                write!(f, "{component} keeps failing and goes back to its last working version")
-            }
-            Self::ScriptBegan(number) => write!(f, "script {number} begins"),
-            Self::ScriptAt { number, line } => write!(f, "script {number} is at line {line}"),
-            Self::ScriptDone(number) => write!(f, "script {number} is carried out"),
-            Self::ScriptEnded(number) => write!(f, "script {number} was ended"),
-            Self::ScriptFailed { number, line, reason } => {
-                write!(f, "script {number} stops at line {line}: {reason}")
-            }
             Self::InstanceSuspended(instance) => write!(f, "{instance} is suspended: an import was lost"),
             Self::InstanceResumed(instance) => write!(f, "{instance} goes on"),
             Self::TakeDownBegan => f.write_str("taking the application down"),
@@ -306,6 +296,23 @@ impl Notice {
                 write!(f, "{provider} lists host {host} that no intent explains")
             }
             Self::ProviderFailed { provider, reason } => write!(f, "provider {provider}: {reason}"),
+            _ => self.fmt_change(f),
+        }
+    }
+
+    /// The notices about scripts and rollouts.
+    fn fmt_change(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwound(component) => {
+                write!(f, "{component} keeps failing and goes back to its last working version")
+            }
+            Self::ScriptBegan(number) => write!(f, "script {number} begins"),
+            Self::ScriptAt { number, line } => write!(f, "script {number} is at line {line}"),
+            Self::ScriptDone(number) => write!(f, "script {number} is carried out"),
+            Self::ScriptEnded(number) => write!(f, "script {number} was ended"),
+            Self::ScriptFailed { number, line, reason } => {
+                write!(f, "script {number} stops at line {line}: {reason}")
+            }
             _ => Ok(()),
         }
     }
