@@ -1,1 +1,569 @@
-//! Tests of the coordinator.
+//! Tests of the coordinator: which targets follow from a plan, a new spec, a script, and what agents report.
+//!
+//! The log commits at once, hosts are there from the beginning, and agents are played by the test: it says which
+//! instances are up. Whole nodes under every kind of fault are the simulator's part.
+
+use super::{Coordinator, View};
+use crate::agent::FAILURES_MAX;
+use crate::event::LogStatus;
+use crate::ledger::{Applied, Ledger, Member, ScriptState};
+use crate::observer::Observer;
+use crate::out::Out;
+use rhizo_types::id::*;
+use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
+use rhizo_types::ledger::{Command, FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
+use rhizo_types::lifecycle::{Action, Lifecycle, Transition};
+use rhizo_types::message::{InstancePhase, InstanceReport, LogEntry, Report};
+use rhizo_types::number::Number;
+use rhizo_types::script::{Order, Place, Script, Statement};
+use rhizo_types::spec::*;
+use rhizo_types::target::*;
+use rhizo_types::{Generation, Revision, Term, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A coordinator on the founder, four members with hosts (n2 to n5), and what their agents report.
+struct Stage {
+    ledger: Ledger,
+    coordinator: Coordinator,
+    log: LogStatus,
+    observer: Observer,
+    /// Instances that do not start in this generation.
+    broken: BTreeSet<(InstanceId, Generation)>,
+    /// What was committed, as texts.
+    told: Vec<String>,
+    number: u64,
+}
+
+fn instance(name: &str, ordinal: u32) -> InstanceId {
+    InstanceId { component: ComponentName::from(name), ordinal }
+}
+
+fn component(copies: u32, imports: &[&str]) -> Component {
+    let import = |name: &&str| {
+        let import = Import::of(ComponentName::from(*name), PortName::from("main"));
+        (PortName::from(*name), import)
+    };
+    Component {
+        replicas: Replicas { min: 1, max: copies },
+        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        imports: imports.iter().map(import).collect(),
+        ..Component::new(Run::Embedded)
+    }
+}
+
+fn spec(components: &[(&str, Component)]) -> Spec {
+    Spec {
+        app: AppName::from("app"),
+        version: String::new(),
+        components: components.iter().map(|(name, c)| (ComponentName::from(*name), c.clone())).collect(),
+        requires: Vec::new(),
+        utilities: Vec::new(),
+        migration: Migration { add: Number::ZERO, remove: Number::ZERO },
+        optimise: Optimise {
+            every_ms: 1_000,
+            min_gain: Number::ZERO,
+            max_moves: None,
+            settle_ms: 0,
+            deadline_ms: 1_000,
+        },
+        budget: None,
+        providers: BTreeMap::new(),
+        anchors: Vec::new(),
+        orphan_after_ms: 0,
+    }
+}
+
+fn record(id: u64, intent: Option<IntentId>) -> MemberRecord {
+    MemberRecord {
+        key: PeerKey([u8::try_from(id).unwrap(); 32]),
+        addresses: Vec::new(),
+        provider: ProviderName::from("lab"),
+        region: RegionName::from("r"),
+        intent,
+    }
+}
+
+fn order() -> AcquireOrder {
+    AcquireOrder {
+        provider: ProviderName::from("lab"),
+        offer: OfferName::from("small"),
+        region: RegionName::from("r"),
+        price_micros_per_hour: 0,
+        capacity: BTreeMap::new(),
+        attributes: BTreeMap::new(),
+    }
+}
+
+impl Stage {
+    fn new(components: &[(&str, Component)]) -> Self {
+        let mut ledger = Ledger::default();
+        ledger.genesis = Some(Genesis {
+            app: AppName::from("app"),
+            lineage: Lineage(1),
+            founder: record(1, None),
+            operators: BTreeSet::new(),
+            timers: Timers::LOCAL,
+            overlay_secret: OverlaySecret([0; 32]),
+        });
+        ledger.index = 1;
+        ledger.members.insert(FOUNDER, Member { record: record(1, None), draining: false });
+        for id in 2..=5 {
+            let intent = IntentId(id);
+            let member = Member { record: record(id, Some(intent)), draining: false };
+            ledger.members.insert(NodeId(id), member);
+            let host = Some(BoundHost { host: HostId(format!("h{id}")), address: None });
+            let state = IntentState::Bound;
+            let node = Some(NodeId(id));
+            ledger.intents.insert(intent, Intent { id: intent, order: order(), state, host, node });
+        }
+        ledger.voters = BTreeSet::from([FOUNDER]);
+        let log = LogStatus {
+            term: Term(1),
+            leader: Some(FOUNDER),
+            quorum: true,
+            voters: ledger.voters.clone(),
+            ..LogStatus::default()
+        };
+        let mut stage = Self {
+            ledger,
+            coordinator: Coordinator::new(Term(1), Time(0)),
+            log,
+            observer: Observer::new(FOUNDER),
+            broken: BTreeSet::new(),
+            told: Vec::new(),
+            number: 0,
+        };
+        stage.set_spec(components);
+        stage
+    }
+
+    fn set_spec(&mut self, components: &[(&str, Component)]) {
+        let revision = self.ledger.spec_revision().next();
+        let set = SetSpec { revision, spec: spec(components), source: String::new() };
+        self.commit(Command::SetSpec(Box::new(set)));
+    }
+
+    fn plan(&mut self, placement: &[(&str, u32, u64)]) {
+        let parent = self.ledger.plan_revision();
+        let verdict = Verdict {
+            cause: Cause::SpecChanged,
+            forced: true,
+            utility_before: None,
+            utility_after: Number::ONE,
+            migration_cost: Number::ZERO,
+            price_micros_per_hour: 0,
+            terms: Vec::new(),
+            reasons: Vec::new(),
+        };
+        let slots = placement.iter().map(|(name, n, node)| (instance(name, *n), Slot::Node(NodeId(*node))));
+        self.commit(Command::Plan(Box::new(Plan {
+            revision: parent.next(),
+            parent,
+            spec: self.ledger.spec_revision(),
+            orders: Vec::new(),
+            placement: slots.collect(),
+            avoid: BTreeSet::new(),
+            verdict,
+        })));
+    }
+
+    fn commit(&mut self, command: Command) {
+        let entry = LogEntry::Command(command);
+        let applied = self.ledger.apply(self.ledger.index + 1, Term(1), &entry);
+        assert_eq!(applied, Applied::Done, "{entry:?}");
+    }
+
+    /// What the coordinator wants to commit now; idle members stay, because the tests use them later.
+    fn command(&mut self) -> Option<Command> {
+        let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
+        let view = View {
+            me: FOUNDER,
+            now: Time(1_000_000_000),
+            ledger: &self.ledger,
+            log: &self.log,
+            observer: &self.observer,
+            latencies: &latencies,
+            since: &since,
+            genesis: None,
+        };
+        let mut out = Out::default();
+        let command = self.coordinator.next_command(view, &mut out).map(|(command, _)| command);
+        command.filter(|command| !matches!(command, Command::Leave { .. }))
+    }
+
+    /// Commits whatever the coordinator wants until it waits for agents.
+    fn decide(&mut self) {
+        for _ in 0..100 {
+            let Some(command) = self.command() else { return };
+            let text = match &command {
+                Command::Target(target) => {
+                    let names =
+                        target.instances.iter().map(|(i, p)| format!("{i}@{}g{}", p.node, p.generation.0));
+                    format!("target {}", names.collect::<Vec<_>>().join(" "))
+                }
+                Command::Settled { .. } => "settled".to_owned(),
+                Command::Gone { instances, .. } => {
+                    format!("gone {:?}", instances.keys().map(ToString::to_string).collect::<Vec<_>>())
+                }
+                Command::Unwind { component, .. } => format!("unwind {component}"),
+                Command::Advance { from, to, .. } => format!("advance {from}..{to}"),
+                other => format!("{other:?}"),
+            };
+            self.told.push(text);
+            self.commit(command);
+        }
+        panic!("the coordinator never waits: {:?}", self.told);
+    }
+
+    /// Every agent follows the target as far as `may` lets it: what may not change yet stays as last reported.
+    fn report(&mut self) {
+        self.number += 1;
+        let target = self.ledger.target.clone();
+        for node in self.ledger.members.keys().copied().filter(|node| *node != FOUNDER) {
+            let mine = target.instances.iter().filter(|(_, placed)| placed.node == node);
+            let instances = mine.map(|(instance, placed)| {
+                let broken = self.broken.contains(&(instance.clone(), placed.generation));
+                let pushes = target.pushes.get(instance).and_then(|list| list.last());
+                let report = InstanceReport {
+                    generation: placed.generation,
+                    phase: if broken { InstancePhase::Waiting } else { InstancePhase::Started },
+                    bindings_missing: 0,
+                    failures: if broken { FAILURES_MAX } else { 0 },
+                    failure: None,
+                    version: placed.version,
+                    idle: !broken,
+                    pushed: pushes.map_or(0, |push| push.number),
+                    places: BTreeSet::new(),
+                };
+                (instance.clone(), report)
+            });
+            let report =
+                Report { number: self.number, target: target.revision, instances: instances.collect() };
+            self.coordinator.report(node, report);
+        }
+    }
+
+    /// Decides and reports in turn until nothing more follows.
+    fn run(&mut self) {
+        for _ in 0..50 {
+            let before = self.ledger.index;
+            self.decide();
+            self.report();
+            self.decide();
+            if self.ledger.index == before {
+                return;
+            }
+        }
+        panic!("never at rest: {:?}", self.told);
+    }
+
+    fn placed(&self) -> Vec<String> {
+        self.ledger
+            .target
+            .instances
+            .iter()
+            .map(|(i, p)| format!("{i}@{}g{}", p.node, p.generation.0))
+            .collect()
+    }
+
+    fn bound(&self, importer: &str, ordinal: u32, port: &str) -> Vec<String> {
+        let imports = self.ledger.target.bindings.get(&instance(importer, ordinal));
+        let exporters = imports.and_then(|imports| imports.get(&PortName::from(port)));
+        exporters.into_iter().flatten().map(ToString::to_string).collect()
+    }
+
+    fn script(&mut self, orders: Vec<Order>) -> Result<(), (u32, String)> {
+        let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order }).collect();
+        let script = Script { statements };
+        self.ledger.check_script(&script)?;
+        let number = self.ledger.scripts_issued + 1;
+        self.commit(Command::RunScript { number, script: Box::new(script) });
+        Ok(())
+    }
+
+    fn state(&self) -> Option<ScriptState> {
+        self.ledger.script.as_ref().map(|run| run.state.clone())
+    }
+}
+
+fn add(name: &str, ordinal: u32, node: u64) -> Order {
+    Order::Add { instance: instance(name, ordinal), place: Place::Node(NodeId(node)) }
+}
+
+fn del(name: &str, ordinal: u32) -> Order {
+    Order::Del { instance: instance(name, ordinal) }
+}
+
+fn connect(importer: (&str, u32), exporter: (&str, u32)) -> Order {
+    let (importer, exporter) = (instance(importer.0, importer.1), instance(exporter.0, exporter.1));
+    Order::Connect { importer, import: PortName(exporter.component.0.clone()), exporter }
+}
+
+fn disconnect(importer: (&str, u32), exporter: (&str, u32)) -> Order {
+    let (importer, exporter) = (instance(importer.0, importer.1), instance(exporter.0, exporter.1));
+    Order::Disconnect { importer, import: PortName(exporter.component.0.clone()), exporter }
+}
+
+fn push(name: &str, ordinal: u32, behaviour: &str) -> Order {
+    Order::Push { instance: instance(name, ordinal), behaviour: BehaviourName::from(behaviour) }
+}
+
+fn wait(instances: &[(&str, u32)]) -> Order {
+    Order::Wait { instances: instances.iter().map(|(name, n)| instance(name, *n)).collect() }
+}
+
+fn shop() -> Stage {
+    let mut stage = Stage::new(&[("db", component(2, &[])), ("web", component(3, &["db"]))]);
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
+    stage.told.clear();
+    stage
+}
+
+#[test]
+fn a_script_is_carried_out_from_wait_to_wait() {
+    let mut stage = shop();
+    let script = vec![
+        add("db", 1, 4),
+        wait(&[("db", 1)]),
+        connect(("web", 0), ("db", 1)),
+        disconnect(("web", 0), ("db", 0)),
+        wait(&[("web", 0)]),
+        del("db", 0),
+        wait(&[]),
+    ];
+    stage.script(script).unwrap();
+    stage.decide();
+    assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"]);
+    assert_eq!(stage.bound("web", 0, "db"), ["db.0"], "nothing after the wait is done before db.1 is there");
+    // Another coordinator takes over in the middle: what it needs is in the ledger and in the reports.
+    stage.coordinator = Coordinator::new(Term(2), Time(0));
+    stage.run();
+    assert_eq!(stage.state(), Some(ScriptState::Done));
+    assert_eq!(stage.placed(), ["db.1@n4g1", "web.0@n3g1"]);
+    assert_eq!(stage.bound("web", 0, "db"), ["db.1"]);
+    let advances: Vec<_> = stage.told.iter().filter(|line| line.starts_with("advance")).collect();
+    assert_eq!(advances, ["advance 0..1", "advance 1..4", "advance 4..6", "advance 6..7"]);
+}
+
+#[test]
+fn a_wait_for_something_broken_is_a_wait() {
+    let mut stage = shop();
+    stage.broken.insert((instance("db", 1), Generation(1)));
+    stage.script(vec![add("db", 1, 4), wait(&[("db", 1)]), del("db", 0)]).unwrap();
+    stage.decide();
+    stage.report();
+    stage.decide();
+    assert_eq!(stage.state(), Some(ScriptState::Running));
+    assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"]);
+    let number = stage.ledger.scripts_issued;
+    stage.commit(Command::EndScript { number });
+    assert_eq!(stage.state(), Some(ScriptState::Ended));
+    assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"], "what it did stays");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_its_line_before_anything_is_done() {
+    let mut stage = shop();
+    let wrong = |stage: &mut Stage, orders, line, part: &str| {
+        let (at, reason) = stage.script(orders).expect_err(part);
+        assert_eq!(at, line, "{reason}");
+        assert!(reason.contains(part), "{reason}");
+    };
+    wrong(&mut stage, vec![wait(&[]), add("web", 0, 4)], 2, "web.0 is there already");
+    wrong(&mut stage, vec![add("web", 1, 9)], 1, "n9 is no member");
+    wrong(&mut stage, vec![add("web", 1, 1)], 1, "n1 is no member that hosts");
+    wrong(&mut stage, vec![del("web", 7)], 1, "there is no web.7");
+    wrong(&mut stage, vec![connect(("web", 0), ("db", 1))], 1, "there is no db.1");
+    wrong(&mut stage, vec![push("web", 0, "dance")], 1, "no behaviour dance");
+    wrong(&mut stage, vec![del("db", 0)], 1, "0 copies of db are left");
+    wrong(&mut stage, vec![add("db", 1, 4), add("db", 2, 5)], 2, "3 copies of db");
+    let many = vec![push("web", 0, "start"); PUSHES_MAX + 1];
+    wrong(&mut stage, many, PUSHES_MAX as u32 + 1, "more than 64");
+    stage.script(vec![wait(&[])]).unwrap();
+    let again = Command::RunScript { number: 2, script: Box::default() };
+    let applied = stage.ledger.apply(stage.ledger.index + 1, Term(1), &LogEntry::Command(again));
+    assert!(matches!(applied, Applied::Refused(_)), "one script at a time");
+}
+
+#[test]
+fn a_statement_that_cannot_be_carried_out_any_more_ends_the_script() {
+    let mut stage = shop();
+    stage.script(vec![wait(&[]), add("db", 1, 5)]).unwrap();
+    let nodes = BTreeMap::from([(NodeId(5), BTreeSet::from([FOUNDER]))]);
+    stage.commit(Command::Dead { nodes });
+    stage.decide();
+    let state = stage.state();
+    assert!(
+        matches!(&state, Some(ScriptState::Failed { line: 2, reason }) if reason.contains("n5")),
+        "{state:?}"
+    );
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1"]);
+}
+
+#[test]
+fn a_pushed_behaviour_is_in_the_target_and_ends_where_it_leads() {
+    let mut db = component(2, &[]);
+    let mut cycle = Lifecycle::service();
+    cycle.places.insert(PlaceName::from("repaired"));
+    let repair = Transition::plain("started", "repaired", Action::Nothing);
+    cycle.transitions.insert(TransitionName::from("repair"), repair);
+    let name = BehaviourName::from("repair");
+    cycle.behaviours.insert(name.clone(), BTreeSet::from([TransitionName::from("repair")]));
+    db.lifecycle = Some(Box::new(cycle));
+    let mut stage = Stage::new(&[("db", db)]);
+    stage.plan(&[("db", 0, 2)]);
+    stage.run();
+    stage.script(vec![push("db", 0, "repair"), wait(&[("db", 0)])]).unwrap();
+    stage.run();
+    assert_eq!(stage.state(), Some(ScriptState::Done));
+    let pushes = &stage.ledger.target.pushes[&instance("db", 0)];
+    assert_eq!(pushes.iter().map(|push| &push.behaviour).collect::<Vec<_>>(), [&name]);
+}
+
+#[test]
+fn imports_bound_by_hand_fall_back_when_nothing_of_it_is_left() {
+    let mut stage = shop();
+    stage
+        .script(vec![add("db", 1, 4), connect(("web", 0), ("db", 1)), disconnect(("web", 0), ("db", 0))])
+        .unwrap();
+    stage.run();
+    assert_eq!(stage.bound("web", 0, "db"), ["db.1"]);
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
+    assert_eq!(stage.bound("web", 0, "db"), ["db.0"]);
+}
+
+#[test]
+fn at_most_so_many_copies_are_down_for_a_new_version() {
+    for unavailable_max in [1, 2] {
+        let web = Component { unavailable_max, ..component(4, &[]) };
+        let all = [("web", 0, 2), ("web", 1, 3), ("web", 2, 4), ("web", 3, 5)];
+        let mut stage = Stage::new(&[("web", web.clone())]);
+        stage.plan(&all);
+        stage.run();
+        let newer = Component { env: BTreeMap::from([("A".to_owned(), "2".to_owned())]), ..web };
+        stage.set_spec(&[("web", newer)]);
+        stage.plan(&all);
+        let mut changed = 0;
+        while stage.ledger.target.instances.values().any(|placed| placed.generation == Generation(1)) {
+            stage.decide();
+            let new = stage.ledger.target.instances.values();
+            let now = new.filter(|placed| placed.generation == Generation(2)).count();
+            assert_eq!(now, changed + unavailable_max as usize);
+            changed = now;
+            stage.report();
+        }
+        assert_eq!(changed, 4);
+    }
+}
+
+#[test]
+fn a_new_version_that_fails_stops_the_rollout_or_is_unwound() {
+    for on_failure in [OnFailure::Keep, OnFailure::Unwind] {
+        let web = Component { on_failure, ..component(3, &[]) };
+        let all = [("web", 0, 2), ("web", 1, 3), ("web", 2, 4)];
+        let mut stage = Stage::new(&[("web", web.clone())]);
+        stage.plan(&all);
+        stage.run();
+        let newer = Component { env: BTreeMap::from([("A".to_owned(), "2".to_owned())]), ..web };
+        stage.set_spec(&[("web", newer)]);
+        stage.plan(&all);
+        for ordinal in 0..3 {
+            stage.broken.insert((instance("web", ordinal), Generation(2)));
+        }
+        stage.run();
+        if on_failure == OnFailure::Keep {
+            assert_eq!(stage.placed(), ["web.0@n2g2", "web.1@n3g1", "web.2@n4g1"]);
+        } else {
+            assert_eq!(stage.placed(), ["web.0@n2g3", "web.1@n3g1", "web.2@n4g1"]);
+            assert!(stage.ledger.target.instances.values().all(|placed| placed.version == Revision(1)));
+            assert_eq!(stage.ledger.settled, stage.ledger.target.revision);
+        }
+    }
+}
+
+#[test]
+fn a_change_of_attributes_or_numbers_restarts_nothing() {
+    let web = component(2, &[]);
+    let mut stage = Stage::new(&[("web", web.clone())]);
+    stage.plan(&[("web", 0, 2), ("web", 1, 3)]);
+    stage.run();
+    let newer = Component {
+        attributes: BTreeMap::from([(ValueName::from("colour"), "green".to_owned())]),
+        replicas: Replicas { min: 1, max: 4 },
+        unavailable_max: 2,
+        ..web
+    };
+    stage.set_spec(&[("web", newer)]);
+    stage.plan(&[("web", 0, 2), ("web", 1, 3)]);
+    stage.run();
+    assert_eq!(stage.placed(), ["web.0@n2g1", "web.1@n3g1"]);
+    assert!(stage.ledger.target.instances.values().all(|placed| placed.version == Revision(2)));
+    assert!(stage.ledger.lingering.is_empty());
+    assert!(!stage.ledger.specs.contains_key(&Revision(1)), "nothing needs the old spec any more");
+}
+
+#[test]
+fn a_copy_of_an_exclusive_component_starts_when_the_old_one_is_gone() {
+    for exclusive in [false, true] {
+        let mut stage = Stage::new(&[("db", Component { exclusive, ..component(1, &[]) })]);
+        stage.plan(&[("db", 0, 2)]);
+        stage.run();
+        stage.told.clear();
+        stage.plan(&[("db", 1, 3)]);
+        stage.decide();
+        if exclusive {
+            assert_eq!(stage.placed(), [""; 0], "the old one goes first");
+        } else {
+            assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n3g1"], "both overlap");
+        }
+        stage.run();
+        assert_eq!(stage.placed(), ["db.1@n3g1"]);
+    }
+}
+
+#[test]
+fn a_replacement_of_an_exclusive_copy_waits_for_the_providers_word() {
+    let mut stage = Stage::new(&[("db", Component { exclusive: true, ..component(1, &[]) })]);
+    stage.plan(&[("db", 0, 2)]);
+    stage.run();
+    stage.commit(Command::Dead { nodes: BTreeMap::from([(NodeId(2), BTreeSet::from([FOUNDER]))]) });
+    stage.plan(&[("db", 1, 3)]);
+    stage.run();
+    assert_eq!(stage.placed(), [""; 0], "n2 is dead to the others, and may still run it");
+    let outcome = rhizo_types::intent::Outcome::Released;
+    stage.commit(Command::Outcome { intent: IntentId(2), outcome });
+    stage.run();
+    assert_eq!(stage.placed(), ["db.1@n3g1"]);
+}
+
+#[test]
+fn a_ledger_refuses_a_second_copy_of_an_exclusive_component() {
+    let mut stage = Stage::new(&[("db", Component { exclusive: true, ..component(1, &[]) })]);
+    stage.plan(&[("db", 0, 2)]);
+    stage.run();
+    let mut target = stage.ledger.target.clone();
+    (target.parent, target.revision) = (target.revision, target.revision.next());
+    let placed = Placed { node: NodeId(3), generation: Generation(1), version: Revision(1) };
+    target.instances.insert(instance("db", 1), placed);
+    let entry = LogEntry::Command(Command::Target(Box::new(target)));
+    let applied = stage.ledger.apply(stage.ledger.index + 1, Term(1), &entry);
+    assert!(matches!(applied, Applied::Refused(_)), "{applied:?}");
+}
+
+#[test]
+fn a_name_that_is_waited_for_is_free_as_soon_as_its_agent_says_so() {
+    // web.0 cannot start without db.0, which comes back under its name on another node: the target in between is
+    // never reached as a whole.
+    let mut stage = shop();
+    stage.broken.insert((instance("web", 0), Generation(1)));
+    stage.plan(&[("db", 0, 4), ("web", 0, 3)]);
+    stage.decide();
+    assert_eq!(stage.placed(), ["web.0@n3g1"]);
+    stage.report();
+    stage.broken.clear();
+    stage.run();
+    assert_eq!(stage.placed(), ["db.0@n4g2", "web.0@n3g1"]);
+    assert!(stage.told.contains(&"gone [\"db.0\"]".to_owned()), "{:?}", stage.told);
+}
