@@ -4,8 +4,8 @@
 //! of an operator, the supervisor of a host, or the node of a host. Read next: `cli` for the commands.
 
 use crate::cli;
-use crate::component::embedded::{BoxError, Ctx, Registry, boxed};
-use rhizo_types::ComponentName;
+use crate::component::action::function::ActionCtx;
+use crate::component::embedded::{BoxError, Ctx, Registry};
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Rhizo {
 
     /// An application without closures and without a config of its own: the stock binary.
     pub fn bare() -> Self {
-        Self { config: None, registry: Registry::new(), sensors: Vec::new() }
+        Self { config: None, registry: Registry::default(), sensors: Vec::new() }
     }
 
     /// Registers the closure that runs each instance of a component.
@@ -72,7 +72,20 @@ impl Rhizo {
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.registry.insert(ComponentName::from(name), boxed(closure));
+        self.registry.add_closure(name, closure);
+        self
+    }
+
+    /// Registers a function that actions of a component's life-cycle call: `{ call = "NAME" }` in the config.
+    ///
+    /// It is called with the action's [`ActionCtx`], on the application's runtime, and dropped at its next await
+    /// when the action is cancelled. If it fails or panics, the action has failed.
+    pub fn action<F, Fut>(mut self, component: &str, name: &str, function: F) -> Self
+    where
+        F: Fn(ActionCtx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.registry.add_function(component, name, function);
         self
     }
 

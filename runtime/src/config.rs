@@ -51,6 +51,6 @@ pub(crate) fn without_program<'s>(spec: &'s Spec, registry: &Registry) -> Vec<&'
     let missing = spec
         .components
         .iter()
-        .filter(|(name, component)| matches!(component.run, Run::Embedded) && !registry.contains_key(*name));
+        .filter(|(name, component)| matches!(component.run, Run::Embedded) && !registry.has_closure(name));
     missing.map(|(name, _)| name.as_str()).collect()
 }

@@ -18,10 +18,11 @@ pub mod node;
 mod pose;
 
 pub use app::Rhizo;
+pub use component::action::function::ActionCtx;
 pub use component::embedded::{BoxError, Ctx, ExportHandle, Import};
 pub use error::{Error, Result};
 
 /// What most embedding programs need.
 pub mod prelude {
-    pub use crate::{BoxError, Ctx, Import, Rhizo};
+    pub use crate::{ActionCtx, BoxError, Ctx, Import, Rhizo};
 }

@@ -3,9 +3,13 @@
 //! A closure that returns or panics has failed as a component; it never takes the node down. Programs are
 //! in [`super::exec`].
 
-use super::{ExportTable, ImportTable, NodeView, Outcome, START_MS_MAX, Task, probe, raised};
+use super::action::function::{self, ActionCtx, Function};
+use super::{ExportTable, NodeView, Outcome, START_MS_MAX, Task, probe, raised};
+use rhizo_protocol::Told;
+use rhizo_types::lifecycle::Values;
+use rhizo_types::message::Served;
 use rhizo_types::spec::Export;
-use rhizo_types::{ComponentName, InstanceId, PortName};
+use rhizo_types::{ComponentName, InstanceId, PortName, ValueName};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -14,7 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 /// What a component's closure may fail with: anything that is an error.
@@ -23,18 +27,65 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type ClosureFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// A registered closure.
-pub(crate) type Embedded = Arc<dyn Fn(Ctx) -> ClosureFuture + Send + Sync>;
+pub(super) type Embedded = Arc<dyn Fn(Ctx) -> ClosureFuture + Send + Sync>;
 
-/// The closures of the embedding binary, by component.
-pub(crate) type Registry = BTreeMap<ComponentName, Embedded>;
+/// What is published at once and waits to be told: a closure that publishes faster waits.
+const PUBLISHED_LEN: usize = 16;
 
-/// Boxes a closure for the registry.
-pub(crate) fn boxed<F, Fut>(closure: F) -> Embedded
-where
-    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-{
-    Arc::new(move |ctx| Box::pin(closure(ctx)))
+/// An instance that has ended is reported at the latest so long after it, whoever still could publish for it.
+const PUBLISHED_MS_MAX: u64 = 100;
+
+/// The code of the embedding binary: closures by component, functions by component and name.
+#[derive(Default)]
+pub struct Registry {
+    closures: BTreeMap<ComponentName, Embedded>,
+    functions: BTreeMap<(ComponentName, String), Function>,
+}
+
+impl Registry {
+    /// Registers the closure that runs each instance of a component.
+    pub fn add_closure<F, Fut>(&mut self, component: &str, closure: F)
+    where
+        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let boxed: Embedded = Arc::new(move |ctx| Box::pin(closure(ctx)));
+        self.closures.insert(ComponentName::from(component), boxed);
+    }
+
+    /// Registers a function that the actions of a component's life-cycle call.
+    pub fn add_function<F, Fut>(&mut self, component: &str, name: &str, function: F)
+    where
+        F: Fn(ActionCtx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let key = (ComponentName::from(component), name.to_owned());
+        self.functions.insert(key, function::boxed(function));
+    }
+
+    /// Whether there is a closure for the component.
+    #[must_use]
+    pub fn has_closure(&self, component: &ComponentName) -> bool {
+        self.closures.contains_key(component)
+    }
+
+    /// Whether there is a function of that name for the component.
+    #[must_use]
+    pub fn has_function(&self, component: &ComponentName, name: &str) -> bool {
+        self.function(component, name).is_some()
+    }
+
+    pub(super) fn closure(&self, component: &ComponentName) -> Option<Embedded> {
+        self.closures.get(component).cloned()
+    }
+
+    pub(super) fn function(&self, component: &ComponentName, name: &str) -> Option<Function> {
+        self.functions.get(&(component.clone(), name.to_owned())).cloned()
+    }
+}
+
+pub(super) fn addresses(told: &BTreeMap<InstanceId, Served>) -> Vec<SocketAddr> {
+    told.values().filter_map(|served| served.address).collect()
 }
 
 /// What an instance sees of rhizo: its ports, its node, and when to stop.
@@ -43,8 +94,11 @@ pub struct Ctx {
     instance: InstanceId,
     node: NodeView,
     declared: Arc<BTreeMap<PortName, Export>>,
-    imports: watch::Receiver<ImportTable>,
+    imports: watch::Receiver<Told>,
+    attributes: watch::Receiver<Values>,
+    values: Arc<Values>,
     progress: Arc<watch::Sender<Progress>>,
+    publish: mpsc::Sender<Values>,
     stop: watch::Receiver<bool>,
 }
 
@@ -75,6 +129,25 @@ impl Ctx {
         Import { name, table: self.imports.clone(), told }
     }
 
+    /// An attribute of the component, as it is now.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        self.attributes.borrow().get(&ValueName::from(name)).cloned()
+    }
+
+    /// What an action of this run put out before the instance was started.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(&ValueName::from(name)).map(String::as_str)
+    }
+
+    /// Gives a data value to the users of the exports that list its name; it replaces one of the same name.
+    pub async fn publish(&self, name: &str, value: impl Into<String>) {
+        let values = Values::from([(ValueName::from(name), value.into())]);
+        // Nobody takes it only when the instance is being dropped.
+        let _ended = self.publish.send(values).await;
+    }
+
     /// An export of this component, to listen on.
     #[must_use]
     pub fn export(&self, name: &str) -> ExportHandle {
@@ -97,16 +170,23 @@ impl Ctx {
 #[derive(Clone)]
 pub struct Import {
     name: PortName,
-    table: watch::Receiver<ImportTable>,
-    /// What [`Import::changed`] said last, so that no re-binding between two calls is missed.
-    told: Vec<SocketAddr>,
+    table: watch::Receiver<Told>,
+    /// What [`Import::changed`] looked at last, so that no re-binding between two calls is missed.
+    told: BTreeMap<InstanceId, Served>,
 }
 
 impl Import {
     /// The addresses it is bound to now; empty while nothing is.
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        self.table.borrow().get(&self.name).cloned().unwrap_or_default()
+        self.table.borrow().get(&self.name).map(addresses).unwrap_or_default()
+    }
+
+    /// A data value of the first exporter it is bound to now.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<String> {
+        let table = self.table.borrow();
+        table.get(&self.name)?.values().next()?.values.get(&ValueName::from(name)).cloned()
     }
 
     /// The first address it is bound to; waits while nothing is.
@@ -114,7 +194,8 @@ impl Import {
         let mut table = self.table.clone();
         loop {
             // The guard must not live until the next await: the loop copies the address out of it.
-            let bound = table.borrow_and_update().get(&self.name).and_then(|all| all.first()).copied();
+            let bound =
+                table.borrow_and_update().get(&self.name).and_then(|told| addresses(told).first().copied());
             if let Some(address) = bound {
                 return address;
             }
@@ -125,13 +206,15 @@ impl Import {
         }
     }
 
-    /// Resolves as soon as the addresses differ from those it said last (or from those at the beginning).
+    /// Resolves with the addresses as soon as they, or the values beside them, differ from those it saw last (or
+    /// from those at the beginning).
     pub async fn changed(&mut self) -> Vec<SocketAddr> {
         loop {
             let now = self.table.borrow_and_update().get(&self.name).cloned().unwrap_or_default();
             if now != self.told {
-                self.told.clone_from(&now);
-                return now;
+                let addresses = addresses(&now);
+                self.told = now;
+                return addresses;
             }
             if self.table.changed().await.is_err() {
                 // Whoever re-binds is gone, so the instance is being dropped.
@@ -169,19 +252,25 @@ impl ExportHandle {
 /// Runs the instance to its end and reports what became of it.
 pub(super) async fn run(task: Task, closure: Embedded) {
     let (progress, mut seen) = watch::channel(Progress::default());
-    let declared = Arc::new(task.order.component.exports.clone());
+    let declared = Arc::new(task.component.exports.clone());
     let mut stop = task.stop.clone();
+    let (publish, published) = mpsc::channel(PUBLISHED_LEN);
     let ctx = Ctx {
-        instance: task.order.instance.clone(),
-        node: task.node.clone(),
+        instance: task.run.instance.clone(),
+        node: task.scope.node.clone(),
         declared: declared.clone(),
         imports: task.imports.clone(),
+        attributes: task.attributes.clone(),
+        values: Arc::new(task.scope.values.clone()),
         progress: Arc::new(progress),
+        publish,
         stop: task.stop.clone(),
     };
+    let publishing = tokio::spawn(pass_on(published, task.run.clone(), task.reports.clone()));
     let mut running = tokio::spawn(closure(ctx));
     let works = |progress: &Progress| {
-        progress.ready && declared.keys().all(|name| progress.listening.contains_key(name))
+        let mut services = declared.iter().filter(|(_, export)| !export.data);
+        progress.ready && services.all(|(name, _)| progress.listening.contains_key(name))
     };
     let gate = timeout(Duration::from_millis(START_MS_MAX), async {
         // The closure may drop its context and end; the select below sees that as its end.
@@ -197,7 +286,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     let outcome = match started {
         Err(outcome) => outcome,
         Ok(exports) => {
-            let health = task.order.component.health.as_ref();
+            let health = task.component.health.as_ref();
             task.report(Outcome::Started(exports.clone())).await;
             tokio::select! {
                 biased;
@@ -208,13 +297,33 @@ pub(super) async fn run(task: Task, closure: Embedded) {
         }
     };
     if !running.is_finished() {
-        let grace = Duration::from_millis(task.order.component.stop.grace_ms);
+        let grace = Duration::from_millis(task.component.stop.grace_ms);
         if timeout(grace, &mut running).await.is_err() {
             running.abort();
             let _cancelled = running.await;
         }
     }
+    end_publishing(publishing).await;
     task.report(outcome).await;
+}
+
+/// The closure's context is gone with it, so this ends; what it published last is told before its end is.
+async fn end_publishing(publishing: tokio::task::JoinHandle<()>) {
+    // A clone of the context that the application kept elsewhere must not hold the end up.
+    let abort = publishing.abort_handle();
+    if timeout(Duration::from_millis(PUBLISHED_MS_MAX), publishing).await.is_err() {
+        abort.abort();
+    }
+}
+
+async fn pass_on(
+    mut published: mpsc::Receiver<Values>,
+    run: rhizo_protocol::turn::RunId,
+    reports: mpsc::Sender<super::Report>,
+) {
+    while let Some(values) = published.recv().await {
+        super::tell(&reports, run.clone(), Outcome::Published(values)).await;
+    }
 }
 
 fn in_words(ended: Result<Result<(), BoxError>, tokio::task::JoinError>) -> String {
@@ -226,9 +335,9 @@ fn in_words(ended: Result<Result<(), BoxError>, tokio::task::JoinError>) -> Stri
 }
 
 fn late(task: &Task, progress: &Progress) -> String {
-    let silent = task.order.component.exports.keys().find(|name| !progress.listening.contains_key(*name));
-    match silent {
-        Some(name) => format!("it did not listen on export `{name}` within {START_MS_MAX} ms"),
+    let mut services = task.component.exports.iter().filter(|(_, export)| !export.data);
+    match services.find(|(name, _)| !progress.listening.contains_key(*name)) {
+        Some((name, _)) => format!("it did not listen on export `{name}` within {START_MS_MAX} ms"),
         None => format!("it did not call `ready()` within {START_MS_MAX} ms"),
     }
 }
@@ -241,13 +350,23 @@ mod tests {
     #[tokio::test]
     async fn a_rebinding_between_two_waits_is_not_missed() {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (sender, table) = watch::channel(ImportTable::new());
-        let mut import = Import { name: PortName::from("db"), table, told: Vec::new() };
-        sender.send_replace(ImportTable::from([(PortName::from("db"), vec![address(1)])]));
+        let (sender, table) = watch::channel(Told::new());
+        let mut import = Import { name: PortName::from("db"), table, told: BTreeMap::new() };
+        let bind = |port, password: &str| {
+            let exporter = InstanceId { component: "db".into(), ordinal: 0 };
+            let values = Values::from([("password".into(), password.to_owned())]);
+            let served = Served { address: Some(address(port)), values };
+            sender.send_replace(Told::from([(PortName::from("db"), BTreeMap::from([(exporter, served)]))]));
+        };
+        bind(1, "old");
         // The user looked at the new addresses already; it has to be told of them all the same.
         assert_eq!(import.addrs(), [address(1)]);
         assert_eq!(import.changed().await, [address(1)]);
-        sender.send_replace(ImportTable::from([(PortName::from("db"), vec![address(2)])]));
+        bind(2, "old");
         assert_eq!(import.changed().await, [address(2)]);
+        // A value alone that changed is told as well.
+        bind(2, "new");
+        assert_eq!(import.changed().await, [address(2)]);
+        assert_eq!(import.value("password").as_deref(), Some("new"));
     }
 }

@@ -3,17 +3,18 @@
 //! The program gets a process group of its own, so that a stop reaches what it started. What must die with
 //! the node itself is the supervisor's concern (`rhizo-actuators`). Embedded closures are in [`super::embedded`].
 
-use super::logs::LogWriter;
-use super::template::{Scope, fill};
-use super::{ExportTable, ImportTable, Outcome, START_MS_MAX, Task, probe, raised};
+use super::logs::Log;
+use super::{ExportTable, Outcome, START_MS_MAX, Task, probe, raised};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rhizo_protocol::Told;
 use rhizo_types::spec::{Probe, Run};
+use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -45,30 +46,19 @@ struct Program {
 
 impl Program {
     async fn launch(task: &Task) -> Result<Self, String> {
-        let dir = &task.dir;
+        let dir = &task.scope.dir;
         tokio::fs::create_dir_all(dir)
             .await
             .map_err(|error| format!("its directory could not be made: {error}"))?;
-        let exports = ports(task).await.map_err(|error| format!("its ports could not be taken: {error}"))?;
-        let imports = task.imports.borrow().clone();
-        write_imports(task, &imports).await?;
-        let scope = Scope {
-            app: task.order.app.as_str(),
-            instance: &task.order.instance,
-            node: &task.node,
-            dir: &dir.to_string_lossy(),
-            exports: &exports,
-            imports: &imports,
-        };
-        let mut command = command(task, &scope)?;
+        write_imports(task, &task.scope.imports).await?;
+        let mut command = command(task)?;
         command.env("RHIZO_IMPORTS", dir.join("imports.json")).current_dir(dir);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| format!("its program could not be run: {error}"))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("its program ended at once")?;
-        let log = LogWriter::open(dir).map_err(|error| format!("its log could not be opened: {error}"))?;
-        keep_output(log, child.stdout.take(), child.stderr.take());
-        Ok(Self { child, group: Pid::from_raw(pid), exports })
+        keep_output(task.log.clone(), child.stdout.take(), child.stderr.take());
+        Ok(Self { child, group: Pid::from_raw(pid), exports: task.scope.exports.clone() })
     }
 
     /// From the start gate to the end of the program, or to the order to stop.
@@ -88,7 +78,7 @@ impl Program {
             while imports.changed().await.is_ok() {
                 let table = imports.borrow_and_update().clone();
                 if let Err(reason) = write_imports(task, &table).await {
-                    tracing::warn!(instance = %task.order.instance, reason, "imports could not be told");
+                    tracing::warn!(instance = %task.run.instance, reason, "imports could not be told");
                 }
             }
             std::future::pending::<()>().await;
@@ -97,14 +87,14 @@ impl Program {
             biased;
             () = raised(&mut stop) => Outcome::Stopped,
             ended = self.child.wait() => Outcome::Failed(ended_in_words(ended)),
-            reason = probe::unhealthy(task.order.component.health.as_ref(), &exports) => Outcome::Failed(reason),
+            reason = probe::unhealthy(task.component.health.as_ref(), &exports) => Outcome::Failed(reason),
             () = follow_imports => Outcome::Stopped,
         }
     }
 
     /// Waits until the instance works: its health check passes, or else its exports accept connections.
     async fn gate(&mut self, task: &Task) -> Result<(), String> {
-        let probes = match &task.order.component.health {
+        let probes = match &task.component.health {
             Some(health) => vec![health.probe.clone()],
             None => self.exports.keys().map(|export| Probe::Tcp { export: export.clone() }).collect(),
         };
@@ -128,7 +118,7 @@ impl Program {
 
     /// Leaves nothing of the program's process group behind.
     async fn end(&mut self, task: &Task) {
-        let stop = &task.order.component.stop;
+        let stop = &task.component.stop;
         let signal = format!("SIG{}", stop.signal).parse().unwrap_or(Signal::SIGTERM);
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
             self.signal(signal);
@@ -145,44 +135,31 @@ impl Program {
     }
 }
 
-fn command(task: &Task, scope: &Scope<'_>) -> Result<Command, String> {
-    let Run::Exec { argv } = &task.order.component.run else {
+fn command(task: &Task) -> Result<Command, String> {
+    let Run::Exec { argv } = &task.component.run else {
         return Err("it runs no program of its own".to_owned());
     };
-    let filled: Result<Vec<_>, _> = argv.iter().map(|part| fill(part, scope)).collect();
-    let filled = filled?;
+    let filled = task.scope.fill_all(argv)?;
     let [program, arguments @ ..] = filled.as_slice() else {
         return Err("its command is empty".to_owned());
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    for (name, template) in &task.order.component.env {
-        command.env(name, fill(template, scope)?);
+    for (name, template) in &task.component.env {
+        command.env(name, task.scope.fill(template)?);
     }
     Ok(command)
 }
 
-/// Free ports are found by binding port 0 and letting go again: the host's address is the node's alone, so
-/// nobody else takes the port in between but another instance of this node, which asks the kernel too.
-async fn ports(task: &Task) -> io::Result<ExportTable> {
-    let mut exports = ExportTable::new();
-    let mut held = Vec::new();
-    for (name, export) in &task.order.component.exports {
-        let listener = TcpListener::bind((task.node.address, export.port.unwrap_or(0))).await?;
-        exports.insert(name.clone(), listener.local_addr()?);
-        held.push(listener);
-    }
-    Ok(exports)
-}
-
 /// The program re-reads this file when it likes; it is replaced as a whole, never half written.
-async fn write_imports(task: &Task, imports: &ImportTable) -> Result<(), String> {
-    let by_name: std::collections::BTreeMap<_, _> =
-        imports.iter().map(|(name, all)| (name.as_str(), all)).collect();
+async fn write_imports(task: &Task, imports: &Told) -> Result<(), String> {
+    let addresses = |told: &BTreeMap<_, _>| super::embedded::addresses(told);
+    let by_name: BTreeMap<_, _> =
+        imports.iter().map(|(name, told)| (name.as_str(), addresses(told))).collect();
     let text =
         serde_json::to_vec(&by_name).map_err(|error| format!("its imports could not be written: {error}"))?;
-    let path = task.dir.join("imports.json");
-    let draft = task.dir.join("imports.json.new");
+    let path = task.scope.dir.join("imports.json");
+    let draft = task.scope.dir.join("imports.json.new");
     let written = async {
         tokio::fs::write(&draft, text).await?;
         tokio::fs::rename(&draft, &path).await
@@ -198,7 +175,7 @@ fn ended_in_words(ended: io::Result<std::process::ExitStatus>) -> String {
 }
 
 fn keep_output(
-    mut log: LogWriter,
+    log: Arc<Log>,
     stdout: Option<impl AsyncRead + Unpin + Send + 'static>,
     stderr: Option<impl AsyncRead + Unpin + Send + 'static>,
 ) {
@@ -211,10 +188,7 @@ fn keep_output(
     }
     tokio::spawn(async move {
         while let Some(chunk) = chunks.recv().await {
-            if let Err(error) = log.write(&chunk) {
-                // The program must not stop because its log cannot be kept: its output is read and dropped.
-                tracing::warn!(%error, "instance output could not be kept");
-            }
+            log.write(&chunk);
         }
     });
 }

@@ -5,12 +5,46 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes after which the file is set aside: a node with 50 instances keeps at most 100 MiB of logs.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The log of one instance, for all that writes to it side by side; opened by the first who does.
+pub(super) struct Log {
+    /// None keeps nothing.
+    dir: Option<PathBuf>,
+    writer: Mutex<Option<LogWriter>>,
+}
+
+impl Log {
+    /// The log below `dir`.
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir: Some(dir), writer: Mutex::new(None) }
+    }
+
+    /// A log that keeps nothing.
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Self {
+        Self { dir: None, writer: Mutex::new(None) }
+    }
+
+    /// Appends bytes. A program must not stop because its log cannot be kept: what cannot be written is dropped.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let Some(dir) = &self.dir else { return };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = match &mut *writer {
+            Some(open) => open.write(bytes),
+            None => LogWriter::open(dir).and_then(|open| writer.insert(open).write(bytes)),
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "instance output could not be kept");
+        }
+    }
+}
+
 /// Writes one instance's output.
-pub(super) struct LogWriter {
+struct LogWriter {
     path: PathBuf,
     file: File,
     written: u64,
@@ -18,7 +52,7 @@ pub(super) struct LogWriter {
 
 impl LogWriter {
     /// Opens `log` below `dir`, appending.
-    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+    fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let path = dir.join("log");
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -27,7 +61,7 @@ impl LogWriter {
     }
 
     /// Appends bytes, setting the file aside when it has grown too long.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.written >= FILE_BYTES_MAX {
             fs::rename(&self.path, self.path.with_extension("1"))?;
             self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;

@@ -1,36 +1,46 @@
-//! Running the instances of this node: starting, watching, re-binding and stopping them, as ordered.
+//! Running the instances of this node: starting, watching, re-binding and stopping them, and their actions, as
+//! ordered.
 //!
-//! It makes no choice: which instance runs where, and when, is decided by `rhizo-protocol`; this module
-//! carries out one order per instance and reports what became of it. One task per instance, on the
-//! application's own runtime. Read next: [`exec`] for programs, [`embedded`] for Rust closures.
+//! It makes no choice: which instance runs where, and what is done when, is decided by `rhizo-protocol`; this
+//! module carries out one order after the other and reports what became of it. Every service and every action has
+//! a task of its own, on the application's own runtime. Read next: [`exec`] for programs, [`embedded`] for Rust
+//! closures, [`action`] for actions.
 
+pub mod action;
 pub mod embedded;
 mod exec;
 pub mod logs;
+mod output;
+mod ports;
 mod probe;
+mod program;
+mod report;
 mod template;
 
-use embedded::{Embedded, Registry};
+pub use report::{Outcome, Report};
+
+use action::Act;
+use embedded::Registry;
+use logs::Log;
 use rhizo_protocol::Told;
+use rhizo_protocol::event::ActResult;
+use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
+use rhizo_types::lifecycle::Values;
 use rhizo_types::message::Served;
 use rhizo_types::spec::{Component, Run};
-use rhizo_types::{
-    AppName, ComponentName, Generation, InstanceId, NodeId, PortName, ProviderName, RegionName,
-};
+use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use template::Scope;
 use tokio::sync::{mpsc, watch};
-
-/// Addresses an instance is given for its imports: empty when nothing is bound.
-pub type ImportTable = BTreeMap<PortName, Vec<SocketAddr>>;
 
 /// Addresses an instance offers at its exports.
 pub type ExportTable = BTreeMap<PortName, SocketAddr>;
 
-/// An instance that has not started within this time has failed. Long enough for a program that warms up
-/// its caches, short enough for an operator who waits; a life-cycle with its own time-outs will replace it.
+/// An instance that has not started within this time has failed, unless its life-cycle gives up earlier. Long
+/// enough for a program that warms up its caches, short enough for an operator who waits.
 const START_MS_MAX: u64 = 60_000;
 
 /// What a component may know of the node it runs on.
@@ -46,62 +56,27 @@ pub struct NodeView {
     pub address: IpAddr,
 }
 
-/// An order to start one instance.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// The application it belongs to.
-    pub app: AppName,
-    /// Which instance.
-    pub instance: InstanceId,
-    /// The fence it was started under; every report carries it back.
-    pub generation: Generation,
-    /// What it is, from the spec.
-    pub component: Arc<Component>,
-    /// What its imports are bound to at the start.
-    pub imports: Told,
-}
-
-/// What became of an instance.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// It works and listens at these addresses.
-    Started(ExportTable),
-    /// It could not be started, for this reason.
-    StartFailed(String),
-    /// It had started and came to an end by itself or failed its health check, for this reason.
-    Failed(String),
-    /// It was stopped as ordered; nothing of it runs any more.
-    Stopped,
-}
-
-/// One thing an instance's task has to tell the node's event loop.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// Which instance.
-    pub instance: InstanceId,
-    /// The fence under which it was started.
-    pub generation: Generation,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What the task of one instance works with.
+/// What the service of one instance works with.
 struct Task {
-    order: Order,
-    node: NodeView,
-    dir: PathBuf,
-    imports: watch::Receiver<ImportTable>,
+    run: RunId,
+    component: Arc<Component>,
+    scope: Scope,
+    imports: watch::Receiver<Told>,
+    attributes: watch::Receiver<Values>,
     stop: watch::Receiver<bool>,
+    log: Arc<Log>,
     reports: mpsc::Sender<Report>,
 }
 
 impl Task {
     async fn report(&self, outcome: Outcome) {
-        let Order { instance, generation, .. } = &self.order;
-        let report = Report { instance: instance.clone(), generation: *generation, outcome };
-        // The loop is gone only when the whole node stops: nobody is left to tell.
-        let _gone = self.reports.send(report).await;
+        tell(&self.reports, self.run.clone(), outcome).await;
     }
+}
+
+async fn tell(reports: &mpsc::Sender<Report>, run: RunId, outcome: Outcome) {
+    // The loop is gone only when the whole node stops: nobody is left to tell.
+    let _gone = reports.send(Report { run, outcome }).await;
 }
 
 /// Resolves when the flag is raised, or when whoever could raise it is gone.
@@ -109,127 +84,222 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
     let _sender_gone = flag.wait_for(|raised| *raised).await;
 }
 
-struct Running {
-    generation: Generation,
-    told: Told,
-    imports: watch::Sender<ImportTable>,
-    stop: watch::Sender<bool>,
+/// One run of one instance, from its first action to whatever ends it.
+struct Live {
+    run: RunId,
+    exports: ExportTable,
+    imports: watch::Sender<Told>,
+    attributes: watch::Sender<Values>,
+    log: Arc<Log>,
+    /// The flag that stops its service, while there is one.
+    service: Option<watch::Sender<bool>>,
+    /// The flags that cancel its actions, by number.
+    actions: BTreeMap<u32, watch::Sender<bool>>,
 }
 
-fn addresses(told: &BTreeMap<InstanceId, Served>) -> Vec<SocketAddr> {
-    told.values().filter_map(|served| served.address).collect()
+impl Live {
+    fn is_idle(&self) -> bool {
+        self.service.is_none() && self.actions.is_empty()
+    }
+
+    fn stop_all(&self) {
+        for flag in self.service.iter().chain(self.actions.values()) {
+            flag.send_replace(true);
+        }
+    }
 }
 
 /// All instances of this node.
 pub struct Components {
+    app: AppName,
     node: NodeView,
     dir: PathBuf,
     registry: Arc<Registry>,
     runtime: tokio::runtime::Handle,
     reports: mpsc::Sender<Report>,
-    running: BTreeMap<InstanceId, Running>,
+    live: BTreeMap<InstanceId, Live>,
 }
 
 impl Components {
     /// Prepares to run instances below `dir`, on `runtime`; outcomes go to `reports`.
     pub fn new(
+        app: AppName,
         node: NodeView,
         dir: PathBuf,
         registry: Arc<Registry>,
         runtime: tokio::runtime::Handle,
         reports: mpsc::Sender<Report>,
     ) -> Self {
-        Self { node, dir, registry, runtime, reports, running: BTreeMap::new() }
+        Self { app, node, dir, registry, runtime, reports, live: BTreeMap::new() }
     }
 
-    /// Starts an instance. Its outcome is reported; an older generation of it is told to stop first.
-    pub fn start(&mut self, order: Order) {
-        let table = order.imports.iter().map(|(port, told)| (port.clone(), addresses(told))).collect();
-        let (imports, imports_seen) = watch::channel(table);
-        let (stop, stop_seen) = watch::channel(false);
-        let told = order.imports.clone();
-        let running = Running { generation: order.generation, told, imports, stop };
-        if let Some(older) = self.running.insert(order.instance.clone(), running) {
-            older.stop.send_replace(true);
+    /// The run, which begins with the first order that names it; an earlier run of the instance is told to end.
+    fn live(&mut self, run: &RunId) -> &mut Live {
+        let current = self.live.get(&run.instance).is_some_and(|live| live.run == *run);
+        if !current {
+            let live = Live {
+                run: run.clone(),
+                exports: ExportTable::new(),
+                imports: watch::channel(Told::new()).0,
+                attributes: watch::channel(Values::new()).0,
+                log: Arc::new(Log::new(self.dir_of(run))),
+                service: None,
+                actions: BTreeMap::new(),
+            };
+            if let Some(older) = self.live.insert(run.instance.clone(), live) {
+                older.stop_all();
+            }
         }
-        let task = Task {
-            dir: self.dir.join(format!("{}-g{}", order.instance, order.generation)),
-            node: self.node.clone(),
-            imports: imports_seen,
-            stop: stop_seen,
-            reports: self.reports.clone(),
-            order,
-        };
-        let embedded = self.embedded(&task.order.instance.component, &task.order.component.run);
+        self.live.get_mut(&run.instance).expect("it was there, or was just inserted")
+    }
+
+    fn dir_of(&self, run: &RunId) -> PathBuf {
+        self.dir.join(format!("{}-g{}", run.instance, run.generation))
+    }
+
+    /// What a run knows now; its ports are chosen when it is asked for the first time.
+    fn scope(
+        &mut self,
+        run: &RunId,
+        component: &Component,
+        imports: Told,
+        values: Values,
+    ) -> Result<Scope, String> {
+        let (node, dir, app) = (self.node.clone(), self.dir_of(run), self.app.clone());
+        let live = self.live(run);
+        live.attributes.send_replace(component.attributes.clone());
+        live.imports.send_replace(imports.clone());
+        // A closure listens itself, at a port that the kernel gives it for good.
+        if !matches!(component.run, Run::Embedded) && live.exports.is_empty() {
+            live.exports = ports::choose(node.address, &component.exports)
+                .map_err(|error| format!("its ports could not be taken: {error}"))?;
+        }
+        let (exports, attributes) = (live.exports.clone(), component.attributes.clone());
+        let instance = run.instance.clone();
+        Ok(Scope { app, instance, node, dir, exports, imports, attributes, values })
+    }
+
+    /// Starts the service of an instance. Its outcome is reported.
+    pub fn start(&mut self, call: StartCall) {
+        let StartCall { run, component, version: _, imports, values } = call;
+        let scope = self.scope(&run, &component, imports, values);
+        let registry = self.registry.clone();
+        let reports = self.reports.clone();
+        let live = self.live(&run);
+        let (stop, stop_seen) = watch::channel(false);
+        live.service = Some(stop);
+        let (imports, attributes) = (live.imports.subscribe(), live.attributes.subscribe());
+        let log = live.log.clone();
         self.runtime.spawn(async move {
-            match embedded {
-                Err(reason) => task.report(Outcome::StartFailed(reason)).await,
-                Ok(Some(closure)) => embedded::run(task, closure).await,
-                Ok(None) => exec::run(task).await,
+            let scope = match scope {
+                Ok(scope) => scope,
+                Err(reason) => return tell(&reports, run, Outcome::StartFailed(reason)).await,
+            };
+            let task = Task { run, component, scope, imports, attributes, stop: stop_seen, log, reports };
+            let name = &task.run.instance.component;
+            match (&task.component.run, registry.closure(name)) {
+                (Run::Embedded, Some(closure)) => embedded::run(task, closure).await,
+                (Run::Embedded, None) => {
+                    let reason = format!("this binary has no closure for component `{name}`");
+                    task.report(Outcome::StartFailed(reason)).await;
+                }
+                (Run::Exec { .. } | Run::Script { .. } | Run::Nothing, _) => exec::run(task).await,
             }
         });
     }
 
-    fn embedded(&self, name: &ComponentName, run: &Run) -> Result<Option<Embedded>, String> {
-        match run {
-            Run::Exec { .. } | Run::Script { .. } | Run::Nothing => Ok(None),
-            Run::Embedded => match self.registry.get(name) {
-                Some(closure) => Ok(Some(closure.clone())),
-                None => Err(format!("this binary has no closure for component `{name}`")),
-            },
-        }
+    /// Begins an action. Its outcome is reported.
+    pub fn act(&mut self, call: ActCall) {
+        let ActCall { id: ActionId { run, number }, step, action, component, version: _, imports, values } =
+            call;
+        tracing::debug!(instance = %run.instance, step, number, "action begins");
+        let scope = self.scope(&run, &component, imports, values);
+        let registry = self.registry.clone();
+        let reports = self.reports.clone();
+        let live = self.live(&run);
+        let (cancel, cancel_seen) = watch::channel(false);
+        live.actions.insert(number, cancel);
+        let log = live.log.clone();
+        self.runtime.spawn(async move {
+            let result = match scope {
+                Ok(scope) => {
+                    action::carry_out(Act { action, component, scope, log, registry, cancel: cancel_seen })
+                        .await
+                }
+                Err(reason) => ActResult::Failed { reason },
+            };
+            tell(&reports, run, Outcome::Acted { number, result }).await;
+        });
     }
 
-    /// Tells an instance that one import has changed; an instance that is gone is left alone.
+    /// Ends an action; its one outcome follows. Returns whether there was such an action.
+    pub fn cancel(&mut self, action: &ActionId) -> bool {
+        let live = self.current(&action.run);
+        let flag = live.and_then(|live| live.actions.get(&action.number));
+        flag.map(|flag| flag.send_replace(true)).is_some()
+    }
+
+    /// Tells a run that one import has changed; a run that is gone is left alone.
     pub fn rebind(
         &mut self,
-        instance: &InstanceId,
-        generation: Generation,
+        run: &RunId,
         import: &PortName,
         bound: BTreeMap<InstanceId, Served>,
         unbound: &BTreeSet<InstanceId>,
     ) {
-        let running = self.running.get_mut(instance).filter(|running| running.generation == generation);
-        let Some(running) = running else { return };
-        let told = running.told.entry(import.clone()).or_default();
-        told.retain(|exporter, _| !unbound.contains(exporter));
-        told.extend(bound);
-        let addresses = addresses(told);
-        running.imports.send_if_modified(|table| {
-            let differs = table.get(import) != Some(&addresses);
-            table.insert(import.clone(), addresses);
-            differs
+        let Some(live) = self.current(run) else { return };
+        live.imports.send_modify(|told| {
+            let exporters = told.entry(import.clone()).or_default();
+            exporters.retain(|exporter, _| !unbound.contains(exporter));
+            exporters.extend(bound);
         });
     }
 
-    /// Tells an instance to stop; [`Outcome::Stopped`] follows. Returns whether there was such an instance.
-    pub fn stop(&mut self, instance: &InstanceId, generation: Generation) -> bool {
-        match self.running.get(instance) {
-            Some(running) if running.generation == generation => {
-                running.stop.send_replace(true);
-                true
+    /// Tells a run its component's attributes; a run that is gone is left alone.
+    pub fn set_attributes(&mut self, run: &RunId, attributes: Values) {
+        if let Some(live) = self.current(run) {
+            live.attributes.send_replace(attributes);
+        }
+    }
+
+    /// Tells a service to stop; [`Outcome::Stopped`] follows. Returns whether there was such a service.
+    pub fn stop(&mut self, run: &RunId) -> bool {
+        let flag = self.current(run).and_then(|live| live.service.as_ref());
+        flag.map(|flag| flag.send_replace(true)).is_some()
+    }
+
+    fn current(&self, run: &RunId) -> Option<&Live> {
+        self.live.get(&run.instance).filter(|live| live.run == *run)
+    }
+
+    /// Takes note of a report; returns whether it is of a run that is still the instance's last.
+    pub fn reported(&mut self, report: &Report) -> bool {
+        let live = self.live.get_mut(&report.run.instance).filter(|live| live.run == report.run);
+        let Some(live) = live else { return false };
+        match &report.outcome {
+            Outcome::Started(exports) => live.exports.extend(exports.clone()),
+            Outcome::StartFailed(_) | Outcome::Failed(_) | Outcome::Stopped => live.service = None,
+            Outcome::Acted { number, .. } => {
+                live.actions.remove(number);
             }
-            _ => false,
+            Outcome::Published(_) => {}
         }
+        true
     }
 
-    /// Forgets an instance whose last report has arrived.
-    pub fn ended(&mut self, instance: &InstanceId, generation: Generation) {
-        if self.running.get(instance).is_some_and(|running| running.generation == generation) {
-            self.running.remove(instance);
-        }
+    /// Forgets runs of which nothing runs, but for those of instances that there still are.
+    pub fn keep(&mut self, exists: impl Fn(&InstanceId) -> bool) {
+        self.live.retain(|instance, live| !live.is_idle() || exists(instance));
     }
 
-    /// Whether every instance has ended.
+    /// Whether nothing runs.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty()
+        self.live.values().all(Live::is_idle)
     }
 
-    /// Tells every instance to stop.
+    /// Tells every service to stop, and cancels every action.
     pub fn stop_all(&mut self) {
-        for running in self.running.values() {
-            running.stop.send_replace(true);
-        }
+        self.live.values().for_each(Live::stop_all);
     }
 }

@@ -1,48 +1,113 @@
-//! What the placeholders in a program's command and environment stand for: `{export.NAME.addr}` and the like.
+//! What an instance may know: the names in its templates and the environment of its programs.
 //!
 //! Which names there are is checked by `rhizo-config` before anything is started; here they get their values.
 
-use super::{ExportTable, ImportTable, NodeView};
-use rhizo_types::{InstanceId, PortName};
+use super::{ExportTable, NodeView};
+use rhizo_protocol::Told;
+use rhizo_types::lifecycle::Values;
+use rhizo_types::message::Served;
+use rhizo_types::{AppName, InstanceId, PortName, ValueName};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// What templates can speak of.
-pub(super) struct Scope<'a> {
-    pub(super) app: &'a str,
-    pub(super) instance: &'a InstanceId,
-    pub(super) node: &'a NodeView,
-    pub(super) dir: &'a str,
-    pub(super) exports: &'a ExportTable,
-    pub(super) imports: &'a ImportTable,
+/// What templates can speak of: all that one run knows when a program or an action of it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) app: AppName,
+    pub(super) instance: InstanceId,
+    pub(super) node: NodeView,
+    pub(super) dir: PathBuf,
+    pub(super) exports: ExportTable,
+    pub(super) imports: Told,
+    pub(super) attributes: Values,
+    /// What earlier actions of the run put out.
+    pub(super) values: Values,
 }
 
-/// Replaces every placeholder.
-pub(super) fn fill(template: &str, scope: &Scope<'_>) -> Result<String, String> {
-    rhizo_config::fill(template, &|name| value(name, scope))
-        .map_err(|name| format!("`{{{name}}}` in `{template}` stands for nothing here"))
-}
+impl Scope {
+    /// Replaces every placeholder.
+    pub(super) fn fill(&self, template: &str) -> Result<String, String> {
+        rhizo_config::fill(template, &|name| self.value(name))
+            .map_err(|name| format!("`{{{name}}}` in `{template}` stands for nothing here"))
+    }
 
-fn value(name: &str, scope: &Scope<'_>) -> Option<String> {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts.as_slice() {
-        ["app"] => Some(scope.app.to_owned()),
-        ["component"] => Some(scope.instance.component.to_string()),
-        ["instance"] => Some(scope.instance.to_string()),
-        ["ordinal"] => Some(scope.instance.ordinal.to_string()),
-        ["node"] => Some(scope.node.id.to_string()),
-        ["dir"] => Some(scope.dir.to_owned()),
-        ["export", port, part] => {
-            scope.exports.get(&PortName::from(*port)).and_then(|address| address_part(Some(address), part))
+    /// Replaces every placeholder of every text.
+    pub(super) fn fill_all(&self, templates: &[String]) -> Result<Vec<String>, String> {
+        templates.iter().map(|template| self.fill(template)).collect()
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let parts: Vec<&str> = name.split('.').collect();
+        match parts.as_slice() {
+            ["app"] => Some(self.app.to_string()),
+            ["component"] => Some(self.instance.component.to_string()),
+            ["instance"] => Some(self.instance.to_string()),
+            ["ordinal"] => Some(self.instance.ordinal.to_string()),
+            ["node"] => Some(self.node.id.to_string()),
+            ["dir"] => Some(self.dir.to_string_lossy().into_owned()),
+            ["attribute", name] => self.attributes.get(&ValueName::from(*name)).cloned(),
+            ["value", name] => self.values.get(&ValueName::from(*name)).cloned(),
+            ["export", port, part] => {
+                let address = self.exports.get(&PortName::from(*port));
+                address.and_then(|address| address_part(Some(address), part))
+            }
+            ["import", port, part] => imported(self.imports.get(&PortName::from(*port))?, part),
+            _ => None,
         }
-        ["import", port, "addrs"] => scope.imports.get(&PortName::from(*port)).map(|all| joined(all)),
-        ["import", port, part] => {
-            scope.imports.get(&PortName::from(*port)).and_then(|all| address_part(all.first(), part))
+    }
+
+    /// The same facts for programs that have no template, a script above all.
+    pub(super) fn environment(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::from([
+            ("RHIZO_APP".to_owned(), self.app.to_string()),
+            ("RHIZO_INSTANCE".to_owned(), self.instance.to_string()),
+            ("RHIZO_NODE".to_owned(), self.node.id.to_string()),
+            ("RHIZO_DIR".to_owned(), self.dir.to_string_lossy().into_owned()),
+        ]);
+        for (port, address) in &self.exports {
+            all.insert(variable(&["EXPORT", port.as_str()]), address.to_string());
         }
-        _ => None,
+        for (port, told) in &self.imports {
+            all.insert(variable(&["IMPORT", port.as_str()]), joined(told));
+            for (name, value) in told.values().next().map(|served| &served.values).into_iter().flatten() {
+                all.insert(variable(&["IMPORT", port.as_str(), name.as_str()]), value.clone());
+            }
+        }
+        for (kind, values) in [("ATTRIBUTE", &self.attributes), ("VALUE", &self.values)] {
+            for (name, value) in values {
+                all.insert(variable(&[kind, name.as_str()]), value.clone());
+            }
+        }
+        // A value with a zero byte cannot be in an environment; whoever needs it has no use for a part of it.
+        all.retain(|_, value| !value.contains('\0'));
+        all
     }
 }
 
-/// An optional import that is not bound yet is the empty text, so that a program can test for it.
+/// `RHIZO_IMPORT_DB_PASSWORD`.
+fn variable(parts: &[&str]) -> String {
+    let mut name = "RHIZO".to_owned();
+    for part in parts {
+        name.push('_');
+        name.extend(
+            part.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }),
+        );
+    }
+    name
+}
+
+/// A property of an import: of the first exporter it is bound to, but for `addrs`.
+///
+/// What an import that is bound to nobody serves is the empty text, so that a program can test for it.
+fn imported(told: &BTreeMap<InstanceId, Served>, part: &str) -> Option<String> {
+    if part == "addrs" {
+        return Some(joined(told));
+    }
+    let Some(first) = told.values().next() else { return Some(String::new()) };
+    address_part(first.address.as_ref(), part).or_else(|| first.values.get(&ValueName::from(part)).cloned())
+}
+
 fn address_part(address: Option<&SocketAddr>, part: &str) -> Option<String> {
     let Some(address) = address else {
         return matches!(part, "addr" | "host" | "port").then(String::new);
@@ -55,36 +120,45 @@ fn address_part(address: Option<&SocketAddr>, part: &str) -> Option<String> {
     }
 }
 
-fn joined(addresses: &[SocketAddr]) -> String {
-    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+fn joined(told: &BTreeMap<InstanceId, Served>) -> String {
+    let texts: Vec<String> = told.values().filter_map(|served| Some(served.address?.to_string())).collect();
     texts.join(",")
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rhizo_types::NodeId;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn check(template: &str, expected: Option<&str>) {
+    /// A scope with something of everything, in this directory.
+    pub(crate) fn scope(dir: PathBuf) -> Scope {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let scope = Scope {
-            app: "shop",
-            instance: &InstanceId { component: "web".into(), ordinal: 2 },
-            node: &NodeView {
+        let exporter = |ordinal| InstanceId { component: "db".into(), ordinal };
+        let served = |port, password: &str| Served {
+            address: Some(address(port)),
+            values: Values::from([("password".into(), password.to_owned())]),
+        };
+        let db = BTreeMap::from([(exporter(0), served(1, "s3cret")), (exporter(1), served(2, "other"))]);
+        Scope {
+            app: "shop".into(),
+            instance: InstanceId { component: "web".into(), ordinal: 2 },
+            node: NodeView {
                 id: NodeId(7),
                 provider: "lab".into(),
                 region: "west".into(),
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             },
-            dir: "/run",
-            exports: &ExportTable::from([("http".into(), address(80))]),
-            imports: &ImportTable::from([
-                ("db".into(), vec![address(1), address(2)]),
-                ("cache".into(), vec![]),
-            ]),
-        };
-        assert_eq!(fill(template, &scope).ok().as_deref(), expected, "{template}");
+            dir,
+            exports: ExportTable::from([("http".into(), address(80))]),
+            imports: Told::from([("db".into(), db), ("cache".into(), BTreeMap::new())]),
+            attributes: Values::from([("colour".into(), "blue".to_owned())]),
+            values: Values::from([("schema".into(), "4".to_owned())]),
+        }
+    }
+
+    fn check(template: &str, expected: Option<&str>) {
+        assert_eq!(scope("/run".into()).fill(template).ok().as_deref(), expected, "{template}");
     }
 
     #[test]
@@ -96,5 +170,26 @@ mod tests {
         check("{app}/{instance}@{node}", Some("shop/web.2@n7"));
         check("{import.nobody.addr}", None);
         check("{export.http.colour}", None);
+    }
+
+    #[test]
+    fn templates_know_values_of_imports_attributes_and_earlier_actions() {
+        check("{import.db.password}", Some("s3cret"));
+        check("[{import.cache.password}]", Some("[]"));
+        check("{attribute.colour} {value.schema}", Some("blue 4"));
+        check("{import.db.user}", None);
+        check("{attribute.shape}", None);
+        check("{value.password}", None);
+    }
+
+    #[test]
+    fn the_environment_has_the_same_facts() {
+        let all = scope("/run".into()).environment();
+        assert_eq!(all["RHIZO_EXPORT_HTTP"], "127.0.0.1:80");
+        assert_eq!(all["RHIZO_IMPORT_DB"], "127.0.0.1:1,127.0.0.1:2");
+        assert_eq!(all["RHIZO_IMPORT_DB_PASSWORD"], "s3cret");
+        assert_eq!(all["RHIZO_IMPORT_CACHE"], "");
+        assert_eq!(all["RHIZO_ATTRIBUTE_COLOUR"], "blue");
+        assert_eq!(all["RHIZO_VALUE_SCHEMA"], "4");
     }
 }

@@ -7,7 +7,7 @@ use super::input::Input;
 use super::shell::{Asker, Shell};
 use super::{NodeError, admin, catalogue};
 use crate::admin::Answer as AdminAnswer;
-use crate::component::{Order, Outcome, Report};
+use crate::component::Report;
 use rhizo_actuators::{
     Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Tags, Token,
 };
@@ -15,10 +15,10 @@ use rhizo_log::{LogNode, ProposeError};
 use rhizo_overlay::Class;
 use rhizo_protocol::codec;
 use rhizo_protocol::event::{AcquireResult, ActResult, Event, ListError, ListedHost, ProposeResult};
-use rhizo_protocol::turn::{AcquireCall, Answer, Effect, MembershipChange, ProposalId, StartCall};
+use rhizo_protocol::turn::{AcquireCall, Answer, Effect, MembershipChange, ProposalId};
 use rhizo_types::intent::{AcquireOrder, BoundHost};
 use rhizo_types::message::Message;
-use rhizo_types::{AppName, HostId, IntentId, NodeId, ProviderName};
+use rhizo_types::{HostId, IntentId, NodeId, ProviderName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,22 +61,23 @@ impl Shell {
                     let _joiner_gone = reply.send(codec::encode_join_answer(&answer));
                 }
             }
-            Effect::Start(call) => self.start(*call),
+            Effect::Start(call) => self.components.start(*call),
             Effect::Stop { run, component: _ } => {
-                if !self.components.stop(&run.instance, run.generation) {
+                if !self.components.stop(&run) {
                     self.local.push_back(Event::Stopped { run });
                 }
             }
+            Effect::Act(call) => self.components.act(*call),
+            Effect::Cancel { action } => {
+                if !self.components.cancel(&action) {
+                    let result = ActResult::Cancelled;
+                    self.local.push_back(Event::Acted { action, result });
+                }
+            }
             Effect::Rebind { run, import, bound, unbound } => {
-                self.components.rebind(&run.instance, run.generation, &import, bound, &unbound);
+                self.components.rebind(&run, &import, bound, &unbound);
             }
-            // Actions beside starting and stopping are not executed here yet: they fail, and are reported.
-            Effect::Act(call) => {
-                let reason = format!("action `{}` has no executor in this build", call.step);
-                let result = ActResult::Failed { reason };
-                self.local.push_back(Event::Acted { action: call.id, result });
-            }
-            Effect::Cancel { .. } | Effect::SetAttributes { .. } => {}
+            Effect::SetAttributes { run, attributes } => self.components.set_attributes(&run, attributes),
             Effect::Answer { request, answer } => {
                 if let Some(asker) = self.asked.remove(&request) {
                     self.answer(asker, &answer);
@@ -235,35 +236,12 @@ impl Shell {
         });
     }
 
-    fn start(&mut self, call: StartCall) {
-        self.runs.insert(call.run.instance.clone(), call.run.clone());
-        let app = self.core.ledger().genesis.as_ref().map(|genesis| genesis.app.clone());
-        self.components.start(Order {
-            app: app.unwrap_or_else(|| AppName(String::new())),
-            instance: call.run.instance,
-            generation: call.run.generation,
-            component: call.component,
-            imports: call.imports,
-        });
-    }
-
-    /// Turns what became of an instance into the core's event.
+    /// Tells the core what became of a service or an action.
     pub(super) async fn component_report(&mut self, report: Report) -> Result<(), NodeError> {
-        let Some(run) =
-            self.runs.get(&report.instance).filter(|run| run.generation == report.generation).cloned()
-        else {
+        if !self.components.reported(&report) {
             return Ok(());
-        };
-        if !matches!(report.outcome, Outcome::Started(_)) {
-            self.components.ended(&report.instance, report.generation);
         }
-        let event = match report.outcome {
-            Outcome::Started(exports) => Event::Started { run, exports },
-            Outcome::StartFailed(reason) => Event::StartFailed { run, reason },
-            Outcome::Failed(reason) => Event::Exited { run, reason },
-            Outcome::Stopped => Event::Stopped { run },
-        };
-        self.feed(event).await
+        self.feed(report.into_event()).await
     }
 
     fn answer(&mut self, asker: Asker, answer: &Answer) {

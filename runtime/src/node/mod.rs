@@ -226,6 +226,7 @@ pub(crate) fn start_founder(
         let (overlay, events) = bind(founding.secret, app, *lineage, address, None).await?;
         let (lineage, timers) = (*lineage, founding.genesis.timers);
         let mut genesis = founding.genesis;
+        let app = genesis.app.clone();
         genesis.founder.addresses = overlay.listen_address().into_iter().collect();
         let view = NodeView {
             id: FOUNDER,
@@ -239,7 +240,7 @@ pub(crate) fn start_founder(
             records,
             genesis: Some(Box::new((genesis, founding.spec))),
         });
-        let components = components(view, &founding.dir, registry, runtime, &ends.input);
+        let components = components(app, view, &founding.dir, registry, runtime, &ends.input);
         let _sensors = Sensors::of_process(FOUNDER, ends.input.clone());
         let parts = Parts {
             core,
@@ -286,7 +287,7 @@ pub(crate) fn start_host(
             source,
         })?;
         let view = node_view(joined.node, home.provider(), home.region(), home.address());
-        let components = components(view, &dir, registry, runtime, &ends.input);
+        let components = components(app, view, &dir, registry, runtime, &ends.input);
         let state = home.state_directory().to_owned();
         let _sensors = Sensors::of_host(joined.node, home, app_sensors, ends.input.clone());
         let core = Core::new(NodeConfig { me: joined.node, ledger: joined.ledger, records, genesis: None });
@@ -313,6 +314,7 @@ fn node_view(id: NodeId, provider: &ProviderName, region: &RegionName, address: 
 }
 
 fn components(
+    app: AppName,
     view: NodeView,
     dir: &Path,
     registry: Arc<Registry>,
@@ -328,7 +330,7 @@ fn components(
             }
         }
     });
-    Components::new(view, dir.join("instances"), registry, runtime, reports)
+    Components::new(app, view, dir.join("instances"), registry, runtime, reports)
 }
 
 fn make_dir(dir: &Path) -> Result<(), NodeError> {

@@ -19,7 +19,7 @@ use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_overlay::{Overlay, OverlayEvents, Reply};
 use rhizo_protocol::Node as Core;
 use rhizo_protocol::event::Event;
-use rhizo_protocol::turn::{HaltReason, RequestId, RunId, Turn};
+use rhizo_protocol::turn::{HaltReason, RequestId, Turn};
 use rhizo_types::ledger::Timers;
 use rhizo_types::{InstanceId, Lineage, NodeId, ProviderName, RegionName, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,8 +95,6 @@ pub(super) struct Shell {
     pub(super) peers: Peers,
     pub(super) past: RecentPast,
     pub(super) asked: BTreeMap<RequestId, Asker>,
-    /// The last start of each instance, for the reports of its task.
-    pub(super) runs: BTreeMap<InstanceId, RunId>,
     pub(super) next_request: u64,
     /// Events the shell makes for the core while it executes a turn.
     pub(super) local: std::collections::VecDeque<Event>,
@@ -175,7 +173,6 @@ impl Shell {
             peers: Peers::default(),
             past: RecentPast::new(me),
             asked: BTreeMap::new(),
-            runs: BTreeMap::new(),
             next_request: 0,
             local: std::collections::VecDeque::new(),
             halting: None,
@@ -390,6 +387,8 @@ impl Shell {
             self.publish(&batch);
         }
         self.publish_view();
+        let here: BTreeSet<&InstanceId> = self.core.agent().instances().map(|each| each.instance).collect();
+        self.components.keep(|instance| here.contains(instance));
         let coordinates = self.core.status(now).coordinates;
         self.catalogue_in = self.catalogue_in.saturating_sub(1);
         if coordinates && self.catalogue_in == 0 {
@@ -468,9 +467,7 @@ impl Shell {
             let input = tokio::time::timeout_at(deadline.into(), sources.inputs.recv());
             match input.await {
                 Ok(Some(Input::Component(report))) => {
-                    if !matches!(report.outcome, crate::component::Outcome::Started(_)) {
-                        self.components.ended(&report.instance, report.generation);
-                    }
+                    self.components.reported(&report);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,

@@ -1,0 +1,47 @@
+//! Choosing the ports of a run's exports.
+//!
+//! Free ports are found by binding port 0 and letting go again: the host's address is the node's alone, so nobody
+//! else takes the port in between but another instance of this node, which asks the kernel too.
+
+use super::ExportTable;
+use rhizo_types::PortName;
+use rhizo_types::spec::Export;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+
+/// An address for every export that has one; all are held until all are chosen, so that they differ.
+pub(super) fn choose(address: IpAddr, exports: &BTreeMap<PortName, Export>) -> io::Result<ExportTable> {
+    let mut chosen = ExportTable::new();
+    let mut held = Vec::new();
+    for (name, export) in exports.iter().filter(|(_, export)| !export.data) {
+        let listener = TcpListener::bind((address, export.port.unwrap_or(0)))?;
+        chosen.insert(name.clone(), listener.local_addr()?);
+        held.push(listener);
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn services_get_ports_that_differ_and_data_gets_none() {
+        let data = Export { data: true, ..Export::SERVICE };
+        let exports = [("a", Export::SERVICE), ("b", Export::SERVICE), ("c", data)];
+        let exports = exports.map(|(name, export)| (PortName::from(name), export)).into();
+        let chosen = choose(Ipv4Addr::LOCALHOST.into(), &exports).expect("free ports");
+        assert_eq!(chosen.len(), 2);
+        assert_ne!(chosen[&"a".into()], chosen[&"b".into()]);
+    }
+
+    #[test]
+    fn a_fixed_port_that_is_taken_is_an_error() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = taken.local_addr().expect("an address").port();
+        let exports = BTreeMap::from([("a".into(), Export { port: Some(port), ..Export::SERVICE })]);
+        assert!(choose(Ipv4Addr::LOCALHOST.into(), &exports).is_err());
+    }
+}
