@@ -4,7 +4,9 @@
 
 use crate::admin::ConfigText;
 use crate::component::embedded::Registry;
+use rhizo_types::lifecycle::Action;
 use rhizo_types::spec::{Run, Spec};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A config that was read and found good.
@@ -46,11 +48,27 @@ pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
         })
 }
 
-/// Components of the spec that have neither a program nor a closure of this binary.
-pub(crate) fn without_program<'s>(spec: &'s Spec, registry: &Registry) -> Vec<&'s str> {
-    let missing = spec
-        .components
-        .iter()
-        .filter(|(name, component)| matches!(component.run, Run::Embedded) && !registry.has_closure(name));
-    missing.map(|(name, _)| name.as_str()).collect()
+/// What the spec asks of the embedding binary and the binary does not have, as sentences.
+pub(crate) fn missing_code(spec: &Spec, registry: &Registry) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (name, component) in &spec.components {
+        if matches!(component.run, Run::Embedded) && !registry.has_closure(name) {
+            missing.push(format!("component `{name}` has no `exec`, and this binary has no closure for it"));
+        }
+        let Some(cycle) = &component.lifecycle else { continue };
+        let ways = cycle.transitions.values().map(|way| &way.step);
+        let called: BTreeSet<&String> = ways
+            .chain(&cycle.reset)
+            .chain(&cycle.notify)
+            .filter_map(|step| match &step.action {
+                Action::Function(function) => Some(function),
+                _ => None,
+            })
+            .collect();
+        let unknown = called.into_iter().filter(|function| !registry.has_function(name, function));
+        missing.extend(unknown.map(|function| {
+            format!("component `{name}` calls `{function}`, and this binary has no such function for it")
+        }));
+    }
+    missing
 }

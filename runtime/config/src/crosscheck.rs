@@ -4,10 +4,11 @@
 
 use crate::expr::eval::{self, Environment, Value};
 use crate::finding::{Findings, Span};
+use crate::read::command::PORT_FIELDS;
 use crate::suggest;
 use rhizo_types::expr::Expr;
 use rhizo_types::spec::{Comparison, Import, Measure, Pick, Replicas, Require, Rule, Spec};
-use rhizo_types::{AttributeName, ComponentName, Number, PortName};
+use rhizo_types::{AttributeName, ComponentName, Number, PortName, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where things of the spec are in the file.
@@ -20,6 +21,23 @@ pub(crate) struct Places {
     pub(crate) requires: Vec<Span>,
     /// The weights that were written.
     pub(crate) weights: Vec<Span>,
+    /// Placeholders that ask an import for something.
+    pub(crate) imported: Vec<Imported>,
+}
+
+/// A placeholder `{import.PORT.FIELD}`.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// The exporter.
+    pub(crate) component: ComponentName,
+    /// Its export.
+    pub(crate) export: PortName,
+    /// The name on the user's side.
+    pub(crate) import: PortName,
+    /// What is asked for.
+    pub(crate) field: String,
+    /// Where.
+    pub(crate) span: Span,
 }
 
 /// Group sizes that are tried for a rule over a wide range of copies.
@@ -33,6 +51,7 @@ pub(crate) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
             check_import(spec, name, import, span, findings);
         }
     }
+    places.imported.iter().for_each(|asked| check_imported(spec, asked, findings));
     check_cycles(spec, places, findings);
     for (require, span) in spec.requires.iter().zip(&places.requires) {
         if let Some(component) = spec.components.get(&require.component) {
@@ -88,7 +107,31 @@ fn check_import(spec: &Spec, user: &ComponentName, import: &Import, span: &Span,
     }
 }
 
+/// A placeholder may ask for the address of a service, and for the values that the export lists.
+fn check_imported(spec: &Spec, asked: &Imported, findings: &mut Findings) {
+    // An exporter that does not exist is reported where it is imported.
+    let exporter = spec.components.get(&asked.component);
+    let Some(export) = exporter.and_then(|exporter| exporter.exports.get(&asked.export)) else { return };
+    let Imported { import, field, span, .. } = asked;
+    if PORT_FIELDS.contains(&field.as_str()) {
+        if export.data {
+            let message = format!("`{}.{}` has no address: it is data", asked.component, asked.export);
+            findings.error(span.clone(), message);
+        }
+        return;
+    }
+    if !export.values.iter().any(|value| value.as_str() == field) {
+        let address = PORT_FIELDS.iter().copied().filter(|_| !export.data);
+        let known: Vec<&str> = address.chain(export.values.iter().map(ValueName::as_str)).collect();
+        let hint = suggest::hint(field, known, "properties of this import");
+        let message = format!("`{{import.{import}.{field}}}` asks for `{field}`, which is not given");
+        findings.error(span.clone(), message).maybe_hint(hint);
+    }
+}
+
 /// Refuses mandatory imports that lead back to their user: with the default life-cycle none could start first.
+///
+/// A declared life-cycle may serve others before it needs them, so it is left to `rhizo verify`.
 fn check_cycles(spec: &Spec, places: &Places, findings: &mut Findings) {
     let mut done: BTreeSet<&ComponentName> = BTreeSet::new();
     for start in spec.components.keys() {
@@ -111,7 +154,7 @@ fn cycle_from<'s>(
     done: &mut BTreeSet<&'s ComponentName>,
 ) -> Option<Vec<Step<'s>>> {
     let needs = |name: &ComponentName| -> Vec<(&'s PortName, &'s ComponentName)> {
-        let component = spec.components.get(name);
+        let component = spec.components.get(name).filter(|component| component.lifecycle.is_none());
         let imports = component.into_iter().flat_map(|component| &component.imports);
         imports
             .filter(|(_, import)| !import.optional)

@@ -6,6 +6,10 @@
 
 #![expect(dead_code, reason = "only the schema is made from these types; see the file's first lines")]
 
+mod lifecycle;
+
+pub(crate) use lifecycle::{Lifecycle, RetryWaits, Step, Transition, Use, Wait};
+
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -74,8 +78,10 @@ impl Table for App {}
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Component {
-    /// Program and arguments; without it, the Rust closure that the binary registered under this name.
+    /// Program and arguments; without it (and without `script`), the Rust closure that the binary registered.
     exec: Option<Command>,
+    /// A service script that is called with `init`, `run`, `interrupt`, `cleanup` or `notify`; each call ends.
+    script: Option<Command>,
     /// Copies: a number, or a range from which the optimiser chooses. Default 1.
     replicas: Option<Replicas>,
     /// Resources of one copy: `cpu` in cores, `memory` as "256MiB", others as the provider names them.
@@ -92,11 +98,38 @@ pub(crate) struct Component {
     /// Environment variables, with the same templates as `exec`.
     #[schemars(default)]
     env: BTreeMap<String, String>,
+    /// Named texts, `{attribute.NAME}` in templates. A change of them alone restarts nothing: instances are told.
+    #[schemars(default)]
+    attributes: BTreeMap<String, String>,
+    /// At most one copy under a name runs, also during a partition. Default false.
+    exclusive: Option<bool>,
+    upgrade: Option<Upgrade>,
+    lifecycle: Option<Lifecycle>,
 }
 
 impl Table for Component {
-    const NOT_YET: &'static [&'static str] =
-        &["upgrade", "state", "exclusive", "lifecycle", "actions", "files", "artifact", "secrets", "version"];
+    const NOT_YET: &'static [&'static str] = &["state", "actions", "files", "artifact", "secrets", "version"];
+}
+
+/// How a new version replaces the old one.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Upgrade {
+    /// At most so many copies are down at the same time. Default 1.
+    unavailable_max: Option<u32>,
+    /// When the new version keeps failing: "keep" what is reached, or "unwind" to the old version. Default "keep".
+    on_failure: Option<OnFailure>,
+}
+
+impl Table for Upgrade {
+    const NOT_YET: &'static [&'static str] = &["strategy", "canary"];
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum OnFailure {
+    Keep,
+    Unwind,
 }
 
 /// A command line that is split like a shell's (no shell is run), or a list of words.
@@ -149,6 +182,11 @@ enum Time {
 pub(crate) struct Export {
     /// A fixed TCP port; without it the node chooses a free one.
     port: Option<u16>,
+    /// It has values only, and no address. Default false.
+    data: Option<bool>,
+    /// Values that its users get: put out by actions, or attributes.
+    #[schemars(default)]
+    values: Vec<String>,
 }
 
 impl Table for Export {
@@ -165,10 +203,22 @@ pub(crate) struct Import {
     optional: Option<bool>,
     /// How many exporters are bound: "all", "one" or a number. Default "all" from itself, "one" otherwise.
     pick: Option<Pick>,
+    /// What the loss of a mandatory import does: "stop", "suspend" or "rebind". Default "stop".
+    on_loss: Option<OnLoss>,
+    /// Whether a change runs the life-cycle's `notify`. Default false.
+    notify: Option<bool>,
 }
 
 impl Table for Import {
-    const NOT_YET: &'static [&'static str] = &["on_loss", "via", "notify"];
+    const NOT_YET: &'static [&'static str] = &["via"];
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum OnLoss {
+    Stop,
+    Suspend,
+    Rebind,
 }
 
 /// How many exporters are bound.

@@ -120,6 +120,12 @@ impl Findings {
         }
     }
 
+    /// How many errors were found so far: whoever compares two counts knows whether there was one in between.
+    pub(crate) fn errors(&self) -> usize {
+        let all = self.drafts.iter().chain(&self.overflow);
+        all.filter(|draft| draft.severity == Severity::Error).count()
+    }
+
     /// Whether anything found forbids to go on.
     pub(crate) fn has_errors(&self) -> bool {
         self.drafts.iter().chain(&self.overflow).any(|draft| draft.severity == Severity::Error)

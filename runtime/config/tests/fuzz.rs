@@ -6,6 +6,9 @@ use std::path::Path;
 
 const GOOD: &[&str] = &[
     include_str!("good/psepr.toml"),
+    include_str!("good/lifecycle.toml"),
+    include_str!("broken/46-steps.toml"),
+    include_str!("broken/47-values.toml"),
     include_str!("broken/10-wrong-types-in-a-component.toml"),
     include_str!("broken/16-expression-syntax.toml"),
     include_str!("broken/20-group-rules.toml"),
@@ -55,6 +58,9 @@ const PIECES: &[&str] = &[
     "😀",
     "\t",
     "{export.a.addr}",
+    "{import.db.x}",
+    "start = true\n",
+    "[components.web.lifecycle]\n",
 ];
 
 /// Reads a config and looks at whatever comes out of it.

@@ -282,16 +282,12 @@ impl Session {
                 Failure::new(Exit::BadConfig, message)
             }
         })?;
-        let missing = config::without_program(&config.parsed.spec, &self.embedding.registry);
+        let missing = config::missing_code(&config.parsed.spec, &self.embedding.registry);
         if missing.is_empty() {
             return Ok(config);
         }
-        let message = format!(
-            "run component `{}`: it has no `exec`, and this binary has no closure for it",
-            missing.join("`, `")
-        );
-        Err(Failure::new(Exit::BadConfig, message)
-            .hint("use the binary that embeds the application, or give it an `exec`"))
+        let message = format!("find the code of the application: {}", missing.join("; "));
+        Err(Failure::new(Exit::BadConfig, message).hint("use the binary that embeds the application"))
     }
 
     fn print_warnings(&self, config: &Config) {

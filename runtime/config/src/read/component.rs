@@ -1,33 +1,28 @@
 //! The `[components.NAME]` tables.
 
 use crate::document;
-use crate::expr::place::Placer;
 use crate::finding::Span;
-use crate::path;
+use crate::read::command::PORT_FIELDS;
 use crate::read::policy::DURATION_MS_MAX;
 use crate::read::{Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Table, Text};
 use crate::suggest;
-use crate::template;
 use crate::units::Quantity;
-use rhizo_types::spec::{Component, Export, Health, Import, Pick, Probe, Replicas, Run, Stop};
-use rhizo_types::{ComponentName, Number, PortName};
-use std::collections::BTreeMap;
+use rhizo_types::lifecycle::{VALUE_BYTES_MAX, VALUES_MAX, Values};
+use rhizo_types::spec::{
+    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Probe, Replicas, Run, Stop,
+};
+use rhizo_types::{ComponentName, Number, PortName, ValueName};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most copies of one component: the goal is thousands of nodes.
 const REPLICAS_MAX: u32 = 10_000;
 
 /// Most ports, needs or variables of one component, and most words of one command.
-const ENTRIES_MAX: usize = 256;
+pub(crate) const ENTRIES_MAX: usize = 256;
 
 /// Signals that can end a process and that every Linux has.
 const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
-
-/// Words that only a shell understands.
-const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"];
-
-/// Placeholders that need no port.
-const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
 
 impl Session<'_> {
     pub(crate) fn component(&mut self, name: &ComponentName, node: &Node<'_>) -> Component {
@@ -42,18 +37,77 @@ impl Session<'_> {
         component.exports = self.exports(exports);
         let imports = table.take("imports");
         component.imports = self.imports(name, imports);
-        // What follows names ports, so it is read after them.
-        if let Some(argv) = table.take("exec").and_then(|node| self.command(&node, &component)) {
-            component.run = Run::Exec { argv };
-        }
+        let attributes = table.take("attributes");
+        component.attributes = self.attributes_of(attributes);
+        // What follows names ports and attributes, so it is read after them.
+        self.run(&mut table, &mut component);
         component.health = table.take("health").and_then(|node| self.health(&node, &mut component));
         if let Some(node) = table.take("stop") {
             self.stop(&node, &mut component.stop);
         }
         let env = table.take("env");
         component.env = self.env(env, &component);
+        component.exclusive =
+            table.take("exclusive").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
+        if let Some(node) = table.take("upgrade") {
+            self.upgrade(&node, &mut component);
+        }
+        if let Some(node) = table.take("lifecycle") {
+            self.lifecycle(&node, &mut component);
+        }
         self.reader.finish::<document::Component>(table);
         component
+    }
+
+    /// `exec` or `script`; neither: a closure, or what the life-cycle says.
+    fn run(&mut self, table: &mut Table<'_>, component: &mut Component) {
+        let (exec, script) = (table.take("exec"), table.take("script"));
+        if let (Some(exec), Some(script)) = (&exec, &script) {
+            self.reader
+                .findings
+                .error(script.key.clone(), "a component has `exec` or `script`, not both")
+                .label(exec.key.clone(), "the other one");
+        }
+        if let Some(argv) = exec.and_then(|node| self.command(&node, component)) {
+            component.run = Run::Exec { argv };
+        } else if let Some(argv) = script.and_then(|node| self.command(&node, component)) {
+            component.run = Run::Script { argv };
+        }
+    }
+
+    fn attributes_of(&mut self, node: Option<Node<'_>>) -> Values {
+        let mut values = Values::new();
+        for (name, text) in self.named_texts(node, "attributes") {
+            if self.check_text(&text, VALUE_BYTES_MAX) {
+                values.insert(ValueName(name.to_owned()), text.text.to_owned());
+            }
+        }
+        values
+    }
+
+    fn upgrade(&mut self, node: &Node<'_>, component: &mut Component) {
+        let Some(mut table) = self.reader.table(node) else { return };
+        let most = table.take("unavailable_max");
+        if let Some(most) = most.and_then(|node| self.reader.whole(&node, 1, REPLICAS_MAX)) {
+            component.unavailable_max = most;
+        }
+        let choices = [("keep", OnFailure::Keep), ("unwind", OnFailure::Unwind)];
+        if let Some(on_failure) = table.take("on_failure").and_then(|node| self.choice(&node, &choices)) {
+            component.on_failure = on_failure;
+        }
+        self.reader.finish::<document::Upgrade>(table);
+    }
+
+    /// One of a few words.
+    fn choice<T: Copy>(&mut self, node: &Node<'_>, choices: &[(&str, T)]) -> Option<T> {
+        let word = self.reader.text(node)?;
+        let found = choices.iter().find(|(name, _)| *name == word.text).map(|(_, value)| *value);
+        if found.is_none() {
+            let hint = suggest::hint(word.text, choices.iter().map(|(name, _)| *name), "choices");
+            let message = format!("`{}` is not a choice", word.text.escape_debug());
+            self.reader.findings.error(word.span, message).maybe_hint(hint);
+        }
+        found
     }
 
     fn replicas(&mut self, node: &Node<'_>) -> Option<Replicas> {
@@ -80,7 +134,11 @@ impl Session<'_> {
     }
 
     /// Says so when a component has more of something than the limit, and cuts it off there.
-    fn limited<'d>(&mut self, mut named: Vec<(&'d str, Node<'d>)>, what: &str) -> Vec<(&'d str, Node<'d>)> {
+    pub(crate) fn limited<'d>(
+        &mut self,
+        mut named: Vec<(&'d str, Node<'d>)>,
+        what: &str,
+    ) -> Vec<(&'d str, Node<'d>)> {
         if named.len() > ENTRIES_MAX {
             let span = named[ENTRIES_MAX].1.key.clone();
             self.reader.findings.error(span, format!("more than {ENTRIES_MAX} {what}"));
@@ -128,7 +186,7 @@ impl Session<'_> {
             if let Some(mut table) = self.reader.table(&node) {
                 let port = table.take("port");
                 export.port = port.as_ref().and_then(|node| self.port(node));
-                if let (Some(number), Some(node)) = (export.port, port)
+                if let (Some(number), Some(node)) = (export.port, port.clone())
                     && let Some(earlier) = by_port.insert(number, node.span.clone())
                 {
                     self.reader
@@ -137,11 +195,42 @@ impl Session<'_> {
                         .label(earlier, "the other one")
                         .hint("leave `port` out to have a free one chosen");
                 }
+                export.data = table.take("data").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
+                if let Some(port) = port.filter(|_| export.data) {
+                    self.reader.findings.error(port.key, "an export of data has no port");
+                }
+                let values = table.take("values");
+                export.values = self.values_of(values, export.data, &node);
                 self.reader.finish::<document::Export>(table);
             }
             exports.insert(PortName(name.to_owned()), export);
         }
         exports
+    }
+
+    /// The values that users of an export get; data without a value would be nothing.
+    fn values_of(&mut self, node: Option<Node<'_>>, data: bool, export: &Node<'_>) -> BTreeSet<ValueName> {
+        let names = node.and_then(|node| self.reader.texts(&node)).unwrap_or_default();
+        if let Some(surplus) = names.get(VALUES_MAX) {
+            self.reader.findings.error(surplus.span.clone(), format!("more than {VALUES_MAX} values"));
+        }
+        let mut values = BTreeSet::new();
+        for name in names.into_iter().take(VALUES_MAX) {
+            self.check_name(name.text, &name.span, "value");
+            if PORT_FIELDS.contains(&name.text) {
+                let message = format!("a value cannot be called `{}`", name.text);
+                self.reader.findings.error(name.span, message).hint("that is a part of the address");
+            } else {
+                values.insert(ValueName(name.text.to_owned()));
+            }
+        }
+        if data && values.is_empty() {
+            self.reader
+                .findings
+                .error(export.key.clone(), "an export of data without a value gives nothing")
+                .hint("add `values = [\"NAME\"]`");
+        }
+        values
     }
 
     fn port(&mut self, node: &Node<'_>) -> Option<u16> {
@@ -158,6 +247,9 @@ impl Session<'_> {
             let optional =
                 table.take("optional").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
             let pick = table.take("pick").map(|node| (self.pick(&node), node.span));
+            let losses = [("stop", OnLoss::Stop), ("suspend", OnLoss::Suspend), ("rebind", OnLoss::Rebind)];
+            let on_loss = table.take("on_loss").and_then(|node| self.choice(&node, &losses));
+            let notify = table.take("notify").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
             self.reader.finish::<document::Import>(table);
             let Some(from) = from.and_then(|node| self.reader.text(&node)) else { continue };
             let Some((exporter, export)) = self.exporter(&from) else { continue };
@@ -170,7 +262,8 @@ impl Session<'_> {
             };
             let name = PortName(name.to_owned());
             self.places.imports.insert((component.clone(), name.clone()), from.span);
-            imports.insert(name, Import { optional, pick, ..Import::of(exporter, export) });
+            let on_loss = on_loss.unwrap_or(OnLoss::Stop);
+            imports.insert(name, Import { optional, pick, on_loss, notify, ..Import::of(exporter, export) });
         }
         imports
     }
@@ -214,99 +307,6 @@ impl Session<'_> {
         }
     }
 
-    /// A command line or a list of words; checks placeholders and resolves the program's path.
-    fn command(&mut self, node: &Node<'_>, component: &Component) -> Option<Vec<String>> {
-        let mut argv: Vec<String> = if self.reader.is_array(node) {
-            let words = self.reader.texts(node)?;
-            for word in &words {
-                self.check_text(word, TEXT_LENGTH_MAX);
-                self.check_placeholders(word, component);
-            }
-            words.into_iter().map(|word| word.text.to_owned()).collect()
-        } else {
-            let Some(line) = self.reader.as_text(node) else {
-                self.reader.mismatch(node, "a command line or a list of words");
-                return None;
-            };
-            self.check_text(&line, TEXT_LENGTH_MAX);
-            self.check_placeholders(&line, component);
-            let Some(words) = shlex::split(line.text) else {
-                self.reader
-                    .findings
-                    .error(line.span, "a quote in the command line is not closed")
-                    .hint("close it, or write a list of words: `exec = [\"program\", \"argument\"]`");
-                return None;
-            };
-            if let Some(word) = words.iter().find(|word| SHELL_WORDS.contains(&word.as_str())) {
-                self.reader
-                    .findings
-                    .warning(line.span, format!("`{word}` is passed to the program: no shell is run"))
-                    .hint("for a shell write `exec = [\"sh\", \"-c\", \"…\"]`");
-            }
-            words
-        };
-        if argv.len() > ENTRIES_MAX {
-            self.reader.findings.error(node.span.clone(), format!("more than {ENTRIES_MAX} words"));
-            return None;
-        }
-        match argv.first_mut() {
-            Some(program) if !program.is_empty() => {
-                *program = path::program(self.base, program);
-                Some(argv)
-            }
-            _ => {
-                self.reader
-                    .findings
-                    .error(node.span.clone(), "the command names no program")
-                    .hint("leave `exec` out when the component is a Rust closure of this binary");
-                None
-            }
-        }
-    }
-
-    fn check_placeholders(&mut self, text: &Text<'_>, component: &Component) {
-        let placer = Placer::new(self.reader.source, &text.span, text.text);
-        for placeholder in template::placeholders(text.text) {
-            let span = placer.span(&placeholder.span);
-            let parts: Vec<&str> = placeholder.name.split('.').collect();
-            let (port, field, fields, ports): (&str, &str, &[&str], Vec<&str>) = match parts.as_slice() {
-                ["export", port, field] => (
-                    port,
-                    field,
-                    &["addr", "host", "port"],
-                    component.exports.keys().map(PortName::as_str).collect(),
-                ),
-                ["import", port, field] => (
-                    port,
-                    field,
-                    &["addr", "host", "port", "addrs"],
-                    component.imports.keys().map(PortName::as_str).collect(),
-                ),
-                [plain] if PLAIN_PLACEHOLDERS.contains(plain) => continue,
-                _ => {
-                    let known =
-                        PLAIN_PLACEHOLDERS.iter().copied().chain(["export.PORT.addr", "import.PORT.addr"]);
-                    let hint = suggest::hint(placeholder.name, known, "placeholders");
-                    self.reader
-                        .findings
-                        .error(span.clone(), format!("unknown placeholder `{{{}}}`", placeholder.name))
-                        .maybe_hint(hint);
-                    continue;
-                }
-            };
-            if !ports.contains(&port) {
-                let hint = suggest::hint(port, ports, "ports");
-                let message =
-                    format!("`{{{}}}` names an {} `{port}` that is not declared", placeholder.name, parts[0]);
-                self.reader.findings.error(span.clone(), message).maybe_hint(hint);
-            } else if !fields.contains(&field) {
-                let hint = suggest::hint(field, fields.iter().copied(), "properties of a port");
-                let message = format!("`{{{}}}` asks a port for `{field}`", placeholder.name);
-                self.reader.findings.error(span.clone(), message).maybe_hint(hint);
-            }
-        }
-    }
-
     fn health(&mut self, node: &Node<'_>, component: &mut Component) -> Option<Health> {
         let mut table = self.reader.table(node)?;
         let every = table.take("every").map(|node| self.reader.duration_ms(&node, 100, DURATION_MS_MAX));
@@ -320,7 +320,7 @@ impl Session<'_> {
         })
     }
 
-    fn probe(&mut self, table: &mut Table<'_>, component: &mut Component) -> Option<Probe> {
+    pub(crate) fn probe(&mut self, table: &mut Table<'_>, component: &mut Component) -> Option<Probe> {
         let mut given: Vec<(&str, Node<'_>)> =
             ["http", "tcp", "exec"].into_iter().filter_map(|name| Some((name, table.take(name)?))).collect();
         if given.len() > 1 {
@@ -415,7 +415,7 @@ impl Session<'_> {
         self.reader.finish::<document::Stop>(table);
     }
 
-    fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {
+    pub(crate) fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {
         let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
         let mut env = BTreeMap::new();
         for (name, node) in self.limited(named, "environment variables") {

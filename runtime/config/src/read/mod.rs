@@ -2,10 +2,13 @@
 //!
 //! One file per group of tables; what needs several of them at once is looked at in `crosscheck`.
 
+pub(crate) mod command;
 mod component;
+mod lifecycle;
 mod policy;
 mod provider;
 mod rule;
+mod step;
 
 use crate::crosscheck::{self, Places};
 use crate::document;

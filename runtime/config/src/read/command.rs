@@ -1,0 +1,164 @@
+//! Commands and the placeholders in them and in other templates.
+//!
+//! Nothing is run here. What a placeholder is replaced by is decided by the shell, when it runs the command.
+
+use crate::crosscheck::Imported;
+use crate::expr::place::Placer;
+use crate::finding::Span;
+use crate::path;
+use crate::read::component::ENTRIES_MAX;
+use crate::read::{Session, TEXT_LENGTH_MAX};
+use crate::reader::{Node, Text};
+use crate::suggest;
+use crate::template;
+use rhizo_types::spec::Component;
+use rhizo_types::{PortName, ValueName};
+
+/// Words that only a shell understands.
+const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"];
+
+/// Placeholders that need no port.
+const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
+
+/// Placeholders of a port or a value, as a hint shows them.
+const DOTTED_PLACEHOLDERS: [&str; 4] =
+    ["export.PORT.addr", "import.PORT.addr", "attribute.NAME", "value.NAME"];
+
+/// What a port can be asked for beside its values; `addrs` only an import.
+pub(crate) const PORT_FIELDS: [&str; 4] = ["addr", "host", "port", "addrs"];
+
+impl Session<'_> {
+    /// A command line or a list of words; checks placeholders and resolves the program's path.
+    pub(crate) fn command(&mut self, node: &Node<'_>, component: &Component) -> Option<Vec<String>> {
+        let mut argv: Vec<String> = if self.reader.is_array(node) {
+            let words = self.reader.texts(node)?;
+            for word in &words {
+                self.check_text(word, TEXT_LENGTH_MAX);
+                self.check_placeholders(word, component);
+            }
+            words.into_iter().map(|word| word.text.to_owned()).collect()
+        } else {
+            let Some(line) = self.reader.as_text(node) else {
+                self.reader.mismatch(node, "a command line or a list of words");
+                return None;
+            };
+            self.check_text(&line, TEXT_LENGTH_MAX);
+            self.check_placeholders(&line, component);
+            let Some(words) = shlex::split(line.text) else {
+                self.reader
+                    .findings
+                    .error(line.span, "a quote in the command line is not closed")
+                    .hint("close it, or write a list of words: `exec = [\"program\", \"argument\"]`");
+                return None;
+            };
+            if let Some(word) = words.iter().find(|word| SHELL_WORDS.contains(&word.as_str())) {
+                self.reader
+                    .findings
+                    .warning(line.span, format!("`{word}` is passed to the program: no shell is run"))
+                    .hint("for a shell write `exec = [\"sh\", \"-c\", \"…\"]`");
+            }
+            words
+        };
+        if argv.len() > ENTRIES_MAX {
+            self.reader.findings.error(node.span.clone(), format!("more than {ENTRIES_MAX} words"));
+            return None;
+        }
+        match argv.first_mut() {
+            Some(program) if !program.is_empty() => {
+                *program = path::program(self.base, program);
+                Some(argv)
+            }
+            _ => {
+                self.reader
+                    .findings
+                    .error(node.span.clone(), "the command names no program")
+                    .hint("leave `exec` out when the component is a Rust closure of this binary");
+                None
+            }
+        }
+    }
+
+    /// Notes every placeholder that names nothing.
+    pub(crate) fn check_placeholders(&mut self, text: &Text<'_>, component: &Component) {
+        let placer = Placer::new(self.reader.source, &text.span, text.text);
+        for placeholder in template::placeholders(text.text) {
+            let span = placer.span(&placeholder.span);
+            let parts: Vec<&str> = placeholder.name.split('.').collect();
+            match parts.as_slice() {
+                ["export", port, field] => self.check_export(port, field, &span, component),
+                ["import", port, field] => self.check_import(port, field, &span, component),
+                ["attribute", name] => {
+                    let known = || component.attributes.keys().map(ValueName::as_str);
+                    if !known().any(|attribute| attribute == *name) {
+                        let hint = suggest::hint(name, known().collect::<Vec<_>>(), "attributes");
+                        let message = format!("there is no attribute `{name}`");
+                        self.reader.findings.error(span, message).maybe_hint(hint);
+                    }
+                }
+                // What the actions put out is only known when they have.
+                ["value", _] => {}
+                [plain] if PLAIN_PLACEHOLDERS.contains(plain) => {}
+                _ => {
+                    let known = PLAIN_PLACEHOLDERS.iter().chain(&DOTTED_PLACEHOLDERS).copied();
+                    let hint = suggest::hint(placeholder.name, known, "placeholders");
+                    let message = format!("unknown placeholder `{{{}}}`", placeholder.name);
+                    self.reader.findings.error(span, message).maybe_hint(hint);
+                }
+            }
+        }
+    }
+
+    fn check_export(&mut self, port: &str, field: &str, span: &Span, component: &Component) {
+        let Some(export) = component.exports.get(&PortName::from(port)) else {
+            return self.unknown_port("export", port, field, span, component.exports.keys());
+        };
+        let fields = PORT_FIELDS.iter().copied().filter(|known| *known != "addrs");
+        if !fields.clone().any(|known| known == field) {
+            self.unknown_field("export", port, field, span, fields);
+        } else if export.data {
+            let message = format!("the export `{port}` has no address: it is data");
+            self.reader.findings.error(span.clone(), message);
+        }
+    }
+
+    /// Which values the exporter gives is looked at when all components are known.
+    fn check_import(&mut self, port: &str, field: &str, span: &Span, component: &Component) {
+        let Some(import) = component.imports.get(&PortName::from(port)) else {
+            return self.unknown_port("import", port, field, span, component.imports.keys());
+        };
+        self.places.imported.push(Imported {
+            component: import.component.clone(),
+            export: import.export.clone(),
+            import: PortName::from(port),
+            field: field.to_owned(),
+            span: span.clone(),
+        });
+    }
+
+    fn unknown_port<'p>(
+        &mut self,
+        kind: &str,
+        port: &str,
+        field: &str,
+        span: &Span,
+        known: impl Iterator<Item = &'p PortName>,
+    ) {
+        let known: Vec<&str> = known.map(PortName::as_str).collect();
+        let hint = suggest::hint(port, known, "ports");
+        let message = format!("`{{{kind}.{port}.{field}}}` names an {kind} `{port}` that is not declared");
+        self.reader.findings.error(span.clone(), message).maybe_hint(hint);
+    }
+
+    fn unknown_field<'f>(
+        &mut self,
+        kind: &str,
+        port: &str,
+        field: &str,
+        span: &Span,
+        known: impl Iterator<Item = &'f str> + Clone,
+    ) {
+        let hint = suggest::hint(field, known, "properties of a port");
+        let message = format!("`{{{kind}.{port}.{field}}}` asks a port for `{field}`");
+        self.reader.findings.error(span.clone(), message).maybe_hint(hint);
+    }
+}
