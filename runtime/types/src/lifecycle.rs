@@ -47,7 +47,7 @@ pub struct Lifecycle {
     pub started: BTreeSet<PlaceName>,
     /// Export → the group of places in which it is active. An export that is missing: in `started`.
     pub exports: BTreeMap<PortName, BTreeSet<PlaceName>>,
-    /// Import → when it is used. An import that is missing: in `started` and on the ways to there.
+    /// Import → when it is used. An import that is missing: in `started`, and on the ways to there and from there.
     pub imports: BTreeMap<PortName, Span>,
 }
 

@@ -120,9 +120,15 @@ impl Marking {
         self.places.insert(place);
     }
 
+    /// Whether nothing is left to do of the active behaviour; one that leaves no place is spent from the beginning.
+    #[must_use]
+    pub fn is_spent(&self, net: &Net) -> bool {
+        self.is_at_rest() && self.exits(net).is_empty()
+    }
+
     /// Begins the next behaviour if the active one is done; whether one is active then.
     pub fn next_behaviour(&mut self, net: &Net) -> bool {
-        if self.active.is_some() && !(self.is_at_rest() && self.exits(net).is_empty()) {
+        if self.active.is_some() && !self.is_spent(net) {
             return true;
         }
         self.active = None;
@@ -134,8 +140,10 @@ impl Marking {
         self.active.is_some()
     }
 
-    /// Takes back tokens whose transitions all fired and did not begin, and drops everything that is queued.
-    pub fn unfire(&mut self, net: &Net) {
+    /// Takes back tokens whose transitions all fired and did not begin, and drops what is queued. The active behaviour
+    /// goes on with what runs.
+    pub fn take_back(&mut self, net: &Net) {
+        self.queue.clear();
         if let Some(active) = self.active {
             for (place, exits) in &net.inner(active).exits {
                 if exits.iter().all(|transition| self.fired.contains(transition)) {
@@ -146,9 +154,13 @@ impl Marking {
                 }
             }
         }
+    }
+
+    /// The same, and ends the active behaviour: what runs has no place to arrive at any more.
+    pub fn unfire(&mut self, net: &Net) {
+        self.take_back(net);
         self.active = None;
         self.left.clear();
-        self.queue.clear();
     }
 
     /// Whether a token is in the group: in one of its places, or on a transition between two of them.

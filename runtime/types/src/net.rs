@@ -296,10 +296,11 @@ fn imports(
     let usual = Span {
         places: cycle.started.clone(),
         transitions: {
+            // Also on the way back: what is being stopped may need it to the last.
             let leads = cycle
                 .transitions
                 .iter()
-                .filter(|(_, way)| cycle.started.contains(&way.to) && !cycle.started.contains(&way.from));
+                .filter(|(_, way)| cycle.started.contains(&way.to) != cycle.started.contains(&way.from));
             leads.map(|(name, _)| name.clone()).collect()
         },
     };

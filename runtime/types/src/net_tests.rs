@@ -180,11 +180,11 @@ fn every_flaw_is_found() {
 }
 
 #[test]
-fn an_import_is_used_in_started_places_and_on_the_ways_to_there_unless_said_otherwise() {
+fn an_import_is_used_in_started_places_and_on_the_ways_to_and_from_there_unless_said_otherwise() {
     let mut component = parallel();
     component.imports.insert("db".into(), Import::of("db".into(), "main".into()));
     let net = Net::of(&component).expect("no flaw");
     let reach = &net.imports[&"db".into()];
     assert_eq!(reach.places, net.started);
-    assert_eq!(named(&net, &reach.transitions), ["start"]);
+    assert_eq!(named(&net, &reach.transitions), ["start", "stop"]);
 }

@@ -127,7 +127,7 @@ impl Agent {
         let resets = matches!(purpose, Purpose::Reset(_) | Purpose::EndService);
         let step = step_of(local, purpose);
         let retry = if resets && step.retry.times < RESET.times { RESET } else { step.retry };
-        let again = failed <= retry.times && (resets || matches!(local.mode, Mode::Up | Mode::Lowering));
+        let again = failed <= retry.times && (resets || !matches!(local.mode, Mode::Clearing { .. }));
         out.notice(Notice::ActionFailed {
             instance: instance.clone(),
             step: step_name,
@@ -138,6 +138,7 @@ impl Agent {
             if let Some(doing) = local.actions.get_mut(&number) {
                 doing.again_at = Some(now.after_ms(retry.wait_ms(failed)));
                 doing.cancelled = None;
+                doing.deadline = None;
             }
         } else if sabotage::is(Sabotage::FailedIsDone) {
             self.done(local, number, Outputs::default());

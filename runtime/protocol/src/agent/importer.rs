@@ -77,7 +77,7 @@ fn need_to_start(import: &Import, wanted: usize) -> usize {
     match import.pick {
         _ if import.optional => 0,
         Pick::One => 1,
-        Pick::Some(count) => usize::try_from(count).unwrap_or(usize::MAX).min(wanted).max(1),
+        Pick::Some(count) => usize::try_from(count).unwrap_or(usize::MAX).max(1),
         Pick::All => wanted.max(1),
     }
 }
@@ -320,7 +320,8 @@ impl Agent {
             }
         }
         if !(bound.is_empty() && unbound.is_empty()) {
-            local.notify_due |= import.notify && local.kind.net.notify.is_some();
+            // What is not used yet is told to the action that begins to use it.
+            local.notify_due |= import.notify && local.kind.net.notify.is_some() && local.is_using(port);
             out.effect(Effect::Rebind { run: local.run(instance), import: port.clone(), bound, unbound });
         }
     }

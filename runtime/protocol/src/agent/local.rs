@@ -21,9 +21,10 @@ use std::sync::Arc;
 pub(super) enum Mode {
     /// As the target says: `deploy`, then what was pushed.
     Up,
-    /// To be lowered; users were asked to let go.
+    /// On the way down as far as its users let it: `pause` or `retire` is executed, and a place is left when nobody
+    /// uses what is exported there.
     Draining,
-    /// Nobody uses it; `pause` or `retire` is executed.
+    /// On the way down at once: nobody uses it, and what it uses itself may be gone.
     Lowering,
     /// Running actions are cancelled, then the steps of `reset` from this one on are executed.
     Clearing {
@@ -79,6 +80,8 @@ pub(super) struct Local {
     pub(super) wanted: bool,
     pub(super) marking: Marking,
     pub(super) mode: Mode,
+    /// Whether `pause` or `retire` is queued, while it drains.
+    pub(super) descends: bool,
     /// Runs of this generation so far: from the first action to the end of a pause or reset.
     pub(super) attempt: u32,
     /// Whether an action of the run has begun.
@@ -128,6 +131,7 @@ impl Local {
             wanted: true,
             marking,
             mode: Mode::Up,
+            descends: false,
             attempt: 0,
             begun: false,
             was_up: false,

@@ -1,11 +1,14 @@
 //! Down: draining, pausing, retiring, and clearing after a failure.
 //!
 //! ```text
-//! Up ─► Draining ──users let go──► Lowering (pause | retire) ──► Up again, or gone
-//! │         │ something half done       │ failed
-//! └─lost────┴─────────► Clearing (cancel, end the service, reset) ──► Up again, or gone
+//! Up ─► Draining (pause | retire, a place is left when nobody uses its exports) ──► Up again, or gone
+//! │         │ lost                              │ something half done and not used, failed
+//! ├─lost──► Lowering (the same, at once) ───────┤
+//! └─failed──────────────────────────────────────┴─► Clearing (cancel, end the service, reset) ──► Up again, or gone
 //! ```
-//! Nobody uses an export of an instance that is lowered or cleared: they let go before, or were told *Lost*.
+//! Nobody uses an export of an instance that is lowered or cleared: they let go before, or were told *Lost*. Draining
+//! place by place is what lets instances that use each other stop: each leaves what it needs the other for, and is
+//! still there for the other meanwhile.
 
 use super::Agent;
 use super::local::{Local, Mode, Purpose, Service};
@@ -29,47 +32,107 @@ impl Agent {
         out: &mut Out,
     ) -> bool {
         loop {
-            match local.mode {
+            let goes_on = match local.mode {
                 Mode::Up => return false,
-                Mode::Draining => {
-                    for export in local.kind.component.exports.keys() {
-                        self.ask_users(instance, export);
-                    }
-                    if self.is_used(instance) && !sabotage::is(Sabotage::StopsUnderUsers) {
-                        return false;
-                    }
-                    self.lower(instance, local, out);
-                }
-                Mode::Lowering => {
-                    if !local.actions.is_empty() && self.has_strangers(local) {
-                        // An action that does not belong to the behaviours, such as a notification, ends first.
-                        return false;
-                    }
-                    if local.marking.next_behaviour(&local.kind.clone().net) {
-                        if !self.move_tokens(instance, local, false, now, out) {
-                            return false;
-                        }
-                    } else if self.is_lowered(instance, local, out) {
-                        return true;
-                    }
-                }
-                Mode::Clearing { next } => {
-                    if !local.actions.is_empty() {
-                        return false;
-                    }
-                    if local.begun && local.service == Service::On {
-                        self.begin_action(instance, local, Purpose::EndService, now, out);
-                    } else if local.begun && next < local.kind.net.reset.len() {
-                        local.mode = Mode::Clearing { next: next + 1 };
-                        self.begin_action(instance, local, Purpose::Reset(next), now, out);
-                    } else {
-                        local.marking = Marking::at(local.kind.net.initial);
-                        if self.end_run(instance, local, out) {
-                            return true;
-                        }
-                    }
-                }
+                Mode::Draining if !local.descends => self.begin_descent(instance, local, out),
+                Mode::Draining | Mode::Lowering => match self.lowered(instance, local, now, out) {
+                    Some(true) => return true,
+                    Some(false) => true,
+                    None => false,
+                },
+                Mode::Clearing { next } => match self.cleared(instance, local, next, now, out) {
+                    Some(true) => return true,
+                    Some(false) => true,
+                    None => false,
+                },
+            };
+            if !goes_on {
+                return false;
             }
+        }
+    }
+
+    /// Comes to rest, from where the behaviours lead down; whether anything follows now.
+    ///
+    /// What runs may still end: in a cycle of users, both may wait for the other to come to rest. Once nobody uses
+    /// it, it is ended instead.
+    fn begin_descent(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
+        let kind = local.kind.clone();
+        local.marking.take_back(&kind.net);
+        local.refusing.clear();
+        for (place, docks) in local.marking.entries(&kind.net) {
+            local.marking.enter(place, &docks);
+        }
+        if local.marking.is_at_rest() {
+            local.marking.unfire(&kind.net);
+            self.cancel_all(instance, local, out);
+            self.queue_down(local);
+            local.descends = true;
+            if sabotage::is(Sabotage::StopsUnderUsers) {
+                local.mode = Mode::Lowering;
+            }
+            return true;
+        }
+        self.ask_all(instance, local);
+        if self.is_used(instance) && !sabotage::is(Sabotage::StopsUnderUsers) {
+            return false;
+        }
+        self.clear(instance, local, out);
+        true
+    }
+
+    /// Moves tokens down. None: something has to happen first; true: it is gone.
+    fn lowered(
+        &mut self,
+        instance: &InstanceId,
+        local: &mut Local,
+        now: Time,
+        out: &mut Out,
+    ) -> Option<bool> {
+        if !local.actions.is_empty() && self.has_strangers(local) {
+            // An action that does not belong to the behaviours, such as a notification, ends first.
+            return None;
+        }
+        let kind = local.kind.clone();
+        if local.marking.next_behaviour(&kind.net) {
+            let moved = self.move_tokens(instance, local, false, now, out);
+            return (moved || local.marking.is_spent(&kind.net)).then_some(false);
+        }
+        if local.mode == Mode::Draining && !local.wanted && self.is_used(instance) {
+            // An export may be active where it rests in the end.
+            self.ask_all(instance, local);
+            return None;
+        }
+        Some(self.is_lowered(instance, local, out))
+    }
+
+    /// Ends what runs, then the steps of `reset`. None: something has to happen first; true: it is gone.
+    fn cleared(
+        &mut self,
+        instance: &InstanceId,
+        local: &mut Local,
+        next: usize,
+        now: Time,
+        out: &mut Out,
+    ) -> Option<bool> {
+        if !local.actions.is_empty() {
+            return None;
+        }
+        if local.begun && local.service == Service::On {
+            self.begin_action(instance, local, Purpose::EndService, now, out);
+        } else if local.begun && next < local.kind.net.reset.len() {
+            local.mode = Mode::Clearing { next: next + 1 };
+            self.begin_action(instance, local, Purpose::Reset(next), now, out);
+        } else {
+            local.marking = Marking::at(local.kind.net.initial);
+            return Some(self.end_run(instance, local, out));
+        }
+        Some(false)
+    }
+
+    fn ask_all(&mut self, instance: &InstanceId, local: &Local) {
+        for export in local.kind.component.exports.keys() {
+            self.ask_users(instance, export);
         }
     }
 
@@ -77,7 +140,7 @@ impl Agent {
         local.actions.values().any(|doing| !matches!(doing.purpose, Purpose::Transition(_)))
     }
 
-    /// Begins to go down; nobody uses it any more.
+    /// Goes down at once: nobody uses it any more.
     fn lower(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
         local.marking.unfire(&local.kind.clone().net);
         local.refusing.clear();
@@ -85,6 +148,7 @@ impl Agent {
         if local.marking.is_at_rest() {
             self.cancel_all(instance, local, out);
             local.mode = Mode::Lowering;
+            local.descends = true;
             self.queue_down(local);
         } else {
             self.clear(instance, local, out);
@@ -126,6 +190,7 @@ impl Agent {
     pub(super) fn clear(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
         local.suspended = false;
         local.refusing.clear();
+        local.descends = false;
         self.cancel_all(instance, local, out);
         local.mode = Mode::Clearing { next: 0 };
     }
@@ -141,8 +206,12 @@ impl Agent {
         local.was_up = false;
         local.suspended = false;
         local.notify_due = false;
-        local.addresses.clear();
-        local.values.clear();
+        if local.marking.places == BTreeSet::from([local.kind.net.initial]) {
+            // Whatever else is left put these out, and will not do so again.
+            local.addresses.clear();
+            local.values.clear();
+        }
+        local.descends = false;
         local.mode = Mode::Up;
         local.marking.unfire(&local.kind.clone().net);
         self.let_go_unused(local);

@@ -13,7 +13,7 @@ use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::message::Report;
-use rhizo_types::net::{PlaceIx, TransitionIx};
+use rhizo_types::net::{PlaceIx, Reach, TransitionIx};
 use rhizo_types::wire::Record;
 
 impl Agent {
@@ -39,7 +39,7 @@ impl Agent {
                 self.arrive_up(instance, local, now, out);
                 return moved;
             }
-            if !self.move_tokens(instance, local, true, now, out) {
+            if !self.move_tokens(instance, local, true, now, out) && !local.marking.is_spent(net) {
                 return moved;
             }
             moved = true;
@@ -67,23 +67,37 @@ impl Agent {
             }
         }
         for transition in local.marking.fired.clone() {
+            if !up && lacks(local, |reach| reach.transitions.contains(&transition)) {
+                self.do_without(instance, local);
+            }
             if !up || self.may_begin(local, transition) {
                 self.begin_run(instance, local, out);
                 local.marking.begin(transition);
                 self.begin_action(instance, local, Purpose::Transition(transition), now, out);
                 moved = true;
             }
-            if !matches!(local.mode, Mode::Up | Mode::Lowering) {
+            if matches!(local.mode, Mode::Clearing { .. }) {
                 return true;
             }
         }
         for (place, docks) in local.marking.entries(net) {
+            if !up && lacks(local, |reach| reach.places.contains(&place)) {
+                self.do_without(instance, local);
+            }
             if !up || self.may_enter(local, place) {
                 local.marking.enter(place, &docks);
                 moved = true;
             }
         }
         moved
+    }
+
+    /// On the way down something is needed that is not there: from here on it is lowered as if nobody could help.
+    fn do_without(&mut self, instance: &InstanceId, local: &mut Local) {
+        if local.mode == Mode::Draining {
+            self.lose_users(instance, local);
+            local.mode = Mode::Lowering;
+        }
     }
 
     /// Whether a place may be left; if not, its exports refuse new users and the others are asked to let go.
@@ -166,6 +180,15 @@ impl Agent {
     pub fn report(&self) -> &Report {
         self.reporter.latest()
     }
+}
+
+/// Whether nothing is left of a mandatory import that is used there.
+fn lacks(local: &Local, is_used: impl Fn(&Reach) -> bool) -> bool {
+    let mut used = local.net().imports.iter().filter(|(_, reach)| is_used(reach)).map(|(port, _)| port);
+    used.any(|port| {
+        local.component().imports.get(port).is_some_and(|import| !import.optional)
+            && local.imports.get(port).is_some_and(|binding| binding.bound == 0)
+    })
 }
 
 /// Whether the transition that just ended used the import, and so brings it along.

@@ -1,13 +1,18 @@
 //! Tests of the agents among themselves: random interleavings of small applications, with the invariants of the
 //! module checked after every step. The simulator does the same for whole nodes; here nothing else is in the way.
+//! Declared life-cycles are in `lifecycles`, what other engines get wrong in `holes`.
+
+mod holes;
+mod lifecycles;
 
 use super::{Agent, UserState};
-use crate::event::Event;
+use crate::event::{ActResult, Event};
 use crate::ledger::{Ledger, Member};
 use crate::out::Out;
-use crate::turn::{Effect, RunId};
+use crate::turn::{ActCall, ActionId, Effect, RunId};
 use rhizo_types::id::*;
 use rhizo_types::ledger::{MemberRecord, SetSpec};
+use rhizo_types::lifecycle::Values;
 use rhizo_types::message::{InstancePhase, Message};
 use rhizo_types::number::Number;
 use rhizo_types::spec::*;
@@ -23,6 +28,16 @@ struct Cluster {
     frames: BTreeMap<(NodeId, NodeId), VecDeque<Message>>,
     /// Actions that have begun: starts (true) and stops (false).
     actions: Vec<(NodeId, RunId, bool)>,
+    /// Actions of life-cycles that are under way, and whether they were cancelled.
+    acts: Vec<(NodeId, ActCall, bool)>,
+    /// Every call of an action there was.
+    calls: Vec<ActCall>,
+    /// Steps that fail so many times.
+    fails: BTreeMap<&'static str, u32>,
+    /// Steps that do not end unless they are cancelled.
+    hangs: BTreeSet<&'static str>,
+    /// What steps put out.
+    values: BTreeMap<&'static str, (&'static str, String)>,
     /// What happened, by kind of effect and instance, in order.
     told: Vec<String>,
     dice: u64,
@@ -92,6 +107,11 @@ impl Cluster {
             agents,
             frames: BTreeMap::new(),
             actions: Vec::new(),
+            acts: Vec::new(),
+            calls: Vec::new(),
+            fails: BTreeMap::new(),
+            hangs: BTreeSet::new(),
+            values: BTreeMap::new(),
             told: Vec::new(),
             dice: seed.wrapping_mul(2).wrapping_add(1),
             now: Time(1_000_000),
@@ -113,9 +133,13 @@ impl Cluster {
 
     /// Lets an agent do something and carries out what it wants.
     fn with(&mut self, node: NodeId, act: impl FnOnce(&mut Agent, &Ledger)) {
+        self.with_out(node, |agent, ledger, _| act(agent, ledger));
+    }
+
+    fn with_out(&mut self, node: NodeId, act: impl FnOnce(&mut Agent, &Ledger, &mut Out)) {
         let mut out = Out::default();
         let Some(agent) = self.agents.get_mut(&node) else { return };
-        act(agent, &self.ledger);
+        act(agent, &self.ledger, &mut out);
         agent.settle(&self.ledger, self.now, &mut out);
         agent.flush(None, self.now, &mut out);
         let turn = out.into_turn();
@@ -134,6 +158,19 @@ impl Cluster {
                     self.actions.push((node, run.clone(), false));
                 }
                 Effect::Rebind { run, .. } => self.told.push(format!("rebind {}", run.instance)),
+                Effect::Act(call) => {
+                    self.told.push(format!("{} {}", call.step, call.id.run.instance));
+                    self.calls.push((**call).clone());
+                    self.acts.push((node, (**call).clone(), false));
+                }
+                Effect::Cancel { action } => {
+                    self.told.push(format!("cancel {}", action.run.instance));
+                    let mut acts = self.acts.iter_mut();
+                    if let Some((.., cancelled)) = acts.find(|(_, call, _)| call.id == *action) {
+                        *cancelled = true;
+                    }
+                }
+                Effect::SetAttributes { run, .. } => self.told.push(format!("attributes {}", run.instance)),
                 _ => {}
             }
         }
@@ -167,7 +204,14 @@ impl Cluster {
             .collect();
         let ways: Vec<(NodeId, NodeId)> =
             self.frames.iter().filter(|(_, queue)| !queue.is_empty()).map(|(way, _)| *way).collect();
-        let sum = behind.len() + ways.len() + self.actions.len();
+        let acts: Vec<ActionId> = self
+            .acts
+            .iter()
+            .filter(|(_, call, cancelled)| *cancelled || !self.hangs.contains(call.step.as_str()))
+            .map(|(_, call, _)| call.id.clone())
+            .collect();
+        let before_acts = behind.len() + ways.len() + self.actions.len();
+        let sum = before_acts + acts.len();
         if sum == 0 {
             // Waiting instances try again, and channels send again, when their time has come.
             let due = self.agents.values().filter_map(Agent::deadline).min();
@@ -175,7 +219,7 @@ impl Cluster {
             self.now = due.max(Time(self.now.0 + 1));
             let nodes: Vec<NodeId> = self.agents.keys().copied().collect();
             nodes.into_iter().for_each(|node| self.with(node, |_, _| {}));
-            return self.agents.values().any(|agent| agent.deadline().is_some());
+            return true;
         }
         let choice = self.roll(sum);
         if let Some(node) = behind.get(choice) {
@@ -186,6 +230,8 @@ impl Cluster {
                 let now = self.now;
                 self.with(to, |agent, _| agent.frame(from, frame, now));
             }
+        } else if choice >= before_acts {
+            self.end_act(&acts[choice - before_acts]);
         } else {
             let (node, run, start) = self.actions.swap_remove(choice - behind.len() - ways.len());
             let address = SocketAddr::from(([127, 0, 0, node.0 as u8], 1_000 + run.instance.ordinal as u16));
@@ -195,12 +241,35 @@ impl Cluster {
         true
     }
 
+    /// An action ends: cancelled, failed as often as it shall, or done with what it puts out.
+    fn end_act(&mut self, action: &ActionId) {
+        let Some(position) = self.acts.iter().position(|(_, call, _)| call.id == *action) else { return };
+        let (node, call, cancelled) = self.acts.swap_remove(position);
+        let fails = self.fails.get_mut(call.step.as_str()).filter(|left| **left > 0);
+        let result = if cancelled {
+            ActResult::Cancelled
+        } else if let Some(left) = fails {
+            *left -= 1;
+            ActResult::Failed { reason: format!("{} fails", call.step) }
+        } else {
+            let put_out = self.values.get(call.step.as_str());
+            let values: Values =
+                put_out.map(|(name, value)| (ValueName::from(*name), value.clone())).into_iter().collect();
+            ActResult::Done { exports: BTreeMap::new(), values }
+        };
+        self.act(node, Event::Acted { action: call.id, result });
+    }
+
+    /// Ends the one action of that step that is under way.
+    fn end_step(&mut self, step: &str) {
+        let found =
+            self.acts.iter().find(|(_, call, _)| call.step == step).map(|(_, call, _)| call.id.clone());
+        self.end_act(&found.unwrap_or_else(|| panic!("{step} is not under way: {:?}", self.told)));
+    }
+
     fn act(&mut self, node: NodeId, event: Event) {
         let now = self.now;
-        self.with(node, |agent, ledger| {
-            let mut out = Out::default();
-            agent.action(event, now, ledger, &mut out);
-        });
+        self.with_out(node, |agent, ledger, out| agent.action(event, now, ledger, out));
     }
 
     fn run(&mut self) {
@@ -226,8 +295,8 @@ impl Cluster {
                         .uses()
                         .any(|(_, u)| u.importer == *view.instance && u.import == *port && u.served.is_some())
                 };
-                let on = matches!(view.phase, InstancePhase::Started | InstancePhase::Draining);
                 for (port, import) in &view.component.imports {
+                    let on = view.relies_on(port);
                     assert!(!on || import.optional || bound(port), "{} lacks {port}", view.instance);
                 }
                 let told = view.told.values().any(|told| !told.is_empty());
@@ -237,11 +306,10 @@ impl Cluster {
                 if user.state == UserState::Waiting {
                     continue;
                 }
-                let on = agent.instances().any(|view| {
-                    *view.instance == user.exporter
-                        && matches!(view.phase, InstancePhase::Started | InstancePhase::Draining)
-                });
-                assert!(on, "{node}: {} is used by {importer}/{id:?} and not started", user.exporter);
+                let on = agent
+                    .instances()
+                    .any(|view| *view.instance == user.exporter && view.is_active(&user.export));
+                assert!(on, "{node}: {} is used by {importer}/{id:?} and not active", user.exporter);
             }
         }
     }

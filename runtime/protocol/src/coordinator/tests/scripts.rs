@@ -1,0 +1,161 @@
+//! Scripts: checked, carried out from wait to wait, resumed, ended, and what they leave behind.
+
+use super::*;
+use crate::ledger::ScriptState;
+use rhizo_types::lifecycle::{Action, Lifecycle, Transition};
+use rhizo_types::script::{Order, Place, Script, Statement};
+
+impl Stage {
+    fn script(&mut self, orders: Vec<Order>) -> Result<(), (u32, String)> {
+        let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order }).collect();
+        let script = Script { statements };
+        self.ledger.check_script(&script)?;
+        let number = self.ledger.scripts_issued + 1;
+        self.commit(Command::RunScript { number, script: Box::new(script) });
+        Ok(())
+    }
+
+    fn state(&self) -> Option<ScriptState> {
+        self.ledger.script.as_ref().map(|run| run.state.clone())
+    }
+}
+
+fn add(name: &str, ordinal: u32, node: u64) -> Order {
+    Order::Add { instance: instance(name, ordinal), place: Place::Node(NodeId(node)) }
+}
+
+fn del(name: &str, ordinal: u32) -> Order {
+    Order::Del { instance: instance(name, ordinal) }
+}
+
+fn connect(importer: (&str, u32), exporter: (&str, u32)) -> Order {
+    let (importer, exporter) = (instance(importer.0, importer.1), instance(exporter.0, exporter.1));
+    Order::Connect { importer, import: PortName(exporter.component.0.clone()), exporter }
+}
+
+fn disconnect(importer: (&str, u32), exporter: (&str, u32)) -> Order {
+    let (importer, exporter) = (instance(importer.0, importer.1), instance(exporter.0, exporter.1));
+    Order::Disconnect { importer, import: PortName(exporter.component.0.clone()), exporter }
+}
+
+fn push(name: &str, ordinal: u32, behaviour: &str) -> Order {
+    Order::Push { instance: instance(name, ordinal), behaviour: BehaviourName::from(behaviour) }
+}
+
+fn wait(instances: &[(&str, u32)]) -> Order {
+    Order::Wait { instances: instances.iter().map(|(name, n)| instance(name, *n)).collect() }
+}
+
+#[test]
+fn a_script_is_carried_out_from_wait_to_wait() {
+    let mut stage = shop();
+    let script = vec![
+        add("db", 1, 4),
+        wait(&[("db", 1)]),
+        connect(("web", 0), ("db", 1)),
+        disconnect(("web", 0), ("db", 0)),
+        wait(&[("web", 0)]),
+        del("db", 0),
+        wait(&[]),
+    ];
+    stage.script(script).unwrap();
+    stage.decide();
+    assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"]);
+    assert_eq!(stage.bound("web", 0, "db"), ["db.0"], "nothing after the wait is done before db.1 is there");
+    // Another coordinator takes over in the middle: what it needs is in the ledger and in the reports.
+    stage.coordinator = Coordinator::new(Term(2), Time(0));
+    stage.run();
+    assert_eq!(stage.state(), Some(ScriptState::Done));
+    assert_eq!(stage.placed(), ["db.1@n4g1", "web.0@n3g1"]);
+    assert_eq!(stage.bound("web", 0, "db"), ["db.1"]);
+    let advances: Vec<_> = stage.told.iter().filter(|line| line.starts_with("advance")).collect();
+    assert_eq!(advances, ["advance 0..1", "advance 1..4", "advance 4..6", "advance 6..7"]);
+}
+
+#[test]
+fn a_wait_for_something_broken_is_a_wait() {
+    let mut stage = shop();
+    stage.broken.insert((instance("db", 1), Generation(1)));
+    stage.script(vec![add("db", 1, 4), wait(&[("db", 1)]), del("db", 0)]).unwrap();
+    stage.decide();
+    stage.report();
+    stage.decide();
+    assert_eq!(stage.state(), Some(ScriptState::Running));
+    assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"]);
+    let number = stage.ledger.scripts_issued;
+    stage.commit(Command::EndScript { number });
+    assert_eq!(stage.state(), Some(ScriptState::Ended));
+    assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"], "what it did stays");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_its_line_before_anything_is_done() {
+    let mut stage = shop();
+    let wrong = |stage: &mut Stage, orders, line, part: &str| {
+        let (at, reason) = stage.script(orders).expect_err(part);
+        assert_eq!(at, line, "{reason}");
+        assert!(reason.contains(part), "{reason}");
+    };
+    wrong(&mut stage, vec![wait(&[]), add("web", 0, 4)], 2, "web.0 is there already");
+    wrong(&mut stage, vec![add("web", 1, 9)], 1, "n9 is no member");
+    wrong(&mut stage, vec![add("web", 1, 1)], 1, "n1 is no member that hosts");
+    wrong(&mut stage, vec![del("web", 7)], 1, "there is no web.7");
+    wrong(&mut stage, vec![connect(("web", 0), ("db", 1))], 1, "there is no db.1");
+    wrong(&mut stage, vec![push("web", 0, "dance")], 1, "no behaviour dance");
+    wrong(&mut stage, vec![del("db", 0)], 1, "0 copies of db are left");
+    wrong(&mut stage, vec![add("db", 1, 4), add("db", 2, 5)], 2, "3 copies of db");
+    let many = vec![push("web", 0, "start"); PUSHES_MAX + 1];
+    wrong(&mut stage, many, PUSHES_MAX as u32 + 1, "more than 64");
+    stage.script(vec![wait(&[])]).unwrap();
+    let again = Command::RunScript { number: 2, script: Box::default() };
+    let applied = stage.ledger.apply(stage.ledger.index + 1, Term(1), &LogEntry::Command(again));
+    assert!(matches!(applied, Applied::Refused(_)), "one script at a time");
+}
+
+#[test]
+fn a_statement_that_cannot_be_carried_out_any_more_ends_the_script() {
+    let mut stage = shop();
+    stage.script(vec![wait(&[]), add("db", 1, 5)]).unwrap();
+    let nodes = BTreeMap::from([(NodeId(5), BTreeSet::from([FOUNDER]))]);
+    stage.commit(Command::Dead { nodes });
+    stage.decide();
+    let state = stage.state();
+    assert!(
+        matches!(&state, Some(ScriptState::Failed { line: 2, reason }) if reason.contains("n5")),
+        "{state:?}"
+    );
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1"]);
+}
+
+#[test]
+fn a_pushed_behaviour_is_in_the_target_and_ends_where_it_leads() {
+    let mut db = component(2, &[]);
+    let mut cycle = Lifecycle::service();
+    cycle.places.insert(PlaceName::from("repaired"));
+    let repair = Transition::plain("started", "repaired", Action::Nothing);
+    cycle.transitions.insert(TransitionName::from("repair"), repair);
+    let name = BehaviourName::from("repair");
+    cycle.behaviours.insert(name.clone(), BTreeSet::from([TransitionName::from("repair")]));
+    db.lifecycle = Some(Box::new(cycle));
+    let mut stage = Stage::new(&[("db", db)]);
+    stage.plan(&[("db", 0, 2)]);
+    stage.run();
+    stage.script(vec![push("db", 0, "repair"), wait(&[("db", 0)])]).unwrap();
+    stage.run();
+    assert_eq!(stage.state(), Some(ScriptState::Done));
+    let pushes = &stage.ledger.target.pushes[&instance("db", 0)];
+    assert_eq!(pushes.iter().map(|push| &push.behaviour).collect::<Vec<_>>(), [&name]);
+}
+
+#[test]
+fn imports_bound_by_hand_fall_back_when_nothing_of_it_is_left() {
+    let mut stage = shop();
+    stage
+        .script(vec![add("db", 1, 4), connect(("web", 0), ("db", 1)), disconnect(("web", 0), ("db", 0))])
+        .unwrap();
+    stage.run();
+    assert_eq!(stage.bound("web", 0, "db"), ["db.1"]);
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
+    assert_eq!(stage.bound("web", 0, "db"), ["db.0"]);
+}
