@@ -5,7 +5,9 @@
 
 mod groups;
 mod hosts;
+mod reserve;
 mod rules;
+mod versions;
 
 use crate::assignment::Assignment;
 use crate::problem::Problem;

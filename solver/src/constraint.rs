@@ -6,6 +6,7 @@
 
 use crate::objective::Measure;
 use crate::problem::{ComponentIndex, MachineIndex, PartitionIndex};
+use crate::versions::Wanted;
 use serde::{Deserialize, Serialize};
 
 /// Which instances a rule speaks of.
@@ -249,6 +250,40 @@ pub enum Constraint {
         partition: PartitionIndex,
         /// At least so many are left; may depend on how many there were.
         min_left: Limit,
+    },
+    /// Whatever single class is lost, the hosts left have room for what these instances used there.
+    ///
+    /// Room is what used and kept hosts of other classes have free of one resource, all together.
+    Reserve {
+        /// Which instances.
+        scope: Scope,
+        /// The classes.
+        partition: PartitionIndex,
+        /// Which resource.
+        resource: usize,
+        /// The share of it that has to find room; 1 is all.
+        share: f64,
+    },
+    /// At most so many versions of a package run; package managers allow one.
+    Versions {
+        /// The package.
+        package: String,
+        /// The bound.
+        max: u32,
+    },
+    /// If a component has instances, so has something that is, or provides, one of these.
+    Needs {
+        /// The component that depends.
+        component: ComponentIndex,
+        /// What satisfies it.
+        any_of: Vec<Wanted>,
+    },
+    /// A component never runs beside what is, or provides, this; itself excepted.
+    Breaks {
+        /// The component.
+        component: ComponentIndex,
+        /// What it does not stand.
+        wanted: Wanted,
     },
     /// The sum of a component's counts over these components keeps to a range.
     Count {

@@ -48,6 +48,7 @@ pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
         | Constraint::Lonely { scope }
         | Constraint::Preserve { scope, .. }
         | Constraint::Moves { scope, .. }
+        | Constraint::Reserve { scope, .. }
         | Constraint::Survive { scope, .. } => single(scope),
         Constraint::Bound { scope, measure, .. } => single(scope) || measures_single(measure),
         Constraint::Split { scopes, .. } => scopes.iter().any(single),

@@ -6,7 +6,9 @@
 mod alternative;
 mod conflict;
 mod refused;
+mod unpaid;
 
 pub use alternative::{WhyNot, reweighted, why_not};
 pub use conflict::{Relaxation, conflict, relaxations};
 pub use refused::{eligible, refused_by};
+pub use unpaid::{Unpaid, unpaid_moves};

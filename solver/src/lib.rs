@@ -17,6 +17,7 @@ pub mod problem;
 pub mod sentence;
 pub mod solve;
 pub mod validate;
+pub mod versions;
 pub mod watch;
 
 pub use assignment::{Assignment, Instance, Place};
@@ -29,4 +30,5 @@ pub use problem::{Component, Latency, Machine, Named, Partition, Problem, Quanti
 pub use sentence::sentence;
 pub use solve::{Options, SolveError, solve, solve_watched};
 pub use validate::{ProblemError, validate};
+pub use versions::{Provided, Release, Version, VersionReq, Wanted};
 pub use watch::{Improvement, Watch};

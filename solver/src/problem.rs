@@ -7,6 +7,7 @@
 
 use crate::constraint::Constraint;
 use crate::objective::{Cost, Migration, Utility};
+use crate::versions::Release;
 use serde::{Deserialize, Serialize};
 
 /// Index into [`Problem::machines`].
@@ -217,6 +218,9 @@ pub struct Component {
     /// Instead of `move_cost`: a number for each instance.
     #[serde(default)]
     pub move_cost_each: Vec<f64>,
+    /// Which version of which package it is, where rules over versions speak of it.
+    #[serde(default)]
+    pub release: Option<Release>,
     /// Where each instance runs now, by ordinal; none where that ordinal is not in use or its host is lost.
     #[serde(default)]
     pub current: Vec<Option<MachineIndex>>,
@@ -243,6 +247,7 @@ impl Component {
             per_host_max: 1,
             move_cost: 1.0,
             move_cost_each: Vec::new(),
+            release: None,
             current: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@
 use crate::constraint::{Comparison, Constraint, Limit, Scope};
 use crate::objective::Measure;
 use crate::problem::{Named, Problem};
+use crate::versions::Wanted;
 
 /// Says what a rule demands, with the problem's names; one sentence without a full stop.
 #[must_use]
@@ -35,7 +36,11 @@ pub fn sentence(problem: &Problem, named: &Named<Constraint>) -> String {
         | Constraint::Together { .. }
         | Constraint::Everywhere { .. }
         | Constraint::Neighbour { .. }
-        | Constraint::Survive { .. } => on_cells(problem, &named.item),
+        | Constraint::Survive { .. }
+        | Constraint::Reserve { .. } => on_cells(problem, &named.item),
+        Constraint::Versions { .. } | Constraint::Needs { .. } | Constraint::Breaks { .. } => {
+            versions(problem, &named.item)
+        }
         Constraint::Root { scope } => format!("{} stay where they are", who(scope)),
         Constraint::Quarantine { .. }
         | Constraint::MaxOnline { .. }
@@ -98,6 +103,13 @@ fn on_cells(problem: &Problem, rule: &Constraint) -> String {
             let by = &problem.partitions[*partition].name;
             format!("at least {} of {} are left whichever {by} is lost", limit_text(min_left), who(scope))
         }
+        Constraint::Reserve { scope, partition, resource, share } => {
+            let (by, r) = (&problem.partitions[*partition].name, &problem.resources[*resource].name);
+            format!(
+                "whichever {by} is lost, the other hosts have room for {share} times the {r} of {}",
+                who(scope)
+            )
+        }
         _ => String::new(),
     }
 }
@@ -127,6 +139,24 @@ fn counted(problem: &Problem, rule: &Constraint) -> String {
         }
         Constraint::Conflict { first, second } => {
             format!("{} and {} never both run", component(first), component(second))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Rules over ranges of versions; nothing to say of others.
+fn versions(problem: &Problem, rule: &Constraint) -> String {
+    let component = |c: &usize| problem.components[*c].name.as_str();
+    let wanted = |w: &Wanted| format!("{} {}", w.package, w.range);
+    match rule {
+        Constraint::Versions { package, max: 1 } => format!("one version of {package} runs at a time"),
+        Constraint::Versions { package, max } => format!("at most {max} versions of {package} run at a time"),
+        Constraint::Needs { component: c, any_of } => {
+            let names: Vec<String> = any_of.iter().map(wanted).collect();
+            format!("{} runs only with {}", component(c), names.join(" or "))
+        }
+        Constraint::Breaks { component: c, wanted: w } => {
+            format!("{} never runs beside {}", component(c), wanted(w))
         }
         _ => String::new(),
     }

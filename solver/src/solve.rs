@@ -10,6 +10,7 @@ use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
 use crate::problem::Problem;
 use crate::validate::{ProblemError, validate};
+use crate::versions::lowered;
 use crate::watch::{Improvement, Watch};
 use thiserror::Error;
 
@@ -86,7 +87,7 @@ pub fn solve_watched(
 ) -> Result<Plan, SolveError> {
     validate(problem).map_err(SolveError::Problem)?;
     let watch = &mut Judge { problem, watch, told: None };
-    let (engine, found) = search(problem, options, watch)?;
+    let (engine, found) = search(&lowered(problem), options, watch)?;
     let Some(best) = found.best.clone() else {
         return Err(unsolved(problem, &found, &mut || watch.stop()));
     };

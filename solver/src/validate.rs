@@ -73,6 +73,14 @@ pub enum ProblemError {
         /// The utility's name.
         name: String,
     },
+    /// A rule speaks of a package of which no component is a version.
+    #[error("accept {what}: no component is a version of `{package}`")]
+    NoPackage {
+        /// Where it stands.
+        what: String,
+        /// The package.
+        package: String,
+    },
     /// More than the solver takes.
     #[error("accept {have} {what}: at most {max} are")]
     TooLarge {
@@ -107,6 +115,9 @@ pub fn validate(problem: &Problem) -> Checked {
     p.components.iter().try_for_each(|c| component(p, c))?;
     unique(p.machines.iter().map(|m| &m.name))?;
     unique(p.components.iter().map(|c| &c.name))?;
+    let releases = p.components.iter().filter_map(|c| c.release.as_ref());
+    let versions: Vec<String> = releases.map(|r| format!("{} {}", r.package, r.version)).collect();
+    unique(versions.iter())?;
     for partition in &p.partitions {
         let what = || format!("partition `{}`", partition.name);
         length(what(), partition.class_of.len(), p.machines.len())?;
@@ -319,21 +330,33 @@ fn constraint(p: &Problem, name: &str, rule: &Constraint) -> Checked {
         | Constraint::Require { .. }
         | Constraint::Linear { .. }
         | Constraint::DependsOn { .. }
-        | Constraint::Conflict { .. } => counted(p, what, rule),
+        | Constraint::Conflict { .. }
+        | Constraint::Needs { .. }
+        | Constraint::Breaks { .. } => counted(p, what, rule),
         Constraint::Quarantine { machines } | Constraint::MaxOnline { machines, .. } => mask(machines),
-        Constraint::Overbook { .. } | Constraint::Preserve { .. } => capacities(p, what, rule),
+        Constraint::Overbook { .. } | Constraint::Preserve { .. } | Constraint::Reserve { .. } => {
+            capacities(p, what, rule)
+        }
         Constraint::Neighbour { user, provider, partition } => {
             scope_of(p, what, user)?;
             scope_of(p, what, provider)?;
             by(&Some(*partition))
         }
         Constraint::Budget { max_per_hour } => amount(what, *max_per_hour),
+        Constraint::Versions { package, .. } => released(p, what, package),
         Constraint::Survive { scope, partition, min_left } => {
             scope_of(p, what, scope)?;
             by(&Some(*partition))?;
             limit_of(what, min_left)
         }
     }
+}
+
+fn released(p: &Problem, what: &str, package: &str) -> Checked {
+    if crate::versions::of_package(p, package).is_empty() {
+        return Err(ProblemError::NoPackage { what: what.to_owned(), package: package.to_owned() });
+    }
+    Ok(())
 }
 
 /// Rules about whole components; nothing is wrong with others.
@@ -356,11 +379,13 @@ fn counted(p: &Problem, what: &str, rule: &Constraint) -> Checked {
         }
         Constraint::DependsOn { component, any_of } => one(component).and(many(any_of)),
         Constraint::Conflict { first, second } => one(first).and(one(second)),
+        // A range that nothing is in is no mistake: the component then cannot run, and the rule is named.
+        Constraint::Needs { component, .. } | Constraint::Breaks { component, .. } => one(component),
         _ => Ok(()),
     }
 }
 
-/// Rules that change a need or a capacity; nothing is wrong with others.
+/// Rules about needs and capacities; nothing is wrong with others.
 fn capacities(p: &Problem, what: &str, rule: &Constraint) -> Checked {
     match rule {
         Constraint::Overbook { machines, resource, ratio } => {
@@ -372,6 +397,12 @@ fn capacities(p: &Problem, what: &str, rule: &Constraint) -> Checked {
             scope_of(p, what, scope)?;
             index(what, *resource, p.resources.len())?;
             amount(what, *least)
+        }
+        Constraint::Reserve { scope, partition, resource, share } => {
+            scope_of(p, what, scope)?;
+            index(what, *partition, p.partitions.len())?;
+            index(what, *resource, p.resources.len())?;
+            amount(what, *share)
         }
         _ => Ok(()),
     }

@@ -2,9 +2,9 @@
 //!
 //! Each answers why the rule is broken, or nothing. Rules over classes and shared hosts are in `groups.rs`.
 
-use super::{Broken, float, groups, hosts};
+use super::{Broken, float, groups, hosts, reserve, versions};
 use crate::assignment::{Assignment, Instance, Place};
-use crate::constraint::{Constraint, Scope};
+use crate::constraint::{Comparison, Constraint, Limit, Scope};
 use crate::evaluate;
 use crate::objective::Measure;
 use crate::problem::Problem;
@@ -18,15 +18,7 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
             refused(problem, assignment, scope, &|m| machines.contains(&m))
         }
         Constraint::Bound { scope, measure, comparison, limit } => {
-            if let Some(what) = hosts::unknown(problem, assignment, scope, measure) {
-                return Some(what);
-            }
-            let value = evaluate::measure(problem, assignment, scope, measure);
-            let limit = limit.at(assignment.in_scope(scope).len());
-            (!comparison.holds(value, limit)).then(|| {
-                let distance = (value - limit).abs() / (limit.abs() + 1.0);
-                (format!("the value is {value}, the limit {limit}"), distance.max(super::CAPACITY_TOLERANCE))
-            })
+            bounded(problem, assignment, (scope, measure), *comparison, limit)
         }
         Constraint::Spread { scope, partition, max_in_class, min_distinct } => groups::spread(
             problem,
@@ -48,15 +40,13 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
         Constraint::Survive { scope, partition, min_left } => {
             groups::survive(problem, assignment, scope, *partition, min_left)
         }
+        Constraint::Reserve { scope, partition, resource, share } => {
+            reserve::broken(problem, assignment, scope, (*partition, *resource), *share)
+        }
         Constraint::Root { .. } | Constraint::Quarantine { .. } | Constraint::Moves { .. } => {
             unmoved(problem, assignment, rule)
         }
-        Constraint::MaxOnline { machines, max } => {
-            let on: BTreeSet<Place> =
-                assignment.iter().map(|(_, p)| p).filter(|p| machines[p.machine]).collect();
-            let (on, max) = (on.len(), *max as usize);
-            (on > max).then(|| (format!("{on} hosts are used, at most {max} may be"), float(on - max)))
-        }
+        Constraint::MaxOnline { machines, max } => online(assignment, machines, *max),
         // They change a capacity or a need: the built-in capacity rule judges them.
         Constraint::Overbook { .. } | Constraint::Preserve { .. } => None,
         Constraint::Budget { max_per_hour } => {
@@ -73,7 +63,34 @@ pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constrai
         | Constraint::Count { .. }
         | Constraint::DependsOn { .. }
         | Constraint::Conflict { .. } => counted(problem, assignment, rule),
+        Constraint::Versions { .. } | Constraint::Needs { .. } | Constraint::Breaks { .. } => {
+            versions::broken(problem, assignment, rule)
+        }
     }
+}
+
+fn bounded(
+    problem: &Problem,
+    assignment: &Assignment,
+    (scope, measure): (&Scope, &Measure),
+    comparison: Comparison,
+    limit: &Limit,
+) -> Option<Broken> {
+    if let Some(what) = hosts::unknown(problem, assignment, scope, measure) {
+        return Some(what);
+    }
+    let value = evaluate::measure(problem, assignment, scope, measure);
+    let limit = limit.at(assignment.in_scope(scope).len());
+    (!comparison.holds(value, limit)).then(|| {
+        let distance = (value - limit).abs() / (limit.abs() + 1.0);
+        (format!("the value is {value}, the limit {limit}"), distance.max(super::CAPACITY_TOLERANCE))
+    })
+}
+
+fn online(assignment: &Assignment, machines: &[bool], max: u32) -> Option<Broken> {
+    let on: BTreeSet<Place> = assignment.iter().map(|(_, p)| p).filter(|p| machines[p.machine]).collect();
+    let (on, max) = (on.len(), max as usize);
+    (on > max).then(|| (format!("{on} hosts are used, at most {max} may be"), float(on - max)))
 }
 
 /// Rules about what runs now; nothing for others.

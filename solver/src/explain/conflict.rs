@@ -7,6 +7,7 @@ use crate::constraint::{Comparison, Constraint, Limit};
 use crate::engine::{choice, exhaustive};
 use crate::objective::{Cost, Measure, Migration};
 use crate::problem::{Named, Problem};
+use crate::versions::lowered;
 use crate::{Scope, assignment::Assignment, evaluate};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,7 @@ impl Judge<'_> {
 }
 
 fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<bool> {
+    let problem = &*lowered(problem);
     let found = if choice::suits(problem) {
         choice::search(problem, stop)
     } else if exhaustive::suits(problem) {
@@ -141,6 +143,7 @@ fn minimised(rule: &Constraint) -> Option<(Scope, Measure)> {
 }
 
 fn optimum(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Assignment> {
+    let problem = &*lowered(problem);
     let found = if choice::suits(problem) {
         choice::search(problem, stop)
     } else if exhaustive::suits(problem) {

@@ -19,9 +19,9 @@ pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: Machine
             Constraint::Each { scope, allowed } => covers(scope) && !allowed[machine],
             Constraint::Ban { scope, machines } => covers(scope) && machines.contains(&machine),
             Constraint::Bound { scope, measure, .. } => blind(measure, scope),
-            Constraint::Spread { scope, partition, .. } | Constraint::Survive { scope, partition, .. } => {
-                unclassed(scope, *partition)
-            }
+            Constraint::Spread { scope, partition, .. }
+            | Constraint::Survive { scope, partition, .. }
+            | Constraint::Reserve { scope, partition, .. } => unclassed(scope, *partition),
             Constraint::Apart { scope, partition: Some(p) }
             | Constraint::Gather { scope, partition: Some(p) } => unclassed(scope, *p),
             Constraint::Split { scopes, partition: Some(p) } => scopes.iter().any(|s| unclassed(s, *p)),

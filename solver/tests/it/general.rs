@@ -18,6 +18,26 @@ fn scope(dice: &mut Dice, problem: &Problem) -> Scope {
     }
 }
 
+/// A package in a range that some of [`release`] is in.
+pub(crate) fn wanted(dice: &mut Dice) -> Wanted {
+    let package = ["p", "q", "v"][dice.below(3)].to_owned();
+    let range = ["*", ">=2", "<2", "=1.0.0", ">=1, <3"][dice.below(5)];
+    Wanted { package, range: VersionReq::parse(range).expect("a range") }
+}
+
+/// A version that no component of the problem has yet: the first one is of `p`.
+pub(crate) fn release(dice: &mut Dice, problem: &Problem) -> Release {
+    let major = problem.components.len() as u64 + 1;
+    let package = if major == 1 || dice.chance(60) { "p" } else { "q" };
+    let version = Version::new(major, 0, 0);
+    let mut provides = Vec::new();
+    if dice.chance(40) {
+        let version = dice.chance(60).then(|| Version::new(1 + dice.below(2) as u64, 5, 0));
+        provides.push(Provided { package: "v".into(), version });
+    }
+    Release { package: package.into(), version, provides }
+}
+
 /// One rule of the catalogue, each kind in turn.
 fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
     let machines = problem.machines.len();
@@ -26,7 +46,7 @@ fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
     let by = dice.chance(40).then_some(partition);
     let all: Vec<usize> = (0..problem.components.len()).collect();
     let group = scope(dice, problem);
-    match kind % 25 {
+    match kind % 29 {
         0 => Constraint::Each { scope: group, allowed: dice.mask(machines, 75) },
         1 => Constraint::Ban { scope: group, machines: vec![dice.below(machines)] },
         2 => {
@@ -66,6 +86,10 @@ fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
         21 => Constraint::Moves { scope: group, max: dice.below(3) as u32 },
         22 => Constraint::Survive { scope: group, partition, min_left: limit(dice, 2) },
         23 => Constraint::Count { components: all, min: dice.below(3) as u32, max: 3 },
+        25 => Constraint::Reserve { scope: group, partition, resource: 0, share: dice.number(2) / 2.0 },
+        26 => Constraint::Versions { package: "p".into(), max: dice.below(2) as u32 },
+        27 => Constraint::Needs { component: a, any_of: (0..=dice.below(2)).map(|_| wanted(dice)).collect() },
+        28 => Constraint::Breaks { component: a, wanted: wanted(dice) },
         _ => Constraint::Linear {
             terms: vec![(a, dice.below(5) as i64 - 2), (b, dice.below(5) as i64 - 2)],
             max: dice.below(4) as i64 - 1,
@@ -93,6 +117,7 @@ pub(crate) fn several_components(seed: u64) -> Problem {
                 (0..component.replicas_max).map(|_| vec![dice.number(3), dice.number(3)]).collect();
             component.current.truncate(component.replicas_max as usize);
         }
+        component.release = Some(release(&mut dice, &problem));
         problem.components.push(component);
     }
     let copy = problem.clone();
@@ -108,7 +133,7 @@ pub(crate) fn several_components(seed: u64) -> Problem {
 #[test]
 fn every_engine_agrees_with_enumeration_on_the_whole_catalogue() {
     let (mut feasible, mut infeasible, mut found) = (0, 0, 0);
-    for seed in 0..1500 {
+    for seed in 0..2000 {
         let problem = several_components(seed);
         validate(&problem).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let best = enumerate(&problem);

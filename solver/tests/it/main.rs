@@ -6,3 +6,5 @@ mod common;
 mod explain;
 mod general;
 mod large;
+mod rules;
+mod versions;
