@@ -12,7 +12,7 @@ mod versions;
 use crate::assignment::Assignment;
 use crate::problem::Problem;
 pub(crate) use groups::kept_apart;
-pub(crate) use hosts::{capacity_of, in_scope};
+pub(crate) use hosts::{capacity_of, effective_needs, in_scope};
 use serde::{Deserialize, Serialize};
 
 /// How far a sum of needs may pass a capacity by rounding, relative to the capacity.

@@ -2,12 +2,13 @@
 //!
 //! `choice` proves optima when one component picks its hosts, `patterns` when hosts are bought at the least price,
 //! `exhaustive` those of small problems of any kind; `large` repairs and improves thousands of instances on machines
-//! that exist; `local` takes any problem. Read next: `solve.rs`.
+//! that exist; `market` buys machines for thousands of components; `local` takes any problem. Read next: `solve.rs`.
 
 pub(crate) mod choice;
 pub(crate) mod exhaustive;
 pub(crate) mod large;
 pub(crate) mod local;
+pub(crate) mod market;
 pub(crate) mod patterns;
 
 use crate::assignment::Assignment;

@@ -5,10 +5,14 @@
 
 mod alternative;
 mod conflict;
+mod here;
 mod refused;
+mod relax;
 mod unpaid;
 
 pub use alternative::{WhyNot, reweighted, why_not};
 pub use conflict::{Relaxation, conflict, relaxations};
+pub use here::{Next, WhyHere, why_here};
 pub use refused::{eligible, refused_by};
+pub use relax::cheapest_relaxation;
 pub use unpaid::{Unpaid, unpaid_moves};

@@ -11,6 +11,7 @@ pub mod constraint;
 pub mod engine;
 pub mod evaluate;
 pub mod explain;
+pub mod minizinc;
 pub mod objective;
 pub mod plan;
 pub mod problem;

@@ -84,6 +84,8 @@ pub enum Engine {
     Exhaustive,
     /// Cheapest hosts by patterns of what shares a host.
     Patterns,
+    /// Zones by prices, hosts by packing, for thousands of components.
+    Market,
     /// Repair and local search over many instances on existing machines.
     Large,
     /// Local search over problems of any kind.

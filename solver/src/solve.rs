@@ -4,7 +4,7 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Found, choice, exhaustive, large, local, patterns};
+use crate::engine::{Found, choice, exhaustive, large, local, market, patterns};
 use crate::evaluate::evaluate;
 use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
@@ -148,6 +148,14 @@ fn search(
                 // Too many patterns, or stopped before the first answer.
                 _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
                 _ => Err(SolveError::Unsuited { engine: Engine::Patterns }),
+            }
+        }
+        None | Some(Engine::Market) if market::suits(problem) => {
+            match market::search(problem, options.seed, &mut || watch.stop()) {
+                Some(found) if found.best.is_some() || found.complete => Ok((Engine::Market, found)),
+                // A rule it does not understand, or stopped before the first answer.
+                _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
+                _ => Err(SolveError::Unsuited { engine: Engine::Market }),
             }
         }
         // Small problems are proven instead.

@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Check(RequiredConfig),
     /// Print the JSON Schema of configs, for editors.
     Schema,
+    /// Solve a placement problem in a file; starts nothing.
+    Solve(super::solve::Solve),
+    /// Write a placement problem for another solver.
+    Export(super::solve::Export),
     /// A host's supervisor (started by the process provider).
     #[command(name = "__supervise", hide = true)]
     Supervise {

@@ -10,6 +10,7 @@ mod exit;
 mod founding;
 mod offline;
 mod render;
+mod solve;
 mod up;
 
 use crate::admin::{Answer, Ask, Status};
@@ -168,6 +169,8 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             session.print(&serde_json::json!({ "findings": config.parsed.warnings }), || text + "\n");
             Ok(Exit::Done)
         }
+        Command::Solve(arguments) => solve::solve(&session, &arguments),
+        Command::Export(arguments) => solve::export(&session, &arguments).await,
         Command::Schema => {
             println!("{:#}", rhizo_config::schema());
             Ok(Exit::Done)
@@ -201,6 +204,11 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             Err(Failure::new(Exit::BadConfig, "do that here: the command is for rhizo itself"))
         }
     }
+}
+
+/// A problem that makes no sense, as a failure of whoever wrote it.
+pub(crate) fn refused_problem(error: &rhizo_solver::SolveError) -> Failure {
+    Failure::new(Exit::BadConfig, crate::error::chain(error))
 }
 
 /// A refusal, or an answer to some other question, as a failure.

@@ -57,10 +57,14 @@ impl Offline {
         Ok(Self { catalogue, snapshot })
     }
 
-    /// Solves from nothing.
-    pub(crate) fn report(&self, spec: &Spec) -> Result<PlanReport, Failure> {
+    /// The problem of starting from nothing.
+    pub(crate) fn problem(&self, spec: &Spec) -> rhizo_solver::Problem {
+        self.posed(spec).problem
+    }
+
+    fn posed(&self, spec: &Spec) -> pose::Posed {
         let (hosts, nothing) = (BTreeMap::new(), BTreeSet::new());
-        let posed = pose::pose(&Situation {
+        pose::pose(&Situation {
             spec,
             hosts: &hosts,
             offers: self.catalogue.offers(spec, &BTreeSet::new()),
@@ -68,7 +72,12 @@ impl Offline {
             frozen: &BTreeSet::new(),
             moves_max: None,
             snapshot: &self.snapshot,
-        });
+        })
+    }
+
+    /// Solves from nothing.
+    pub(crate) fn report(&self, spec: &Spec) -> Result<PlanReport, Failure> {
+        let posed = self.posed(spec);
         let currency = self.catalogue.currency().unwrap_or_default();
         let mut report = solving::report(&posed, spec.optimise.deadline_ms, currency).map_err(|error| {
             let mut refused: BTreeMap<&str, usize> = BTreeMap::new();

@@ -108,6 +108,7 @@ fn engine(engine: Engine) -> &'static str {
         Engine::Choice => "choice",
         Engine::Exhaustive => "exhaustive",
         Engine::Patterns => "patterns",
+        Engine::Market => "prices and packing",
         Engine::Large => "repair of many",
         Engine::Local => "local search",
         Engine::Stay => "stay",

@@ -138,7 +138,7 @@ pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut V
 }
 
 /// The needs of one resource; looked up once when preserve rules name single instances of large problems.
-pub(super) fn effective_needs(problem: &Problem, resource: usize) -> impl Fn(Instance) -> f64 + '_ {
+pub(crate) fn effective_needs(problem: &Problem, resource: usize) -> impl Fn(Instance) -> f64 + '_ {
     let mut least_of: BTreeMap<(usize, usize), f64> = BTreeMap::new();
     let mut wide = Vec::new();
     for named in &problem.constraints {

@@ -3,8 +3,9 @@
 //! The minimal conflicting set is found by dividing the rules in halves (Junker, "QuickXplain", AAAI 2004), with
 //! an exact engine as the judge. Built-in rules (counts, capacity, known values) are taken as given.
 
+use crate::check::check;
 use crate::constraint::{Comparison, Constraint, Limit};
-use crate::engine::{choice, exhaustive};
+use crate::engine::{choice, exhaustive, large, local, patterns};
 use crate::objective::{Cost, Measure, Migration};
 use crate::problem::{Named, Problem};
 use crate::versions::lowered;
@@ -20,21 +21,26 @@ pub struct Relaxation {
     pub limit: Option<f64>,
 }
 
-/// A minimal set of rules that cannot hold together; none when it could not be decided.
+/// A minimal set of rules that cannot hold together; none when they can, or when it could not be decided.
 ///
 /// The answer is empty when not even the built-in rules can hold.
 pub fn conflict(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Vec<String>> {
+    decide(problem, stop).flatten()
+}
+
+/// The same, with the two reasons for having no conflict told apart: undecided, or decided that there is none.
+pub(super) fn decide(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Option<Vec<String>>> {
     let mut judge = Judge { bare: bare(problem), rules: &problem.constraints, stop };
     let all: Vec<usize> = (0..problem.constraints.len()).collect();
     if judge.feasible(&all)? {
-        return None;
+        return Some(None);
     }
     if !judge.feasible(&[])? {
-        return Some(Vec::new());
+        return Some(Some(Vec::new()));
     }
     let mut found = judge.divide(&[], false, &all)?;
     found.sort_unstable();
-    Some(found.into_iter().map(|rule| problem.constraints[rule].name.clone()).collect())
+    Some(Some(found.into_iter().map(|rule| problem.constraints[rule].name.clone()).collect()))
 }
 
 /// The problem without rules. Its terms are worth nothing, but still refuse what they know no value of.
@@ -79,17 +85,28 @@ impl Judge<'_> {
     }
 }
 
-fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<bool> {
+/// More instances than this are too many for the engine that takes any problem.
+const LOCAL_MAX: u64 = 200;
+
+/// Whether all rules can hold; none when it could not be decided.
+pub(super) fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<bool> {
     let problem = &*lowered(problem);
     let found = if choice::suits(problem) {
         choice::search(problem, stop)
     } else if exhaustive::suits(problem) {
         exhaustive::search(problem, None, true, stop)
+    } else if let Some(found) = patterns::suits(problem).then(|| patterns::search(problem, stop)).flatten() {
+        found
+    } else if large::suits(problem) {
+        large::search(problem, 0, &mut || stop())
+    } else if problem.components.iter().map(|c| u64::from(c.replicas_max)).sum::<u64>() <= LOCAL_MAX {
+        local::search(problem, 0, stop)
     } else {
         return None;
     };
     match found.best {
-        Some(_) => Some(true),
+        // Engines are not trusted: what they found is judged like any plan.
+        Some(best) => check(problem, &best).is_empty().then_some(true),
         None if found.complete => Some(false),
         None => None,
     }
@@ -111,21 +128,39 @@ pub fn relaxations(
         let mut without = bare(problem);
         let others = problem.constraints.iter().enumerate().filter(|(other, _)| *other != at);
         without.constraints.extend(others.map(|(_, rule)| rule.clone()));
-        if let Some((scope, measure)) = minimised(&named.item) {
-            // The smallest value the others allow is the limit that could be met.
-            let cost = Cost { scope: scope.clone(), measure: measure.clone(), per_unit: 1.0 };
-            without.costs.push(Named::new("[nearest]", cost));
-            if let Some(best) = optimum(&without, stop) {
-                let limit = evaluate::measure(&without, &best, &scope, &measure);
-                found.push(Relaxation { rule: named.name.clone(), limit: Some(limit) });
-            }
-        } else if let Some(limit) = wider(&without, &named.item, stop) {
+        if let Some(limit) = nearest(&without, &named.item, stop) {
             found.push(Relaxation { rule: named.name.clone(), limit: Some(limit) });
         } else if satisfiable(&without, stop) == Some(true) {
             found.push(Relaxation { rule: named.name.clone(), limit: None });
         }
     }
     found
+}
+
+/// The nearest limit of a rule that could be met beside the others; none where the rule has no such limit.
+pub(super) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
+    let Some((scope, measure)) = minimised(rule) else { return wider(others, rule, stop) };
+    // The smallest value the others allow is the limit that could be met.
+    let mut problem = bare(others);
+    problem.constraints.clone_from(&others.constraints);
+    let cost = Cost { scope: scope.clone(), measure: measure.clone(), per_unit: 1.0 };
+    problem.costs.push(Named::new("[nearest]", cost));
+    let best = optimum(&problem, stop)?;
+    Some(evaluate::measure(&problem, &best, &scope, &measure))
+}
+
+/// A rule with another limit; rules without one are returned as they are.
+pub(super) fn with_limit(named: &Named<Constraint>, limit: f64) -> Named<Constraint> {
+    let mut other = named.clone();
+    match &mut other.item {
+        Constraint::Bound { limit: l, comparison, .. } => {
+            (*l, *comparison) = (Limit::Constant(limit), Comparison::LessOrEqual);
+        }
+        Constraint::Budget { max_per_hour } => *max_per_hour = limit,
+        Constraint::Spread { max_in_class, .. } => *max_in_class = Some(Limit::Constant(limit)),
+        _ => {}
+    }
+    other
 }
 
 /// The number that a rule with a constant upper limit bounds.

@@ -1,7 +1,9 @@
 //! Explanations: each named set of rules really conflicts, and none of its rules can be left out.
 
 use crate::common::*;
-use rhizo_solver::explain::{WhyNot, conflict, eligible, relaxations, reweighted, why_not};
+use rhizo_solver::explain::{
+    WhyNot, cheapest_relaxation, conflict, eligible, relaxations, reweighted, why_here, why_not,
+};
 use rhizo_solver::*;
 
 fn three_regions() -> Problem {
@@ -117,4 +119,58 @@ fn eligible_machines_are_those_that_enumeration_can_use() {
             assert!(eligible(&problem, instance.component).contains(&place.machine), "seed {seed}");
         }
     }
+}
+
+#[test]
+fn the_cheapest_relaxation_gives_up_the_fewest_rules() {
+    let mut sizes = [0; 4];
+    for seed in 0..600 {
+        let problem = crate::general::several_components(seed);
+        if enumerate(&problem).is_some() {
+            assert_eq!(cheapest_relaxation(&problem, &mut || false), Some(Vec::new()), "seed {seed}");
+            continue;
+        }
+        let part = |kept: u32| {
+            let mut part = problem.clone();
+            let mut at = 0;
+            part.constraints.retain(|_| {
+                at += 1;
+                kept >> (at - 1) & 1 == 1
+            });
+            enumerate(&part).is_some()
+        };
+        let count = problem.constraints.len();
+        let least =
+            (0..1u32 << count).filter(|kept| part(*kept)).map(|kept| count as u32 - kept.count_ones()).min();
+        let ways = cheapest_relaxation(&problem, &mut || false);
+        assert_eq!(ways.as_ref().map(|ways| ways.len() as u32), least, "seed {seed}: {ways:?}");
+        let Some(ways) = ways else { continue };
+        sizes[ways.len()] += 1;
+        let mut rest = problem.clone();
+        rest.constraints.retain(|named| ways.iter().all(|way| way.rule != named.name));
+        assert!(enumerate(&rest).is_some(), "seed {seed}: {ways:?}");
+    }
+    assert!(sizes[1] > 50 && sizes[2] > 3, "{sizes:?}");
+}
+
+#[test]
+fn an_instance_is_where_every_other_machine_is_worse_or_refused() {
+    let mut problem = three_regions();
+    problem.costs =
+        vec![Named::new("price", Cost { scope: Scope::All, measure: Measure::TotalPrice, per_unit: 0.1 })];
+    problem.constraints = vec![Named::new("wide", spread(1.0))];
+    let plan = solve(&problem, &Options::default(), &mut || false).unwrap();
+    for (instance, place) in plan.assignment.iter() {
+        let why = why_here(&problem, &plan.assignment, instance, 100).unwrap();
+        assert_eq!((why.machine, why.better), (place.machine, 0));
+        if let Some(next) = &why.next {
+            assert!(next.worse_by >= 0.0);
+            let sum: f64 = next.because.iter().map(|(_, by)| by).sum();
+            assert!((sum - next.worse_by).abs() < 1e-9, "{next:?}");
+        }
+        let tried = problem.machines.len() - 1;
+        assert_eq!(why.possible + why.kept_from.values().sum::<usize>(), tried);
+    }
+    let missing = Instance { component: 0, ordinal: 99 };
+    assert!(why_here(&problem, &plan.assignment, missing, 100).is_none());
 }

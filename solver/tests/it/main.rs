@@ -6,5 +6,7 @@ mod common;
 mod explain;
 mod general;
 mod large;
+mod market;
+mod minizinc;
 mod rules;
 mod versions;

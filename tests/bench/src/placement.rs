@@ -4,10 +4,12 @@
 
 mod btrplace;
 mod latency_file;
+mod multicloud;
 mod prob090;
 mod psepr;
 mod roadef;
 mod sage;
+mod table;
 
 use crate::arguments::Arguments;
 use rhizo_solver::{Options, Plan, Problem, SolveError, Watch, solve_watched};
@@ -16,27 +18,40 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Their names.
-pub(crate) const NAMES: &[&str] = &["psepr", "sage", "prob090", "btrplace", "roadef"];
+pub(crate) const NAMES: &[&str] = &["psepr", "sage", "prob090", "btrplace", "multicloud", "roadef", "table"];
+
+/// A bench: its options as given, to its figures.
+type Bench = fn(&[String]) -> Result<Value, String>;
+
+/// The bench of this name, and the options it knows.
+fn bench(name: &str) -> Option<(Bench, &'static [&'static str])> {
+    Some(match name {
+        "psepr" => (|a| psepr::run(&Arguments::parse(a, psepr::OPTIONS)?), psepr::OPTIONS),
+        "sage" => (|a| sage::run(&Arguments::parse(a, sage::OPTIONS)?), sage::OPTIONS),
+        "prob090" => (|a| prob090::run(&Arguments::parse(a, prob090::OPTIONS)?), prob090::OPTIONS),
+        "btrplace" => (|a| btrplace::run(&Arguments::parse(a, btrplace::OPTIONS)?), btrplace::OPTIONS),
+        "multicloud" => {
+            (|a| multicloud::run(&Arguments::parse(a, multicloud::OPTIONS)?), multicloud::OPTIONS)
+        }
+        "roadef" => (|a| roadef::run(&Arguments::parse(a, roadef::OPTIONS)?), roadef::OPTIONS),
+        "table" => (|a| table::run(&Arguments::parse(a, table::OPTIONS)?), table::OPTIONS),
+        _ => return None,
+    })
+}
 
 /// Runs the bench of this name, or none when it is not one of these.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
-    let figures = match name {
-        "psepr" => Arguments::parse(arguments, psepr::OPTIONS).and_then(|a| psepr::run(&a).map(|f| (a, f))),
-        "sage" => Arguments::parse(arguments, sage::OPTIONS).and_then(|a| sage::run(&a).map(|f| (a, f))),
-        "prob090" => {
-            Arguments::parse(arguments, prob090::OPTIONS).and_then(|a| prob090::run(&a).map(|f| (a, f)))
-        }
-        "btrplace" => {
-            Arguments::parse(arguments, btrplace::OPTIONS).and_then(|a| btrplace::run(&a).map(|f| (a, f)))
-        }
-        "roadef" => {
-            Arguments::parse(arguments, roadef::OPTIONS).and_then(|a| roadef::run(&a).map(|f| (a, f)))
-        }
-        _ => return None,
-    };
-    Some(match figures {
-        Ok((arguments, figures)) => {
-            print_figures(&figures, arguments.json);
+    let (bench, options) = bench(name)?;
+    if arguments.iter().any(|a| a == "--help" || a == "-h") {
+        println!(
+            "rhizo-bench {name}: options {} --json",
+            options.iter().map(|o| format!("--{o}")).collect::<Vec<_>>().join(" ")
+        );
+        return Some(ExitCode::SUCCESS);
+    }
+    Some(match bench(arguments) {
+        Ok(figures) => {
+            print_figures(&figures, arguments.iter().any(|a| a == "--json"));
             ExitCode::SUCCESS
         }
         Err(message) => {
@@ -78,6 +93,13 @@ impl Watch for Deadline {
     fn elapsed_share(&mut self) -> Option<f64> {
         Some(self.start.elapsed().as_secs_f64() / self.limit.as_secs_f64().max(1e-9))
     }
+}
+
+/// Writes the problem as JSON where `--problem FILE` asks for it.
+fn write_problem(arguments: &Arguments, problem: &Problem) -> Result<(), String> {
+    let Some(path) = arguments.text("problem") else { return Ok(()) };
+    let text = serde_json::to_string(problem).map_err(|error| format!("write the problem: {error}"))?;
+    std::fs::write(path, text).map_err(|error| format!("write {path}: {error}"))
 }
 
 /// An error with all its causes, as one line.

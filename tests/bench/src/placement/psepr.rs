@@ -4,7 +4,7 @@
 //! price) is **synthetic**, drawn from a seed; quarters are the nearest of four far-apart sites.
 //! `--tsv FILE` also writes what a second solver needs to solve the same problem.
 
-use super::{chain, latency_file, timed};
+use super::{chain, latency_file, timed, write_problem};
 use crate::arguments::Arguments;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -47,10 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     if let Some(path) = arguments.text("tsv") {
         std::fs::write(path, tsv(&snapshot)).map_err(|error| format!("write {path}: {error}"))?;
     }
-    if let Some(path) = arguments.text("problem") {
-        let text = serde_json::to_string(&problem).map_err(|error| format!("write the problem: {error}"))?;
-        std::fs::write(path, text).map_err(|error| format!("write {path}: {error}"))?;
-    }
+    write_problem(arguments, &problem)?;
     let (answer, seconds) = timed(&problem, seed, arguments.value("time", 10.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let chosen: Vec<&str> =

@@ -3,7 +3,7 @@
 //! Reads the official JSON of applications and offers. `--instances N` sets the open bound of an application
 //! (the number of WordPress instances), which the file marks by -1. Prices are in thousandths of a currency unit.
 
-use super::{chain, timed};
+use super::{chain, timed, write_problem};
 use crate::arguments::Arguments;
 use rhizo_solver::{
     Component, Constraint, Cost, Machine, Measure, Named, Problem, Resource, Scope, Stock, check,
@@ -26,10 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
 
 /// Solves and prints what both machine-buying benches print.
 pub(super) fn figures(arguments: &Arguments, problem: &Problem) -> Result<Value, String> {
-    if let Some(path) = arguments.text("problem") {
-        let text = serde_json::to_string(problem).map_err(|error| format!("write the problem: {error}"))?;
-        std::fs::write(path, text).map_err(|error| format!("write {path}: {error}"))?;
-    }
+    write_problem(arguments, problem)?;
     let (answer, seconds) = timed(problem, arguments.value("seed", 1)?, arguments.value("time", 10.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let bought: Vec<Value> = plan

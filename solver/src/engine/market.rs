@@ -1,0 +1,97 @@
+//! Machine buying at scale: which zone every instance goes to, and which hosts are bought there.
+//!
+//! Takes problems in which everything is bought at prices, and rules speak of places and counts within small groups
+//! of components. Both questions are held together by prices for an instance of each class in each zone
+//! (`duals.rs`): under any such prices the sum of the groups' cheapest layouts is a bound, and the layouts are good
+//! ones to pack. Prices and layouts follow each other for some rounds; then hosts are packed zone by zone and layouts
+//! are improved at what they cost in truth. Read next: `model.rs`, `layout.rs`, `duals.rs`, `packing.rs`, `plan.rs`.
+
+mod duals;
+mod exact;
+mod grid;
+mod layout;
+mod model;
+mod packing;
+mod plan;
+mod yard;
+mod zones;
+
+use crate::assignment::Assignment;
+use crate::constraint::Constraint;
+use crate::engine::{Found, tells_instances_apart};
+use crate::evaluate::evaluate;
+use crate::objective::Measure;
+use crate::problem::Problem;
+use model::Model;
+use plan::{PROOF_COMPONENTS_MAX, Planner};
+
+/// Rounds of narrowing where components can be: each starts from better bounds than the one before.
+const NARROWINGS_MAX: u64 = 12;
+
+/// Whether the engine takes the problem; some are found out to be beyond it only later.
+pub(crate) fn suits(problem: &Problem) -> bool {
+    !problem.components.is_empty()
+        && problem.machines.iter().all(|m| m.is_offer())
+        && problem.components.iter().all(|c| c.is_exchangeable() && c.current.is_empty())
+        && problem.utilities.is_empty()
+        && problem.costs.iter().all(|c| c.item.measure == Measure::TotalPrice && c.item.per_unit >= 0.0)
+        && !tells_instances_apart(problem)
+}
+
+/// Searches until the optimum is proven, `stop` says so or nothing better is found for long.
+///
+/// None when the problem holds a rule that is not understood here.
+pub(crate) fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
+    let mut model = Model::new(problem)?;
+    model.narrow();
+    let mut best: Option<(f64, Assignment)> = None;
+    let (mut bound, mut evaluated, mut complete) = (f64::NEG_INFINITY, 0, false);
+    for round in 0..NARROWINGS_MAX {
+        let mut planner = Planner::new(&model, seed.wrapping_add(round));
+        let found = planner.run(stop);
+        if let Some(assignment) = found
+            && best.as_ref().is_none_or(|(cost, _)| planner.cost() < *cost)
+        {
+            best = Some((planner.cost(), assignment));
+        }
+        let limit = best.as_ref().map_or(f64::INFINITY, |(cost, _)| *cost);
+        // From the second round on only purchases are looked at that would be better than the best.
+        bound = bound.max(planner.bound().min(limit));
+        complete = bound >= limit || planner.bound() == f64::INFINITY;
+        let small = problem.components.len() <= PROOF_COMPONENTS_MAX;
+        evaluated += planner.evaluated();
+        if complete || !small || !limit.is_finite() || stop() {
+            break;
+        }
+        let Some(narrowed) = planner.narrowed(limit, stop) else { break };
+        if narrowed != model.allowed {
+            model.allowed = narrowed;
+            continue;
+        }
+        let (better, proven) = planner.prove(limit, stop);
+        if let Some(assignment) = better {
+            best = Some((planner.cost(), assignment));
+        }
+        if proven {
+            (bound, complete) = (best.as_ref().map_or(limit, |(cost, _)| *cost), true);
+        }
+        break;
+    }
+    let limit = budget(problem);
+    let affordable = |(_, a): &(f64, Assignment)| evaluate(problem, a).price_per_hour <= limit;
+    let had = best.is_some();
+    let best = best.filter(affordable).map(|(_, assignment)| assignment);
+    // What is too dear is no proof that nothing is cheap enough, unless it was the cheapest.
+    let complete = complete && (best.is_some() || !had || limit.is_finite());
+    let bound = bound.is_finite().then_some(-bound);
+    Some(Found { best, bound, complete, evaluated })
+}
+
+/// The least budget there is.
+fn budget(problem: &Problem) -> f64 {
+    let budgets = problem.constraints.iter().filter_map(|named| match &named.item {
+        Constraint::Budget { max_per_hour } => Some(*max_per_hour),
+        _ => None,
+    });
+    budgets.fold(f64::INFINITY, f64::min)
+}

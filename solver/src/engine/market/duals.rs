@@ -1,0 +1,154 @@
+//! What an instance of each class costs in a zone at least: prices under which no host holds more than it costs.
+//!
+//! Such prices bound every purchase: whatever is bought, each host pays for at most its own cost. The best ones for a
+//! demand solve a linear program with a row for each load of each host (the dual of cutting stock, Gilmore and Gomory,
+//! 1961); rows are added while some load is worth more than its host. In the end prices are scaled so that none is,
+//! which is found by dynamic programming: the bound does not rest on the linear program's being right.
+
+use super::grid::{Cells, Grid, Table};
+use super::packing::Bounded;
+use super::zones::Zone;
+use good_lp::solvers::microlp::microlp;
+use good_lp::{Expression, ProblemVariables, Solution, SolverModel, variable};
+
+/// Rounds of adding rows; prices are usually settled after a dozen.
+const ROUNDS_MAX: usize = 40;
+/// A load that is worth more than its host by less than this needs no row.
+const WORTH_MORE: f64 = 1e-7;
+
+/// A load that some host holds: how many of each class, and the host's cost.
+type Row = (Vec<u32>, f64);
+
+/// The prices of one zone, and the rows they were found with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Duals {
+    pub(super) prices: Vec<f64>,
+    rows: Vec<Row>,
+}
+
+impl Duals {
+    /// Prices for a demand, starting with the rows known from before.
+    ///
+    /// Classes that no host of the zone holds get an infinite price: nothing is put there.
+    ///
+    /// `share` bounds how many of each class can be on one host at all, where that is known.
+    pub(super) fn settle(
+        &mut self,
+        zone: &Zone,
+        grid: &Grid,
+        classes: &[Vec<f64>],
+        demand: &[f64],
+        share: Option<&[u32]>,
+    ) {
+        let ceiling: Vec<f64> = classes.iter().map(|needs| alone(zone, needs)).collect();
+        let sizes: Vec<Cells> = zone.offers.iter().map(|o| grid.cells_of(&o.capacity)).collect();
+        let largest = [0, 1].map(|axis| sizes.iter().map(|s| s[axis]).max().unwrap_or(0));
+        let finite: Vec<f64> = ceiling.iter().map(|c| if c.is_finite() { *c } else { 0.0 }).collect();
+        let mut prices = finite.clone();
+        for _ in 0..ROUNDS_MAX {
+            let table = Loads::new(grid, &prices, largest, share);
+            let mut grew = false;
+            for (offer, size) in zone.offers.iter().zip(&sizes) {
+                if table.value(*size) > offer.cost + WORTH_MORE {
+                    let row = (table.load(grid, *size), offer.cost);
+                    if !self.rows.contains(&row) {
+                        self.rows.push(row);
+                        grew = true;
+                    }
+                }
+            }
+            if !grew {
+                break;
+            }
+            match best_prices(&self.rows, &finite, demand) {
+                Some(better) => prices = better,
+                None => break,
+            }
+        }
+        scale(zone, grid, &sizes, largest, share, &mut prices);
+        for (price, ceiling) in prices.iter_mut().zip(&ceiling) {
+            if !ceiling.is_finite() {
+                *price = f64::INFINITY;
+            }
+        }
+        self.prices = prices;
+    }
+}
+
+/// The most valuable loads, of any number of instances or of so many at most.
+enum Loads {
+    Any(Table),
+    Bounded(Bounded),
+}
+
+impl Loads {
+    fn new(grid: &Grid, prices: &[f64], largest: Cells, share: Option<&[u32]>) -> Self {
+        match share {
+            None => Self::Any(Table::new(grid, prices, largest)),
+            Some(share) => Self::Bounded(Bounded::new(grid, prices, share, largest)),
+        }
+    }
+
+    fn value(&self, size: Cells) -> f64 {
+        match self {
+            Self::Any(table) => table.value(size),
+            Self::Bounded(table) => table.value(size),
+        }
+    }
+
+    fn load(&self, grid: &Grid, size: Cells) -> Vec<u32> {
+        match self {
+            Self::Any(table) => table.load(grid, size),
+            Self::Bounded(table) => table.load(grid, size),
+        }
+    }
+}
+
+/// The least cost of a host that holds one instance; infinite when none does.
+fn alone(zone: &Zone, needs: &[f64]) -> f64 {
+    let holding = zone.offers.iter().filter(|offer| super::packing::fits(needs, &offer.capacity));
+    holding.map(|offer| offer.cost).fold(f64::INFINITY, f64::min)
+}
+
+/// Makes prices small enough that no host holds more than it costs.
+fn scale(
+    zone: &Zone,
+    grid: &Grid,
+    sizes: &[Cells],
+    largest: Cells,
+    share: Option<&[u32]>,
+    prices: &mut [f64],
+) {
+    prices.iter_mut().for_each(|p| *p = if p.is_finite() { p.max(0.0) } else { 0.0 });
+    let table = Loads::new(grid, prices, largest, share);
+    let mut factor: f64 = 1.0;
+    for (offer, size) in zone.offers.iter().zip(sizes) {
+        let value = table.value(*size);
+        if value > offer.cost {
+            factor = factor.min(offer.cost / value);
+        }
+    }
+    // Classes without needs cost nothing: they fit anywhere.
+    for (price, need) in prices.iter_mut().zip(&grid.needs) {
+        *price = if *need == [0; super::grid::AXES] { 0.0 } else { *price * factor };
+    }
+}
+
+/// Maximises what the demand pays under the rows.
+fn best_prices(rows: &[Row], ceiling: &[f64], demand: &[f64]) -> Option<Vec<f64>> {
+    let mut variables = ProblemVariables::new();
+    let all: Vec<good_lp::Variable> =
+        ceiling.iter().map(|max| variables.add(variable().min(0.0).max(*max))).collect();
+    // A class that nobody asks for still gets a price, so that it is known what asking would cost.
+    let total: f64 = demand.iter().sum::<f64>().max(1.0);
+    let weight = |d: &f64| d / total + 1e-4;
+    let paid: Expression = all.iter().zip(demand).map(|(price, d)| weight(d) * *price).sum();
+    let mut model = variables.maximise(paid).using(microlp);
+    for (load, cost) in rows {
+        let worth: Expression =
+            all.iter().zip(load).filter(|(_, n)| **n > 0).map(|(price, n)| f64::from(*n) * *price).sum();
+        model.add_constraint(worth.leq(*cost));
+    }
+    let solution = model.solve().ok()?;
+    Some(all.iter().map(|price| solution.value(*price)).collect())
+}

@@ -1,0 +1,336 @@
+//! Prices and layouts in turn, then hosts, then better layouts: the course of the search.
+
+use super::duals::Duals;
+use super::exact;
+use super::grid::Grid;
+use super::layout::{Layout, Prices, cheapest, may_use};
+use super::model::Model;
+use super::packing::{Demand, Host, Packer};
+use super::yard::Yard;
+use super::zones::ZoneSet;
+use crate::assignment::{Assignment, Place};
+use crate::problem::ComponentIndex;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds in which prices follow demand and layouts follow prices.
+const PRICE_ROUNDS: u32 = 6;
+/// Tries of packing a zone better, for each of its hosts.
+const TRIES_PER_HOST: u32 = 12;
+
+/// Passes over all groups without a gain before the search ends by itself.
+const BARREN_PASSES_MAX: u32 = 4;
+/// More components than this are not proven.
+pub(super) const PROOF_COMPONENTS_MAX: usize = 60;
+/// A gain counts when it is more than this.
+const CHEAPER: f64 = 1e-9;
+
+pub(super) struct Planner<'a> {
+    model: &'a Model<'a>,
+    grid: Grid,
+    duals: Vec<Duals>,
+    layouts: Vec<Layout>,
+    /// For each zone, components with their numbers of instances.
+    lots: Vec<BTreeMap<ComponentIndex, u32>>,
+    hosts: Vec<Vec<Host>>,
+    /// How many of each class can share a host of each zone; looked at where there are few components.
+    shares: Option<Vec<Vec<u32>>>,
+    bound: f64,
+    /// The prices that the bound comes from.
+    bound_prices: Option<Prices>,
+    seed: u64,
+    evaluated: u64,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(model: &'a Model<'a>, seed: u64) -> Self {
+        let resources = model.problem.resources.len();
+        let largest: Vec<f64> = (0..resources)
+            .map(|r| model.zones.iter().flat_map(|z| &z.offers).map(|o| o.capacity[r]).fold(0.0, f64::max))
+            .collect();
+        let zones = model.zones.len();
+        Self {
+            grid: Grid::new(&model.classes, &largest),
+            model,
+            duals: vec![Duals::default(); zones],
+            layouts: Vec::new(),
+            lots: vec![BTreeMap::new(); zones],
+            hosts: vec![Vec::new(); zones],
+            shares: (model.problem.components.len() <= PROOF_COMPONENTS_MAX).then(|| shares(model)),
+            bound: f64::NEG_INFINITY,
+            bound_prices: None,
+            seed,
+            evaluated: 0,
+        }
+    }
+
+    /// No purchase costs less; infinite when nothing is allowed.
+    pub(super) fn bound(&self) -> f64 {
+        self.bound
+    }
+
+    pub(super) fn evaluated(&self) -> u64 {
+        self.evaluated
+    }
+
+    /// The best purchase found; none when there is none or `stop` came too early.
+    pub(super) fn run(&mut self, stop: &mut dyn FnMut() -> bool) -> Option<Assignment> {
+        let classes = self.model.classes.len();
+        let mut wanted = vec![0.0; classes];
+        for (component, c) in self.model.problem.components.iter().enumerate() {
+            wanted[self.model.class_of[component]] += f64::from(c.replicas_min);
+        }
+        // Where nothing is known yet, every zone is asked for a little of everything.
+        let mut demand: Vec<Vec<f64>> = vec![wanted; self.model.zones.len()];
+        for round in 0..PRICE_ROUNDS {
+            if round > 0 && stop() {
+                break;
+            }
+            for (zone, d) in demand.iter().enumerate() {
+                let share = self.shares.as_ref().map(|shares| shares[zone].as_slice());
+                self.duals[zone].settle(&self.model.zones[zone], &self.grid, &self.model.classes, d, share);
+                if stop() && round > 0 {
+                    break;
+                }
+            }
+            let prices = Prices::new(self.duals.iter().map(|d| d.prices.clone()).collect(), classes);
+            if !self.place(&prices, &mut || round > 0 && stop()) {
+                if round == 0 || self.bound == f64::INFINITY {
+                    return None;
+                }
+                break;
+            }
+            let share = 1.0 / f64::from(round + 1);
+            for (zone, d) in demand.iter_mut().enumerate() {
+                let mut now = vec![0.0; classes];
+                for (component, n) in &self.lots[zone] {
+                    now[self.model.class_of[*component]] += f64::from(*n);
+                }
+                d.iter_mut()
+                    .zip(now)
+                    .for_each(|(d, n)| *d = if round == 0 { n } else { *d * (1.0 - share) + n * share });
+            }
+        }
+        for zone in 0..self.model.zones.len() {
+            self.hosts[zone] = self.pack(zone, None, stop)?;
+        }
+        self.improve(stop);
+        Some(self.assignment())
+    }
+
+    /// Moves groups to where they cost least in truth and packs zones anew, until nothing helps for some passes.
+    fn improve(&mut self, stop: &mut dyn FnMut() -> bool) {
+        let mut yard = Yard::new(self.model, std::mem::take(&mut self.hosts));
+        let mut barren = 0;
+        for pass in 0.. {
+            let before = yard.cost();
+            for index in 0..self.model.groups.len() {
+                if stop() {
+                    self.hosts = yard.hosts;
+                    return;
+                }
+                self.relocate(&mut yard, index, pass);
+            }
+            for zone in 0..self.model.zones.len() {
+                if stop() {
+                    break;
+                }
+                let lots = self.lots[zone].len();
+                if lots > 0
+                    && let Some(hosts) = self.pack(zone, Some(u64::from(pass)), stop)
+                {
+                    let old = (zone, std::mem::replace(&mut yard.hosts[zone], hosts));
+                    let cost = yard.zone_cost(zone);
+                    let new = std::mem::replace(&mut yard.hosts[zone], old.1);
+                    if cost < yard.zone_cost(zone) - CHEAPER {
+                        yard.hosts[zone] = new;
+                    }
+                    yard.refresh(zone);
+                }
+            }
+            self.evaluated += self.model.groups.len() as u64;
+            barren = if yard.cost() < before - CHEAPER { 0 } else { barren + 1 };
+            if barren == BARREN_PASSES_MAX {
+                break;
+            }
+        }
+        self.hosts = yard.hosts;
+    }
+
+    /// Takes one group out and puts it where it costs least; puts it back when that is not cheaper.
+    fn relocate(&mut self, yard: &mut Yard, index: usize, pass: u32) {
+        let group = &self.model.groups[index];
+        let old = self.layouts[index].clone();
+        let zones_cost =
+            |yard: &Yard, zones: &BTreeSet<usize>| -> f64 { zones.iter().map(|z| yard.zone_cost(*z)).sum() };
+        let mut touched: BTreeSet<usize> = old.iter().flatten().copied().collect();
+        let mut before = yard.take_out(group, &old);
+        // Room that is free now may be taken by others later: later passes believe less in what is free.
+        let trust = [1.0, 0.9, 0.75, 0.5][pass as usize % 4];
+        let blend = |zone: usize| -> Vec<f64> {
+            let settled = &self.duals[zone].prices;
+            let mix = |(now, settled): (&f64, &f64)| {
+                if now.is_finite() { trust * now + (1.0 - trust) * settled } else { *now }
+            };
+            yard.marginal[zone].iter().zip(settled).map(mix).collect()
+        };
+        let prices = Prices::new((0..self.model.zones.len()).map(blend).collect(), self.model.classes.len());
+        let Some(new) = cheapest(self.model, group, &prices).layout else {
+            yard.restore(before);
+            return;
+        };
+        for zone in new.iter().flatten() {
+            if touched.insert(*zone) {
+                before.push((*zone, yard.hosts[*zone].clone()));
+            }
+        }
+        let cost_before: f64 = before
+            .iter()
+            .map(|(zone, hosts)| {
+                hosts.iter().map(|h| self.model.zones[*zone].offers[h.offer].cost).sum::<f64>()
+            })
+            .sum();
+        let mut instances: Vec<(ComponentIndex, usize)> =
+            group.components.iter().zip(&new).flat_map(|(c, zones)| zones.iter().map(|z| (*c, *z))).collect();
+        let weight = |c: ComponentIndex| self.duals[0].prices[self.model.class_of[c]];
+        instances.sort_by(|a, b| weight(b.0).total_cmp(&weight(a.0)).then(a.cmp(b)));
+        let placed = instances.iter().all(|(component, zone)| yard.put_in(*component, *zone));
+        if placed && zones_cost(yard, &touched) < cost_before - CHEAPER {
+            touched.iter().for_each(|zone| yard.refresh(*zone));
+            self.count(index, &old, false);
+            self.count(index, &new, true);
+            self.layouts[index] = new;
+        } else {
+            yard.restore(before);
+        }
+    }
+
+    /// Counts a layout's instances into the zones' lots, or out of them.
+    fn count(&mut self, index: usize, layout: &Layout, add: bool) {
+        for (component, zones) in self.model.groups[index].components.iter().zip(layout) {
+            for zone in zones {
+                let n = self.lots[*zone].entry(*component).or_default();
+                *n = if add { *n + 1 } else { n.saturating_sub(1) };
+                if *n == 0 {
+                    self.lots[*zone].remove(component);
+                }
+            }
+        }
+    }
+
+    /// Looks at every choice that costs less than `limit`; a better purchase, and whether there is no better one.
+    pub(super) fn prove(&mut self, limit: f64, stop: &mut dyn FnMut() -> bool) -> (Option<Assignment>, bool) {
+        let gap = limit - self.bound;
+        let Some(prices) = &self.bound_prices else { return (None, false) };
+        let proof = exact::prove(self.model, prices, gap, stop);
+        self.evaluated += proof.visited;
+        let better = proof.better.map(|(layouts, hosts)| {
+            (self.layouts, self.hosts) = (layouts, hosts);
+            self.assignment()
+        });
+        (better, proof.complete)
+    }
+
+    /// Gives every group its cheapest layout, and bounds by what they cost; false when stopped or impossible.
+    fn place(&mut self, prices: &Prices, stop: &mut dyn FnMut() -> bool) -> bool {
+        let mut bound = 0.0;
+        let mut layouts = Vec::new();
+        for group in &self.model.groups {
+            let placed = cheapest(self.model, group, prices);
+            self.evaluated += 1;
+            bound += placed.bound;
+            match placed.layout {
+                Some(layout) => layouts.push(layout),
+                None if placed.bound == f64::INFINITY => {
+                    self.bound = f64::INFINITY;
+                    return false;
+                }
+                None => return false,
+            }
+            if stop() {
+                return false;
+            }
+        }
+        if bound > self.bound {
+            (self.bound, self.bound_prices) = (bound, Some(prices.clone()));
+        }
+        self.layouts = layouts;
+        self.lots.iter_mut().for_each(BTreeMap::clear);
+        for (group, layout) in self.model.groups.iter().zip(&self.layouts) {
+            for (component, zones) in group.components.iter().zip(layout) {
+                for zone in zones {
+                    *self.lots[*zone].entry(*component).or_default() += 1;
+                }
+            }
+        }
+        true
+    }
+
+    /// Packs a zone: once by value, or with many tries that differ by round.
+    fn pack(&mut self, zone: usize, round: Option<u64>, stop: &mut dyn FnMut() -> bool) -> Option<Vec<Host>> {
+        let lots: Vec<(ComponentIndex, u32)> = self.lots[zone].iter().map(|(c, n)| (*c, *n)).collect();
+        let packer = Packer::new(&self.model.zones[zone], &self.model.classes, &self.grid);
+        let demand = Demand::of(self.model, &lots);
+        let instances: u32 = demand.count.iter().sum();
+        let tries = if round.is_some() { instances.min(60) * TRIES_PER_HOST } else { 0 };
+        let seed = self.seed.wrapping_add(round.unwrap_or(0));
+        let bins = packer.pack(&demand, &self.duals[zone], tries, seed, stop)?;
+        self.evaluated += u64::from(instances);
+        packer.seat(self.model, &bins, &lots)
+    }
+
+    /// What the best purchase costs.
+    pub(super) fn cost(&self) -> f64 {
+        Yard::new(self.model, self.hosts.clone()).cost()
+    }
+
+    /// For each component, the zones where it can be in a purchase that costs less than `limit`.
+    pub(super) fn narrowed(&self, limit: f64, stop: &mut dyn FnMut() -> bool) -> Option<Vec<ZoneSet>> {
+        let prices = self.bound_prices.as_ref()?;
+        let mut narrowed = self.model.allowed.clone();
+        for group in &self.model.groups {
+            let least = cheapest(self.model, group, prices).bound;
+            let most = least + (limit - self.bound) + CHEAPER;
+            for (position, component) in group.components.iter().enumerate() {
+                for zone in (0..self.model.zones.len()).filter(|z| self.model.allowed[*component].holds(*z)) {
+                    if stop() {
+                        return None;
+                    }
+                    if !may_use(self.model, group, prices, most, (position, zone)) {
+                        narrowed[*component].remove(zone);
+                    }
+                }
+            }
+        }
+        Some(narrowed)
+    }
+
+    fn assignment(&self) -> Assignment {
+        let mut places = vec![Vec::new(); self.model.problem.components.len()];
+        for (zone, hosts) in self.hosts.iter().enumerate() {
+            let mut copies: BTreeMap<usize, u32> = BTreeMap::new();
+            for host in hosts {
+                let machine = self.model.zones[zone].offers[host.offer].machine;
+                let copy = copies.entry(machine).or_default();
+                let place = Place { machine, copy: *copy };
+                *copy += 1;
+                host.components.iter().for_each(|c| places[*c].push(Some(place)));
+            }
+        }
+        Assignment { places }
+    }
+}
+
+/// How many instances of each class can share a host of each zone at most.
+fn shares(model: &Model) -> Vec<Vec<u32>> {
+    let of_zone = |zone: usize| {
+        let mut shares = vec![0u32; model.classes.len()];
+        for (component, c) in model.problem.components.iter().enumerate() {
+            if model.allowed[component].holds(zone) {
+                let share = &mut shares[model.class_of[component]];
+                *share = share.saturating_add(c.replicas_max.min(model.per_host[component]));
+            }
+        }
+        shares
+    };
+    (0..model.zones.len()).map(of_zone).collect()
+}

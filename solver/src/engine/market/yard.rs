@@ -1,0 +1,126 @@
+//! The hosts of all zones as they are bought so far, and what one more instance of each class would cost in each.
+//!
+//! Groups are taken out and put in again elsewhere; a host is always the cheapest offer that holds its load.
+
+use super::layout::Layout;
+use super::model::{Group, Model};
+use super::packing::{Host, fits};
+use crate::problem::ComponentIndex;
+
+/// Instances of one group on hosts: what came or went.
+pub(super) struct Yard<'a> {
+    model: &'a Model<'a>,
+    pub(super) hosts: Vec<Vec<Host>>,
+    /// By zone, then by class: what one more instance costs; kept up to date.
+    pub(super) marginal: Vec<Vec<f64>>,
+}
+
+impl<'a> Yard<'a> {
+    pub(super) fn new(model: &'a Model<'a>, hosts: Vec<Vec<Host>>) -> Self {
+        let marginal = vec![Vec::new(); hosts.len()];
+        let mut yard = Self { model, hosts, marginal };
+        (0..yard.hosts.len()).for_each(|zone| yard.refresh(zone));
+        yard
+    }
+
+    pub(super) fn zone_cost(&self, zone: usize) -> f64 {
+        self.hosts[zone].iter().map(|host| self.model.zones[zone].offers[host.offer].cost).sum()
+    }
+
+    pub(super) fn cost(&self) -> f64 {
+        (0..self.hosts.len()).map(|zone| self.zone_cost(zone)).sum()
+    }
+
+    /// What is needed on a host, of every resource.
+    fn load(&self, host: &Host) -> Vec<f64> {
+        let mut load = vec![0.0; self.model.problem.resources.len()];
+        for component in &host.components {
+            let needs = &self.model.classes[self.model.class_of[*component]];
+            load.iter_mut().zip(needs).for_each(|(sum, need)| *sum += need);
+        }
+        load
+    }
+
+    /// The cheapest offer of a zone that holds so much.
+    fn cheapest(&self, zone: usize, load: &[f64]) -> Option<usize> {
+        self.model.zones[zone].offers.iter().position(|offer| fits(load, &offer.capacity))
+    }
+
+    /// Works out anew what one more instance costs in a zone.
+    pub(super) fn refresh(&mut self, zone: usize) {
+        let offers = &self.model.zones[zone].offers;
+        let loads: Vec<Vec<f64>> = self.hosts[zone].iter().map(|host| self.load(host)).collect();
+        let cost_of = |needs: &Vec<f64>| {
+            let alone = self.cheapest(zone, needs).map_or(f64::INFINITY, |offer| offers[offer].cost);
+            let mut least = alone;
+            for (host, load) in self.hosts[zone].iter().zip(&loads) {
+                let both: Vec<f64> = load.iter().zip(needs).map(|(a, b)| a + b).collect();
+                if let Some(offer) = self.cheapest(zone, &both) {
+                    least = least.min(offers[offer].cost - offers[host.offer].cost);
+                }
+            }
+            least
+        };
+        self.marginal[zone] = self.model.classes.iter().map(cost_of).collect();
+    }
+
+    /// Takes every instance of a group out; zones that are changed are returned with their hosts before.
+    pub(super) fn take_out(&mut self, group: &Group, layout: &Layout) -> Vec<(usize, Vec<Host>)> {
+        let mut zones: Vec<usize> = layout.iter().flatten().copied().collect();
+        zones.sort_unstable();
+        zones.dedup();
+        let mut before = Vec::new();
+        for zone in zones {
+            before.push((zone, self.hosts[zone].clone()));
+            self.hosts[zone]
+                .iter_mut()
+                .for_each(|host| host.components.retain(|c| !group.components.contains(c)));
+            self.hosts[zone].retain(|host| !host.components.is_empty());
+            for at in 0..self.hosts[zone].len() {
+                let load = self.load(&self.hosts[zone][at]);
+                if let Some(offer) = self.cheapest(zone, &load) {
+                    self.hosts[zone][at].offer = offer;
+                }
+            }
+            self.refresh(zone);
+        }
+        before
+    }
+
+    /// Puts one instance where it costs least in a zone; false when no host may take it.
+    pub(super) fn put_in(&mut self, component: ComponentIndex, zone: usize) -> bool {
+        let needs = &self.model.classes[self.model.class_of[component]];
+        let offers = &self.model.zones[zone].offers;
+        let Some(alone) = self.cheapest(zone, needs) else { return false };
+        let mut best = (offers[alone].cost, f64::INFINITY, None, alone);
+        for (at, host) in self.hosts[zone].iter().enumerate() {
+            if !super::packing::may_join(self.model, host, component) {
+                continue;
+            }
+            let load: Vec<f64> = self.load(host).iter().zip(needs).map(|(a, b)| a + b).collect();
+            let Some(offer) = self.cheapest(zone, &load) else { continue };
+            let more = offers[offer].cost - offers[host.offer].cost;
+            // Of two that cost the same, the one that is left with less room.
+            let room: f64 = offers[offer].capacity.iter().zip(&load).map(|(c, l)| c - l).sum();
+            if (more, room) < (best.0, best.1) {
+                best = (more, room, Some(at), offer);
+            }
+        }
+        match best.2 {
+            Some(at) => {
+                self.hosts[zone][at].offer = best.3;
+                self.hosts[zone][at].components.push(component);
+            }
+            None => self.hosts[zone].push(Host { offer: best.3, components: vec![component] }),
+        }
+        true
+    }
+
+    /// Puts zones back as they were.
+    pub(super) fn restore(&mut self, before: Vec<(usize, Vec<Host>)>) {
+        for (zone, hosts) in before {
+            self.hosts[zone] = hosts;
+            self.refresh(zone);
+        }
+    }
+}
