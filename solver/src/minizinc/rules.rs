@@ -137,6 +137,13 @@ impl Writer<'_> {
                     .collect();
                 format!("forall(h in 1..H)(used[h] -> {})", here.join(" \\/ "))
             }
+            _ => self.on_classes(rule),
+        }
+    }
+
+    /// Rules over the classes that a group covers.
+    fn on_classes(&self, rule: &Constraint) -> String {
+        match rule {
             Constraint::Neighbour { user, provider, partition } => {
                 let (g, k, count) = self.classed(user, *partition);
                 let p = self.group(provider);

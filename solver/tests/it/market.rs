@@ -10,7 +10,7 @@ fn shop(seed: u64) -> Problem {
     problem.resources[1].transient = false;
     problem.migration = Migration { add: dice.number(1) / 4.0, ..Migration::default() };
     for machine in &mut problem.machines {
-        machine.price = 0.25 + machine.price;
+        machine.price += 0.25;
         machine.stock = Stock::Offer { count_max: 1 + dice.below(2) as u32 };
     }
     let names = ["a", "b", "c"].iter().take(if machines > 3 { 2 } else { 3 });

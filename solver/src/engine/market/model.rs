@@ -193,23 +193,7 @@ impl<'a> Model<'a> {
                 self.add_spread(&members(problem, scope)?, *partition, spread)?;
             }
             Constraint::Bound { scope, measure, comparison, limit: Limit::Constant(limit) } => {
-                let own = members(problem, scope)?;
-                let strict = match comparison {
-                    Comparison::Less => true,
-                    Comparison::LessOrEqual => false,
-                    _ => return None,
-                };
-                let other = match measure {
-                    Measure::DiameterMs => own.clone(),
-                    Measure::PairLatencyMs(other) => members(problem, other)?,
-                    _ => return None,
-                };
-                let matrix = self.matrix(*limit, strict, lowering)?;
-                own.iter()
-                    .chain(&other)
-                    .for_each(|c| self.forbid(*c, &|m| problem.machines[m].site.is_none()));
-                lowering.tie(own.iter().chain(&other));
-                lowering.rules.push((own[..].first().copied(), Tie::Near { own, other, matrix }));
+                self.add_near((&members(problem, scope)?, measure), (*comparison, *limit), lowering)?;
             }
             Constraint::Require { user, provider, .. } => lowering.tie_counted([user, provider], rule),
             Constraint::Conflict { first, second } => lowering.tie_counted([first, second], rule),
@@ -237,6 +221,32 @@ impl<'a> Model<'a> {
             Constraint::Overbook { .. } => {}
             _ => return None,
         }
+        Some(())
+    }
+
+    /// Lowers a bound on round-trip times within a group, or between two.
+    fn add_near(
+        &mut self,
+        (own, measure): (&[ComponentIndex], &Measure),
+        (comparison, limit): (Comparison, f64),
+        lowering: &mut Lowering,
+    ) -> Option<()> {
+        let problem = self.problem;
+        let strict = match comparison {
+            Comparison::Less => true,
+            Comparison::LessOrEqual => false,
+            _ => return None,
+        };
+        let own = own.to_vec();
+        let other = match measure {
+            Measure::DiameterMs => own.clone(),
+            Measure::PairLatencyMs(other) => members(problem, other)?,
+            _ => return None,
+        };
+        let matrix = self.matrix(limit, strict, lowering)?;
+        own.iter().chain(&other).for_each(|c| self.forbid(*c, &|m| problem.machines[m].site.is_none()));
+        lowering.tie(own.iter().chain(&other));
+        lowering.rules.push((own[..].first().copied(), Tie::Near { own, other, matrix }));
         Some(())
     }
 

@@ -7,7 +7,9 @@
 use crate::arguments::Arguments;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 pub(super) const OPTIONS: &[&str] = &["set", "data", "figures", "document", "time", "runs"];
@@ -57,15 +59,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let mut known = read(&figures)?;
     let (mut ran, mut failed) = (0, 0);
     for row in &rows {
-        if !known.contains_key(&row.key()) {
-            eprintln!("{}", row.key());
-            let (bench, _) = super::bench(row.bench).ok_or("find the bench of a row")?;
-            let figure = bench(&row.options).unwrap_or_else(|error| json!({ "error": error }));
-            append(&figures, &row.key(), &figure)?;
-            known.insert(row.key(), figure);
-            ran += 1;
-        }
-        failed += usize::from(known.get(&row.key()).is_some_and(|figure| figure.get("error").is_some()));
+        let figure = match known.entry(row.key()) {
+            Entry::Occupied(figure) => figure.into_mut(),
+            Entry::Vacant(missing) => {
+                eprintln!("{}", row.key());
+                let (bench, _) = super::bench(row.bench).ok_or("find the bench of a row")?;
+                let figure = bench(&row.options).unwrap_or_else(|error| json!({ "error": error }));
+                append(&figures, &row.key(), &figure)?;
+                ran += 1;
+                missing.insert(figure)
+            }
+        };
+        failed += usize::from(figure.get("error").is_some());
     }
     let table = table(columns, &rows, &known);
     match arguments.text("document") {
@@ -81,73 +86,88 @@ fn rows(
     data: Option<&Path>,
     arguments: &Arguments,
 ) -> Result<(&'static [&'static str], Vec<Row>), String> {
-    let runs = arguments.value("runs", 3u64)?;
-    let data = || data.ok_or_else(|| format!("find the data of {set}: --data DIRECTORY is missing"));
+    let seeds = 1..=arguments.value("runs", 3u64)?;
+    let needed = || data.ok_or_else(|| format!("find the data of {set}: --data DIRECTORY is missing"));
     let time = |default: f64| arguments.value("time", default).map(|t: f64| t.to_string());
-    let mut rows = Vec::new();
-    let columns: &[&str] = match set {
-        "multicloud" => {
-            for (n, seconds) in [(10, 5.0), (20, 5.0), (30, 5.0), (1_000, 5.0), (10_000, 30.0)] {
-                for seed in 1..=runs {
-                    let options =
-                        [("n", n.to_string()), ("seed", seed.to_string()), ("time", time(seconds)?)];
-                    rows.push(Row::new(format!("{n} components, seed {seed}"), "multicloud", &options));
-                }
-            }
-            &["price", "bound", "gap", "proven", "seconds"]
-        }
-        "sage" => {
-            for (application, instances) in SAGE {
-                for offers in OFFERS {
-                    let mut options = vec![
-                        ("app", path(data()?, &format!("Models/json/{application}.json"))),
-                        ("offers", path(data()?, &format!("Data/json/offers_{offers}.json"))),
-                        ("time", time(10.0)?),
-                    ];
-                    options.extend(instances.map(|n| ("instances", n.to_string())));
-                    let number = instances.map_or(String::new(), |n| n.to_string());
-                    rows.push(Row::new(format!("{application}{number}, {offers} offers"), "sage", &options));
-                }
-            }
-            &["price", "bound", "proven", "seconds"]
-        }
-        "prob090" => {
-            for (instances, offers) in (3..=6).flat_map(|i| OFFERS.map(|o| (i, o))) {
-                let options = [
-                    ("instances", instances.to_string()),
-                    ("offers", path(data()?, &format!("Data/json/offers_{offers}.json"))),
-                    ("time", time(10.0)?),
-                ];
-                rows.push(Row::new(format!("{instances} × {offers}"), "prob090", &options));
-            }
-            &["price", "bound", "proven", "seconds"]
-        }
+    Ok(match set {
+        "multicloud" => (&["price", "bound", "gap", "proven", "seconds"], multicloud(seeds, &time)?),
+        "sage" => (&["price", "bound", "proven", "seconds"], sage(needed()?, &time(10.0)?)),
+        "prob090" => (&["price", "bound", "proven", "seconds"], prob090(needed()?, &time(10.0)?)),
         "psepr" => {
-            for seed in 1..=runs {
-                let latency = match data() {
-                    Ok(file) => file.display().to_string(),
-                    Err(_) => "examples/psepr/data/rtt_matrix_ms.csv".to_owned(),
-                };
-                let options = [("latency", latency), ("seed", seed.to_string()), ("time", time(10.0)?)];
-                rows.push(Row::new(format!("seed {seed}"), "psepr", &options));
-            }
-            &["objective", "bound", "proven", "seconds"]
+            let file = data.unwrap_or(Path::new("examples/psepr/data/rtt_matrix_ms.csv"));
+            (&["objective", "bound", "proven", "seconds"], psepr(file, seeds, &time(10.0)?))
         }
         "btrplace" => {
-            for (kind, size, share) in instances() {
-                let file = path(data()?, &format!("{kind}/{size}/p5000/{share}/1.gz"));
-                let options = [("instance", file), ("time", time(30.0)?)];
-                rows.push(Row::new(format!("{kind} {size} {share}"), "btrplace", &options));
-            }
-            &["feasible", "violations", "moves", "moves_min", "seconds"]
+            let columns = &["feasible", "violations", "moves", "moves_min", "seconds"];
+            (columns, btrplace(needed()?, &time(30.0)?))
         }
         other => {
             return Err(format!(
                 "find the set {other}: there are multicloud, sage, prob090, psepr, btrplace"
             ));
         }
+    })
+}
+
+fn multicloud(
+    seeds: RangeInclusive<u64>,
+    time: &dyn Fn(f64) -> Result<String, String>,
+) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for (n, seconds) in [(10, 5.0), (20, 5.0), (30, 5.0), (1_000, 5.0), (10_000, 30.0)] {
+        for seed in seeds.clone() {
+            let options = [("n", n.to_string()), ("seed", seed.to_string()), ("time", time(seconds)?)];
+            rows.push(Row::new(format!("{n} components, seed {seed}"), "multicloud", &options));
+        }
+    }
+    Ok(rows)
+}
+
+fn sage(data: &Path, time: &str) -> Vec<Row> {
+    let row = |application: &str, instances: Option<u32>, offers: u32| {
+        let mut options = vec![
+            ("app", path(data, &format!("Models/json/{application}.json"))),
+            ("offers", path(data, &format!("Data/json/offers_{offers}.json"))),
+            ("time", time.to_owned()),
+        ];
+        options.extend(instances.map(|n| ("instances", n.to_string())));
+        let number = instances.map_or(String::new(), |n| n.to_string());
+        Row::new(format!("{application}{number}, {offers} offers"), "sage", &options)
     };
-    Ok((columns, rows))
+    SAGE.into_iter().flat_map(|(a, n)| OFFERS.map(|offers| row(a, n, offers))).collect()
+}
+
+fn prob090(data: &Path, time: &str) -> Vec<Row> {
+    let row = |instances: u32, offers: u32| {
+        let options = [
+            ("instances", instances.to_string()),
+            ("offers", path(data, &format!("Data/json/offers_{offers}.json"))),
+            ("time", time.to_owned()),
+        ];
+        Row::new(format!("{instances} × {offers}"), "prob090", &options)
+    };
+    (3..=6).flat_map(|i| OFFERS.map(|offers| row(i, offers))).collect()
+}
+
+fn psepr(latency: &Path, seeds: RangeInclusive<u64>, time: &str) -> Vec<Row> {
+    let row = |seed: u64| {
+        let options = [
+            ("latency", latency.display().to_string()),
+            ("seed", seed.to_string()),
+            ("time", time.to_owned()),
+        ];
+        Row::new(format!("seed {seed}"), "psepr", &options)
+    };
+    seeds.map(row).collect()
+}
+
+fn btrplace(data: &Path, time: &str) -> Vec<Row> {
+    let row = |(kind, size, share): (&str, &str, &str)| {
+        let file = path(data, &format!("{kind}/{size}/p5000/{share}/1.gz"));
+        let options = [("instance", file), ("time", time.to_owned())];
+        Row::new(format!("{kind} {size} {share}"), "btrplace", &options)
+    };
+    instances().map(row).collect()
 }
 
 /// The published instances of BtrPlace.

@@ -27,6 +27,9 @@ struct Type {
     price: f64,
 }
 
+/// The types of each Azure region, and those of AWS us-east-1.
+type PriceList = (BTreeMap<String, Vec<Type>>, Vec<Type>);
+
 /// Everything but components, rules and costs.
 pub(super) fn problem(data: &Path, prices: &Path) -> Result<Problem, String> {
     let matrix = latency_file::read(&data.join("rtt_matrix_ms.csv"))?;
@@ -72,8 +75,7 @@ pub(super) fn problem(data: &Path, prices: &Path) -> Result<Problem, String> {
     Ok(problem)
 }
 
-/// The types of each Azure region, and those of AWS us-east-1.
-fn price_list(path: &Path) -> Result<(BTreeMap<String, Vec<Type>>, Vec<Type>), String> {
+fn price_list(path: &Path) -> Result<PriceList, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
     let (mut azure, mut aws) = (BTreeMap::<String, Vec<Type>>::new(), Vec::new());
     for (at, line) in text.lines().enumerate().skip(1) {
