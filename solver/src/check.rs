@@ -13,6 +13,7 @@ use crate::assignment::Assignment;
 use crate::problem::Problem;
 pub(crate) use groups::kept_apart;
 pub(crate) use hosts::{capacity_of, effective_needs, in_scope};
+pub(crate) use rules::broken as broken_rule;
 use serde::{Deserialize, Serialize};
 
 /// How far a sum of needs may pass a capacity by rounding, relative to the capacity.
@@ -58,6 +59,13 @@ pub fn check(problem: &Problem, assignment: &Assignment) -> Vec<Violation> {
             found.push(Violation::new(&named.name, broken));
         }
     }
+    found
+}
+
+/// Finds what is wrong with counts alone: replica ranges, ordinals, instances per host.
+pub(crate) fn check_counts(problem: &Problem, assignment: &Assignment) -> Vec<Violation> {
+    let mut found = Vec::new();
+    hosts::counts(problem, assignment, &mut found);
     found
 }
 

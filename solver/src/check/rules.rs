@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use std::collections::BTreeSet;
 
 /// Why an assignment breaks a rule; nothing when it keeps to it.
-pub(super) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> Option<Broken> {
+pub(crate) fn broken(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> Option<Broken> {
     match rule {
         Constraint::Each { scope, allowed } => refused(problem, assignment, scope, &|m| !allowed[m]),
         Constraint::Ban { scope, machines } => {

@@ -8,5 +8,6 @@ mod general;
 mod large;
 mod market;
 mod minizinc;
+mod ordering;
 mod rules;
 mod versions;

@@ -1,0 +1,312 @@
+//! A change, made ready for ordering: its steps, what hosts have, and which rules look at which instances.
+//!
+//! It judges a set of steps that run at once (`Task::allows`); who goes first is decided in `exact.rs` and
+//! `greedy.rs`.
+
+use super::{OrderError, Step};
+use crate::assignment::{Assignment, Instance, Place};
+use crate::check::{CAPACITY_TOLERANCE, broken_rule, capacity_of, in_scope};
+use crate::constraint::{Constraint, Scope};
+use crate::objective::Measure;
+use crate::problem::Problem;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// Steps that one rule looks at in one wave: more subsets than 2^6 are not tried, the step waits for the next wave.
+const CLOSE_MAX: usize = 6;
+/// Rule amounts differ by rounding.
+const ROUNDING: f64 = 1e-9;
+
+/// What each host's instances need together.
+pub(super) type Loads = BTreeMap<Place, Vec<f64>>;
+
+/// Something that judges configurations.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Judge {
+    /// A rule of the problem, by index.
+    Rule(usize),
+    /// How many instances of a component run, and how many share a host.
+    Counts(usize),
+}
+
+pub(super) struct Task<'a> {
+    pub(super) problem: &'a Problem,
+    pub(super) from: &'a Assignment,
+    pub(super) to: &'a Assignment,
+    /// The change without stopovers.
+    pub(super) steps: Vec<Step>,
+    judges: Vec<Judge>,
+    /// How much each judge may find fault: as much as it does at the worse of both ends.
+    faults: Vec<f64>,
+    /// The judges of every instance that changes.
+    judges_of: BTreeMap<Instance, Vec<usize>>,
+    /// Least needs of single instances and of whole scopes: resource and amount.
+    least_of: BTreeMap<Instance, Vec<(usize, f64)>>,
+    least_wide: Vec<(&'a Scope, usize, f64)>,
+    capacity: Vec<Vec<f64>>,
+}
+
+impl<'a> Task<'a> {
+    pub(super) fn new(
+        problem: &'a Problem,
+        from: &'a Assignment,
+        to: &'a Assignment,
+    ) -> Result<Self, OrderError> {
+        for assignment in [from, to] {
+            shape(problem, assignment)?;
+        }
+        let judges = (0..problem.constraints.len()).map(Judge::Rule);
+        let judges: Vec<Judge> = judges.chain((0..problem.components.len()).map(Judge::Counts)).collect();
+        let resources = 0..problem.resources.len();
+        let capacity = (0..problem.machines.len())
+            .map(|m| resources.clone().map(|r| capacity_of(problem, m, r)).collect())
+            .collect();
+        let mut task = Self {
+            problem,
+            from,
+            to,
+            steps: difference(from, to),
+            judges,
+            faults: Vec::new(),
+            judges_of: BTreeMap::new(),
+            least_of: BTreeMap::new(),
+            least_wide: Vec::new(),
+            capacity,
+        };
+        task.add_least_needs();
+        let of = |step: &Step| (step.instance, task.find_judges(step.instance));
+        task.judges_of = task.steps.iter().map(of).collect();
+        task.faults =
+            task.judges.iter().map(|j| task.fault(*j, from).max(task.fault(*j, to)) + ROUNDING).collect();
+        Ok(task)
+    }
+
+    /// How far a configuration is from what a judge wants.
+    fn fault(&self, judge: Judge, assignment: &Assignment) -> f64 {
+        match judge {
+            Judge::Rule(rule) => {
+                let broken = broken_rule(self.problem, assignment, &self.problem.constraints[rule].item);
+                broken.map_or(0.0, |(_, amount)| amount.max(2.0 * ROUNDING))
+            }
+            Judge::Counts(component) => self.count_fault(component, assignment),
+        }
+    }
+
+    fn count_fault(&self, component: usize, assignment: &Assignment) -> f64 {
+        let c = &self.problem.components[component];
+        let places: Vec<Place> = assignment.places[component].iter().flatten().copied().collect();
+        let count = places.len();
+        let (min, max) = (c.replicas_min as usize, c.replicas_max as usize);
+        let mut fault = min.saturating_sub(count) + count.saturating_sub(max);
+        if c.per_host_max > 0 {
+            let mut on: BTreeMap<Place, usize> = BTreeMap::new();
+            places.iter().for_each(|place| *on.entry(*place).or_default() += 1);
+            fault += on.values().map(|n| n.saturating_sub(c.per_host_max as usize)).sum::<usize>();
+        }
+        f64::from(u32::try_from(fault).unwrap_or(u32::MAX))
+    }
+
+    /// What preserve rules ask for, by instance.
+    fn add_least_needs(&mut self) {
+        for named in &self.problem.constraints {
+            let Constraint::Preserve { scope, resource, amount } = &named.item else { continue };
+            if let Scope::Instances(instances) = scope {
+                for &(component, ordinal) in instances {
+                    let least = self.least_of.entry(Instance { component, ordinal }).or_default();
+                    least.push((*resource, *amount));
+                }
+            } else {
+                self.least_wide.push((scope, *resource, *amount));
+            }
+        }
+    }
+
+    /// The judges that an instance matters to.
+    fn find_judges(&self, instance: Instance) -> Vec<usize> {
+        let looks = |judge: &Judge| match judge {
+            Judge::Rule(rule) => looks_at(&self.problem.constraints[*rule].item, instance),
+            Judge::Counts(component) => *component == instance.component,
+        };
+        (0..self.judges.len()).filter(|j| looks(&self.judges[*j])).collect()
+    }
+
+    fn judges_of(&self, instance: Instance) -> Cow<'_, [usize]> {
+        let known = self.judges_of.get(&instance);
+        known.map_or_else(|| Cow::Owned(self.find_judges(instance)), |known| Cow::Borrowed(known.as_slice()))
+    }
+
+    /// What an instance needs of each resource.
+    pub(super) fn needs(&self, instance: Instance) -> Vec<f64> {
+        let component = &self.problem.components[instance.component];
+        let mut needs: Vec<f64> =
+            (0..self.problem.resources.len()).map(|r| component.need(instance.ordinal, r)).collect();
+        let own = self.least_of.get(&instance).into_iter().flatten().copied();
+        let wide = self.least_wide.iter().filter(|(scope, ..)| in_scope(scope, instance));
+        for (resource, amount) in own.chain(wide.map(|(_, resource, amount)| (*resource, *amount))) {
+            needs[resource] = needs[resource].max(amount);
+        }
+        needs
+    }
+
+    pub(super) fn loads(&self, assignment: &Assignment) -> Loads {
+        let mut loads = Loads::new();
+        for (instance, place) in assignment.iter() {
+            add(&mut loads, place, &self.needs(instance));
+        }
+        loads
+    }
+
+    /// Whether a host has room for more, beside what is there.
+    pub(super) fn has_room(&self, loads: &Loads, place: Place, needs: &[f64]) -> bool {
+        let none = vec![0.0; needs.len()];
+        let load = loads.get(&place).unwrap_or(&none);
+        needs.iter().zip(load).zip(&self.capacity[place.machine]).all(|((need, load), capacity)| {
+            *need <= 0.0 || load + need <= capacity + CAPACITY_TOLERANCE * capacity.abs()
+        })
+    }
+
+    /// What a host has of each resource.
+    pub(super) fn capacity(&self, machine: usize) -> &[f64] {
+        &self.capacity[machine]
+    }
+
+    /// Whether rules bear a step beside others in one wave, whatever part of the wave is done first.
+    pub(super) fn rules_bear(&self, now: &Assignment, wave: &[Step], step: &Step) -> bool {
+        self.judges_of(step.instance).iter().all(|&judge| {
+            let close: Vec<&Step> =
+                wave.iter().filter(|s| self.judges_of(s.instance).contains(&judge)).collect();
+            if close.len() > CLOSE_MAX {
+                return false;
+            }
+            (0..1u32 << close.len()).all(|subset| {
+                let mut then = now.clone();
+                apply(&mut then, step);
+                let done = close.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 == 1);
+                done.for_each(|(_, other)| apply(&mut then, other));
+                self.fault(self.judges[judge], &then) <= self.faults[judge]
+            })
+        })
+    }
+
+    /// Whether no judge finds more fault with a configuration than with the ends.
+    pub(super) fn bears(&self, assignment: &Assignment) -> bool {
+        self.judges.iter().zip(&self.faults).all(|(judge, most)| self.fault(*judge, assignment) <= *most)
+    }
+
+    /// Hosts where a stopover is thinkable: those that exist, then those in use, then one more of each offer.
+    pub(super) fn stopover_places(&self) -> Vec<Place> {
+        let used = |assignment: &Assignment| assignment.iter().map(|(_, place)| place).collect::<Vec<_>>();
+        let mut bought: Vec<Place> = used(self.from).into_iter().chain(used(self.to)).collect();
+        bought.retain(|place| self.problem.machines[place.machine].is_offer());
+        bought.sort_unstable();
+        bought.dedup();
+        let machines = self.problem.machines.iter().enumerate();
+        let mut places: Vec<Place> =
+            machines.clone().filter(|(_, m)| !m.is_offer()).map(|(m, _)| Place::on(m)).collect();
+        places.extend(&bought);
+        for (machine, m) in machines.filter(|(_, m)| m.is_offer()) {
+            let free = (0..m.copies_max()).map(|copy| Place { machine, copy });
+            places.extend(free.into_iter().find(|place| !bought.contains(place)));
+        }
+        places
+    }
+
+    /// Whether a host is neither there nor in use at either end.
+    pub(super) fn is_extra(&self, place: Place) -> bool {
+        let used = |assignment: &Assignment| assignment.iter().any(|(_, p)| p == place);
+        self.problem.machines[place.machine].is_offer() && !used(self.from) && !used(self.to)
+    }
+}
+
+fn shape(problem: &Problem, assignment: &Assignment) -> Result<(), OrderError> {
+    let wrong = |what: String| Err(OrderError::Shape { what });
+    if assignment.places.len() != problem.components.len() {
+        return wrong(format!(
+            "{} components instead of {}",
+            assignment.places.len(),
+            problem.components.len()
+        ));
+    }
+    for (instance, place) in assignment.iter() {
+        let each = &problem.components[instance.component].needs_each;
+        if place.machine >= problem.machines.len() {
+            return wrong(format!("machine {} does not exist", place.machine));
+        }
+        if place.copy >= problem.machines[place.machine].copies_max() {
+            return wrong(format!("copy {} of machine {} does not exist", place.copy, place.machine));
+        }
+        if !each.is_empty() && instance.ordinal >= each.len() {
+            return wrong(format!("instance {} of component {}", instance.ordinal, instance.component));
+        }
+    }
+    Ok(())
+}
+
+/// Every instance that is not in the same place at both ends.
+pub(super) fn difference(from: &Assignment, to: &Assignment) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for component in 0..from.places.len() {
+        for ordinal in 0..from.places[component].len().max(to.places[component].len()) {
+            let instance = Instance { component, ordinal };
+            let step = Step { instance, from: from.place(instance), to: to.place(instance) };
+            if step.from != step.to {
+                steps.push(step);
+            }
+        }
+    }
+    steps
+}
+
+pub(super) fn apply(assignment: &mut Assignment, step: &Step) {
+    let places = &mut assignment.places[step.instance.component];
+    if places.len() <= step.instance.ordinal {
+        places.resize(step.instance.ordinal + 1, None);
+    }
+    places[step.instance.ordinal] = step.to;
+}
+
+pub(super) fn add(loads: &mut Loads, place: Place, needs: &[f64]) {
+    let load = loads.entry(place).or_insert_with(|| vec![0.0; needs.len()]);
+    load.iter_mut().zip(needs).for_each(|(load, need)| *load += need);
+}
+
+pub(super) fn take(loads: &mut Loads, place: Place, needs: &[f64]) {
+    if let Some(load) = loads.get_mut(&place) {
+        load.iter_mut().zip(needs).for_each(|(load, need)| *load -= need);
+    }
+}
+
+/// Whether what a rule says can depend on where an instance is. When in doubt, it can.
+pub(super) fn looks_at(rule: &Constraint, instance: Instance) -> bool {
+    let among = |components: &[usize]| components.contains(&instance.component);
+    match rule {
+        Constraint::Each { scope, .. }
+        | Constraint::Ban { scope, .. }
+        | Constraint::Spread { scope, .. }
+        | Constraint::Apart { scope, .. }
+        | Constraint::Gather { scope, .. }
+        | Constraint::Root { scope }
+        | Constraint::Moves { scope, .. }
+        | Constraint::Survive { scope, .. } => in_scope(scope, instance),
+        Constraint::Split { scopes, .. } => scopes.iter().any(|scope| in_scope(scope, instance)),
+        Constraint::Neighbour { user, provider, .. } => {
+            in_scope(user, instance) || in_scope(provider, instance)
+        }
+        Constraint::Bound { scope, measure, .. } => match measure {
+            Measure::TotalPrice | Measure::Overload { .. } | Measure::Imbalance { .. } => true,
+            Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
+                in_scope(scope, instance) || in_scope(other, instance)
+            }
+            _ => in_scope(scope, instance),
+        },
+        Constraint::Require { user, provider, .. } => among(&[*user, *provider]),
+        Constraint::Conflict { first, second } => among(&[*first, *second]),
+        Constraint::Count { components, .. }
+        | Constraint::Alternatives { components, .. }
+        | Constraint::Together { components } => among(components),
+        Constraint::Linear { terms, .. } => terms.iter().any(|(c, _)| *c == instance.component),
+        Constraint::DependsOn { component, any_of } => *component == instance.component || among(any_of),
+        Constraint::Overbook { .. } | Constraint::Preserve { .. } => false,
+        _ => true,
+    }
+}
