@@ -2,6 +2,8 @@
 //!
 //! Everything here works on the typed spec; places come from a side table.
 
+mod start;
+
 use crate::expr::eval::{self, Environment, Value};
 use crate::finding::{Findings, Span};
 use crate::read::command::PORT_FIELDS;
@@ -9,7 +11,7 @@ use crate::suggest;
 use rhizo_types::expr::Expr;
 use rhizo_types::spec::{Comparison, Import, Measure, Pick, Replicas, Require, Rule, Spec};
 use rhizo_types::{AttributeName, ComponentName, Number, PortName, ValueName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Where things of the spec are in the file.
 #[derive(Default, Debug)]
@@ -52,7 +54,7 @@ pub(crate) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
         }
     }
     places.imported.iter().for_each(|asked| check_imported(spec, asked, findings));
-    check_cycles(spec, places, findings);
+    start::check(spec, places, findings);
     for (require, span) in spec.requires.iter().zip(&places.requires) {
         if let Some(component) = spec.components.get(&require.component) {
             check_rule(require, component.replicas, span, findings);
@@ -127,82 +129,6 @@ fn check_imported(spec: &Spec, asked: &Imported, findings: &mut Findings) {
         let message = format!("`{{import.{import}.{field}}}` asks for `{field}`, which is not given");
         findings.error(span.clone(), message).maybe_hint(hint);
     }
-}
-
-/// Refuses mandatory imports that lead back to their user: with the default life-cycle none could start first.
-///
-/// A declared life-cycle may serve others before it needs them, so it is left to `rhizo verify`.
-fn check_cycles(spec: &Spec, places: &Places, findings: &mut Findings) {
-    let mut done: BTreeSet<&ComponentName> = BTreeSet::new();
-    for start in spec.components.keys() {
-        if done.contains(start) {
-            continue;
-        }
-        if let Some(cycle) = cycle_from(spec, start, &mut done) {
-            report_cycle(&cycle, places, findings);
-        }
-    }
-}
-
-/// One step of a cycle: this component needs the next through this import.
-type Step<'s> = (&'s ComponentName, &'s PortName);
-
-/// Depth-first search without recursion, since a chain of components may be long.
-fn cycle_from<'s>(
-    spec: &'s Spec,
-    start: &'s ComponentName,
-    done: &mut BTreeSet<&'s ComponentName>,
-) -> Option<Vec<Step<'s>>> {
-    let needs = |name: &ComponentName| -> Vec<(&'s PortName, &'s ComponentName)> {
-        let component = spec.components.get(name).filter(|component| component.lifecycle.is_none());
-        let imports = component.into_iter().flat_map(|component| &component.imports);
-        imports
-            .filter(|(_, import)| !import.optional)
-            .filter_map(|(port, import)| Some((port, spec.components.get_key_value(&import.component)?.0)))
-            .collect()
-    };
-    let mut trail: Vec<(&ComponentName, Vec<(&PortName, &ComponentName)>)> = vec![(start, needs(start))];
-    let mut steps: Vec<Step<'_>> = Vec::new();
-    let mut found = None;
-    while let Some((name, left)) = trail.last_mut() {
-        let name = *name;
-        let Some((port, next)) = left.pop() else {
-            done.insert(name);
-            trail.pop();
-            steps.pop();
-            continue;
-        };
-        if let Some(at) = trail.iter().position(|(on_trail, _)| *on_trail == next) {
-            if found.is_none() {
-                let mut cycle = steps[at..].to_vec();
-                cycle.push((name, port));
-                found = Some(cycle);
-            }
-        } else if !done.contains(next) {
-            steps.push((name, port));
-            trail.push((next, needs(next)));
-        }
-    }
-    found
-}
-
-fn report_cycle(cycle: &[Step<'_>], places: &Places, findings: &mut Findings) {
-    let place = |(component, port): &Step<'_>| {
-        places.imports.get(&((*component).clone(), (*port).clone())).cloned().unwrap_or_default()
-    };
-    // The step that comes first in the file leads, so that the message does not depend on names.
-    let first =
-        cycle.iter().enumerate().min_by_key(|(_, step)| place(step).start).map_or(0, |(index, _)| index);
-    let ordered: Vec<Step<'_>> = cycle[first..].iter().chain(&cycle[..first]).copied().collect();
-    let mut names: Vec<&str> = ordered.iter().map(|(component, _)| component.as_str()).collect();
-    names.extend(names.first().copied());
-    let Some(lead) = ordered.first() else { return };
-    let draft = findings
-        .error(place(lead), format!("these mandatory imports can never start: {}", names.join(" -> ")));
-    for step in &ordered[1..] {
-        draft.label(place(step), format!("`{}` needs this", step.0));
-    }
-    draft.hint("each waits for the next; make one of them `optional = true`");
 }
 
 /// Only the number of machines.
