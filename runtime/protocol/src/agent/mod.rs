@@ -314,6 +314,8 @@ impl Agent {
             out.durable(Record::Target { revision: self.followed });
         }
         self.peers.flush(now, out);
+        // This node's own coordinator reads the report where it is.
+        let coordinator = coordinator.filter(|(node, _)| *node != self.me);
         self.reporter.flush(coordinator, self.target, now, out);
     }
 
