@@ -2,7 +2,9 @@
 //!
 //! One node that coordinates and hosts everything: placement in, every instance started, target settled; then all of
 //! it down again. The log and the node's records go through their codec into a file that is synced once per turn, as
-//! a shell does. `cargo bench -p rhizo-protocol -- chain 5000` runs one case; without arguments, all of them.
+//! a shell does. `nothing`: the actions are nothing, and a whole deployment is one turn. `events`: each action is
+//! begun by an effect and ended by an event of its own. `cargo bench -p rhizo-protocol -- chain nothing 5000` runs one
+//! case; without arguments, all of them.
 //! What a whole process adds (processes, sockets, the log's engine) is measured elsewhere: `docs/benchmarks.md`.
 
 use rhizo_protocol::{
@@ -37,7 +39,7 @@ fn name(n: usize) -> ComponentName {
     ComponentName(format!("c{n}"))
 }
 
-fn spec(shape: &str, count: usize) -> Spec {
+fn spec(shape: &str, kind: &str, count: usize) -> Spec {
     let component = |n: usize| {
         let export = Export { port: None, data: true, values: BTreeSet::new() };
         let import =
@@ -45,7 +47,7 @@ fn spec(shape: &str, count: usize) -> Spec {
         let component = Component {
             exports: BTreeMap::from([(PortName::from("main"), export)]),
             imports: imports(shape, n, count).into_iter().map(import).collect(),
-            ..Component::new(Run::Nothing)
+            ..Component::new(if kind == "nothing" { Run::Nothing } else { Run::Embedded })
         };
         (name(n), component)
     };
@@ -81,7 +83,7 @@ fn record(id: NodeId, intent: Option<IntentId>) -> MemberRecord {
 }
 
 /// A ledger with the founder, this node on a host of its own, and the spec.
-fn ledger(shape: &str, count: usize) -> Ledger {
+fn ledger(shape: &str, kind: &str, count: usize) -> Ledger {
     let order = AcquireOrder {
         provider: ProviderName::from("lab"),
         offer: OfferName::from("small"),
@@ -101,7 +103,7 @@ fn ledger(shape: &str, count: usize) -> Ledger {
         timers: Timers { place_grace_ms: 0, ..Timers::LOCAL },
         overlay_secret: OverlaySecret([0; 32]),
     };
-    let set = SetSpec { revision: Revision(1), spec: spec(shape, count), source: String::new() };
+    let set = SetSpec { revision: Revision(1), spec: spec(shape, kind, count), source: String::new() };
     let mut ledger = Ledger { index: 1, term: Term(1), genesis: Some(genesis), ..Ledger::default() };
     ledger.epoch = Epoch(1);
     ledger.specs.insert(Revision(1), set);
@@ -126,8 +128,8 @@ struct World {
 }
 
 impl World {
-    fn new(shape: &str, count: usize) -> io::Result<Self> {
-        let ledger = ledger(shape, count);
+    fn new(shape: &str, kind: &str, count: usize) -> io::Result<Self> {
+        let ledger = ledger(shape, kind, count);
         let index = ledger.index;
         let config = NodeConfig { me: ME, ledger, records: Vec::new(), genesis: None };
         let status = LogStatus {
@@ -207,6 +209,11 @@ impl World {
                     let outcome = SolveOutcome::Proposal(Box::new(proposal));
                     self.events.push_back(Event::Solved { id: request.id, outcome });
                 }
+                Effect::Start(call) => {
+                    let run = call.run.clone();
+                    self.events.push_back(Event::Started { run, exports: BTreeMap::new() });
+                }
+                Effect::Stop { run, .. } => self.events.push_back(Event::Stopped { run: run.clone() }),
                 _ => {}
             }
         }
@@ -236,8 +243,8 @@ fn memory_mib() -> (f64, f64) {
     (field("VmHWM:"), field("VmRSS:"))
 }
 
-fn case(shape: &str, count: usize) -> io::Result<()> {
-    let mut world = World::new(shape, count)?;
+fn case(shape: &str, kind: &str, count: usize) -> io::Result<()> {
+    let mut world = World::new(shape, kind, count)?;
     let begun = Instant::now();
     world.run(settled)?;
     let up_s = begun.elapsed().as_secs_f64();
@@ -250,7 +257,7 @@ fn case(shape: &str, count: usize) -> io::Result<()> {
     world.run(|node| node.agent().is_empty())?;
     let down_s = begun.elapsed().as_secs_f64();
     println!(
-        "{shape:<6} {count:>7} {:>9.1} {:>9.1} {:>9.1} {handled:>8} {syncs:>6} {peak:>9.1} {resident:>9.1}",
+        "{shape:<6} {kind:<7} {count:>7} {:>9.1} {:>9.1} {:>9.1} {handled:>8} {syncs:>6} {peak:>9.1} {resident:>9.1}",
         up_s * 1e3,
         up_core_s * 1e3,
         down_s * 1e3,
@@ -260,14 +267,16 @@ fn case(shape: &str, count: usize) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    println!("shape    count    up_ms   core_ms   down_ms   events  syncs  peak_MiB   now_MiB");
-    if let [shape, count] = words.as_slice() {
+    println!("shape  kind      count    up_ms   core_ms   down_ms   events  syncs  peak_MiB   now_MiB");
+    if let [shape, kind, count] = words.as_slice() {
         let count = count.parse().map_err(io::Error::other)?;
-        return case(shape, count);
+        return case(shape, kind, count);
     }
     for shape in ["chain", "star", "tree"] {
-        for count in [1_000, 5_000, 20_000, 100_000] {
-            case(shape, count)?;
+        for kind in ["nothing", "events"] {
+            for count in [1_000, 5_000, 20_000, 100_000] {
+                case(shape, kind, count)?;
+            }
         }
     }
     Ok(())

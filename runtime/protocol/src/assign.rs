@@ -26,21 +26,20 @@ pub fn assign(ledger: &Ledger, placement: &BTreeMap<ComponentName, Vec<Slot>>) -
     for (component, slots) in placement {
         let mut open: Vec<Slot> = slots.iter().map(|slot| canonical(ledger, *slot)).collect();
         open.sort_unstable();
-        let current = in_force.into_iter().flatten().filter(|(instance, _)| instance.component == *component);
-        for (instance, slot) in current {
+        let copies = InstanceId::copies_of(component);
+        for (instance, slot) in in_force.into_iter().flat_map(|placed| placed.range(copies.clone())) {
             let slot = canonical(ledger, *slot);
             if let Some(position) = open.iter().position(|wanted| *wanted == slot) {
                 open.remove(position);
                 named.insert(instance.clone(), slot);
             }
         }
-        let mut taken: BTreeSet<u32> = named
-            .keys()
-            .chain(ledger.target.instances.keys())
-            .chain(ledger.lingering.keys().filter(|_| !sabotage::is(Sabotage::ReusesNames)))
-            .filter(|instance| instance.component == *component)
-            .map(|instance| instance.ordinal)
-            .collect();
+        let kept = named.range(copies.clone()).map(|(instance, _)| instance);
+        let placed = ledger.target.instances.range(copies.clone()).map(|(instance, _)| instance);
+        let lingering = ledger.lingering.range(copies).map(|(instance, _)| instance);
+        let lingering = lingering.filter(|_| !sabotage::is(Sabotage::ReusesNames));
+        let mut taken: BTreeSet<u32> =
+            kept.chain(placed).chain(lingering).map(|instance| instance.ordinal).collect();
         for slot in open {
             let ordinal = (0..).find(|ordinal| !taken.contains(ordinal)).unwrap_or(u32::MAX);
             taken.insert(ordinal);

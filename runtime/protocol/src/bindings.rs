@@ -109,7 +109,8 @@ fn candidates<'a>(
     instances: &'a BTreeMap<InstanceId, Placed>,
 ) -> impl Iterator<Item = &'a InstanceId> {
     // An instance never imports from itself: an import from its own component means its other copies.
-    instances.keys().filter(move |exporter| exporter.component == import.component && *exporter != importer)
+    let copies = instances.range(InstanceId::copies_of(&import.component)).map(|(exporter, _)| exporter);
+    copies.filter(move |exporter| *exporter != importer)
 }
 
 /// Drops bindings beyond `count`, leaving exporters first.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -138,6 +139,15 @@ pub struct InstanceId {
     pub component: ComponentName,
     /// Its number among the copies, from zero.
     pub ordinal: u32,
+}
+
+impl InstanceId {
+    /// All names that copies of a component can have: a range of any map that is ordered by instance.
+    #[must_use]
+    pub fn copies_of(component: &ComponentName) -> RangeInclusive<Self> {
+        let copy = |ordinal| Self { component: component.clone(), ordinal };
+        copy(0)..=copy(u32::MAX)
+    }
 }
 
 impl fmt::Display for InstanceId {

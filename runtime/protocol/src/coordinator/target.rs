@@ -119,17 +119,18 @@ impl Coordinator {
     }
 
     fn room(&self, component: &ComponentName, plan: &Plan, ledger: &Ledger) -> Room {
-        let is_copy = |instance: &&InstanceId| instance.component == *component;
-        let placed: BTreeSet<&InstanceId> = ledger.target.instances.keys().filter(is_copy).collect();
+        let copies = InstanceId::copies_of(component);
+        let placed = ledger.target.instances.range(copies.clone()).map(|(instance, _)| instance);
+        let placed: BTreeSet<&InstanceId> = placed.collect();
         let down = placed.iter().filter(|instance| !self.is_started(instance, ledger)).count();
         let version = ledger.version_of(component);
         let declared = ledger.specs.get(&version).and_then(|set| set.spec.components.get(component));
         let most = declared.map_or(1, |component| component.unavailable_max.max(1));
         let down = most.saturating_sub(u32::try_from(down).unwrap_or(u32::MAX));
         let new = declared.filter(|component| component.exclusive).map(|component| {
-            let may_run: BTreeSet<&InstanceId> =
-                placed.into_iter().chain(ledger.lingering.keys().filter(is_copy)).collect();
-            let wanted = plan.placement.keys().filter(is_copy).count();
+            let lingering = ledger.lingering.range(copies.clone()).map(|(instance, _)| instance);
+            let may_run: BTreeSet<&InstanceId> = placed.into_iter().chain(lingering).collect();
+            let wanted = plan.placement.range(copies).count();
             wanted.min(component.replicas.max as usize).saturating_sub(may_run.len())
         });
         Room { down, new }
