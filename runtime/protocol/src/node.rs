@@ -67,6 +67,21 @@ pub struct Node {
     halted: bool,
 }
 
+/// Whether an event can change nothing that a coordinator looks at.
+fn concerns_agent_only(event: &Event) -> bool {
+    match event {
+        Event::Started { .. }
+        | Event::StartFailed { .. }
+        | Event::Exited { .. }
+        | Event::Stopped { .. }
+        | Event::Unhealthy { .. }
+        | Event::Acted { .. }
+        | Event::Published { .. } => true,
+        Event::Received { message, .. } => matches!(message, Message::Channel(_)),
+        _ => false,
+    }
+}
+
 impl Node {
     /// A core that has seen no event yet.
     #[must_use]
@@ -106,15 +121,16 @@ impl Node {
         if let Some(expected) = self.expected.filter(|expected| *expected < now) {
             self.observer.woken(now.ms_since(expected), &self.ledger.timers(), now);
         }
+        let concerns_agent = concerns_agent_only(&event);
         self.route(event, now, &mut out);
         self.follow_log(now, &mut out);
         self.agent.settle(&self.ledger, now, &mut out);
         let heartbeat = self.heartbeat(now);
         self.observer.tick(&self.ledger, heartbeat, now, &mut out);
-        self.coordinate(now, &mut out);
         let reign = self.reign.coordinator().map(|node| (node, self.reign.term()));
         self.agent.flush(reign, now, &mut out);
         self.loop_report();
+        self.coordinate(concerns_agent, now, &mut out);
         self.check_orphaned(now, &mut out);
         self.expected = self.deadline();
         out.into_turn()
@@ -403,11 +419,17 @@ impl Node {
         }
     }
 
-    fn coordinate(&mut self, now: Time, out: &mut Out) {
+    fn coordinate(&mut self, concerns_agent: bool, now: Time, out: &mut Out) {
         if self.log.leader.is_none() {
             return;
         }
-        let Some(mut coordinator) = self.coordinator.take() else { return };
+        let Some(mut coordinator) = self.coordinator.take_if(|coordinator| {
+            // What it does follows from the whole configuration; thousands of actions that end one after the other
+            // concern it only as far as agents report them.
+            !concerns_agent || coordinator.is_touched(&self.ledger, now)
+        }) else {
+            return;
+        };
         coordinator.advance(self.view(now), out);
         self.feed.push(self.me, &self.ledger, out);
         self.coordinator = Some(coordinator);

@@ -34,8 +34,7 @@ pub enum NodeRecord {
 /// One durable fact of a node. Later ones of the same subject replace earlier ones.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Record {
-    /// The lowest generation of an instance that this node may still start: the one it started last, or the one
-    /// after it when that is gone.
+    /// The lowest generation of an instance that this node may still start: the newest that was placed here.
     Fence {
         /// The instance.
         instance: InstanceId,

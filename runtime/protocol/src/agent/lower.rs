@@ -19,7 +19,6 @@ use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::InstanceId;
 use rhizo_types::net::Marking;
-use rhizo_types::wire::Record;
 use std::collections::BTreeSet;
 
 impl Agent {
@@ -223,21 +222,11 @@ impl Agent {
         false
     }
 
-    /// An instance that is gone stays gone, also for an agent that restarts with an older ledger.
-    pub(super) fn retire(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        ledger: &Ledger,
-        out: &mut Out,
-    ) {
+    /// An instance that is gone stays gone, also for an agent that restarts with an older ledger: the target without
+    /// it was made durable before anything of it was stopped.
+    pub(super) fn retire(&mut self, instance: &InstanceId, local: &mut Local, ledger: &Ledger) {
         local.marking = Marking::at(local.kind.net.initial);
         self.let_go_unused(local);
-        let generation = local.placed.generation.next();
-        if local.attempt > 0 && self.fences.get(instance).is_none_or(|fence| *fence < generation) {
-            self.fences.insert(instance.clone(), generation);
-            out.durable(Record::Fence { instance: instance.clone(), generation });
-        }
         self.reporter.set(instance, None);
         // The target may have a newer generation of the same name here.
         let placed = ledger.target.instances.get(instance);

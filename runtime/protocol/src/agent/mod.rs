@@ -237,10 +237,8 @@ impl Agent {
 
     /// Does what has become possible for one instance.
     fn step(&mut self, instance: &InstanceId, ledger: &Ledger, now: Time, out: &mut Out) {
-        let Some(mut local) = self.instances.remove(instance).or_else(|| self.create(instance, ledger))
-        else {
-            return;
-        };
+        let known = self.instances.remove(instance);
+        let Some(mut local) = known.or_else(|| self.create(instance, ledger, out)) else { return };
         self.follow_version(instance, &mut local, ledger, out);
         self.step_timers(instance, &mut local, now, out);
         loop {
@@ -251,7 +249,7 @@ impl Agent {
                 _ => {
                     if self.descend(instance, &mut local, now, out) {
                         self.set_timer(instance, &mut local, None);
-                        return self.retire(instance, &mut local, ledger, out);
+                        return self.retire(instance, &mut local, ledger);
                     }
                     false
                 }
@@ -275,7 +273,9 @@ impl Agent {
         self.timers.extend(due.map(|at| (at, instance.clone())));
     }
 
-    fn create(&mut self, instance: &InstanceId, ledger: &Ledger) -> Option<Local> {
+    /// An instance that the target places here. From here on older generations are refused, also after a restart: all
+    /// of a target's are made durable together, before anything of it begins.
+    fn create(&mut self, instance: &InstanceId, ledger: &Ledger, out: &mut Out) -> Option<Local> {
         let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
         if self.target < self.followed && !sabotage::is(Sabotage::IgnoresFence) {
             // It starts again with an older ledger, and that is on its way to what it knew before.
@@ -286,6 +286,10 @@ impl Agent {
             return None;
         }
         let kind = self.kinds.of(instance, placed.version, ledger)?;
+        if placed.generation > fence {
+            self.fences.insert(instance.clone(), placed.generation);
+            out.durable(Record::Fence { instance: instance.clone(), generation: placed.generation });
+        }
         let mut local = Local::new(*placed, kind);
         local.follow_pushes(pushes(ledger, instance));
         self.follow_imports(instance, &mut local, ledger);

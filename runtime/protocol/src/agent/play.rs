@@ -14,7 +14,6 @@ use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::message::Report;
 use rhizo_types::net::{PlaceIx, Reach, TransitionIx};
-use rhizo_types::wire::Record;
 
 impl Agent {
     /// Moves tokens upwards until nothing more is possible; whether anything moved.
@@ -71,7 +70,7 @@ impl Agent {
                 self.do_without(instance, local);
             }
             if !up || self.may_begin(local, transition) {
-                self.begin_run(instance, local, out);
+                self.begin_run(local);
                 local.marking.begin(transition);
                 self.begin_action(instance, local, Purpose::Transition(transition), now, out);
                 moved = true;
@@ -133,15 +132,10 @@ impl Agent {
         })
     }
 
-    /// The first action of a run begins: older generations are refused from here on, also after a restart.
-    fn begin_run(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
+    /// The first action of a run begins.
+    fn begin_run(&mut self, local: &mut Local) {
         if local.begun {
             return;
-        }
-        let generation = local.placed.generation;
-        if self.fences.get(instance) != Some(&generation) {
-            self.fences.insert(instance.clone(), generation);
-            out.durable(Record::Fence { instance: instance.clone(), generation });
         }
         local.attempt += 1;
         local.begun = true;

@@ -70,6 +70,12 @@ pub struct Coordinator {
     reports: BTreeMap<NodeId, Report>,
     /// The plan in force and when this coordinator first saw it.
     plan_seen: (Revision, Time),
+    /// Whether something happened since it last derived what can be done.
+    touched: bool,
+    /// The ledger's index then.
+    seen: u64,
+    /// When it wants to look again although nothing happened.
+    due: Option<Time>,
 }
 
 impl Coordinator {
@@ -86,6 +92,9 @@ impl Coordinator {
             deaths: deaths::Deaths::default(),
             reports: BTreeMap::new(),
             plan_seen: (Revision::ZERO, now),
+            touched: true,
+            seen: 0,
+            due: None,
         }
     }
 
@@ -97,6 +106,7 @@ impl Coordinator {
 
     /// Takes in an event that only concerns the coordinator.
     pub(crate) fn handle(&mut self, event: Event, view: View<'_>, out: &mut Out) {
+        self.touched = true;
         match event {
             Event::Proposed { id, result } => self.proposals.resolved(id, result, view.now, out),
             Event::MembershipChanged { done } => self.voters.changed(done, view.now),
@@ -115,7 +125,13 @@ impl Coordinator {
     pub(crate) fn report(&mut self, from: NodeId, report: Report) {
         if self.reports.get(&from).is_none_or(|last| last.number < report.number) {
             self.reports.insert(from, report);
+            self.touched = true;
         }
+    }
+
+    /// Whether there may be something to derive, for an event that concerns the agent alone.
+    pub(crate) fn is_touched(&self, ledger: &Ledger, now: Time) -> bool {
+        self.touched || self.seen != ledger.index || self.due.is_some_and(|at| at <= now)
     }
 
     /// Derives whatever can be done now.
@@ -137,6 +153,8 @@ impl Coordinator {
         {
             self.proposals.propose(command, request, out);
         }
+        (self.touched, self.seen) = (false, view.ledger.index);
+        self.due = self.deadline(view);
     }
 
     /// The most urgent command that is not in the ledger yet.
