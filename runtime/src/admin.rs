@@ -3,6 +3,7 @@
 //! Only data. Any node takes a question; what only the coordinator knows is passed on to it by
 //! `node::admin`. Read next: `cli`, which prints the answers.
 
+use rhizo_config::Finding;
 use rhizo_types::{Lineage, Revision};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,13 @@ pub enum Ask {
         /// The config.
         config: ConfigText,
     },
+    /// Carry out this reconfiguration script.
+    RunScript {
+        /// The script, in the place of a config.
+        script: ConfigText,
+    },
+    /// End the script that runs where it is.
+    EndScript,
     /// Stop everything and give all hosts back.
     TakeDown,
     /// Node 0 hands over and leaves.
@@ -88,7 +96,9 @@ pub enum Answer {
     Logs(String),
     /// To [`Ask::Plan`].
     Plan(Box<PlanReport>),
-    /// To [`Ask::Apply`], [`Ask::TakeDown`], [`Ask::Detach`]: it was committed.
+    /// To [`Ask::RunScript`]: what is wrong with its text; nothing was done.
+    Findings(Vec<Finding>),
+    /// To [`Ask::Apply`], [`Ask::RunScript`], [`Ask::EndScript`], [`Ask::TakeDown`], [`Ask::Detach`]: it was committed.
     Done {
         /// The spec in force after it.
         spec: Revision,
@@ -135,6 +145,24 @@ pub struct Status {
     pub target: Revision,
     /// The last ledger index that the answering node applied.
     pub applied: u64,
+    /// The script that runs or ran last.
+    #[serde(default)]
+    pub script: Option<ScriptStatus>,
+}
+
+/// How a script stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// Its number, from one.
+    pub number: u64,
+    /// `running`, `done`, `ended` or `failed`.
+    pub state: String,
+    /// The line that is next, or that failed; absent when it is done.
+    pub line: Option<u32>,
+    /// The statement of that line.
+    pub statement: Option<String>,
+    /// Why it failed.
+    pub reason: Option<String>,
 }
 
 /// A member.

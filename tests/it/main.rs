@@ -11,4 +11,5 @@ mod inventory;
 mod optimise;
 mod quorum;
 mod repair;
+mod scripts;
 mod up_down;

@@ -3,7 +3,7 @@
 //! A [`Finding`] is public and carries places as line and column; inside the crate findings are collected as
 //! byte ranges by [`Findings`] and turned into places once, at the end. Read next: `render`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A range of bytes of the config's text.
@@ -13,7 +13,7 @@ pub(crate) type Span = Range<usize>;
 const FINDINGS_MAX: usize = 200;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing is started.
@@ -23,7 +23,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong with a config, with its place.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -44,7 +44,7 @@ pub struct Finding {
 }
 
 /// Another place that belongs to a finding.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Label {
     /// Line, from one.
     pub line: usize,

@@ -45,6 +45,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 65_536)]
         bytes: u64,
     },
+    /// Carry out a reconfiguration script (`add del connect disconnect push wait`), and follow it to its end.
+    Run(Run),
     /// Stop everything and give all hosts back.
     Down {
         /// Do not ask.
@@ -93,6 +95,22 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) detach: bool,
     /// With --wait or --detach: give up waiting after so many seconds.
+    #[arg(long, default_value_t = 300)]
+    pub(crate) timeout_s: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The script.
+    #[arg(required_unless_present = "end", conflicts_with = "end")]
+    pub(crate) script: Option<PathBuf>,
+    /// End the script that runs, where it is.
+    #[arg(long)]
+    pub(crate) end: bool,
+    /// Return as soon as the script is committed; the coordinator leads it on.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Give up following it after so many seconds; it goes on.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
 }

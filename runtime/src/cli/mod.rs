@@ -10,6 +10,7 @@ mod exit;
 mod founding;
 mod offline;
 mod render;
+mod script;
 mod solve;
 mod up;
 
@@ -175,6 +176,7 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             println!("{:#}", rhizo_config::schema());
             Ok(Exit::Done)
         }
+        Command::Run(run) => script::run(&session, run).await,
         Command::Down { yes } => down::down(&session, yes).await,
         Command::Status => {
             let mut client = session.client().await?;

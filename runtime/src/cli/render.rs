@@ -54,6 +54,10 @@ pub(crate) fn status(status: &Status) -> String {
     if status.intents.open > 0 {
         line!(text, "\n{} intents open, {} of them unknown", status.intents.open, status.intents.unknown);
     }
+    if let Some(script) = status.script.as_ref().filter(|script| script.state == "running") {
+        let (line, statement) = (script.line.unwrap_or_default(), script.statement.as_deref().unwrap_or(""));
+        line!(text, "\nscript {} is at line {line}: {statement}", script.number);
+    }
     for problem in &status.problems {
         line!(text, "! {problem}");
     }

@@ -6,13 +6,14 @@
 use super::shell::{Asker, Shell};
 use super::{NodeError, solving};
 use crate::admin::{
-    Answer, Ask, AskRecord, BindingStatus, InstanceStatus, IntentCounts, NodeStatus, Status, Why,
+    Answer, Ask, AskRecord, BindingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
+    Why,
 };
 use crate::component::logs;
 use crate::pose::{self, Posed, Situation};
 use rhizo_overlay::{Class, Reply};
 use rhizo_protocol::event::{Ask as CoreAsk, Event};
-use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::ledger::{Ledger, ScriptRun, ScriptState};
 use rhizo_solver::Assignment;
 use rhizo_types::fact::{Subject, Value};
 use rhizo_types::intent::IntentState;
@@ -51,6 +52,26 @@ pub(super) fn answer(asker: Asker, answer: &Answer) {
     }
 }
 
+fn script_status(run: &ScriptRun) -> ScriptStatus {
+    let (state, failed, reason) = match &run.state {
+        ScriptState::Running => ("running", None, None),
+        ScriptState::Done => ("done", None, None),
+        ScriptState::Ended => ("ended", None, None),
+        ScriptState::Failed { line, reason } => ("failed", Some(*line), Some(reason.clone())),
+    };
+    let statement = match failed {
+        Some(line) => run.script.statements.iter().find(|statement| statement.line == line),
+        None => run.statement(),
+    };
+    ScriptStatus {
+        number: run.number,
+        state: state.to_owned(),
+        line: failed.or_else(|| statement.map(|statement| statement.line)),
+        statement: statement.map(|statement| statement.order.to_string()),
+        reason,
+    }
+}
+
 fn refused(reason: impl Into<String>) -> Answer {
     Answer::Refused { reason: reason.into(), hint: None }
 }
@@ -63,7 +84,9 @@ impl Shell {
             return Ok(());
         }
         match ask {
-            Ask::Apply { .. } | Ask::TakeDown | Ask::Detach => self.order(ask, asker).await,
+            Ask::Apply { .. } | Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach => {
+                self.order(ask, asker).await
+            }
             Ask::Plan { config } => {
                 self.plan(config, asker);
                 Ok(())
@@ -119,6 +142,20 @@ impl Shell {
                     return Ok(());
                 }
             },
+            Ask::RunScript { script } => {
+                let Some(spec) = self.core.ledger().spec() else {
+                    answer(asker, &refused("read the script: no spec is in force"));
+                    return Ok(());
+                };
+                match rhizo_config::parse_script(&script.text, &script.file, spec) {
+                    Ok(script) => CoreAsk::Script(Box::new(script)),
+                    Err(findings) => {
+                        answer(asker, &Answer::Findings(findings));
+                        return Ok(());
+                    }
+                }
+            }
+            Ask::EndScript => CoreAsk::EndScript,
             Ask::TakeDown => CoreAsk::TakeDown,
             _ => CoreAsk::Leave { node: rhizo_types::ledger::FOUNDER },
         };
@@ -277,6 +314,7 @@ impl Shell {
             spec: ledger.spec_revision(),
             target: ledger.target.revision,
             applied: ledger.index,
+            script: ledger.script.as_ref().map(script_status),
         }
     }
 

@@ -1,0 +1,111 @@
+//! `run SCRIPT`: hands a reconfiguration script to the application and follows it.
+//!
+//! The script is committed whole before any of it is done, and led on by whoever coordinates: this command may end at
+//! any time. The language is `rhizo_config::parse_script`'s; what its statements mean is the ledger's.
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::{Session, refused};
+use crate::admin::{Answer, Ask, ConfigText, ScriptStatus};
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time between two looks at where it is.
+const LOOK_MS: u64 = 150;
+
+pub(super) async fn run(session: &Session, run: args::Run) -> Result<Exit, Failure> {
+    let Some(path) = run.script.filter(|_| !run.end) else {
+        return match session.ask(Ask::EndScript).await? {
+            Answer::Done { .. } => Ok(Exit::Done),
+            other => Err(refused(other)),
+        };
+    };
+    let script = read(&path)?;
+    match session.ask(Ask::RunScript { script: script.clone() }).await? {
+        Answer::Done { .. } => {}
+        Answer::Findings(findings) => {
+            let message = format!("use `{}`: {} findings", path.display(), findings.len());
+            if session.json {
+                println!("{}", serde_json::json!({ "findings": findings }));
+            } else {
+                let color = std::io::stderr().is_terminal();
+                eprint!("{}", rhizo_config::render(&findings, &script.text, color));
+            }
+            return Err(Failure::new(Exit::BadConfig, message));
+        }
+        other => return Err(refused(other)),
+    }
+    if run.no_wait {
+        return Ok(Exit::Done);
+    }
+    let patience = Duration::from_secs(run.timeout_s);
+    tokio::select! {
+        followed = tokio::time::timeout(patience, follow(session)) => followed.unwrap_or_else(|_| {
+            Err(Failure::new(Exit::NotStable, format!("see the end of the script within {} s", run.timeout_s))
+                .hint("it goes on: `status` shows where it is, `run --end` ends it there"))
+        }),
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+fn read(path: &Path) -> Result<ConfigText, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(Exit::BadConfig, format!("read the script `{}`: {error}", path.display()))
+    })?;
+    Ok(ConfigText { text, file: path.display().to_string(), base: String::new() })
+}
+
+/// Shows each line that it comes to, until it has ended.
+async fn follow(session: &Session) -> Result<Exit, Failure> {
+    let mut client = session.client().await?;
+    let begin = Instant::now();
+    let mut number = None;
+    let mut shown = None;
+    loop {
+        // Whoever answers may have died since: the next member knows where the script is, too.
+        if let Ok(status) = client.status().await
+            && let Some(script) = status.script
+        {
+            // It was committed before this question, so it is this one or one that came after it.
+            let current = *number.get_or_insert(script.number) == script.number;
+            if !current || script.state != "running" {
+                client.close().await;
+                return ended(session, current, &script, begin);
+            }
+            if shown != script.line {
+                shown = script.line;
+                tell(session, &script);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
+fn tell(session: &Session, script: &ScriptStatus) {
+    if session.json {
+        println!("{}", serde_json::json!(script));
+    } else if let (Some(line), Some(statement)) = (script.line, &script.statement) {
+        println!("at line {line}: {statement}");
+    }
+}
+
+fn ended(session: &Session, current: bool, script: &ScriptStatus, begin: Instant) -> Result<Exit, Failure> {
+    let seconds = begin.elapsed().as_secs_f64();
+    match (current, script.state.as_str()) {
+        // Another script could only begin because this one had ended.
+        (false, _) => Ok(Exit::Done),
+        (true, "done") => {
+            session.print(script, || format!("script {} is carried out, {seconds:.1} s\n", script.number));
+            Ok(Exit::Done)
+        }
+        (true, "failed") => {
+            let line = script.line.map_or_else(String::new, |line| format!("line {line} of "));
+            let reason = script.reason.as_deref().unwrap_or("no reason is known");
+            Err(Failure::new(Exit::Failed, format!("carry out {line}the script: {reason}"))
+                .hint("what was done before that line stays; `events` tells it"))
+        }
+        (true, state) => Err(Failure::new(Exit::Failed, format!("carry the script out: it is {state}"))),
+    }
+}
