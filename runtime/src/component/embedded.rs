@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +94,7 @@ pub(super) fn addresses(told: &BTreeMap<InstanceId, Served>) -> Vec<SocketAddr> 
 pub struct Ctx {
     instance: InstanceId,
     node: NodeView,
+    dir: Arc<Path>,
     declared: Arc<BTreeMap<PortName, Export>>,
     imports: watch::Receiver<Told>,
     attributes: watch::Receiver<Values>,
@@ -119,6 +121,12 @@ impl Ctx {
     #[must_use]
     pub fn node(&self) -> &NodeView {
         &self.node
+    }
+
+    /// The directory of this instance, the same as its actions see; it need not exist yet.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// An import of this component, which follows every re-binding.
@@ -258,6 +266,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     let ctx = Ctx {
         instance: task.run.instance.clone(),
         node: task.scope.node.clone(),
+        dir: task.scope.dir.as_path().into(),
         declared: declared.clone(),
         imports: task.imports.clone(),
         attributes: task.attributes.clone(),

@@ -144,7 +144,7 @@ fn command(task: &Task) -> Result<Command, String> {
         return Err("its command is empty".to_owned());
     };
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).envs(task.scope.environment());
     for (name, template) in &task.component.env {
         command.env(name, task.scope.fill(template)?);
     }
