@@ -1,4 +1,4 @@
-//! Benches of whole applications in real processes: `failover`, `idle`, `up`.
+//! Benches of whole applications in real processes: `failover`, `idle`, `repair`, `up`.
 //!
 //! They start one, look at it from outside and print figures as JSON; what is good enough is said elsewhere.
 
@@ -6,6 +6,7 @@ mod application;
 mod failover;
 mod idle;
 mod options;
+mod repair;
 mod up;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         "idle" => {
             Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options))
         }
+        "repair" => Options::parse(arguments, &["app", "config", "kills", "victim"])
+            .and_then(|options| repair::run(&options)),
         "up" => Options::parse(arguments, &["app", "config", "runs"]).and_then(|options| up::run(&options)),
         _ => return None,
     };

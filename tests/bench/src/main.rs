@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = all.split_first() else {
         eprintln!(
-            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} failover idle up",
+            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} failover idle repair up",
             placement::NAMES.join(" ")
         );
         return ExitCode::from(2);

@@ -86,10 +86,19 @@ impl Application {
     /// Whether a member's own log has a line with these words. (Questions are passed on to the coordinator, so only
     /// the log tells what a member itself has seen.)
     pub(super) fn has_logged(&self, member: &Member, words: &str) -> bool {
-        let Some(host) = &member.host else { return false };
+        self.log_text(member).contains(words)
+    }
+
+    /// The lines of a member's own log.
+    pub(super) fn log(&self, member: &Member) -> Vec<String> {
+        self.log_text(member).lines().map(str::to_owned).collect()
+    }
+
+    fn log_text(&self, member: &Member) -> String {
+        let Some(host) = &member.host else { return String::new() };
         let providers = std::fs::read_dir(self.dir.join(".rhizo/providers")).into_iter().flatten().flatten();
         let logs = providers.map(|provider| provider.path().join("hosts").join(host).join("node.log"));
-        logs.filter_map(|log| std::fs::read_to_string(log).ok()).any(|text| text.contains(words))
+        logs.filter_map(|log| std::fs::read_to_string(log).ok()).collect()
     }
 
     /// Waits for a status with the wished property.

@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
 }
 
 /// Ends a process without a warning.
-fn kill(pid: u32) -> Result<(), String> {
+pub(super) fn kill(pid: u32) -> Result<(), String> {
     let status = std::process::Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status();
     match status {
         Ok(status) if status.success() => Ok(()),

@@ -46,6 +46,11 @@ impl Options {
         Ok(Self { given })
     }
 
+    /// A text, if it was given.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
     /// A whole number, or the default.
     pub(super) fn number(&self, name: &str, default: u64) -> Result<u64, String> {
         let Some(text) = self.given.get(name) else { return Ok(default) };

@@ -1,0 +1,110 @@
+//! `rhizo-bench repair`: how long an application is not whole after the death of a host that holds most of it.
+//!
+//! Each run ends the node of one instance (`--victim COMPONENT`; its host dies with it) by `kill -9`, waits until the
+//! application is stable again, and reads from the members' own logs when they lost the node (`lost`), when its death
+//! was committed (`dead`), and when the last instance had started or gone on. The durations are those of one clock,
+//! with microseconds, and nothing of the bench's own looks is in them. Actions and the acquisition of a host count.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::application::{Application, Member, is_at_rest, median_and_max, members};
+use super::failover::kill;
+use super::options::Options;
+
+/// Seconds of a day: logs have the time of day.
+const DAY_S: f64 = 86_400.0;
+
+/// What one death came to, in seconds.
+struct Repair {
+    /// From the first member that lost the node to the last instance.
+    lost: f64,
+    /// From the committed death to the last instance.
+    dead: f64,
+    /// Instances that started or went on.
+    instances: usize,
+}
+
+/// Runs the bench and returns its figures.
+pub(super) fn run(options: &Options) -> Result<Value, String> {
+    let kills = options.number("kills", 20)?;
+    let component = options.text("victim").ok_or("understand the options: --victim COMPONENT is missing")?;
+    let application = options.application()?;
+    application.run(&["up", "rhizo.toml", "--yes", "--wait"])?;
+    let (mut lost, mut dead) = (Vec::new(), Vec::new());
+    for number in 1..=kills {
+        let before = application.until("stable", is_at_rest)?;
+        let victim = host_of(&before, component)?;
+        kill(victim.pid)?;
+        let after = application.until("stable again", |status| {
+            is_at_rest(status) && members(status).iter().all(|member| member.id != victim.id)
+        })?;
+        let repair = read(&application, &members(&after), &victim)?;
+        eprintln!(
+            "kill {number} of {kills}: {} instances, {:.3} s after the death was committed, {:.3} s after it was seen",
+            repair.instances, repair.dead, repair.lost
+        );
+        lost.push(repair.lost);
+        dead.push(repair.dead);
+    }
+    let ((dead_median, dead_max), (lost_median, lost_max)) = (median_and_max(&dead), median_and_max(&lost));
+    Ok(json!({
+        "kills": kills, "median": dead_median, "max": dead_max, "seconds": dead,
+        "from_loss_median": lost_median, "from_loss_max": lost_max, "from_loss_seconds": lost,
+    }))
+}
+
+/// The member that has an instance of the component.
+fn host_of(status: &Value, component: &str) -> Result<Member, String> {
+    let instances = status["components"].as_array().cloned().unwrap_or_default();
+    let node = instances.iter().find(|instance| instance["name"] == component).map(|found| &found["node"]);
+    let member = node.and_then(|node| members(status).into_iter().find(|member| node == member.id.as_str()));
+    member.ok_or_else(|| format!("find the host of an instance of `{component}`"))
+}
+
+/// What the logs of those who live say of the victim's death.
+fn read(application: &Application, members: &[Member], victim: &Member) -> Result<Repair, String> {
+    // The last lines may still be on their way into the files.
+    std::thread::sleep(Duration::from_millis(100));
+    let lines: Vec<(f64, String)> =
+        members.iter().flat_map(|member| application.log(member)).filter_map(|line| timed(&line)).collect();
+    let first = |words: &str| {
+        let told = lines.iter().filter(|(_, text)| text.contains(words)).map(|(at, _)| *at);
+        told.min_by(f64::total_cmp).ok_or_else(|| format!("find `{words}` in a log"))
+    };
+    let dead = first(&format!(": dead: {} node=", victim.id))?;
+    let lost = first(&format!(": lost {} node=", victim.id)).unwrap_or(dead);
+    let since = |at: f64| (at - dead + DAY_S) % DAY_S;
+    // An hour tells what came after from what came before.
+    let whole: Vec<f64> = lines
+        .iter()
+        .filter(|(_, text)| text.contains(" started node=") || text.contains(" goes on node="))
+        .map(|(at, _)| since(*at))
+        .filter(|after| *after < 3_600.0)
+        .collect();
+    let last = whole.iter().copied().max_by(f64::total_cmp).ok_or("find an instance that started")?;
+    Ok(Repair { lost: last + (dead - lost + DAY_S) % DAY_S, dead: last, instances: whole.len() })
+}
+
+/// The time of day in seconds, and the rest of a log line.
+fn timed(line: &str) -> Option<(f64, String)> {
+    let (stamp, text) = line.split_once(' ')?;
+    let clock = stamp.split_once('T')?.1.strip_suffix('Z')?;
+    let mut parts = clock.split(':').map(|part| part.parse::<f64>().ok());
+    let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
+    Some((hours * 3_600.0 + minutes * 60.0 + seconds, text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_has_its_time_of_day() {
+        let line = "2026-01-02T01:02:03.500000Z  INFO rhizo::node::record: dead: n8 node=n1";
+        let (at, text) = timed(line).unwrap();
+        assert!((at - 3_723.5).abs() < 1e-9 && text.contains(": dead: n8 node="), "{at} {text}");
+        assert!(timed("no time").is_none());
+    }
+}
