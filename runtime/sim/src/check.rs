@@ -7,10 +7,11 @@ use crate::consensus::ledger_hash;
 use crate::process::Process;
 use crate::world::World;
 use rhizo_protocol::agent::{InstanceView, Use, UserState};
-use rhizo_protocol::{AcquireCall, Node, RunId, secret};
-use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId};
+use rhizo_protocol::{AcquireCall, ActCall, Node, StartCall, secret};
+use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, PortName};
 use rhizo_types::intent::IntentState;
 use rhizo_types::ledger::Command;
+use rhizo_types::lifecycle::Action;
 use rhizo_types::message::{AgentMessage, InstancePhase, LogEntry, UseId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,25 +68,23 @@ pub fn after_event(world: &mut World, node: NodeId) -> Option<Violation> {
 fn own_instances(core: &Node) -> Option<Violation> {
     let agent = core.agent();
     for view in agent.instances() {
-        let started = matches!(view.phase, InstancePhase::Started | InstancePhase::Draining);
-        if started && let Some(port) = unserved(core, &view) {
-            let detail = format!("{} is started, and its import {port} is not bound", view.instance);
+        if let Some(port) = unserved(core, &view) {
+            let detail = format!("{} uses its import {port}, which is not bound", view.instance);
             return Some(Violation::new("started-has-its-imports", detail));
         }
-        if view.phase == InstancePhase::Waiting && view.told.values().any(|told| !told.is_empty()) {
+        let unused = |(port, told): (&PortName, &BTreeMap<_, _>)| !told.is_empty() && !view.is_using(port);
+        if view.phase == InstancePhase::Waiting && view.told.iter().any(unused) {
             let detail = format!("{} is stopped, and has a binding", view.instance);
             return Some(Violation::new("stopped-has-no-binding", detail));
         }
     }
-    let started: BTreeSet<(&InstanceId, _)> = agent
-        .instances()
-        .filter(|view| matches!(view.phase, InstancePhase::Started | InstancePhase::Draining))
-        .map(|view| (view.instance, view.placed.generation))
-        .collect();
     for (_, _, user) in agent.users() {
         let uses = matches!(user.state, UserState::Using | UserState::Asked);
-        if uses && !started.contains(&(&user.exporter, user.generation)) {
-            let detail = format!("{} is used by {} and is not started", user.exporter, user.importer);
+        let mut views = agent.instances().filter(|view| *view.instance == user.exporter);
+        let mut active =
+            || views.any(|view| view.placed.generation == user.generation && view.is_active(&user.export));
+        if uses && !active() {
+            let detail = format!("{} is used by {} and is not active", user.exporter, user.importer);
             return Some(Violation::new("used-is-started", detail));
         }
     }
@@ -101,7 +100,9 @@ fn unserved(core: &Node, view: &InstanceView<'_>) -> Option<String> {
         .map(|(_, used)| &used.import)
         .collect();
     let mut mandatory = view.component.imports.iter().filter(|(_, import)| !import.optional);
-    mandatory.find(|(port, _)| !bound.contains(port)).map(|(port, _)| port.to_string())
+    mandatory
+        .find(|(port, _)| view.relies_on(port) && !bound.contains(port))
+        .map(|(port, _)| port.to_string())
 }
 
 /// Every binding that an agent holds is held by the exporter's agent too, or its end is on its way.
@@ -124,7 +125,7 @@ fn is_told(core: &Node, used: &Use) -> bool {
     let mut views = core.agent().instances();
     views.any(|view| {
         *view.instance == used.importer
-            && view.phase != InstancePhase::Waiting
+            && view.is_using(&used.import)
             && view.told.get(&used.import).is_some_and(|told| told.contains_key(&used.exporter))
     })
 }
@@ -153,7 +154,35 @@ fn is_held(world: &World, importer: NodeId, core: &Node, id: UseId, used: &Use) 
 
 /// Before an instance is started.
 #[must_use]
-pub fn before_start(process: &Process, node: NodeId, run: &RunId) -> Option<Violation> {
+pub fn before_start(world: &World, node: NodeId, call: &StartCall) -> Option<Violation> {
+    let (process, run) = (world.processes.get(&node)?, &call.run);
+    if let Some(cycle) = &call.component.lifecycle {
+        let did = process.did.get(&(run.instance.clone(), run.generation));
+        let before =
+            cycle.transitions.values().filter(|way| way.to.as_str() == "ready" && way.from == cycle.initial);
+        let steps: BTreeSet<String> = before
+            .filter_map(|way| match &way.step.action {
+                Action::Function(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        if did.is_none_or(|did| !steps.is_subset(did)) {
+            let detail = format!("{node} starts {} after {did:?} of {steps:?}", run.instance);
+            return Some(Violation::new("failed-is-no-success", detail));
+        }
+    }
+    if call.component.exclusive {
+        let most = call.component.replicas.max as usize;
+        let others = world.processes.values().filter(|process| process.is_up());
+        let copies: BTreeSet<&InstanceId> = others
+            .flat_map(|process| process.running.keys())
+            .filter(|other| other.component == run.instance.component && **other != run.instance)
+            .collect();
+        if copies.len() >= most {
+            let detail = format!("{node} starts {} while {copies:?} run", run.instance);
+            return Some(Violation::new("exclusive-is-kept", detail));
+        }
+    }
     if process.started.get(&run.instance).is_some_and(|last| *last > run.generation) {
         let detail = format!("{node} starts {} of generation {}", run.instance, run.generation);
         return Some(Violation::new("generations-grow", detail));
@@ -163,6 +192,19 @@ pub fn before_start(process: &Process, node: NodeId, run: &RunId) -> Option<Viol
         return Some(Violation::new("one-run-at-a-time", detail));
     }
     None
+}
+
+/// Before an action of a life-cycle begins.
+#[must_use]
+pub fn before_action(process: &Process, node: NodeId, call: &ActCall) -> Option<Violation> {
+    let run = &call.id.run;
+    let newer = process.started.get(&run.instance).is_some_and(|last| *last > run.generation);
+    // A repetition begins when the one before it is over.
+    let twice = process.acts.iter().any(|(action, (step, _))| action.run == *run && *step == call.step);
+    (newer || twice).then(|| {
+        let detail = format!("{node}: {} of {} of generation {}", call.step, run.instance, run.generation);
+        Violation::new(if newer { "generations-grow" } else { "one-run-at-a-time" }, detail)
+    })
 }
 
 /// Before a host is ordered.
@@ -301,6 +343,9 @@ pub fn converged(world: &World) -> Result<(), String> {
     let running = world.running();
     if running != wanted {
         return Err(format!("runs: {running:?}, wanted: {wanted:?}"));
+    }
+    if let Some(run) = truth.script.as_ref().filter(|run| run.is_running()) {
+        return Err(format!("script {} is still at {}", run.number, run.next));
     }
     let spec = truth.spec().ok_or("there is no spec")?;
     for (name, component) in &spec.components {

@@ -84,6 +84,14 @@ faults! {
     NeverBoots = "never-boots",
     /// An instance cannot be started.
     StartFails = "start-fails",
+    /// An action of a life-cycle fails.
+    ActionFails = "action-fails",
+    /// An action of a life-cycle does not end by itself.
+    ActionHangs = "action-hangs",
+    /// An operator has a script carried out.
+    Script = "script",
+    /// A component keeps failing in a new version.
+    BadVersion = "bad-version",
     /// An instance ends by itself.
     Exits = "exits",
     /// An instance fails its health check.

@@ -2,12 +2,12 @@
 //!
 //! The disk survives a restart, the rest does not.
 
-use rhizo_protocol::{Ledger, LogStatus, Node, NodeConfig, RunId};
+use rhizo_protocol::{ActionId, Ledger, LogStatus, Node, NodeConfig, RunId};
 use rhizo_types::id::{HostId, InstanceId, NodeId, ProviderName};
 use rhizo_types::ledger::{Genesis, SetSpec};
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A process.
 #[derive(Clone, Debug)]
@@ -26,6 +26,10 @@ pub struct Process {
     pub host: Option<(ProviderName, HostId)>,
     /// Instances that really run, and whether they are started.
     pub running: BTreeMap<InstanceId, (RunId, bool)>,
+    /// Actions of life-cycles that are under way, and whether they were cancelled.
+    pub acts: BTreeMap<ActionId, (String, bool)>,
+    /// The actions that a generation really did, since it was last undone.
+    pub did: BTreeMap<(InstanceId, Generation), BTreeSet<String>>,
     /// The highest generation that was ever started here.
     pub started: BTreeMap<InstanceId, Generation>,
     /// It stands still until then.
@@ -61,6 +65,8 @@ impl Process {
             genesis,
             host,
             running: BTreeMap::new(),
+            acts: BTreeMap::new(),
+            did: BTreeMap::new(),
             started: BTreeMap::new(),
             paused_until: Time::ZERO,
             wake: None,
@@ -81,6 +87,8 @@ impl Process {
         }
         self.core = None;
         self.running.clear();
+        self.acts.clear();
+        self.did.clear();
         self.told = None;
         self.wake = None;
         self.life += 1;

@@ -5,12 +5,13 @@
 
 use crate::check::{self, Violation};
 use crate::fault::{Coverage, Fault};
-use crate::scenario::components;
+use crate::scenario::{SHAPES, components};
 use crate::world::{Act, Happening, World};
 use rand::RngExt;
 use rhizo_protocol::{Ask, Event, OverlayState, RequestId};
 use rhizo_types::Time;
-use rhizo_types::id::{NodeId, ProviderName};
+use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, NodeId, PortName, ProviderName, ValueName};
+use rhizo_types::script::{Order, Place, Script, Statement};
 use std::collections::BTreeSet;
 
 /// How runs are made.
@@ -69,6 +70,9 @@ const PLANNED: &[Fault] = &[
     Fault::Unhealthy,
     Fault::SpecChange,
     Fault::SpecChange,
+    Fault::Script,
+    Fault::Script,
+    Fault::BadVersion,
     Fault::Restart,
     Fault::Drain,
     Fault::BetterAppears,
@@ -194,6 +198,7 @@ impl World {
     /// Ends every fault. Who is paused stays so until its time: what waits for it must not be overtaken.
     pub(crate) fn heal(&mut self) {
         self.faulty = false;
+        self.bad = None;
         self.network.heal_all();
         let now = self.now;
         for provider in self.providers.values_mut() {
@@ -293,6 +298,8 @@ impl World {
             Fault::ApiDown | Fault::ListLag | Fault::ProviderLost => self.hit_provider(fault),
             Fault::Exits | Fault::Unhealthy => self.hit_instance(fault),
             Fault::SpecChange => self.change_spec(),
+            Fault::Script => self.run_script(),
+            Fault::BadVersion => self.ship_bad_version(),
             Fault::Drain => self.drain(&up),
             Fault::BetterAppears => self.better(),
             _ => false,
@@ -413,12 +420,79 @@ impl World {
     fn change_spec(&mut self) -> bool {
         let Some(leader) = self.log.leader else { return false };
         let mut spec = self.scenario.spec.clone();
-        let (other, copies) = (self.rng.random_range(0..4), self.rng.random_range(1..=3));
+        let (other, copies) = (self.rng.random_range(0..SHAPES), self.rng.random_range(1..=3));
         // The same shape with other copies is an upgrade in place; another one replaces everything.
         let shape = if self.rng.random_bool(0.5) { self.scenario.shape } else { other };
         spec.components = components(shape, copies);
+        // Half of the changes are of attributes as well, and some of a new version.
+        let mark = self.rng.random_range(0..8_u32);
+        for component in spec.components.values_mut() {
+            if mark % 2 == 0 {
+                component.attributes.insert(ValueName::from("key"), mark.to_string());
+            }
+            if mark >= 6 {
+                component.env.insert("VERSION".to_owned(), mark.to_string());
+            }
+        }
         self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
         true
+    }
+
+    /// A script of a few statements on what is there now; what makes no sense is refused.
+    fn run_script(&mut self) -> bool {
+        let Some(leader) = self.log.leader else { return false };
+        let names: Vec<InstanceId> =
+            self.log.truth.plan.iter().flat_map(|plan| plan.placement.keys().cloned()).collect();
+        let mut orders = Vec::new();
+        for _ in 0..self.rng.random_range(1..=6) {
+            if names.is_empty() {
+                return false;
+            }
+            let instance = names[self.rng.random_range(0..names.len())].clone();
+            let other = names[self.rng.random_range(0..names.len())].clone();
+            let behaviour = BehaviourName::from(if self.rng.random_bool(0.5) { "work" } else { "rest" });
+            let import = PortName(other.component.0.clone());
+            let (importer, exporter) = (instance.clone(), other.clone());
+            let order = match self.rng.random_range(0..6) {
+                0 | 1 => Order::Push { instance, behaviour },
+                2 => Order::Connect { importer, import, exporter },
+                3 => Order::Wait { instances: BTreeSet::from([instance]) },
+                // One that goes comes back in the same change, perhaps elsewhere.
+                4 => {
+                    orders.push(Order::Del { instance: instance.clone() });
+                    Order::Add { instance, place: Place::Any }
+                }
+                _ => Order::Wait { instances: BTreeSet::new() },
+            };
+            orders.push(order);
+        }
+        let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order });
+        let script = Script { statements: statements.collect() };
+        if self.log.truth.script_runs() || self.log.truth.check_script(&script).is_err() {
+            return false;
+        }
+        self.ask(leader, Ask::Script(Box::new(script)));
+        true
+    }
+
+    /// The same application in a version that does not start; what can go back does.
+    fn ship_bad_version(&mut self) -> bool {
+        let Some(leader) = self.log.leader else { return false };
+        if !self
+            .log
+            .truth
+            .spec()
+            .is_some_and(|spec| spec.components.contains_key(&ComponentName::from("hub")))
+        {
+            return false;
+        }
+        let Some(mut spec) = self.log.truth.spec().cloned() else { return false };
+        if let Some(hub) = spec.components.get_mut(&ComponentName::from("hub")) {
+            hub.env.insert("BAD".to_owned(), String::new());
+        }
+        self.bad = Some("BAD".to_owned());
+        self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "bad".to_owned() });
+        false
     }
 
     fn drain(&mut self, up: &[NodeId]) -> bool {

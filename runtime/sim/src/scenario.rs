@@ -2,13 +2,20 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rhizo_types::id::{AppName, ComponentName, PortName, ProviderName};
+use rhizo_types::id::{
+    AppName, BehaviourName, ComponentName, PlaceName, PortName, ProviderName, TransitionName, ValueName,
+};
 use rhizo_types::ledger::Timers;
+use rhizo_types::lifecycle::{Action, Lifecycle, Retry, Step, Transition};
 use rhizo_types::number::Number;
 use rhizo_types::spec::{
-    Budget, Component, Export, Import, Migration, Optimise, Pick, ProviderSpec, Replicas, Run, Spec, Stop,
+    Budget, Component, Export, Import, Migration, OnFailure, OnLoss, Optimise, Pick, ProviderSpec, Replicas,
+    Run, Spec, Stop,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How many shapes there are.
+pub const SHAPES: u32 = 7;
 
 /// One world's parameters.
 #[derive(Clone, Debug)]
@@ -56,6 +63,68 @@ fn component(replicas: u32, imports: &[(&str, bool, Pick)]) -> Component {
     }
 }
 
+/// `off ─fetch, configure─► ready ─start─► up ─work─► busy`, and all ways back; it serves in `up` and `busy`.
+fn lively() -> Lifecycle {
+    let function = |name: &str| Action::Function(name.to_owned());
+    let ways = [
+        ("fetch", "off", "ready", function("fetch")),
+        ("configure", "off", "ready", function("configure")),
+        ("start", "ready", "up", Action::Start),
+        ("work", "up", "busy", function("work")),
+        ("rest", "busy", "up", function("rest")),
+        ("stop", "up", "ready", Action::Stop),
+        ("remove", "ready", "off", function("remove")),
+    ];
+    let mut cycle = Lifecycle::service();
+    (cycle.transitions, cycle.behaviours) = (BTreeMap::new(), BTreeMap::new());
+    cycle.places = ["off", "ready", "up", "busy"].map(PlaceName::from).into();
+    cycle.initial = PlaceName::from("off");
+    for (name, from, to, action) in ways {
+        let mut way = Transition::plain(from, to, action);
+        if name == "fetch" {
+            way.step.timeout_ms = Some(2_000);
+            way.step.retry = Retry { times: 2, wait_ms: 100, wait_ms_max: 1_000 };
+        }
+        cycle.transitions.insert(TransitionName::from(name), way);
+    }
+    let lists = [
+        ("deploy", &["fetch", "configure", "start"][..]),
+        ("work", &["work"]),
+        ("rest", &["rest"]),
+        ("stop", &["rest", "stop"]),
+        ("remove", &["remove"]),
+    ];
+    for (name, members) in lists {
+        let members = members.iter().map(|member| TransitionName::from(*member)).collect();
+        cycle.behaviours.insert(BehaviourName::from(name), members);
+    }
+    let list = |names: &[&str]| names.iter().map(|name| BehaviourName::from(*name)).collect();
+    (cycle.deploy, cycle.pause, cycle.retire) =
+        (list(&["deploy"]), list(&["stop"]), list(&["stop", "remove"]));
+    cycle.reset = vec![Step::plain(function("reset"))];
+    cycle.notify = Some(Step::plain(function("notify")));
+    cycle.started = [PlaceName::from("up")].into();
+    cycle.exports.insert(PortName::from("main"), ["up", "busy"].map(PlaceName::from).into());
+    cycle
+}
+
+/// One exclusive copy, with values, that goes back to its last version when a new one fails.
+fn hub() -> Component {
+    let mut hub = component(1, &[]);
+    let values = BTreeSet::from([ValueName::from("key")]);
+    hub.exports.insert(PortName::from("main"), Export { port: None, data: false, values });
+    Component { exclusive: true, on_failure: OnFailure::Unwind, lifecycle: Some(Box::new(lively())), ..hub }
+}
+
+/// Needs two of the pool, and is told of the hub's values.
+fn user(copies: u32, on_loss: OnLoss) -> Component {
+    let mut user = component(copies, &[("hub", true, Pick::One), ("pool", false, Pick::Some(2))]);
+    for import in user.imports.values_mut() {
+        (import.notify, import.on_loss) = (true, on_loss);
+    }
+    user
+}
+
 /// The application of one of a few shapes.
 #[must_use]
 pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component> {
@@ -70,6 +139,21 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
             ("cache", component(1, &[])),
             ("db", component(2, &[("db", true, Pick::All)])),
             ("front", component(2, &[("app", false, Pick::All)])),
+        ],
+        // A hub of which there is one, a pool of which two are needed, and their users.
+        4 => vec![
+            ("hub", hub()),
+            ("pool", component(3, &[("hub", false, Pick::One)])),
+            ("user", user(copies, OnLoss::Suspend)),
+        ],
+        // The same with other losses, and everything in a life-cycle of its own.
+        5 => vec![
+            ("hub", hub()),
+            (
+                "pool",
+                Component { lifecycle: Some(Box::new(lively())), unavailable_max: 2, ..component(3, &[]) },
+            ),
+            ("user", Component { lifecycle: Some(Box::new(lively())), ..user(copies, OnLoss::Rebind) }),
         ],
         // A chain.
         _ => vec![
@@ -90,7 +174,7 @@ impl Scenario {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5cea_a210);
         let count = if rng.random_bool(0.2) { 1 } else { 3 };
         let providers: Vec<ProviderName> = (0..count).map(|i| ProviderName(format!("p{i}"))).collect();
-        let (shape, copies) = (rng.random_range(0..4), rng.random_range(1..=3));
+        let (shape, copies) = (rng.random_range(0..SHAPES), rng.random_range(1..=3));
         let source =
             ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
         let hundredth = |n: u32| Number::try_from(f64::from(n) / 100.0).unwrap_or(Number::ZERO);

@@ -18,7 +18,7 @@ use crate::turn::Effect;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{AgentMessage, Served, UseId};
 use rhizo_types::spec::{Import, OnLoss, Pick};
-use rhizo_types::{Generation, Revision};
+use rhizo_types::{Generation, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One use of an exporter by an instance of this node.
@@ -218,10 +218,12 @@ impl Agent {
         out: &mut Out,
     ) -> Need {
         let mut need = self.loss(local, port, import);
-        if need == Need::Met {
-            need = self.release(local, port, import);
-            self.ask_exporters(instance, local, port, import);
+        match need {
+            Need::Met => need = self.release(local, port, import),
+            Need::Lost(OnLoss::Suspend | OnLoss::Rebind) => self.release_all(local, port),
+            Need::Lost(OnLoss::Stop) | Need::Pause => {}
         }
+        self.ask_exporters(instance, local, port, import);
         self.tell_run(instance, local, port, import, out);
         need
     }
@@ -278,7 +280,11 @@ impl Agent {
                 kept.push(id);
             }
         }
-        if !asked || pending || local.is_acting_with(port) {
+        if !asked || local.is_acting_with(port) {
+            return Need::Met;
+        }
+        if pending && local.keeps_until != Some(Time::ZERO) {
+            local.keeps = true;
             return Need::Met;
         }
         if import.on_loss == OnLoss::Stop {
@@ -286,6 +292,15 @@ impl Agent {
         }
         kept.into_iter().for_each(|id| self.let_go(local, id));
         Need::Lost(import.on_loss)
+    }
+
+    /// Lets go of whatever wants to leave: a suspended instance relies on nothing, and must keep nobody.
+    fn release_all(&mut self, local: &mut Local, port: &PortName) {
+        let Some(binding) = local.imports.get(port) else { return };
+        let leaving = binding.leaving.iter().filter_map(|exporter| binding.uses.get(exporter));
+        for id in leaving.copied().collect::<Vec<UseId>>() {
+            self.let_go(local, id);
+        }
     }
 
     /// Tells a run what has changed of an import.

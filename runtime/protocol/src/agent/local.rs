@@ -109,6 +109,10 @@ pub(super) struct Local {
     pub(super) told: Told,
     /// Whether it goes on without its exports, because a mandatory import was lost.
     pub(super) suspended: bool,
+    /// Whether it keeps an exporter that wants to leave, because another one may be there soon.
+    pub(super) keeps: bool,
+    /// Until when it does.
+    pub(super) keeps_until: Option<Time>,
     /// Exports that take no new users, because their place is to be left.
     pub(super) refusing: BTreeSet<PortName>,
     pub(super) notify_due: bool,
@@ -148,6 +152,8 @@ impl Local {
             values_changed: false,
             told: Told::new(),
             suspended: false,
+            keeps: false,
+            keeps_until: None,
             refusing: BTreeSet::new(),
             notify_due: false,
             pushes: Vec::new(),
@@ -240,7 +246,7 @@ impl Local {
         let actions = self.actions.values().flat_map(|doing| {
             [doing.again_at, doing.deadline.filter(|_| doing.cancelled.is_none() && doing.again_at.is_none())]
         });
-        actions.chain([self.retry_at]).flatten().min()
+        actions.chain([self.retry_at, self.keeps_until]).flatten().min()
     }
 
     pub(super) fn phase(&self) -> InstancePhase {

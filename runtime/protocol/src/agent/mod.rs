@@ -47,6 +47,10 @@ use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// An exporter that wants to leave is kept so long for the sake of another one that is bound already and not active
+/// yet: most are within this. Without an end, both could wait for what the one that leaves has to make room for.
+const KEEP_MS: u64 = 3_000;
+
 /// A node's agent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Agent {
@@ -241,6 +245,10 @@ impl Agent {
         let Some(mut local) = known.or_else(|| self.create(instance, ledger, out)) else { return };
         self.follow_version(instance, &mut local, ledger, out);
         self.step_timers(instance, &mut local, now, out);
+        // It kept an exporter for as long as it may: zero says so to what looks at the imports.
+        let over = local.keeps_until.is_some_and(|at| at <= now);
+        local.keeps_until = if over { Some(Time::ZERO) } else { local.keeps_until };
+        local.keeps = false;
         loop {
             self.step_imports(instance, &mut local, out);
             let mode = local.mode;
@@ -258,6 +266,8 @@ impl Agent {
                 break;
             }
         }
+        let until = local.keeps_until.filter(|_| !over).unwrap_or(now.after_ms(KEEP_MS));
+        local.keeps_until = local.keeps.then_some(until);
         self.serve(instance, &mut local);
         self.describe(instance, &local);
         let due = local.due_at();

@@ -6,15 +6,15 @@ use super::{Act, Happening, World};
 use crate::check;
 use crate::fault::Fault;
 use rand::RngExt;
-use rhizo_protocol::{Event, RunId};
-use rhizo_types::id::{InstanceId, NodeId};
+use rhizo_protocol::{ActCall, ActResult, ActionId, Event, RunId, StartCall};
+use rhizo_types::id::{InstanceId, NodeId, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 impl World {
-    pub(super) fn start_instance(&mut self, node: NodeId, life: u64, run: RunId) {
-        let Some(process) = self.processes.get_mut(&node) else { return };
-        if let Some(violation) = check::before_start(process, node, &run) {
+    pub(super) fn start_instance(&mut self, node: NodeId, life: u64, call: &StartCall) {
+        let run = call.run.clone();
+        if let Some(violation) = check::before_start(self, node, call) {
             self.violation.get_or_insert(violation);
         }
         let Some(process) = self.processes.get_mut(&node) else { return };
@@ -25,7 +25,11 @@ impl World {
     }
 
     pub(super) fn act(&mut self, node: NodeId, life: u64, run: RunId, act: Act) {
-        let failed = act == Act::Start && self.mishap(0.05, Fault::StartFails);
+        let bad = act == Act::Start && self.bad.as_ref().is_some_and(|bad| self.runs_bad(node, &run, bad));
+        if bad {
+            self.coverage.fired(Fault::BadVersion);
+        }
+        let failed = act == Act::Start && (self.mishap(0.05, Fault::StartFails) || bad);
         let Some(process) = self.processes.get_mut(&node).filter(|process| process.life == life) else {
             return;
         };
@@ -58,6 +62,63 @@ impl World {
             _ => return,
         };
         self.deliver(node, life, event);
+    }
+
+    /// Whether what starts is of the version that never works.
+    fn runs_bad(&self, node: NodeId, run: &RunId, bad: &str) -> bool {
+        let core = self.processes.get(&node).and_then(|process| process.core.as_ref());
+        let mut views = core.into_iter().flat_map(|core| core.agent().instances());
+        views.any(|view| *view.instance == run.instance && view.component.env.contains_key(bad))
+    }
+
+    pub(super) fn begin_action(&mut self, node: NodeId, life: u64, call: &ActCall) {
+        let hangs = call.step == "fetch" && self.mishap(0.1, Fault::ActionHangs);
+        let us = self.rng.random_range(100..300_000);
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        let (action, step) = (call.id.clone(), call.step.clone());
+        if let Some(violation) = check::before_action(process, node, call) {
+            self.violation.get_or_insert(violation);
+        }
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        process.acts.insert(action.clone(), (step, false));
+        if !hangs {
+            self.later(us, Happening::ActionEnds { node, life, action });
+        }
+    }
+
+    pub(super) fn cancel_action(&mut self, node: NodeId, life: u64, action: ActionId) {
+        let us = self.rng.random_range(100..100_000);
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        if let Some((_, cancelled)) = process.acts.get_mut(&action) {
+            *cancelled = true;
+            self.later(us, Happening::ActionEnds { node, life, action });
+        }
+    }
+
+    pub(super) fn end_action(&mut self, node: NodeId, life: u64, action: ActionId) {
+        if self.life(node) != life {
+            return;
+        }
+        let fails = self.mishap(0.05, Fault::ActionFails);
+        let Some(process) = self.processes.get_mut(&node) else { return };
+        // One that is cancelled may end before it is: whichever comes first counts.
+        let Some((step, cancelled)) = process.acts.remove(&action) else { return };
+        let result = if cancelled {
+            ActResult::Cancelled
+        } else if fails {
+            ActResult::Failed { reason: "simulated".to_owned() }
+        } else {
+            let key = (action.run.instance.clone(), action.run.generation);
+            if matches!(step.as_str(), "remove" | "reset") {
+                process.did.remove(&key);
+            } else {
+                process.did.entry(key).or_default().insert(step.clone());
+            }
+            let value = format!("{step}-{}", action.number);
+            let values = BTreeMap::from([(ValueName::from("key"), value)]);
+            ActResult::Done { exports: BTreeMap::new(), values }
+        };
+        self.deliver(node, life, Event::Acted { action, result });
     }
 
     /// A process ends. Its peers get a reset, unless the machine fell silent.

@@ -19,7 +19,7 @@ use crate::provider::Provider;
 use crate::scenario::{Scenario, TIMERS};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rhizo_protocol::{AcquireCall, Effect, Event, Ledger, MembershipChange, RequestId, RunId};
+use rhizo_protocol::{AcquireCall, ActionId, Effect, Event, Ledger, MembershipChange, RequestId, RunId};
 use rhizo_types::id::{HostId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec};
 use rhizo_types::message::{LogEntry, Message};
@@ -55,6 +55,8 @@ pub(crate) enum Happening {
     Join { provider: ProviderName, host: HostId },
     /// An action on an instance ends.
     Act { node: NodeId, life: u64, run: RunId, act: Act },
+    /// An action of a life-cycle ends.
+    ActionEnds { node: NodeId, life: u64, action: ActionId },
     /// A planned fault strikes.
     Strike(Fault),
     /// A process starts again.
@@ -104,6 +106,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Whether misfortune strikes.
     pub faulty: bool,
+    /// What is started with this in its environment does not work.
+    pub(crate) bad: Option<String>,
     requests: BTreeMap<RequestId, (ProviderName, HostId)>,
     request_count: u64,
     host_count: u64,
@@ -136,6 +140,7 @@ impl World {
             lines: verbose.then(Vec::new),
             violation: None,
             faulty: false,
+            bad: None,
             requests: BTreeMap::new(),
             request_count: 0,
             host_count: 0,
@@ -254,6 +259,7 @@ impl World {
             Happening::List { by, life, provider } => self.provider_list(by, life, provider),
             Happening::Join { provider, host } => self.ask_to_join(provider, host),
             Happening::Act { node, life, run, act } => self.act(node, life, run, act),
+            Happening::ActionEnds { node, life, action } => self.end_action(node, life, action),
             Happening::Strike(fault) => self.strike(fault),
             Happening::StartAgain { node } => self.start_again(node),
             Happening::Heal { one, other } => {
@@ -391,15 +397,18 @@ impl World {
                 );
             }
             Effect::ReplyJoin { request, answer } => self.join_answered(request, answer),
-            Effect::Start(call) => self.start_instance(node, life, call.run),
+            Effect::Start(call) => self.start_instance(node, life, &call),
             Effect::Stop { run, .. } => {
                 let us = self.rng.random_range(1_000..300_000);
                 self.later(us, Happening::Act { node, life, run, act: Act::Stop });
             }
             Effect::Halt { .. } => self.halted(node),
-            // No component of a simulated application has other actions yet.
-            Effect::Act(_) | Effect::Cancel { .. } | Effect::SetAttributes { .. } => {}
-            Effect::Rebind { .. } | Effect::Answer { .. } | Effect::Notice(_) => {}
+            Effect::Act(call) => self.begin_action(node, life, &call),
+            Effect::Cancel { action } => self.cancel_action(node, life, action),
+            Effect::SetAttributes { .. }
+            | Effect::Rebind { .. }
+            | Effect::Answer { .. }
+            | Effect::Notice(_) => {}
         }
     }
 

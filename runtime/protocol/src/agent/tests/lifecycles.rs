@@ -407,3 +407,23 @@ fn the_second_failure_in_a_row_restarts_those_who_use_it() {
         }
     });
 }
+
+#[test]
+fn a_suspended_user_keeps_no_exporter_that_wants_to_leave() {
+    // c is replaced in place, so both b stop for it; a needs both of them and goes on without.
+    let user =
+        with_import(component(&[("b", false, Pick::Some(2))]), |import| import.on_loss = OnLoss::Suspend);
+    let components = [("a", user), ("b", component(&[("c", false, Pick::One)])), ("c", component(&[]))];
+    let placed = |generation| [("a", 0, 2, 1), ("b", 0, 3, 1), ("b", 1, 4, 1), ("c", 0, 5, generation)];
+    let bindings: [(&str, u32, &str, &[u32]); 3] =
+        [("a", 0, "b", &[0, 1]), ("b", 0, "c", &[0]), ("b", 1, "c", &[0])];
+    under_many_interleavings(4, &components, |cluster| {
+        cluster.target(&placed(1), &bindings);
+        cluster.run();
+        cluster.told.clear();
+        cluster.target(&placed(2), &bindings);
+        cluster.run();
+        assert_eq!(cluster.started().len(), 4, "{:?}", cluster.told);
+        assert!(!cluster.told.contains(&"stop a.0".to_owned()), "{:?}", cluster.told);
+    });
+}
