@@ -212,9 +212,13 @@ impl Coordinator {
         (report.generation == placed.generation).then_some(report)
     }
 
-    /// Whether an instance of the target is reported started.
+    /// Whether an instance of the target is reported started, or to rest where a pushed behaviour took it.
     pub(crate) fn is_started(&self, instance: &InstanceId, ledger: &Ledger) -> bool {
-        self.report_of(instance, ledger).is_some_and(|report| report.phase == InstancePhase::Started)
+        self.report_of(instance, ledger).is_some_and(|report| match report.phase {
+            InstancePhase::Started => true,
+            InstancePhase::Resting => ledger.target.pushes.contains_key(instance),
+            _ => false,
+        })
     }
 
     /// Every report, by node.

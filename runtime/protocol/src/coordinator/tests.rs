@@ -29,6 +29,8 @@ struct Stage {
     observer: Observer,
     /// Instances that do not start in this generation.
     broken: BTreeSet<(InstanceId, Generation)>,
+    /// Instances that rest where a pushed behaviour took them.
+    resting: BTreeSet<InstanceId>,
     /// What was committed, as texts.
     told: Vec<String>,
     number: u64,
@@ -129,6 +131,7 @@ impl Stage {
             log,
             observer: Observer::new(FOUNDER),
             broken: BTreeSet::new(),
+            resting: BTreeSet::new(),
             told: Vec::new(),
             number: 0,
         };
@@ -225,7 +228,11 @@ impl Stage {
                 let pushes = target.pushes.get(instance).and_then(|list| list.last());
                 let report = InstanceReport {
                     generation: placed.generation,
-                    phase: if broken { InstancePhase::Waiting } else { InstancePhase::Started },
+                    phase: match broken {
+                        true => InstancePhase::Waiting,
+                        false if self.resting.contains(instance) => InstancePhase::Resting,
+                        false => InstancePhase::Started,
+                    },
                     bindings_missing: 0,
                     failures: if broken { FAILURES_MAX } else { 0 },
                     failure: None,

@@ -159,3 +159,17 @@ fn imports_bound_by_hand_fall_back_when_nothing_of_it_is_left() {
     stage.run();
     assert_eq!(stage.bound("web", 0, "db"), ["db.0"]);
 }
+
+#[test]
+fn a_successor_that_rests_where_it_was_pushed_replaces_its_predecessor() {
+    let mut stage = Stage::new(&[("db", component(2, &[]))]);
+    stage.plan(&[("db", 0, 2), ("db", 1, 3)]);
+    stage.run();
+    stage.script(vec![push("db", 1, "stop")]).unwrap();
+    stage.resting.insert(instance("db", 1));
+    stage.run();
+    stage.plan(&[("db", 1, 3)]);
+    stage.run();
+    assert_eq!(stage.placed(), ["db.1@n3g1"]);
+    assert_eq!(stage.ledger.settled, stage.ledger.target.revision);
+}
