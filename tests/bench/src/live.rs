@@ -2,10 +2,10 @@
 //!
 //! They start one, look at it from outside and print figures as JSON; what is good enough is said elsewhere.
 
-mod application;
+pub(crate) mod application;
 mod failover;
 mod idle;
-mod options;
+pub(crate) mod options;
 mod repair;
 mod up;
 

@@ -4,20 +4,27 @@
 //! stands in `docs/benchmarks.md`, not here.
 
 mod arguments;
+mod deploy;
 mod live;
 mod placement;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = deploy::as_application() {
+        return code;
+    }
     let all: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = all.split_first() else {
         eprintln!(
-            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} failover idle repair up",
+            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} deploy failover idle repair up",
             placement::NAMES.join(" ")
         );
         return ExitCode::from(2);
     };
+    if name == "deploy" {
+        return deploy::run(rest);
+    }
     if let Some(code) = placement::run(name, rest).or_else(|| live::run(name, rest)) {
         return code;
     }

@@ -13,25 +13,27 @@ use serde_json::Value;
 const WATCHDOG: Duration = Duration::from_secs(180);
 
 /// An application that a bench started.
-pub(super) struct Application {
+pub(crate) struct Application {
     dir: PathBuf,
     program: PathBuf,
+    /// Set for every process of it.
+    variables: Vec<(String, PathBuf)>,
 }
 
 /// A member with a process on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Its node id.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// Its process.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// Its host at the provider; none for the process of whoever typed `up`.
-    pub(super) host: Option<String>,
+    pub(crate) host: Option<String>,
 }
 
 impl Application {
     /// Prepares a directory that did not exist with `config` copied into it, beside its `data` folder if any.
-    pub(super) fn prepare(program: &Path, config: &Path) -> Result<Self, String> {
+    pub(crate) fn prepare(program: &Path, config: &Path) -> Result<Self, String> {
         let program =
             program.canonicalize().map_err(|error| format!("find {}: {error}", program.display()))?;
         let dir = std::env::temp_dir().join(format!("rhizo-bench-{}", std::process::id()));
@@ -39,11 +41,17 @@ impl Application {
             .and_then(|()| std::fs::copy(config, dir.join("rhizo.toml")))
             .and_then(|_| copy_folder(&config.with_file_name("data"), &dir.join("data")));
         copied.map_err(|error| format!("prepare {}: {error}", dir.display()))?;
-        Ok(Self { dir, program })
+        Ok(Self { dir, program, variables: Vec::new() })
+    }
+
+    /// The same application, whose processes have a variable set to a path.
+    pub(crate) fn with_variable(mut self, name: &str, value: &Path) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Runs a command to its end; its standard output when it succeeded.
-    pub(super) fn run(&self, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let (status, out, err) = self.end_of(arguments)?;
         if status.success() { Ok(out) } else { Err(format!("run {arguments:?}: {status}: {err}")) }
     }
@@ -55,6 +63,7 @@ impl Application {
         // Files, not pipes: what goes on in the background would keep a pipe open.
         let mut child = Command::new(&self.program)
             .args(arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(File::create(&out).map_err(failed)?)
@@ -78,19 +87,19 @@ impl Application {
     }
 
     /// The status; none while nobody answers. (Without a quorum the command fails, but answers.)
-    pub(super) fn status(&self) -> Option<Value> {
+    pub(crate) fn status(&self) -> Option<Value> {
         let (_, out, _) = self.end_of(&["status", "--json"]).ok()?;
         serde_json::from_str(&out).ok()
     }
 
     /// Whether a member's own log has a line with these words. (Questions are passed on to the coordinator, so only
     /// the log tells what a member itself has seen.)
-    pub(super) fn has_logged(&self, member: &Member, words: &str) -> bool {
+    pub(crate) fn has_logged(&self, member: &Member, words: &str) -> bool {
         self.log_text(member).contains(words)
     }
 
     /// The lines of a member's own log.
-    pub(super) fn log(&self, member: &Member) -> Vec<String> {
+    pub(crate) fn log(&self, member: &Member) -> Vec<String> {
         self.log_text(member).lines().map(str::to_owned).collect()
     }
 
@@ -102,12 +111,12 @@ impl Application {
     }
 
     /// Waits for a status with the wished property.
-    pub(super) fn until(&self, wish: &str, property: impl Fn(&Value) -> bool) -> Result<Value, String> {
+    pub(crate) fn until(&self, wish: &str, property: impl Fn(&Value) -> bool) -> Result<Value, String> {
         self.until_some(wish, || self.status().filter(&property))
     }
 
     /// Waits until `look` sees something.
-    pub(super) fn until_some<T>(&self, wish: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+    pub(crate) fn until_some<T>(&self, wish: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
         let start = Instant::now();
         while start.elapsed() < WATCHDOG {
             if let Some(seen) = look() {
@@ -134,7 +143,7 @@ impl Drop for Application {
 }
 
 /// The members of a status that have a process.
-pub(super) fn members(status: &Value) -> Vec<Member> {
+pub(crate) fn members(status: &Value) -> Vec<Member> {
     let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
     let member = |node: &Value| {
         let pid = u32::try_from(node["pid"].as_u64()?).ok()?;
@@ -148,13 +157,13 @@ pub(super) fn members(status: &Value) -> Vec<Member> {
 }
 
 /// Whether an application is stable and every member has told its process (which travels by gossip).
-pub(super) fn is_at_rest(status: &Value) -> bool {
+pub(crate) fn is_at_rest(status: &Value) -> bool {
     let count = status["nodes"].as_array().map_or(0, Vec::len);
     status["state"] == "stable" && members(status).len() == count
 }
 
 /// Median and maximum of some seconds; zero for none.
-pub(super) fn median_and_max(seconds: &[f64]) -> (f64, f64) {
+pub(crate) fn median_and_max(seconds: &[f64]) -> (f64, f64) {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -164,6 +173,15 @@ pub(super) fn median_and_max(seconds: &[f64]) -> (f64, f64) {
         _ => sorted[middle],
     };
     (median, sorted.last().copied().unwrap_or(0.0))
+}
+
+/// The time of day in seconds, and the rest of a log line.
+pub(crate) fn timed(line: &str) -> Option<(f64, String)> {
+    let (stamp, text) = line.split_once(' ')?;
+    let clock = stamp.split_once('T')?.1.strip_suffix('Z')?;
+    let mut parts = clock.split(':').map(|part| part.parse::<f64>().ok());
+    let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
+    Some((hours * 3_600.0 + minutes * 60.0 + seconds, text.to_owned()))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -192,5 +210,13 @@ mod tests {
         assert_eq!(median_and_max(&[4.0, 1.0, 2.0, 3.0]), (2.5, 4.0));
         assert_eq!(median_and_max(&[3.0, 1.0, 2.0]), (2.0, 3.0));
         assert_eq!(median_and_max(&[]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_log_line_has_its_time_of_day() {
+        let line = "2026-01-02T01:02:03.500000Z  INFO rhizo::node::record: dead: n8 node=n1";
+        let (at, text) = timed(line).unwrap();
+        assert!((at - 3_723.5).abs() < 1e-9 && text.contains(": dead: n8 node="), "{at} {text}");
+        assert!(timed("no time").is_none());
     }
 }

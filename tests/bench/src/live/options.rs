@@ -23,13 +23,13 @@ settle = \"1s\"
 
 /// Options as given.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Options {
+pub(crate) struct Options {
     given: BTreeMap<String, String>,
 }
 
 impl Options {
     /// Reads `--name value` pairs; `--json` has no value and is accepted because the output always is JSON.
-    pub(super) fn parse(arguments: &[String], known: &[&str]) -> Result<Self, String> {
+    pub(crate) fn parse(arguments: &[String], known: &[&str]) -> Result<Self, String> {
         let mut given = BTreeMap::new();
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -47,18 +47,18 @@ impl Options {
     }
 
     /// A text, if it was given.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.given.get(name).map(String::as_str)
     }
 
     /// A whole number, or the default.
-    pub(super) fn number(&self, name: &str, default: u64) -> Result<u64, String> {
+    pub(crate) fn number(&self, name: &str, default: u64) -> Result<u64, String> {
         let Some(text) = self.given.get(name) else { return Ok(default) };
         text.parse().map_err(|error| format!("understand --{name} {text}: {error}"))
     }
 
     /// A fresh directory with the application of the options.
-    pub(super) fn application(&self) -> Result<Application, String> {
+    pub(crate) fn application(&self) -> Result<Application, String> {
         let program = self.given.get("app").map(PathBuf::from).map_or_else(|| beside("rhizo"), Ok)?;
         if let Some(config) = self.given.get("config") {
             return Application::prepare(&program, Path::new(config));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::application::{Application, Member, is_at_rest, median_and_max, members};
+use super::application::{Application, Member, is_at_rest, median_and_max, members, timed};
 use super::failover::kill;
 use super::options::Options;
 
@@ -85,26 +85,4 @@ fn read(application: &Application, members: &[Member], victim: &Member) -> Resul
         .collect();
     let last = whole.iter().copied().max_by(f64::total_cmp).ok_or("find an instance that started")?;
     Ok(Repair { lost: last + (dead - lost + DAY_S) % DAY_S, dead: last, instances: whole.len() })
-}
-
-/// The time of day in seconds, and the rest of a log line.
-fn timed(line: &str) -> Option<(f64, String)> {
-    let (stamp, text) = line.split_once(' ')?;
-    let clock = stamp.split_once('T')?.1.strip_suffix('Z')?;
-    let mut parts = clock.split(':').map(|part| part.parse::<f64>().ok());
-    let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
-    Some((hours * 3_600.0 + minutes * 60.0 + seconds, text.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_line_has_its_time_of_day() {
-        let line = "2026-01-02T01:02:03.500000Z  INFO rhizo::node::record: dead: n8 node=n1";
-        let (at, text) = timed(line).unwrap();
-        assert!((at - 3_723.5).abs() < 1e-9 && text.contains(": dead: n8 node="), "{at} {text}");
-        assert!(timed("no time").is_none());
-    }
 }
