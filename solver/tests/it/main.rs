@@ -11,3 +11,4 @@ mod minizinc;
 mod ordering;
 mod rules;
 mod versions;
+mod ordering;
