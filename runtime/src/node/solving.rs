@@ -7,9 +7,11 @@ use crate::admin::{DecisionRecord, PlanReport};
 use crate::pose::{Posed, answer};
 use rhizo_protocol::event::SolveOutcome;
 use rhizo_protocol::turn::{SolveId, SolveRequest};
-use rhizo_solver::{Migration, Options, Plan, SolveError, solve};
+use rhizo_solver::{Migration, Options, Plan, Problem, SolveError};
+use rhizo_solver_threads::{Time, solve_within};
 use rhizo_types::target::Cause;
 use rhizo_types::{Number, RuleName};
+use std::num::NonZero;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Sentences of one outcome: it goes to the operator, and with a plan through the log.
@@ -40,7 +42,7 @@ impl Run {
     /// Solves. Blocks for as long as the deadline says at most.
     pub(crate) fn solve(self) -> Solution {
         let id = self.request.id;
-        let (outcome, decision) = match run(&self.posed, id.0, self.deadline_ms) {
+        let (outcome, decision) = match run(&self.posed.problem, id.0, self.deadline_ms) {
             Ok(plan) if plan.changes.is_empty() && plan.orders.is_empty() && !self.request.forced => {
                 self.stay(&plan)
             }
@@ -72,9 +74,7 @@ impl Run {
     fn stay(&self, plan: &Plan) -> (SolveOutcome, DecisionRecord) {
         let mut free = self.posed.problem.clone();
         free.migration = Migration::default();
-        let deadline = Instant::now() + Duration::from_millis(self.deadline_ms);
-        let options = Options { seed: self.request.id.0, ..Options::default() };
-        let better = solve(&free, &options, &mut || Instant::now() >= deadline).ok();
+        let better = run(&free, self.request.id.0, self.deadline_ms).ok();
         let utility = plan.after.utility;
         let (text, shown) = match better.filter(|better| better.after.utility > utility + 1e-9) {
             Some(better) => {
@@ -131,15 +131,17 @@ impl Run {
     }
 }
 
-fn run(posed: &Posed, seed: u64, deadline_ms: u64) -> Result<Plan, SolveError> {
-    let deadline = Instant::now() + Duration::from_millis(deadline_ms);
-    solve(&posed.problem, &Options { seed, ..Options::default() }, &mut || Instant::now() >= deadline)
+fn run(problem: &Problem, seed: u64, deadline_ms: u64) -> Result<Plan, SolveError> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // A search that finds nothing better ends early: what is found late helps nobody who waits for it.
+    let time = Time { limit: Duration::from_millis(deadline_ms), use_all: false, threads };
+    solve_within(problem, &Options { seed, ..Options::default() }, time)
 }
 
 /// Solves for a report only.
 pub(crate) fn report(posed: &Posed, deadline_ms: u64, currency: &str) -> Result<PlanReport, SolveError> {
     let begun = Instant::now();
-    let plan = run(posed, 1, deadline_ms)?;
+    let plan = run(&posed.problem, 1, deadline_ms)?;
     Ok(answer::report(posed, &plan, currency, begun.elapsed().as_secs_f64()))
 }
 

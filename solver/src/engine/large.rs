@@ -3,7 +3,7 @@
 //! First a repair: what is in trouble leaves its machine, and finds another, as little as possible moves. Then
 //! local search by shifts, exchanges and returns, under falling temperatures, judged incrementally. Problems with a
 //! fixed number of instances, hard capacities and costs of load and migration. The bound is that of `bound.rs`.
-//! Read next: `model.rs`, `state.rs`, `judge.rs`, `moves.rs`, `anneal.rs`.
+//! Read next: `model.rs`, `state.rs`, `judge.rs`, `moves.rs`, `rearrange.rs`, `anneal.rs`.
 
 mod anneal;
 mod bound;
@@ -12,6 +12,7 @@ mod judge;
 mod lists;
 mod model;
 mod moves;
+mod rearrange;
 mod repair;
 mod state;
 

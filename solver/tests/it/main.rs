@@ -11,4 +11,3 @@ mod minizinc;
 mod ordering;
 mod rules;
 mod versions;
-mod ordering;

@@ -148,9 +148,7 @@ fn cycle(
             return incumbent.is_least();
         }
         mover.set_temperature(temperature(hot, share));
-        for _ in 0..STEPS_PER_POLL {
-            mover.step(rng);
-        }
+        mover.steps(STEPS_PER_POLL, rng);
         step += STEPS_PER_POLL;
         incumbent.count(STEPS_PER_POLL);
         incumbent.consider(&mover.state);

@@ -122,6 +122,12 @@ impl State<'_, '_> {
         per_service * difference
     }
 
+    /// What load costs less on an item's machine once it has left.
+    pub(super) fn departure_saving(&self, item: usize) -> f64 {
+        let from = self.at[item] as usize;
+        self.load_cost[from] - cost_without(self.over_of(from), &self.model.weight, self.model.amount(item))
+    }
+
     /// What putting a homeless item there costs.
     pub(super) fn arrival_cost(&self, item: usize, machine: usize) -> f64 {
         let over = self.over_of(machine);
@@ -176,7 +182,7 @@ impl State<'_, '_> {
         model.may_use(item, to)
             && model.groups_of.of(item).iter().all(|g| self.group_allows(*g, from, to, partner))
             && self.may_arrive(item, to, partner)
-            && self.may_leave(item, to)
+            && self.may_leave(item, to, partner)
     }
 
     fn group_allows(&self, g: u32, from: usize, to: usize, partner: Option<usize>) -> bool {
@@ -219,14 +225,26 @@ impl State<'_, '_> {
         })
     }
 
+    /// Whether everybody has a provider in the class of a machine that an item has left.
+    pub(super) fn is_served_without(&self, item: usize, was: u32) -> bool {
+        let model = self.model;
+        model.provides.of(item).iter().all(|d| {
+            let dependency = &model.dependencies[*d as usize];
+            let class = model.cells[dependency.cell_of][was as usize];
+            let at = dependency.start + 2 * class as usize;
+            class == NOWHERE || self.served[at + 1] > 0 || self.served[at] == 0
+        })
+    }
+
     /// Whether nobody is left without a provider when this item goes from its machine to another.
-    fn may_leave(&self, item: usize, to: usize) -> bool {
+    fn may_leave(&self, item: usize, to: usize, partner: Option<usize>) -> bool {
         let (model, from) = (self.model, self.at[item] as usize);
         model.provides.of(item).iter().all(|d| {
             let dependency = &model.dependencies[*d as usize];
             let cells = &model.cells[dependency.cell_of];
             let class = cells[from];
-            if class == NOWHERE || class == cells[to] {
+            let is_replaced = partner.is_some_and(|b| model.provides.of(b).contains(d));
+            if class == NOWHERE || class == cells[to] || is_replaced {
                 return true;
             }
             let at = dependency.start + 2 * class as usize;

@@ -86,6 +86,8 @@ pub(super) struct Model<'a> {
     pub(super) balances: Vec<Balance>,
     pub(super) origin: Vec<u32>,
     pub(super) move_cost: Vec<f64>,
+    /// It holds something at home while it is elsewhere.
+    pub(super) holds: Vec<bool>,
     mask_of: Vec<u32>,
     masks: Vec<Vec<bool>>,
     /// It has to stay where it is.
@@ -143,6 +145,7 @@ impl<'a> Model<'a> {
             move_cost: (0..count)
                 .map(|i| component(i).move_cost_of(ordinal(i)) * problem.migration.per_move)
                 .collect(),
+            holds: Vec::new(),
             mask_of: vec![0; count],
             masks: Vec::new(),
             pinned: vec![false; count],
@@ -186,6 +189,8 @@ impl<'a> Model<'a> {
         self.groups_of = Lists::pack(&lowered.groups_of);
         self.uses = Lists::pack(&lowered.uses);
         self.provides = Lists::pack(&lowered.provides);
+        let transient = |i: usize| (0..self.resources).any(|r| self.is_transient[r] && self.need(i, r) > 0.0);
+        self.holds = (0..self.items.len()).map(|i| self.origin[i] != NOWHERE && transient(i)).collect();
     }
 
     /// Packs what items need, what machines have, and what is costly, by dimension.

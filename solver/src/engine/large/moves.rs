@@ -1,8 +1,9 @@
 //! One step of the local search: a shift, an exchange or a return, taken or left.
 //!
-//! Of n machines one is an item's home. Where rules and costs leave it free, chance alone would put it elsewhere n - 1
-//! times in n; there it keeps holding transient resources at home, and soon nothing has room to move. So going away
-//! is taxed with T ln n, which weighs home as much as all other machines together; the tax melts with T.
+//! Of n machines one is the home of an item. Where rules and costs leave it free, chance alone would put it elsewhere
+//! n - 1 times in n; what holds transient resources keeps them at home there, and soon nothing has room to move. So
+//! its going away is taxed with T ln n, which weighs home as much as all other machines together; the tax melts with T.
+//! What holds nothing at home goes free. Read next: `rearrange.rs` for larger steps.
 
 use super::model::NOWHERE;
 use super::state::State;
@@ -14,18 +15,26 @@ const HOPELESS: f64 = 30.0;
 /// Of 16 steps, so many try to return an item to where it runs now, and so many shift one; the rest exchange two.
 const RETURNS: u32 = 1;
 const SHIFTS: u32 = 8;
+/// Steps for every step's worth of judging in rearrangements, which so take about a fifth of the time.
+const STEPS_PER_REARRANGING_STEP: u64 = 4;
 
 /// A configuration that moves.
 pub(super) struct Mover<'m, 'p> {
     pub(super) state: State<'m, 'p>,
     temperature: f64,
     /// What leaving home costs beside the move itself.
-    tax: f64,
+    pub(super) tax: f64,
+    /// What the current rearrangement took up, and from which machines.
+    pub(super) trail: Vec<(usize, u32)>,
+    /// How many steps have to come before the next rearrangement.
+    owed: u64,
+    /// What the current rearrangement took so far, in steps.
+    pub(super) work: u64,
 }
 
 impl<'m, 'p> Mover<'m, 'p> {
     pub(super) fn new(state: State<'m, 'p>) -> Self {
-        Self { state, temperature: 0.0, tax: 0.0 }
+        Self { state, temperature: 0.0, tax: 0.0, trail: Vec::new(), owed: 0, work: 0 }
     }
 
     pub(super) fn restart(&mut self, at: &[u32]) {
@@ -37,8 +46,22 @@ impl<'m, 'p> Mover<'m, 'p> {
         self.tax = temperature * f64::from(super::model::to_u32(self.state.model.machines)).ln();
     }
 
+    /// So many steps, with rearrangements in between.
+    pub(super) fn steps(&mut self, count: u64, rng: &mut Xoshiro256PlusPlus) {
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(self.owed.max(1));
+            (0..now).for_each(|_| self.step(rng));
+            left -= now;
+            self.owed = self.owed.saturating_sub(now);
+            if self.owed == 0 {
+                self.owed = STEPS_PER_REARRANGING_STEP * self.try_rearrangement(rng);
+            }
+        }
+    }
+
     #[inline]
-    pub(super) fn step(&mut self, rng: &mut Xoshiro256PlusPlus) {
+    fn step(&mut self, rng: &mut Xoshiro256PlusPlus) {
         let bits = rng.next_u64();
         #[expect(clippy::cast_possible_truncation, reason = "two halves")]
         let (first, second) = ((bits >> 32) as u32, bits as u32);
@@ -93,7 +116,7 @@ impl<'m, 'p> Mover<'m, 'p> {
         let origin = self.state.model.origin[item];
         let leaves = origin == self.state.at[item];
         match origin as usize == to {
-            _ if origin == NOWHERE => 0.0,
+            _ if !self.state.model.holds[item] => 0.0,
             true if leaves => 0.0,
             true => -self.tax,
             false if leaves => self.tax,
@@ -103,7 +126,7 @@ impl<'m, 'p> Mover<'m, 'p> {
 
     /// Whether a move that costs so much is taken.
     #[inline]
-    fn takes(&self, delta: f64, rng: &mut Xoshiro256PlusPlus) -> bool {
+    pub(super) fn takes(&self, delta: f64, rng: &mut Xoshiro256PlusPlus) -> bool {
         if delta <= 0.0 {
             return true;
         }

@@ -140,7 +140,7 @@ fn break_up(state: &mut State) -> Vec<usize> {
 }
 
 /// The largest share of an average machine that an item needs.
-fn size(state: &State, item: usize) -> f64 {
+pub(super) fn size(state: &State, item: usize) -> f64 {
     let model = state.model;
     let share = |r: usize| {
         let typical = model.limit.get(r).copied().unwrap_or(0.0).max(1e-300);

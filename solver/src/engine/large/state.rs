@@ -224,6 +224,19 @@ impl<'m, 'p> State<'m, 'p> {
         (0..self.model.resources).map(over).sum()
     }
 
+    /// How far a machine is over its hard limits once an item has left it.
+    pub(super) fn excess_without(&self, machine: usize, item: usize) -> f64 {
+        let model = self.model;
+        let share = model.share(item, machine);
+        let over = |r: usize| {
+            let limit = model.limit[machine * model.resources + r];
+            let goes = model.need(item, r) * share[r / LANES][r % LANES];
+            let beyond = -self.room_of(machine, r) - goes;
+            beyond.max(0.0) / limit.max((limit + beyond) / 2.0).max(1e-300)
+        };
+        (0..model.resources).map(over).sum()
+    }
+
     fn room_of(&self, machine: usize, resource: usize) -> f64 {
         self.room[machine * self.model.quads + resource / LANES][resource % LANES]
     }

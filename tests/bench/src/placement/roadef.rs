@@ -1,20 +1,21 @@
 //! ROADEF/EURO 2012 machine reassignment, with the challenge's own files and flags.
 //!
-//! `-t SECONDS -p MODEL -i ASSIGNMENT -o OUT -s SEED`. A service is a component whose instances are its processes.
-//! The whole cost is minimised: loads beyond safety capacities, balances, and three kinds of move cost.
+//! `-t SECONDS -p MODEL -i ASSIGNMENT -o OUT -s SEED --threads 2`. A service is a component whose instances are its
+//! processes. The whole cost is minimised: loads beyond safety capacities, balances, and three kinds of move cost.
 
-use super::{chain, timed};
+use super::chain;
 use crate::arguments::Arguments;
 use rhizo_solver::{
-    Component, Constraint, Cost, Limit, Machine, Measure, Migration, Named, Partition, Problem, Resource,
-    Scope, Stock, check,
+    Component, Constraint, Cost, Limit, Machine, Measure, Migration, Named, Options, Partition, Problem,
+    Resource, Scope, Stock, check,
 };
+use rhizo_solver_threads::{Time, solve_within};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-pub(super) const OPTIONS: &[&str] = &["t", "p", "i", "o", "s", "name"];
+pub(super) const OPTIONS: &[&str] = &["t", "p", "i", "o", "s", "name", "threads"];
 
 /// Share of the time that is kept for judging and writing the answer, per process in seconds.
 const CLOSING_PER_PROCESS: f64 = 1e-5;
@@ -33,7 +34,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let closing =
         0.2 + CLOSING_PER_PROCESS * f64::from(u32::try_from(instance.process.len()).unwrap_or(u32::MAX));
     let limit = arguments.value("t", 10.0)? - start.elapsed().as_secs_f64() - closing;
-    let (answer, seconds) = timed(problem, arguments.value("s", 1)?, limit);
+    let options = Options { seed: arguments.value("s", 1)?, engine: None };
+    // The challenge's machine had two cores, and so did its programs.
+    let threads = arguments.value("threads", 2)?;
+    let time = Time { limit: Duration::from_secs_f64(limit.max(0.0)), use_all: true, threads };
+    let begun = Instant::now();
+    let answer = solve_within(problem, &options, time);
+    let seconds = begun.elapsed().as_secs_f64();
     let plan = answer.map_err(|error| chain(&error))?;
     let violations = check(problem, &plan.assignment).len();
     if let Some(path) = arguments.text("o") {

@@ -1,0 +1,272 @@
+//! A large step: one item takes the place of several, which find others.
+//!
+//! A large item often has no room anywhere, and no chain of small steps makes any: what leaves a machine is replaced
+//! at once. So the item goes where it wants to be, as few as possible make way, and each of them goes where it costs
+//! least. All of it is one step, taken or taken back as a whole.
+
+use super::model::NOWHERE;
+use super::moves::Mover;
+use super::repair::size;
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+
+/// More items than that do not make way for one.
+const EVICTED_MAX: usize = 16;
+/// Items of a machine of which one is chosen to make way.
+const CANDIDATES: usize = 16;
+/// Machines on which a place is looked for.
+const PLACES: usize = 128;
+/// The costliest of up to so many items is moved.
+const TOURNAMENT: u32 = 16;
+/// Taking an item off, putting it elsewhere and back takes about as long as so many judged steps.
+const STEPS_PER_MOVE: u64 = 20;
+/// Judging who makes way looks at each resource by itself, and takes about as long as so many judged steps.
+const STEPS_PER_CANDIDATE: u64 = 4;
+
+impl Mover<'_, '_> {
+    /// Tries one rearrangement; returns about how many plain steps would have taken as long.
+    pub(super) fn try_rearrangement(&mut self, rng: &mut Xoshiro256PlusPlus) -> u64 {
+        self.work = TOURNAMENT.into();
+        let Some(item) = self.burden(rng) else { return self.work };
+        let to = rng.random_range(0..self.state.model.machines);
+        let from = self.state.at[item] as usize;
+        if to == from || !self.could_hold(item, to) {
+            return self.work;
+        }
+        let before = self.state.cost;
+        self.trail.clear();
+        self.take_up(item);
+        if !self.state.groups_allow(item, to) {
+            self.state.insert(item, from);
+            return self.work;
+        }
+        self.state.insert(item, to);
+        let is_done = self.make_room(to, item, rng) && self.follow() && self.house(rng) && self.serves_all();
+        let left: i32 = self.trail.iter().map(|(i, was)| self.left_home(*i, *was)).sum();
+        let price = self.state.cost - before + self.tax * f64::from(left);
+        if !is_done || !self.takes(price, rng) {
+            self.undo();
+        }
+        self.work
+    }
+
+    fn take_up(&mut self, item: usize) {
+        // It is taken off, put elsewhere, and perhaps all that is undone.
+        self.work += STEPS_PER_MOVE;
+        self.trail.push((item, self.state.at[item]));
+        self.state.remove(item);
+    }
+
+    /// The item whose departure would save most, of a few.
+    fn burden(&self, rng: &mut Xoshiro256PlusPlus) -> Option<usize> {
+        let mut best = None;
+        for _ in 0..rng.random_range(1..=TOURNAMENT) {
+            let item = rng.random_range(0..self.state.at.len());
+            let saving = self.state.departure_saving(item);
+            if !self.state.model.pinned[item] && best.is_none_or(|(most, _)| saving > most) {
+                best = Some((saving, item));
+            }
+        }
+        best.map(|(_, item)| item)
+    }
+
+    /// Whether an item could run on a machine with nothing beside it.
+    fn could_hold(&self, item: usize, machine: usize) -> bool {
+        let model = self.state.model;
+        model.may_use(item, machine)
+            && (0..model.resources).all(|r| model.need(item, r) <= model.limit[machine * model.resources + r])
+    }
+
+    /// Takes up what is in the way of a new item; whether that is enough.
+    fn make_room(&mut self, machine: usize, newcomer: usize, rng: &mut Xoshiro256PlusPlus) -> bool {
+        while self.state.excess(machine) > 0.0 {
+            if self.trail.len() > EVICTED_MAX {
+                return false;
+            }
+            let here = self.state.on[machine].len();
+            let start = rng.random_range(0..here);
+            let mut best: Option<(f64, f64, usize)> = None;
+            self.work += STEPS_PER_CANDIDATE * here.min(CANDIDATES) as u64;
+            for k in 0..here.min(CANDIDATES) {
+                let item = self.state.on[machine][(start + k) % here] as usize;
+                if item != newcomer && !self.state.model.pinned[item] {
+                    let key = (self.state.excess_without(machine, item), size(&self.state, item));
+                    if best.is_none_or(|(excess, size, _)| key < (excess, size)) {
+                        best = Some((key.0, key.1, item));
+                    }
+                }
+            }
+            let Some((_, _, item)) = best else { return false };
+            self.take_up(item);
+        }
+        true
+    }
+
+    /// Takes up what has lost its provider on a machine; whether that is not too much.
+    fn follow(&mut self) -> bool {
+        let mut next = 0;
+        while let Some((item, was)) = self.trail.get(next).copied() {
+            next += 1;
+            if self.state.is_served_without(item, was) {
+                continue;
+            }
+            let model = self.state.model;
+            let here = self.state.on[was as usize].iter().map(|i| *i as usize);
+            let lost = |i: &usize| model.uses.of(*i).iter().any(|d| model.provides.of(item).contains(d));
+            let users: Vec<usize> = here.filter(|i| lost(i) && !model.pinned[*i]).collect();
+            // The item that the others make way for must not depend on them.
+            if self.trail.len() + users.len() > EVICTED_MAX || users.contains(&self.trail[0].0) {
+                return false;
+            }
+            users.into_iter().for_each(|user| self.take_up(user));
+        }
+        true
+    }
+
+    /// Puts what made way where it costs least, the largest first; whether all found a place.
+    fn house(&mut self, rng: &mut Xoshiro256PlusPlus) -> bool {
+        let mut homeless: Vec<usize> = self.trail[1..].iter().map(|(item, _)| *item).collect();
+        homeless.sort_by(|a, b| size(&self.state, *b).total_cmp(&size(&self.state, *a)));
+        homeless.into_iter().all(|item| {
+            let machines = self.state.model.machines;
+            let start = rng.random_range(0..machines);
+            let origin = self.state.model.origin[item];
+            let first = Some(origin as usize).filter(|_| origin != NOWHERE);
+            let some = (0..machines.min(PLACES)).map(|k| (start + k) % machines);
+            self.work += machines.min(PLACES) as u64;
+            let mut best: Option<(f64, usize)> = None;
+            for machine in first.into_iter().chain(some) {
+                if self.state.fits(item, machine) {
+                    let away =
+                        if Some(machine) == first || !self.state.model.holds[item] { 0.0 } else { self.tax };
+                    let cost = self.state.arrival_cost(item, machine) + away;
+                    if best.is_none_or(|(least, _)| cost < least) {
+                        best = Some((cost, machine));
+                    }
+                }
+            }
+            best.map(|(_, machine)| self.state.insert(item, machine)).is_some()
+        })
+    }
+
+    /// Whether nobody was left without a provider by what went away.
+    fn serves_all(&self) -> bool {
+        self.trail.iter().all(|(item, was)| self.state.is_served_without(*item, *was))
+    }
+
+    /// One when an item went away from home, less one when it came back.
+    fn left_home(&self, item: usize, was: u32) -> i32 {
+        let origin = self.state.model.origin[item];
+        if !self.state.model.holds[item] {
+            return 0;
+        }
+        i32::from(was == origin) - i32::from(self.state.at[item] == origin)
+    }
+
+    fn undo(&mut self) {
+        for (item, _) in &self.trail {
+            if self.state.at[*item] != NOWHERE {
+                self.state.remove(*item);
+            }
+        }
+        for (item, was) in &self.trail {
+            self.state.insert(*item, *was as usize);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::check;
+    use crate::constraint::{Constraint, Scope};
+    use crate::engine::large::incumbent::assignment;
+    use crate::engine::large::model::Model;
+    use crate::engine::large::state::State;
+    use crate::objective::{Cost, Measure};
+    use crate::problem::{Component, Machine, Named, Partition, Problem, Resource, Stock};
+    use rand::SeedableRng;
+
+    /// Machines with a hard and a soft limit each, one to a rack.
+    fn hall(limits: &[(f64, f64)]) -> Problem {
+        let resources = vec![Resource { name: "cpu".into(), transient: false }];
+        let mut problem = Problem { resources, ..Problem::default() };
+        for (m, (capacity, safety)) in limits.iter().enumerate() {
+            problem.machines.push(Machine {
+                name: format!("m{m}"),
+                provider: String::new(),
+                region: String::new(),
+                stock: Stock::Kept,
+                site: None,
+                capacity: vec![*capacity],
+                safety: vec![*safety],
+                price: 0.0,
+                move_cost: Vec::new(),
+            });
+        }
+        problem.partitions.push(Partition {
+            name: "rack".into(),
+            classes: (0..limits.len()).map(|m| m.to_string()).collect(),
+            class_of: (0..limits.len()).map(Some).collect(),
+        });
+        let cost = Cost { scope: Scope::All, measure: Measure::Overload { resource: 0 }, per_unit: 1.0 };
+        problem.costs.push(Named::new("load", cost));
+        problem.migration.per_move = 0.01;
+        problem
+    }
+
+    fn component(name: &str, need: f64, current: &[usize]) -> Component {
+        let count = u32::try_from(current.len()).expect("few instances");
+        let mut component = Component::new(name, count, count);
+        component.per_host_max = 0;
+        component.needs_each = vec![vec![need]; current.len()];
+        component.move_cost_each = vec![1.0; current.len()];
+        component.current = current.iter().map(|m| Some(*m)).collect();
+        component
+    }
+
+    #[test]
+    fn many_small_items_make_way_for_a_large_one() {
+        // Load on the first machine always costs; small steps that pay off do not lead away from it.
+        let mut problem = hall(&[(10.0, 0.0), (10.0, 10.0), (4.0, 4.0), (4.0, 4.0)]);
+        problem.components.push(component("large", 8.0, &[0]));
+        problem.components.push(component("small", 1.0, &[1; 8]));
+        let model = Model::new(&problem);
+        let mut mover = Mover::new(State::at(&model, &model.origin));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        mover.steps(20_000, &mut rng);
+        assert_eq!(mover.state.at[0], 1, "{:?}", mover.state.at);
+        assert!(mover.state.cost < 0.1, "only moves cost: {}", mover.state.cost);
+    }
+
+    #[test]
+    fn rearrangements_keep_to_the_rules_and_leave_no_trace_when_undone() {
+        let mut problem = hall(&[(10.0, 0.0), (10.0, 8.0), (6.0, 3.0), (6.0, 5.0), (7.0, 3.0)]);
+        problem.components.push(component("large", 5.0, &[0, 1]));
+        problem.components.push(component("small", 1.0, &[0, 1, 2, 2, 3, 4]));
+        problem.components.push(component("user", 1.0, &[0, 1, 2]));
+        problem.components[0].per_host_max = 1;
+        let needs =
+            Constraint::Neighbour { user: Scope::Component(2), provider: Scope::Component(1), partition: 0 };
+        problem.constraints.push(Named::new("near", needs));
+        let model = Model::new(&problem);
+        let mut mover = Mover::new(State::at(&model, &model.origin));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
+        let (mut taken, mut undone) = (0, 0);
+        for _ in 0..20_000 {
+            mover.set_temperature(3.0);
+            let before = mover.state.at.clone();
+            mover.try_rearrangement(&mut rng);
+            if mover.state.at == before {
+                undone += 1
+            } else {
+                taken += 1
+            }
+            let anew = State::at(&model, &mover.state.at);
+            assert!((anew.cost - mover.state.cost).abs() < 1e-6, "{} {}", anew.cost, mover.state.cost);
+            assert_eq!((&anew.counts, &anew.served), (&mover.state.counts, &mover.state.served));
+            assert_eq!(check(&problem, &assignment(&model, &mover.state.at)), []);
+        }
+        assert!(taken > 500 && undone > 500, "{taken} taken, {undone} undone");
+    }
+}
