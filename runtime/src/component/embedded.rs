@@ -294,16 +294,18 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     };
     let outcome = match started {
         Err(outcome) => outcome,
-        Ok(exports) => {
-            let health = task.component.health.as_ref();
-            task.report(Outcome::Started(exports.clone())).await;
-            tokio::select! {
-                biased;
-                () = raised(&mut stop) => Outcome::Stopped,
-                ended = &mut running => Outcome::Failed(in_words(ended)),
-                reason = probe::unhealthy(health, &exports) => Outcome::Failed(reason),
+        Ok(exports) => match task.scope.fill_health(task.component.health.as_ref(), &exports) {
+            Err(reason) => Outcome::StartFailed(reason),
+            Ok(health) => {
+                task.report(Outcome::Started(exports.clone())).await;
+                tokio::select! {
+                    biased;
+                    () = raised(&mut stop) => Outcome::Stopped,
+                    ended = &mut running => Outcome::Failed(in_words(ended)),
+                    reason = probe::unhealthy(health.as_ref(), &exports) => Outcome::Failed(reason),
+                }
             }
-        }
+        },
     };
     if !running.is_finished() {
         let grace = Duration::from_millis(task.component.stop.grace_ms);

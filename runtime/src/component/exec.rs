@@ -8,7 +8,7 @@ use super::{ExportTable, Outcome, START_MS_MAX, Task, probe, raised};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rhizo_protocol::Told;
-use rhizo_types::spec::{Probe, Run};
+use rhizo_types::spec::{Health, Probe, Run};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
@@ -42,6 +42,7 @@ struct Program {
     child: Child,
     group: Pid,
     exports: ExportTable,
+    health: Option<Health>,
 }
 
 impl Program {
@@ -52,13 +53,15 @@ impl Program {
             .map_err(|error| format!("its directory could not be made: {error}"))?;
         write_imports(task, &task.scope.imports).await?;
         let mut command = command(task)?;
+        let exports = task.scope.exports.clone();
+        let health = task.scope.fill_health(task.component.health.as_ref(), &exports)?;
         command.env("RHIZO_IMPORTS", dir.join("imports.json")).current_dir(dir);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| format!("its program could not be run: {error}"))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("its program ended at once")?;
         keep_output(task.log.clone(), child.stdout.take(), child.stderr.take());
-        Ok(Self { child, group: Pid::from_raw(pid), exports: task.scope.exports.clone() })
+        Ok(Self { child, group: Pid::from_raw(pid), exports, health })
     }
 
     /// From the start gate to the end of the program, or to the order to stop.
@@ -67,7 +70,7 @@ impl Program {
         tokio::select! {
             biased;
             () = raised(&mut stop) => return Outcome::Stopped,
-            gate = self.gate(task) => if let Err(reason) = gate {
+            gate = self.gate() => if let Err(reason) = gate {
                 return Outcome::StartFailed(reason);
             },
         }
@@ -87,14 +90,14 @@ impl Program {
             biased;
             () = raised(&mut stop) => Outcome::Stopped,
             ended = self.child.wait() => Outcome::Failed(ended_in_words(ended)),
-            reason = probe::unhealthy(task.component.health.as_ref(), &exports) => Outcome::Failed(reason),
+            reason = probe::unhealthy(self.health.as_ref(), &exports) => Outcome::Failed(reason),
             () = follow_imports => Outcome::Stopped,
         }
     }
 
     /// Waits until the instance works: its health check passes, or else its exports accept connections.
-    async fn gate(&mut self, task: &Task) -> Result<(), String> {
-        let probes = match &task.component.health {
+    async fn gate(&mut self) -> Result<(), String> {
+        let probes = match &self.health {
             Some(health) => vec![health.probe.clone()],
             None => self.exports.keys().map(|export| Probe::Tcp { export: export.clone() }).collect(),
         };

@@ -6,6 +6,7 @@ use super::{ExportTable, NodeView};
 use rhizo_protocol::Told;
 use rhizo_types::lifecycle::Values;
 use rhizo_types::message::Served;
+use rhizo_types::spec::{Health, Probe};
 use rhizo_types::{AppName, InstanceId, PortName, ValueName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +36,26 @@ impl Scope {
     /// Replaces every placeholder of every text.
     pub(super) fn fill_all(&self, templates: &[String]) -> Result<Vec<String>, String> {
         templates.iter().map(|template| self.fill(template)).collect()
+    }
+
+    /// Replaces every placeholder of what a probe looks at.
+    pub(super) fn fill_probe(&self, probe: &Probe) -> Result<Probe, String> {
+        Ok(match probe {
+            Probe::Exec { argv } => Probe::Exec { argv: self.fill_all(argv)? },
+            Probe::Http { export, path } => Probe::Http { export: export.clone(), path: self.fill(path)? },
+            Probe::Tcp { .. } => probe.clone(),
+        })
+    }
+
+    /// The health check of a service that runs at these exports.
+    pub(super) fn fill_health(
+        &self,
+        health: Option<&Health>,
+        exports: &ExportTable,
+    ) -> Result<Option<Health>, String> {
+        let Some(health) = health else { return Ok(None) };
+        let scope = Self { exports: exports.clone(), ..self.clone() };
+        Ok(Some(Health { probe: scope.fill_probe(&health.probe)?, ..health.clone() }))
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -180,6 +201,17 @@ pub(super) mod tests {
         check("{import.db.user}", None);
         check("{attribute.shape}", None);
         check("{value.password}", None);
+    }
+
+    #[test]
+    fn a_health_check_knows_where_the_service_listens() {
+        let probe =
+            Probe::Exec { argv: ["check", "{export.http.addr}", "{dir}/x"].map(str::to_owned).into() };
+        let health = Health { probe, every_ms: 1, fail_after: 2 };
+        let exports = ExportTable::from([("http".into(), SocketAddr::from((Ipv4Addr::LOCALHOST, 99)))]);
+        let filled = scope("/run".into()).fill_health(Some(&health), &exports);
+        let argv = ["check", "127.0.0.1:99", "/run/x"].map(str::to_owned).into();
+        assert_eq!(filled, Ok(Some(Health { probe: Probe::Exec { argv }, ..health })));
     }
 
     #[test]

@@ -11,11 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Looks again and again until the probe succeeds.
 pub(super) async fn until_healthy(scope: &Scope, probe: &Probe, every_ms: u64) -> Result<Values, String> {
-    let filled = match probe {
-        Probe::Exec { argv } => Probe::Exec { argv: scope.fill_all(argv)? },
-        Probe::Http { export, path } => Probe::Http { export: export.clone(), path: scope.fill(path)? },
-        Probe::Tcp { .. } => probe.clone(),
-    };
+    let filled = scope.fill_probe(probe)?;
     let mut ticks = interval(Duration::from_millis(every_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
