@@ -263,6 +263,7 @@ impl Shell {
         for (id, placed) in ledger.target.instances.iter().filter(|(id, _)| id.to_string() == subject) {
             let region = ledger.members.get(&placed.node).map(|member| member.record.region.to_string());
             sentences.push(format!("{id} is on {} in {}", placed.node, region.unwrap_or_default()));
+            sentences.extend(self.why_failed(id));
             let posed = self.pose_current(spec, true);
             for ((component, machine), refusal) in &posed.refusals {
                 if *component == id.component {
@@ -284,6 +285,13 @@ impl Shell {
             ));
         }
         sentences
+    }
+
+    /// What the last failure of an instance said, which includes the end of its action's output.
+    fn why_failed(&self, id: &InstanceId) -> Option<String> {
+        let (_, report) = self.core.status(self.now()).reports.remove(id)?;
+        let text = report.failure?;
+        Some(format!("{id} failed {} times in a row, the last time because: {text}", report.failures))
     }
 
     fn status(&self) -> Status {

@@ -1,0 +1,68 @@
+//! A service script that writes down how it is called: what the tests of life-cycles look at.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
+
+use crate::deployment::{Deployment, WATCHDOG};
+
+/// Called as `journal.sh WORD…`: notes its words, does what the first says, and ends as that says.
+const SCRIPT: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+echo "$RHIZO_INSTANCE $*" >> "$here/journal"
+case "$1" in
+init) echo "PASSWORD=s3cret-of-$RHIZO_INSTANCE" ;;
+run) sleep 100000 & echo $! > pid ;;
+interrupt) kill "$(cat pid)" ;;
+serve) touch serving; exec sleep 100000 ;;
+# Each of two that meet waits for the other: both have to run at the same time.
+meet)
+    touch "$here/met-$2"
+    until [ -e "$here/met-$3" ]; do sleep 0.02; done ;;
+# Fails until it has been called that often.
+fail-until)
+    [ "$(grep -c "^$RHIZO_INSTANCE fail-until" "$here/journal")" -ge "$2" ] || { echo "not yet" >&2; exit 3; }
+    echo "TOKEN=t0ken" ;;
+refuse) echo "no such table" >&2; exit 3 ;;
+# Hangs, and says so when it is cancelled.
+hang)
+    trap 'echo "$RHIZO_INSTANCE cancelled" >> "$here/journal"; exit 1' TERM
+    sleep 100000 & wait ;;
+esac
+"#;
+
+/// Puts the script into the directory of an application.
+pub(crate) fn install(deployment: &Deployment) {
+    deployment.write("journal.sh", SCRIPT);
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(deployment.file("journal.sh"), executable).expect("our own file");
+}
+
+/// What was noted so far, line by line.
+pub(crate) fn lines(deployment: &Deployment) -> Vec<String> {
+    let text = fs::read_to_string(deployment.file("journal")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// How often exactly this was noted.
+pub(crate) fn count(deployment: &Deployment, line: &str) -> usize {
+    lines(deployment).iter().filter(|noted| *noted == line).count()
+}
+
+/// Waits until exactly this is noted.
+pub(crate) fn until_noted(deployment: &Deployment, line: &str) {
+    let start = Instant::now();
+    while count(deployment, line) == 0 {
+        assert!(start.elapsed() < WATCHDOG, "never noted `{line}`: {:#?}", lines(deployment));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Asserts that these lines are noted in this order, whatever lies between.
+pub(crate) fn assert_order(deployment: &Deployment, wanted: &[&str]) {
+    let noted = lines(deployment);
+    let mut rest = noted.iter();
+    for line in wanted {
+        assert!(rest.any(|noted| noted == line), "`{line}` is not where it belongs in {noted:#?}");
+    }
+}
