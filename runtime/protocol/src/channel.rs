@@ -171,6 +171,11 @@ impl Channel {
         self.resend_at
     }
 
+    /// Takes the queued messages out, for an agent that is explored without its channels.
+    pub(crate) fn take_queued(&mut self) -> impl Iterator<Item = AgentMessage> {
+        self.unacked.drain(..)
+    }
+
     /// The messages that wait for an acknowledgement.
     pub fn unacknowledged(&self) -> impl Iterator<Item = &AgentMessage> {
         self.unacked.iter()

@@ -56,6 +56,58 @@ pub enum Sabotage {
     KeepsHosts,
     /// Nobody is let in.
     RefusesJoins,
+    /// An importer does not ask its exporters.
+    ForgetsToAsk,
+    /// An exporter does not tell those who wait that it is started.
+    ForgetsToServe,
+    /// An importer does not tell its exporter that it let go.
+    ForgetsToRelease,
+    /// An importer keeps its use of an older generation beside the new one.
+    LeaksUses,
+    /// An optional import is treated as a mandatory one.
+    OptionalIsMandatory,
+    /// Nodes off the roster are dealt with as before.
+    RemembersTheDead,
+    /// Agreements with the former agent of a node are kept.
+    RemembersFormerAgents,
+    /// An exporter asks again and again to let go.
+    AsksAgain,
+    /// What is not known is answered by what the other end does not know.
+    EchoesUnknown,
+    /// Every new target stops everything.
+    RestartsOnEveryTarget,
+    /// An export is served wherever the tokens are.
+    ServesInactive,
+    /// A place is entered as soon as one transition of a dock set has arrived.
+    EntersEarly,
+    /// A token that arrives is lost.
+    LosesTokens,
+    /// What is being cancelled is cancelled again.
+    CancelsTwice,
+    /// A script does not wait.
+    SkipsWaits,
+    /// A script does not go on.
+    StaysInScripts,
+    /// A target that overtook another one is not followed.
+    IgnoresOvertaking,
+    /// A running instance is not told of changes.
+    RebindsNobody,
+    /// A running instance is told what it knows.
+    RebindsAlways,
+    /// An instance that the target does not have is started all the same.
+    KeepsTheUnwanted,
+    /// Every start of a generation is its first.
+    ForgetsAttempts,
+    /// What is being stopped is stopped again.
+    StopsTwice,
+    /// A failed instance is started again at once.
+    RestartsAtOnce,
+    /// A failed instance is never started again.
+    NeverRetries,
+    /// A target is taken to be reached at once.
+    SettlesEarly,
+    /// A new version of a spec changes no instance.
+    NeverUpgrades,
 }
 
 #[cfg(feature = "sabotage")]

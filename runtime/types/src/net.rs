@@ -263,6 +263,12 @@ impl Net {
         &self.behaviours[usize::from(behaviour.0)].name
     }
 
+    /// The dock sets of a place in a behaviour.
+    #[must_use]
+    pub fn dock_sets(&self, behaviour: BehaviourIx, place: PlaceIx) -> &[Vec<TransitionIx>] {
+        self.inner(behaviour).docks.get(&place).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn inner(&self, behaviour: BehaviourIx) -> &Behaviour {
         &self.behaviours[usize::from(behaviour.0)]
     }

@@ -94,14 +94,12 @@ impl Agent {
     /// An action is done.
     fn done(&mut self, local: &mut Local, number: u32, outputs: Outputs) {
         let Some(doing) = local.actions.remove(&number) else { return };
-        if !outputs.exports.is_empty() || !outputs.values.is_empty() {
-            local.addresses.extend(outputs.exports);
-            local.values.extend(outputs.values);
-            local.values_changed = true;
-        }
+        local.values_changed |= differs(&local.addresses, &outputs.exports);
+        local.addresses.extend(outputs.exports);
+        take_values(local, outputs.values);
         if matches!(step_of(local, doing.purpose).action, Action::Stop) {
+            // Addresses stay: an export may be active in a place without the service, and users wait for it there.
             local.service = Service::Off;
-            local.addresses.clear();
         }
         if let Purpose::Transition(transition) = doing.purpose {
             local.marking.end(transition);
@@ -179,6 +177,9 @@ impl Agent {
         }
         doing.cancelled = Some(because);
         if !doing.service {
+            if sabotage::is(Sabotage::CancelsTwice) {
+                out.effect(Effect::Cancel { action: ActionId { run: run.clone(), number } });
+            }
             out.effect(Effect::Cancel { action: ActionId { run, number } });
         } else if !matches!(step_of(local, local.actions[&number].purpose).action, Action::Stop) {
             out.effect(Effect::Stop { run, component: local.kind.component.clone() });
@@ -253,8 +254,7 @@ impl Agent {
             Event::Published { values, .. }
                 if matches!(local.mode, Mode::Up | Mode::Draining) && fits(&local.values, &values) =>
             {
-                local.values.extend(values);
-                local.values_changed = true;
+                take_values(&mut local, values);
             }
             _ => {}
         }
@@ -383,6 +383,17 @@ fn name_of(local: &Local, number: u32) -> String {
 fn timeout_ms(local: &Local, number: u32) -> u64 {
     let purpose = local.actions.get(&number).map(|doing| doing.purpose);
     purpose.and_then(|purpose| step_of(local, purpose).timeout_ms).unwrap_or(0)
+}
+
+/// Adds values that were put out; only what differs is told to the users.
+fn take_values(local: &mut Local, values: Values) {
+    local.values_changed |= differs(&local.values, &values);
+    local.values.extend(values);
+}
+
+/// Whether something of `new` is not known yet, or known otherwise.
+fn differs<K: Ord, V: PartialEq>(known: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> bool {
+    new.iter().any(|(key, value)| known.get(key) != Some(value))
 }
 
 /// Whether values are few and short enough to travel with every binding.

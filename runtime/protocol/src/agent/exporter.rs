@@ -83,7 +83,12 @@ impl Agent {
     }
 
     pub(super) fn drop_user(&mut self, key: UserKey) {
-        let Some(user) = self.users.remove(&key) else { return };
+        let Some(user) = self.users.remove(&key) else {
+            if sabotage::is(Sabotage::EchoesUnknown) {
+                self.send(key.0, AgentMessage::Lost { id: key.1, restart: false });
+            }
+            return;
+        };
         if let Some(users) = self.users_of.get_mut(&user.exporter) {
             users.remove(&(user.state, user.export, key));
             if users.is_empty() {
@@ -119,12 +124,13 @@ impl Agent {
     /// Tells those who wait for an active export, and those who use one whose values changed.
     pub(super) fn serve(&mut self, exporter: &InstanceId, local: &mut Local) {
         let changed = std::mem::take(&mut local.values_changed);
-        if local.mode != Mode::Up || local.suspended || !local.wanted || !self.users_of.contains_key(exporter)
-        {
+        let silent = local.mode != Mode::Up || local.suspended || !local.wanted;
+        if silent || !self.users_of.contains_key(exporter) || sabotage::is(Sabotage::ForgetsToServe) {
             return;
         }
         for export in local.kind.component.exports.keys() {
-            if !local.is_active(export) || local.refusing.contains(export) {
+            let active = local.is_active(export) || sabotage::is(Sabotage::ServesInactive);
+            if !active || local.refusing.contains(export) {
                 continue;
             }
             let Some(served) = served(local, export) else { continue };
@@ -147,7 +153,11 @@ impl Agent {
     /// Asks those who use an export to let go of it.
     pub(super) fn ask_users(&mut self, exporter: &InstanceId, export: &PortName) {
         let Some(users) = self.users_of.get(exporter) else { return };
-        for key in of_export(users, UserState::Using, export) {
+        let mut keys = of_export(users, UserState::Using, export);
+        if sabotage::is(Sabotage::AsksAgain) {
+            keys.extend(of_export(users, UserState::Asked, export));
+        }
+        for key in keys {
             self.set_state(key, UserState::Asked);
             self.send(key.0, AgentMessage::AskUnbind { id: key.1, target: self.target });
         }

@@ -8,6 +8,7 @@ use super::Agent;
 use super::local::Local;
 use crate::notice::Notice;
 use crate::out::Out;
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::InstanceId;
 use rhizo_types::ledger::Timers;
@@ -40,6 +41,9 @@ impl Agent {
         local.failures += 1;
         let doublings = (local.failures - 1).min(BACK_OFF_DOUBLINGS_MAX);
         local.retry_at = Some(now.after_ms(timers.restart_ms << doublings));
+        if sabotage::is(Sabotage::RestartsAtOnce) {
+            local.retry_at = None;
+        }
         let reason = cut(reason);
         local.failure = Some(reason.clone());
         local.failure_told = true;

@@ -66,7 +66,7 @@ fn wanted(ledger: &Ledger, importer: &InstanceId, import: &PortName) -> Wanted {
     let exporters = ledger.target.bindings.get(importer).and_then(|imports| imports.get(import));
     let placed = exporters.into_iter().flatten().filter_map(|exporter| {
         let placed = ledger.target.instances.get(exporter)?;
-        let member = ledger.members.contains_key(&placed.node);
+        let member = ledger.members.contains_key(&placed.node) || sabotage::is(Sabotage::RemembersTheDead);
         member.then(|| (exporter.clone(), (placed.generation, placed.node)))
     });
     placed.collect()
@@ -75,7 +75,7 @@ fn wanted(ledger: &Ledger, importer: &InstanceId, import: &PortName) -> Wanted {
 /// How many exporters a mandatory import needs to start, of `wanted` that the target names.
 fn need_to_start(import: &Import, wanted: usize) -> usize {
     match import.pick {
-        _ if import.optional => 0,
+        _ if import.optional && !sabotage::is(Sabotage::OptionalIsMandatory) => 0,
         Pick::One => 1,
         Pick::Some(count) => usize::try_from(count).unwrap_or(usize::MAX).max(1),
         Pick::All => wanted.max(1),
@@ -85,7 +85,7 @@ fn need_to_start(import: &Import, wanted: usize) -> usize {
 /// How many exporters a mandatory import needs to stay started: of *all*, one is enough to go on with.
 fn need_to_stay(import: &Import, wanted: usize) -> usize {
     match import.pick {
-        Pick::All if !import.optional => 1,
+        Pick::All if !import.optional || sabotage::is(Sabotage::OptionalIsMandatory) => 1,
         _ => need_to_start(import, wanted),
     }
 }
@@ -137,7 +137,8 @@ impl Agent {
 
     /// Asks for exporters, lets go of what may be let go, and follows losses.
     pub(super) fn step_imports(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
-        if !local.wanted && local.mode == Mode::Up {
+        let keeps = !local.begun && sabotage::is(Sabotage::KeepsTheUnwanted);
+        if !local.wanted && local.mode == Mode::Up && !keeps {
             local.mode = Mode::Draining;
         }
         if matches!(local.mode, Mode::Lowering | Mode::Clearing { .. }) {
@@ -174,7 +175,7 @@ impl Agent {
     /// Asks for exporters that the target wants and that are not asked yet.
     fn ask_exporters(&mut self, instance: &InstanceId, local: &mut Local, port: &PortName, import: &Import) {
         let Some(binding) = local.imports.get(port) else { return };
-        if binding.unasked.is_empty() {
+        if binding.unasked.is_empty() || sabotage::is(Sabotage::ForgetsToAsk) {
             return;
         }
         for exporter in binding.unasked.clone() {
@@ -185,7 +186,9 @@ impl Agent {
                 if self.uses.get(&id).is_some_and(|used| used.served.is_some()) && local.is_using(port) {
                     continue;
                 }
-                self.let_go(local, id);
+                if !sabotage::is(Sabotage::LeaksUses) {
+                    self.let_go(local, id);
+                }
             }
             self.uses_issued += 1;
             let id = UseId(self.uses_issued);
@@ -236,7 +239,8 @@ impl Agent {
         let suspended = local.suspended;
         let Some(binding) = local.imports.get_mut(port) else { return Need::Met };
         let restart = std::mem::take(&mut binding.restart);
-        if import.optional || !using || sabotage::is(Sabotage::StartsUnserved) {
+        let optional = import.optional && !sabotage::is(Sabotage::OptionalIsMandatory);
+        if optional || !using || sabotage::is(Sabotage::StartsUnserved) {
             return Need::Met;
         }
         // What the target no longer wants is still a use: a smaller target alone stops nobody.
@@ -312,11 +316,13 @@ impl Agent {
         import: &Import,
         out: &mut Out,
     ) {
-        let Some(binding) = local.imports.get_mut(port).filter(|binding| !binding.touched.is_empty()) else {
+        let news =
+            |binding: &&mut Binding| !binding.touched.is_empty() || sabotage::is(Sabotage::RebindsAlways);
+        let Some(binding) = local.imports.get_mut(port).filter(news) else {
             return;
         };
         let touched = std::mem::take(&mut binding.touched);
-        if !local.begun {
+        if !local.begun || sabotage::is(Sabotage::RebindsNobody) {
             return;
         }
         let told = local.told.entry(port.clone()).or_default();
@@ -334,7 +340,7 @@ impl Agent {
                 _ => {}
             }
         }
-        if !(bound.is_empty() && unbound.is_empty()) {
+        if !(bound.is_empty() && unbound.is_empty()) || sabotage::is(Sabotage::RebindsAlways) {
             // What is not used yet is told to the action that begins to use it.
             local.notify_due |= import.notify && local.kind.net.notify.is_some() && local.is_using(port);
             out.effect(Effect::Rebind { run: local.run(instance), import: port.clone(), bound, unbound });
@@ -374,7 +380,9 @@ impl Agent {
     fn let_go(&mut self, local: &mut Local, id: UseId) {
         if let Some(used) = self.uses.remove(&id) {
             detach(local, &used);
-            self.send(used.node, AgentMessage::Unbound { id });
+            if !sabotage::is(Sabotage::ForgetsToRelease) {
+                self.send(used.node, AgentMessage::Unbound { id });
+            }
         }
     }
 

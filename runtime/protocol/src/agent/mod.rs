@@ -14,6 +14,7 @@
 //! instances there are.
 
 mod actions;
+mod alone;
 mod exporter;
 mod failure;
 mod importer;
@@ -26,6 +27,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+pub use alone::{Input, Reaction};
 pub use exporter::{User, UserState};
 pub use failure::FAILURES_MAX;
 pub use importer::Use;
@@ -41,7 +43,7 @@ use local::{Local, Mode};
 use peers::Peers;
 use report::Reporter;
 use rhizo_types::id::{InstanceId, NodeId};
-use rhizo_types::message::{AgentMessage, Frame, UseId};
+use rhizo_types::message::{AgentMessage, Frame, InstancePhase, UseId};
 use rhizo_types::target::Push;
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Term, Time};
@@ -144,6 +146,10 @@ impl Agent {
                 self.forget_peer(node);
             }
         }
+        let overtaken = ledger.target.revision > self.target.next();
+        if overtaken && sabotage::is(Sabotage::IgnoresOvertaking) {
+            return;
+        }
         if newer {
             self.target = ledger.target.revision;
             self.followed = self.followed.max(self.target);
@@ -158,7 +164,8 @@ impl Agent {
         let mut instances = std::mem::take(&mut self.instances);
         for (instance, local) in &mut instances {
             let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me);
-            local.wanted = placed.is_some_and(|placed| placed.generation == local.placed.generation);
+            local.wanted = placed.is_some_and(|placed| placed.generation == local.placed.generation)
+                && !sabotage::is(Sabotage::RestartsOnEveryTarget);
             self.follow_imports(instance, local, ledger);
             if local.wanted {
                 local.follow_pushes(pushes(ledger, instance));
@@ -173,6 +180,9 @@ impl Agent {
 
     /// A peer's agent is gone or has lost its state: whatever was agreed with it is void.
     fn forget_peer(&mut self, node: NodeId) {
+        if sabotage::is(Sabotage::RemembersFormerAgents) {
+            return;
+        }
         let uses: Vec<UseId> = self.uses.iter().filter(|(_, u)| u.node == node).map(|(id, _)| *id).collect();
         for id in uses {
             self.drop_use(id, false);
@@ -216,6 +226,8 @@ impl Agent {
             AgentMessage::Lost { id, restart } => {
                 if self.uses.get(&id).is_some_and(|used| used.node == from) {
                     self.drop_use(id, restart);
+                } else if sabotage::is(Sabotage::EchoesUnknown) {
+                    self.send(from, AgentMessage::Unbound { id });
                 }
             }
         }
@@ -255,11 +267,13 @@ impl Agent {
             let moved = match mode {
                 Mode::Up => self.play(instance, &mut local, now, out),
                 _ => {
+                    let places = local.marking.places.clone();
                     if self.descend(instance, &mut local, now, out) {
                         self.set_timer(instance, &mut local, None);
                         return self.retire(instance, &mut local, ledger);
                     }
-                    false
+                    // What a lower place does not need any more is let go at once, not at the end.
+                    local.marking.places != places
                 }
             };
             if !moved && local.mode == mode {
@@ -268,6 +282,10 @@ impl Agent {
         }
         let until = local.keeps_until.filter(|_| !over).unwrap_or(now.after_ms(KEEP_MS));
         local.keeps_until = local.keeps.then_some(until);
+        if local.phase() == InstancePhase::Stopping && sabotage::is(Sabotage::StopsTwice) {
+            let (run, component) = (local.run(instance), local.kind.component.clone());
+            out.effect(Effect::Stop { run, component });
+        }
         self.serve(instance, &mut local);
         self.describe(instance, &local);
         let due = local.due_at();
@@ -323,14 +341,19 @@ impl Agent {
 
     /// Sends what waits for the peers and the coordinator.
     pub(crate) fn flush(&mut self, coordinator: Option<(NodeId, Term)>, now: Time, out: &mut Out) {
-        if self.recorded < self.followed {
-            self.recorded = self.followed;
-            out.durable(Record::Target { revision: self.followed });
-        }
+        self.record_target(out);
         self.peers.flush(now, out);
         // This node's own coordinator reads the report where it is.
         let coordinator = coordinator.filter(|(node, _)| *node != self.me);
         self.reporter.flush(coordinator, self.target, now, out);
+    }
+
+    /// What is older than the newest target that was followed is not begun after a restart either.
+    fn record_target(&mut self, out: &mut Out) {
+        if self.recorded < self.followed {
+            self.recorded = self.followed;
+            out.durable(Record::Target { revision: self.followed });
+        }
     }
 
     /// The coordinator has a report.

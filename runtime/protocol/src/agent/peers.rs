@@ -5,6 +5,7 @@
 use crate::channel::{Arrival, Channel};
 use crate::ledger::Ledger;
 use crate::out::{Out, earlier};
+use crate::sabotage::{self, Sabotage};
 use crate::turn::Effect;
 use rhizo_types::Time;
 use rhizo_types::id::NodeId;
@@ -38,7 +39,10 @@ impl Peers {
     /// Follows the roster; returns the peers that are no longer members.
     pub(super) fn follow(&mut self, ledger: &Ledger, me: NodeId) -> Vec<NodeId> {
         let is_member = |node: &NodeId| ledger.members.contains_key(node);
-        let gone: Vec<NodeId> = self.channels.keys().copied().filter(|node| !is_member(node)).collect();
+        let mut gone: Vec<NodeId> = self.channels.keys().copied().filter(|node| !is_member(node)).collect();
+        if sabotage::is(Sabotage::RemembersTheDead) {
+            gone.clear();
+        }
         for node in &gone {
             self.channels.remove(node);
             self.active.remove(node);
@@ -109,6 +113,13 @@ impl Peers {
 
     pub(super) fn sessions(&self, peer: NodeId) -> (u64, u64) {
         (self.session, self.channels.get(&peer).map_or(0, Channel::peer_session))
+    }
+
+    /// Takes what the channels hold, for an agent that is explored alone.
+    pub(super) fn take_queued(&mut self) -> Vec<(NodeId, AgentMessage)> {
+        self.active.clear();
+        let channels = self.channels.iter_mut();
+        channels.flat_map(|(node, channel)| channel.take_queued().map(|message| (*node, message))).collect()
     }
 
     /// What is under way to a peer's agent: for checks in tests and the simulator.

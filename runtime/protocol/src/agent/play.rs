@@ -79,11 +79,17 @@ impl Agent {
                 return true;
             }
         }
-        for (place, docks) in local.marking.entries(net) {
+        let mut entries = local.marking.entries(net);
+        if sabotage::is(Sabotage::EntersEarly) {
+            entries = local.marking.arrived.iter().map(|way| (net.way(*way).to, vec![*way])).collect();
+        }
+        for (place, docks) in entries {
             if !up && lacks(local, |reach| reach.places.contains(&place)) {
                 self.do_without(instance, local);
             }
-            if !up || self.may_enter(local, place) {
+            if sabotage::is(Sabotage::LosesTokens) {
+                local.marking.arrived.retain(|way| !docks.contains(way));
+            } else if !up || self.may_enter(local, place) {
                 local.marking.enter(place, &docks);
                 moved = true;
             }
@@ -116,7 +122,8 @@ impl Agent {
     }
 
     fn may_begin(&self, local: &Local, transition: TransitionIx) -> bool {
-        if !local.begun && local.retry_at.is_some() {
+        let never = local.failures > 0 && sabotage::is(Sabotage::NeverRetries);
+        if !local.begun && (local.retry_at.is_some() || never) {
             return false;
         }
         let used = local.net().imports.iter().filter(|(_, reach)| reach.transitions.contains(&transition));
@@ -137,7 +144,7 @@ impl Agent {
         if local.begun {
             return;
         }
-        local.attempt += 1;
+        local.attempt = if sabotage::is(Sabotage::ForgetsAttempts) { 1 } else { local.attempt + 1 };
         local.begun = true;
         local.actions_begun = 0;
         local.started_at = None;

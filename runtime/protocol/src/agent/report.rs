@@ -43,6 +43,11 @@ impl Reporter {
         &self.latest
     }
 
+    /// What a report would say now, without a number.
+    pub(super) fn situation(&self, target: Revision) -> Report {
+        Report { number: 0, target, instances: self.current.clone() }
+    }
+
     /// There is a new target to report on.
     pub(super) fn change(&mut self) {
         self.changed = true;

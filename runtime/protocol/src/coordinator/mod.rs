@@ -7,6 +7,7 @@
 //! One file per question: `hosts` (intents and provider calls), `listing` (what providers say), `control` (when to
 //! solve, what pays), `target` (the next configuration), `scripts`, `voters`, `deaths`, `leaving`, `joins`, `asks`.
 
+mod alone;
 mod asks;
 mod control;
 mod deaths;
@@ -21,6 +22,7 @@ mod target;
 mod tests;
 mod voters;
 
+pub use alone::next_step;
 pub use voters::voters_wanted;
 
 use crate::bindings::Latencies;
@@ -187,14 +189,19 @@ impl Coordinator {
         if let Some((command, request)) = self.asks.command(view, out) {
             return Some((command, Some(request)));
         }
-        let target = self.unwind_command(view).or_else(|| self.target_command(view));
-        let target = target.or_else(|| self.settled_command(view)).or_else(|| self.gone_command(view));
-        let target = target.or_else(|| self.script_command(view));
+        let target = self.reconfigure_command(view);
         if sabotage::is(Sabotage::SpendsEarly) {
             self.spend_early(view, out);
         }
         let rest = target.or_else(|| self.plan_command(view)).or_else(|| self.leave_command(view));
         rest.map(bare)
+    }
+
+    /// The next step towards what is planned, or scripted, on the hosts that are there.
+    fn reconfigure_command(&self, view: View<'_>) -> Option<Command> {
+        let target = self.unwind_command(view).or_else(|| self.target_command(view));
+        let target = target.or_else(|| self.settled_command(view)).or_else(|| self.gone_command(view));
+        target.or_else(|| self.script_command(view))
     }
 
     /// Orders the hosts of the plan that is about to be proposed: only under sabotage.

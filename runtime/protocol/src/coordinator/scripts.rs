@@ -5,6 +5,7 @@
 
 use super::target::is_reached;
 use super::{Coordinator, View};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::InstanceId;
 use rhizo_types::ledger::Command;
 use rhizo_types::script::Order;
@@ -15,8 +16,12 @@ impl Coordinator {
     /// ledger wants.
     pub(super) fn script_command(&self, view: View<'_>) -> Option<Command> {
         let run = view.ledger.script.as_ref().filter(|run| run.is_running())?;
+        if sabotage::is(Sabotage::StaysInScripts) {
+            return None;
+        }
         if let Order::Wait { instances } = &run.statement()?.order
             && !self.has_come(instances, view)
+            && !sabotage::is(Sabotage::SkipsWaits)
         {
             return None;
         }

@@ -104,7 +104,7 @@ impl Coordinator {
         let version = ledger.version_of(&instance.component);
         let of = |version| ledger.component_of(instance, version);
         let (Some(old), Some(new)) = (of(current.version), of(version)) else { return *current };
-        if current.version == version || old == new {
+        if current.version == version || old == new || sabotage::is(Sabotage::NeverUpgrades) {
             return *current;
         }
         if old.runs_like(new) {
@@ -127,7 +127,8 @@ impl Coordinator {
         let declared = ledger.specs.get(&version).and_then(|set| set.spec.components.get(component));
         let most = declared.map_or(1, |component| component.unavailable_max.max(1));
         let down = most.saturating_sub(u32::try_from(down).unwrap_or(u32::MAX));
-        let new = declared.filter(|component| component.exclusive).map(|component| {
+        let alone = declared.filter(|c| c.exclusive && !sabotage::is(Sabotage::IgnoresExclusive));
+        let new = alone.map(|component| {
             let lingering = ledger.lingering.range(copies.clone()).map(|(instance, _)| instance);
             let may_run: BTreeSet<&InstanceId> = placed.into_iter().chain(lingering).collect();
             let wanted = plan.placement.range(copies).count();
@@ -247,6 +248,9 @@ fn next_generation(instance: &InstanceId, node: NodeId, ledger: &Ledger) -> Plac
 
 /// Whether a node runs what the target says, bound as it says, and nothing else.
 fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target: &Configuration) -> bool {
+    if sabotage::is(Sabotage::SettlesEarly) {
+        return true;
+    }
     report.target == target.revision
         && report.instances.len() == wanted.len()
         && wanted.iter().all(|(instance, placed)| {

@@ -89,12 +89,16 @@ impl Ledger {
         };
         let mut touched = BTreeSet::new();
         for Statement { line, order } in &script.statements {
+            if let Order::Wait { .. } = order {
+                foresight.expect_room().map_err(|reason| (*line, reason))?;
+            }
             foresight.see(order).map_err(|reason| (*line, reason))?;
             if let Order::Add { instance, .. } | Order::Del { instance } = order {
                 touched.insert(&instance.component);
             }
         }
         let last = script.statements.last().map_or(1, |statement| statement.line);
+        foresight.expect_room().map_err(|reason| (last, reason))?;
         for name in touched {
             let Some(component) = self.component(name) else { continue };
             let count = foresight.names.iter().filter(|instance| instance.component == *name).count();
@@ -312,6 +316,21 @@ impl Foresight<'_> {
 
     fn expect(&self, instance: &InstanceId) -> Result<(), String> {
         if self.names.contains(instance) { Ok(()) } else { Err(format!("there is no {instance}")) }
+    }
+
+    /// Of an exclusive component no more copies may be wanted when something is waited for: the wait would not end.
+    fn expect_room(&self) -> Result<(), String> {
+        let spec = self.ledger.spec().ok_or("there is no spec")?;
+        for (name, component) in spec.components.iter().filter(|(_, component)| component.exclusive) {
+            let count = self.names.iter().filter(|instance| instance.component == *name).count();
+            if count > component.replicas.max as usize {
+                return Err(format!(
+                    "{name} is exclusive: {count} copies are wanted here, {} may run",
+                    component.replicas.max
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A behaviour has to be known, and must not stop half-way from where the instance rests by then.

@@ -173,3 +173,16 @@ fn a_successor_that_rests_where_it_was_pushed_replaces_its_predecessor() {
     assert_eq!(stage.placed(), ["db.1@n3g1"]);
     assert_eq!(stage.ledger.settled, stage.ledger.target.revision);
 }
+
+#[test]
+fn a_script_never_waits_for_more_exclusive_copies_than_may_run() {
+    let mut stage = Stage::new(&[("db", Component { exclusive: true, ..component(1, &[]) })]);
+    stage.plan(&[("db", 0, 2)]);
+    stage.run();
+    let beside = stage.script(vec![add("db", 1, 2), wait(&[("db", 1)]), del("db", 0)]);
+    assert_eq!(beside.map_err(|(line, _)| line), Err(2), "the wait would never end");
+    let after = stage.script(vec![del("db", 0), add("db", 1, 2), wait(&[])]);
+    assert_eq!(after, Ok(()));
+    stage.run();
+    assert_eq!(stage.state(), Some(ScriptState::Done));
+}
