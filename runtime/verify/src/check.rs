@@ -1,0 +1,290 @@
+//! Checks one scenario: explores it, looks at every state and step, then at liveness; makes the trace of a failure.
+
+use crate::explore::{Breach, Watch, explore, follow, replay};
+use crate::graph::Counterexample;
+use crate::model::{Cluster, State, Taken};
+use crate::property::state::Seen;
+use crate::property::step::Shown;
+use crate::property::{Rule, Rules, liveness, state, step};
+use crate::scenario::Scenario;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// What checking a scenario came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// How many states were visited.
+    pub states: u32,
+    /// How many steps were looked at.
+    pub transitions: u32,
+    /// The properties whose condition was met.
+    pub occurred: Rules,
+    /// The first property that does not hold.
+    pub violation: Option<Violation>,
+    /// What was asked beside the properties.
+    pub observed: Observed,
+    /// Whether everything reachable was visited; without that, nothing is said about liveness.
+    pub is_complete: bool,
+}
+
+/// What is to be found out beside the properties.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Questions {
+    /// Pairs of actions, `component.transition`, that must never run at the same time.
+    pub apart: Vec<(String, String)>,
+}
+
+/// What was found out beside the properties.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// The most actions that run at the same time, `instance.transition`; the first such set.
+    pub parallel: BTreeSet<String>,
+}
+
+/// A property that does not hold, with the shortest way to see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The property's name.
+    pub property: &'static str,
+    /// What was seen.
+    pub detail: String,
+    /// The steps, as sentences.
+    pub trace: Vec<String>,
+    /// From which step on the trace repeats for ever, if it does.
+    pub repeats_from: Option<usize>,
+    /// The positions of the steps among those possible, for [`retrace`].
+    pub positions: Vec<u16>,
+}
+
+impl Violation {
+    /// The trace as numbered lines.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{} does not hold: {}\n", self.property, self.detail);
+        for (number, line) in self.trace.iter().enumerate() {
+            if self.repeats_from == Some(number) {
+                text.push_str("      (from here on for ever)\n");
+            }
+            // Writing to a string does not fail.
+            let _infallible = writeln!(text, "{:4}  {line}", number + 1);
+        }
+        text
+    }
+}
+
+/// Explores a scenario, at most `states_max` states of it, and checks every property.
+#[must_use]
+pub fn check(scenario: &Scenario, states_max: u32) -> Verdict {
+    check_rules(scenario, states_max, None, &Questions::default())
+}
+
+/// The same with questions.
+#[must_use]
+pub fn check_asking(scenario: &Scenario, states_max: u32, questions: &Questions) -> Verdict {
+    check_rules(scenario, states_max, None, questions)
+}
+
+/// The same for one property alone: other violations do not end the exploration.
+#[must_use]
+pub fn check_only(scenario: &Scenario, states_max: u32, rule: Rule) -> Verdict {
+    check_rules(scenario, states_max, Some(rule), &Questions::default())
+}
+
+fn check_rules(scenario: &Scenario, states_max: u32, only: Option<Rule>, questions: &Questions) -> Verdict {
+    let mut cluster = Cluster::new(scenario.clone());
+    let mut watcher = Watcher { occurred: Rules::default(), only, questions, observed: Observed::default() };
+    let found = explore(&mut cluster, &mut watcher, states_max);
+    let mut verdict = Verdict {
+        states: found.graph.len(),
+        transitions: found.graph.transitions(),
+        occurred: watcher.occurred,
+        observed: watcher.observed,
+        violation: None,
+        is_complete: found.is_complete,
+    };
+    if let Some((breach, at, last)) = found.breach {
+        let steps = replay(&mut cluster, &found.graph, at, last);
+        let mut positions = found.graph.path(at);
+        positions.extend(last);
+        verdict.violation = Some(violation(breach, &steps, None, positions));
+    } else if found.is_complete
+        && let Some((rule, counterexample)) = liveness::check(&found.graph, only)
+    {
+        let Counterexample { from, path, cycle } = counterexample;
+        let mut positions = found.graph.path(from);
+        positions.extend(path);
+        let repeats_from = (!cycle.is_empty()).then_some(positions.len());
+        positions.extend(cycle);
+        let detail = if repeats_from.is_some() { "it goes round for ever" } else { "nothing more happens" };
+        let breach = Breach { property: rule.name(), detail: detail.to_owned() };
+        let steps = follow(&mut cluster, &positions);
+        verdict.violation = Some(violation(breach, &steps, repeats_from, positions));
+    }
+    verdict
+}
+
+/// Follows steps by their positions: the same trace again, or another one when the code has changed.
+#[must_use]
+pub fn retrace(scenario: &Scenario, positions: &[u16]) -> Vec<String> {
+    let mut cluster = Cluster::new(scenario.clone());
+    follow(&mut cluster, positions).iter().map(|(taken, _)| taken.to_string()).collect()
+}
+
+fn violation(
+    breach: Breach,
+    steps: &[(Taken, State)],
+    repeats_from: Option<usize>,
+    positions: Vec<u16>,
+) -> Violation {
+    let trace = steps.iter().map(|(taken, _)| taken.to_string()).collect();
+    Violation { property: breach.property, detail: breach.detail, trace, repeats_from, positions }
+}
+
+/// Looks on while a scenario is explored.
+struct Watcher<'a> {
+    occurred: Rules,
+    only: Option<Rule>,
+    questions: &'a Questions,
+    observed: Observed,
+}
+
+impl Watcher<'_> {
+    /// Looks at what runs at the same time.
+    fn observe(&mut self, state: &State) -> Result<(), Breach> {
+        let mut running: BTreeSet<String> = BTreeSet::new();
+        let mut kinds: BTreeSet<String> = BTreeSet::new();
+        for (_, host) in state.working() {
+            for view in host.agent.instances() {
+                for way in &view.marking().running {
+                    let name = &view.net().way(*way).name;
+                    running.insert(format!("{}.{name}", view.instance));
+                    kinds.insert(format!("{}.{name}", view.instance.component));
+                }
+            }
+        }
+        if running.len() > self.observed.parallel.len() {
+            self.observed.parallel = running;
+        }
+        let mut apart = self.questions.apart.iter();
+        match apart.find(|(one, other)| kinds.contains(one) && kinds.contains(other)) {
+            Some((one, other)) => {
+                let detail = format!("`{one}` and `{other}` run at the same time");
+                Err(Breach { property: APART, detail })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is broken when actions that must be apart are not.
+const APART: &str = "actions-are-apart";
+
+impl Watch<Cluster> for Watcher<'_> {
+    fn state(&mut self, cluster: &mut Cluster, state: &State) -> Result<u64, Breach> {
+        self.observe(state)?;
+        let mut seen = Seen::new(cluster, state, self.only);
+        state::check(&mut seen);
+        let marks = liveness::marks(cluster, &mut seen);
+        self.occurred.extend(seen.occurred);
+        seen.breach.map_or(Ok(marks), Err)
+    }
+
+    fn step(&mut self, _: &mut Cluster, from: &State, taken: &Taken, to: &State) -> Result<(), Breach> {
+        let mut shown = Shown { only: self.only, ..Shown::default() };
+        step::check(from, taken, to, &mut shown);
+        self.occurred.extend(shown.occurred);
+        shown.breach.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether every property of a set of verdicts had its condition met; those that did not.
+#[must_use]
+pub fn unmet(occurred: Rules) -> Vec<Rule> {
+    Rule::ALL.iter().copied().filter(|rule| !occurred.contains(*rule)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Faults, component, spec, wish};
+    use rhizo_types::id::{BehaviourName, PlaceName, TransitionName};
+    use rhizo_types::lifecycle::{Action, Lifecycle, Transition};
+    use rhizo_types::spec::{Component, Pick, Run};
+
+    const STATES_MAX: u32 = 20_000;
+
+    /// `off ─prepare─► ready ─start─► on`, and back by `halt` and `remove`.
+    fn living(imports: &[(&str, bool, Pick)]) -> Component {
+        let act = |name: &str| Action::Function(name.to_owned());
+        let ways = [
+            ("prepare", "off", "ready"),
+            ("start", "ready", "on"),
+            ("halt", "on", "ready"),
+            ("remove", "ready", "off"),
+        ];
+        let names = |list: &[&str]| list.iter().map(|name| TransitionName::from(*name)).collect();
+        let (up, down) = (BehaviourName::from("up"), BehaviourName::from("down"));
+        let lifecycle = Lifecycle {
+            places: ["off", "ready", "on"].map(PlaceName::from).into(),
+            initial: PlaceName::from("off"),
+            transitions: ways
+                .map(|(name, from, to)| (TransitionName::from(name), Transition::plain(from, to, act(name))))
+                .into(),
+            behaviours: [
+                (up.clone(), names(&["prepare", "start"])),
+                (down.clone(), names(&["halt", "remove"])),
+            ]
+            .into(),
+            deploy: vec![up],
+            pause: vec![down.clone()],
+            retire: vec![down],
+            reset: Vec::new(),
+            notify: None,
+            started: [PlaceName::from("on")].into(),
+            exports: [].into(),
+            imports: [].into(),
+        };
+        Component {
+            run: Run::Exec { argv: vec!["run".to_owned()] },
+            lifecycle: Some(Box::new(lifecycle)),
+            ..component(imports)
+        }
+    }
+
+    fn removal() -> Scenario {
+        Scenario {
+            name: String::new(),
+            specs: vec![spec(&[("web", living(&[("db", false, Pick::One)])), ("db", living(&[]))])],
+            hosts: 1,
+            wishes: vec![wish(&[("web", &[0]), ("db", &[0])]), wish(&[])],
+            faults: Faults::default(),
+        }
+    }
+
+    fn apart(one: &str, other: &str) -> Questions {
+        Questions { apart: vec![(one.to_owned(), other.to_owned())] }
+    }
+
+    #[test]
+    fn what_a_lower_place_does_not_need_is_let_go_at_once() {
+        let verdict = check_asking(&removal(), STATES_MAX, &apart("web.remove", "db.halt"));
+        let violation = verdict.violation.expect("the exporter goes down beside the last step of its user");
+        assert_eq!(violation.property, "actions-are-apart");
+    }
+
+    #[test]
+    fn what_is_used_stays_until_its_user_has_let_go() {
+        let verdict = check_asking(&removal(), STATES_MAX, &apart("web.halt", "db.halt"));
+        assert_eq!(verdict.violation, None);
+        assert!(verdict.is_complete && verdict.observed.parallel.len() == 2, "{:?}", verdict.observed);
+    }
+
+    #[test]
+    fn a_trace_is_replayed_by_its_positions() {
+        let scenario = removal();
+        let verdict = check_asking(&scenario, STATES_MAX, &apart("web.prepare", "db.prepare"));
+        let violation = verdict.violation.expect("both prepare side by side");
+        assert_eq!(retrace(&scenario, &violation.positions), violation.trace);
+        assert!(violation.text().contains("run at the same time"));
+    }
+}

@@ -1,0 +1,179 @@
+//! What can be said of one host by itself: computed once for every different host.
+//!
+//! Properties read these instead of the agent, so that most of their work is done once per host and not once per
+//! state. What concerns two hosts is in [`crate::property`].
+
+use super::host::{Host, Run, has_service};
+use crate::explore::Breach;
+use crate::print::Print;
+use crate::property::{Rule, Rules, local};
+use rhizo_protocol::agent::{InstanceView, UserState};
+use rhizo_types::Generation;
+use rhizo_types::id::{InstanceId, NodeId, PortName};
+use rhizo_types::message::{InstancePhase, Report, UseId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// One use that a running instance was told of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// The importer's number for it.
+    pub id: UseId,
+    /// Who imports.
+    pub importer: InstanceId,
+    /// On which node the exporter is.
+    pub node: NodeId,
+    /// What is imported.
+    pub exporter: InstanceId,
+    /// Which export of it.
+    pub export: PortName,
+    /// Where.
+    pub address: Option<SocketAddr>,
+    /// Whether what is imported runs on between its actions, so that its address is that of the run.
+    pub is_service: bool,
+}
+
+/// One use of an instance of the host, as the exporter's agent sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The importer's node and number.
+    pub by: (NodeId, UseId),
+    /// What is used.
+    pub exporter: InstanceId,
+    /// How far it is.
+    pub state: UserState,
+    /// Whether the export is active, and its instance wanted by the target.
+    pub can_serve: bool,
+}
+
+/// What can be said of a host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// What its agent reports.
+    pub report: Report,
+    /// The report's print.
+    pub report_print: Print,
+    /// The rules whose condition is met here.
+    pub occurred: Rules,
+    /// The rules that are broken here.
+    pub breaches: Vec<Breach>,
+    /// What its running instances were told.
+    pub told: Vec<Told>,
+    /// Who uses or waits for its instances.
+    pub held: Vec<Held>,
+    /// Instances that work, with the run's generation and what each import was told; by import, the exporters.
+    pub up: BTreeMap<InstanceId, (Generation, BTreeMap<PortName, BTreeSet<InstanceId>>)>,
+    /// Instances that failed and do not run again yet.
+    pub failed: BTreeSet<InstanceId>,
+    /// Instances that were asked to stop and wait for their users.
+    pub draining: BTreeSet<InstanceId>,
+    /// Nodes that it has agreements with.
+    pub partners: BTreeSet<NodeId>,
+    /// Whether a waiting time runs.
+    pub waits: bool,
+    /// How many agents there were on this host.
+    pub session: u64,
+}
+
+impl Facts {
+    /// Looks at a host.
+    #[must_use]
+    pub fn of(host: &Host) -> Self {
+        let agent = &host.agent;
+        let report = agent.situation();
+        let mut facts = Self {
+            report_print: Print::of(&report),
+            occurred: Rules::default(),
+            breaches: Vec::new(),
+            told: told(host),
+            held: held(host),
+            up: up(host),
+            failed: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            partners: agent
+                .uses()
+                .map(|(_, used)| used.node)
+                .chain(agent.users().map(|user| user.0))
+                .collect(),
+            waits: host.waits(),
+            session: host.session(),
+            report,
+        };
+        for (instance, reported) in &facts.report.instances {
+            if reported.failures > 0 && reported.phase == InstancePhase::Waiting {
+                facts.failed.insert(instance.clone());
+            }
+            if reported.phase == InstancePhase::Draining {
+                facts.draining.insert(instance.clone());
+            }
+        }
+        local::check(host, &mut facts);
+        facts
+    }
+
+    /// Notes that a rule's condition is met, and whether the rule holds.
+    pub(crate) fn rule(&mut self, rule: Rule, holds: bool, detail: impl FnOnce() -> String) {
+        self.occurred.add(rule);
+        if !holds {
+            self.breaches.push(Breach { property: rule.name(), detail: detail() });
+        }
+    }
+}
+
+fn told(host: &Host) -> Vec<Told> {
+    let mut all = Vec::new();
+    // What is on its way down is not told any more.
+    let bound = |phase| !matches!(phase, InstancePhase::Waiting | InstancePhase::Stopping);
+    for view in host.agent.instances().filter(|view| bound(view.phase)) {
+        for (id, used) in host.agent.uses().filter(|(_, used)| used.importer == *view.instance) {
+            let served = view.told.get(&used.import).and_then(|told| told.get(&used.exporter));
+            let import = view.component.imports.get(&used.import);
+            if let (Some(_), Some(served), Some(import)) = (&used.served, served, import) {
+                let exporter = host.ledger.target.instances.get(&used.exporter);
+                let component =
+                    exporter.and_then(|placed| host.ledger.component_of(&used.exporter, placed.version));
+                all.push(Told {
+                    id,
+                    importer: used.importer.clone(),
+                    node: used.node,
+                    exporter: used.exporter.clone(),
+                    export: import.export.clone(),
+                    address: served.address,
+                    is_service: component.is_some_and(has_service),
+                });
+            }
+        }
+    }
+    all
+}
+
+fn held(host: &Host) -> Vec<Held> {
+    let held = host.agent.users().map(|(node, id, user)| {
+        let view = host.agent.instances().find(|view| *view.instance == user.exporter);
+        let can_serve = view.is_some_and(|view| {
+            let wanted = host.ledger.target.instances.get(view.instance) == Some(view.placed);
+            view.placed.generation == user.generation
+                && wanted
+                && view.is_active(&user.export)
+                && matches!(view.phase, InstancePhase::Started | InstancePhase::Resting)
+        });
+        Held { by: (node, id), exporter: user.exporter.clone(), state: user.state, can_serve }
+    });
+    held.collect()
+}
+
+fn up(host: &Host) -> BTreeMap<InstanceId, (Generation, BTreeMap<PortName, BTreeSet<InstanceId>>)> {
+    let works = |view: &InstanceView<'_>| {
+        if has_service(view.component) && view.phase != InstancePhase::Resting {
+            matches!(host.runs.get(view.instance), Some(Run::Up(_)))
+        } else {
+            matches!(view.phase, InstancePhase::Started | InstancePhase::Resting)
+        }
+    };
+    let up = host.agent.instances().filter(works).map(|view| {
+        let told = view.told.iter();
+        let told = told.map(|(port, told)| (port.clone(), told.keys().cloned().collect())).collect();
+        (view.instance.clone(), (view.placed.generation, told))
+    });
+    up.collect()
+}

@@ -1,0 +1,244 @@
+//! What must hold between hosts, channels and the committed ledger, in every state.
+
+use super::{Rule, Rules};
+use crate::explore::Breach;
+use crate::model::facts::{Facts, Told};
+use crate::model::host::Run;
+use crate::model::{Cluster, Item, Life, State};
+use crate::print::Print;
+use rhizo_protocol::agent::UserState;
+use rhizo_types::id::{InstanceId, NodeId};
+use rhizo_types::message::AgentMessage;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A state with what can be said of each of its hosts.
+pub(crate) struct Seen<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) facts: Vec<Option<Arc<Facts>>>,
+    pub(crate) occurred: Rules,
+    pub(crate) breach: Option<Breach>,
+    only: Option<Rule>,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn new(cluster: &mut Cluster, state: &'a State, only: Option<Rule>) -> Self {
+        let facts = state.hosts.iter().map(|host| host.as_ref().map(|host| cluster.facts(host))).collect();
+        Self { state, facts, occurred: Rules::default(), breach: None, only }
+    }
+
+    /// Notes that a rule's condition is met, and whether the rule holds.
+    pub(crate) fn rule(&mut self, rule: Rule, holds: bool, detail: impl FnOnce() -> String) {
+        self.occurred.add(rule);
+        if !holds && self.breach.is_none() && self.only.is_none_or(|only| only == rule) {
+            self.breach = Some(Breach { property: rule.name(), detail: detail() });
+        }
+    }
+
+    /// The hosts that work or are cut off, with their facts.
+    pub(crate) fn alive(&self) -> Vec<(usize, Arc<Facts>)> {
+        let all = self.facts.iter().zip(&self.state.lives).enumerate();
+        let alive = all.filter(|(_, (_, life))| matches!(life, Life::Up | Life::Isolated));
+        alive.filter_map(|(at, (facts, _))| Some((at, facts.clone()?))).collect()
+    }
+}
+
+/// Looks at a state.
+pub(crate) fn check(seen: &mut Seen<'_>) {
+    for (_, facts) in seen.alive() {
+        seen.occurred.extend(facts.occurred);
+        if seen.breach.is_none() {
+            let only = seen.only;
+            let mut own = facts.breaches.iter();
+            let first = own.find(|breach| only.is_none_or(|only| only.name() == breach.property));
+            seen.breach = first.cloned();
+        }
+    }
+    for (at, facts) in seen.alive() {
+        for told in &facts.told {
+            served(seen, at, told);
+        }
+    }
+    symmetric(seen);
+    one_host(seen);
+    exclusive(seen);
+    leavers(seen);
+    once(seen);
+    settled(seen);
+}
+
+fn id_of(message: &AgentMessage) -> Option<rhizo_types::message::UseId> {
+    match message {
+        AgentMessage::Lost { id, .. } => Some(*id),
+        _ => None,
+    }
+}
+
+/// What an instance was told is held by the exporter's agent, at the address of the run that serves it.
+fn served(seen: &mut Seen<'_>, at: usize, told: &Told) {
+    let state = seen.state;
+    let Some(exporter) = state.host_of(told.node) else { return };
+    let Some(importer_node) = state.hosts[at].as_ref().map(|host| host.me()) else { return };
+    let (Some(facts), Some(host)) = (seen.facts[exporter].clone(), state.hosts[exporter].as_ref()) else {
+        return;
+    };
+    let both_work = state.lives[at] == Life::Up && state.lives[exporter] == Life::Up;
+    let back = &state.queues[state.way(exporter, at)];
+    let forth = &state.queues[state.way(at, exporter)];
+    let is_news = |item: &Item| match item {
+        Item::Message(message) => id_of(message) == Some(told.id),
+        Item::Reset => true,
+    };
+    // A crash is silent first, a new agent is announced, and who is off the roster is not listened to.
+    if !both_work
+        || back.iter().any(is_news)
+        || forth.contains(&Item::Reset)
+        || !host.ledger.members.contains_key(&importer_node)
+    {
+        return;
+    }
+    let held = facts.held.iter().any(|held| {
+        held.by == (importer_node, told.id)
+            && held.exporter == told.exporter
+            && held.state != UserState::Waiting
+    });
+    seen.rule(Rule::BoundIsServed, held, || {
+        format!("{} is bound to {}, which does not serve it", told.importer, told.exporter)
+    });
+    if !told.is_service {
+        return;
+    }
+    // What an earlier run put out is replaced when the new one has started, and the news may be on its way.
+    let newer = |item: &Item| match item {
+        Item::Message(message) => matches!(**message, AgentMessage::Bound { id, .. } if id == told.id),
+        Item::Reset => true,
+    };
+    if back.iter().any(newer) {
+        return;
+    }
+    let run = host
+        .runs
+        .get(&told.exporter)
+        .filter(|run| matches!(run, Run::Up(_)))
+        .map(|run| crate::model::host::address(host.me(), host.session(), run.id(), &told.export));
+    seen.rule(Rule::AddressIsCurrent, run.is_none_or(|address| Some(address) == told.address), || {
+        format!(
+            "{} was told that {} is at {:?}, it is at {run:?}",
+            told.importer, told.exporter, told.address
+        )
+    });
+}
+
+/// When no message is under way and everybody knows everything, both ends of a binding know it.
+fn symmetric(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    let is_calm = state.queues.iter().all(std::collections::VecDeque::is_empty)
+        && state.lives.iter().all(|life| matches!(life, Life::Up | Life::Gone | Life::Absent))
+        && state.working().all(|(_, host)| state.ahead_of(host).is_empty());
+    if !is_calm {
+        return;
+    }
+    for (at, facts) in seen.alive() {
+        let me = state.hosts[at].as_ref().map_or(NodeId(0), |host| host.me());
+        for held in facts.held.iter().filter(|held| held.state != UserState::Waiting) {
+            let importer = state.host_of(held.by.0);
+            let known =
+                importer.and_then(|importer| state.hosts[importer].as_ref()).is_some_and(|importer| {
+                    importer.agent.uses().any(|(id, used)| {
+                        id == held.by.1
+                            && used.node == me
+                            && used.exporter == held.exporter
+                            && used.served.is_some()
+                    })
+                });
+            seen.rule(Rule::CalmBindingsAreSymmetric, known, || {
+                format!("{} is held by {:?}, which does not use it", held.exporter, held.by)
+            });
+        }
+    }
+}
+
+fn one_host(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    let mut runs: BTreeMap<&InstanceId, usize> = BTreeMap::new();
+    let members = &state.truth.members;
+    for (at, host) in state.working().filter(|(_, host)| members.contains_key(&host.me())) {
+        for instance in host.runs.keys() {
+            let other = runs.insert(instance, at);
+            seen.rule(Rule::OneHostPerInstance, other.is_none(), || {
+                format!("{instance} runs on hosts {other:?} and {at}")
+            });
+        }
+    }
+}
+
+/// So many copies of an exclusive component as its spec allows run, those of hosts that are cut off included.
+fn exclusive(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    let truth = &state.truth;
+    let declared = truth.spec().into_iter().flat_map(|spec| &spec.components);
+    for (name, component) in declared.filter(|(_, component)| component.exclusive) {
+        let hosts = state.hosts.iter().zip(&state.lives);
+        let alive = hosts.filter(|(_, life)| matches!(life, Life::Up | Life::Isolated));
+        let runs = alive.flat_map(|(host, _)| host.iter().flat_map(|host| host.runs.keys()));
+        let copies = runs.filter(|instance| instance.component == *name).count();
+        let most = component.replicas.max as usize;
+        if copies > 0 {
+            seen.rule(Rule::ExclusiveIsAlone, copies <= most, || {
+                format!("{copies} copies of {name} run, {most} may")
+            });
+        }
+    }
+}
+
+/// A node that left the roster without being given up runs nothing.
+fn leavers(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    for (at, host) in state.working() {
+        let departed = state.truth.departed.get(&host.me());
+        // A node that comes back with a ledger from before its departure cannot know better yet.
+        if departed.is_some_and(|departed| !departed.dead) && host.session() == 1 {
+            seen.rule(Rule::LeaversAreEmpty, host.runs.is_empty(), || {
+                format!("host {at} left, and runs {:?}", host.runs.keys().collect::<Vec<_>>())
+            });
+        }
+    }
+}
+
+/// A use is bound, asked for, lost and let go once each, so nothing of it is under way twice.
+fn once(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    for queue in &state.queues {
+        let since_reset = queue.iter().rev().take_while(|item| **item != Item::Reset);
+        let prints: Vec<Print> = since_reset
+            .filter_map(|item| match item {
+                Item::Message(message) => Some(message.print()),
+                Item::Reset => None,
+            })
+            .collect();
+        if prints.len() > 1 {
+            let twice = (1..prints.len()).any(|at| prints[..at].contains(&prints[at]));
+            seen.rule(Rule::NothingIsSaidTwice, !twice, || "the same message is under way twice".to_owned());
+        }
+    }
+}
+
+/// When the ledger says that its target is reached, it was: everything runs unless something happened since.
+fn settled(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    let truth = &state.truth;
+    if truth.settled != truth.target.revision || state.faults > 0 || truth.target.instances.is_empty() {
+        return;
+    }
+    let missing = truth.target.instances.iter().find(|(instance, placed)| {
+        let host = state.host_of(placed.node);
+        let facts = host.and_then(|host| seen.facts[host].as_ref());
+        facts
+            .and_then(|facts| facts.up.get(*instance))
+            .is_none_or(|(generation, _)| *generation != placed.generation)
+    });
+    let missing = missing.map(|(instance, _)| instance.clone());
+    seen.rule(Rule::SettledIsTrue, missing.is_none(), || {
+        format!("the target is reached, and {missing:?} does not run")
+    });
+}
