@@ -1,0 +1,358 @@
+//! The scenarios: assemblies, placements, stories and faults, multiplied out and counted once each.
+//!
+//! Bounds: at most three hosts, five instances and two failures. Which of them are explored in the bounded run is
+//! decided here by size alone; the long run takes all. It does not say what must hold: that is `rhizo-verify`'s.
+
+use crate::assemblies::{Assembly, usual};
+use crate::lifecycles;
+use rhizo_types::id::{BehaviourName, ComponentName, InstanceId};
+use rhizo_types::script::{Order, Place, Script, Statement};
+use rhizo_types::spec::{Component, Spec};
+use rhizo_verify::model::host::has_service;
+use rhizo_verify::scenario::{Fault, Faults, Scenario, Wish, spec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How copies are put on hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Layout {
+    /// All on the first host.
+    Together,
+    /// One after the other, round and round.
+    Spread,
+    /// The first half on the first host, the rest on the second.
+    Halves,
+}
+
+/// What is done after the deployment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Story {
+    Deploy,
+    Remove,
+    MoveFirst,
+    MoveLast,
+    MoveAll,
+    Grow,
+    Shrink,
+    Upgrade,
+    UpgradeAll,
+    DropLast,
+    NewHost,
+    ThereAndBack,
+    /// By script: one more of the last component, and when it works one less.
+    Swap,
+    /// By script: the first component executes the behaviour `work`.
+    Push,
+    /// By script: an instance goes, and comes back under the same name, perhaps elsewhere.
+    Rename,
+}
+
+const STORIES: [Story; 15] = [
+    Story::Deploy,
+    Story::Remove,
+    Story::MoveFirst,
+    Story::MoveLast,
+    Story::MoveAll,
+    Story::Grow,
+    Story::Shrink,
+    Story::Upgrade,
+    Story::UpgradeAll,
+    Story::DropLast,
+    Story::NewHost,
+    Story::ThereAndBack,
+    Story::Swap,
+    Story::Push,
+    Story::Rename,
+];
+
+const FAULTS: [(&str, u8, &[Fault]); 14] = [
+    ("nothing fails", 0, &[]),
+    ("a start fails", 1, &[Fault::StartFails]),
+    ("an instance ends", 1, &[Fault::Exit]),
+    ("an instance is sick", 1, &[Fault::Sickness]),
+    ("a host crashes", 1, &[Fault::Crash]),
+    ("a node restarts", 1, &[Fault::Restart]),
+    ("a node restarts behind", 1, &[Fault::RestartBehind]),
+    ("a host is cut off", 1, &[Fault::Isolation]),
+    ("two starts fail", 2, &[Fault::StartFails]),
+    ("two instances end", 2, &[Fault::Exit, Fault::Sickness]),
+    ("two hosts crash", 2, &[Fault::Crash]),
+    ("an action takes too long", 1, &[Fault::TimesOut]),
+    ("a start fails, a host crashes", 2, &[Fault::StartFails, Fault::Crash]),
+    ("a node restarts, a host crashes", 2, &[Fault::Restart, Fault::Crash]),
+];
+
+type Placement = BTreeMap<ComponentName, Vec<u8>>;
+
+fn place(assembly: &Assembly, layout: Layout, hosts: u8) -> Placement {
+    let sum: usize = assembly.components.iter().map(|(.., copies)| copies).sum();
+    let mut next = 0;
+    let mut placement = Placement::new();
+    for (name, _, copies) in &assembly.components {
+        let chosen = (0..*copies).map(|_| {
+            let at = next;
+            next += 1;
+            let host = match layout {
+                Layout::Together => 0,
+                Layout::Spread => at % usize::from(hosts),
+                Layout::Halves => usize::from(at * 2 >= sum),
+            };
+            u8::try_from(host).unwrap_or(0)
+        });
+        let chosen: Vec<u8> = chosen.collect();
+        placement.insert(ComponentName::from(*name), chosen);
+    }
+    placement
+}
+
+fn spec_of(assembly: &Assembly, version: usize, changed: usize) -> Spec {
+    let components: Vec<(&str, Component)> = assembly
+        .components
+        .iter()
+        .enumerate()
+        .map(|(at, (name, component, _))| {
+            let mut component = component.clone();
+            if at < changed && version > 0 {
+                component.env.insert("VERSION".to_owned(), version.to_string());
+            }
+            (*name, component)
+        })
+        .collect();
+    spec(&components)
+}
+
+/// The wishes of a story, and the specs they need; none when the story says nothing about the assembly.
+fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<(Vec<Spec>, Vec<Wish>, u8)> {
+    let first = place(assembly, layout, hosts);
+    let wish = |spec, placement: &Placement, joins| Wish {
+        spec,
+        placement: placement.clone(),
+        joins,
+        script: None,
+        when_settled: false,
+    };
+    let names: Vec<ComponentName> = assembly.components.iter().map(|c| ComponentName::from(c.0)).collect();
+    let (begin, end) = (names.first()?.clone(), names.last()?.clone());
+    let moved = |name: &ComponentName| {
+        let mut placement = first.clone();
+        if let Some(copies) = placement.get_mut(name) {
+            copies.iter_mut().for_each(|host| *host = (*host + 1) % hosts);
+        }
+        placement
+    };
+    let mut specs = vec![spec_of(assembly, 0, 0)];
+    let mut members = hosts;
+    let mut wishes = vec![wish(0, &first, 0)];
+    let scripted_story = matches!(story, Story::Swap | Story::Push | Story::Rename);
+    if scripted_story && assembly.name == "mandatory cycle" {
+        // What waits for all of it waits for ever, as the names say.
+        return None;
+    }
+    match story {
+        Story::Deploy => {}
+        Story::Remove => wishes.push(wish(0, &Placement::new(), 0)),
+        Story::MoveFirst => wishes.push(wish(0, &moved(&begin), 0)),
+        Story::MoveLast => wishes.push(wish(0, &moved(&end), 0)),
+        Story::MoveAll => {
+            let mut placement = first.clone();
+            placement.values_mut().flatten().for_each(|host| *host = (*host + 1) % hosts);
+            wishes.push(wish(0, &placement, 0));
+        }
+        Story::Grow => {
+            let mut placement = first.clone();
+            placement.entry(end).or_default().push(0);
+            wishes.push(wish(0, &placement, 0));
+        }
+        Story::Shrink => {
+            let (name, copies) = first.iter().find(|(_, copies)| copies.len() > 1)?;
+            let mut placement = first.clone();
+            placement.insert(name.clone(), copies[1..].to_vec());
+            wishes.push(wish(0, &placement, 0));
+        }
+        Story::Upgrade | Story::UpgradeAll => {
+            let changed = if story == Story::Upgrade { 1 } else { assembly.components.len() };
+            specs.push(spec_of(assembly, 1, changed));
+            wishes.push(wish(1, &first, 0));
+        }
+        Story::DropLast => {
+            // Whoever needs the last component must be able to do without it, or goes as well.
+            let mut placement = first.clone();
+            placement.remove(&end);
+            loop {
+                let needs = |component: &Component| {
+                    component.imports.values().any(|i| !i.optional && !placement.contains_key(&i.component))
+                };
+                let lacking = assembly.components.iter().find(|(name, component, _)| {
+                    placement.contains_key(&ComponentName::from(*name)) && needs(component)
+                });
+                let Some((name, ..)) = lacking else { break };
+                placement.remove(&ComponentName::from(*name));
+            }
+            wishes.push(wish(0, &placement, 0));
+        }
+        Story::NewHost => {
+            members = hosts.checked_sub(1).filter(|members| *members > 0)?;
+            let before = place(assembly, layout, members);
+            wishes = vec![wish(0, &before, 0), wish(0, &first, 1)];
+        }
+        Story::ThereAndBack => {
+            wishes.push(wish(0, &moved(&end), 0));
+            wishes.push(wish(0, &first, 0));
+        }
+        Story::Swap => {
+            let copies = first.get(&end)?.len();
+            let (old, new) = (instance(&end, 0), instance(&end, copies));
+            let orders = vec![
+                Order::Add { instance: new.clone(), place: Place::Beside(old.clone()) },
+                Order::Wait { instances: BTreeSet::from([new]) },
+                Order::Del { instance: old.clone() },
+                Order::Wait { instances: BTreeSet::from([old]) },
+            ];
+            wishes.push(scripted(orders));
+        }
+        Story::Rename => {
+            let name = instance(&end, 0);
+            wishes.push(scripted(vec![
+                Order::Del { instance: name.clone() },
+                Order::Add { instance: name, place: Place::Any },
+                Order::Wait { instances: BTreeSet::new() },
+            ]));
+        }
+        Story::Push => {
+            let behaviour = BehaviourName::from(lifecycles::WORK);
+            let (_, component, _) = assembly.components.first()?;
+            component.lifecycle().behaviours.get(&behaviour)?;
+            let pushed = instance(&begin, 0);
+            wishes.push(scripted(vec![
+                Order::Push { instance: pushed, behaviour },
+                Order::Wait { instances: BTreeSet::new() },
+            ]));
+        }
+    }
+    Some((specs, wishes, members))
+}
+
+fn instance(component: &ComponentName, ordinal: usize) -> InstanceId {
+    InstanceId { component: component.clone(), ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX) }
+}
+
+fn scripted(orders: Vec<Order>) -> Wish {
+    let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order }).collect();
+    Wish {
+        spec: 0,
+        placement: Placement::new(),
+        joins: 0,
+        script: Some(Script { statements }),
+        when_settled: false,
+    }
+}
+
+/// Whether a fault can happen to an assembly at all; otherwise the scenario would be another one under a new name.
+fn can_happen(assembly: &Assembly, kinds: &[Fault]) -> bool {
+    let any = |is: fn(&Component) -> bool| assembly.components.iter().any(|(_, component, _)| is(component));
+    kinds.iter().all(|kind| match kind {
+        Fault::Exit | Fault::Sickness => any(has_service),
+        Fault::TimesOut => any(|component| {
+            component.lifecycle().transitions.values().any(|way| way.step.timeout_ms.is_some())
+        }),
+        _ => true,
+    })
+}
+
+/// By how many powers of ten a story and a fault make an assembly's state space larger than its plain deployment:
+/// means over the 2,554 smallest scenarios, on one host and on several. They only decide what is explored.
+fn growth(story: Story, fault: usize, hosts: u8) -> f64 {
+    let (alone, several) = match story {
+        Story::Deploy => (0.0, 0.0),
+        Story::Remove => (0.85, 1.66),
+        Story::MoveFirst => (0.29, 1.52),
+        Story::MoveLast => (0.29, 1.25),
+        Story::MoveAll => (0.29, 2.65),
+        Story::Grow => (0.89, 1.08),
+        Story::Shrink => (0.90, 1.65),
+        Story::Upgrade => (0.89, 1.21),
+        Story::UpgradeAll => (1.49, 2.00),
+        Story::DropLast => (0.78, 1.47),
+        Story::NewHost => (0.0, 1.14),
+        Story::ThereAndBack => (0.42, 2.13),
+        Story::Swap => (1.2, 1.8),
+        Story::Push => (0.5, 0.8),
+        Story::Rename => (0.9, 1.7),
+    };
+    const ALONE: [f64; 14] =
+        [0.0, 0.55, 0.76, 0.94, 1.08, 0.46, 0.53, 1.37, 0.94, 1.69, 1.12, 0.55, 1.7, 1.6];
+    const SEVERAL: [f64; 14] =
+        [0.0, 0.74, 1.13, 1.27, 2.05, 1.18, 1.29, 2.34, 1.16, 2.21, 3.04, 0.74, 2.7, 2.8];
+    if hosts == 1 { alone + ALONE[fault] } else { several + SEVERAL[fault] }
+}
+
+/// Every scenario of about so many powers of ten of states, each once by its canonical print, smallest first.
+///
+/// `measure` says how many states the plain deployment of an assembly has.
+pub(crate) fn scenarios(tens_max: f64, measure: impl Fn(&Scenario) -> u32) -> Vec<Scenario> {
+    let mut seen = BTreeSet::new();
+    let mut all: Vec<(f64, Scenario)> = Vec::new();
+    for assembly in usual().into_iter().chain(lifecycles::assemblies()) {
+        for (layout, hosts) in LAYOUTS {
+            let Some(plain) = scenario(&assembly, layout, hosts, Story::Deploy, 0) else { continue };
+            let base = f64::from(measure(&plain)).log10();
+            for story in STORIES {
+                for fault in 0..FAULTS.len() {
+                    let tens = base + growth(story, fault, hosts);
+                    let scenario = scenario(&assembly, layout, hosts, story, fault);
+                    let Some(scenario) = scenario.filter(|_| tens <= tens_max) else { continue };
+                    if seen.insert(scenario.canonical()) {
+                        all.push((tens, scenario));
+                    }
+                }
+            }
+        }
+    }
+    all.sort_by(|one, other| one.0.total_cmp(&other.0));
+    all.into_iter().map(|(_, scenario)| scenario).collect()
+}
+
+/// The first scenarios whose names contain a text, of any size.
+pub(crate) fn named(part: &str, most: usize) -> Vec<Scenario> {
+    let mut found = Vec::new();
+    for assembly in usual().into_iter().chain(lifecycles::assemblies()) {
+        for (layout, hosts) in LAYOUTS {
+            for story in STORIES {
+                for fault in 0..FAULTS.len() {
+                    if found.len() < most && name(&assembly, layout, hosts, story, fault).contains(part) {
+                        found.extend(scenario(&assembly, layout, hosts, story, fault));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn name(assembly: &Assembly, layout: Layout, hosts: u8, story: Story, fault: usize) -> String {
+    format!("{}, {layout:?} on {hosts}, {story:?}, {}", assembly.name, FAULTS[fault].0)
+}
+
+const LAYOUTS: [(Layout, u8); 7] = [
+    (Layout::Together, 1),
+    (Layout::Together, 2),
+    (Layout::Together, 3),
+    (Layout::Spread, 2),
+    (Layout::Spread, 3),
+    (Layout::Halves, 2),
+    (Layout::Halves, 3),
+];
+
+fn scenario(assembly: &Assembly, layout: Layout, hosts: u8, story: Story, fault: usize) -> Option<Scenario> {
+    let (specs, wishes, members) = tell(assembly, story, layout, hosts)?;
+    let (_, max, kinds) = FAULTS[fault];
+    if !can_happen(assembly, kinds) {
+        return None;
+    }
+    Some(Scenario {
+        name: name(assembly, layout, hosts, story, fault),
+        specs,
+        hosts: members,
+        wishes,
+        faults: Faults::new(max, kinds),
+    })
+}
