@@ -16,3 +16,4 @@ mod repair;
 mod scripts;
 mod three_tier;
 mod up_down;
+mod verify;

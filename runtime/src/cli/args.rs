@@ -55,6 +55,9 @@ pub(crate) enum Command {
     },
     /// Check a config; start nothing.
     Check(RequiredConfig),
+    /// Find out what can happen to a deployment, or to a script that changes it: every order of events is tried on
+    /// the code that runs. Start nothing.
+    Verify(Verify),
     /// Print the JSON Schema of configs, for editors.
     Schema,
     /// Solve a placement problem in a file; starts nothing.
@@ -113,6 +116,38 @@ pub(crate) struct Run {
     /// Give up following it after so many seconds; it goes on.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) file: RequiredConfig,
+    /// A script that changes the deployed application.
+    pub(crate) script: Option<PathBuf>,
+    /// Put the copies on so many imaginary hosts.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub(crate) hosts: u8,
+    /// Explore at most so many copies of each component.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub(crate) copies: u32,
+    /// Let at most so many hosts crash, at any point.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) crashes: u8,
+    /// Visit at most so many states for each question.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    pub(crate) states: u32,
+    /// Two actions that must never run at the same time, for example `db.start,web.start`.
+    #[arg(long, value_name = "ACTION,ACTION")]
+    pub(crate) apart: Vec<String>,
+    /// How long actions take: `{"component": {"transition": [least, greatest]}}`, in seconds.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) durations: Option<PathBuf>,
+    /// Draw the assembly and its deployment in time into this file.
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
+    /// Print the steps of a violation again, with the crashes it was found with.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) replay: Option<String>,
 }
 
 #[derive(Args, Debug)]

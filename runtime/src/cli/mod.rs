@@ -13,6 +13,7 @@ mod render;
 mod script;
 mod solve;
 mod up;
+mod verify;
 
 use crate::admin::{Answer, Ask, Status};
 use crate::app::AppSensor;
@@ -172,6 +173,7 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
         }
         Command::Solve(arguments) => solve::solve(&session, &arguments),
         Command::Export(arguments) => solve::export(&session, &arguments).await,
+        Command::Verify(options) => verify::verify(&session, &options),
         Command::Schema => {
             println!("{:#}", rhizo_config::schema());
             Ok(Exit::Done)

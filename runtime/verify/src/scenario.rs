@@ -117,7 +117,7 @@ impl Scenario {
                 renamed.collect()
             })
             .collect();
-        let wishes: Vec<(usize, BTreeMap<usize, Vec<u8>>, u8, bool, Vec<Order>)> = self
+        let wishes: Vec<Print> = self
             .wishes
             .iter()
             .map(|wish| {
@@ -128,7 +128,9 @@ impl Scenario {
                 });
                 let orders = wish.script.iter().flat_map(|script| &script.statements);
                 let orders = orders.map(|statement| renamed(&statement.order, number)).collect();
-                (wish.spec, placement.collect(), wish.joins, wish.when_settled, orders)
+                let (placement, orders): (BTreeMap<usize, Vec<u8>>, Vec<Order>) =
+                    (placement.collect(), orders);
+                Print::of(&(wish.spec, placement, wish.joins, wish.when_settled, orders))
             })
             .collect();
         Print::of(&(specs, self.hosts, wishes, &self.faults))

@@ -267,13 +267,13 @@ impl Agent {
             let moved = match mode {
                 Mode::Up => self.play(instance, &mut local, now, out),
                 _ => {
-                    let places = local.marking.places.clone();
+                    let marking = local.marking.clone();
                     if self.descend(instance, &mut local, now, out) {
                         self.set_timer(instance, &mut local, None);
                         return self.retire(instance, &mut local, ledger);
                     }
                     // What a lower place does not need any more is let go at once, not at the end.
-                    local.marking.places != places
+                    local.marking != marking
                 }
             };
             if !moved && local.mode == mode {

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let tens = std::env::var("MODELS_TENS").ok().and_then(|tens| tens.parse().ok());
-    let tens = tens.unwrap_or(if has("--long") { 3.2 } else { 2.6 });
+    let tens = tens.unwrap_or(if has("--long") { 2.8 } else { 2.4 });
     let mut scenarios = catalogue::scenarios(tens, |plain| check(plain, STATES_MAX).states);
     if let Ok(part) = std::env::var("MODELS_ONLY") {
         scenarios.retain(|scenario| scenario.name.contains(&part));

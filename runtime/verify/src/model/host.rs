@@ -4,9 +4,9 @@
 //! that was begun ends later, as the model decides. Everything is a function of the host and one input, so results
 //! are computed once and remembered by print.
 
+use super::ending::{ActEnding, Ending};
 use super::facts::Facts;
 use crate::print::{Print, Shared};
-use crate::table::Table;
 use rhizo_protocol::agent::{Agent, Input};
 use rhizo_protocol::{ActCall, ActResult, ActionId, Effect, Event, Ledger, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
@@ -99,36 +99,6 @@ impl Run {
             Self::Starting(run) | Self::Up(run) | Self::Stopping { run, .. } => run,
         }
     }
-}
-
-/// How an action ends, or what becomes of what runs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Ending {
-    /// The start action succeeds.
-    Started,
-    /// The start action succeeded just before the stop was ordered.
-    StartedLate,
-    /// The start action fails.
-    StartFailed,
-    /// The stop action is done.
-    Stopped,
-    /// What ran has ended by itself.
-    Exited,
-    /// What runs does not work any more.
-    Unhealthy,
-}
-
-/// How an action beside the services ends.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum ActEnding {
-    /// It is done.
-    Done,
-    /// It fails.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-    /// It was cancelled, and is done all the same.
-    DoneLate,
 }
 
 /// One thing that can happen to a host.
@@ -274,7 +244,7 @@ impl Host {
         Self { runs: BTreeMap::new(), actions: BTreeMap::new(), ..self.clone() }
     }
 
-    fn take(&mut self, happening: &Happening) -> (Vec<(NodeId, AgentMessage)>, Vec<Deed>) {
+    pub(super) fn take(&mut self, happening: &Happening) -> (Vec<(NodeId, AgentMessage)>, Vec<Deed>) {
         let input = match happening {
             Happening::Learn(ledger) => {
                 self.ledger = ledger.clone();
@@ -485,16 +455,8 @@ pub fn address(node: NodeId, session: u64, run: &RunId, port: &PortName) -> Sock
     SocketAddr::from(([127, (bits >> 24) as u8, (bits >> 16) as u8, last], bits as u16))
 }
 
-impl Ending {
-    /// Whether it costs one of the failures that a scenario allows.
-    #[must_use]
-    pub fn is_failure(self) -> bool {
-        matches!(self, Self::StartFailed | Self::Exited | Self::Unhealthy)
-    }
-}
-
 impl Happening {
-    fn print(&self) -> Print {
+    pub(super) fn print(&self) -> Print {
         let begin = Print::default();
         match self {
             Self::Learn(ledger) => begin.number(1).then(ledger.print()),
@@ -506,59 +468,5 @@ impl Happening {
             Self::TimeOut => begin.number(8),
             Self::Restart(ledger) => begin.number(6).then(ledger.print()),
         }
-    }
-}
-
-/// Hosts and what happens to them, computed once each.
-#[derive(Debug, Default)]
-pub struct Outcomes {
-    outcomes: Table,
-    known: Vec<Arc<Outcome>>,
-    hosts: Table,
-    known_hosts: Vec<(Shared<Host>, Arc<Facts>)>,
-}
-
-impl Outcomes {
-    /// What comes of one thing that happens to a host.
-    pub fn of(&mut self, host: &Shared<Host>, happening: &Happening) -> Arc<Outcome> {
-        let key = host.print().then(happening.print());
-        if let Some(number) = self.outcomes.get(key) {
-            return self.known[number as usize].clone();
-        }
-        let mut after = Host::clone(host);
-        let (messages, deeds) = after.take(happening);
-        let messages = messages.into_iter().map(|(to, message)| (to, Shared::new(message))).collect();
-        let (host, facts) = self.host(Shared::new(after));
-        let reset = match happening {
-            Happening::Reset(from) => Some(*from),
-            _ => None,
-        };
-        let freed = match happening {
-            Happening::Message(from, message) => match **message {
-                AgentMessage::Unbound { id } => Some((*from, id)),
-                _ => None,
-            },
-            _ => None,
-        };
-        let outcome = Arc::new(Outcome { host, facts, messages, deeds, reset, freed });
-        self.outcomes.insert(key, u32::try_from(self.known.len()).unwrap_or(u32::MAX - 1));
-        self.known.push(outcome.clone());
-        outcome
-    }
-
-    /// What can be said of a host.
-    pub fn facts(&mut self, host: &Shared<Host>) -> Arc<Facts> {
-        self.host(host.clone()).1
-    }
-
-    /// The one copy of a host that is kept, with what can be said of it.
-    fn host(&mut self, host: Shared<Host>) -> (Shared<Host>, Arc<Facts>) {
-        if let Some(number) = self.hosts.get(host.print()) {
-            return self.known_hosts[number as usize].clone();
-        }
-        let facts = Arc::new(Facts::of(&host));
-        self.hosts.insert(host.print(), u32::try_from(self.known_hosts.len()).unwrap_or(u32::MAX - 1));
-        self.known_hosts.push((host.clone(), facts.clone()));
-        (host, facts)
     }
 }

@@ -6,8 +6,10 @@
 //! function from ledger and reports to the next command; it may read at any moment, so a change of coordinator
 //! changes nothing here. `host` has the agents, `truth` what is committed, `facts` what can be said of a host.
 
+pub mod ending;
 pub mod facts;
 pub mod host;
+mod outcomes;
 mod state;
 pub mod step;
 pub mod truth;
@@ -19,8 +21,10 @@ use crate::explore::Model;
 use crate::print::{Print, Shared};
 use crate::scenario::{Fault, Scenario};
 use crate::table::Table;
+use ending::ActEnding;
 use facts::Facts;
-use host::{ActEnding, Ending, Happening, Host, Outcomes};
+use host::{Happening, Host};
+use outcomes::Outcomes;
 use rhizo_protocol::Ledger;
 use rhizo_types::message::AgentMessage;
 use std::sync::Arc;
@@ -352,18 +356,5 @@ impl Model for Cluster {
 
     fn fairness(&self, taken: &Taken) -> Option<u16> {
         taken.step.fairness()
-    }
-}
-
-impl Ending {
-    /// The kind of fault that it is, if it is one.
-    #[must_use]
-    pub fn fault(self) -> Option<Fault> {
-        match self {
-            Self::StartFailed => Some(Fault::StartFails),
-            Self::Exited => Some(Fault::Exit),
-            Self::Unhealthy => Some(Fault::Sickness),
-            Self::Started | Self::StartedLate | Self::Stopped => None,
-        }
     }
 }

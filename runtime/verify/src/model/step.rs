@@ -1,6 +1,7 @@
 //! The steps of the model, and how a trace names them.
 
-use super::host::{ActEnding, Deed, Ending, Outcome};
+use super::ending::{ActEnding, Ending};
+use super::host::{Deed, Outcome};
 use crate::print::Shared;
 use rhizo_protocol::ActionId;
 use rhizo_types::id::InstanceId;

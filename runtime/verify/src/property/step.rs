@@ -3,7 +3,8 @@
 use super::startable::need_to_start;
 use super::{Rule, Rules};
 use crate::explore::Breach;
-use crate::model::host::{ActEnding, Deed, Ending, Host, LastRun, Outcome};
+use crate::model::ending::{ActEnding, Ending};
+use crate::model::host::{Deed, Host, LastRun, Outcome};
 use crate::model::{State, Step, Taken};
 use rhizo_protocol::agent::InstanceView;
 use rhizo_protocol::{RunId, StartCall};
