@@ -10,7 +10,9 @@ mod rules;
 mod versions;
 
 use crate::assignment::Assignment;
-use crate::problem::Problem;
+use crate::constraint::Constraint;
+use crate::objective::{Cost, Of};
+use crate::problem::{ComponentIndex, Problem};
 pub(crate) use groups::kept_apart;
 pub(crate) use hosts::{capacity_of, effective_needs, in_scope};
 pub(crate) use rules::broken as broken_rule;
@@ -67,6 +69,28 @@ pub(crate) fn check_counts(problem: &Problem, assignment: &Assignment) -> Vec<Vi
     let mut found = Vec::new();
     hosts::counts(problem, assignment, &mut found);
     found
+}
+
+/// How far one component is from its replica range, and from what may share a host.
+pub(crate) fn counts_broken(problem: &Problem, assignment: &Assignment, component: ComponentIndex) -> f64 {
+    let mut found = Vec::new();
+    hosts::counts_of(problem, assignment, component, &mut found);
+    found.iter().map(|v| v.amount).sum()
+}
+
+/// How far one rule is from being kept.
+pub(crate) fn rule_broken(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> f64 {
+    rules::broken(problem, assignment, rule).map_or(0.0, |(_, amount)| amount)
+}
+
+/// For how many instances a utility cannot be worked out.
+pub(crate) fn utility_unknown(problem: &Problem, assignment: &Assignment, of: &Of) -> f64 {
+    hosts::unknown_of(problem, assignment, of).map_or(0.0, |(_, amount)| amount)
+}
+
+/// For how many instances a cost cannot be worked out.
+pub(crate) fn cost_unknown(problem: &Problem, assignment: &Assignment, cost: &Cost) -> f64 {
+    hosts::unknown(problem, assignment, &cost.scope, &cost.measure).map_or(0.0, |(_, amount)| amount)
 }
 
 /// Counts stay far below 2^53, so the conversion is exact.

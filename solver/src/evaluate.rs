@@ -5,7 +5,7 @@
 
 use crate::assignment::{Assignment, Place};
 use crate::constraint::Scope;
-use crate::objective::{Measure, Of};
+use crate::objective::{Measure, Of, Utility};
 use crate::problem::{MachineIndex, Problem, Stock};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,19 +77,7 @@ pub fn evaluate(problem: &Problem, assignment: &Assignment) -> Score {
     let (mut weighted, mut weights) = (0.0, 0.0);
     for named in &problem.utilities {
         let utility = &named.item;
-        let (value, worth) = match &utility.of {
-            Of::Each { component, quantity } => {
-                let hosts = assignment.in_scope(&Scope::Component(*component));
-                let value_at =
-                    |p: &Place| problem.quantities[*quantity].values[p.machine].unwrap_or(utility.worst);
-                let values: Vec<f64> = hosts.iter().map(|(_, place)| value_at(place)).collect();
-                (mean(values.iter().copied()), mean(values.iter().map(|v| utility.worth(*v))))
-            }
-            Of::Group { scope, measure: of } => {
-                let value = measure(problem, assignment, scope, of);
-                (value, utility.worth(value))
-            }
-        };
+        let (value, worth) = self::utility(problem, assignment, utility);
         weighted += utility.weight * worth;
         weights += utility.weight;
         score.terms.push(Term { name: named.name.clone(), value, worth, weight: utility.weight });
@@ -103,6 +91,23 @@ pub fn evaluate(problem: &Problem, assignment: &Assignment) -> Score {
     let costs: f64 = score.costs.iter().map(|c| c.cost).sum();
     score.net = score.utility - costs - score.migration.total;
     score
+}
+
+/// The quantity of a utility, and what it is worth.
+pub(crate) fn utility(problem: &Problem, assignment: &Assignment, utility: &Utility) -> (f64, f64) {
+    match &utility.of {
+        Of::Each { component, quantity } => {
+            let hosts = assignment.in_scope(&Scope::Component(*component));
+            let value_at =
+                |p: &Place| problem.quantities[*quantity].values[p.machine].unwrap_or(utility.worst);
+            let values: Vec<f64> = hosts.iter().map(|(_, place)| value_at(place)).collect();
+            (mean(values.iter().copied()), mean(values.iter().map(|v| utility.worth(*v))))
+        }
+        Of::Group { scope, measure: of } => {
+            let value = measure(problem, assignment, scope, of);
+            (value, utility.worth(value))
+        }
+    }
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

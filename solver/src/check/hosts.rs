@@ -6,7 +6,7 @@ use super::{Broken, CAPACITY_TOLERANCE, Violation, float};
 use crate::assignment::{Assignment, Instance, Place};
 use crate::constraint::{Constraint, Scope};
 use crate::objective::{Measure, Of};
-use crate::problem::{Component, Problem};
+use crate::problem::{Component, ComponentIndex, Problem};
 use std::collections::BTreeMap;
 
 /// Whether every index exists at all; nothing else can be judged before.
@@ -38,36 +38,46 @@ pub(super) fn shape(problem: &Problem, assignment: &Assignment, found: &mut Vec<
 
 /// Replica ranges and instances per host.
 pub(super) fn counts(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
-    for (index, component) in problem.components.iter().enumerate() {
-        let count = assignment.count(index);
-        let range = component.replicas_min as usize..=component.replicas_max as usize;
-        if !range.contains(&count) {
-            let what =
-                format!("{} has {count} instances, not {}..{}", component.name, range.start(), range.end());
-            let amount = float(range.start().saturating_sub(count) + count.saturating_sub(*range.end()));
-            found.push(Violation::new("[replicas]", (what, amount)));
+    for component in 0..problem.components.len() {
+        counts_of(problem, assignment, component, found);
+    }
+}
+
+/// The same of one component.
+pub(super) fn counts_of(
+    problem: &Problem,
+    assignment: &Assignment,
+    index: ComponentIndex,
+    found: &mut Vec<Violation>,
+) {
+    let component = &problem.components[index];
+    let count = assignment.count(index);
+    let range = component.replicas_min as usize..=component.replicas_max as usize;
+    if !range.contains(&count) {
+        let what =
+            format!("{} has {count} instances, not {}..{}", component.name, range.start(), range.end());
+        let amount = float(range.start().saturating_sub(count) + count.saturating_sub(*range.end()));
+        found.push(Violation::new("[replicas]", (what, amount)));
+    }
+    if component.is_exchangeable() {
+        let both = ordinals(component, &assignment.places[index]);
+        if let Some((ended, started)) = both {
+            let what = format!("{0}.{ended} ends while {0}.{started} starts; that is a move", component.name);
+            found.push(Violation::new("[ordinals]", (what, 1.0)));
         }
-        if component.is_exchangeable() {
-            let both = ordinals(component, &assignment.places[index]);
-            if let Some((ended, started)) = both {
-                let what =
-                    format!("{0}.{ended} ends while {0}.{started} starts; that is a move", component.name);
-                found.push(Violation::new("[ordinals]", (what, 1.0)));
-            }
-        }
-        let mut on: BTreeMap<Place, u32> = BTreeMap::new();
-        for (_, place) in assignment.in_scope(&Scope::Component(index)) {
-            *on.entry(place).or_default() += 1;
-        }
-        for (place, n) in on {
-            if component.per_host_max > 0 && n > component.per_host_max {
-                let host = &problem.machines[place.machine].name;
-                let what = format!(
-                    "{host} runs {n} of {}, at most {} share a host",
-                    component.name, component.per_host_max
-                );
-                found.push(Violation::new("[per-host]", (what, f64::from(n - component.per_host_max))));
-            }
+    }
+    let mut on: BTreeMap<Place, u32> = BTreeMap::new();
+    for (_, place) in assignment.in_scope(&Scope::Component(index)) {
+        *on.entry(place).or_default() += 1;
+    }
+    for (place, n) in on {
+        if component.per_host_max > 0 && n > component.per_host_max {
+            let host = &problem.machines[place.machine].name;
+            let what = format!(
+                "{host} runs {n} of {}, at most {} share a host",
+                component.name, component.per_host_max
+            );
+            found.push(Violation::new("[per-host]", (what, f64::from(n - component.per_host_max))));
         }
     }
 }
@@ -166,13 +176,7 @@ pub(crate) fn effective_needs(problem: &Problem, resource: usize) -> impl Fn(Ins
 /// A machine whose site or number is unknown is refused by what needs it.
 pub(super) fn known_values(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
     for named in &problem.utilities {
-        let what = match &named.item.of {
-            Of::Each { component, quantity } => {
-                unknown_quantity(problem, assignment, &Scope::Component(*component), *quantity)
-            }
-            Of::Group { scope, measure } => unknown(problem, assignment, scope, measure),
-        };
-        if let Some(what) = what {
+        if let Some(what) = unknown_of(problem, assignment, &named.item.of) {
             found.push(Violation::new(&named.name, what));
         }
     }
@@ -180,6 +184,16 @@ pub(super) fn known_values(problem: &Problem, assignment: &Assignment, found: &m
         if let Some(what) = unknown(problem, assignment, &named.item.scope, &named.item.measure) {
             found.push(Violation::new(&named.name, what));
         }
+    }
+}
+
+/// The first machine at which the quantity of a utility cannot be worked out.
+pub(super) fn unknown_of(problem: &Problem, assignment: &Assignment, of: &Of) -> Option<Broken> {
+    match of {
+        Of::Each { component, quantity } => {
+            unknown_quantity(problem, assignment, &Scope::Component(*component), *quantity)
+        }
+        Of::Group { scope, measure } => unknown(problem, assignment, scope, measure),
     }
 }
 

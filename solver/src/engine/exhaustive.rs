@@ -75,7 +75,7 @@ pub(crate) fn search(
         eligible: (0..problem.components.len()).map(|c| explain::eligible(problem, c)).collect(),
         ceiling: ceiling(problem),
         per_price: per_price(problem),
-        kept_price: problem.machines.iter().filter(|m| m.stock == Stock::Kept).map(|m| m.price).sum(),
+        kept_price: kept_price(problem),
         best: first.map(|a| (evaluate(problem, &a).net, a)),
         any,
         nodes: 0,
@@ -256,6 +256,15 @@ impl Search<'_> {
 
 fn covers(scope: &Scope, instance: Instance) -> bool {
     crate::check::in_scope(scope, instance)
+}
+
+/// The most that any assignment can be worth, whatever the rules; infinite when nothing is known.
+pub(crate) fn most(problem: &Problem) -> f64 {
+    ceiling(problem) - per_price(problem) * kept_price(problem)
+}
+
+fn kept_price(problem: &Problem) -> f64 {
+    problem.machines.iter().filter(|m| m.stock == Stock::Kept).map(|m| m.price).sum()
 }
 
 /// The most that any assignment can be worth, before the price of its hosts.

@@ -1,111 +1,170 @@
-//! Local search over the whole model: start, end, shift and swap, scored by the checker and the evaluator.
+//! Local search over the whole model: start, end, shift, swap, and whole hosts at once.
 //!
-//! It takes any problem but evaluates from scratch, so it suits small and middle sizes (up to some hundred
-//! instances); `choice` is exact for one component. Deterministic for a problem, a seed and a number of steps.
+//! It takes any problem. Descents end where no change of one instance, no exchange of two and no move of all that
+//! shares a host helps; then a few instances are thrown about and the next descent starts. `tally.rs` judges each
+//! change by what it touches. Deterministic for a problem, a seed and a number of steps. It proves nothing: the bound
+//! is what no assignment can pass whatever the rules (`ceiling` in `exhaustive.rs`).
+
+mod items;
+mod tally;
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
-use crate::engine::Found;
+use crate::engine::{Found, exhaustive};
 use crate::evaluate::evaluate;
 use crate::problem::Problem;
-use crate::solve::WORTH_TOLERANCE;
 use rand::rngs::Xoshiro256PlusPlus;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
+use tally::{Rank, Tally};
 
 /// Descents from disturbed optima without a better one before the search ends by itself.
 ///
 /// On the 69 measured regions the optimum is found within the first few; more only costs time.
 const BARREN_ROUNDS_MAX: u32 = 30;
-
-/// How an assignment compares: less broken first, then worth more.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Rank {
-    broken: f64,
-    net: f64,
-}
-
-impl Rank {
-    fn better_than(self, other: Self) -> bool {
-        self.broken < other.broken - WORTH_TOLERANCE
-            || (self.broken <= other.broken + WORTH_TOLERANCE && self.net > other.net + WORTH_TOLERANCE)
-    }
-}
+/// Exchanges that are tried in a descent before it counts as ended; all pairs of a hundred instances are fewer.
+const EXCHANGES_MAX: usize = 5_000;
 
 struct Search<'a> {
     problem: &'a Problem,
     /// For each component, machines that no rule about single machines refuses.
     eligible: Vec<Vec<usize>>,
+    tally: Tally<'a>,
+    rank: Rank,
     rng: Xoshiro256PlusPlus,
-    evaluated: u64,
     stop: &'a mut dyn FnMut() -> bool,
     stopped: bool,
 }
+
+/// A change of a few instances at once.
+type Change = Vec<(Instance, Option<Place>)>;
 
 /// Searches from what runs now, or from nothing.
 pub(crate) fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Found {
     let eligible = (0..problem.components.len()).map(|c| crate::explain::eligible(problem, c)).collect();
     let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut search = Search { problem, eligible, rng, evaluated: 0, stop, stopped: false };
-    let mut best = Assignment::current(problem);
-    let mut best_rank = search.descend(&mut best);
+    let tally = Tally::new(problem, Assignment::current(problem));
+    let rank = tally.rank();
+    let mut search = Search { problem, eligible, tally, rank, rng, stop, stopped: false };
+    search.descend();
+    let (mut best, mut best_rank) = (search.tally.assignment().clone(), search.rank);
     let mut barren = 0;
     while barren < BARREN_ROUNDS_MAX && !search.stopped {
-        let mut next = best.clone();
-        search.disturb(&mut next);
-        let rank = search.descend(&mut next);
+        search.disturb();
+        search.descend();
         barren += 1;
-        if rank.better_than(best_rank) {
-            (best, best_rank, barren) = (next, rank, 0);
+        if search.rank.better_than(best_rank) {
+            (best, best_rank, barren) = (search.tally.assignment().clone(), search.rank, 0);
+        } else if search.rank != best_rank {
+            search.tally.reset(best.clone());
+            search.rank = best_rank;
         }
     }
     let feasible = check(problem, &best).is_empty();
-    Found { best: feasible.then_some(best), bound: None, complete: false, evaluated: search.evaluated }
+    debug_assert_eq!(feasible, best_rank.broken <= 0.0, "the tally and the checker agree");
+    debug_assert!(is_near(best_rank.net, evaluate(problem, &best).net), "the tally and the evaluator agree");
+    let bound = exhaustive::most(problem);
+    Found {
+        best: feasible.then_some(best),
+        bound: bound.is_finite().then_some(bound),
+        complete: false,
+        evaluated: search.tally.judgements,
+    }
+}
+
+/// Equal but for the order of sums.
+fn is_near(a: f64, b: f64) -> bool {
+    a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
 }
 
 impl Search<'_> {
-    fn rank(&mut self, assignment: &Assignment) -> Rank {
-        self.evaluated += 1;
+    /// What the assignment is worth after a change; it stays until it is kept or undone.
+    fn after(&mut self, change: &[(Instance, Option<Place>)]) -> Rank {
         self.stopped |= (self.stop)();
-        let broken = check(self.problem, assignment).iter().map(|v| v.amount).sum();
-        Rank { broken, net: evaluate(self.problem, assignment).net }
+        self.tally.change(change)
     }
 
-    /// Takes the best change of each round until none helps.
-    fn descend(&mut self, assignment: &mut Assignment) -> Rank {
-        let mut rank = self.rank(assignment);
+    /// Makes a change for good if it helps.
+    fn take_if_better(&mut self, change: &[(Instance, Option<Place>)]) -> bool {
+        let rank = self.after(change);
+        let better = rank.better_than(self.rank);
+        if better {
+            self.tally.keep();
+            self.rank = rank;
+        } else {
+            self.tally.undo();
+        }
+        better
+    }
+
+    /// Takes changes that help until none is found.
+    fn descend(&mut self) {
         while !self.stopped {
-            let mut best: Option<(Rank, Assignment)> = None;
-            for next in self.neighbours(assignment) {
-                let next_rank = self.rank(&next);
-                if best.as_ref().map_or(rank, |(r, _)| *r).better_than(next_rank)
-                    || !next_rank.better_than(rank)
-                {
-                    continue;
-                }
-                if best.as_ref().is_none_or(|(r, _)| next_rank.better_than(*r)) {
-                    best = Some((next_rank, next));
-                }
-                if self.stopped {
-                    break;
-                }
-            }
-            match best {
-                Some((next_rank, next)) => (rank, *assignment) = (next_rank, next),
-                None => break,
+            let singles = self.shift_each();
+            // Dearer neighbourhoods only where the cheap one is exhausted.
+            if !singles && !self.move_hosts() && !self.exchange() {
+                break;
             }
         }
-        rank
+    }
+
+    /// Gives every instance, in random order, the place that is best for it alone.
+    fn shift_each(&mut self) -> bool {
+        let mut slots: Vec<Instance> = Vec::new();
+        for (component, places) in self.tally.assignment().places.iter().enumerate() {
+            slots.extend((0..places.len()).map(|ordinal| Instance { component, ordinal }));
+            let max = self.problem.components[component].replicas_max as usize;
+            // One more may start.
+            if places.len() < max {
+                slots.push(Instance { component, ordinal: places.len() });
+            }
+        }
+        slots.shuffle(&mut self.rng);
+        let mut any = false;
+        for instance in slots {
+            any |= self.shift(instance);
+            if self.stopped {
+                break;
+            }
+        }
+        any
+    }
+
+    fn shift(&mut self, instance: Instance) -> bool {
+        let own = self.tally.assignment().place(instance);
+        let c = &self.problem.components[instance.component];
+        let count = self.tally.assignment().count(instance.component);
+        let mut options: Vec<Option<Place>> = Vec::new();
+        if own.is_some() || count < c.replicas_max as usize {
+            options.extend(self.places(instance.component).into_iter().map(Some));
+        }
+        if own.is_some() && count > c.replicas_min as usize {
+            options.push(None);
+        }
+        let mut best: Option<(Rank, Option<Place>)> = None;
+        for place in options.into_iter().filter(|place| *place != own) {
+            let rank = self.after(&[(instance, place)]);
+            self.tally.undo();
+            if rank.better_than(best.map_or(self.rank, |(rank, _)| rank)) {
+                best = Some((rank, place));
+            }
+            if self.stopped {
+                break;
+            }
+        }
+        let Some((_, place)) = best else { return false };
+        self.take_if_better(&[(instance, place)])
     }
 
     /// Hosts a component may use: those in use, and the next one of each offer.
-    fn places(&self, assignment: &Assignment, component: usize) -> Vec<Place> {
-        let used = assignment.by_host();
+    fn places(&self, component: usize) -> Vec<Place> {
         let mut places = Vec::new();
         for machine in &self.eligible[component] {
             for copy in 0..self.problem.machines[*machine].copies_max() {
                 let place = Place { machine: *machine, copy };
                 places.push(place);
-                if !used.contains_key(&place) {
+                if !self.tally.hosts().contains_key(&place) {
                     break;
                 }
             }
@@ -113,67 +172,70 @@ impl Search<'_> {
         places
     }
 
-    fn neighbours(&self, assignment: &Assignment) -> Vec<Assignment> {
-        let mut found = Vec::new();
-        let put = |instance: Instance, place: Option<Place>| {
-            let mut next = assignment.clone();
-            let places = &mut next.places[instance.component];
-            if places.len() <= instance.ordinal {
-                places.resize(instance.ordinal + 1, None);
-            }
-            places[instance.ordinal] = place;
-            next
-        };
-        for (component, c) in self.problem.components.iter().enumerate() {
-            let places = self.places(assignment, component);
-            let slots = &assignment.places[component];
-            let count = assignment.count(component);
-            if count < c.replicas_max as usize {
-                let ordinal = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-                found.extend(places.iter().map(|p| put(Instance { component, ordinal }, Some(*p))));
-            }
-            for (ordinal, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.is_some()) {
-                let instance = Instance { component, ordinal };
-                if count > c.replicas_min as usize {
-                    found.push(put(instance, None));
+    /// Moves all that shares a host to another one, in use or new.
+    fn move_hosts(&mut self) -> bool {
+        let mut hosts: Vec<(Place, Vec<Instance>)> =
+            self.tally.hosts().iter().map(|(place, here)| (*place, here.clone())).collect();
+        hosts.shuffle(&mut self.rng);
+        for (host, here) in hosts {
+            let components: BTreeSet<usize> = here.iter().map(|i| i.component).collect();
+            let Some(first) = components.first() else { continue };
+            let allowed = |place: &Place| {
+                *place != host
+                    && components.iter().all(|c| self.eligible[*c].binary_search(&place.machine).is_ok())
+            };
+            let targets: Vec<Place> = self.places(*first).into_iter().filter(allowed).collect();
+            let mut best: Option<(Rank, Place)> = None;
+            for target in targets {
+                let change: Change = here.iter().map(|i| (*i, Some(target))).collect();
+                let rank = self.after(&change);
+                self.tally.undo();
+                if rank.better_than(best.map_or(self.rank, |(rank, _)| rank)) {
+                    best = Some((rank, target));
                 }
-                found.extend(places.iter().filter(|p| Some(**p) != *slot).map(|p| put(instance, Some(*p))));
+                if self.stopped {
+                    return false;
+                }
+            }
+            if let Some((_, target)) = best {
+                let change: Change = here.iter().map(|i| (*i, Some(target))).collect();
+                return self.take_if_better(&change);
             }
         }
-        found.extend(self.swaps(assignment));
-        found
+        false
     }
 
-    fn swaps(&self, assignment: &Assignment) -> Vec<Assignment> {
-        let all: Vec<(Instance, Place)> = assignment.iter().collect();
-        let mut found = Vec::new();
+    /// Exchanges the places of two instances; the first exchange that helps is taken.
+    fn exchange(&mut self) -> bool {
+        let all: Vec<(Instance, Place)> = self.tally.assignment().iter().collect();
+        let mut pairs = Vec::new();
         for (at, (a, p)) in all.iter().enumerate() {
             for (b, q) in &all[at + 1..] {
                 let alike =
                     a.component == b.component && self.problem.components[a.component].is_exchangeable();
                 if p != q && !alike {
-                    let mut next = assignment.clone();
-                    next.places[a.component][a.ordinal] = Some(*q);
-                    next.places[b.component][b.ordinal] = Some(*p);
-                    found.push(next);
+                    pairs.push([(*a, Some(*q)), (*b, Some(*p))]);
                 }
             }
         }
-        found
+        pairs.shuffle(&mut self.rng);
+        pairs.truncate(EXCHANGES_MAX);
+        pairs.iter().any(|pair| !self.stopped && self.take_if_better(pair))
     }
 
-    /// Moves a few instances anywhere, so that the next descent ends elsewhere.
-    fn disturb(&mut self, assignment: &mut Assignment) {
+    /// Throws a few instances about, so that the next descent ends elsewhere.
+    fn disturb(&mut self) {
         for _ in 0..self.rng.random_range(2..=4) {
-            let all: Vec<(Instance, Place)> = assignment.iter().collect();
+            let all: Vec<(Instance, Place)> = self.tally.assignment().iter().collect();
             if all.is_empty() {
                 return;
             }
             let (instance, _) = all[self.rng.random_range(0..all.len())];
-            let places = self.places(assignment, instance.component);
+            let places = self.places(instance.component);
             if !places.is_empty() {
                 let place = places[self.rng.random_range(0..places.len())];
-                assignment.places[instance.component][instance.ordinal] = Some(place);
+                self.rank = self.tally.change(&[(instance, Some(place))]);
+                self.tally.keep();
             }
         }
     }

@@ -1,0 +1,102 @@
+//! Which rules and terms can change when an instance of a component does.
+//!
+//! It errs on the side of too many: a rule that is judged again without need costs time, one that is not costs truth.
+
+use crate::constraint::{Constraint, Scope};
+use crate::objective::{Measure, Of};
+use crate::problem::Problem;
+use std::collections::BTreeSet;
+
+/// A rule, a utility or a cost, by its number in the problem.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Item {
+    Rule(usize),
+    Utility(usize),
+    Cost(usize),
+}
+
+/// All of a problem.
+pub(super) fn all(problem: &Problem) -> Vec<Item> {
+    let rules = (0..problem.constraints.len()).map(Item::Rule);
+    let utilities = (0..problem.utilities.len()).map(Item::Utility);
+    rules.chain(utilities).chain((0..problem.costs.len()).map(Item::Cost)).collect()
+}
+
+/// For each component, the items that change with it.
+pub(super) fn by_component(problem: &Problem, items: &[Item]) -> Vec<Vec<usize>> {
+    let mut touched = vec![Vec::new(); problem.components.len()];
+    for (index, item) in items.iter().enumerate() {
+        let components = match item {
+            Item::Rule(rule) => of_rule(problem, &problem.constraints[*rule].item),
+            Item::Utility(utility) => match &problem.utilities[*utility].item.of {
+                Of::Each { component, .. } => [*component].into(),
+                Of::Group { scope, measure } => of_measure(problem, scope, measure),
+            },
+            Item::Cost(cost) => {
+                let cost = &problem.costs[*cost].item;
+                of_measure(problem, &cost.scope, &cost.measure)
+            }
+        };
+        components.into_iter().for_each(|component| touched[component].push(index));
+    }
+    touched
+}
+
+fn of_rule(problem: &Problem, rule: &Constraint) -> BTreeSet<usize> {
+    let all = || (0..problem.components.len()).collect();
+    match rule {
+        Constraint::Each { scope, .. }
+        | Constraint::Ban { scope, .. }
+        | Constraint::Spread { scope, .. }
+        | Constraint::Apart { scope, .. }
+        | Constraint::Gather { scope, .. }
+        | Constraint::Survive { scope, .. }
+        | Constraint::Root { scope }
+        | Constraint::Moves { scope, .. } => of_scope(problem, scope),
+        Constraint::Bound { scope, measure, .. } => of_measure(problem, scope, measure),
+        Constraint::Split { scopes, .. } => scopes.iter().flat_map(|s| of_scope(problem, s)).collect(),
+        Constraint::Neighbour { user, provider, .. } => {
+            of_scope(problem, user).into_iter().chain(of_scope(problem, provider)).collect()
+        }
+        Constraint::Together { components }
+        | Constraint::Alternatives { components, .. }
+        | Constraint::Count { components, .. } => components.iter().copied().collect(),
+        Constraint::Require { user, provider, .. } => [*user, *provider].into(),
+        Constraint::Linear { terms, .. } => terms.iter().map(|(component, _)| *component).collect(),
+        Constraint::DependsOn { component, any_of } => any_of.iter().chain([component]).copied().collect(),
+        Constraint::Conflict { first, second } => [*first, *second].into(),
+        // Judged with the hosts.
+        Constraint::Overbook { .. } | Constraint::Preserve { .. } => BTreeSet::new(),
+        // What else runs on a host, or anywhere, matters to the others.
+        Constraint::Lonely { .. }
+        | Constraint::Everywhere { .. }
+        | Constraint::Quarantine { .. }
+        | Constraint::MaxOnline { .. }
+        | Constraint::Budget { .. }
+        | Constraint::Reserve { .. }
+        | Constraint::Versions { .. }
+        | Constraint::Needs { .. }
+        | Constraint::Breaks { .. } => all(),
+    }
+}
+
+fn of_measure(problem: &Problem, scope: &Scope, measure: &Measure) -> BTreeSet<usize> {
+    match measure {
+        Measure::TotalPrice | Measure::Overload { .. } | Measure::Imbalance { .. } => {
+            (0..problem.components.len()).collect()
+        }
+        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
+            of_scope(problem, scope).into_iter().chain(of_scope(problem, other)).collect()
+        }
+        _ => of_scope(problem, scope),
+    }
+}
+
+fn of_scope(problem: &Problem, scope: &Scope) -> BTreeSet<usize> {
+    match scope {
+        Scope::All => (0..problem.components.len()).collect(),
+        Scope::Component(component) => [*component].into(),
+        Scope::Components(components) => components.iter().copied().collect(),
+        Scope::Instances(instances) => instances.iter().map(|(component, _)| *component).collect(),
+    }
+}

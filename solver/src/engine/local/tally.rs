@@ -1,0 +1,361 @@
+//! The judgement of one assignment, kept up to date: a change judges again only what it can have changed.
+//!
+//! Numbers come from the checker and the evaluator, rule by rule and term by term, so there is no second meaning of
+//! a rule here; what is own is the sums over hosts and moves. Changes are tried and taken back through a journal.
+//! `items.rs` says which rules and terms a component has to do with.
+
+use super::items::{self, Item};
+use crate::assignment::{Assignment, Instance, Place};
+use crate::check::{
+    CAPACITY_TOLERANCE, capacity_of, cost_unknown, counts_broken, effective_needs, rule_broken,
+    utility_unknown,
+};
+use crate::constraint::Constraint;
+use crate::evaluate;
+use crate::objective::Measure;
+use crate::problem::{Problem, Stock};
+use crate::solve::WORTH_TOLERANCE;
+use std::collections::BTreeMap;
+
+/// How an assignment compares: less broken first, then worth more.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Rank {
+    pub(super) broken: f64,
+    pub(super) net: f64,
+}
+
+impl Rank {
+    pub(super) fn better_than(self, other: Self) -> bool {
+        self.broken < other.broken - WORTH_TOLERANCE
+            || (self.broken <= other.broken + WORTH_TOLERANCE && self.net > other.net + WORTH_TOLERANCE)
+    }
+}
+
+/// What one component adds: how far its counts are from allowed, and what its moves cost.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+struct Own {
+    broken: f64,
+    moved: u32,
+    move_cost: f64,
+}
+
+/// One entry of the journal: what was there before.
+enum Was {
+    Place(Instance, Option<Place>),
+    Item(usize, (f64, f64)),
+    Own(usize, Own),
+    Over(Place, Option<f64>),
+}
+
+/// An assignment with its judgement.
+pub(super) struct Tally<'a> {
+    problem: &'a Problem,
+    assignment: Assignment,
+    on: BTreeMap<Place, Vec<Instance>>,
+    items: Vec<Item>,
+    /// For each component, the items that change with it.
+    touched: Vec<Vec<usize>>,
+    /// What is broken of each item, and what it adds to the worth.
+    judged: Vec<(f64, f64)>,
+    own: Vec<Own>,
+    /// What each host is asked for beyond its capacity.
+    over: BTreeMap<Place, f64>,
+    /// What instances need, by component, ordinal and resource.
+    needs: Vec<Vec<Vec<f64>>>,
+    capacities: Vec<Vec<f64>>,
+    /// Which instances run on each machine now, where resources are held on both sides of a move.
+    leaving: BTreeMap<usize, Vec<Instance>>,
+    weights: f64,
+    kept_price: f64,
+    running: u32,
+    journal: Vec<Was>,
+    pub(super) judgements: u64,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(problem: &'a Problem, assignment: Assignment) -> Self {
+        let resources = problem.resources.len();
+        let mut needs: Vec<Vec<Vec<f64>>> = Vec::new();
+        for (component, c) in problem.components.iter().enumerate() {
+            let count =
+                (c.replicas_max as usize).max(c.current.len()).max(assignment.places[component].len());
+            needs.push(vec![vec![0.0; resources]; count]);
+        }
+        for resource in 0..resources {
+            let of = effective_needs(problem, resource);
+            for (component, instances) in needs.iter_mut().enumerate() {
+                for (ordinal, needs) in instances.iter_mut().enumerate() {
+                    needs[resource] = of(Instance { component, ordinal });
+                }
+            }
+        }
+        let capacities = (0..problem.machines.len())
+            .map(|m| (0..resources).map(|r| capacity_of(problem, m, r)).collect())
+            .collect();
+        let items = items::all(problem);
+        let touched = items::by_component(problem, &items);
+        let price = |stock: Stock| problem.machines.iter().filter(move |m| m.stock == stock);
+        let mut tally = Self {
+            problem,
+            on: BTreeMap::new(),
+            judged: vec![(0.0, 0.0); items.len()],
+            own: vec![Own::default(); problem.components.len()],
+            over: BTreeMap::new(),
+            leaving: leaving(problem),
+            weights: problem.utilities.iter().map(|u| u.item.weight).sum(),
+            kept_price: price(Stock::Kept).map(|m| m.price).sum(),
+            running: u32::try_from(price(Stock::Running).count()).unwrap_or(u32::MAX),
+            items,
+            touched,
+            needs,
+            capacities,
+            journal: Vec::new(),
+            judgements: 0,
+            assignment,
+        };
+        tally.judge_all();
+        tally
+    }
+
+    pub(super) fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// Hosts in use, with what runs there.
+    pub(super) fn hosts(&self) -> &BTreeMap<Place, Vec<Instance>> {
+        &self.on
+    }
+
+    /// Takes another assignment.
+    pub(super) fn reset(&mut self, assignment: Assignment) {
+        self.assignment = assignment;
+        self.judge_all();
+    }
+
+    fn judge_all(&mut self) {
+        self.on = self.assignment.by_host();
+        for component in 0..self.own.len() {
+            self.judge_own(component);
+        }
+        for item in 0..self.items.len() {
+            self.judge_item(item);
+        }
+        let left = self.leaving.keys().map(|m| Place::on(*m));
+        let places: Vec<Place> = self.on.keys().copied().chain(left).collect();
+        self.over.clear();
+        for place in places {
+            self.judge_host(place);
+        }
+        self.journal.clear();
+    }
+
+    /// Makes changes and says what the assignment is then worth; [`Self::undo`] takes them back.
+    pub(super) fn change(&mut self, changes: &[(Instance, Option<Place>)]) -> Rank {
+        self.judgements += 1;
+        let mut places = Vec::new();
+        for (instance, place) in changes {
+            self.put(*instance, *place, &mut places);
+        }
+        let mut components: Vec<usize> = changes.iter().map(|(i, _)| i.component).collect();
+        components.sort_unstable();
+        components.dedup();
+        for component in &components {
+            self.judge_own(*component);
+        }
+        places.sort_unstable();
+        places.dedup();
+        for place in places {
+            self.judge_host(place);
+        }
+        match components[..] {
+            [component] => {
+                for at in 0..self.touched[component].len() {
+                    self.judge_item(self.touched[component][at]);
+                }
+            }
+            _ => {
+                let mut items: Vec<usize> =
+                    components.iter().flat_map(|c| self.touched[*c].iter().copied()).collect();
+                items.sort_unstable();
+                items.dedup();
+                items.into_iter().for_each(|item| self.judge_item(item));
+            }
+        }
+        self.rank()
+    }
+
+    /// Keeps the changes made since the last time.
+    pub(super) fn keep(&mut self) {
+        self.journal.clear();
+    }
+
+    /// Takes back the changes made since the last [`Self::keep`].
+    pub(super) fn undo(&mut self) {
+        while let Some(was) = self.journal.pop() {
+            match was {
+                Was::Place(instance, place) => {
+                    self.set(instance, place);
+                }
+                Was::Item(item, judged) => self.judged[item] = judged,
+                Was::Own(component, own) => self.own[component] = own,
+                Was::Over(place, Some(over)) => {
+                    self.over.insert(place, over);
+                }
+                Was::Over(place, None) => {
+                    self.over.remove(&place);
+                }
+            }
+        }
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        let own: f64 = self.own.iter().map(|own| own.broken).sum();
+        let over: f64 = self.over.values().sum();
+        let (items, worth) = self.judged.iter().fold((0.0, 0.0), |(b, w), (x, y)| (b + x, w + y));
+        Rank { broken: own + over + items, net: worth - self.migration() }
+    }
+
+    fn put(&mut self, instance: Instance, place: Option<Place>, places: &mut Vec<Place>) {
+        let was = self.set(instance, place);
+        self.journal.push(Was::Place(instance, was));
+        places.extend(was.into_iter().chain(place));
+        if !self.leaving.is_empty() {
+            let from = self.problem.components[instance.component].current_of(instance.ordinal);
+            places.extend(from.map(Place::on));
+        }
+    }
+
+    /// Puts an instance somewhere and says where it was.
+    fn set(&mut self, instance: Instance, place: Option<Place>) -> Option<Place> {
+        let places = &mut self.assignment.places[instance.component];
+        if places.len() <= instance.ordinal {
+            places.resize(instance.ordinal + 1, None);
+        }
+        let was = std::mem::replace(&mut places[instance.ordinal], place);
+        if let Some(from) = was
+            && let Some(here) = self.on.get_mut(&from)
+        {
+            here.retain(|i| *i != instance);
+            if here.is_empty() {
+                self.on.remove(&from);
+            }
+        }
+        if let Some(to) = place {
+            self.on.entry(to).or_default().push(instance);
+        }
+        was
+    }
+
+    fn judge_own(&mut self, component: usize) {
+        let c = &self.problem.components[component];
+        let places = &self.assignment.places[component];
+        let mut own =
+            Own { broken: counts_broken(self.problem, &self.assignment, component), ..Own::default() };
+        let weights = &self.problem.migration;
+        for (ordinal, place) in places.iter().enumerate() {
+            let (Some(from), Some(to)) = (c.current_of(ordinal), place) else { continue };
+            if *to != Place::on(from) {
+                own.moved += 1;
+                let pair = self.problem.machines[from].move_cost.get(to.machine).copied().unwrap_or(0.0);
+                own.move_cost += weights.per_move * c.move_cost_of(ordinal) + weights.per_pair * pair;
+            }
+        }
+        self.journal.push(Was::Own(component, self.own[component]));
+        self.own[component] = own;
+    }
+
+    fn judge_host(&mut self, place: Place) {
+        let mut over = 0.0;
+        let here = self.on.get(&place).map_or(&[][..], Vec::as_slice);
+        let none = Vec::new();
+        let leaving = if place.copy == 0 { self.leaving.get(&place.machine).unwrap_or(&none) } else { &none };
+        for (resource, r) in self.problem.resources.iter().enumerate() {
+            let need = |i: &Instance| self.needs[i.component][i.ordinal][resource];
+            let mut amount: f64 = here.iter().map(need).sum();
+            if r.transient {
+                let is_gone = |i: &&Instance| self.assignment.place(**i).is_some_and(|to| to != place);
+                amount += leaving.iter().filter(is_gone).map(need).sum::<f64>();
+            }
+            let capacity = self.capacities[place.machine][resource];
+            if amount > capacity + CAPACITY_TOLERANCE * capacity.abs() {
+                over += (amount - capacity) / capacity.max(amount / 2.0);
+            }
+        }
+        let was = if over > 0.0 { self.over.insert(place, over) } else { self.over.remove(&place) };
+        if was.is_some() || over > 0.0 {
+            self.journal.push(Was::Over(place, was));
+        }
+    }
+
+    fn judge_item(&mut self, item: usize) {
+        let judged = self.judgement(self.items[item]);
+        let was = std::mem::replace(&mut self.judged[item], judged);
+        self.journal.push(Was::Item(item, was));
+    }
+
+    fn judgement(&self, item: Item) -> (f64, f64) {
+        let (problem, assignment) = (self.problem, &self.assignment);
+        match item {
+            Item::Rule(rule) => match &problem.constraints[rule].item {
+                Constraint::Budget { max_per_hour } => {
+                    let (price, tolerance) = (self.price(), CAPACITY_TOLERANCE * max_per_hour.abs());
+                    let over = (price - max_per_hour) / max_per_hour.max(price / 2.0);
+                    (if price > max_per_hour + tolerance { over } else { 0.0 }, 0.0)
+                }
+                rule => (rule_broken(problem, assignment, rule), 0.0),
+            },
+            Item::Utility(utility) => {
+                let utility = &problem.utilities[utility].item;
+                let worth = evaluate::utility(problem, assignment, utility).1;
+                let share = if self.weights > 0.0 { utility.weight / self.weights } else { 0.0 };
+                (utility_unknown(problem, assignment, &utility.of), share * worth)
+            }
+            Item::Cost(cost) => {
+                let cost = &problem.costs[cost].item;
+                if cost.measure == Measure::TotalPrice {
+                    return (0.0, -cost.per_unit * self.price());
+                }
+                let value = evaluate::measure(problem, assignment, &cost.scope, &cost.measure);
+                (cost_unknown(problem, assignment, cost), -cost.per_unit * value)
+            }
+        }
+    }
+
+    fn price(&self) -> f64 {
+        let machines = self.on.keys().map(|place| &self.problem.machines[place.machine]);
+        self.kept_price + machines.filter(|m| m.stock != Stock::Kept).map(|m| m.price).sum::<f64>()
+    }
+
+    fn migration(&self) -> f64 {
+        let weights = &self.problem.migration;
+        let (mut added, mut used) = (0u32, 0u32);
+        for place in self.on.keys() {
+            match self.problem.machines[place.machine].stock {
+                Stock::Offer { .. } => added += 1,
+                Stock::Running => used += 1,
+                Stock::Kept => {}
+            }
+        }
+        let moved = self.own.iter().map(|own| own.moved).max().unwrap_or(0);
+        let moves: f64 = self.own.iter().map(|own| own.move_cost).sum();
+        weights.add * f64::from(added)
+            + weights.remove * f64::from(self.running.saturating_sub(used))
+            + weights.per_service * f64::from(moved)
+            + moves
+    }
+}
+
+/// Instances by the machine they run on, where some resource is held there until they have left.
+fn leaving(problem: &Problem) -> BTreeMap<usize, Vec<Instance>> {
+    let mut leaving: BTreeMap<usize, Vec<Instance>> = BTreeMap::new();
+    if problem.resources.iter().any(|r| r.transient) {
+        for (component, c) in problem.components.iter().enumerate() {
+            for (ordinal, machine) in c.current.iter().enumerate() {
+                if let Some(machine) = machine {
+                    leaving.entry(*machine).or_default().push(Instance { component, ordinal });
+                }
+            }
+        }
+    }
+    leaving
+}
