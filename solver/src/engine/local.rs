@@ -90,8 +90,7 @@ impl Search<'_> {
         let rank = self.after(change);
         let better = rank.better_than(self.rank);
         if better {
-            self.tally.keep();
-            self.rank = rank;
+            self.rank = self.tally.keep();
         } else {
             self.tally.undo();
         }
@@ -101,7 +100,12 @@ impl Search<'_> {
     /// Takes changes that help until none is found.
     fn descend(&mut self) {
         while !self.stopped {
-            let singles = self.shift_each();
+            // What is in trouble first: the rest may be left as it is.
+            let troubled = self.tally.troubled();
+            if !troubled.is_empty() && self.shift_each(&|component| troubled.contains(&component)) {
+                continue;
+            }
+            let singles = self.shift_each(&|_| true);
             // Dearer neighbourhoods only where the cheap one is exhausted.
             if !singles && !self.move_hosts() && !self.exchange() {
                 break;
@@ -109,10 +113,11 @@ impl Search<'_> {
         }
     }
 
-    /// Gives every instance, in random order, the place that is best for it alone.
-    fn shift_each(&mut self) -> bool {
+    /// Gives every instance of some components, in random order, the place that is best for it alone.
+    fn shift_each(&mut self, of: &dyn Fn(usize) -> bool) -> bool {
         let mut slots: Vec<Instance> = Vec::new();
-        for (component, places) in self.tally.assignment().places.iter().enumerate() {
+        let components = self.tally.assignment().places.iter().enumerate();
+        for (component, places) in components.filter(|(component, _)| of(*component)) {
             slots.extend((0..places.len()).map(|ordinal| Instance { component, ordinal }));
             let max = self.problem.components[component].replicas_max as usize;
             // One more may start.
@@ -234,8 +239,8 @@ impl Search<'_> {
             let places = self.places(instance.component);
             if !places.is_empty() {
                 let place = places[self.rng.random_range(0..places.len())];
-                self.rank = self.tally.change(&[(instance, Some(place))]);
-                self.tally.keep();
+                self.tally.change(&[(instance, Some(place))]);
+                self.rank = self.tally.keep();
             }
         }
     }

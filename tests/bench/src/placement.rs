@@ -7,6 +7,7 @@ mod latency_file;
 mod multicloud;
 mod prob090;
 mod psepr;
+mod replan;
 mod roadef;
 mod sage;
 mod table;
@@ -18,7 +19,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Their names.
-pub(crate) const NAMES: &[&str] = &["psepr", "sage", "prob090", "btrplace", "multicloud", "roadef", "table"];
+pub(crate) const NAMES: &[&str] =
+    &["psepr", "sage", "prob090", "btrplace", "multicloud", "replan", "roadef", "table"];
 
 /// A bench: its options as given, to its figures.
 type Bench = fn(&[String]) -> Result<Value, String>;
@@ -33,6 +35,7 @@ fn bench(name: &str) -> Option<(Bench, &'static [&'static str])> {
         "multicloud" => {
             (|a| multicloud::run(&Arguments::parse(a, multicloud::OPTIONS)?), multicloud::OPTIONS)
         }
+        "replan" => (|a| replan::run(&Arguments::parse(a, replan::OPTIONS)?), replan::OPTIONS),
         "roadef" => (|a| roadef::run(&Arguments::parse(a, roadef::OPTIONS)?), roadef::OPTIONS),
         "table" => (|a| table::run(&Arguments::parse(a, table::OPTIONS)?), table::OPTIONS),
         _ => return None,

@@ -15,7 +15,7 @@ use crate::evaluate;
 use crate::objective::Measure;
 use crate::problem::{Problem, Stock};
 use crate::solve::WORTH_TOLERANCE;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How an assignment compares: less broken first, then worth more.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -37,6 +37,17 @@ struct Own {
     broken: f64,
     moved: u32,
     move_cost: f64,
+}
+
+/// What the rank is made of. Sums follow changes and are made anew when changes are kept, so that rounding does not add up.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+struct Sums {
+    broken: f64,
+    worth: f64,
+    move_cost: f64,
+    price: f64,
+    offers_used: u32,
+    running_used: u32,
 }
 
 /// One entry of the journal: what was there before.
@@ -68,6 +79,9 @@ pub(super) struct Tally<'a> {
     weights: f64,
     kept_price: f64,
     running: u32,
+    /// Sums as of the last time changes were kept, and what changed since.
+    sums: Sums,
+    kept: Sums,
     journal: Vec<Was>,
     pub(super) judgements: u64,
 }
@@ -103,6 +117,8 @@ impl<'a> Tally<'a> {
             over: BTreeMap::new(),
             leaving: leaving(problem),
             weights: problem.utilities.iter().map(|u| u.item.weight).sum(),
+            sums: Sums::default(),
+            kept: Sums::default(),
             kept_price: price(Stock::Kept).map(|m| m.price).sum(),
             running: u32::try_from(price(Stock::Running).count()).unwrap_or(u32::MAX),
             items,
@@ -134,6 +150,8 @@ impl<'a> Tally<'a> {
 
     fn judge_all(&mut self) {
         self.on = self.assignment.by_host();
+        // Some judgements ask for the price.
+        self.sums = self.counted();
         for component in 0..self.own.len() {
             self.judge_own(component);
         }
@@ -146,7 +164,26 @@ impl<'a> Tally<'a> {
         for place in places {
             self.judge_host(place);
         }
-        self.journal.clear();
+        self.keep();
+    }
+
+    /// The sums over hosts in use.
+    fn counted(&self) -> Sums {
+        let mut sums = Sums { price: self.kept_price, ..Sums::default() };
+        self.on.keys().for_each(|place| self.count_host(&mut sums, *place, true));
+        sums
+    }
+
+    /// Counts a host that comes into use or falls out of it.
+    fn count_host(&self, sums: &mut Sums, place: Place, used: bool) {
+        let machine = &self.problem.machines[place.machine];
+        let count = match machine.stock {
+            Stock::Kept => return,
+            Stock::Running => &mut sums.running_used,
+            Stock::Offer { .. } => &mut sums.offers_used,
+        };
+        *count = if used { *count + 1 } else { count.saturating_sub(1) };
+        sums.price += if used { machine.price } else { -machine.price };
     }
 
     /// Makes changes and says what the assignment is then worth; [`Self::undo`] takes them back.
@@ -184,9 +221,16 @@ impl<'a> Tally<'a> {
         self.rank()
     }
 
-    /// Keeps the changes made since the last time.
-    pub(super) fn keep(&mut self) {
+    /// Keeps the changes made since the last time, and says what the assignment is worth.
+    pub(super) fn keep(&mut self) -> Rank {
         self.journal.clear();
+        let mut sums = self.counted();
+        sums.broken = self.own.iter().map(|own| own.broken).sum::<f64>() + self.over.values().sum::<f64>();
+        sums.move_cost = self.own.iter().map(|own| own.move_cost).sum();
+        let (items, worth) = self.judged.iter().fold((0.0, 0.0), |(b, w), (x, y)| (b + x, w + y));
+        (sums.broken, sums.worth) = (sums.broken + items, worth);
+        (self.sums, self.kept) = (sums, sums);
+        self.rank()
     }
 
     /// Takes back the changes made since the last [`Self::keep`].
@@ -206,13 +250,20 @@ impl<'a> Tally<'a> {
                 }
             }
         }
+        self.sums = self.kept;
     }
 
     pub(super) fn rank(&self) -> Rank {
-        let own: f64 = self.own.iter().map(|own| own.broken).sum();
-        let over: f64 = self.over.values().sum();
-        let (items, worth) = self.judged.iter().fold((0.0, 0.0), |(b, w), (x, y)| (b + x, w + y));
-        Rank { broken: own + over + items, net: worth - self.migration() }
+        Rank { broken: self.sums.broken, net: self.sums.worth - self.migration() }
+    }
+
+    /// Components that have to do with something broken, or none when nothing is.
+    pub(super) fn troubled(&self) -> BTreeSet<usize> {
+        let on_full = self.over.keys().filter_map(|place| self.on.get(place)).flatten().map(|i| i.component);
+        let own = self.own.iter().enumerate().filter(|(_, own)| own.broken > 0.0).map(|(c, _)| c);
+        let by_item =
+            (0..self.own.len()).filter(|c| self.touched[*c].iter().any(|item| self.judged[*item].0 > 0.0));
+        on_full.chain(own).chain(by_item).collect()
     }
 
     fn put(&mut self, instance: Instance, place: Option<Place>, places: &mut Vec<Place>) {
@@ -238,10 +289,19 @@ impl<'a> Tally<'a> {
             here.retain(|i| *i != instance);
             if here.is_empty() {
                 self.on.remove(&from);
+                let mut sums = self.sums;
+                self.count_host(&mut sums, from, false);
+                self.sums = sums;
             }
         }
         if let Some(to) = place {
-            self.on.entry(to).or_default().push(instance);
+            let here = self.on.entry(to).or_default();
+            here.push(instance);
+            if here.len() == 1 {
+                let mut sums = self.sums;
+                self.count_host(&mut sums, to, true);
+                self.sums = sums;
+            }
         }
         was
     }
@@ -260,8 +320,10 @@ impl<'a> Tally<'a> {
                 own.move_cost += weights.per_move * c.move_cost_of(ordinal) + weights.per_pair * pair;
             }
         }
-        self.journal.push(Was::Own(component, self.own[component]));
-        self.own[component] = own;
+        let was = std::mem::replace(&mut self.own[component], own);
+        self.sums.broken += own.broken - was.broken;
+        self.sums.move_cost += own.move_cost - was.move_cost;
+        self.journal.push(Was::Own(component, was));
     }
 
     fn judge_host(&mut self, place: Place) {
@@ -282,6 +344,7 @@ impl<'a> Tally<'a> {
             }
         }
         let was = if over > 0.0 { self.over.insert(place, over) } else { self.over.remove(&place) };
+        self.sums.broken += over - was.unwrap_or(0.0);
         if was.is_some() || over > 0.0 {
             self.journal.push(Was::Over(place, was));
         }
@@ -290,6 +353,8 @@ impl<'a> Tally<'a> {
     fn judge_item(&mut self, item: usize) {
         let judged = self.judgement(self.items[item]);
         let was = std::mem::replace(&mut self.judged[item], judged);
+        self.sums.broken += judged.0 - was.0;
+        self.sums.worth += judged.1 - was.1;
         self.journal.push(Was::Item(item, was));
     }
 
@@ -298,7 +363,7 @@ impl<'a> Tally<'a> {
         match item {
             Item::Rule(rule) => match &problem.constraints[rule].item {
                 Constraint::Budget { max_per_hour } => {
-                    let (price, tolerance) = (self.price(), CAPACITY_TOLERANCE * max_per_hour.abs());
+                    let (price, tolerance) = (self.sums.price, CAPACITY_TOLERANCE * max_per_hour.abs());
                     let over = (price - max_per_hour) / max_per_hour.max(price / 2.0);
                     (if price > max_per_hour + tolerance { over } else { 0.0 }, 0.0)
                 }
@@ -313,7 +378,7 @@ impl<'a> Tally<'a> {
             Item::Cost(cost) => {
                 let cost = &problem.costs[cost].item;
                 if cost.measure == Measure::TotalPrice {
-                    return (0.0, -cost.per_unit * self.price());
+                    return (0.0, -cost.per_unit * self.sums.price);
                 }
                 let value = evaluate::measure(problem, assignment, &cost.scope, &cost.measure);
                 (cost_unknown(problem, assignment, cost), -cost.per_unit * value)
@@ -321,27 +386,17 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn price(&self) -> f64 {
-        let machines = self.on.keys().map(|place| &self.problem.machines[place.machine]);
-        self.kept_price + machines.filter(|m| m.stock != Stock::Kept).map(|m| m.price).sum::<f64>()
-    }
-
     fn migration(&self) -> f64 {
         let weights = &self.problem.migration;
-        let (mut added, mut used) = (0u32, 0u32);
-        for place in self.on.keys() {
-            match self.problem.machines[place.machine].stock {
-                Stock::Offer { .. } => added += 1,
-                Stock::Running => used += 1,
-                Stock::Kept => {}
-            }
-        }
-        let moved = self.own.iter().map(|own| own.moved).max().unwrap_or(0);
-        let moves: f64 = self.own.iter().map(|own| own.move_cost).sum();
-        weights.add * f64::from(added)
-            + weights.remove * f64::from(self.running.saturating_sub(used))
+        let moved = if weights.per_service > 0.0 {
+            self.own.iter().map(|own| own.moved).max().unwrap_or(0)
+        } else {
+            0
+        };
+        weights.add * f64::from(self.sums.offers_used)
+            + weights.remove * f64::from(self.running.saturating_sub(self.sums.running_used))
             + weights.per_service * f64::from(moved)
-            + moves
+            + self.sums.move_cost
     }
 }
 

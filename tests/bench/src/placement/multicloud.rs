@@ -21,21 +21,14 @@ pub(super) const OPTIONS: &[&str] = &["n", "seed", "time", "data", "prices", "pr
 const COMPONENTS_MAX: usize = 100_000;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
-    let components = arguments.value("n", 30)?;
-    if !(1..=COMPONENTS_MAX).contains(&components) {
-        return Err(format!("use {components} components: 1 to {COMPONENTS_MAX} are possible"));
-    }
-    let seed = arguments.value("seed", 1)?;
-    let data = arguments.text("data").unwrap_or("examples/psepr/data");
-    let prices = arguments.text("prices").unwrap_or("tests/bench/data/machine_prices.csv");
-    let problem = problem(Path::new(data), Path::new(prices), components, seed)?;
+    let problem = of(arguments)?;
     write_problem(arguments, &problem)?;
     let (answer, seconds) = timed(&problem, arguments.value("seed", 1)?, arguments.value("time", 5.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let price = plan.after.price_per_hour;
     let bound = plan.bound.map(|bound| -bound);
     Ok(json!({
-        "components": components,
+        "components": problem.components.len(),
         "instances": plan.assignment.iter().count(),
         "hosts": plan.orders.iter().map(|order| order.count).sum::<u32>(),
         "price": price,
@@ -47,6 +40,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
         "evaluated": plan.evaluated,
         "violations": check(&problem, &plan.assignment).len(),
     }))
+}
+
+/// The problem that the options ask for.
+pub(super) fn of(arguments: &Arguments) -> Result<Problem, String> {
+    let components = arguments.value("n", 30)?;
+    if !(1..=COMPONENTS_MAX).contains(&components) {
+        return Err(format!("use {components} components: 1 to {COMPONENTS_MAX} are possible"));
+    }
+    let seed = arguments.value("seed", 1)?;
+    let data = arguments.text("data").unwrap_or("examples/psepr/data");
+    let prices = arguments.text("prices").unwrap_or("tests/bench/data/machine_prices.csv");
+    problem(Path::new(data), Path::new(prices), components, seed)
 }
 
 /// The problem of a number of components and a seed; always the same.
