@@ -4,38 +4,60 @@
 
 use crate::constraint::{Constraint, Scope};
 use crate::objective::{Measure, Of};
-use crate::problem::{ComponentIndex, MachineIndex, Problem};
+use crate::problem::{ComponentIndex, MachineIndex, Named, Problem};
 
 /// The first rule that refuses a machine for a component, whatever else runs where; none when it is eligible.
 #[must_use]
 pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> Option<&str> {
+    let rules: Vec<&Named<Constraint>> = problem.constraints.iter().collect();
+    refused_among(problem, &rules, component, machine)
+}
+
+/// Machines that no rule refuses to a component, whatever else runs where.
+#[must_use]
+pub fn eligible(problem: &Problem, component: ComponentIndex) -> Vec<MachineIndex> {
+    // Most rules of a large problem have nothing to do with one component.
+    let concerned = |named: &&Named<Constraint>| concerns(&named.item, component);
+    let rules: Vec<&Named<Constraint>> = problem.constraints.iter().filter(concerned).collect();
+    let all = 0..problem.machines.len();
+    all.filter(|m| refused_among(problem, &rules, component, *m).is_none()).collect()
+}
+
+/// Whether a rule can refuse a machine to a component, or change what a machine holds.
+fn concerns(rule: &Constraint, component: ComponentIndex) -> bool {
     let covers = |scope: &Scope| covers(scope, component);
-    let blind = |measure: &Measure, scope: &Scope| is_blind(problem, component, machine, measure, scope);
-    let unclassed = |scope: &Scope, partition: usize| {
-        covers(scope) && problem.partitions[partition].class_of[machine].is_none()
-    };
-    for named in &problem.constraints {
-        let refused = match &named.item {
-            Constraint::Each { scope, allowed } => covers(scope) && !allowed[machine],
-            Constraint::Ban { scope, machines } => covers(scope) && machines.contains(&machine),
-            Constraint::Bound { scope, measure, .. } => blind(measure, scope),
-            Constraint::Spread { scope, partition, .. }
-            | Constraint::Survive { scope, partition, .. }
-            | Constraint::Reserve { scope, partition, .. } => unclassed(scope, *partition),
-            Constraint::Apart { scope, partition: Some(p) }
-            | Constraint::Gather { scope, partition: Some(p) } => unclassed(scope, *p),
-            Constraint::Split { scopes, partition: Some(p) } => scopes.iter().any(|s| unclassed(s, *p)),
-            Constraint::Neighbour { user, partition, .. } => unclassed(user, *partition),
-            Constraint::MaxOnline { machines, max: 0 } => machines[machine],
-            Constraint::Quarantine { machines } => {
-                machines[machine] && !problem.components[component].current.contains(&Some(machine))
-            }
-            _ => false,
-        };
-        if refused {
-            return Some(&named.name);
+    match rule {
+        Constraint::Each { scope, .. }
+        | Constraint::Ban { scope, .. }
+        | Constraint::Spread { scope, .. }
+        | Constraint::Survive { scope, .. }
+        | Constraint::Reserve { scope, .. }
+        | Constraint::Apart { scope, .. }
+        | Constraint::Gather { scope, .. } => covers(scope),
+        Constraint::Bound { scope, measure, .. } => {
+            let other = match measure {
+                Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => covers(other),
+                _ => false,
+            };
+            other || covers(scope)
         }
+        Constraint::Split { scopes, .. } => scopes.iter().any(covers),
+        Constraint::Neighbour { user, .. } => covers(user),
+        Constraint::MaxOnline { .. } | Constraint::Quarantine { .. } | Constraint::Overbook { .. } => true,
+        _ => false,
     }
+}
+
+fn refused_among<'a>(
+    problem: &'a Problem,
+    rules: &[&'a Named<Constraint>],
+    component: ComponentIndex,
+    machine: MachineIndex,
+) -> Option<&'a str> {
+    if let Some(named) = rules.iter().find(|named| refuses(problem, &named.item, component, machine)) {
+        return Some(&named.name);
+    }
+    let blind = |measure: &Measure, scope: &Scope| is_blind(problem, component, machine, measure, scope);
     let utility = problem.utilities.iter().find(|named| match &named.item.of {
         Of::Each { component: x, quantity } => {
             *x == component && problem.quantities[*quantity].values[machine].is_none()
@@ -51,7 +73,32 @@ pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: Machine
     if problem.machines[machine].copies_max() == 0 {
         return Some("[copies]");
     }
-    (!holds_any(problem, component, machine)).then_some("[capacity]")
+    (!holds_any(problem, rules, component, machine)).then_some("[capacity]")
+}
+
+/// Whether one rule refuses the machine.
+fn refuses(problem: &Problem, rule: &Constraint, component: ComponentIndex, machine: MachineIndex) -> bool {
+    let covers = |scope: &Scope| covers(scope, component);
+    let unclassed = |scope: &Scope, partition: usize| {
+        covers(scope) && problem.partitions[partition].class_of[machine].is_none()
+    };
+    match rule {
+        Constraint::Each { scope, allowed } => covers(scope) && !allowed[machine],
+        Constraint::Ban { scope, machines } => covers(scope) && machines.contains(&machine),
+        Constraint::Bound { scope, measure, .. } => is_blind(problem, component, machine, measure, scope),
+        Constraint::Spread { scope, partition, .. }
+        | Constraint::Survive { scope, partition, .. }
+        | Constraint::Reserve { scope, partition, .. } => unclassed(scope, *partition),
+        Constraint::Apart { scope, partition: Some(p) }
+        | Constraint::Gather { scope, partition: Some(p) } => unclassed(scope, *p),
+        Constraint::Split { scopes, partition: Some(p) } => scopes.iter().any(|s| unclassed(s, *p)),
+        Constraint::Neighbour { user, partition, .. } => unclassed(user, *partition),
+        Constraint::MaxOnline { machines, max: 0 } => machines[machine],
+        Constraint::Quarantine { machines } => {
+            machines[machine] && !problem.components[component].current.contains(&Some(machine))
+        }
+        _ => false,
+    }
 }
 
 /// Whether a scope holds every instance of a component; of a few named ones, others may still run there.
@@ -86,18 +133,21 @@ fn is_blind(
 }
 
 /// Whether a machine with nothing else on it has room for some instance of a component.
-fn holds_any(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> bool {
+fn holds_any(
+    problem: &Problem,
+    rules: &[&Named<Constraint>],
+    component: ComponentIndex,
+    machine: MachineIndex,
+) -> bool {
     let c = &problem.components[component];
+    let overbooks = rules.iter().any(|named| matches!(named.item, Constraint::Overbook { .. }));
+    let capacity = |r: usize| match problem.machines[machine].capacity.get(r) {
+        Some(own) if !overbooks => *own,
+        _ => crate::check::capacity_of(problem, machine, r),
+    };
     let fits = |ordinal: usize, r: usize| {
-        c.need(ordinal, r)
-            <= crate::check::capacity_of(problem, machine, r) * (1.0 + crate::check::CAPACITY_TOLERANCE)
+        c.need(ordinal, r) <= capacity(r) * (1.0 + crate::check::CAPACITY_TOLERANCE)
     };
     let fits_whole = |ordinal: usize| (0..problem.resources.len()).all(|r| fits(ordinal, r));
     (0..c.needs_each.len().max(1)).any(fits_whole)
-}
-
-/// Machines that no rule refuses to a component, whatever else runs where.
-#[must_use]
-pub fn eligible(problem: &Problem, component: ComponentIndex) -> Vec<MachineIndex> {
-    (0..problem.machines.len()).filter(|m| refused_by(problem, component, *m).is_none()).collect()
 }

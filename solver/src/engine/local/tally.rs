@@ -103,9 +103,15 @@ impl<'a> Tally<'a> {
                 }
             }
         }
-        let capacities = (0..problem.machines.len())
-            .map(|m| (0..resources).map(|r| capacity_of(problem, m, r)).collect())
-            .collect();
+        let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
+        let of_machine = |m: usize| {
+            if overbooks {
+                (0..resources).map(|r| capacity_of(problem, m, r)).collect()
+            } else {
+                problem.machines[m].capacity.clone()
+            }
+        };
+        let capacities = (0..problem.machines.len()).map(of_machine).collect();
         let items = items::all(problem);
         let touched = items::by_component(problem, &items);
         let price = |stock: Stock| problem.machines.iter().filter(move |m| m.stock == stock);
