@@ -135,42 +135,54 @@ fn search(
     options: &Options,
     watch: &mut dyn Watch,
 ) -> Result<(Engine, Found), SolveError> {
-    match options.engine {
-        None | Some(Engine::Choice) if choice::suits(problem) => {
-            Ok((Engine::Choice, choice::search(problem, &mut || watch.stop())))
-        }
+    let seed = options.seed;
+    let found = match options.engine {
+        None => return Ok(first_that_answers(problem, seed, watch)),
+        Some(Engine::Choice) if choice::suits(problem) => Some(choice::search(problem, &mut || watch.stop())),
         Some(Engine::Exhaustive) if exhaustive::suits(problem) => {
-            Ok((Engine::Exhaustive, exhaustive::search(problem, None, false, &mut || watch.stop())))
+            Some(exhaustive::search(problem, None, false, &mut || watch.stop()))
         }
-        None | Some(Engine::Patterns) if patterns::suits(problem) => {
-            match patterns::search(problem, &mut || watch.stop()) {
-                Some(found) if found.best.is_some() || found.complete => Ok((Engine::Patterns, found)),
-                // Too many patterns, or stopped before the first answer.
-                _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
-                _ => Err(SolveError::Unsuited { engine: Engine::Patterns }),
-            }
+        Some(Engine::Patterns) if patterns::suits(problem) => {
+            patterns::search(problem, &mut || watch.stop()).filter(answers)
         }
-        None | Some(Engine::Market) if market::suits(problem) => {
-            match market::search(problem, options.seed, &mut || watch.stop()) {
-                Some(found) if found.best.is_some() || found.complete => Ok((Engine::Market, found)),
-                // A rule it does not understand, or stopped before the first answer.
-                _ if options.engine.is_none() => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
-                _ => Err(SolveError::Unsuited { engine: Engine::Market }),
-            }
+        Some(Engine::Market) if market::suits(problem) => {
+            market::search(problem, seed, &mut || watch.stop()).filter(answers)
         }
-        // Small problems are proven instead.
-        None if large::suits(problem) && !exhaustive::suits(problem) => {
-            Ok((Engine::Large, large::search(problem, options.seed, watch)))
-        }
-        Some(Engine::Large) if large::suits(problem) => {
-            Ok((Engine::Large, large::search(problem, options.seed, watch)))
-        }
-        None => Ok(portfolio(problem, options.seed, &mut || watch.stop())),
-        Some(Engine::Local) => {
-            Ok((Engine::Local, local::search(problem, options.seed, &mut || watch.stop())))
-        }
-        Some(engine) => Err(SolveError::Unsuited { engine }),
+        Some(Engine::Large) if large::suits(problem) => Some(large::search(problem, seed, watch)),
+        Some(Engine::Local) => Some(local::search(problem, seed, &mut || watch.stop())),
+        Some(_) => None,
+    };
+    let engine = options.engine.unwrap_or(Engine::Local);
+    found.map(|found| (engine, found)).ok_or(SolveError::Unsuited { engine })
+}
+
+/// Whether there is an assignment, or the proof that there is none.
+fn answers(found: &Found) -> bool {
+    found.best.is_some() || found.complete
+}
+
+/// Engines from the most special to the most general; one that finds out that it is not up to it gives way.
+fn first_that_answers(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> (Engine, Found) {
+    if choice::suits(problem) {
+        return (Engine::Choice, choice::search(problem, &mut || watch.stop()));
     }
+    // Too many patterns, or stopped before the first answer.
+    if patterns::suits(problem)
+        && let Some(found) = patterns::search(problem, &mut || watch.stop()).filter(answers)
+    {
+        return (Engine::Patterns, found);
+    }
+    // A rule it does not understand, or stopped before the first answer.
+    if market::suits(problem)
+        && let Some(found) = market::search(problem, seed, &mut || watch.stop()).filter(answers)
+    {
+        return (Engine::Market, found);
+    }
+    // Small problems are proven instead.
+    if large::suits(problem) && !exhaustive::suits(problem) {
+        return (Engine::Large, large::search(problem, seed, watch));
+    }
+    portfolio(problem, seed, &mut || watch.stop())
 }
 
 /// A good answer first, then the proof of a better one or of none.
@@ -181,6 +193,7 @@ fn portfolio(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> (E
     }
     let mut proof = exhaustive::search(problem, found.best.clone(), false, stop);
     proof.evaluated += found.evaluated;
+    proof.bound = proof.bound.or(found.bound);
     let engine = if proof.best == found.best { Engine::Local } else { Engine::Exhaustive };
     (engine, proof)
 }

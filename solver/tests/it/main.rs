@@ -6,6 +6,7 @@ mod common;
 mod explain;
 mod general;
 mod large;
+mod limits;
 mod market;
 mod minizinc;
 mod ordering;
