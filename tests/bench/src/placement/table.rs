@@ -91,6 +91,11 @@ fn rows(
     let time = |default: f64| arguments.value("time", default).map(|t: f64| t.to_string());
     Ok(match set {
         "multicloud" => (&["price", "bound", "gap", "proven", "seconds"], multicloud(seeds, &time)?),
+        "replan" => {
+            let columns =
+                &["hosts", "lost", "minimum", "started", "moved", "ratio", "unpaid", "violations", "seconds"];
+            (columns, replan(seeds, &time(5.0)?))
+        }
         "sage" => (&["price", "bound", "proven", "seconds"], sage(needed()?, &time(10.0)?)),
         "prob090" => (&["price", "bound", "proven", "seconds"], prob090(needed()?, &time(10.0)?)),
         "psepr" => {
@@ -103,7 +108,7 @@ fn rows(
         }
         other => {
             return Err(format!(
-                "find the set {other}: there are multicloud, sage, prob090, psepr, btrplace"
+                "find the set {other}: there are multicloud, replan, sage, prob090, psepr, btrplace"
             ));
         }
     })
@@ -121,6 +126,14 @@ fn multicloud(
         }
     }
     Ok(rows)
+}
+
+fn replan(seeds: RangeInclusive<u64>, time: &str) -> Vec<Row> {
+    let row = |n: u32, seed: u64| {
+        let options = [("n", n.to_string()), ("seed", seed.to_string()), ("time", time.to_owned())];
+        Row::new(format!("{n} components, seed {seed}"), "replan", &options)
+    };
+    [30, 100, 300].into_iter().flat_map(|n| seeds.clone().map(move |seed| row(n, seed))).collect()
 }
 
 fn sage(data: &Path, time: &str) -> Vec<Row> {
