@@ -117,14 +117,6 @@ fn clock(unix_ms: u64) -> String {
     format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, unix_ms % 1_000)
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_time_of_day_is_printed_in_utc() {
-        assert_eq!(super::clock(86_400_000 + 3_661_007), "01:01:01.007");
-    }
-}
-
 /// What `verify` found out.
 pub(crate) fn verify(report: &super::verify::Report) -> String {
     let mut text = String::new();
@@ -163,4 +155,12 @@ pub(crate) fn verify(report: &super::verify::Report) -> String {
             &format!("it takes {least} to {most} s; the critical path: {}\n", time.critical_path.join(" > "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_time_of_day_is_printed_in_utc() {
+        assert_eq!(super::clock(86_400_000 + 3_661_007), "01:01:01.007");
+    }
 }
