@@ -13,6 +13,7 @@ pub mod consensus;
 pub mod fault;
 pub mod hash;
 pub mod network;
+mod operator;
 pub mod planner;
 pub mod process;
 pub mod provider;

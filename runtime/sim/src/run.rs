@@ -10,8 +10,7 @@ use crate::world::{Act, Happening, World};
 use rand::RngExt;
 use rhizo_protocol::{Ask, Event, OverlayState, RequestId};
 use rhizo_types::Time;
-use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, NodeId, PortName, ProviderName, ValueName};
-use rhizo_types::script::{Order, Place, Script, Statement};
+use rhizo_types::id::{NodeId, ProviderName, ValueName};
 use std::collections::BTreeSet;
 
 /// How runs are made.
@@ -436,63 +435,6 @@ impl World {
         }
         self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
         true
-    }
-
-    /// A script of a few statements on what is there now; what makes no sense is refused.
-    fn run_script(&mut self) -> bool {
-        let Some(leader) = self.log.leader else { return false };
-        let names: Vec<InstanceId> =
-            self.log.truth.plan.iter().flat_map(|plan| plan.placement.keys().cloned()).collect();
-        let mut orders = Vec::new();
-        for _ in 0..self.rng.random_range(1..=6) {
-            if names.is_empty() {
-                return false;
-            }
-            let instance = names[self.rng.random_range(0..names.len())].clone();
-            let other = names[self.rng.random_range(0..names.len())].clone();
-            let behaviour = BehaviourName::from(if self.rng.random_bool(0.5) { "work" } else { "rest" });
-            let import = PortName(other.component.0.clone());
-            let (importer, exporter) = (instance.clone(), other.clone());
-            let order = match self.rng.random_range(0..6) {
-                0 | 1 => Order::Push { instance, behaviour },
-                2 => Order::Connect { importer, import, exporter },
-                3 => Order::Wait { instances: BTreeSet::from([instance]) },
-                // One that goes comes back in the same change, perhaps elsewhere.
-                4 => {
-                    orders.push(Order::Del { instance: instance.clone() });
-                    Order::Add { instance, place: Place::Any }
-                }
-                _ => Order::Wait { instances: BTreeSet::new() },
-            };
-            orders.push(order);
-        }
-        let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order });
-        let script = Script { statements: statements.collect() };
-        if self.log.truth.script_runs() || self.log.truth.check_script(&script).is_err() {
-            return false;
-        }
-        self.ask(leader, Ask::Script(Box::new(script)));
-        true
-    }
-
-    /// The same application in a version that does not start; what can go back does.
-    fn ship_bad_version(&mut self) -> bool {
-        let Some(leader) = self.log.leader else { return false };
-        if !self
-            .log
-            .truth
-            .spec()
-            .is_some_and(|spec| spec.components.contains_key(&ComponentName::from("hub")))
-        {
-            return false;
-        }
-        let Some(mut spec) = self.log.truth.spec().cloned() else { return false };
-        if let Some(hub) = spec.components.get_mut(&ComponentName::from("hub")) {
-            hub.env.insert("BAD".to_owned(), String::new());
-        }
-        self.bad = Some("BAD".to_owned());
-        self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "bad".to_owned() });
-        false
     }
 
     fn drain(&mut self, up: &[NodeId]) -> bool {

@@ -24,6 +24,11 @@ impl World {
         self.later(us, Happening::Act { node, life, run, act: Act::Start });
     }
 
+    pub(super) fn stop_instance(&mut self, node: NodeId, life: u64, run: RunId) {
+        let us = self.rng.random_range(1_000..300_000);
+        self.later(us, Happening::Act { node, life, run, act: Act::Stop });
+    }
+
     pub(super) fn act(&mut self, node: NodeId, life: u64, run: RunId, act: Act) {
         let bad = act == Act::Start && self.bad.as_ref().is_some_and(|bad| self.runs_bad(node, &run, bad));
         if bad {

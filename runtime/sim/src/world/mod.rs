@@ -398,10 +398,7 @@ impl World {
             }
             Effect::ReplyJoin { request, answer } => self.join_answered(request, answer),
             Effect::Start(call) => self.start_instance(node, life, &call),
-            Effect::Stop { run, .. } => {
-                let us = self.rng.random_range(1_000..300_000);
-                self.later(us, Happening::Act { node, life, run, act: Act::Stop });
-            }
+            Effect::Stop { run, .. } => self.stop_instance(node, life, run),
             Effect::Halt { .. } => self.halted(node),
             Effect::Act(call) => self.begin_action(node, life, &call),
             Effect::Cancel { action } => self.cancel_action(node, life, action),
