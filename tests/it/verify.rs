@@ -70,7 +70,8 @@ name = "stuck"
 version = "1"
 [components.a]
 exec = "a"
-exports.settings = { data = true }
+attributes = { mode = "fast" }
+exports.settings = { data = true, values = ["mode"] }
 [components.a.lifecycle]
 places = ["off", "ready", "on"]
 started = ["on"]
