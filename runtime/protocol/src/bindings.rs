@@ -45,7 +45,8 @@ pub fn bind(
         let mut imports = BTreeMap::new();
         for (port, import) in &component.imports {
             let candidates: BTreeSet<&InstanceId> = candidates(importer, import, instances).collect();
-            if let Some(wired) = by_hand(ledger, importer, port, &candidates) {
+            let wired = by_hand(ledger, importer, port, &candidates);
+            if let Some(wired) = wired.filter(|wired| is_enough(wired, import)) {
                 for exporter in &wired {
                     *load.entry(exporter.clone()).or_default() += 1;
                 }
@@ -101,6 +102,17 @@ fn by_hand(
     let left: BTreeSet<InstanceId> =
         wired.iter().filter(|exporter| candidates.contains(exporter)).cloned().collect();
     (wired.is_empty() || !left.is_empty()).then_some(left)
+}
+
+/// Whether an import that was bound by hand can still be used. One that lost too many of its exporters is bound as
+/// usual again: with fewer than it needs, its user would wait for ever.
+fn is_enough(wired: &BTreeSet<InstanceId>, import: &Import) -> bool {
+    match import.pick {
+        Pick::Some(count) if !import.optional => {
+            wired.is_empty() || wired.len() >= usize::try_from(count).unwrap_or(usize::MAX)
+        }
+        _ => true,
+    }
 }
 
 fn candidates<'a>(

@@ -256,7 +256,8 @@ impl Shell {
                 },
             ),
             Answer::Refused(reason) => {
-                admin::answer(asker, &AdminAnswer::Refused { reason: reason.clone(), hint: None });
+                let reason = format!("carry that out: {reason}");
+                admin::answer(asker, &AdminAnswer::Refused { reason, hint: None });
             }
         }
     }

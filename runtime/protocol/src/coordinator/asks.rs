@@ -9,6 +9,7 @@ use crate::out::Out;
 use crate::turn::{Answer, Effect, RequestId};
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::{Command, SetSpec};
+use rhizo_types::script::Script;
 use std::collections::VecDeque;
 
 /// More operators at once than this are told to come again.
@@ -46,6 +47,8 @@ impl Asks {
                 }
                 Ask::TakeDown if view.ledger.taking_down => Some(Answer::Accepted),
                 Ask::Leave { node } => may_leave(*node, view),
+                // Whoever got no answer asks again.
+                Ask::Script(script) if runs(view, script) => Some(Answer::Accepted),
                 Ask::Script(_) if view.ledger.script_runs() => {
                     Some(Answer::Refused("another script runs".to_owned()))
                 }
@@ -87,6 +90,11 @@ impl Asks {
             out.effect(Effect::Answer { request, answer: Answer::Later });
         }
     }
+}
+
+/// Whether this very script runs.
+fn runs(view: View<'_>, script: &Script) -> bool {
+    view.ledger.script.as_ref().is_some_and(|run| run.is_running() && run.script == *script)
 }
 
 /// An immediate answer to a wish to leave, if the ledger already has one.

@@ -161,6 +161,27 @@ fn imports_bound_by_hand_fall_back_when_nothing_of_it_is_left() {
 }
 
 #[test]
+fn imports_bound_by_hand_fall_back_when_too_few_are_left() {
+    let two = component(1, &["db"]);
+    let imports = two.imports.iter().map(|(port, import)| {
+        (port.clone(), rhizo_types::spec::Import { pick: rhizo_types::spec::Pick::Some(2), ..import.clone() })
+    });
+    let web = Component { imports: imports.collect(), ..two.clone() };
+    let mut stage = Stage::new(&[("db", component(3, &[])), ("web", web)]);
+    stage.plan(&[("db", 0, 2), ("db", 1, 3), ("web", 0, 2)]);
+    stage.run();
+    stage
+        .script(vec![add("db", 2, 4), connect(("web", 0), ("db", 2)), disconnect(("web", 0), ("db", 0))])
+        .unwrap();
+    stage.run();
+    assert_eq!(stage.bound("web", 0, "db"), ["db.1", "db.2"]);
+    // One of the two that were bound by hand goes, and one alone would not do.
+    stage.plan(&[("db", 0, 2), ("db", 1, 3), ("web", 0, 2)]);
+    stage.run();
+    assert_eq!(stage.bound("web", 0, "db"), ["db.0", "db.1"]);
+}
+
+#[test]
 fn a_successor_that_rests_where_it_was_pushed_replaces_its_predecessor() {
     let mut stage = Stage::new(&[("db", component(2, &[]))]);
     stage.plan(&[("db", 0, 2), ("db", 1, 3)]);
