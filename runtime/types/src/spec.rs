@@ -38,6 +38,32 @@ pub struct Spec {
     pub orphan_after_ms: u64,
 }
 
+impl Spec {
+    /// Components and nothing else: no rule, no goal, no cost, no budget, no provider; a look every second.
+    #[must_use]
+    pub fn new(app: &str, components: BTreeMap<ComponentName, Component>) -> Self {
+        Self {
+            app: AppName::from(app),
+            version: String::new(),
+            components,
+            requires: Vec::new(),
+            utilities: Vec::new(),
+            migration: Migration { add: Number::ZERO, remove: Number::ZERO },
+            optimise: Optimise {
+                every_ms: 1_000,
+                min_gain: Number::ZERO,
+                max_moves: None,
+                settle_ms: 0,
+                deadline_ms: 1_000,
+            },
+            budget: None,
+            providers: BTreeMap::new(),
+            anchors: Vec::new(),
+            orphan_after_ms: 0,
+        }
+    }
+}
+
 /// A deployable unit.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Component {

@@ -3,10 +3,9 @@
 //! A scenario is data. Two that differ only in the names of components and hosts have the same canonical print.
 
 use crate::print::Print;
-use rhizo_types::id::{AppName, ComponentName, InstanceId, PortName};
-use rhizo_types::number::Number;
+use rhizo_types::id::{ComponentName, InstanceId, PortName};
 use rhizo_types::script::{Order, Place, Script};
-use rhizo_types::spec::{Component, Export, Import, Migration, Optimise, Pick, Replicas, Run, Spec};
+use rhizo_types::spec::{Component, Export, Import, Pick, Replicas, Run, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is explored.
@@ -207,25 +206,7 @@ pub fn component(imports: &[(&str, bool, Pick)]) -> Component {
 #[must_use]
 pub fn spec(components: &[(&str, Component)]) -> Spec {
     let components = components.iter().map(|(name, c)| (ComponentName::from(*name), c.clone()));
-    Spec {
-        app: AppName::from("app"),
-        version: String::new(),
-        components: components.collect(),
-        requires: Vec::new(),
-        utilities: Vec::new(),
-        migration: Migration { add: Number::ZERO, remove: Number::ZERO },
-        optimise: Optimise {
-            every_ms: 0,
-            min_gain: Number::ZERO,
-            max_moves: None,
-            settle_ms: 0,
-            deadline_ms: 0,
-        },
-        budget: None,
-        providers: BTreeMap::new(),
-        anchors: Vec::new(),
-        orphan_after_ms: 0,
-    }
+    Spec::new("app", components.collect())
 }
 
 /// A wish: component → hosts, by the first spec.

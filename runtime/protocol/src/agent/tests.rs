@@ -14,7 +14,6 @@ use rhizo_types::id::*;
 use rhizo_types::ledger::{MemberRecord, SetSpec};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::message::{InstancePhase, Message};
-use rhizo_types::number::Number;
 use rhizo_types::spec::*;
 use rhizo_types::target::{Configuration, Placed};
 use rhizo_types::{Generation, Revision, Time};
@@ -65,25 +64,7 @@ fn component(imports: &[(&str, bool, Pick)]) -> Component {
 
 fn spec(components: &[(&str, Component)]) -> Spec {
     let components = components.iter().map(|(name, c)| (ComponentName::from(*name), c.clone()));
-    Spec {
-        app: AppName::from("app"),
-        version: String::new(),
-        components: components.collect(),
-        requires: Vec::new(),
-        utilities: Vec::new(),
-        migration: Migration { add: Number::ZERO, remove: Number::ZERO },
-        optimise: Optimise {
-            every_ms: 1_000,
-            min_gain: Number::ZERO,
-            max_moves: None,
-            settle_ms: 0,
-            deadline_ms: 0,
-        },
-        budget: None,
-        providers: BTreeMap::new(),
-        anchors: Vec::new(),
-        orphan_after_ms: 0,
-    }
+    Spec::new("app", components.collect())
 }
 
 impl Cluster {

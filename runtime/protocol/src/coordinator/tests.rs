@@ -7,10 +7,12 @@ mod scripts;
 
 use super::{Coordinator, View};
 use crate::agent::FAILURES_MAX;
-use crate::event::LogStatus;
+use crate::bindings::Latencies;
+use crate::event::{Ask, LogStatus};
 use crate::ledger::{Applied, Ledger, Member};
 use crate::observer::Observer;
 use crate::out::Out;
+use crate::turn::{Answer, Effect, RequestId};
 use rhizo_types::id::*;
 use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
 use rhizo_types::ledger::{Command, FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
@@ -20,6 +22,19 @@ use rhizo_types::spec::*;
 use rhizo_types::target::*;
 use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
+
+type Since = BTreeMap<NodeId, Time>;
+
+/// What the founder sees, long after everything began.
+fn view<'a>(
+    ledger: &'a Ledger,
+    log: &'a LogStatus,
+    observer: &'a Observer,
+    (latencies, since): (&'a Latencies, &'a Since),
+) -> View<'a> {
+    let now = Time(1_000_000_000);
+    View { me: FOUNDER, now, ledger, log, observer, latencies, since, genesis: None }
+}
 
 /// A coordinator on the founder, four members with hosts (n2 to n5), and what their agents report.
 struct Stage {
@@ -54,25 +69,7 @@ fn component(copies: u32, imports: &[&str]) -> Component {
 }
 
 fn spec(components: &[(&str, Component)]) -> Spec {
-    Spec {
-        app: AppName::from("app"),
-        version: String::new(),
-        components: components.iter().map(|(name, c)| (ComponentName::from(*name), c.clone())).collect(),
-        requires: Vec::new(),
-        utilities: Vec::new(),
-        migration: Migration { add: Number::ZERO, remove: Number::ZERO },
-        optimise: Optimise {
-            every_ms: 1_000,
-            min_gain: Number::ZERO,
-            max_moves: None,
-            settle_ms: 0,
-            deadline_ms: 1_000,
-        },
-        budget: None,
-        providers: BTreeMap::new(),
-        anchors: Vec::new(),
-        orphan_after_ms: 0,
-    }
+    Spec::new("app", components.iter().map(|(name, c)| (ComponentName::from(*name), c.clone())).collect())
 }
 
 fn record(id: u64, intent: Option<IntentId>) -> MemberRecord {
@@ -175,19 +172,24 @@ impl Stage {
         assert_eq!(applied, Applied::Done, "{entry:?}");
     }
 
+    /// What an operator is told at once; none when it takes a command.
+    fn answer(&mut self, ask: Ask) -> Option<Answer> {
+        let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
+        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
+        let mut out = Out::default();
+        let Coordinator { asks, control, .. } = &mut self.coordinator;
+        asks.push(RequestId(1), ask, &mut out);
+        asks.answer(control, view, &mut out);
+        out.into_turn().effects().find_map(|effect| match effect {
+            Effect::Answer { answer, .. } => Some(answer.clone()),
+            _ => None,
+        })
+    }
+
     /// What the coordinator wants to commit now; idle members stay, because the tests use them later.
     fn command(&mut self) -> Option<Command> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-        let view = View {
-            me: FOUNDER,
-            now: Time(1_000_000_000),
-            ledger: &self.ledger,
-            log: &self.log,
-            observer: &self.observer,
-            latencies: &latencies,
-            since: &since,
-            genesis: None,
-        };
+        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
         let mut out = Out::default();
         let command = self.coordinator.next_command(view, &mut out).map(|(command, _)| command);
         command.filter(|command| !matches!(command, Command::Leave { .. }))

@@ -7,7 +7,7 @@ use rhizo_types::intent::*;
 use rhizo_types::ledger::*;
 use rhizo_types::message::LogEntry;
 use rhizo_types::number::Number;
-use rhizo_types::spec::{Budget, Component, Migration, Optimise, Replicas, Run, Spec};
+use rhizo_types::spec::{Budget, Component, Replicas, Run, Spec};
 use rhizo_types::target::*;
 use rhizo_types::{Generation, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,25 +33,9 @@ fn member(key: u8) -> MemberRecord {
 
 fn spec() -> Spec {
     let component = Component { replicas: Replicas { min: 1, max: 3 }, ..Component::new(Run::Embedded) };
-    Spec {
-        app: AppName::from("app"),
-        version: String::new(),
-        components: BTreeMap::from([(ComponentName::from("web"), component)]),
-        requires: Vec::new(),
-        utilities: Vec::new(),
-        migration: Migration { add: Number::ZERO, remove: Number::ZERO },
-        optimise: Optimise {
-            every_ms: 1_000,
-            min_gain: Number::ZERO,
-            max_moves: None,
-            settle_ms: 0,
-            deadline_ms: 1_000,
-        },
-        budget: Some(Budget { currency: "EUR".to_owned(), max_hourly: number(0.000_300) }),
-        providers: BTreeMap::new(),
-        anchors: Vec::new(),
-        orphan_after_ms: 0,
-    }
+    let budget = Some(Budget { currency: "EUR".to_owned(), max_hourly: number(0.000_300) });
+    let components = BTreeMap::from([(ComponentName::from("web"), component)]);
+    Spec { budget, ..Spec::new("app", components) }
 }
 
 fn order(micros: u64) -> AcquireOrder {

@@ -182,6 +182,20 @@ fn imports_bound_by_hand_fall_back_when_too_few_are_left() {
 }
 
 #[test]
+fn a_script_that_is_asked_for_again_while_it_runs_is_accepted_and_another_is_not() {
+    let mut stage = shop();
+    let script = |orders: Vec<Order>| {
+        let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order }).collect();
+        Ask::Script(Box::new(Script { statements }))
+    };
+    let orders = || vec![add("db", 1, 4), wait(&[])];
+    stage.script(orders()).unwrap();
+    assert_eq!(stage.answer(script(orders())), Some(Answer::Accepted));
+    let other = stage.answer(script(vec![add("db", 1, 4)]));
+    assert!(matches!(other, Some(Answer::Refused(_))), "{other:?}");
+}
+
+#[test]
 fn a_successor_that_rests_where_it_was_pushed_replaces_its_predecessor() {
     let mut stage = Stage::new(&[("db", component(2, &[]))]);
     stage.plan(&[("db", 0, 2), ("db", 1, 3)]);
