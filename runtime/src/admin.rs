@@ -6,6 +6,7 @@
 use rhizo_config::Finding;
 use rhizo_types::{Lineage, Revision};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Longest question in bytes: the text of a config and little else.
 pub const ASK_BYTES_MAX: usize = 1 << 20;
@@ -31,10 +32,12 @@ pub enum AskRecord {
 pub enum Ask {
     /// How the application is.
     Status,
-    /// What happened: events after this number of the answering node.
+    /// What happened, beyond what was seen already.
     Events {
-        /// The last number seen, zero for all that is kept.
-        after: u64,
+        /// The last number seen of every node; all that is kept of a node that is not named.
+        after: BTreeMap<String, u64>,
+        /// Whether the members are asked as well, or only the answering node.
+        everyone: bool,
     },
     /// Why it is as it is, or why an instance is where it is.
     Why {
@@ -226,11 +229,11 @@ pub struct IntentCounts {
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// Its number at the answering node.
+    /// Its number at the node that saw it.
     pub number: u64,
-    /// When that node saw it: milliseconds of Unix time.
+    /// When that node saw it: milliseconds of Unix time, by its clock.
     pub at_unix_ms: u64,
-    /// The answering node.
+    /// The node that saw it.
     pub node: String,
     /// What happened, as one word.
     pub kind: String,
@@ -247,6 +250,9 @@ pub struct Why {
     pub sentences: Vec<String>,
     /// The last decisions of the coordinator, newest first.
     pub decisions: Vec<DecisionRecord>,
+    /// What happened to the subject, oldest first; the command line asks every node for it.
+    #[serde(default)]
+    pub events: Vec<EventRecord>,
 }
 
 /// A decision for or against a change.

@@ -135,6 +135,15 @@ fn a_failing_action_is_a_failure_that_explains_itself_and_holds_back_its_users()
     assert!(!journal::lines(&deployment).iter().any(|line| line.contains("serve")), "a user was started");
     let why = deployment.ok(&["why", &name(&deployment.status())]);
     assert!(why.stdout.contains("ended with exit status: 3: no such table"), "{why:#?}");
+    // What the agent did is told by it, not by the coordinator, and `why` has that too.
+    let agent = |text: &str| {
+        let told = text.lines().find(|line| line.contains("begin failed:")).map(str::to_owned);
+        told.unwrap_or_default()
+    };
+    let told = agent(&deployment.ok(&["events"]).stdout);
+    let coordinator = deployment.status()["coordinator"].as_str().map(str::to_owned);
+    assert!(!told.is_empty() && !told.contains(&format!("  {} ", coordinator.unwrap_or_default())), "{told}");
+    assert!(!agent(&why.stdout).is_empty(), "{why:#?}");
 
     // The next spec hangs instead: the time-out cancels it, and its program may clean up.
     deployment.write("rhizo.toml", &config("hang"));

@@ -9,6 +9,7 @@
 //! Read next: [`world`] (the event loop), [`fault`] (what can go wrong), [`check`] (what must not).
 
 pub mod check;
+pub mod cluster;
 pub mod consensus;
 pub mod fault;
 pub mod hash;

@@ -45,7 +45,7 @@ const DEPLOY_MS: u64 = 60_000;
 const FAULTS_MS: u64 = 60_000;
 /// After healing, everything must be stable within this: the slowest chain is a host that is not listed for
 /// `visible_ms`, a host that never joins for `join_ms_max`, and a few unexplained ones for `reclaim_after_ms`.
-const HEAL_MS: u64 = 240_000;
+pub(crate) const HEAL_MS: u64 = 240_000;
 /// Taking everything down must be done within this.
 const TAKE_DOWN_MS: u64 = 180_000;
 /// How often the end of a phase is looked for.
@@ -130,7 +130,7 @@ fn phases(world: &mut World) -> Option<u64> {
 }
 
 /// Runs until a time; none when a check failed.
-fn run_until(world: &mut World, end: Time) -> Option<()> {
+pub(crate) fn run_until(world: &mut World, end: Time) -> Option<()> {
     while world.next_at().is_some_and(|at| at <= end) {
         if world.events > EVENTS_MAX {
             let detail = format!("more than {EVENTS_MAX} events by {} ms", world.now.0 / 1_000);
@@ -146,7 +146,7 @@ fn run_until(world: &mut World, end: Time) -> Option<()> {
 }
 
 /// Runs until a condition holds; a violation when it does not within the bound.
-fn wait(
+pub(crate) fn wait(
     world: &mut World,
     bound_ms: u64,
     name: &'static str,
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// Whether a majority of the voters is left, now or after restarts that are on their way.
-    fn can_decide(&self) -> bool {
+    pub(crate) fn can_decide(&self) -> bool {
         let voters = &self.log.voters;
         let left = voters.iter().filter(|voter| self.is_up(**voter) || self.restarts(**voter));
         left.count() * 2 > voters.len()

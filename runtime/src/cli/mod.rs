@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod down;
+mod events;
 mod exit;
 mod founding;
 mod offline;
@@ -187,13 +188,7 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             client.close().await;
             Ok(if status.state == "no-quorum" { Exit::NoQuorum } else { Exit::Done })
         }
-        Command::Why { subject } => match session.ask(Ask::Why { subject }).await? {
-            Answer::Why(why) => {
-                session.print(&why, || render::why(&why));
-                Ok(Exit::Done)
-            }
-            other => Err(refused(other)),
-        },
+        Command::Why { subject } => why(&session, subject).await,
         Command::Logs { instance, bytes } => {
             match session.ask(Ask::Logs { instance, bytes_max: bytes }).await? {
                 Answer::Logs(text) => {
@@ -203,7 +198,7 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
                 other => Err(refused(other)),
             }
         }
-        Command::Events { follow } => events(&session, follow).await,
+        Command::Events { follow } => events::print(&session, follow).await,
         Command::Supervise { .. } | Command::Node { .. } | Command::Founder { .. } => {
             Err(Failure::new(Exit::BadConfig, "do that here: the command is for rhizo itself"))
         }
@@ -223,43 +218,19 @@ pub(crate) fn refused(answer: Answer) -> Failure {
     }
 }
 
-async fn events(session: &Session, follow: bool) -> Result<Exit, Failure> {
-    /// Time between two looks for new events.
-    const LOOK_MS: u64 = 300;
+/// Why something is as it is, and what happened to it.
+async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure> {
     let mut client = session.client().await?;
-    let mut seen = (String::new(), 0);
-    loop {
-        match client.ask(&Ask::Events { after: seen.1 }).await? {
-            Answer::Events(events) => {
-                // Another node numbers its events anew: what it kept before is shown from its beginning.
-                if let Some(first) = events.first()
-                    && first.node != seen.0
-                    && !seen.0.is_empty()
-                    && seen.1 > 0
-                {
-                    seen = (first.node.clone(), 0);
-                    continue;
-                }
-                for event in &events {
-                    if session.json {
-                        println!("{}", serde_json::to_string(event).unwrap_or_default());
-                    } else {
-                        println!("{}", render::event(event));
-                    }
-                    seen = (event.node.clone(), event.number);
-                }
-            }
-            other => return Err(refused(other)),
-        }
-        if !follow {
-            client.close().await;
-            return Ok(Exit::Done);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-        }
+    let mut why = match client.ask(&Ask::Why { subject: subject.clone() }).await? {
+        Answer::Why(why) => why,
+        other => return Err(refused(other)),
+    };
+    if let Some(subject) = subject {
+        why.events = events::about(&mut client, &subject).await?;
     }
+    client.close().await;
+    session.print(&why, || render::why(&why));
+    Ok(Exit::Done)
 }
 
 /// The members that a status names, as the home remembers them.

@@ -101,6 +101,9 @@ pub(crate) fn why(why: &Why) -> String {
     for decision in &why.decisions {
         line!(text, "{}  {}  {}", clock(decision.at_unix_ms), decision.verdict, decision.text);
     }
+    for happened in &why.events {
+        line!(text, "{}", event(happened));
+    }
     if text.is_empty() {
         text.push_str("Nothing was decided yet.\n");
     }

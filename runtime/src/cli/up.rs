@@ -2,11 +2,12 @@
 
 use super::args::Up;
 use super::client::{Client, ClientError};
+use super::events::Seen;
 use super::exit::{Exit, Failure};
 use super::founding::{self, Beginning};
 use super::offline::{self, Offline};
 use super::{Session, down, refused, render};
-use crate::admin::{Answer, Ask, EventRecord, Status};
+use crate::admin::{Answer, Ask, Status};
 use crate::config::Config;
 use crate::home::FounderProcess;
 use crate::node::NodeHandle;
@@ -76,12 +77,12 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
     let deployment = beginning.deployment.clone();
     let mut handle = founding::start(&session.home, &session.embedding, beginning)?;
     session.home.set_founder(&FounderProcess::current())?;
-    let mut seen = 0;
+    let mut seen = Seen::default();
     let mut ending = false;
     let ended = loop {
         tokio::select! {
             ended = handle.ended() => break ended,
-            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => seen = show_events(session, &handle, seen).await,
+            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => show_events(session, &handle, &mut seen).await,
             interrupted = interruption() => match (interrupted, ending) {
                 ((), false) => {
                     ending = true;
@@ -113,22 +114,10 @@ async fn interruption() {
     }
 }
 
-async fn show_events(session: &Session, handle: &NodeHandle, after: u64) -> u64 {
-    match handle.ask(Ask::Events { after }).await {
-        Answer::Events(events) => show(session, &events).unwrap_or(after),
-        _ => after,
+async fn show_events(session: &Session, handle: &NodeHandle, seen: &mut Seen) {
+    if let Answer::Events(events) = handle.ask(seen.ask()).await {
+        seen.show(session, &events);
     }
-}
-
-fn show(session: &Session, events: &[EventRecord]) -> Option<u64> {
-    for event in events {
-        if session.json {
-            println!("{}", serde_json::to_string(event).unwrap_or_default());
-        } else {
-            println!("{}", render::event(event));
-        }
-    }
-    events.last().map(|event| event.number)
 }
 
 /// Node 0 goes on in a process of its own; returns when the application is stable.

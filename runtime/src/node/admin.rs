@@ -91,6 +91,10 @@ impl Shell {
                 self.plan(config, asker);
                 Ok(())
             }
+            Ask::Events { after, everyone: true } => {
+                self.tell_history(after, asker);
+                Ok(())
+            }
             ask => {
                 let said = self.tell(&ask);
                 answer(asker, &said);
@@ -215,7 +219,7 @@ impl Shell {
     fn tell(&self, ask: &Ask) -> Answer {
         match ask {
             Ask::Status => Answer::Status(Box::new(self.status())),
-            Ask::Events { after } => Answer::Events(self.past.events_after(*after)),
+            Ask::Events { after, .. } => Answer::Events(self.own_events(after)),
             Ask::Why { subject } => Answer::Why(Box::new(self.why(subject.clone()))),
             Ask::Logs { instance, bytes_max } => self.logs(instance, *bytes_max),
             _ => refused("answer that here"),
@@ -252,7 +256,7 @@ impl Shell {
             sentences.extend(self.why_placed(subject));
         }
         sentences.extend(self.core.status(self.now()).problems);
-        Why { subject, sentences, decisions: self.past.decisions() }
+        Why { subject, sentences, decisions: self.past.decisions(), events: Vec::new() }
     }
 
     /// Where the subject is, and which rule refuses each other machine.

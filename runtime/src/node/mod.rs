@@ -6,6 +6,7 @@
 mod admin;
 pub(crate) mod catalogue;
 mod effects;
+mod history;
 mod inbound;
 mod input;
 mod join;

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A report that is not acknowledged is sent again after this time.
 const REPEAT_MS: u64 = 1_000;
-/// Changes within this time travel in one report, so that thousands of starts do not cause thousands of reports.
+/// A change is reported at once, and those within this time after it travel in one report: what waits for a single
+/// step hears of it without delay, and thousands of starts do not cause thousands of reports.
 const GATHER_MS: u64 = 20;
 /// So many instances lengthen that time by a millisecond, because a report is as long as there are instances:
 /// with 5,000 of them some eight reports a second are made, each of half a megabyte at most.
@@ -29,6 +30,8 @@ pub(super) struct Reporter {
     /// The coordinator to whom `latest` was sent, its term, and whether it acknowledged.
     told: Option<(NodeId, Term, bool)>,
     send_at: Option<Time>,
+    /// Until when changes are gathered, because a report was composed just before; none when that is over.
+    gather_until: Option<Time>,
 }
 
 impl Reporter {
@@ -36,7 +39,15 @@ impl Reporter {
     pub(super) fn new(session: u64) -> Self {
         let latest = Report { number: session << 32, ..Report::default() };
         let current = BTreeMap::new();
-        Self { latest, current, composed: false, changed: false, told: None, send_at: None }
+        Self {
+            latest,
+            current,
+            composed: false,
+            changed: false,
+            told: None,
+            send_at: None,
+            gather_until: None,
+        }
     }
 
     pub(super) fn latest(&self) -> &Report {
@@ -92,8 +103,8 @@ impl Reporter {
         now: Time,
         out: &mut Out,
     ) {
-        let instances = u64::try_from(self.current.len()).unwrap_or(u64::MAX);
-        let gathered = now.after_ms(GATHER_MS + instances / INSTANCES_PER_MS);
+        self.gather_until = self.gather_until.filter(|until| *until > now);
+        let gathered = self.gather_until.unwrap_or(now);
         if self.changed && self.send_at.is_none_or(|at| at > gathered) {
             self.send_at = Some(gathered);
         }
@@ -107,6 +118,8 @@ impl Reporter {
             self.changed = false;
             if self.latest.target != target || self.latest.instances != self.current || !self.composed {
                 self.composed = true;
+                let instances = u64::try_from(self.current.len()).unwrap_or(u64::MAX);
+                self.gather_until = Some(now.after_ms(GATHER_MS + instances / INSTANCES_PER_MS));
                 let number = self.latest.number + 1;
                 self.latest = Report { number, target, instances: self.current.clone() };
                 self.told = self.told.map(|(node, term, _)| (node, term, false));

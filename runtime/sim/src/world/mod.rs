@@ -123,7 +123,11 @@ impl World {
     /// The world of a seed, before anything happens.
     #[must_use]
     pub fn new(seed: u64, verbose: bool) -> Self {
-        let scenario = Scenario::of(seed);
+        Self::of(Scenario::of(seed), seed, verbose)
+    }
+
+    /// The world of a scenario, whose happenings come from a seed.
+    pub(crate) fn of(scenario: Scenario, seed: u64, verbose: bool) -> Self {
         let mut world = Self {
             seed,
             now: Time(1_000_000),

@@ -1,0 +1,100 @@
+//! A world whose application and misfortunes are chosen from outside, one after the other.
+//!
+//! For tests that generate and shrink whole histories. What strikes whom, and every delay, still come from one seed,
+//! so that the same steps give the same history. Read next: `run`, where a seed chooses the steps as well.
+
+use crate::check::{self, Violation};
+use crate::fault::Fault;
+use crate::run::{HEAL_MS, run_until, wait};
+use crate::scenario::Scenario;
+use crate::world::{Happening, World};
+use rhizo_protocol::Ask;
+use rhizo_types::id::{ComponentName, InstanceId, PortName, ProviderName};
+use rhizo_types::spec::{Component, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An application on simulated providers.
+pub struct Cluster {
+    world: World,
+}
+
+impl Cluster {
+    /// An application of these components, about to be deployed on hosts of so many providers.
+    #[must_use]
+    pub fn new(seed: u64, components: BTreeMap<ComponentName, Component>, providers: u32) -> Self {
+        let providers: Vec<ProviderName> = (0..providers).map(|i| ProviderName(format!("p{i}"))).collect();
+        let mut scenario = Scenario::of(seed);
+        let source = scenario.spec.providers.values().next().cloned();
+        let sources = providers.iter().filter_map(|name| Some((name.clone(), source.clone()?))).collect();
+        scenario.spec = Spec { components, providers: sources, budget: None, ..scenario.spec };
+        scenario.providers = providers;
+        Self { world: World::of(scenario, seed, false) }
+    }
+
+    /// Lets this time pass, with whatever goes wrong in it.
+    ///
+    /// # Errors
+    /// A safety check failed.
+    pub fn pass(&mut self, ms: u64) -> Result<(), Violation> {
+        let end = self.world.now.after_ms(ms);
+        run_until(&mut self.world, end);
+        self.verdict()
+    }
+
+    /// Messages, orders and actions go wrong from now on, and this strikes, if it can.
+    pub fn strike(&mut self, fault: Fault) {
+        self.world.faulty = true;
+        self.world.later(0, Happening::Strike(fault));
+    }
+
+    /// Puts other components in force, if there is a coordinator to ask.
+    pub fn change(&mut self, components: BTreeMap<ComponentName, Component>) -> bool {
+        let Some(leader) = self.world.log.leader.filter(|leader| self.world.has_quorum(*leader)) else {
+            return false;
+        };
+        let spec = Spec { components, ..self.world.scenario.spec.clone() };
+        self.world.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "changed".to_owned() });
+        true
+    }
+
+    /// Ends everything that goes wrong, and waits until all is as the application in force wants it; false when the
+    /// majority was lost for good, so that nothing more can be decided.
+    ///
+    /// # Errors
+    /// A check failed; `converges` is one.
+    pub fn heal(&mut self) -> Result<bool, Violation> {
+        self.world.heal();
+        if !self.world.can_decide() {
+            return Ok(false);
+        }
+        wait(&mut self.world, HEAL_MS, "converges", check::converged);
+        self.verdict().map(|()| true)
+    }
+
+    fn verdict(&self) -> Result<(), Violation> {
+        self.world.violation.clone().map_or(Ok(()), Err)
+    }
+
+    /// The components in force.
+    #[must_use]
+    pub fn components(&self) -> BTreeMap<ComponentName, Component> {
+        self.world.log.truth.spec().map(|spec| spec.components.clone()).unwrap_or_default()
+    }
+
+    /// What every instance that runs was told of its imports.
+    #[must_use]
+    pub fn bindings(&self) -> BTreeMap<InstanceId, BTreeMap<PortName, BTreeSet<InstanceId>>> {
+        let cores = self.world.processes.values().filter(|process| process.is_up());
+        let agents = cores.filter_map(|process| process.core.as_ref()).map(|core| core.agent());
+        let running = self.world.running();
+        let mut bindings = BTreeMap::new();
+        for agent in agents {
+            for view in agent.instances().filter(|view| running.contains_key(view.instance)) {
+                let told =
+                    view.told.iter().map(|(port, told)| (port.clone(), told.keys().cloned().collect()));
+                bindings.insert(view.instance.clone(), told.collect());
+            }
+        }
+        bindings
+    }
+}

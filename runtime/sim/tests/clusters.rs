@@ -1,0 +1,237 @@
+//! Larger assemblies under generated histories: whatever was changed and whatever went wrong, the safety checks hold
+//! after every event, and once it is healed the application is as the last spec in force says.
+//!
+//! The reference is what a user has in mind: components, how many copies, who uses whom. A failing history is shrunk
+//! to the few steps that matter. `PROPTEST_CASES` sets how many are tried.
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use rhizo_sim::Fault;
+use rhizo_sim::cluster::Cluster;
+use rhizo_types::id::{ComponentName, InstanceId, PortName};
+use rhizo_types::spec::{Component, Export, Import, OnLoss, Pick, Replicas, Run};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest assembly.
+const COMPONENTS_MAX: u8 = 12;
+/// The most copies of a component: with all of them, there are some thirty instances on as many hosts.
+const COPIES_MAX: u8 = 3;
+/// Nodes die of these, links break, providers lie, instances fail.
+const FAULTS: &[Fault] = &[
+    Fault::Kill,
+    Fault::Restart,
+    Fault::PowerLoss,
+    Fault::Pause,
+    Fault::CoordinatorHit,
+    Fault::Partition,
+    Fault::OneWay,
+    Fault::Flap,
+    Fault::ApiDown,
+    Fault::ListLag,
+    Fault::ProviderLost,
+    Fault::Exits,
+    Fault::Unhealthy,
+    Fault::Drain,
+    Fault::BetterAppears,
+];
+
+/// One component, as its user thinks of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Part {
+    copies: u8,
+    /// By the number of the exporter, always a smaller one or its own: whether it is optional, and whether all copies.
+    uses: BTreeMap<u8, (bool, bool)>,
+}
+
+/// What the user wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Wish {
+    seed: u64,
+    parts: BTreeMap<u8, Part>,
+}
+
+/// One step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    Set(u8, Part),
+    Remove(u8),
+    Strike(Fault),
+    Pass(u16),
+    Heal,
+}
+
+fn part(number: u8) -> impl Strategy<Value = Part> {
+    let uses = proptest::collection::btree_map(0..=number, (any::<bool>(), any::<bool>()), 0..=3);
+    (1..=COPIES_MAX, uses).prop_map(move |(copies, mut uses)| {
+        // What uses itself does so optionally: nobody could be the first otherwise.
+        if let Some((optional, _)) = uses.get_mut(&number) {
+            *optional = true;
+        }
+        Part { copies, uses }
+    })
+}
+
+impl Wish {
+    /// The same without uses of what is not there.
+    fn consistent(mut self) -> Self {
+        let there: BTreeSet<u8> = self.parts.keys().copied().collect();
+        self.parts.values_mut().for_each(|part| part.uses.retain(|other, _| there.contains(other)));
+        self
+    }
+
+    fn components(&self) -> BTreeMap<ComponentName, Component> {
+        self.parts.iter().map(|(number, part)| (name(*number), component(part))).collect()
+    }
+}
+
+fn name(number: u8) -> ComponentName {
+    ComponentName(format!("c{number}"))
+}
+
+fn port(number: u8) -> PortName {
+    PortName(format!("c{number}"))
+}
+
+fn component(part: &Part) -> Component {
+    let import = |(other, (optional, all)): (&u8, &(bool, bool))| {
+        let pick = if *all { Pick::All } else { Pick::One };
+        let on_loss = if other % 2 == 0 { OnLoss::Stop } else { OnLoss::Suspend };
+        let import = Import { optional: *optional, pick, on_loss, ..Import::of(name(*other), "main".into()) };
+        (port(*other), import)
+    };
+    let copies = u32::from(part.copies);
+    Component {
+        replicas: Replicas { min: copies, max: copies },
+        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        imports: part.uses.iter().map(import).collect(),
+        ..Component::new(Run::Embedded)
+    }
+}
+
+impl ReferenceStateMachine for Wish {
+    type State = Self;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        let parts = (2..=COMPONENTS_MAX).prop_flat_map(|count| (0..count).map(part).collect::<Vec<_>>());
+        let wish = (0..1_000_000_u64, parts)
+            .prop_map(|(seed, parts)| Self { seed, parts: (0..).zip(parts).collect() }.consistent());
+        wish.boxed()
+    }
+
+    fn transitions(_: &Self) -> BoxedStrategy<Step> {
+        let set =
+            (0..COMPONENTS_MAX).prop_flat_map(|number| part(number).prop_map(move |p| Step::Set(number, p)));
+        prop_oneof![
+            2 => set,
+            1 => (0..COMPONENTS_MAX).prop_map(Step::Remove),
+            5 => proptest::sample::select(FAULTS).prop_map(Step::Strike),
+            4 => (10..8_000_u16).prop_map(Step::Pass),
+            1 => Just(Step::Heal),
+        ]
+        .boxed()
+    }
+
+    fn preconditions(state: &Self, step: &Step) -> bool {
+        match step {
+            Step::Remove(number) => state.parts.contains_key(number) && state.parts.len() > 1,
+            _ => true,
+        }
+    }
+
+    fn apply(mut state: Self, step: &Step) -> Self {
+        match step {
+            Step::Set(number, part) => {
+                state.parts.insert(*number, part.clone());
+            }
+            Step::Remove(number) => {
+                state.parts.remove(number);
+            }
+            _ => return state,
+        }
+        state.consistent()
+    }
+}
+
+/// The application is as the user wants it: every copy there, every mandatory import bound, every binding alive.
+fn assert_as_wanted(cluster: &Cluster, wish: &Wish) {
+    let bindings = cluster.bindings();
+    let copies = |number: u8| -> BTreeSet<InstanceId> {
+        bindings.keys().filter(|instance| instance.component == name(number)).cloned().collect()
+    };
+    for (number, part) in &wish.parts {
+        let own = copies(*number);
+        assert_eq!(own.len(), usize::from(part.copies), "copies of c{number}: {own:?}");
+        for instance in &own {
+            for (other, (_, all)) in &part.uses {
+                let told = bindings[instance].get(&port(*other)).cloned().unwrap_or_default();
+                let mut others = copies(*other);
+                others.remove(instance);
+                assert!(told.is_subset(&others), "{instance} is bound to {told:?} of {others:?}");
+                let least = if *all { others.len() } else { others.len().min(1) };
+                assert_eq!(told.len(), least, "{instance} is bound to {told:?} of {others:?}");
+            }
+        }
+    }
+    let known: usize = wish.parts.values().map(|part| usize::from(part.copies)).sum();
+    assert_eq!(bindings.len(), known, "something else runs: {:?}", bindings.keys());
+}
+
+struct Histories;
+
+impl StateMachineTest for Histories {
+    type SystemUnderTest = Option<Cluster>;
+    type Reference = Wish;
+
+    fn init_test(wish: &Wish) -> Option<Cluster> {
+        let mut cluster = Cluster::new(wish.seed, wish.components(), 3);
+        assert_eq!(cluster.heal(), Ok(true), "it is deployed");
+        assert_as_wanted(&cluster, wish);
+        Some(cluster)
+    }
+
+    fn apply(state: Option<Cluster>, wish: &Wish, step: Step) -> Option<Cluster> {
+        // Without a majority nothing can be decided any more: that is another experiment.
+        let mut cluster = state?;
+        match step {
+            Step::Set(..) | Step::Remove(_) => {
+                cluster.change(wish.components());
+            }
+            Step::Strike(fault) => cluster.strike(fault),
+            Step::Pass(ms) => assert_eq!(cluster.pass(u64::from(ms)), Ok(())),
+            Step::Heal => return healed(cluster, wish),
+        }
+        assert_eq!(cluster.pass(1), Ok(()));
+        Some(cluster)
+    }
+
+    fn teardown(state: Option<Cluster>, wish: Wish) {
+        let _end_of_history = state.and_then(|cluster| healed(cluster, &wish));
+    }
+}
+
+fn healed(mut cluster: Cluster, wish: &Wish) -> Option<Cluster> {
+    if !cluster.heal().expect("it converges") {
+        return None;
+    }
+    // A wish that came while nobody coordinated is wished again, as a user would.
+    if cluster.components() != wish.components() {
+        assert!(cluster.change(wish.components()), "somebody coordinates");
+        assert_eq!(cluster.pass(1_000), Ok(()));
+        assert_eq!(cluster.heal(), Ok(true), "it converges to the last wish");
+    }
+    assert_as_wanted(&cluster, wish);
+    Some(cluster)
+}
+
+prop_state_machine! {
+    #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn histories_end_as_their_user_wants(sequential 1..24 => Histories);
+}
+
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
+}

@@ -1,0 +1,90 @@
+//! `events`: what happened, as all nodes remember it; with `-f` as it happens. Also what `why` tells of a subject.
+//!
+//! A question names what was seen of every node, so that the next answer has only what is new, whoever gives it.
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::{Session, refused, render};
+use crate::admin::{Answer, Ask, EventRecord};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Time between two looks for new events.
+const LOOK_MS: u64 = 300;
+
+/// The last event that was seen of every node.
+#[derive(Default)]
+pub(super) struct Seen(BTreeMap<String, u64>);
+
+impl Seen {
+    /// The question for everything else.
+    pub(super) fn ask(&self) -> Ask {
+        Ask::Events { after: self.0.clone(), everyone: true }
+    }
+
+    /// Prints events, and remembers that they were seen.
+    pub(super) fn show(&mut self, session: &Session, events: &[EventRecord]) {
+        for event in events {
+            if session.json {
+                println!("{}", serde_json::to_string(event).unwrap_or_default());
+            } else {
+                println!("{}", render::event(event));
+            }
+            let last = self.0.entry(event.node.clone()).or_default();
+            *last = event.number.max(*last);
+        }
+    }
+}
+
+pub(super) async fn print(session: &Session, follow: bool) -> Result<Exit, Failure> {
+    let mut client = session.client().await?;
+    let mut seen = Seen::default();
+    loop {
+        match client.ask(&seen.ask()).await? {
+            Answer::Events(events) => seen.show(session, &events),
+            other => return Err(refused(other)),
+        }
+        if !follow {
+            client.close().await;
+            return Ok(Exit::Done);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        }
+    }
+}
+
+/// What happened to an instance or a node.
+pub(super) async fn about(client: &mut Client, subject: &str) -> Result<Vec<EventRecord>, Failure> {
+    match client.ask(&Seen::default().ask()).await? {
+        Answer::Events(events) => {
+            Ok(events.into_iter().filter(|event| names(&event.text, subject)).collect())
+        }
+        other => Err(refused(other)),
+    }
+}
+
+/// Whether a sentence names a subject: `web.1` is not named by `web.10`, nor by `a-web.1`.
+fn names(text: &str, subject: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.match_indices(subject).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + subject.len()..]);
+        !before.ends_with(|c: char| is_part(c) || c == '.') && !after.starts_with(is_part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_subject_is_a_whole_word() {
+        assert!(names("web.1 started", "web.1"));
+        assert!(names("dead: n2, n3 and n4", "n3"));
+        assert!(names("web.1: start failed", "web.1"));
+        for other in ["web.10 started", "a-web.1 started", "web.1-b started", "my.web.1 started"] {
+            assert!(!names(other, "web.1"), "{other}");
+        }
+    }
+}
