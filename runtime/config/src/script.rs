@@ -18,6 +18,7 @@ use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, NodeId, PortName
 use rhizo_types::script::{Order, Place, STATEMENTS_MAX, Script, Statement};
 use rhizo_types::spec::{Component, Spec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 const VERBS: [&str; 6] = ["add", "del", "connect", "disconnect", "push", "wait"];
 
@@ -266,7 +267,7 @@ impl<'a> Reader<'a> {
 
     fn component(&mut self, name: &str, span: Span) -> Option<&'a Component> {
         let known = &self.spec.components;
-        let found = known.get(&ComponentName::from(name));
+        let found = known.get(&ComponentName::from(name)).map(Arc::as_ref);
         if found.is_none() {
             let hint = suggest::hint(name, known.keys().map(ComponentName::as_str), "components");
             self.findings.error(span, format!("there is no component `{name}`")).maybe_hint(hint);

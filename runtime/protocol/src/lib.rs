@@ -42,6 +42,6 @@ pub use node::{Node, NodeConfig};
 pub use notice::Notice;
 pub use status::{OverlayState, Status};
 pub use turn::{
-    AcquireCall, ActCall, ActionId, Answer, Effect, HaltReason, HostView, MembershipChange, ProposalId,
-    RequestId, RunId, SolveId, SolveRequest, StartCall, Told, Turn,
+    AcquireCall, ActCall, ActionId, Answer, Bound, Effect, HaltReason, HostView, MembershipChange,
+    ProposalId, RequestId, RunId, SolveId, SolveRequest, StartCall, Told, Turn,
 };

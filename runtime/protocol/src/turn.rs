@@ -4,6 +4,7 @@
 //! state; results come back as an [`Event`](crate::event::Event).
 
 use crate::notice::Notice;
+use litemap::LiteMap;
 use rhizo_types::id::{
     ComponentName, HostId, InstanceId, IntentId, NodeId, OfferName, PortName, ProviderName,
 };
@@ -62,8 +63,11 @@ pub struct ActionId {
     pub number: u32,
 }
 
-/// What the imports of an instance are bound to: import → exporter → what it serves.
-pub type Told = BTreeMap<PortName, BTreeMap<InstanceId, Served>>;
+/// What an import of an instance is bound to: exporter → what it serves.
+pub type Bound = LiteMap<InstanceId, Served>;
+
+/// What the imports of an instance are bound to. Small and many, so that they are sorted lists.
+pub type Told = LiteMap<PortName, Bound>;
 
 /// One thing the shell must do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -140,7 +144,7 @@ pub enum Effect {
         /// Which import.
         import: PortName,
         /// Exporters that are bound now, or serve something else now.
-        bound: BTreeMap<InstanceId, Served>,
+        bound: Bound,
         /// Exporters that are not bound any more.
         unbound: BTreeSet<InstanceId>,
     },

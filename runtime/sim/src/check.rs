@@ -6,6 +6,7 @@
 use crate::consensus::ledger_hash;
 use crate::process::Process;
 use crate::world::World;
+use litemap::LiteMap;
 use rhizo_protocol::agent::{InstanceView, Use, UserState};
 use rhizo_protocol::{AcquireCall, ActCall, Node, StartCall, secret};
 use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, PortName};
@@ -72,7 +73,7 @@ fn own_instances(core: &Node) -> Option<Violation> {
             let detail = format!("{} uses its import {port}, which is not bound", view.instance);
             return Some(Violation::new("started-has-its-imports", detail));
         }
-        let unused = |(port, told): (&PortName, &BTreeMap<_, _>)| !told.is_empty() && !view.is_using(port);
+        let unused = |(port, told): (&PortName, &LiteMap<_, _>)| !told.is_empty() && !view.is_using(port);
         if view.phase == InstancePhase::Waiting && view.told.iter().any(unused) {
             let detail = format!("{} is stopped, and has a binding", view.instance);
             return Some(Violation::new("stopped-has-no-binding", detail));
@@ -318,7 +319,8 @@ pub fn converged(world: &World) -> Result<(), String> {
         world.processes.get(&leader).and_then(|process| process.core.as_ref()).ok_or("the leader is down")?;
     let status = core.status(world.now);
     if status.state != rhizo_protocol::OverlayState::Stable {
-        return Err(format!("{leader} says {:?}: {:?}", status.state, status.problems));
+        let what = (status.state, status.problems, unsettled(world));
+        return Err(format!("{leader} says {:?}: {:?}; {:?}", what.0, what.1, what.2));
     }
     let lost = cannot_learn(world);
     for (node, process) in &world.processes {
@@ -355,6 +357,15 @@ pub fn converged(world: &World) -> Result<(), String> {
         }
     }
     inventory(world)
+}
+
+/// What is not as a started instance is: for whoever has to find out why nothing settles.
+fn unsettled(world: &World) -> Vec<String> {
+    let cores = world.processes.values().filter(|process| process.is_up());
+    let agents = cores.filter_map(|process| process.core.as_ref()).map(Node::agent);
+    let views = agents.flat_map(|agent| agent.situation().instances);
+    let restless = views.filter(|(_, report)| !report.idle || report.bindings_missing > 0);
+    restless.map(|(instance, report)| format!("{instance}: {report:?}")).collect()
 }
 
 /// Former members that run and know no living one, so that nobody can tell them: they end by `orphan_after`.

@@ -10,8 +10,9 @@ use crate::scenario::Scenario;
 use crate::world::{Happening, World};
 use rhizo_protocol::Ask;
 use rhizo_types::id::{ComponentName, InstanceId, PortName, ProviderName};
-use rhizo_types::spec::{Component, Spec};
+use rhizo_types::spec::{Component, Spec, share};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// An application on simulated providers.
 pub struct Cluster {
@@ -23,6 +24,7 @@ impl Cluster {
     #[must_use]
     pub fn new(seed: u64, components: BTreeMap<ComponentName, Component>, providers: u32) -> Self {
         let providers: Vec<ProviderName> = (0..providers).map(|i| ProviderName(format!("p{i}"))).collect();
+        let components = share(components);
         let mut scenario = Scenario::of(seed);
         let source = scenario.spec.providers.values().next().cloned();
         let sources = providers.iter().filter_map(|name| Some((name.clone(), source.clone()?))).collect();
@@ -52,7 +54,7 @@ impl Cluster {
         let Some(leader) = self.world.log.leader.filter(|leader| self.world.has_quorum(*leader)) else {
             return false;
         };
-        let spec = Spec { components, ..self.world.scenario.spec.clone() };
+        let spec = Spec { components: share(components), ..self.world.scenario.spec.clone() };
         self.world.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "changed".to_owned() });
         true
     }
@@ -77,7 +79,7 @@ impl Cluster {
 
     /// The components in force.
     #[must_use]
-    pub fn components(&self) -> BTreeMap<ComponentName, Component> {
+    pub fn components(&self) -> BTreeMap<ComponentName, Arc<Component>> {
         self.world.log.truth.spec().map(|spec| spec.components.clone()).unwrap_or_default()
     }
 

@@ -8,6 +8,7 @@ use rhizo_protocol::Ask;
 use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, PortName};
 use rhizo_types::script::{Order, Place, Script, Statement};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl World {
     /// A script of a few statements on what is there now; what makes no sense is refused.
@@ -60,7 +61,7 @@ impl World {
         }
         let Some(mut spec) = self.log.truth.spec().cloned() else { return false };
         if let Some(hub) = spec.components.get_mut(&ComponentName::from("hub")) {
-            hub.env.insert("BAD".to_owned(), String::new());
+            Arc::make_mut(hub).env.insert("BAD".to_owned(), String::new());
         }
         self.bad = Some("BAD".to_owned());
         self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "bad".to_owned() });

@@ -11,7 +11,9 @@ use rand::RngExt;
 use rhizo_protocol::{Ask, Event, OverlayState, RequestId};
 use rhizo_types::Time;
 use rhizo_types::id::{NodeId, ProviderName, ValueName};
+use rhizo_types::spec::share;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// How runs are made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -422,10 +424,10 @@ impl World {
         let (other, copies) = (self.rng.random_range(0..SHAPES), self.rng.random_range(1..=3));
         // The same shape with other copies is an upgrade in place; another one replaces everything.
         let shape = if self.rng.random_bool(0.5) { self.scenario.shape } else { other };
-        spec.components = components(shape, copies);
+        spec.components = share(components(shape, copies));
         // Half of the changes are of attributes as well, and some of a new version.
         let mark = self.rng.random_range(0..8_u32);
-        for component in spec.components.values_mut() {
+        for component in spec.components.values_mut().map(Arc::make_mut) {
             if mark % 2 == 0 {
                 component.attributes.insert(ValueName::from("key"), mark.to_string());
             }

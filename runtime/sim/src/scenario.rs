@@ -10,7 +10,7 @@ use rhizo_types::lifecycle::{Action, Lifecycle, Retry, Step, Transition};
 use rhizo_types::number::Number;
 use rhizo_types::spec::{
     Budget, Component, Export, Import, Migration, OnFailure, OnLoss, Optimise, Pick, ProviderSpec, Replicas,
-    Run, Spec, Stop,
+    Run, Spec, Stop, share,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,7 +186,7 @@ impl Scenario {
         let spec = Spec {
             app: AppName::from("sim"),
             version: "1".to_owned(),
-            components: components(shape, copies),
+            components: share(components(shape, copies)),
             requires: Vec::new(),
             utilities: Vec::new(),
             migration: Migration { add: hundredth(1), remove: Number::ZERO },

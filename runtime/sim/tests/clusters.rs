@@ -10,7 +10,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state
 use rhizo_sim::Fault;
 use rhizo_sim::cluster::Cluster;
 use rhizo_types::id::{ComponentName, InstanceId, PortName};
-use rhizo_types::spec::{Component, Export, Import, OnLoss, Pick, Replicas, Run};
+use rhizo_types::spec::{Component, Export, Import, OnLoss, Pick, Replicas, Run, share};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest assembly.
@@ -216,7 +216,7 @@ fn healed(mut cluster: Cluster, wish: &Wish) -> Option<Cluster> {
         return None;
     }
     // A wish that came while nobody coordinated is wished again, as a user would.
-    if cluster.components() != wish.components() {
+    if cluster.components() != share(wish.components()) {
         assert!(cluster.change(wish.components()), "somebody coordinates");
         assert_eq!(cluster.pass(1_000), Ok(()));
         assert_eq!(cluster.heal(), Ok(true), "it converges to the last wish");

@@ -51,6 +51,21 @@ fn exporters_that_stop_under_their_users_are_seen() {
 }
 
 #[test]
+fn places_that_are_left_under_their_users_are_seen() {
+    trips(Sabotage::LeavesUnderUsers, &["used-is-started"]);
+}
+
+#[test]
+fn a_second_copy_of_an_exclusive_component_is_seen() {
+    trips(Sabotage::IgnoresExclusive, &["exclusive-is-kept"]);
+}
+
+#[test]
+fn a_failed_action_that_counts_as_done_is_seen() {
+    trips(Sabotage::FailedIsDone, &["failed-is-no-success"]);
+}
+
+#[test]
 fn users_that_are_not_told_of_a_loss_are_seen() {
     trips(Sabotage::ForgetsUsers, &["bound-is-served"]);
 }

@@ -19,6 +19,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What `verify` found out.
 #[derive(Serialize, Debug)]
@@ -180,6 +181,7 @@ fn scenario(spec: &Spec, options: &Verify) -> (Scenario, Vec<String>) {
     let mut left_out = Vec::new();
     let (mut placement, mut next) = (BTreeMap::new(), 0);
     for (name, component) in &mut spec.components {
+        let component = Arc::make_mut(component);
         let wanted = component.replicas.min.max(1);
         let copies = wanted.min(options.copies);
         if copies < wanted {

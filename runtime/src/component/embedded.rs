@@ -5,9 +5,8 @@
 
 use super::action::function::{self, ActionCtx, Function};
 use super::{ExportTable, NodeView, Outcome, START_MS_MAX, Task, probe, raised};
-use rhizo_protocol::Told;
+use rhizo_protocol::{Bound, Told};
 use rhizo_types::lifecycle::Values;
-use rhizo_types::message::Served;
 use rhizo_types::spec::Export;
 use rhizo_types::{ComponentName, InstanceId, PortName, ValueName};
 use std::collections::BTreeMap;
@@ -85,7 +84,7 @@ impl Registry {
     }
 }
 
-pub(super) fn addresses(told: &BTreeMap<InstanceId, Served>) -> Vec<SocketAddr> {
+pub(super) fn addresses(told: &Bound) -> Vec<SocketAddr> {
     told.values().filter_map(|served| served.address).collect()
 }
 
@@ -180,7 +179,7 @@ pub struct Import {
     name: PortName,
     table: watch::Receiver<Told>,
     /// What [`Import::changed`] looked at last, so that no re-binding between two calls is missed.
-    told: BTreeMap<InstanceId, Served>,
+    told: Bound,
 }
 
 impl Import {
@@ -356,18 +355,22 @@ fn late(task: &Task, progress: &Progress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhizo_types::message::Served;
     use std::net::Ipv4Addr;
 
     #[tokio::test]
     async fn a_rebinding_between_two_waits_is_not_missed() {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let (sender, table) = watch::channel(Told::new());
-        let mut import = Import { name: PortName::from("db"), table, told: BTreeMap::new() };
+        let mut import = Import { name: PortName::from("db"), table, told: Bound::new() };
         let bind = |port, password: &str| {
             let exporter = InstanceId { component: "db".into(), ordinal: 0 };
             let values = Values::from([("password".into(), password.to_owned())]);
             let served = Served { address: Some(address(port)), values };
-            sender.send_replace(Told::from([(PortName::from("db"), BTreeMap::from([(exporter, served)]))]));
+            sender.send_replace(Told::from_iter([(
+                PortName::from("db"),
+                Bound::from_iter([(exporter, served)]),
+            )]));
         };
         bind(1, "old");
         // The user looked at the new addresses already; it has to be told of them all the same.

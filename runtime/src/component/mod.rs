@@ -22,11 +22,10 @@ pub use report::{Outcome, Report};
 use action::Act;
 use embedded::Registry;
 use logs::Log;
-use rhizo_protocol::Told;
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
+use rhizo_protocol::{Bound, Told};
 use rhizo_types::lifecycle::Values;
-use rhizo_types::message::Served;
 use rhizo_types::spec::{Component, Run};
 use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,13 +239,7 @@ impl Components {
     }
 
     /// Tells a run that one import has changed; a run that is gone is left alone.
-    pub fn rebind(
-        &mut self,
-        run: &RunId,
-        import: &PortName,
-        bound: BTreeMap<InstanceId, Served>,
-        unbound: &BTreeSet<InstanceId>,
-    ) {
+    pub fn rebind(&mut self, run: &RunId, import: &PortName, bound: Bound, unbound: &BTreeSet<InstanceId>) {
         let Some(live) = self.current(run) else { return };
         live.imports.send_modify(|told| {
             let exporters = told.entry(import.clone()).or_default();

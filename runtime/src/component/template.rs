@@ -3,9 +3,8 @@
 //! Which names there are is checked by `rhizo-config` before anything is started; here they get their values.
 
 use super::{ExportTable, NodeView};
-use rhizo_protocol::Told;
+use rhizo_protocol::{Bound, Told};
 use rhizo_types::lifecycle::Values;
-use rhizo_types::message::Served;
 use rhizo_types::spec::{Health, Probe};
 use rhizo_types::{AppName, InstanceId, PortName, ValueName};
 use std::collections::BTreeMap;
@@ -121,7 +120,7 @@ fn variable(parts: &[&str]) -> String {
 /// A property of an import: of the first exporter it is bound to, but for `addrs`.
 ///
 /// What an import that is bound to nobody serves is the empty text, so that a program can test for it.
-fn imported(told: &BTreeMap<InstanceId, Served>, part: &str) -> Option<String> {
+fn imported(told: &Bound, part: &str) -> Option<String> {
     if part == "addrs" {
         return Some(joined(told));
     }
@@ -141,7 +140,7 @@ fn address_part(address: Option<&SocketAddr>, part: &str) -> Option<String> {
     }
 }
 
-fn joined(told: &BTreeMap<InstanceId, Served>) -> String {
+fn joined(told: &Bound) -> String {
     let texts: Vec<String> = told.values().filter_map(|served| Some(served.address?.to_string())).collect();
     texts.join(",")
 }
@@ -150,6 +149,7 @@ fn joined(told: &BTreeMap<InstanceId, Served>) -> String {
 pub(super) mod tests {
     use super::*;
     use rhizo_types::NodeId;
+    use rhizo_types::message::Served;
     use std::net::{IpAddr, Ipv4Addr};
 
     /// A scope with something of everything, in this directory.
@@ -160,7 +160,7 @@ pub(super) mod tests {
             address: Some(address(port)),
             values: Values::from([("password".into(), password.to_owned())]),
         };
-        let db = BTreeMap::from([(exporter(0), served(1, "s3cret")), (exporter(1), served(2, "other"))]);
+        let db = Bound::from_iter([(exporter(0), served(1, "s3cret")), (exporter(1), served(2, "other"))]);
         Scope {
             app: "shop".into(),
             instance: InstanceId { component: "web".into(), ordinal: 2 },
@@ -172,7 +172,7 @@ pub(super) mod tests {
             },
             dir,
             exports: ExportTable::from([("http".into(), address(80))]),
-            imports: Told::from([("db".into(), db), ("cache".into(), BTreeMap::new())]),
+            imports: Told::from_iter([("db".into(), db), ("cache".into(), Bound::new())]),
             attributes: Values::from([("colour".into(), "blue".to_owned())]),
             values: Values::from([("schema".into(), "4".to_owned())]),
         }

@@ -14,6 +14,7 @@ use crate::target::{Configuration, Placed, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The founder's id. Later ids are indexes of entries after the genesis entry, so they are greater.
 pub const FOUNDER: NodeId = NodeId(1);
@@ -61,7 +62,7 @@ pub enum Command {
         nodes: BTreeMap<NodeId, BTreeSet<NodeId>>,
     },
     /// Puts a target in force.
-    Target(Box<Configuration>),
+    Target(Arc<Configuration>),
     /// All agents reported that this target is reached; instances that it no longer has are gone.
     Settled {
         /// Which target.

@@ -11,8 +11,10 @@ pub use crate::marking::Marking;
 use crate::id::{BehaviourName, PlaceName, PortName, TransitionName};
 use crate::lifecycle::{Lifecycle, Span, Step};
 use crate::spec::Component;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Number of a place in its net.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -32,9 +34,7 @@ pub const NODES_MAX: usize = 1_024;
 /// A compiled life-cycle.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Net {
-    places: Vec<PlaceName>,
-    transitions: Vec<Way>,
-    behaviours: Vec<Behaviour>,
+    shape: Arc<Shape>,
     /// Where a token begins.
     pub initial: PlaceIx,
     /// Behaviours that deploy an instance, in order.
@@ -50,9 +50,17 @@ pub struct Net {
     /// The places that count as started.
     pub started: BTreeSet<PlaceIx>,
     /// The group of places of every export.
-    pub exports: BTreeMap<PortName, BTreeSet<PlaceIx>>,
+    pub exports: LiteMap<PortName, BTreeSet<PlaceIx>>,
     /// When every import is used.
-    pub imports: BTreeMap<PortName, Reach>,
+    pub imports: LiteMap<PortName, Reach>,
+}
+
+/// What thousands of components have in common, if their life-cycles differ in ports only.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Shape {
+    places: Vec<PlaceName>,
+    transitions: Vec<Way>,
+    behaviours: Vec<Behaviour>,
 }
 
 /// A compiled transition.
@@ -83,9 +91,9 @@ pub struct Reach {
 pub(crate) struct Behaviour {
     name: BehaviourName,
     /// What leaves every place.
-    pub(crate) exits: BTreeMap<PlaceIx, Vec<TransitionIx>>,
+    pub(crate) exits: LiteMap<PlaceIx, Vec<TransitionIx>>,
     /// The dock sets of every place.
-    pub(crate) docks: BTreeMap<PlaceIx, Vec<Vec<TransitionIx>>>,
+    pub(crate) docks: LiteMap<PlaceIx, Vec<Vec<TransitionIx>>>,
 }
 
 /// Numbers for the names of a life-cycle.
@@ -163,7 +171,11 @@ impl Net {
             behaviours.push(Behaviour::of(name.clone(), &members, &transitions));
         }
         let net = Self {
-            places: cycle.places.iter().cloned().collect(),
+            shape: Arc::new(Shape {
+                places: cycle.places.iter().cloned().collect(),
+                transitions,
+                behaviours,
+            }),
             initial: index.place(&cycle.initial, || "`initial`".to_owned())?,
             deploy: index.list(&cycle.deploy, "deploy")?,
             pause: index.list(&cycle.pause, "pause")?,
@@ -173,11 +185,15 @@ impl Net {
             started: index.places(&cycle.started, "`started`")?,
             exports: exports(&cycle, component, &index)?,
             imports: imports(&cycle, component, &index)?,
-            transitions,
-            behaviours,
         };
         net.check()?;
         Ok(net)
+    }
+
+    /// Keeps what it has in common with another net only once.
+    #[must_use]
+    pub fn sharing_with(self, other: &Self) -> Self {
+        if self.shape == other.shape { Self { shape: other.shape.clone(), ..self } } else { self }
     }
 
     /// The lists lead where they have to, if every action is done and every port served.
@@ -235,32 +251,32 @@ impl Net {
     /// A place's name.
     #[must_use]
     pub fn place(&self, place: PlaceIx) -> &PlaceName {
-        &self.places[usize::from(place.0)]
+        &self.shape.places[usize::from(place.0)]
     }
 
     /// A transition.
     #[must_use]
     pub fn way(&self, transition: TransitionIx) -> &Way {
-        &self.transitions[usize::from(transition.0)]
+        &self.shape.transitions[usize::from(transition.0)]
     }
 
     /// How many transitions there are.
     #[must_use]
     pub fn ways(&self) -> usize {
-        self.transitions.len()
+        self.shape.transitions.len()
     }
 
     /// The behaviour of that name.
     #[must_use]
     pub fn behaviour(&self, name: &BehaviourName) -> Option<BehaviourIx> {
-        let found = self.behaviours.iter().position(|behaviour| behaviour.name == *name)?;
+        let found = self.shape.behaviours.iter().position(|behaviour| behaviour.name == *name)?;
         Some(BehaviourIx(small(found)))
     }
 
     /// A behaviour's name.
     #[must_use]
     pub fn behaviour_name(&self, behaviour: BehaviourIx) -> &BehaviourName {
-        &self.behaviours[usize::from(behaviour.0)].name
+        &self.shape.behaviours[usize::from(behaviour.0)].name
     }
 
     /// The dock sets of a place in a behaviour.
@@ -270,7 +286,7 @@ impl Net {
     }
 
     pub(crate) fn inner(&self, behaviour: BehaviourIx) -> &Behaviour {
-        &self.behaviours[usize::from(behaviour.0)]
+        &self.shape.behaviours[usize::from(behaviour.0)]
     }
 }
 
@@ -279,7 +295,7 @@ fn exports(
     cycle: &Lifecycle,
     component: &Component,
     index: &Index<'_>,
-) -> Result<BTreeMap<PortName, BTreeSet<PlaceIx>>, Flaw> {
+) -> Result<LiteMap<PortName, BTreeSet<PlaceIx>>, Flaw> {
     if let Some(port) = cycle.exports.keys().find(|port| !component.exports.contains_key(*port)) {
         return Err(Flaw::UnknownPort { port: port.clone(), kind: "export" });
     }
@@ -287,7 +303,7 @@ fn exports(
         let places = cycle.exports.get(port).unwrap_or(&cycle.started);
         Ok((port.clone(), index.places(places, &format!("the export `{port}`"))?))
     };
-    component.exports.keys().map(group).collect()
+    exactly(component.exports.len(), component.exports.keys().map(group))
 }
 
 /// When every import of the component is used.
@@ -295,7 +311,7 @@ fn imports(
     cycle: &Lifecycle,
     component: &Component,
     index: &Index<'_>,
-) -> Result<BTreeMap<PortName, Reach>, Flaw> {
+) -> Result<LiteMap<PortName, Reach>, Flaw> {
     if let Some(port) = cycle.imports.keys().find(|port| !component.imports.contains_key(*port)) {
         return Err(Flaw::UnknownPort { port: port.clone(), kind: "import" });
     }
@@ -317,19 +333,32 @@ fn imports(
         let transitions = span.transitions.iter().map(find).collect::<Result<_, _>>()?;
         Ok((port.clone(), Reach { places: index.places(&span.places, &by)?, transitions }))
     };
-    component.imports.keys().map(reach).collect()
+    exactly(component.imports.len(), component.imports.keys().map(reach))
+}
+
+/// A map without room for more: there are as many of them as instances.
+fn exactly<V>(
+    count: usize,
+    entries: impl Iterator<Item = Result<(PortName, V), Flaw>>,
+) -> Result<LiteMap<PortName, V>, Flaw> {
+    let mut map = LiteMap::with_capacity(count);
+    for entry in entries {
+        let (port, value) = entry?;
+        map.insert(port, value);
+    }
+    Ok(map)
 }
 
 impl Behaviour {
     fn of(name: BehaviourName, members: &[TransitionIx], ways: &[Way]) -> Self {
-        let mut exits: BTreeMap<PlaceIx, Vec<TransitionIx>> = BTreeMap::new();
+        let mut exits: LiteMap<PlaceIx, Vec<TransitionIx>> = LiteMap::new_vec();
         let mut sets: BTreeMap<(PlaceIx, u32), Vec<TransitionIx>> = BTreeMap::new();
         for member in members {
             let way = &ways[usize::from(member.0)];
             exits.entry(way.from).or_default().push(*member);
             sets.entry((way.to, way.dock)).or_default().push(*member);
         }
-        let mut docks: BTreeMap<PlaceIx, Vec<Vec<TransitionIx>>> = BTreeMap::new();
+        let mut docks: LiteMap<PlaceIx, Vec<Vec<TransitionIx>>> = LiteMap::new_vec();
         for ((place, _), set) in sets {
             docks.entry(place).or_default().push(set);
         }

@@ -10,6 +10,7 @@ use crate::number::Number;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The whole of what the user wants, complete and checked.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -18,8 +19,8 @@ pub struct Spec {
     pub app: AppName,
     /// The application's own version text; only shown.
     pub version: String,
-    /// The deployable units.
-    pub components: BTreeMap<ComponentName, Component>,
+    /// The deployable units; shared, because every agent keeps those of its instances.
+    pub components: BTreeMap<ComponentName, Arc<Component>>,
     /// What must hold, in the order of the file. Names are unique among rules and utilities.
     pub requires: Vec<Require>,
     /// What is to be maximised, in the order of the file.
@@ -45,7 +46,7 @@ impl Spec {
         Self {
             app: AppName::from(app),
             version: String::new(),
-            components,
+            components: share(components),
             requires: Vec::new(),
             utilities: Vec::new(),
             migration: Migration { add: Number::ZERO, remove: Number::ZERO },
@@ -62,6 +63,12 @@ impl Spec {
             orphan_after_ms: 0,
         }
     }
+}
+
+/// Components as a spec has them.
+#[must_use]
+pub fn share(components: BTreeMap<ComponentName, Component>) -> BTreeMap<ComponentName, Arc<Component>> {
+    components.into_iter().map(|(name, component)| (name, Arc::new(component))).collect()
 }
 
 /// A deployable unit.

@@ -19,6 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 fn address() -> SocketAddr {
     SocketAddr::from(([127, 1, 2, 3], 4_747))
@@ -151,7 +152,7 @@ fn spec() -> Spec {
     Spec {
         app: AppName::from("app"),
         version: "1".to_owned(),
-        components: BTreeMap::from([(ComponentName::from("web"), component)]),
+        components: share(BTreeMap::from([(ComponentName::from("web"), component)])),
         requires: Vec::new(),
         utilities: Vec::new(),
         migration: Migration { add: number(0.012), remove: Number::ZERO },
@@ -262,7 +263,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             "dead",
             Command::Dead { nodes: BTreeMap::from([(NodeId(8), BTreeSet::from([NodeId(1), NodeId(5)]))]) },
         ),
-        ("target", Command::Target(Box::new(target()))),
+        ("target", Command::Target(Arc::new(target()))),
         ("settled", Command::Settled { target: Revision(4) }),
         ("take-down", Command::TakeDown),
         ("mark", Command::Mark),

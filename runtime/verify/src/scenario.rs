@@ -107,7 +107,7 @@ impl Scenario {
             .iter()
             .map(|spec| {
                 let renamed = spec.components.iter().map(|(name, component)| {
-                    let mut component = component.clone();
+                    let mut component = Component::clone(component);
                     for import in component.imports.values_mut() {
                         import.component = ComponentName(number(&import.component).to_string());
                     }

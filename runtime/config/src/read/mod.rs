@@ -20,6 +20,7 @@ use rhizo_types::spec::{Component, Spec};
 use rhizo_types::{AppName, ComponentName};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The version of the config language that this crate reads.
 const LANGUAGE_VERSION: u32 = 1;
@@ -40,7 +41,7 @@ pub(crate) struct Session<'s> {
     pub(crate) attributes: Attributes,
     /// The budget's currency.
     pub(crate) currency: String,
-    pub(crate) components: BTreeMap<ComponentName, Component>,
+    pub(crate) components: BTreeMap<ComponentName, Arc<Component>>,
     pub(crate) has_anchors: bool,
     pub(crate) places: Places,
     /// Rule and utility names and where they are.
@@ -143,7 +144,7 @@ impl<'s> Session<'s> {
         self.places.components.insert(name.clone(), node.key.clone());
         // A component that is no table is still declared, so that uses of it are not reported too.
         let component = self.component(&name, node);
-        self.components.insert(name, component);
+        self.components.insert(name, Arc::new(component));
     }
 
     /// Reads an array of tables with `read`, leaving out what could not be read.

@@ -93,8 +93,9 @@ impl Agent {
 
     /// An action is done.
     fn done(&mut self, local: &mut Local, number: u32, outputs: Outputs) {
-        let Some(doing) = local.actions.remove(&number) else { return };
-        local.values_changed |= differs(&local.addresses, &outputs.exports);
+        let Some(doing) = local.forget_action(number) else { return };
+        let known = |(port, address): (&PortName, &SocketAddr)| local.addresses.get(port) == Some(address);
+        local.values_changed |= !outputs.exports.iter().all(known);
         local.addresses.extend(outputs.exports);
         take_values(local, outputs.values);
         if matches!(step_of(local, doing.purpose).action, Action::Stop) {
@@ -141,7 +142,7 @@ impl Agent {
         } else if sabotage::is(Sabotage::FailedIsDone) {
             self.done(local, number, Outputs::default());
         } else {
-            local.actions.remove(&number);
+            local.forget_action(number);
             if !resets {
                 self.fail(instance, local, reason, now, timers, out);
             }
@@ -167,7 +168,7 @@ impl Agent {
         let run = local.run(instance);
         let Some(doing) = local.actions.get_mut(&number) else { return };
         if doing.again_at.is_some() {
-            local.actions.remove(&number);
+            local.forget_action(number);
             return;
         }
         if doing.cancelled.is_some() {
@@ -197,7 +198,7 @@ impl Agent {
             if doing.again_at.is_some_and(|at| at <= now) {
                 doing.again_at = None;
                 let step = step_of(local, local.actions[&number].purpose);
-                if let Some(doing) = local.actions.remove(&number) {
+                if let Some(doing) = local.forget_action(number) {
                     // A repetition is an action of its own, so that a late answer is known as such.
                     local.actions_begun += 1;
                     let deadline = step.timeout_ms.map(|ms| now.after_ms(ms));
@@ -308,7 +309,7 @@ impl Agent {
             None => self.action_failed(instance, local, number, reason, now, timers, out),
             Some(Some(late)) => self.action_failed(instance, local, number, late, now, timers, out),
             Some(None) => {
-                local.actions.remove(&number);
+                local.forget_action(number);
             }
         }
     }
@@ -331,7 +332,7 @@ impl Agent {
         };
         match (doing.cancelled.clone(), result) {
             (Some(None), _) => {
-                local.actions.remove(&number);
+                local.forget_action(number);
             }
             (Some(Some(late)), _) => self.action_failed(instance, local, number, late, now, timers, out),
             (None, ActResult::Done { exports, values }) => {

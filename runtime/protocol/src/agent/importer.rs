@@ -14,7 +14,8 @@ use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::Out;
 use crate::sabotage::{self, Sabotage};
-use crate::turn::Effect;
+use crate::turn::{Bound, Effect};
+use litemap::LiteMap;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{AgentMessage, Served, UseId};
 use rhizo_types::spec::{Import, OnLoss, Pick};
@@ -235,7 +236,7 @@ impl Agent {
     fn loss(&self, local: &mut Local, port: &PortName, import: &Import) -> Need {
         let using = local.is_using(port);
         let acting = local.is_acting_with(port);
-        let held = local.told.get(port).map_or(0, BTreeMap::len).max(1);
+        let held = local.told.get(port).map_or(0, LiteMap::len).max(1);
         let suspended = local.suspended;
         let Some(binding) = local.imports.get_mut(port) else { return Need::Met };
         let restart = std::mem::take(&mut binding.restart);
@@ -326,7 +327,7 @@ impl Agent {
             return;
         }
         let told = local.told.entry(port.clone()).or_default();
-        let (mut bound, mut unbound) = (BTreeMap::new(), BTreeSet::new());
+        let (mut bound, mut unbound) = (Bound::new(), BTreeSet::new());
         for exporter in touched {
             let served = binding.uses.get(&exporter).and_then(|id| self.uses.get(id)?.served.clone());
             match served {

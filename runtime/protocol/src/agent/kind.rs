@@ -30,9 +30,9 @@ impl Hash for Kind {
 }
 
 impl Kind {
-    fn of(key: (ComponentName, Revision), component: &Component) -> Result<Self, Flaw> {
+    fn of(key: (ComponentName, Revision), component: &Arc<Component>) -> Result<Self, Flaw> {
         let (net, declared) = (Net::of(component)?, component.lifecycle.is_some());
-        Ok(Self { key, component: Arc::new(component.clone()), net, declared })
+        Ok(Self { key, component: component.clone(), net, declared })
     }
 }
 
@@ -55,7 +55,12 @@ impl Kinds {
             return Some(kind.clone());
         }
         let component = ledger.component_of(instance, version)?;
-        let kind = Arc::new(Kind::of(key.clone(), component).ok()?);
+        let mut kind = Kind::of(key.clone(), component).ok()?;
+        // The neighbour by name is the likeliest to have the same life-cycle, and it is found without a search.
+        if let Some((_, near)) = self.0.range(..&key).next_back().or_else(|| self.0.range(&key..).next()) {
+            kind.net = kind.net.sharing_with(&near.net);
+        }
+        let kind = Arc::new(kind);
         self.0.insert(key, kind.clone());
         Some(kind)
     }

@@ -5,6 +5,7 @@
 use super::importer::Binding;
 use super::kind::Kind;
 use crate::turn::{RunId, Told};
+use litemap::LiteMap;
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PlaceName, PortName};
 use rhizo_types::lifecycle::Values;
@@ -12,7 +13,7 @@ use rhizo_types::message::InstancePhase;
 use rhizo_types::net::{Marking, Net, TransitionIx};
 use rhizo_types::spec::Component;
 use rhizo_types::target::{Placed, Push};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ pub(super) struct Local {
     pub(super) was_up: bool,
     pub(super) service: Service,
     /// What runs, or waits to be repeated, by its number in the run.
-    pub(super) actions: BTreeMap<u32, Doing>,
+    pub(super) actions: LiteMap<u32, Doing>,
     pub(super) actions_begun: u32,
     /// Failures in a row.
     pub(super) failures: u32,
@@ -100,11 +101,11 @@ pub(super) struct Local {
     /// No run begins before this.
     pub(super) retry_at: Option<Time>,
     pub(super) started_at: Option<Time>,
-    pub(super) addresses: BTreeMap<PortName, SocketAddr>,
+    pub(super) addresses: LiteMap<PortName, SocketAddr>,
     pub(super) values: Values,
     /// Whether what is served changed since the users were told.
     pub(super) values_changed: bool,
-    pub(super) imports: BTreeMap<PortName, Binding>,
+    pub(super) imports: LiteMap<PortName, Binding>,
     /// What the run was told of its imports.
     pub(super) told: Told,
     /// Whether it goes on without its exports, because a mandatory import was lost.
@@ -127,10 +128,11 @@ pub(super) struct Local {
 impl Local {
     pub(super) fn new(placed: Placed, kind: Arc<Kind>) -> Self {
         let marking = Marking::at(kind.net.initial);
-        let ports = kind.component.imports.keys();
+        let mut imports = LiteMap::with_capacity(kind.component.imports.len());
+        imports.extend(kind.component.imports.keys().map(|port| (port.clone(), Binding::default())));
         let mut local = Self {
             placed,
-            imports: ports.map(|port| (port.clone(), Binding::default())).collect(),
+            imports,
             kind,
             wanted: true,
             marking,
@@ -140,14 +142,14 @@ impl Local {
             begun: false,
             was_up: false,
             service: Service::Off,
-            actions: BTreeMap::new(),
+            actions: LiteMap::new(),
             actions_begun: 0,
             failures: 0,
             failure: None,
             failure_told: false,
             retry_at: None,
             started_at: None,
-            addresses: BTreeMap::new(),
+            addresses: LiteMap::new(),
             values: Values::new(),
             values_changed: false,
             told: Told::new(),
@@ -174,6 +176,15 @@ impl Local {
 
     pub(super) fn run(&self, instance: &InstanceId) -> RunId {
         RunId { instance: instance.clone(), generation: self.placed.generation, attempt: self.attempt }
+    }
+
+    /// Takes an action out; what it occupied is given back, for most instances do nothing most of the time.
+    pub(super) fn forget_action(&mut self, number: u32) -> Option<Doing> {
+        let doing = self.actions.remove(&number);
+        if self.actions.is_empty() {
+            self.actions = LiteMap::new();
+        }
+        doing
     }
 
     /// Queues `deploy` and everything that was pushed.

@@ -5,6 +5,7 @@
 use super::importer::Use;
 use super::local::Local;
 use crate::out::Out;
+use litemap::LiteMap;
 use rhizo_types::id::{InstanceId, NodeId};
 use rhizo_types::message::{Control, InstancePhase, InstanceReport, Report, UseId};
 use rhizo_types::{Revision, Term, Time};
@@ -163,9 +164,8 @@ pub(super) fn describe(local: &Local, uses: &BTreeMap<UseId, Use>) -> InstanceRe
 
 /// How many bindings differ between the target and what the run was told.
 fn bindings_missing(local: &Local, uses: &BTreeMap<UseId, Use>) -> u32 {
-    let none = BTreeMap::new();
     let missing = local.imports.iter().map(|(port, binding)| {
-        let told = local.told.get(port).unwrap_or(&none).len();
+        let told = local.told.get(port).map_or(0, LiteMap::len);
         let settled = if local.begun { binding.settled(uses).min(told) } else { 0 };
         (told - settled) + binding.wanted.len().saturating_sub(settled)
     });

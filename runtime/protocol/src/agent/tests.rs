@@ -19,6 +19,7 @@ use rhizo_types::target::{Configuration, Placed};
 use rhizo_types::{Generation, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Agents on nodes 2, 3, … that share one ledger, and everything that is under way between them.
 struct Cluster {
@@ -172,7 +173,7 @@ impl Cluster {
             let imports = target.bindings.entry(instance(importer, *ordinal)).or_default();
             imports.insert(PortName::from(*exporter), exporters);
         }
-        self.ledger.target = target;
+        self.ledger.target = Arc::new(target);
     }
 
     /// One random thing that can happen; false when nothing can.

@@ -16,6 +16,7 @@ use rhizo_types::message::{InstancePhase, InstanceReport, Report};
 use rhizo_types::spec::OnFailure;
 use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One entry names at most so many instances that are gone.
 const GONE_MAX: usize = 256;
@@ -49,7 +50,7 @@ impl Coordinator {
             return None;
         }
         let (parent, revision) = (current.revision, current.revision.next());
-        Some(Command::Target(Box::new(Configuration {
+        Some(Command::Target(Arc::new(Configuration {
             revision,
             parent,
             plan: plan.revision,
@@ -79,7 +80,9 @@ impl Coordinator {
                 .entry(&instance.component)
                 .or_insert_with(|| self.room(&instance.component, plan, ledger));
             let placed = match ledger.target.instances.get(instance) {
-                Some(current) if current.node == node => self.changed(instance, current, room, ledger),
+                Some(current) if current.node == node && !ledger.dropped.contains(instance) => {
+                    self.changed(instance, current, room, ledger)
+                }
                 Some(_) => continue,
                 None if !may_place => continue,
                 None if ledger.lingering.contains_key(instance) && !sabotage::is(Sabotage::ReusesNames) => {

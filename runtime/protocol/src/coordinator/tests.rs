@@ -22,6 +22,7 @@ use rhizo_types::spec::*;
 use rhizo_types::target::*;
 use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 type Since = BTreeMap<NodeId, Time>;
 
@@ -398,11 +399,12 @@ fn a_ledger_refuses_a_second_copy_of_an_exclusive_component() {
     let mut stage = Stage::new(&[("db", Component { exclusive: true, ..component(1, &[]) })]);
     stage.plan(&[("db", 0, 2)]);
     stage.run();
-    let mut target = stage.ledger.target.clone();
-    (target.parent, target.revision) = (target.revision, target.revision.next());
+    let mut target = Arc::clone(&stage.ledger.target);
+    let next = Arc::make_mut(&mut target);
+    (next.parent, next.revision) = (next.revision, next.revision.next());
     let placed = Placed { node: NodeId(3), generation: Generation(1), version: Revision(1) };
-    target.instances.insert(instance("db", 1), placed);
-    let entry = LogEntry::Command(Command::Target(Box::new(target)));
+    next.instances.insert(instance("db", 1), placed);
+    let entry = LogEntry::Command(Command::Target(target));
     let applied = stage.ledger.apply(stage.ledger.index + 1, Term(1), &entry);
     assert!(matches!(applied, Applied::Refused(_)), "{applied:?}");
 }

@@ -24,6 +24,7 @@ use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use rhizo_types::{Epoch, Generation, Revision, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// So many closed intents are remembered for `why`; an older token in a provider's list is unexplained anyway.
 pub const CLOSED_INTENTS_MAX: usize = 256;
@@ -56,7 +57,7 @@ pub struct Ledger {
     /// The plan in force; none before the first.
     pub plan: Option<Plan>,
     /// The target in force; the default one is empty.
-    pub target: Configuration,
+    pub target: Arc<Configuration>,
     /// The last target that was reached.
     pub settled: Revision,
     /// Instances that a target dropped and that are not yet known to be gone.
@@ -79,6 +80,9 @@ pub struct Ledger {
     pub wired: Bindings,
     /// Behaviours that a script pushed.
     pub pushes: BTreeMap<InstanceId, Vec<Push>>,
+    /// Instances in force that were dropped with what was done to them by hand. Under such a name nothing is placed
+    /// before they are gone, though it be in the same place: it would go on where the old one was taken.
+    pub dropped: BTreeSet<InstanceId>,
     /// The number of the last push.
     pub pushes_issued: u64,
     /// The script that runs, or ran last.

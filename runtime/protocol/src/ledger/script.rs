@@ -12,6 +12,7 @@ use rhizo_types::spec::Component;
 use rhizo_types::target::{Cause, PUSHES_MAX, Push, Slot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The script that runs, or that ran last.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ impl Ledger {
     }
 
     fn component(&self, name: &ComponentName) -> Option<&Component> {
-        self.spec()?.components.get(name)
+        self.spec()?.components.get(name).map(Arc::as_ref)
     }
 
     pub(super) fn begin_script(&mut self, number: u64, script: &Script) -> Result<(), Refusal> {
@@ -190,6 +191,9 @@ impl Ledger {
             Order::Del { instance } => {
                 let plan = self.plan.as_mut().ok_or("there is no plan")?;
                 plan.placement.remove(instance).ok_or_else(|| format!("there is no {instance}"))?;
+                if self.target.instances.contains_key(instance) {
+                    self.dropped.insert(instance.clone());
+                }
                 self.forget_orders();
                 Ok(())
             }
@@ -269,6 +273,8 @@ impl Ledger {
         let Some(plan) = &self.plan else { return };
         self.wired.retain(|instance, _| plan.placement.contains_key(instance));
         self.pushes.retain(|instance, _| plan.placement.contains_key(instance));
+        let pushed = self.target.pushes.keys().filter(|instance| !plan.placement.contains_key(*instance));
+        self.dropped.extend(pushed.cloned());
     }
 }
 

@@ -8,10 +8,11 @@ use rhizo_types::id::{ComponentName, InstanceId};
 use rhizo_types::target::{Configuration, Placed};
 use rhizo_types::{Generation, Revision};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl Ledger {
     /// Puts a target in force.
-    pub(super) fn set_target(&mut self, target: &Configuration) -> Result<(), Refusal> {
+    pub(super) fn set_target(&mut self, target: &Arc<Configuration>) -> Result<(), Refusal> {
         let in_force = self.target.revision;
         if target.parent != in_force || target.revision != in_force.next() {
             return Err(Refusal::Stale { proposed: target.revision, in_force });
@@ -30,16 +31,18 @@ impl Ledger {
             }
         }
         let old = std::mem::replace(&mut self.target, target.clone());
-        for (instance, placed) in old.instances {
+        for (instance, placed) in &old.instances {
             // The same generation in another version is the same run.
-            let stays = self.target.instances.get(&instance).is_some_and(|new| is_same_run(new, &placed));
+            let stays = self.target.instances.get(instance).is_some_and(|new| is_same_run(new, placed));
             if !stays && self.can_linger(placed.node) {
-                self.lingering.insert(instance, placed);
+                self.lingering.insert(instance.clone(), *placed);
             }
         }
         for (instance, placed) in &self.target.instances {
             self.generations.insert(instance.clone(), placed.generation);
         }
+        let in_force = &self.target.instances;
+        self.dropped.retain(|instance| in_force.contains_key(instance));
         self.forget_specs();
         Ok(())
     }

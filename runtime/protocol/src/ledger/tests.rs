@@ -11,6 +11,7 @@ use rhizo_types::spec::{Budget, Component, Replicas, Run, Spec};
 use rhizo_types::target::*;
 use rhizo_types::{Generation, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A ledger with a founder and a spec whose budget allows three hosts of 100 millionths.
 struct Fixture {
@@ -94,7 +95,7 @@ fn plan(parent: u64, orders: Vec<AcquireOrder>, placement: &[(u32, Slot)]) -> Co
 
 fn target(parent: u64, plan: u64, instances: &[(u32, NodeId, u64)]) -> Command {
     let placed = |node, generation| Placed { node, generation: Generation(generation), version: Revision(1) };
-    Command::Target(Box::new(Configuration {
+    Command::Target(Arc::new(Configuration {
         revision: Revision(parent + 1),
         parent: Revision(parent),
         plan: Revision(plan),

@@ -10,6 +10,7 @@ use rhizo_types::spec::{Component, Spec};
 use rhizo_types::target::Slot;
 use rhizo_types::{Lineage, Revision};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a planned place is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,7 +56,7 @@ impl Ledger {
 
     /// How a placed instance is described, by the spec it was placed with.
     #[must_use]
-    pub fn component_of(&self, instance: &InstanceId, version: Revision) -> Option<&Component> {
+    pub fn component_of(&self, instance: &InstanceId, version: Revision) -> Option<&Arc<Component>> {
         self.specs.get(&version)?.spec.components.get(&instance.component)
     }
 

@@ -139,7 +139,7 @@ fn told(host: &Host) -> Vec<Told> {
                     exporter: used.exporter.clone(),
                     export: import.export.clone(),
                     address: served.address,
-                    is_service: component.is_some_and(has_service),
+                    is_service: component.is_some_and(|component| has_service(component)),
                 });
             }
         }

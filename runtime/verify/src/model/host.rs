@@ -8,10 +8,10 @@ use super::ending::{ActEnding, Ending};
 use super::facts::Facts;
 use crate::print::{Print, Shared};
 use rhizo_protocol::agent::{Agent, Input};
-use rhizo_protocol::{ActCall, ActResult, ActionId, Effect, Event, Ledger, RunId, StartCall};
+use rhizo_protocol::{ActCall, ActResult, ActionId, Bound, Effect, Event, Ledger, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::lifecycle::{Action, Values};
-use rhizo_types::message::{AgentMessage, Served, UseId};
+use rhizo_types::message::{AgentMessage, UseId};
 use rhizo_types::spec::{Component, Run as Process};
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Time};
@@ -134,7 +134,7 @@ pub enum Deed {
     /// Cancel an action; whether it is under way and was not cancelled.
     Cancel(ActionId, bool),
     /// Tell the running instance what an import is bound to.
-    Rebind(RunId, PortName, BTreeMap<InstanceId, Served>, BTreeSet<InstanceId>),
+    Rebind(RunId, PortName, Bound, BTreeSet<InstanceId>),
 }
 
 /// What came of one thing that happened to a host.

@@ -7,10 +7,10 @@ use crate::model::ending::{ActEnding, Ending};
 use crate::model::host::{Deed, Host, LastRun, Outcome};
 use crate::model::{State, Step, Taken};
 use rhizo_protocol::agent::InstanceView;
-use rhizo_protocol::{RunId, StartCall};
+use rhizo_protocol::{RunId, StartCall, Told};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::lifecycle::Action;
-use rhizo_types::message::{AgentMessage, InstancePhase, Served, UseId};
+use rhizo_types::message::{AgentMessage, InstancePhase, UseId};
 use rhizo_types::net::{BehaviourIx, Marking, PlaceIx, TransitionIx};
 use rhizo_types::script::Order;
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,7 +201,7 @@ fn exporters_active(
     from: &State,
     outcome: &Outcome,
     importer: &InstanceId,
-    imports: &BTreeMap<PortName, BTreeMap<InstanceId, Served>>,
+    imports: &Told,
     shown: &mut Shown,
 ) {
     if from.faults > 0 {

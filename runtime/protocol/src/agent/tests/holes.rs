@@ -4,6 +4,7 @@ use super::lifecycles::{A_USES_B, ONE, TWO, app, lines, living, phase};
 use super::*;
 use rhizo_types::lifecycle::Span;
 use rhizo_types::wire::Record;
+use std::sync::Arc;
 
 #[test]
 fn a_failed_action_is_no_success() {
@@ -68,7 +69,7 @@ fn equal_port_names_do_not_confuse_a_long_chain() {
         cluster.target(&placed, &[]);
         for pair in names.windows(2) {
             let imports = BTreeMap::from([(PortName::from("main"), BTreeSet::from([instance(pair[1], 0)]))]);
-            cluster.ledger.target.bindings.insert(instance(pair[0], 0), imports);
+            Arc::make_mut(&mut cluster.ledger.target).bindings.insert(instance(pair[0], 0), imports);
         }
         cluster.run();
         assert_eq!(cluster.started().len(), 10);

@@ -3,6 +3,7 @@
 use super::*;
 use rhizo_types::lifecycle::{Action, Lifecycle, Retry, Span, Step, Transition};
 use rhizo_types::target::Push;
+use std::sync::Arc;
 
 pub(super) type Ways<'a> = &'a [(&'a str, &'a str, &'a str)];
 
@@ -78,7 +79,7 @@ fn push(cluster: &mut Cluster, name: &str, behaviours: &[&str]) {
         .zip(behaviours)
         .map(|(number, behaviour)| Push { number, behaviour: BehaviourName::from(*behaviour) });
     let list: Vec<Push> = pushes.collect();
-    cluster.ledger.target.pushes.insert(instance(name, 0), list);
+    Arc::make_mut(&mut cluster.ledger.target).pushes.insert(instance(name, 0), list);
 }
 
 pub(super) fn phase(cluster: &Cluster, name: &str, ordinal: u32) -> Option<InstancePhase> {
@@ -354,7 +355,8 @@ fn attributes_are_told_without_a_restart() {
     let set = SetSpec { revision: Revision(2), spec: spec(&[("a", newer)]), source: String::new() };
     cluster.ledger.specs.insert(Revision(2), set);
     cluster.target(ONE, &[]);
-    cluster.ledger.target.instances.get_mut(&instance("a", 0)).expect("a.0").version = Revision(2);
+    Arc::make_mut(&mut cluster.ledger.target).instances.get_mut(&instance("a", 0)).expect("a.0").version =
+        Revision(2);
     cluster.run();
     assert_eq!(cluster.told, ["attributes a.0", "notify a.0"]);
     let report = &cluster.agents[&NodeId(2)].report().instances[&instance("a", 0)];

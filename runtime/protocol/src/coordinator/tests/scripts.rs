@@ -73,6 +73,32 @@ fn a_script_is_carried_out_from_wait_to_wait() {
 }
 
 #[test]
+fn a_deleted_name_comes_back_as_a_new_instance_also_in_the_same_place() {
+    let mut stage = shop();
+    stage.script(vec![del("web", 0), add("web", 0, 3), wait(&[("web", 0)])]).unwrap();
+    stage.run();
+    assert_eq!(stage.state(), Some(ScriptState::Done));
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g2"]);
+    assert!(stage.ledger.dropped.is_empty());
+}
+
+#[test]
+fn what_was_pushed_somewhere_does_not_stay_there_when_that_is_forgotten() {
+    let mut stage = shop();
+    stage.script(vec![push("web", 0, "stop"), wait(&[])]).unwrap();
+    stage.resting.insert(instance("web", 0));
+    stage.run();
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1"]);
+    stage.resting.clear();
+    // One plan forgets it, and the next has it again before any target followed the first.
+    stage.plan(&[("db", 0, 2)]);
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g2"]);
+    assert_eq!(stage.ledger.settled, stage.ledger.target.revision);
+}
+
+#[test]
 fn a_wait_for_something_broken_is_a_wait() {
     let mut stage = shop();
     stage.broken.insert((instance("db", 1), Generation(1)));
