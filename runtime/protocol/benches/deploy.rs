@@ -45,7 +45,7 @@ fn spec(shape: &str, kind: &str, count: usize) -> Spec {
         let import =
             |other: usize| (PortName(format!("to-{other}")), Import::of(name(other), PortName::from("main")));
         let component = Component {
-            exports: BTreeMap::from([(PortName::from("main"), export)]),
+            exports: Ports::from_iter([(PortName::from("main"), export)]),
             imports: imports(shape, n, count).into_iter().map(import).collect(),
             ..Component::new(if kind == "nothing" { Run::Nothing } else { Run::Embedded })
         };

@@ -6,12 +6,12 @@
 
 use crate::ledger::Ledger;
 use rhizo_types::id::{InstanceId, NodeId, PortName, RegionName};
-use rhizo_types::spec::{Import, Pick};
+use rhizo_types::spec::{Import, Pick, Ports};
 use rhizo_types::target::Placed;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Exporters of every import of every instance.
-pub type Bindings = BTreeMap<InstanceId, BTreeMap<PortName, BTreeSet<InstanceId>>>;
+pub type Bindings = BTreeMap<InstanceId, Ports<BTreeSet<InstanceId>>>;
 
 /// Round-trip times between regions, in milliseconds.
 pub type Latencies = BTreeMap<(RegionName, RegionName), u32>;
@@ -42,7 +42,7 @@ pub fn bind(
     let mut bindings = Bindings::new();
     for (importer, placed) in instances {
         let Some(component) = ledger.component_of(importer, placed.version) else { continue };
-        let mut imports = BTreeMap::new();
+        let mut imports = Ports::with_capacity(component.imports.len());
         for (port, import) in &component.imports {
             let candidates: BTreeSet<&InstanceId> = candidates(importer, import, instances).collect();
             let wired = by_hand(ledger, importer, port, &candidates);

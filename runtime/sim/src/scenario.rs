@@ -9,8 +9,8 @@ use rhizo_types::ledger::Timers;
 use rhizo_types::lifecycle::{Action, Lifecycle, Retry, Step, Transition};
 use rhizo_types::number::Number;
 use rhizo_types::spec::{
-    Budget, Component, Export, Import, Migration, OnFailure, OnLoss, Optimise, Pick, ProviderSpec, Replicas,
-    Run, Spec, Stop, share,
+    Budget, Component, Export, Import, Migration, OnFailure, OnLoss, Optimise, Pick, Ports, ProviderSpec,
+    Replicas, Run, Spec, Stop, share,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +56,7 @@ fn component(replicas: u32, imports: &[(&str, bool, Pick)]) -> Component {
     };
     Component {
         replicas: Replicas { min: replicas, max: replicas },
-        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        exports: Ports::from_iter([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().map(import).collect(),
         stop: Stop { signal: "TERM".to_owned(), grace_ms: 1_000 },
         ..Component::new(Run::Embedded)
@@ -119,7 +119,7 @@ fn hub() -> Component {
 /// Needs two of the pool, and is told of the hub's values.
 fn user(copies: u32, on_loss: OnLoss) -> Component {
     let mut user = component(copies, &[("hub", true, Pick::One), ("pool", false, Pick::Some(2))]);
-    for import in user.imports.values_mut() {
+    for (_, import) in &mut user.imports {
         (import.notify, import.on_loss) = (true, on_loss);
     }
     user

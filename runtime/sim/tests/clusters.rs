@@ -10,7 +10,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state
 use rhizo_sim::Fault;
 use rhizo_sim::cluster::Cluster;
 use rhizo_types::id::{ComponentName, InstanceId, PortName};
-use rhizo_types::spec::{Component, Export, Import, OnLoss, Pick, Replicas, Run, share};
+use rhizo_types::spec::{Component, Export, Import, OnLoss, Pick, Ports, Replicas, Run, share};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest assembly.
@@ -103,7 +103,7 @@ fn component(part: &Part) -> Component {
     let copies = u32::from(part.copies);
     Component {
         replicas: Replicas { min: copies, max: copies },
-        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        exports: Ports::from_iter([(PortName::from("main"), Export::SERVICE)]),
         imports: part.uses.iter().map(import).collect(),
         ..Component::new(Run::Embedded)
     }

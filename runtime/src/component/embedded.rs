@@ -7,7 +7,7 @@ use super::action::function::{self, ActionCtx, Function};
 use super::{ExportTable, NodeView, Outcome, START_MS_MAX, Task, probe, raised};
 use rhizo_protocol::{Bound, Told};
 use rhizo_types::lifecycle::Values;
-use rhizo_types::spec::Export;
+use rhizo_types::spec::{Export, Ports};
 use rhizo_types::{ComponentName, InstanceId, PortName, ValueName};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -94,7 +94,7 @@ pub struct Ctx {
     instance: InstanceId,
     node: NodeView,
     dir: Arc<Path>,
-    declared: Arc<BTreeMap<PortName, Export>>,
+    declared: Arc<Ports<Export>>,
     imports: watch::Receiver<Told>,
     attributes: watch::Receiver<Values>,
     values: Arc<Values>,

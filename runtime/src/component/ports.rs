@@ -4,14 +4,12 @@
 //! else takes the port in between but another instance of this node, which asks the kernel too.
 
 use super::ExportTable;
-use rhizo_types::PortName;
-use rhizo_types::spec::Export;
-use std::collections::BTreeMap;
+use rhizo_types::spec::{Export, Ports};
 use std::io;
 use std::net::{IpAddr, TcpListener};
 
 /// An address for every export that has one; all are held until all are chosen, so that they differ.
-pub(super) fn choose(address: IpAddr, exports: &BTreeMap<PortName, Export>) -> io::Result<ExportTable> {
+pub(super) fn choose(address: IpAddr, exports: &Ports<Export>) -> io::Result<ExportTable> {
     let mut chosen = ExportTable::new();
     let mut held = Vec::new();
     for (name, export) in exports.iter().filter(|(_, export)| !export.data) {
@@ -25,13 +23,14 @@ pub(super) fn choose(address: IpAddr, exports: &BTreeMap<PortName, Export>) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhizo_types::PortName;
     use std::net::Ipv4Addr;
 
     #[test]
     fn services_get_ports_that_differ_and_data_gets_none() {
         let data = Export { data: true, ..Export::SERVICE };
         let exports = [("a", Export::SERVICE), ("b", Export::SERVICE), ("c", data)];
-        let exports = exports.map(|(name, export)| (PortName::from(name), export)).into();
+        let exports = exports.map(|(name, export)| (PortName::from(name), export)).into_iter().collect();
         let chosen = choose(Ipv4Addr::LOCALHOST.into(), &exports).expect("free ports");
         assert_eq!(chosen.len(), 2);
         assert_ne!(chosen[&"a".into()], chosen[&"b".into()]);
@@ -41,7 +40,7 @@ mod tests {
     fn a_fixed_port_that_is_taken_is_an_error() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = taken.local_addr().expect("an address").port();
-        let exports = BTreeMap::from([("a".into(), Export { port: Some(port), ..Export::SERVICE })]);
+        let exports = Ports::from_iter([("a".into(), Export { port: Some(port), ..Export::SERVICE })]);
         assert!(choose(Ipv4Addr::LOCALHOST.into(), &exports).is_err());
     }
 }

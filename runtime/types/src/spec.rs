@@ -7,6 +7,7 @@ use crate::expr::Expr;
 use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, RuleName, ValueName};
 use crate::lifecycle::{Lifecycle, Values};
 use crate::number::Number;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +66,9 @@ impl Spec {
     }
 }
 
+/// Something for each of a few ports: a sorted list, because there are as many of them as instances.
+pub type Ports<V> = LiteMap<PortName, V>;
+
 /// Components as a spec has them.
 #[must_use]
 pub fn share(components: BTreeMap<ComponentName, Component>) -> BTreeMap<ComponentName, Arc<Component>> {
@@ -81,9 +85,9 @@ pub struct Component {
     /// Resources of one copy: `cpu` in cores, `memory` in bytes, others as the provider names them.
     pub needs: BTreeMap<String, Number>,
     /// Ports others may import.
-    pub exports: BTreeMap<PortName, Export>,
+    pub exports: Ports<Export>,
     /// What it uses of others.
-    pub imports: BTreeMap<PortName, Import>,
+    pub imports: Ports<Import>,
     /// How to see that a started instance still works; none means the process being alive.
     pub health: Option<Health>,
     /// How an instance is stopped.
@@ -110,8 +114,8 @@ impl Component {
             run,
             replicas: Replicas { min: 1, max: 1 },
             needs: BTreeMap::new(),
-            exports: BTreeMap::new(),
-            imports: BTreeMap::new(),
+            exports: Ports::new(),
+            imports: Ports::new(),
             health: None,
             // The usual signal and patience of service managers.
             stop: Stop { signal: "TERM".to_owned(), grace_ms: 10_000 },

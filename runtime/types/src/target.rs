@@ -4,9 +4,10 @@
 //! explicit target that leaves agents no choice. `rhizo-protocol` makes targets from plans.
 
 use crate::counter::{Generation, Revision};
-use crate::id::{BehaviourName, ComponentName, InstanceId, IntentId, NodeId, PortName, RuleName};
+use crate::id::{BehaviourName, ComponentName, InstanceId, IntentId, NodeId, RuleName};
 use crate::intent::AcquireOrder;
 use crate::number::Number;
+use crate::spec::Ports;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +108,7 @@ pub struct Configuration {
     /// Where every instance runs.
     pub instances: BTreeMap<InstanceId, Placed>,
     /// Which exporters every import is bound to. An import without an exporter is present with an empty set.
-    pub bindings: BTreeMap<InstanceId, BTreeMap<PortName, BTreeSet<InstanceId>>>,
+    pub bindings: BTreeMap<InstanceId, Ports<BTreeSet<InstanceId>>>,
     /// Behaviours that instances execute beyond `deploy`, in order. An instance that is deployed anew executes them
     /// again: its state follows from the target alone.
     pub pushes: BTreeMap<InstanceId, Vec<Push>>,

@@ -121,11 +121,11 @@ fn spec() -> Spec {
         run: Run::Exec { argv: vec!["serve".to_owned(), "{export.http.addr}".to_owned()] },
         replicas: Replicas { min: 1, max: 3 },
         needs: BTreeMap::from([("memory".to_owned(), number(1e9))]),
-        exports: BTreeMap::from([(
+        exports: Ports::from_iter([(
             PortName::from("http"),
             Export { port: Some(80), data: false, values: BTreeSet::from([ValueName::from("url")]) },
         )]),
-        imports: BTreeMap::from([(
+        imports: Ports::from_iter([(
             PortName::from("db"),
             Import {
                 component: ComponentName::from("db"),
@@ -220,7 +220,7 @@ fn target() -> Configuration {
         instances: BTreeMap::from([(instance("web", 0), placed)]),
         bindings: BTreeMap::from([(
             instance("web", 0),
-            BTreeMap::from([(PortName::from("db"), BTreeSet::from([instance("db", 0)]))]),
+            Ports::from_iter([(PortName::from("db"), BTreeSet::from([instance("db", 0)]))]),
         )]),
         pushes: BTreeMap::from([(
             instance("web", 0),

@@ -5,7 +5,7 @@
 use crate::print::Print;
 use rhizo_types::id::{ComponentName, InstanceId, PortName};
 use rhizo_types::script::{Order, Place, Script};
-use rhizo_types::spec::{Component, Export, Import, Pick, Replicas, Run, Spec};
+use rhizo_types::spec::{Component, Export, Import, Pick, Ports, Replicas, Run, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is explored.
@@ -108,7 +108,7 @@ impl Scenario {
             .map(|spec| {
                 let renamed = spec.components.iter().map(|(name, component)| {
                     let mut component = Component::clone(component);
-                    for import in component.imports.values_mut() {
+                    for (_, import) in &mut component.imports {
                         import.component = ComponentName(number(&import.component).to_string());
                     }
                     (number(name), component)
@@ -196,7 +196,7 @@ pub fn component(imports: &[(&str, bool, Pick)]) -> Component {
     };
     Component {
         replicas: Replicas { min: 0, max: 9 },
-        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        exports: Ports::from_iter([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().enumerate().map(import).collect(),
         ..Component::new(Run::Embedded)
     }

@@ -10,7 +10,7 @@ use crate::suggest;
 use crate::units::Quantity;
 use rhizo_types::lifecycle::{VALUE_BYTES_MAX, VALUES_MAX, Values};
 use rhizo_types::spec::{
-    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Probe, Replicas, Run, Stop,
+    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Ports, Probe, Replicas, Run, Stop,
 };
 use rhizo_types::{ComponentName, Number, PortName, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,9 +176,9 @@ impl Session<'_> {
         needs
     }
 
-    fn exports(&mut self, node: Option<Node<'_>>) -> BTreeMap<PortName, Export> {
+    fn exports(&mut self, node: Option<Node<'_>>) -> Ports<Export> {
         let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
-        let mut exports = BTreeMap::new();
+        let mut exports = Ports::new();
         let mut by_port: BTreeMap<u16, Span> = BTreeMap::new();
         for (name, node) in self.limited(named, "exports") {
             self.check_name(name, &node.key, "export");
@@ -237,9 +237,9 @@ impl Session<'_> {
         self.reader.whole(node, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
     }
 
-    fn imports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> BTreeMap<PortName, Import> {
+    fn imports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> Ports<Import> {
         let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
-        let mut imports = BTreeMap::new();
+        let mut imports = Ports::new();
         for (name, node) in self.limited(named, "imports") {
             self.check_name(name, &node.key, "import");
             let Some(mut table) = self.reader.table(&node) else { continue };
@@ -370,8 +370,9 @@ impl Session<'_> {
     /// The export that `NAME` or `:PORT` stands for; a port of no export becomes an export of its own.
     fn probed_export(&mut self, text: &Text<'_>, place: &str, component: &mut Component) -> Option<PortName> {
         let Some(port) = place.strip_prefix(':') else {
-            if let Some((name, _)) = component.exports.get_key_value(&PortName(place.to_owned())) {
-                return Some(name.clone());
+            let name = PortName(place.to_owned());
+            if component.exports.contains_key(&name) {
+                return Some(name);
             }
             let hint = suggest::hint(place, component.exports.keys().map(PortName::as_str), "exports")
                 .unwrap_or_else(|| "write \"EXPORT:/path\" or \":PORT/path\"".to_owned());

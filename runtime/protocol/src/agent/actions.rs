@@ -264,7 +264,7 @@ impl Agent {
     }
 
     /// The instance of a run that is going on.
-    fn take_run(&mut self, run: &RunId) -> Option<Local> {
+    fn take_run(&mut self, run: &RunId) -> Option<Box<Local>> {
         let local = self.instances.get(&run.instance)?;
         let current =
             local.placed.generation == run.generation && local.attempt == run.attempt && local.begun;

@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::Out;
 use crate::sabotage::{self, Sabotage};
-use crate::turn::{Bound, Effect};
+use crate::turn::{Bound, Effect, Told};
 use litemap::LiteMap;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{AgentMessage, Served, UseId};
@@ -42,14 +42,14 @@ pub struct Use {
 }
 
 /// What a target wants one import of an instance to be bound to.
-pub(super) type Wanted = BTreeMap<InstanceId, (Generation, NodeId)>;
+pub(super) type Wanted = LiteMap<InstanceId, (Generation, NodeId)>;
 
 /// One import of one instance.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Binding {
     pub(super) wanted: Wanted,
     /// Its uses, by exporter.
-    pub(super) uses: BTreeMap<InstanceId, UseId>,
+    pub(super) uses: LiteMap<InstanceId, UseId>,
     /// How many of them are bound.
     pub(super) bound: usize,
     /// Wanted exporters that are not asked in the wanted generation.
@@ -70,7 +70,9 @@ fn wanted(ledger: &Ledger, importer: &InstanceId, import: &PortName) -> Wanted {
         let member = ledger.members.contains_key(&placed.node) || sabotage::is(Sabotage::RemembersTheDead);
         member.then(|| (exporter.clone(), (placed.generation, placed.node)))
     });
-    placed.collect()
+    let mut wanted = Wanted::with_capacity(exporters.map_or(0, BTreeSet::len));
+    wanted.extend(placed);
+    wanted
 }
 
 /// How many exporters a mandatory import needs to start, of `wanted` that the target names.
@@ -367,13 +369,16 @@ impl Agent {
 
     /// What every import is bound to now: what a run is told when it begins.
     pub(super) fn tell_all(&self, local: &mut Local) {
+        local.told = Told::with_capacity(local.imports.len());
         for (port, binding) in &mut local.imports {
             binding.touched.clear();
             let uses = binding
                 .uses
                 .iter()
                 .filter_map(|(exporter, id)| Some((exporter.clone(), self.uses.get(id)?.served.clone()?)));
-            local.told.insert(port.clone(), uses.collect());
+            let mut told = Bound::with_capacity(binding.bound);
+            told.extend(uses);
+            local.told.insert(port.clone(), told);
         }
     }
 

@@ -66,7 +66,7 @@ pub struct Agent {
     /// The roster it was told.
     members: BTreeSet<NodeId>,
     kinds: Kinds,
-    instances: BTreeMap<InstanceId, Local>,
+    instances: BTreeMap<InstanceId, Box<Local>>,
     /// When something of an instance is due.
     timers: BTreeSet<(Time, InstanceId)>,
     /// What its instances import, by this agent's own numbers.
@@ -303,7 +303,7 @@ impl Agent {
 
     /// An instance that the target places here. From here on older generations are refused, also after a restart: all
     /// of a target's are made durable together, before anything of it begins.
-    fn create(&mut self, instance: &InstanceId, ledger: &Ledger, out: &mut Out) -> Option<Local> {
+    fn create(&mut self, instance: &InstanceId, ledger: &Ledger, out: &mut Out) -> Option<Box<Local>> {
         let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
         if self.target < self.followed && !sabotage::is(Sabotage::IgnoresFence) {
             // It starts again with an older ledger, and that is on its way to what it knew before.
@@ -318,7 +318,7 @@ impl Agent {
             self.fences.insert(instance.clone(), placed.generation);
             out.durable(Record::Fence { instance: instance.clone(), generation: placed.generation });
         }
-        let mut local = Local::new(*placed, kind);
+        let mut local = Box::new(Local::new(*placed, kind));
         local.follow_pushes(pushes(ledger, instance));
         self.follow_imports(instance, &mut local, ledger);
         Some(local)

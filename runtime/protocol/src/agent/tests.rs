@@ -57,7 +57,7 @@ fn component(imports: &[(&str, bool, Pick)]) -> Component {
     };
     Component {
         replicas: Replicas { min: 1, max: 9 },
-        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        exports: Ports::from_iter([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().map(import).collect(),
         ..Component::new(Run::Embedded)
     }

@@ -63,7 +63,7 @@ fn component(copies: u32, imports: &[&str]) -> Component {
     };
     Component {
         replicas: Replicas { min: 1, max: copies },
-        exports: BTreeMap::from([(PortName::from("main"), Export::SERVICE)]),
+        exports: Ports::from_iter([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().map(import).collect(),
         ..Component::new(Run::Embedded)
     }

@@ -127,7 +127,7 @@ fn living(part: Part, cycle: Lifecycle) -> Part {
 }
 
 fn losing(part: Part, on_loss: OnLoss) -> Part {
-    with(part, |component| component.imports.values_mut().for_each(|import| import.on_loss = on_loss))
+    with(part, |component| component.imports.iter_mut().for_each(|(_, import)| import.on_loss = on_loss))
 }
 
 fn script(part: Part) -> Part {
@@ -185,7 +185,7 @@ fn exclusive(component: &mut Component) {
 }
 
 fn valued(component: &mut Component) {
-    for export in component.exports.values_mut() {
+    for (_, export) in &mut component.exports {
         export.values.insert(ValueName::from("password"));
     }
     component.run = Run::Exec { argv: vec!["run".to_owned()] };

@@ -13,7 +13,8 @@ use rhizo_types::lifecycle::Action;
 use rhizo_types::message::{AgentMessage, InstancePhase, UseId};
 use rhizo_types::net::{BehaviourIx, Marking, PlaceIx, TransitionIx};
 use rhizo_types::script::Order;
-use std::collections::{BTreeMap, BTreeSet};
+use rhizo_types::spec::Ports;
+use std::collections::BTreeSet;
 
 /// What one step showed.
 #[derive(Default)]
@@ -396,7 +397,7 @@ fn exporters_kept(before: &Host, outcome: &Outcome, instance: &InstanceId) -> bo
     let (mut below, mut open) = (BTreeSet::new(), vec![instance]);
     while let Some(next) = open.pop() {
         if below.insert(next) {
-            open.extend(old.bindings.get(next).into_iter().flat_map(BTreeMap::values).flatten());
+            open.extend(old.bindings.get(next).into_iter().flat_map(Ports::values).flatten());
         }
     }
     below.into_iter().all(|id| {

@@ -3,6 +3,7 @@
 use super::lifecycles::{A_USES_B, ONE, TWO, app, lines, living, phase};
 use super::*;
 use rhizo_types::lifecycle::Span;
+use rhizo_types::spec::Ports;
 use rhizo_types::wire::Record;
 use std::sync::Arc;
 
@@ -68,7 +69,8 @@ fn equal_port_names_do_not_confuse_a_long_chain() {
         let placed: Vec<_> = (0..).zip(names).map(|(n, name)| (name, 0, 2 + n % 3, 1)).collect();
         cluster.target(&placed, &[]);
         for pair in names.windows(2) {
-            let imports = BTreeMap::from([(PortName::from("main"), BTreeSet::from([instance(pair[1], 0)]))]);
+            let imports =
+                Ports::from_iter([(PortName::from("main"), BTreeSet::from([instance(pair[1], 0)]))]);
             Arc::make_mut(&mut cluster.ledger.target).bindings.insert(instance(pair[0], 0), imports);
         }
         cluster.run();

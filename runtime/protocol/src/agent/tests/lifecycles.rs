@@ -65,7 +65,7 @@ pub(super) fn living(cycle: Lifecycle, imports: &[(&str, bool, Pick)]) -> Compon
 }
 
 fn with_import(mut component: Component, change: impl Fn(&mut Import)) -> Component {
-    component.imports.values_mut().for_each(change);
+    component.imports.iter_mut().for_each(|(_, import)| change(import));
     component
 }
 
