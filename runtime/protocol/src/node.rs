@@ -57,6 +57,8 @@ pub struct Node {
     since: BTreeMap<NodeId, Time>,
     /// The epoch and the links that the shell was last told.
     followed: (Epoch, BTreeSet<NodeId>),
+    /// The links that follow from the roster.
+    roster_links: BTreeSet<NodeId>,
     /// Members that refused this node as a stranger since it last heard of the group.
     expelled_by: BTreeSet<NodeId>,
     /// When the first of them did.
@@ -99,6 +101,7 @@ impl Node {
             latencies: Latencies::new(),
             since: BTreeMap::new(),
             followed: (Epoch::ZERO, BTreeSet::new()),
+            roster_links: BTreeSet::new(),
             expelled_by: BTreeSet::new(),
             expelled_at: None,
             expected: None,
@@ -129,6 +132,9 @@ impl Node {
         self.observer.tick(&self.ledger, heartbeat, now, &mut out);
         let reign = self.reign.coordinator().map(|node| (node, self.reign.term()));
         self.agent.flush(reign, now, &mut out);
+        if !self.halted {
+            self.follow_links(&mut out);
+        }
         self.loop_report();
         self.coordinate(concerns_agent, now, &mut out);
         self.check_orphaned(now, &mut out);
@@ -389,8 +395,20 @@ impl Node {
         for node in members.keys() {
             self.since.entry(*node).or_insert(now);
         }
-        let links = self.observer.follow(&self.ledger, now);
-        if self.followed != (self.ledger.epoch, links.clone()) {
+        self.roster_links = self.observer.follow(&self.ledger, now);
+    }
+
+    /// Asks for the links that follow from the roster, and for those to whoever the agent has to do with: in a large
+    /// overlay not everybody is linked to everybody, and what an agent says without a link is lost.
+    fn follow_links(&mut self, out: &mut Out) {
+        let members = &self.ledger.members;
+        let everyone = self.roster_links.len() + 1 >= members.len();
+        let mut links = self.roster_links.clone();
+        if !everyone && !sabotage::is(Sabotage::LinksByRosterOnly) {
+            let others = self.agent.counterparts().filter(|node| *node != self.me);
+            links.extend(others.filter(|node| members.contains_key(node)));
+        }
+        if self.followed.0 != self.ledger.epoch || self.followed.1 != links {
             self.followed = (self.ledger.epoch, links.clone());
             out.effect(Effect::Links(links));
         }

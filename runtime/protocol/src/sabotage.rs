@@ -56,6 +56,8 @@ pub enum Sabotage {
     KeepsHosts,
     /// Nobody is let in.
     RefusesJoins,
+    /// Agents get no links beyond those of the roster.
+    LinksByRosterOnly,
     /// An importer does not ask its exporters.
     ForgetsToAsk,
     /// An exporter does not tell those who wait that it is started.

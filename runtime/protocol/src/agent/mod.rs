@@ -348,6 +348,13 @@ impl Agent {
         self.reporter.flush(coordinator, self.target, now, out);
     }
 
+    /// The nodes of whatever is used here or uses what is here, and those to whom something is still to be said.
+    pub(crate) fn counterparts(&self) -> impl Iterator<Item = NodeId> {
+        let uses = self.uses.values().map(|used| used.node);
+        let users = self.users.keys().map(|(node, _)| *node);
+        uses.chain(users).chain(self.peers.spoken_to())
+    }
+
     /// What is older than the newest target that was followed is not begun after a restart either.
     fn record_target(&mut self, out: &mut Out) {
         if self.recorded < self.followed {

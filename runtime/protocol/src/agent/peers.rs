@@ -107,6 +107,12 @@ impl Peers {
         }
     }
 
+    /// Peers to whom something is under way.
+    pub(super) fn spoken_to(&self) -> impl Iterator<Item = NodeId> {
+        let waits = |(_, channel): &(&NodeId, &Channel)| channel.unacknowledged().next().is_some();
+        self.channels.iter().filter(waits).map(|(node, _)| *node)
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.channels.values().fold(None, |deadline, channel| earlier(deadline, channel.deadline()))
     }
