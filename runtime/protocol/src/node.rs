@@ -2,6 +2,8 @@
 //!
 //! It routes events to the parts and lets each derive what follows; the decisions are in the parts.
 
+mod links;
+
 use crate::agent::Agent;
 use crate::bindings::Latencies;
 use crate::coordinator::{Coordinator, View};
@@ -396,22 +398,6 @@ impl Node {
             self.since.entry(*node).or_insert(now);
         }
         self.roster_links = self.observer.follow(&self.ledger, now);
-    }
-
-    /// Asks for the links that follow from the roster, and for those to whoever the agent has to do with: in a large
-    /// overlay not everybody is linked to everybody, and what an agent says without a link is lost.
-    fn follow_links(&mut self, out: &mut Out) {
-        let members = &self.ledger.members;
-        let everyone = self.roster_links.len() + 1 >= members.len();
-        let mut links = self.roster_links.clone();
-        if !everyone && !sabotage::is(Sabotage::LinksByRosterOnly) {
-            let others = self.agent.counterparts().filter(|node| *node != self.me);
-            links.extend(others.filter(|node| members.contains_key(node)));
-        }
-        if self.followed.0 != self.ledger.epoch || self.followed.1 != links {
-            self.followed = (self.ledger.epoch, links.clone());
-            out.effect(Effect::Links(links));
-        }
     }
 
     /// Becomes or ceases to be coordinator as the log says.
