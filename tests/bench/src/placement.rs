@@ -14,7 +14,7 @@ mod table;
 
 use crate::arguments::Arguments;
 use rhizo_solver::{Options, Plan, Problem, SolveError, Watch, solve_watched};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -75,10 +75,22 @@ fn print_figures(figures: &Value, json: bool) {
     }
 }
 
+/// The seed, and `--engine NAME` where a bench is to ask one engine only.
+fn options(arguments: &Arguments) -> Result<Options, String> {
+    let engine =
+        |name: &str| serde_json::from_value(json!(name)).map_err(|_| format!("find an engine {name}"));
+    Ok(Options {
+        seed: arguments.value("seed", 1)?,
+        engine: arguments.text("engine").map(engine).transpose()?,
+    })
+}
+
 /// Solves under a time limit and says how long it took.
-fn timed(problem: &Problem, seed: u64, seconds: f64) -> (Result<Plan, SolveError>, f64) {
-    let mut deadline = Deadline { start: Instant::now(), limit: Duration::from_secs_f64(seconds.max(0.0)) };
-    let answer = solve_watched(problem, &Options { seed, engine: None }, &mut deadline);
+fn timed(problem: &Problem, options: Options, seconds: f64) -> (Result<Plan, SolveError>, f64) {
+    // A limit of years is none; the clock would not hold more.
+    let limit = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+    let mut deadline = Deadline { start: Instant::now(), limit };
+    let answer = solve_watched(problem, &options, &mut deadline);
     (answer, deadline.start.elapsed().as_secs_f64())
 }
 

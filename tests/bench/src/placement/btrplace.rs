@@ -3,7 +3,7 @@
 //! Reads the official compressed JSON. Judged is the configuration that is reached; `overlaps` counts moves onto
 //! a machine that another member of the same spread group is leaving, which an ordering has to put off.
 
-use super::{chain, timed};
+use super::{chain, options, timed};
 use crate::arguments::Arguments;
 use flate2::read::GzDecoder;
 use rhizo_solver::{
@@ -23,7 +23,7 @@ const BYTES_MAX: u64 = 1 << 28;
 pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let instance = read(&arguments.path("instance")?)?;
     let problem = problem(&instance)?;
-    let (answer, seconds) = timed(&problem, arguments.value("seed", 1)?, arguments.value("time", 30.0)?);
+    let (answer, seconds) = timed(&problem, options(arguments)?, arguments.value("time", 30.0)?);
     let least = moves_min(&problem);
     match answer {
         Ok(plan) => Ok(json!({
@@ -79,7 +79,7 @@ impl Index {
     }
 }
 
-fn problem(instance: &Value) -> Result<Problem, String> {
+pub(super) fn problem(instance: &Value) -> Result<Problem, String> {
     let mapping = &instance["model"]["mapping"];
     let online = mapping["onlineNodes"].as_object().ok_or("find onlineNodes")?;
     let mut nodes: Vec<u64> = ids(&mapping["offlineNodes"])?;
@@ -202,7 +202,7 @@ fn parts(index: &Index, parts: &Value, number: usize) -> Result<Partition, Strin
 }
 
 /// Whatever is done, so many virtual machines have to leave: on each overloaded node, the fewest that relieve it.
-fn moves_min(problem: &Problem) -> u32 {
+pub(super) fn moves_min(problem: &Problem) -> u32 {
     let component = &problem.components[0];
     let mut needs = component.needs_each.clone();
     for named in &problem.constraints {

@@ -17,7 +17,7 @@ pub(super) fn read(path: &Path) -> Result<LatencyFile, String> {
     parse(&text).map_err(|what| format!("understand {}: {what}", path.display()))
 }
 
-fn parse(text: &str) -> Result<LatencyFile, String> {
+pub(super) fn parse(text: &str) -> Result<LatencyFile, String> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let named = lines.first().is_some_and(|line| line.starts_with(','));
     let mut file = LatencyFile { names: Vec::new(), rows: Vec::new() };

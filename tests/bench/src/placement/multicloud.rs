@@ -9,13 +9,13 @@
 mod applications;
 mod catalogue;
 
-use super::{chain, timed, write_problem};
+use super::{chain, options, timed, write_problem};
 use crate::arguments::Arguments;
 use rhizo_solver::{Cost, Measure, Named, Problem, Scope, check};
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub(super) const OPTIONS: &[&str] = &["n", "seed", "time", "data", "prices", "problem"];
+pub(super) const OPTIONS: &[&str] = &["n", "seed", "time", "data", "prices", "problem", "engine"];
 
 /// Most components; the stretch goal is 10,000.
 const COMPONENTS_MAX: usize = 100_000;
@@ -23,7 +23,7 @@ const COMPONENTS_MAX: usize = 100_000;
 pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let problem = of(arguments)?;
     write_problem(arguments, &problem)?;
-    let (answer, seconds) = timed(&problem, arguments.value("seed", 1)?, arguments.value("time", 5.0)?);
+    let (answer, seconds) = timed(&problem, options(arguments)?, arguments.value("time", 5.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let price = plan.after.price_per_hour;
     let bound = plan.bound.map(|bound| -bound);

@@ -8,7 +8,7 @@ use rhizo_solver::{Component, Constraint, Named, Problem, Scope};
 use serde_json::Value;
 use std::path::PathBuf;
 
-pub(super) const OPTIONS: &[&str] = &["instances", "offers", "dir", "time", "seed", "problem"];
+pub(super) const OPTIONS: &[&str] = &["instances", "offers", "dir", "time", "seed", "problem", "engine"];
 
 /// Instances of a component that no rule bounds.
 const REPLICAS_MAX: u32 = 60;
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     figures(arguments, &problem(&offers, arguments.value("instances", 3)?)?)
 }
 
-fn problem(offers: &Value, instances: u32) -> Result<Problem, String> {
+pub(super) fn problem(offers: &Value, instances: u32) -> Result<Problem, String> {
     let ranges = [(instances, REPLICAS_MAX), (2, REPLICAS_MAX), (0, 1), (0, REPLICAS_MAX), (2, REPLICAS_MAX)];
     let components = NEEDS.iter().zip(ranges).map(|((name, needs), (min, max))| {
         let mut component = Component::new(*name, min, max);

@@ -4,7 +4,7 @@
 //! price) is **synthetic**, drawn from a seed; quarters are the nearest of four far-apart sites.
 //! `--tsv FILE` also writes what a second solver needs to solve the same problem.
 
-use super::{chain, latency_file, timed, write_problem};
+use super::{chain, latency_file, options, timed, write_problem};
 use crate::arguments::Arguments;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// `--nodes` cuts the matrix, `--running` starts from so many random nodes, `--problem` writes the problem as JSON.
-pub(super) const OPTIONS: &[&str] = &["latency", "nodes", "seed", "time", "running", "tsv", "problem"];
+pub(super) const OPTIONS: &[&str] =
+    &["latency", "nodes", "seed", "time", "running", "tsv", "problem", "engine"];
 
 /// So many far-apart sites play the users.
 const ANCHORS: usize = 4;
@@ -48,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
         std::fs::write(path, tsv(&snapshot)).map_err(|error| format!("write {path}: {error}"))?;
     }
     write_problem(arguments, &problem)?;
-    let (answer, seconds) = timed(&problem, seed, arguments.value("time", 10.0)?);
+    let (answer, seconds) = timed(&problem, options(arguments)?, arguments.value("time", 10.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let chosen: Vec<&str> =
         plan.assignment.iter().map(|(_, place)| problem.machines[place.machine].name.as_str()).collect();

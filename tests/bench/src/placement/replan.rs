@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 use rhizo_solver::explain::unpaid_moves;
-use rhizo_solver::{Assignment, Constraint, Machine, Migration, Place, Problem, Stock, check};
+use rhizo_solver::{Assignment, Constraint, Machine, Migration, Options, Place, Problem, Stock, check};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) const OPTIONS: &[&str] =
 pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let seed = arguments.value("seed", 1)?;
     let problem = multicloud::of(arguments)?;
-    let (first, _) = timed(&problem, seed, arguments.value("first", 5.0)?);
+    let (first, _) = timed(&problem, Options { seed, engine: None }, arguments.value("first", 5.0)?);
     let first = first.map_err(|error| chain(&error))?;
     let mut running = installed(&problem, &first.assignment)?;
     running.migration = Migration { per_move: arguments.value("move", MOVE_COST)?, ..Migration::default() };
@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let (lost, homeless) = lose(&mut running, share, seed);
     write_problem(arguments, &running)?;
     let minimum: usize = running.components.iter().map(missing).sum();
-    let (answer, seconds) = timed(&running, seed, arguments.value("time", 5.0)?);
+    let (answer, seconds) = timed(&running, Options { seed, engine: None }, arguments.value("time", 5.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let changed = plan.after.migration.moved + plan.after.migration.started;
     Ok(json!({

@@ -3,7 +3,7 @@
 //! Reads the official JSON of applications and offers. `--instances N` sets the open bound of an application
 //! (the number of WordPress instances), which the file marks by -1. Prices are in thousandths of a currency unit.
 
-use super::{chain, timed, write_problem};
+use super::{chain, options, timed, write_problem};
 use crate::arguments::Arguments;
 use rhizo_solver::{
     Component, Constraint, Cost, Machine, Measure, Named, Problem, Resource, Scope, Stock, check,
@@ -11,7 +11,7 @@ use rhizo_solver::{
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub(super) const OPTIONS: &[&str] = &["app", "offers", "instances", "time", "seed", "problem"];
+pub(super) const OPTIONS: &[&str] = &["app", "offers", "instances", "time", "seed", "problem", "engine"];
 
 /// Instances of a component that no rule bounds; far above any published optimum.
 const REPLICAS_MAX: u32 = 60;
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
 /// Solves and prints what both machine-buying benches print.
 pub(super) fn figures(arguments: &Arguments, problem: &Problem) -> Result<Value, String> {
     write_problem(arguments, problem)?;
-    let (answer, seconds) = timed(problem, arguments.value("seed", 1)?, arguments.value("time", 10.0)?);
+    let (answer, seconds) = timed(problem, options(arguments)?, arguments.value("time", 10.0)?);
     let plan = answer.map_err(|error| chain(&error))?;
     let bought: Vec<Value> = plan
         .orders
@@ -83,7 +83,7 @@ pub(super) fn machines(offers: &Value, hosts_max: u32) -> Result<Vec<Machine>, S
     offers.iter().map(machine).collect()
 }
 
-fn problem(application: &Value, offers: &Value, instances: u32) -> Result<Problem, String> {
+pub(super) fn problem(application: &Value, offers: &Value, instances: u32) -> Result<Problem, String> {
     let list = |name: &str| application[name].as_array().ok_or_else(|| format!("find the list {name}"));
     let mut problem = Problem { resources: resources(), costs: vec![price()], ..Problem::default() };
     for component in list("components")? {
