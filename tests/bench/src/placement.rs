@@ -53,7 +53,10 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         return Some(ExitCode::SUCCESS);
     }
     Some(match bench(arguments) {
-        Ok(figures) => {
+        Ok(mut figures) => {
+            if let (Value::Object(figures), Some(mib)) = (&mut figures, memory_mib()) {
+                figures.insert("memory_mib".into(), json!(mib));
+            }
             print_figures(&figures, arguments.iter().any(|a| a == "--json"));
             ExitCode::SUCCESS
         }
@@ -62,6 +65,14 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// The most memory that this process ever had resident, as Linux tells it.
+fn memory_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib / 1024)
 }
 
 fn print_figures(figures: &Value, json: bool) {
@@ -87,11 +98,14 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
 
 /// Solves under a time limit and says how long it took.
 fn timed(problem: &Problem, options: Options, seconds: f64) -> (Result<Plan, SolveError>, f64) {
-    // A limit of years is none; the clock would not hold more.
-    let limit = Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
-    let mut deadline = Deadline { start: Instant::now(), limit };
+    let mut deadline = Deadline { start: Instant::now(), limit: limit(seconds) };
     let answer = solve_watched(problem, &options, &mut deadline);
     (answer, deadline.start.elapsed().as_secs_f64())
+}
+
+/// A time limit as given; what no clock can hold is none, and what is no number is no time.
+fn limit(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 /// A wall clock that says when to stop.

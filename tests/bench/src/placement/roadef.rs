@@ -3,7 +3,9 @@
 //! `-t SECONDS -p MODEL -i ASSIGNMENT -o OUT -s SEED --threads 2`. A service is a component whose instances are its
 //! processes. The whole cost is minimised: loads beyond safety capacities, balances, and three kinds of move cost.
 
-use super::chain;
+mod published;
+
+use super::{chain, limit};
 use crate::arguments::Arguments;
 use rhizo_solver::{
     Component, Constraint, Cost, Limit, Machine, Measure, Migration, Named, Options, Partition, Problem,
@@ -11,9 +13,10 @@ use rhizo_solver::{
 };
 use rhizo_solver_threads::{Time, solve_within};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(super) const OPTIONS: &[&str] = &["t", "p", "i", "o", "s", "name", "threads"];
 
@@ -21,23 +24,24 @@ pub(super) const OPTIONS: &[&str] = &["t", "p", "i", "o", "s", "name", "threads"
 const CLOSING_PER_PROCESS: f64 = 1e-5;
 
 /// A model with its assignment, and where each process is in the problem.
-struct Instance {
-    problem: Problem,
+pub(super) struct Instance {
+    pub(super) problem: Problem,
     /// Component and ordinal of each process.
     process: Vec<(usize, usize)>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     let start = Instant::now();
-    let instance = read(&arguments.path("p")?, &arguments.path("i")?)?;
+    let model = arguments.path("p")?;
+    let instance = parse(&text_of(&model)?, &text_of(&arguments.path("i")?)?)?;
     let problem = &instance.problem;
     let closing =
         0.2 + CLOSING_PER_PROCESS * f64::from(u32::try_from(instance.process.len()).unwrap_or(u32::MAX));
-    let limit = arguments.value("t", 10.0)? - start.elapsed().as_secs_f64() - closing;
+    let seconds = arguments.value("t", 10.0)? - start.elapsed().as_secs_f64() - closing;
     let options = Options { seed: arguments.value("s", 1)?, engine: None };
     // The challenge's machine had two cores, and so did its programs.
     let threads = arguments.value("threads", 2)?;
-    let time = Time { limit: Duration::from_secs_f64(limit.max(0.0)), use_all: true, threads };
+    let time = Time { limit: limit(seconds), use_all: true, threads };
     let begun = Instant::now();
     let answer = solve_within(problem, &options, time);
     let seconds = begun.elapsed().as_secs_f64();
@@ -52,9 +56,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
         }
         std::fs::write(path, text.trim_end()).map_err(|error| format!("write {path}: {error}"))?;
     }
+    let cost = -plan.after.net;
+    let initial = plan.before.map(|before| -before.net);
+    let bound = plan.bound.map(|bound| -bound);
+    let best = published::best_cost(&model);
     Ok(json!({
-        "cost": -plan.after.net,
-        "initial": plan.before.map(|before| -before.net),
+        "cost": cost,
+        "initial": initial,
+        "bound": bound,
+        // Of the bound; there is none where nothing but 0 is known to be needed.
+        "gap": bound.filter(|bound| *bound > 0.0).map(|bound| (cost - bound) / bound),
+        // The challenge's: what is beyond the best published cost, in percent of the initial one.
+        "score": best.zip(initial).map(|(best, initial)| 100.0 * (cost - best) / initial),
         "moves": plan.after.migration.moved,
         "violations": violations,
         "evaluated": plan.evaluated,
@@ -87,8 +100,8 @@ fn text_of(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))
 }
 
-fn read(model: &Path, assignment: &Path) -> Result<Instance, String> {
-    let (model, assignment) = (text_of(model)?, text_of(assignment)?);
+/// Reads the two files of an instance.
+pub(super) fn parse(model: &str, assignment: &str) -> Result<Instance, String> {
     let mut numbers = Numbers { words: model.split_whitespace() };
     let mut problem = Problem::default();
     let weights = resources(&mut numbers, &mut problem)?;
@@ -148,11 +161,14 @@ fn machines(numbers: &mut Numbers, problem: &mut Problem) -> Result<(), String> 
         });
     }
     for (name, class_of) in [("location", locations), ("neighbourhood", neighbourhoods)] {
-        let classes = class_of.iter().max().map_or(0, |most| most + 1);
+        // By their numbers as they stand, a class of a huge number would need as many classes.
+        let classes: BTreeSet<usize> = class_of.iter().copied().collect();
+        let index: BTreeMap<usize, usize> =
+            classes.iter().enumerate().map(|(at, class)| (*class, at)).collect();
         problem.partitions.push(Partition {
             name: name.into(),
-            classes: (0..classes).map(|c| c.to_string()).collect(),
-            class_of: class_of.into_iter().map(Some).collect(),
+            classes: classes.iter().map(usize::to_string).collect(),
+            class_of: class_of.iter().map(|class| index.get(class).copied()).collect(),
         });
     }
     Ok(())

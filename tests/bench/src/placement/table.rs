@@ -33,6 +33,12 @@ const SAGE: [(&str, Option<u32>); 13] = [
 /// Sizes of the offer lists that SAGE and CSPLib publish times for.
 const OFFERS: [u32; 4] = [20, 40, 250, 500];
 
+/// The instances of ROADEF/EURO 2012 whose models can still be had: set A, and eight of set B.
+const ROADEF: [&str; 18] = [
+    "a1_1", "a1_2", "a1_3", "a1_4", "a1_5", "a2_1", "a2_2", "a2_3", "a2_4", "a2_5", "b_1", "b_2", "b_3",
+    "b_4", "b_5", "b_6", "b_8", "b_9",
+];
+
 /// One row: a bench and its options.
 struct Row {
     name: String,
@@ -74,10 +80,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     }
     let table = table(columns, &rows, &known);
     match arguments.text("document") {
-        Some(document) => write(Path::new(document), set, &table)?,
+        Some(document) => write(Path::new(document), &mark(set, arguments), &table)?,
         None => println!("{table}"),
     }
     Ok(json!({ "set": set, "rows": rows.len(), "run": ran, "failed": failed }))
+}
+
+/// What the set's table is called in a document: sets that are run for several times have a table for each.
+fn mark(set: &str, arguments: &Arguments) -> String {
+    match (set, arguments.text("time")) {
+        ("roadef", time) => format!("roadef {} s", time.unwrap_or("10")),
+        _ => set.to_owned(),
+    }
 }
 
 /// The columns and rows of a set.
@@ -102,13 +116,18 @@ fn rows(
             let file = data.unwrap_or(Path::new("examples/psepr/data/rtt_matrix_ms.csv"));
             (&["objective", "bound", "proven", "seconds"], psepr(file, seeds, &time(10.0)?))
         }
+        "planetlab" => (&["objective", "bound", "proven", "seconds"], psepr(needed()?, seeds, &time(2.0)?)),
+        "roadef" => {
+            let columns = &["cost", "bound", "gap", "score", "moves", "violations", "seconds"];
+            (columns, roadef(needed()?, seeds, &time(10.0)?))
+        }
         "btrplace" => {
             let columns = &["feasible", "violations", "moves", "moves_min", "seconds"];
             (columns, btrplace(needed()?, &time(30.0)?))
         }
         other => {
             return Err(format!(
-                "find the set {other}: there are multicloud, replan, sage, prob090, psepr, btrplace"
+                "find the set {other}: there are multicloud, replan, sage, prob090, psepr, planetlab, btrplace, roadef"
             ));
         }
     })
@@ -183,6 +202,20 @@ fn btrplace(data: &Path, time: &str) -> Vec<Row> {
     instances().map(row).collect()
 }
 
+fn roadef(data: &Path, seeds: RangeInclusive<u64>, time: &str) -> Vec<Row> {
+    let row = |instance: &str, seed: u64| {
+        let options = [
+            ("p", path(data, &format!("model_{instance}.txt"))),
+            ("i", path(data, &format!("assignment_{instance}.txt"))),
+            ("t", time.to_owned()),
+            ("s", seed.to_string()),
+        ];
+        let name = if *seeds.end() > 1 { format!("{instance}, seed {seed}") } else { instance.to_owned() };
+        Row::new(name, "roadef", &options)
+    };
+    ROADEF.into_iter().flat_map(|instance| seeds.clone().map(move |seed| row(instance, seed))).collect()
+}
+
 /// The published instances of BtrPlace.
 fn instances() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     let shares = ["c0", "c33", "c66", "c100"];
@@ -226,6 +259,13 @@ fn table(columns: &[&str], rows: &[Row], known: &BTreeMap<String, Value>) -> Str
         };
         let cells: Vec<String> = columns.iter().map(cell).collect();
         text.push_str(&format!("| {} | {} |\n", row.name, cells.join(" | ")));
+    }
+    if columns.contains(&"score") {
+        let scores = rows.iter().filter_map(|row| known[&row.key()]["score"].as_f64());
+        let cell =
+            |column: &&str| if *column == "score" { number(scores.clone().sum()) } else { String::new() };
+        let cells: Vec<String> = columns.iter().map(cell).collect();
+        text.push_str(&format!("| sum | {} |\n", cells.join(" | ")));
     }
     text
 }
@@ -284,5 +324,23 @@ mod tests {
         assert!(rows("sage", None, &none).is_err() && rows("magic", None, &none).is_err());
         assert_eq!(rows("sage", Some(Path::new("d")), &none).map(|(_, rows)| rows.len()), Ok(52));
         assert_eq!(rows("btrplace", Some(Path::new("d")), &none).map(|(_, rows)| rows.len()), Ok(16));
+        assert_eq!(rows("roadef", Some(Path::new("d")), &none).map(|(_, rows)| rows.len()), Ok(54));
+    }
+
+    #[test]
+    fn scores_are_summed_and_each_time_has_its_table() {
+        let rows = ["1", "2"].map(|s| Row::new(s.into(), "roadef", &[("s", s.into())]));
+        let known = BTreeMap::from([
+            ("roadef --s 1".to_owned(), json!({ "cost": 7, "score": 0.5 })),
+            ("roadef --s 2".to_owned(), json!({ "cost": 8, "score": 0.25 })),
+        ]);
+        let text = table(&["cost", "score"], &rows, &known);
+        assert!(text.ends_with("| 2 | 8 | 0.2500 |\n| sum |  | 0.7500 |\n"), "{text}");
+        let given = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            Arguments::parse(&words, OPTIONS).unwrap()
+        };
+        assert_eq!(mark("roadef", &given("--time 60")), "roadef 60 s");
+        assert_eq!(mark("sage", &given("--time 60")), "sage");
     }
 }
