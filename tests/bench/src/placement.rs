@@ -3,6 +3,8 @@
 //! All of them pose an ordinary `Problem`; there is no solver of their own.
 
 mod btrplace;
+#[cfg(test)]
+mod fuzz;
 mod latency_file;
 mod multicloud;
 mod prob090;

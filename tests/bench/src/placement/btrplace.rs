@@ -96,6 +96,9 @@ pub(super) fn problem(instance: &Value) -> Result<Problem, String> {
         nodes: nodes.iter().enumerate().map(|(at, node)| (*node, at)).collect(),
         vms: running.iter().enumerate().map(|(at, (vm, _))| (*vm, at)).collect(),
     };
+    if index.nodes.len() != nodes.len() || index.vms.len() != running.len() {
+        return Err("tell nodes and virtual machines apart: one comes up twice".to_owned());
+    }
     let count = u32::try_from(running.len()).map_err(|error| format!("count the machines: {error}"))?;
     let mut component = Component::new("vm", count, count);
     component.per_host_max = 0;
