@@ -77,6 +77,154 @@ fn numbers_that_make_no_sense_are_refused() {
     }
 }
 
+/// One host with everything that has a number or a list.
+fn furnished() -> Problem {
+    let mut problem = one_host(3);
+    problem.latency = Latency::from_rows(&[vec![1.0]]);
+    problem.anchors = vec![vec![5.0]];
+    problem.machines[0].site = Some(0);
+    problem.partitions =
+        vec![Partition { name: "rack".into(), classes: vec!["a".into()], class_of: vec![Some(0)] }];
+    problem.quantities = vec![Quantity { name: "load".into(), values: vec![Some(1.0)] }];
+    let load = Utility { of: Of::Each { component: 0, quantity: 0 }, best: 0.0, worst: 9.0, weight: 1.0 };
+    problem.utilities = vec![Named::new("load", load)];
+    let price = Cost { scope: Scope::All, measure: Measure::TotalPrice, per_unit: 0.01 };
+    problem.costs = vec![Named::new("price", price)];
+    problem
+}
+
+fn rule(problem: &mut Problem, rule: Constraint) {
+    problem.constraints.push(Named::new("rule", rule));
+}
+
+#[test]
+fn lists_and_numbers_are_looked_at_wherever_they_stand() {
+    use ProblemError::*;
+    assert!(answer(&furnished()).is_ok());
+    let all = || Scope::All;
+    let wrong: [Wrong; 28] = [
+        (|p| p.latency.ms[0] = f64::NAN, |e| matches!(e, NotFinite { .. })),
+        (|p| p.latency.ms[0] = -1.0, |e| matches!(e, Negative { .. })),
+        (|p| p.latency.sites = 2, |e| matches!(e, Length { .. })),
+        (|p| p.latency.sites = usize::MAX, |e| matches!(e, Length { .. })),
+        (|p| p.anchors[0].push(1.0), |e| matches!(e, Length { .. })),
+        (|p| p.anchors[0][0] = f64::INFINITY, |e| matches!(e, NotFinite { .. })),
+        (|p| p.partitions[0].class_of[0] = Some(1), |e| matches!(e, Index { .. })),
+        (|p| p.partitions[0].class_of.clear(), |e| matches!(e, Length { .. })),
+        (|p| p.quantities[0].values[0] = Some(f64::NAN), |e| matches!(e, NotFinite { .. })),
+        (|p| p.quantities[0].values.push(None), |e| matches!(e, Length { .. })),
+        (|p| p.utilities[0].item.best = 9.0, |e| matches!(e, NoScale { .. })),
+        (|p| p.utilities[0].item.weight = -1.0, |e| matches!(e, Negative { .. })),
+        (|p| p.utilities[0].item.worst = f64::INFINITY, |e| matches!(e, NotFinite { .. })),
+        (|p| p.costs[0].item.per_unit = f64::NAN, |e| matches!(e, NotFinite { .. })),
+        (|p| p.costs[0].name = "load".into(), |e| matches!(e, SameName { .. })),
+        (|p| p.migration.per_move = -1.0, |e| matches!(e, Negative { .. })),
+        (|p| p.migration.min_gain = f64::NAN, |e| matches!(e, NotFinite { .. })),
+        (|p| p.components[0].move_cost = f64::NAN, |e| matches!(e, NotFinite { .. })),
+        (|p| p.components[0].needs_each = vec![vec![1.0]; 2], |e| matches!(e, Length { .. })),
+        (|p| p.components[0].needs_each = vec![vec![-1.0]; 3], |e| matches!(e, Negative { .. })),
+        (|p| p.components[0].move_cost_each = vec![1.0], |e| matches!(e, Length { .. })),
+        (|p| p.machines[0].safety = vec![1.0, 1.0], |e| matches!(e, Length { .. })),
+        (|p| p.machines[0].move_cost = vec![f64::NAN], |e| matches!(e, NotFinite { .. })),
+        (
+            |p| rule(p, Constraint::Each { scope: Scope::All, allowed: Vec::new() }),
+            |e| matches!(e, Length { .. }),
+        ),
+        (|p| rule(p, Constraint::Budget { max_per_hour: f64::NAN }), |e| matches!(e, NotFinite { .. })),
+        (
+            |p| rule(p, Constraint::Count { components: vec![0], min: 3, max: 2 }),
+            |e| matches!(e, EmptyRange { .. }),
+        ),
+        (
+            |p| rule(p, Constraint::Linear { terms: vec![(0, i64::MIN)], max: 0 }),
+            |e| matches!(e, TooLarge { .. }),
+        ),
+        (
+            |p| {
+                let limit = Limit::BySize(Vec::new());
+                let comparison = Comparison::Less;
+                rule(p, Constraint::Bound { scope: Scope::All, measure: Measure::Size, comparison, limit });
+            },
+            |e| matches!(e, Length { .. }),
+        ),
+    ];
+    for (at, (spoil, is_expected)) in wrong.iter().enumerate() {
+        let mut problem = furnished();
+        spoil(&mut problem);
+        let error = validate(&problem).err().unwrap_or_else(|| panic!("case {at} makes no sense"));
+        assert!(is_expected(&error), "case {at}: {error}");
+        assert!(matches!(answer(&problem), Err(SolveError::Problem(_))), "case {at}");
+    }
+    // A price that must not be negative differs from a limit that may be.
+    let mut problem = furnished();
+    let (measure, comparison, limit) = (Measure::Sum(0), Comparison::GreaterOrEqual, Limit::Constant(-7.0));
+    rule(&mut problem, Constraint::Bound { scope: all(), measure, comparison, limit });
+    assert!(answer(&problem).is_ok());
+}
+
+#[test]
+fn rules_that_cannot_hold_together_are_named() {
+    let contradictions: [(&[Constraint], &[&str]); 4] = [
+        (&[Constraint::Budget { max_per_hour: 0.5 }], &["rule 0"]),
+        (
+            &[
+                Constraint::Count { components: vec![0], min: 0, max: 3 },
+                Constraint::Count { components: vec![0], min: 4, max: 9 },
+            ],
+            &["rule 1"],
+        ),
+        (&[Constraint::Ban { scope: Scope::All, machines: vec![0] }], &["rule 0"]),
+        (&[Constraint::Alternatives { components: vec![0], min: 2, max: 2 }], &["rule 0"]),
+    ];
+    for (rules, expected) in contradictions {
+        let mut problem = one_host(3);
+        let named = |(at, rule): (usize, &Constraint)| Named::new(format!("rule {at}"), rule.clone());
+        problem.constraints = rules.iter().enumerate().map(named).collect();
+        match answer(&problem) {
+            Err(SolveError::Infeasible { conflict }) => assert_eq!(conflict, expected, "{rules:?}"),
+            other => panic!("{rules:?} hold: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_million_instances_are_bought_or_refused() {
+    let mut problem = one_host(1_000_000);
+    problem.machines[0].stock = Stock::Offer { count_max: 50_000 };
+    problem.machines[0].capacity = vec![100.0];
+    let price = Cost { scope: Scope::All, measure: Measure::TotalPrice, per_unit: 1.0 };
+    problem.costs.push(Named::new("price", price));
+    match stopped_after(&problem, 1_000) {
+        Ok(plan) => {
+            assert_eq!(plan.assignment.count(0), 1_000_000);
+            assert!(plan.orders[0].count >= 10_000);
+        }
+        Err(error) => assert!(matches!(error, SolveError::NotFound { .. }), "{error}"),
+    }
+}
+
+#[test]
+fn a_million_instances_of_a_thousand_components_are_placed() {
+    let mut problem = one_host(1);
+    let host = problem.machines.remove(0);
+    for at in 0..1_000 {
+        let mut host = host.clone();
+        (host.name, host.capacity) = (format!("m{at}"), vec![1_100.0]);
+        problem.machines.push(host);
+    }
+    let component = problem.components.remove(0);
+    for at in 0..1_000 {
+        let mut component = component.clone();
+        (component.name, component.replicas_min, component.replicas_max) = (format!("c{at}"), 1_000, 1_000);
+        component.per_host_max = 1;
+        problem.components.push(component);
+    }
+    match stopped_after(&problem, 1_000) {
+        Ok(plan) => assert_eq!((0..1_000).map(|c| plan.assignment.count(c)).sum::<usize>(), 1_000_000),
+        Err(error) => assert!(matches!(error, SolveError::NotFound { .. }), "{error}"),
+    }
+}
+
 #[test]
 fn empty_problems_have_answers() {
     let plan = answer(&Problem::default()).unwrap();
