@@ -1,0 +1,78 @@
+//! How fast the engines are on problems of fixed seeds: `cargo bench -p rhizo-solver [-- NAME]`.
+//!
+//! Each run is the same work: it ends with a proof or after so many questions whether to stop. What the engines reach
+//! with time is another matter; `rhizo-bench` measures it on public problems. Read next: `problems.rs`.
+
+mod problems;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rhizo_solver::{Engine, Options, Plan, Problem, check, evaluate, solve};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// Solves with one engine until it has a proof or has asked so often.
+fn run(problem: &Problem, engine: Engine, questions_max: u32) -> Plan {
+    let mut questions = 0;
+    let options = Options { seed: 1, engine: Some(engine) };
+    let answer = solve(problem, &options, &mut || {
+        questions += 1;
+        questions > questions_max
+    });
+    answer.unwrap_or_else(|error| panic!("the problems of the benches have answers: {error}"))
+}
+
+/// What is proven: the time until then.
+fn proofs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("proof");
+    let cases = [
+        ("choice, 69 regions", Engine::Choice, problems::brokers()),
+        ("patterns, 40 offers", Engine::Patterns, problems::shop()),
+        ("market, 12 components", Engine::Market, problems::applications(12)),
+    ];
+    for (name, engine, problem) in &cases {
+        assert!(run(problem, *engine, u32::MAX).proven, "{name} is proven");
+        group.bench_function(*name, |bencher| bencher.iter(|| run(black_box(problem), *engine, u32::MAX)));
+    }
+    group.finish();
+}
+
+/// What searches: moves and candidates judged in a second, model and first answer included.
+fn searches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("search");
+    let cases = [
+        ("large, 5,000 on 100", Engine::Large, problems::cluster(), 200),
+        ("local, 69 regions", Engine::Local, problems::brokers(), u32::MAX),
+        ("market, 300 components", Engine::Market, problems::applications(300), 200),
+    ];
+    for (name, engine, problem, questions) in &cases {
+        let evaluated = run(problem, *engine, *questions).evaluated;
+        group.throughput(Throughput::Elements(evaluated));
+        group.bench_function(*name, |bencher| bencher.iter(|| run(black_box(problem), *engine, *questions)));
+    }
+    group.finish();
+}
+
+/// The judges that every answer passes.
+fn judges(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("judge");
+    let problem = problems::cluster();
+    let plan = run(&problem, Engine::Large, 1);
+    let instances = plan.assignment.iter().count() as u64;
+    group.throughput(Throughput::Elements(instances));
+    group.bench_function(BenchmarkId::new("check", instances), |bencher| {
+        bencher.iter(|| check(black_box(&problem), &plan.assignment))
+    });
+    group.bench_function(BenchmarkId::new("evaluate", instances), |bencher| {
+        bencher.iter(|| evaluate(black_box(&problem), &plan.assignment))
+    });
+    group.finish();
+}
+
+fn short() -> Criterion {
+    // Ten samples in three seconds each: enough to see a change of a tenth, and all of it in a minute.
+    let time = Duration::from_secs(3);
+    Criterion::default().sample_size(10).measurement_time(time).warm_up_time(Duration::from_millis(500))
+}
+
+criterion_group! { name = benches; config = short(); targets = proofs, searches, judges }
+criterion_main!(benches);
