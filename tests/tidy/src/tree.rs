@@ -38,7 +38,8 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) -> Result<(), String
             if !generated && !matches!(name.as_str(), ".git" | ".rhizo" | "target" | "node_modules") {
                 walk(&entry.path(), &path, files)?;
             }
-        } else if kind.is_file() {
+        } else if kind.is_file() && name != ".git" {
+            // In a second worktree `.git` is a file that names a folder of this machine.
             let small = entry.metadata().is_ok_and(|metadata| metadata.len() <= TEXT_BYTES_MAX);
             // A file that vanishes meanwhile or is not UTF-8 is not text of the project.
             if small && let Ok(text) = std::fs::read_to_string(entry.path()) {
