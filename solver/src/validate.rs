@@ -16,12 +16,21 @@ pub const INSTANCES_MAX: u64 = 2_000_000;
 /// Largest weight of a linear rule; with [`INSTANCES_MAX`] instances, sums stay exact in `f64` and `i64`.
 pub const WEIGHT_MAX: u64 = 1 << 30;
 
+/// Largest number of a problem: sums and products of two of them over [`INSTANCES_MAX`] instances stay finite.
+pub const NUMBER_MAX: f64 = 1e100;
+
 /// Why a problem cannot be posed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ProblemError {
     /// A number is NaN or infinite.
     #[error("accept {what}: the number is not finite")]
     NotFinite {
+        /// Where it stands.
+        what: String,
+    },
+    /// A number is so large that sums of such numbers would not be finite.
+    #[error("accept {what}: the number is beyond {NUMBER_MAX}")]
+    Huge {
         /// Where it stands.
         what: String,
     },
@@ -66,6 +75,12 @@ pub enum ProblemError {
     SameName {
         /// The name.
         name: String,
+    },
+    /// A list of whom a rule or term speaks of has something twice.
+    #[error("accept {what}: it speaks of the same instance or component twice")]
+    Twice {
+        /// Where it stands.
+        what: String,
     },
     /// The best value of a utility is also its worst.
     #[error("accept utility `{name}`: its best and worst values are the same")]
@@ -141,7 +156,10 @@ fn at_most(what: &'static str, have: u64, max: u64) -> Checked {
 }
 
 fn finite(what: impl Into<String>, value: f64) -> Checked {
-    if value.is_finite() { Ok(()) } else { Err(ProblemError::NotFinite { what: what.into() }) }
+    if !value.is_finite() {
+        return Err(ProblemError::NotFinite { what: what.into() });
+    }
+    if value.abs() > NUMBER_MAX { Err(ProblemError::Huge { what: what.into() }) } else { Ok(()) }
 }
 
 fn amount(what: impl Into<String>, value: f64) -> Checked {
@@ -254,13 +272,24 @@ fn scope_of(p: &Problem, what: &str, scope: &Scope) -> Checked {
     match scope {
         Scope::All => Ok(()),
         Scope::Component(c) => index(what, *c, p.components.len()),
-        Scope::Components(cs) => cs.iter().try_for_each(|c| index(what, *c, p.components.len())),
-        Scope::Instances(instances) => instances.iter().try_for_each(|(c, ordinal)| {
-            index(what, *c, p.components.len())?;
-            let component = &p.components[*c];
-            index(what, *ordinal, component.current.len().max(component.replicas_max as usize))
-        }),
+        Scope::Components(cs) => {
+            cs.iter().try_for_each(|c| index(what, *c, p.components.len()))?;
+            once(what, cs)
+        }
+        Scope::Instances(instances) => {
+            instances.iter().try_for_each(|(c, ordinal)| {
+                index(what, *c, p.components.len())?;
+                let component = &p.components[*c];
+                index(what, *ordinal, component.current.len().max(component.replicas_max as usize))
+            })?;
+            once(what, instances)
+        }
     }
+}
+
+fn once<T: Ord>(what: &str, list: &[T]) -> Checked {
+    let distinct: BTreeSet<&T> = list.iter().collect();
+    if distinct.len() == list.len() { Ok(()) } else { Err(ProblemError::Twice { what: what.to_owned() }) }
 }
 
 fn measure_of(p: &Problem, what: &str, measure: &Measure) -> Checked {

@@ -16,10 +16,10 @@ mod rearrange;
 mod repair;
 mod state;
 
-use crate::constraint::{Constraint, Limit};
+use crate::constraint::{Constraint, Limit, Scope};
 use crate::engine::Found;
 use crate::objective::{Cost, Measure};
-use crate::problem::{Problem, Stock};
+use crate::problem::{ComponentIndex, Problem, Stock};
 use crate::watch::Watch;
 use incumbent::Incumbent;
 use model::Model;
@@ -64,10 +64,23 @@ fn is_local(problem: &Problem, rule: &Constraint) -> bool {
         | Constraint::Gather { .. }
         | Constraint::Neighbour { .. }
         | Constraint::Root { .. } => true,
-        Constraint::Spread { max_in_class: None, min_distinct: Some(Limit::Constant(_)), .. } => true,
+        // Nobody cannot be spread, and there is no item whose move would be judged.
+        Constraint::Spread { scope, max_in_class: None, min_distinct: Some(Limit::Constant(_)), .. } => {
+            !is_nobody(problem, scope)
+        }
         // The costs speak of what instances ask for and machines have, not of what these rules make of it.
         Constraint::Overbook { .. } | Constraint::Preserve { .. } => problem.costs.is_empty(),
         _ => false,
+    }
+}
+
+fn is_nobody(problem: &Problem, scope: &Scope) -> bool {
+    let none = |c: &ComponentIndex| problem.components[*c].replicas_max == 0;
+    match scope {
+        Scope::All => problem.components.iter().all(|c| c.replicas_max == 0),
+        Scope::Component(c) => none(c),
+        Scope::Components(cs) => cs.iter().all(none),
+        Scope::Instances(instances) => instances.is_empty(),
     }
 }
 

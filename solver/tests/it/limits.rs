@@ -102,7 +102,19 @@ fn lists_and_numbers_are_looked_at_wherever_they_stand() {
     use ProblemError::*;
     assert!(answer(&furnished()).is_ok());
     let all = || Scope::All;
-    let wrong: [Wrong; 28] = [
+    let wrong: [Wrong; 31] = [
+        (|p| p.machines[0].price = 1e308, |e| matches!(e, Huge { .. })),
+        (
+            |p| rule(p, Constraint::Lonely { scope: Scope::Components(vec![0, 0]) }),
+            |e| matches!(e, Twice { .. }),
+        ),
+        (
+            |p| {
+                let scope = Scope::Instances(vec![(0, 1), (0, 1)]);
+                rule(p, Constraint::Apart { scope, partition: None });
+            },
+            |e| matches!(e, Twice { .. }),
+        ),
         (|p| p.latency.ms[0] = f64::NAN, |e| matches!(e, NotFinite { .. })),
         (|p| p.latency.ms[0] = -1.0, |e| matches!(e, Negative { .. })),
         (|p| p.latency.sites = 2, |e| matches!(e, Length { .. })),
@@ -185,6 +197,19 @@ fn rules_that_cannot_hold_together_are_named() {
             other => panic!("{rules:?} hold: {other:?}"),
         }
     }
+}
+
+#[test]
+fn nobody_cannot_be_spread() {
+    let mut problem = one_host(1);
+    problem.components.push(Component::new("nobody", 0, 0));
+    problem.partitions =
+        vec![Partition { name: "rack".into(), classes: vec!["a".into()], class_of: vec![Some(0)] }];
+    let (scope, min_distinct) = (Scope::Component(1), Some(Limit::Constant(1.0)));
+    rule(&mut problem, Constraint::Spread { scope, partition: 0, max_in_class: None, min_distinct });
+    let large = Options { seed: 1, engine: Some(Engine::Large) };
+    assert!(matches!(solve(&problem, &large, &mut || false), Err(SolveError::Unsuited { .. })));
+    assert!(matches!(answer(&problem), Err(SolveError::Infeasible { conflict }) if conflict == ["rule"]));
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn what_is_left_after_damage_is_worth_solving() {
         let read = serde_json::from_value::<Problem>(mutate::value(&catalogue(), &steps));
         sound += u32::from(read.is_ok_and(|problem| validate(&problem).is_ok()));
     }
-    assert!((100..900).contains(&sound), "{sound} of 1,000 make sense");
+    assert!((30..900).contains(&sound), "{sound} of 1,000 make sense");
 }
 
 proptest! {

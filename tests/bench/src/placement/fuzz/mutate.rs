@@ -8,7 +8,7 @@ pub(super) type Step = (u8, u32, u32);
 
 /// A few steps.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(any::<Step>(), 1..6)
+    prop::collection::vec(any::<Step>(), 1..4)
 }
 
 /// What readers of numbers stumble over.
