@@ -4,17 +4,29 @@
 //! `exhaustive` those of small problems of any kind; `large` repairs and improves thousands of instances on machines
 //! that exist; `market` buys machines for thousands of components; `local` takes any problem. Read next: `solve.rs`.
 
+pub(crate) mod branch;
 pub(crate) mod choice;
 pub(crate) mod exhaustive;
 pub(crate) mod large;
+pub(crate) mod linear;
 pub(crate) mod local;
 pub(crate) mod market;
+pub(crate) mod memory;
 pub(crate) mod patterns;
 
 use crate::assignment::Assignment;
 use crate::constraint::{Constraint, Scope};
 use crate::objective::{Measure, Of};
 use crate::problem::Problem;
+
+/// How far a search goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Aim {
+    /// Until nothing is in trouble any more; what is well stays where it is.
+    Repair,
+    /// To the best that can be found.
+    Best,
+}
 
 /// What an engine found.
 #[derive(Clone, PartialEq, Debug)]

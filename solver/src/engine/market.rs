@@ -6,6 +6,7 @@
 //! ones to pack. Prices and layouts follow each other for some rounds; then hosts are packed zone by zone and layouts
 //! are improved at what they cost in truth. Read next: `model.rs`, `layout.rs`, `duals.rs`, `packing.rs`, `plan.rs`.
 
+mod ascent;
 mod duals;
 mod exact;
 mod grid;
@@ -23,7 +24,9 @@ use crate::evaluate::evaluate;
 use crate::objective::Measure;
 use crate::problem::Problem;
 use model::Model;
-use plan::{PROOF_COMPONENTS_MAX, Planner};
+pub(crate) use plan::PROOF_COMPONENTS_MAX;
+use plan::Planner;
+pub(crate) use zones::ZONES_MAX;
 
 /// Rounds of narrowing where components can be: each starts from better bounds than the one before.
 const NARROWINGS_MAX: u64 = 12;

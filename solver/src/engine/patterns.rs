@@ -3,19 +3,18 @@
 //! Takes problems whose objective is the price and number of hosts, and whose rules speak of what may share a
 //! host and of how many instances there are. The model over hosts has a useless bound and endless
 //! symmetry; over patterns, each with the cheapest machine that fits it, the bound is close and symmetry is gone.
-//! `columns.rs` makes the patterns, `master.rs` the integer program, `branch.rs` solves it.
+//! `columns.rs` makes the patterns, `master.rs` the integer program, `engine/branch.rs` solves it.
 
-mod branch;
 mod columns;
 mod master;
 
 use crate::assignment::{Assignment, Place};
 use crate::constraint::{Constraint, Scope};
+use crate::engine::branch::{self, Outcome};
 use crate::engine::{Found, tells_instances_apart};
 use crate::evaluate::evaluate;
 use crate::objective::{Cost, Measure};
 use crate::problem::Problem;
-use branch::Outcome;
 use columns::Columns;
 use master::Master;
 use std::collections::BTreeMap;
@@ -74,7 +73,7 @@ fn whole_components(scope: &Scope) -> bool {
 pub(crate) fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
     let columns = Columns::new(problem)?;
     let master = Master::new(problem, &columns);
-    let Outcome { best, bound, complete, visited } = branch::solve(&master.program, stop);
+    let Outcome { best, bound, complete, visited } = branch::solve(&master.program, f64::INFINITY, stop);
     let assignment = best.map(|counts| assignment(problem, &columns, &counts));
     let net = assignment.as_ref().map(|a| evaluate(problem, a).net);
     Some(Found {
@@ -86,11 +85,12 @@ pub(crate) fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Optio
 }
 
 /// Hands out machines to the columns that were chosen so many times.
-fn assignment(problem: &Problem, columns: &Columns, counts: &[u32]) -> Assignment {
+fn assignment(problem: &Problem, columns: &Columns, counts: &[f64]) -> Assignment {
     let mut hosts: Vec<Vec<Place>> = vec![Vec::new(); problem.components.len()];
     let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
     for (column, count) in columns.columns.iter().zip(counts) {
-        for _ in 0..*count {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, not negative")]
+        for _ in 0..*count as u64 {
             let next = taken.entry(column.kind).or_default();
             let place = columns.kinds[column.kind].place(problem, *next);
             *next += 1;

@@ -8,8 +8,7 @@
 use super::grid::{Cells, Grid, Table};
 use super::packing::Bounded;
 use super::zones::Zone;
-use good_lp::solvers::microlp::microlp;
-use good_lp::{Expression, ProblemVariables, Solution, SolverModel, variable};
+use crate::engine::linear::{self, minimum};
 
 /// Rounds of adding rows; prices are usually settled after a dozen.
 const ROUNDS_MAX: usize = 40;
@@ -17,7 +16,7 @@ const ROUNDS_MAX: usize = 40;
 const WORTH_MORE: f64 = 1e-7;
 
 /// A load that some host holds: how many of each class, and the host's cost.
-type Row = (Vec<u32>, f64);
+pub(super) type Row = (Vec<u32>, f64);
 
 /// The prices of one zone, and the rows they were found with.
 #[derive(Clone, Debug, Default)]
@@ -41,23 +40,10 @@ impl Duals {
         share: Option<&[u32]>,
     ) {
         let ceiling: Vec<f64> = classes.iter().map(|needs| alone(zone, needs)).collect();
-        let sizes: Vec<Cells> = zone.offers.iter().map(|o| grid.cells_of(&o.capacity)).collect();
-        let largest = [0, 1].map(|axis| sizes.iter().map(|s| s[axis]).max().unwrap_or(0));
         let finite: Vec<f64> = ceiling.iter().map(|c| if c.is_finite() { *c } else { 0.0 }).collect();
         let mut prices = finite.clone();
         for _ in 0..ROUNDS_MAX {
-            let table = Loads::new(grid, &prices, largest, share);
-            let mut grew = false;
-            for (offer, size) in zone.offers.iter().zip(&sizes) {
-                if table.value(*size) > offer.cost + WORTH_MORE {
-                    let row = (table.load(grid, *size), offer.cost);
-                    if !self.rows.contains(&row) {
-                        self.rows.push(row);
-                        grew = true;
-                    }
-                }
-            }
-            if !grew {
+            if !self.add_rows(zone, grid, &prices, share) {
                 break;
             }
             match best_prices(&self.rows, &finite, demand) {
@@ -65,7 +51,7 @@ impl Duals {
                 None => break,
             }
         }
-        scale(zone, grid, &sizes, largest, share, &mut prices);
+        scale(zone, grid, share, &mut prices);
         for (price, ceiling) in prices.iter_mut().zip(&ceiling) {
             if !ceiling.is_finite() {
                 *price = f64::INFINITY;
@@ -73,6 +59,41 @@ impl Duals {
         }
         self.prices = prices;
     }
+
+    /// Adds a row for each host that holds more than it costs; whether there was a new one.
+    pub(super) fn add_rows(
+        &mut self,
+        zone: &Zone,
+        grid: &Grid,
+        prices: &[f64],
+        share: Option<&[u32]>,
+    ) -> bool {
+        let (sizes, largest) = sizes(zone, grid);
+        let table = Loads::new(grid, prices, largest, share);
+        let mut grew = false;
+        for (offer, size) in zone.offers.iter().zip(&sizes) {
+            if table.value(*size) > offer.cost + WORTH_MORE {
+                let row = (table.load(grid, *size), offer.cost);
+                if !self.rows.contains(&row) {
+                    self.rows.push(row);
+                    grew = true;
+                }
+            }
+        }
+        grew
+    }
+
+    /// The loads that are known to bind prices, each with the cost of its host.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+/// The capacities of a zone's offers in cells, and the largest along each axis.
+fn sizes(zone: &Zone, grid: &Grid) -> (Vec<Cells>, Cells) {
+    let sizes: Vec<Cells> = zone.offers.iter().map(|o| grid.cells_of(&o.capacity)).collect();
+    let largest = [0, 1].map(|axis| sizes.iter().map(|s| s[axis]).max().unwrap_or(0));
+    (sizes, largest)
 }
 
 /// The most valuable loads, of any number of instances or of so many at most.
@@ -105,24 +126,18 @@ impl Loads {
 }
 
 /// The least cost of a host that holds one instance; infinite when none does.
-fn alone(zone: &Zone, needs: &[f64]) -> f64 {
+pub(super) fn alone(zone: &Zone, needs: &[f64]) -> f64 {
     let holding = zone.offers.iter().filter(|offer| super::packing::fits(needs, &offer.capacity));
     holding.map(|offer| offer.cost).fold(f64::INFINITY, f64::min)
 }
 
 /// Makes prices small enough that no host holds more than it costs.
-fn scale(
-    zone: &Zone,
-    grid: &Grid,
-    sizes: &[Cells],
-    largest: Cells,
-    share: Option<&[u32]>,
-    prices: &mut [f64],
-) {
+pub(super) fn scale(zone: &Zone, grid: &Grid, share: Option<&[u32]>, prices: &mut [f64]) {
+    let (sizes, largest) = sizes(zone, grid);
     prices.iter_mut().for_each(|p| *p = if p.is_finite() { p.max(0.0) } else { 0.0 });
     let table = Loads::new(grid, prices, largest, share);
     let mut factor: f64 = 1.0;
-    for (offer, size) in zone.offers.iter().zip(sizes) {
+    for (offer, size) in zone.offers.iter().zip(&sizes) {
         let value = table.value(*size);
         if value > offer.cost {
             factor = factor.min(offer.cost / value);
@@ -136,19 +151,14 @@ fn scale(
 
 /// Maximises what the demand pays under the rows.
 fn best_prices(rows: &[Row], ceiling: &[f64], demand: &[f64]) -> Option<Vec<f64>> {
-    let mut variables = ProblemVariables::new();
-    let all: Vec<good_lp::Variable> =
-        ceiling.iter().map(|max| variables.add(variable().min(0.0).max(*max))).collect();
     // A class that nobody asks for still gets a price, so that it is known what asking would cost.
     let total: f64 = demand.iter().sum::<f64>().max(1.0);
-    let weight = |d: &f64| d / total + 1e-4;
-    let paid: Expression = all.iter().zip(demand).map(|(price, d)| weight(d) * *price).sum();
-    let mut model = variables.maximise(paid).using(microlp);
-    for (load, cost) in rows {
-        let worth: Expression =
-            all.iter().zip(load).filter(|(_, n)| **n > 0).map(|(price, n)| f64::from(*n) * *price).sum();
-        model.add_constraint(worth.leq(*cost));
-    }
-    let solution = model.solve().ok()?;
-    Some(all.iter().map(|price| solution.value(*price)).collect())
+    let unpaid = demand.iter().map(|d| -(d / total + 1e-4));
+    let under = |(load, cost): &Row| {
+        let terms = load.iter().enumerate().filter(|(_, n)| **n > 0);
+        let terms = terms.map(|(class, n)| (class, f64::from(*n))).collect();
+        linear::Row { terms, low: f64::NEG_INFINITY, high: *cost }
+    };
+    let rows: Vec<linear::Row> = rows.iter().map(under).collect();
+    minimum(unpaid, ceiling.iter().map(|max| (0.0, *max)), rows.iter()).ok()
 }

@@ -11,8 +11,8 @@ use super::packing::{Host, fits, may_join};
 use crate::problem::ComponentIndex;
 use std::collections::BTreeMap;
 
-/// Layouts of one group that are looked at.
-const LAYOUTS_MAX: usize = 20_000;
+/// Layouts of all groups that are looked at: fifty megabytes, and less than a second to list.
+const LAYOUTS_MAX: usize = 200_000;
 /// Ways to pack one zone that are looked at.
 const PACKINGS_MAX: u64 = 200_000;
 /// Differences of cost below this are rounding.
@@ -58,11 +58,13 @@ struct Search<'a> {
 pub(super) fn prove(model: &Model, prices: &Prices, gap: f64, stop: &mut dyn FnMut() -> bool) -> Proof {
     let failed = Proof { complete: false, better: None, visited: 0 };
     let mut lists = Vec::new();
+    let mut room = LAYOUTS_MAX;
     for (index, group) in model.groups.iter().enumerate() {
         let least = super::layout::cheapest(model, group, prices).bound;
-        let Some(all) = all_below(model, group, prices, least + gap + ROUNDING, LAYOUTS_MAX) else {
+        let Some(all) = all_below(model, group, prices, least + gap + ROUNDING, room) else {
             return failed;
         };
+        room -= all.len();
         if stop() {
             return failed;
         }

@@ -1,5 +1,6 @@
 //! Prices and layouts in turn, then hosts, then better layouts: the course of the search.
 
+use super::ascent::{Ascent, Priced};
 use super::duals::Duals;
 use super::exact;
 use super::grid::Grid;
@@ -20,7 +21,7 @@ const TRIES_PER_HOST: u32 = 12;
 /// Passes over all groups without a gain before the search ends by itself.
 const BARREN_PASSES_MAX: u32 = 4;
 /// More components than this are not proven.
-pub(super) const PROOF_COMPONENTS_MAX: usize = 60;
+pub(crate) const PROOF_COMPONENTS_MAX: usize = 60;
 /// A gain counts when it is more than this.
 const CHEAPER: f64 = 1e-9;
 
@@ -114,7 +115,42 @@ impl<'a> Planner<'a> {
             self.hosts[zone] = self.pack(zone, None, stop)?;
         }
         self.improve(stop);
+        self.climb(stop);
+        self.follow(stop);
         Some(self.assignment())
+    }
+
+    /// Starts again from the layouts that are cheapest under the best prices; keeps what comes of it if it is cheaper.
+    fn follow(&mut self, stop: &mut dyn FnMut() -> bool) {
+        let small = self.model.problem.components.len() <= PROOF_COMPONENTS_MAX;
+        let Some(prices) = self.bound_prices.clone().filter(|_| small && !stop()) else { return };
+        let cost = self.cost();
+        let before = (self.layouts.clone(), self.lots.clone(), self.hosts.clone());
+        let mut packed = self.place(&prices, &mut || false);
+        for zone in 0..self.model.zones.len() {
+            match self.pack(zone, None, stop).filter(|_| packed) {
+                Some(hosts) => self.hosts[zone] = hosts,
+                None => packed = false,
+            }
+        }
+        if packed {
+            self.improve(stop);
+        }
+        if !packed || self.cost() >= cost {
+            (self.layouts, self.lots, self.hosts) = before;
+        }
+    }
+
+    /// Betters the bound of few components by prices that are the best for all zones together.
+    fn climb(&mut self, stop: &mut dyn FnMut() -> bool) {
+        let small = self.model.problem.components.len() <= PROOF_COMPONENTS_MAX;
+        let Some(prices) = self.bound_prices.clone().filter(|_| small) else { return };
+        let start = Priced { prices, bound: self.bound };
+        let mut ascent = Ascent::new(self.model, &self.grid, self.shares.as_deref());
+        let Priced { prices, bound } = ascent.climb(&mut self.duals, start, stop);
+        if bound > self.bound {
+            (self.bound, self.bound_prices) = (bound, Some(prices));
+        }
     }
 
     /// Moves groups to where they cost least in truth and packs zones anew, until nothing helps for some passes.

@@ -1,8 +1,9 @@
 //! The integer program over columns: how often each pattern is used on each kind of machine.
 
-use super::branch::{Program, Row, Variable};
 use super::columns::{Columns, covers};
 use crate::constraint::Constraint;
+use crate::engine::branch::{Program, Variable};
+use crate::engine::linear::Row;
 use crate::objective::Measure;
 use crate::problem::{Problem, Stock};
 
@@ -55,7 +56,7 @@ impl Builder<'_> {
             }
             #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
             let max = column.count_max as f64;
-            self.program.variables.push(Variable { cost, max });
+            self.program.variables.push(Variable { cost, max, whole: true });
         }
     }
 
@@ -92,7 +93,7 @@ impl Builder<'_> {
             return variable;
         }
         let variable = self.program.variables.len();
-        self.program.variables.push(Variable { cost: 0.0, max: 1.0 });
+        self.program.variables.push(Variable { cost: 0.0, max: 1.0, whole: true });
         self.presence[component] = Some(variable);
         let most = f64::from(self.problem.components[component].replicas_max);
         let mut terms = self.terms(&[(component, 1.0)]);

@@ -1,0 +1,195 @@
+//! Branch and bound for a small program with whole-numbered variables, over linear relaxations.
+//!
+//! The back end (`linear.rs`) solves linear programs only; branching, bounds and the integrality of every incumbent are
+//! judged here, so that a search can be stopped, is repeatable, and is not at the mercy of a back end's own search.
+
+use crate::engine::linear::{Row, Unsolved, minimum};
+
+/// A value this near to a whole number counts as one; incumbents are re-checked with the whole number.
+const WHOLE: f64 = 1e-6;
+/// How far a row may be missed by rounding, relative to its size.
+const ROW_TOLERANCE: f64 = 1e-7;
+
+/// A variable from 0 to `max`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variable {
+    pub(crate) cost: f64,
+    pub(crate) max: f64,
+    /// Only whole numbers.
+    pub(crate) whole: bool,
+}
+
+/// Minimise the cost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// What a search found.
+pub(crate) struct Outcome {
+    /// The best solution, if one is below the limit.
+    pub(crate) best: Option<Vec<f64>>,
+    /// No solution costs less; none when nothing is known.
+    pub(crate) bound: Option<f64>,
+    /// The search was complete.
+    pub(crate) complete: bool,
+    pub(crate) visited: u64,
+}
+
+/// Ranges of the variables in one part of the search space.
+#[derive(Clone)]
+struct Node {
+    low: Vec<f64>,
+    high: Vec<f64>,
+    /// No solution in it costs less.
+    bound: f64,
+}
+
+/// Minimises until proven or stopped; only solutions that cost less than `limit` are looked for.
+pub(crate) fn solve(program: &Program, limit: f64, stop: &mut dyn FnMut() -> bool) -> Outcome {
+    let step = cost_step(program);
+    let root = Node {
+        low: vec![0.0; program.variables.len()],
+        high: program.variables.iter().map(|v| v.max).collect(),
+        bound: f64::NEG_INFINITY,
+    };
+    let mut open = vec![root];
+    let mut best: Option<(f64, Vec<f64>)> = None;
+    let mut visited = 0;
+    let mut trusted = true;
+    while let Some(node) = open.pop() {
+        let cut = |bound: f64, best: &Option<(f64, Vec<f64>)>| {
+            let cost = best.as_ref().map_or(limit, |(cost, _)| *cost);
+            next_cost(bound, step) >= cost - ROW_TOLERANCE * cost.abs().max(1.0) * 1e-3
+        };
+        if cut(node.bound, &best) {
+            continue;
+        }
+        if stop() {
+            open.push(node);
+            break;
+        }
+        visited += 1;
+        let values = match relax(program, &node) {
+            Ok(values) => values,
+            Err(Unsolved::Infeasible) => continue,
+            Err(Unsolved::Failed) => {
+                // What the back end cannot solve is not proven to hold nothing.
+                trusted = false;
+                continue;
+            }
+        };
+        let bound = cost_of(program, &values).max(node.bound);
+        if cut(bound, &best) {
+            continue;
+        }
+        keep_better(program, &values, limit, &mut best);
+        let Some(split) = most_fractional(program, &values) else { continue };
+        let (mut below, mut above) = (node.clone(), node);
+        (below.bound, above.bound) = (bound, bound);
+        below.high[split] = values[split].floor();
+        above.low[split] = values[split].ceil();
+        // The stack takes the upper part first: it finds whole solutions sooner.
+        open.push(below);
+        open.push(above);
+    }
+    let left = open.iter().map(|n| n.bound).fold(f64::INFINITY, f64::min);
+    let cost = best.as_ref().map_or(limit, |(cost, _)| *cost);
+    let bound = next_cost(left, step).min(cost);
+    Outcome {
+        best: best.map(|(_, values)| values),
+        bound: (trusted && bound.is_finite()).then_some(bound),
+        complete: trusted && open.is_empty(),
+        visited,
+    }
+}
+
+/// Rounds a relaxed solution and keeps it if it holds and is the best.
+fn keep_better(program: &Program, values: &[f64], limit: f64, best: &mut Option<(f64, Vec<f64>)>) {
+    for whole in [rounded(program, values, f64::round), rounded(program, values, f64::ceil)] {
+        let cost = cost_of(program, &whole);
+        if cost < best.as_ref().map_or(limit, |(cost, _)| *cost) && holds(program, &whole) {
+            *best = Some((cost, whole));
+        }
+    }
+}
+
+/// When all costs are whole numbers, so is every total: bounds may be rounded up.
+fn cost_step(program: &Program) -> Option<f64> {
+    // Beyond 2^50 sums of whole numbers are no longer surely exact.
+    let whole = |v: &Variable| v.whole && v.cost.fract() == 0.0 && v.cost.abs() < 1e15;
+    program.variables.iter().all(whole).then_some(1.0)
+}
+
+fn next_cost(bound: f64, step: Option<f64>) -> f64 {
+    match step {
+        Some(step) if bound.is_finite() => ((bound - WHOLE) / step).ceil() * step,
+        _ => bound,
+    }
+}
+
+fn relax(program: &Program, node: &Node) -> Result<Vec<f64>, Unsolved> {
+    let ranges = node.low.iter().copied().zip(node.high.iter().copied());
+    minimum(program.variables.iter().map(|v| v.cost), ranges, program.rows.iter())
+}
+
+fn cost_of(program: &Program, values: &[f64]) -> f64 {
+    program.variables.iter().zip(values).map(|(v, x)| v.cost * x).sum()
+}
+
+fn rounded(program: &Program, values: &[f64], how: fn(f64) -> f64) -> Vec<f64> {
+    let round = |(variable, value): (&Variable, &f64)| {
+        if !variable.whole {
+            *value
+        } else if (value - value.round()).abs() < WHOLE {
+            value.round()
+        } else {
+            how(*value)
+        }
+    };
+    program.variables.iter().zip(values).map(round).collect()
+}
+
+fn most_fractional(program: &Program, values: &[f64]) -> Option<usize> {
+    let distance = |at: &usize| (values[*at] - values[*at].round()).abs();
+    let whole = (0..values.len()).filter(|at| program.variables[*at].whole);
+    let split = whole.max_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+    (distance(&split) > WHOLE).then_some(split)
+}
+
+fn holds(program: &Program, values: &[f64]) -> bool {
+    let in_range = |(v, x): (&Variable, &f64)| (-WHOLE..=v.max + WHOLE).contains(x);
+    let in_range = program.variables.iter().zip(values).all(in_range);
+    in_range
+        && program.rows.iter().all(|row| {
+            let sum: f64 = row.terms.iter().map(|(at, weight)| weight * values[*at]).sum();
+            let slack =
+                |limit: f64| if limit.is_finite() { ROW_TOLERANCE * limit.abs().max(1.0) } else { 0.0 };
+            sum >= row.low - slack(row.low) && sum <= row.high + slack(row.high)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_and_others_are_mixed() {
+        // Minimise 2s - 3x - 2y with x + 2y <= 4, 2x + y <= 5 + s: whole x and y, any s of 0.25 at most.
+        let variable = |cost: f64, max: f64, whole: bool| Variable { cost, max, whole };
+        let row =
+            |terms: &[(usize, f64)], high: f64| Row { terms: terms.to_vec(), low: f64::NEG_INFINITY, high };
+        let program = Program {
+            variables: vec![variable(-3.0, 5.0, true), variable(-2.0, 5.0, true), variable(2.0, 0.25, false)],
+            rows: vec![row(&[(0, 1.0), (1, 2.0)], 4.0), row(&[(0, 2.0), (1, 1.0), (2, -1.0)], 5.25)],
+        };
+        let outcome = solve(&program, f64::INFINITY, &mut || false);
+        // By trying all: (2, 1) costs -8 without s; the relaxation is at (2.17, 0.92).
+        assert_eq!((outcome.best, outcome.complete), (Some(vec![2.0, 1.0, 0.0]), true));
+        assert!(outcome.bound.is_some_and(|bound| (bound + 8.0).abs() < 1e-6), "{:?}", outcome.bound);
+        assert_eq!(solve(&program, -8.0, &mut || false).best, None, "nothing is below the limit");
+        let other = solve(&program, -7.5, &mut || false);
+        assert_eq!(other.best, Some(vec![2.0, 1.0, 0.0]));
+    }
+}
