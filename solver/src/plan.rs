@@ -36,6 +36,8 @@ pub struct Plan {
     pub engine: Engine,
     /// How many candidates or search nodes were looked at.
     pub evaluated: u64,
+    /// What the search took of memory, about, beside the problem; see [`crate::Watch::memory_max_bytes`].
+    pub memory_bytes: u64,
 }
 
 impl Plan {

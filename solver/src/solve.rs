@@ -4,7 +4,7 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Found, choice, exhaustive, large, local, market, patterns};
+use crate::engine::{Aim, Found, choice, exhaustive, large, local, market, memory, patterns};
 use crate::evaluate::evaluate;
 use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
@@ -53,6 +53,14 @@ pub enum SolveError {
         /// The rules it breaks.
         violations: Vec<Violation>,
     },
+    /// Every engine that takes the problem would need more memory than it may have.
+    #[error("solve within {max_bytes} bytes of memory: {needed_bytes} would be needed")]
+    TooLarge {
+        /// What the most modest engine would need, about.
+        needed_bytes: u64,
+        /// What it may have.
+        max_bytes: u64,
+    },
     /// The engine asked for cannot take the problem.
     #[error("use engine {engine:?} for this problem")]
     Unsuited {
@@ -85,9 +93,37 @@ pub fn solve_watched(
     options: &Options,
     watch: &mut dyn Watch,
 ) -> Result<Plan, SolveError> {
+    answered(problem, watch, |lowered, watch| search(lowered, options, watch))
+}
+
+/// Mends what runs now: only what is in trouble moves, and what stands in its way.
+///
+/// Ends as soon as nothing is broken, which takes little time even among thousands of hosts; what is worth more is
+/// left to [`solve`]. Nothing changes where nothing is broken. It buys hosts where that is what mends, and proves
+/// nothing but that.
+///
+/// # Errors
+/// See [`SolveError`].
+pub fn repair(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Result<Plan, SolveError> {
+    answered(problem, watch, |lowered, watch| {
+        let takes = large::suits(lowered) && may_take(lowered, Engine::Large, watch).is_ok();
+        if takes {
+            return Ok((Engine::Large, large::search(lowered, seed, Aim::Repair, watch)));
+        }
+        may_take(lowered, Engine::Local, watch)?;
+        Ok((Engine::Local, local::search(lowered, seed, Aim::Repair, None, &mut || watch.stop())))
+    })
+}
+
+/// Checks the problem, lets engines search, checks what they found, and writes the plan.
+fn answered(
+    problem: &Problem,
+    watch: &mut dyn Watch,
+    search: impl FnOnce(&Problem, &mut dyn Watch) -> Result<(Engine, Found), SolveError>,
+) -> Result<Plan, SolveError> {
     validate(problem).map_err(SolveError::Problem)?;
     let watch = &mut Judge { problem, watch, told: None };
-    let (engine, found) = search(&lowered(problem), options, watch)?;
+    let (engine, found) = search(&lowered(problem), watch)?;
     let Some(best) = found.best.clone() else {
         return Err(unsolved(problem, &found, &mut || watch.stop()));
     };
@@ -116,6 +152,10 @@ impl Watch for Judge<'_> {
         self.watch.elapsed_share()
     }
 
+    fn memory_max_bytes(&self) -> u64 {
+        self.watch.memory_max_bytes()
+    }
+
     fn improved(&mut self, news: &Improvement) {
         let net = evaluate(self.problem, news.assignment).net;
         if self.told.is_none_or(|told| net > told) && check(self.problem, news.assignment).is_empty() {
@@ -136,24 +176,33 @@ fn search(
     watch: &mut dyn Watch,
 ) -> Result<(Engine, Found), SolveError> {
     let seed = options.seed;
-    let found = match options.engine {
-        None => return Ok(first_that_answers(problem, seed, watch)),
-        Some(Engine::Choice) if choice::suits(problem) => Some(choice::search(problem, &mut || watch.stop())),
-        Some(Engine::Exhaustive) if exhaustive::suits(problem) => {
+    let Some(engine) = options.engine else { return first_that_answers(problem, seed, watch) };
+    may_take(problem, engine, watch)?;
+    let found = match engine {
+        Engine::Choice if choice::suits(problem) => Some(choice::search(problem, &mut || watch.stop())),
+        Engine::Exhaustive if exhaustive::suits(problem) => {
             Some(exhaustive::search(problem, None, false, &mut || watch.stop()))
         }
-        Some(Engine::Patterns) if patterns::suits(problem) => {
+        Engine::Patterns if patterns::suits(problem) => {
             patterns::search(problem, &mut || watch.stop()).filter(answers)
         }
-        Some(Engine::Market) if market::suits(problem) => {
+        Engine::Market if market::suits(problem) => {
             market::search(problem, seed, &mut || watch.stop()).filter(answers)
         }
-        Some(Engine::Large) if large::suits(problem) => Some(large::search(problem, seed, watch)),
-        Some(Engine::Local) => Some(local::search(problem, seed, &mut || watch.stop())),
-        Some(_) => None,
+        Engine::Large if large::suits(problem) => Some(large::search(problem, seed, Aim::Best, watch)),
+        Engine::Local => {
+            let warm = watch.exchange(f64::NEG_INFINITY);
+            Some(local::search(problem, seed, Aim::Best, warm, &mut || watch.stop()))
+        }
+        _ => None,
     };
-    let engine = options.engine.unwrap_or(Engine::Local);
     found.map(|found| (engine, found)).ok_or(SolveError::Unsuited { engine })
+}
+
+/// Refuses an engine that would take more memory than it may.
+fn may_take(problem: &Problem, engine: Engine, watch: &dyn Watch) -> Result<(), SolveError> {
+    let (needed_bytes, max_bytes) = (memory::bytes(problem, engine), watch.memory_max_bytes());
+    if needed_bytes > max_bytes { Err(SolveError::TooLarge { needed_bytes, max_bytes }) } else { Ok(()) }
 }
 
 /// Whether there is an assignment, or the proof that there is none.
@@ -162,32 +211,46 @@ fn answers(found: &Found) -> bool {
 }
 
 /// Engines from the most special to the most general; one that finds out that it is not up to it gives way.
-fn first_that_answers(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> (Engine, Found) {
-    if choice::suits(problem) {
-        return (Engine::Choice, choice::search(problem, &mut || watch.stop()));
+fn first_that_answers(
+    problem: &Problem,
+    seed: u64,
+    watch: &mut dyn Watch,
+) -> Result<(Engine, Found), SolveError> {
+    let fits = |engine: Engine, watch: &dyn Watch| may_take(problem, engine, watch).is_ok();
+    if choice::suits(problem) && fits(Engine::Choice, watch) {
+        return Ok((Engine::Choice, choice::search(problem, &mut || watch.stop())));
     }
     // Too many patterns, or stopped before the first answer.
     if patterns::suits(problem)
+        && fits(Engine::Patterns, watch)
         && let Some(found) = patterns::search(problem, &mut || watch.stop()).filter(answers)
     {
-        return (Engine::Patterns, found);
+        return Ok((Engine::Patterns, found));
     }
     // A rule it does not understand, or stopped before the first answer.
     if market::suits(problem)
+        && fits(Engine::Market, watch)
         && let Some(found) = market::search(problem, seed, &mut || watch.stop()).filter(answers)
     {
-        return (Engine::Market, found);
+        return Ok((Engine::Market, found));
     }
     // Small problems are proven instead.
-    if large::suits(problem) && !exhaustive::suits(problem) {
-        return (Engine::Large, large::search(problem, seed, watch));
+    if large::suits(problem) && !exhaustive::suits(problem) && fits(Engine::Large, watch) {
+        return Ok((Engine::Large, large::search(problem, seed, Aim::Best, watch)));
     }
-    portfolio(problem, seed, &mut || watch.stop())
+    may_take(problem, Engine::Local, watch)?;
+    let warm = watch.exchange(f64::NEG_INFINITY);
+    Ok(portfolio(problem, seed, warm, &mut || watch.stop()))
 }
 
 /// A good answer first, then the proof of a better one or of none.
-fn portfolio(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> (Engine, Found) {
-    let found = local::search(problem, seed, stop);
+fn portfolio(
+    problem: &Problem,
+    seed: u64,
+    warm: Option<Assignment>,
+    stop: &mut dyn FnMut() -> bool,
+) -> (Engine, Found) {
+    let found = local::search(problem, seed, Aim::Best, warm, stop);
     if !exhaustive::suits(problem) {
         return (Engine::Local, found);
     }
@@ -224,6 +287,7 @@ fn plan(problem: &Problem, assignment: Assignment, engine: Engine, found: &Found
         proven: found.complete || reached,
         engine,
         evaluated: found.evaluated,
+        memory_bytes: memory::bytes(problem, engine),
         after,
         assignment,
     }

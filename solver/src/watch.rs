@@ -20,6 +20,9 @@ pub struct Improvement<'a> {
     pub engine: Engine,
 }
 
+/// What a search may take of memory when its caller says nothing else: what a small server can spare.
+pub const MEMORY_MAX_BYTES: u64 = 2 << 30;
+
 /// What a running search asks of its caller, and tells it.
 pub trait Watch {
     /// Whether to end now; asked about every millisecond.
@@ -31,6 +34,11 @@ pub trait Watch {
     /// without them, or with answers that count the questions, the same seed gives the same plan.
     fn elapsed_share(&mut self) -> Option<f64> {
         None
+    }
+
+    /// How many bytes the search may take beside the problem; engines that would take more are passed over.
+    fn memory_max_bytes(&self) -> u64 {
+        MEMORY_MAX_BYTES
     }
 
     /// Takes a better assignment than all before it.

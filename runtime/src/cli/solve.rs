@@ -8,7 +8,8 @@ use super::offline::Offline;
 use super::{Session, refused_problem};
 use clap::Args;
 use rhizo_solver::explain::{WhyNot, cheapest_relaxation, reweighted, why_here, why_not};
-use rhizo_solver::{Engine, Options, Plan, Problem, SolveError, minizinc, sentence};
+use rhizo_solver::{Engine, Options, Plan, Problem, SolveError, minizinc, repair, sentence};
+use rhizo_solver_threads::{Time, solve_within};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,6 +29,15 @@ pub(crate) struct Solve {
     /// Seeds every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Threads: with one, the same seed gives the same plan; large problems gain from two.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    threads: u8,
+    /// Use the whole time even when nothing better has been found for long: thousands of instances gain from it.
+    #[arg(long)]
+    use_all: bool,
+    /// Only mend what is broken, and leave everything else where it runs.
+    #[arg(long, conflicts_with_all = ["engine", "use_all"])]
+    repair: bool,
     /// Only this engine: choice, exhaustive, patterns, market, large, local.
     #[arg(long, value_parser = engine)]
     engine: Option<Engine>,
@@ -87,9 +97,14 @@ pub(crate) fn solve(session: &Session, arguments: &Solve) -> Result<Exit, Failur
         problem = other;
     }
     let start = Instant::now();
-    let deadline = start + arguments.deadline;
     let options = Options { seed: arguments.seed, engine: arguments.engine };
-    let answer = rhizo_solver::solve(&problem, &options, &mut || Instant::now() >= deadline);
+    let time =
+        Time { limit: arguments.deadline, use_all: arguments.use_all, threads: arguments.threads.into() };
+    let answer = if arguments.repair {
+        repair(&problem, arguments.seed, &mut || start.elapsed() >= arguments.deadline)
+    } else {
+        solve_within(&problem, &options, time)
+    };
     let seconds = start.elapsed().as_secs_f64();
     // Explaining is given as much time again.
     let deadline = Instant::now() + arguments.deadline;
@@ -231,6 +246,7 @@ fn report(problem: &Problem, plan: &Plan, seconds: f64, whys: &[(Value, String)]
         "proven": plan.proven,
         "engine": plan.engine,
         "evaluated": plan.evaluated,
+        "memory_bytes": plan.memory_bytes,
         "seconds": seconds,
         "gain": plan.gain(),
         "score": plan.after,
@@ -250,6 +266,7 @@ fn text(problem: &Problem, plan: &Plan, seconds: f64, whys: &[(Value, String)]) 
     };
     let mut text =
         format!("worth {:.6}, {proof}; found by {:?} in {seconds:.3} s\n", plan.after.net, plan.engine);
+    text += &format!("about {:.1} MB of memory a thread\n", plan.memory_bytes as f64 / 1e6);
     for term in &plan.after.terms {
         text += &format!(
             "  {:<24} {:>12.4}  worth {:.4}, weight {}\n",

@@ -17,7 +17,7 @@ mod repair;
 mod state;
 
 use crate::constraint::{Constraint, Limit, Scope};
-use crate::engine::Found;
+use crate::engine::{Aim, Found};
 use crate::objective::{Cost, Measure};
 use crate::problem::{ComponentIndex, Problem, Stock};
 use crate::watch::Watch;
@@ -85,7 +85,7 @@ fn is_nobody(problem: &Problem, scope: &Scope) -> bool {
 }
 
 /// Repairs what runs now and improves it until the watch says so or nothing better is found for long.
-pub(crate) fn search(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Found {
+pub(crate) fn search(problem: &Problem, seed: u64, aim: Aim, watch: &mut dyn Watch) -> Found {
     let model = Model::new(problem);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut state = State::empty(&model);
@@ -95,11 +95,13 @@ pub(crate) fn search(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Fou
     }
     let least = bound::least_cost(&model);
     let mut incumbent = Incumbent::new(&state, watch, least, evaluated);
-    // What is known to be good from the last round is a better start than what runs now.
-    if incumbent.meet() {
-        state = State::at(&model, incumbent.at());
+    if aim == Aim::Best {
+        // What is known to be good from the last round is a better start than what runs now.
+        if incumbent.meet() {
+            state = State::at(&model, incumbent.at());
+        }
+        anneal::improve(state, &mut rng, &mut incumbent);
     }
-    anneal::improve(state, &mut rng, &mut incumbent);
     let best = incumbent::assignment(&model, incumbent.at());
     Found { best: Some(best), bound: Some(-least), complete: false, evaluated: incumbent.evaluated() }
 }

@@ -10,12 +10,14 @@ mod tally;
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
-use crate::engine::{Found, exhaustive};
+use crate::engine::{Aim, Found, exhaustive};
 use crate::evaluate::evaluate;
 use crate::problem::Problem;
+use crate::solve::WORTH_TOLERANCE;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use tally::{Rank, Tally};
 
@@ -28,10 +30,12 @@ const EXCHANGES_MAX: usize = 5_000;
 
 struct Search<'a> {
     problem: &'a Problem,
-    /// For each component, machines that no rule about single machines refuses.
-    eligible: Vec<Vec<usize>>,
+    /// For each component, machines that no rule about single machines refuses; found out when first asked for,
+    /// because a repair asks for few components of thousands.
+    eligible: Vec<OnceCell<Vec<usize>>>,
     tally: Tally<'a>,
     rank: Rank,
+    aim: Aim,
     rng: Xoshiro256PlusPlus,
     stop: &'a mut dyn FnMut() -> bool,
     stopped: bool,
@@ -40,17 +44,35 @@ struct Search<'a> {
 /// A change of a few instances at once.
 type Change = Vec<(Instance, Option<Place>)>;
 
-/// Searches from what runs now, or from nothing.
-pub(crate) fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Found {
-    let eligible = (0..problem.components.len()).map(|c| crate::explain::eligible(problem, c)).collect();
+/// Searches from what runs now, or from nothing; from `warm` when that is better.
+pub(crate) fn search(
+    problem: &Problem,
+    seed: u64,
+    aim: Aim,
+    warm: Option<Assignment>,
+    stop: &mut dyn FnMut() -> bool,
+) -> Found {
+    let eligible = vec![OnceCell::new(); problem.components.len()];
     let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let tally = Tally::new(problem, Assignment::current(problem));
-    let rank = tally.rank();
-    let mut search = Search { problem, eligible, tally, rank, rng, stop, stopped: false };
-    search.descend();
+    let mut tally = Tally::new(problem, Assignment::current(problem));
+    let mut rank = tally.rank();
+    if let Some(warm) = warm {
+        tally.reset(warm);
+        if tally.rank().better_than(rank) {
+            rank = tally.rank();
+        } else {
+            tally.reset(Assignment::current(problem));
+        }
+    }
+    let mut search = Search { problem, eligible, tally, rank, aim, rng, stop, stopped: false };
+    match aim {
+        Aim::Repair => search.mend(),
+        Aim::Best => search.descend(),
+    }
     let (mut best, mut best_rank) = (search.tally.assignment().clone(), search.rank);
     let mut barren = 0;
-    while barren < BARREN_ROUNDS_MAX && !search.stopped {
+    let is_done = |rank: Rank| aim == Aim::Repair && rank.broken <= 0.0;
+    while barren < BARREN_ROUNDS_MAX && !search.stopped && !is_done(best_rank) {
         search.disturb();
         search.descend();
         barren += 1;
@@ -85,10 +107,16 @@ impl Search<'_> {
         self.tally.change(change)
     }
 
+    /// Whether a rank is better than another one, and worth a change: a repair changes only what mends.
+    fn is_gain(&self, rank: Rank, than: Rank) -> bool {
+        let mends = || rank.broken < self.rank.broken - WORTH_TOLERANCE;
+        rank.better_than(than) && (self.aim == Aim::Best || mends())
+    }
+
     /// Makes a change for good if it helps.
     fn take_if_better(&mut self, change: &[(Instance, Option<Place>)]) -> bool {
         let rank = self.after(change);
-        let better = rank.better_than(self.rank);
+        let better = self.is_gain(rank, self.rank);
         if better {
             self.rank = self.tally.keep();
         } else {
@@ -111,6 +139,25 @@ impl Search<'_> {
                 break;
             }
         }
+    }
+
+    /// Takes changes until nothing is broken, of what is in trouble first and of others only where that is not enough.
+    fn mend(&mut self) {
+        while !self.stopped && self.rank.broken > 0.0 {
+            let troubled = self.tally.troubled();
+            if !self.shift_each(&|component| troubled.contains(&component))
+                && !self.shift_each(&|_| true)
+                && !self.move_hosts()
+                && !self.exchange()
+            {
+                break;
+            }
+        }
+    }
+
+    /// Machines that no rule about single machines refuses to a component.
+    fn eligible(&self, component: usize) -> &[usize] {
+        self.eligible[component].get_or_init(|| crate::explain::eligible(self.problem, component))
     }
 
     /// Gives every instance of some components, in random order, the place that is best for it alone.
@@ -151,7 +198,7 @@ impl Search<'_> {
         for place in options.into_iter().filter(|place| *place != own) {
             let rank = self.after(&[(instance, place)]);
             self.tally.undo();
-            if rank.better_than(best.map_or(self.rank, |(rank, _)| rank)) {
+            if self.is_gain(rank, best.map_or(self.rank, |(rank, _)| rank)) {
                 best = Some((rank, place));
             }
             if self.stopped {
@@ -165,7 +212,7 @@ impl Search<'_> {
     /// Hosts a component may use: those in use, and the next one of each offer.
     fn places(&self, component: usize) -> Vec<Place> {
         let mut places = Vec::new();
-        for machine in &self.eligible[component] {
+        for machine in self.eligible(component) {
             for copy in 0..self.problem.machines[*machine].copies_max() {
                 let place = Place { machine: *machine, copy };
                 places.push(place);
@@ -187,7 +234,7 @@ impl Search<'_> {
             let Some(first) = components.first() else { continue };
             let allowed = |place: &Place| {
                 *place != host
-                    && components.iter().all(|c| self.eligible[*c].binary_search(&place.machine).is_ok())
+                    && components.iter().all(|c| self.eligible(*c).binary_search(&place.machine).is_ok())
             };
             let targets: Vec<Place> = self.places(*first).into_iter().filter(allowed).collect();
             let mut best: Option<(Rank, Place)> = None;
@@ -195,7 +242,7 @@ impl Search<'_> {
                 let change: Change = here.iter().map(|i| (*i, Some(target))).collect();
                 let rank = self.after(&change);
                 self.tally.undo();
-                if rank.better_than(best.map_or(self.rank, |(rank, _)| rank)) {
+                if self.is_gain(rank, best.map_or(self.rank, |(rank, _)| rank)) {
                     best = Some((rank, target));
                 }
                 if self.stopped {
@@ -213,19 +260,24 @@ impl Search<'_> {
     /// Exchanges the places of two instances; the first exchange that helps is taken.
     fn exchange(&mut self) -> bool {
         let all: Vec<(Instance, Place)> = self.tally.assignment().iter().collect();
-        let mut pairs = Vec::new();
-        for (at, (a, p)) in all.iter().enumerate() {
-            for (b, q) in &all[at + 1..] {
-                let alike =
-                    a.component == b.component && self.problem.components[a.component].is_exchangeable();
-                if p != q && !alike {
-                    pairs.push([(*a, Some(*q)), (*b, Some(*p))]);
-                }
-            }
-        }
+        let problem = self.problem;
+        let differs = |(a, p): (Instance, Place), (b, q): (Instance, Place)| {
+            let alike = a.component == b.component && problem.components[a.component].is_exchangeable();
+            p != q && !alike
+        };
+        let mut pairs: Vec<(usize, usize)> = if all.len() * all.len() / 2 <= EXCHANGES_MAX {
+            (0..all.len()).flat_map(|a| (a + 1..all.len()).map(move |b| (a, b))).collect()
+        } else {
+            // All pairs of thousands of instances would not fit the memory.
+            let mut any = || self.rng.random_range(0..all.len());
+            (0..EXCHANGES_MAX).map(|_| (any(), any())).collect()
+        };
+        pairs.retain(|(a, b)| differs(all[*a], all[*b]));
         pairs.shuffle(&mut self.rng);
-        pairs.truncate(EXCHANGES_MAX);
-        pairs.iter().any(|pair| !self.stopped && self.take_if_better(pair))
+        pairs.into_iter().any(|(a, b)| {
+            let ((a, p), (b, q)) = (all[a], all[b]);
+            !self.stopped && self.take_if_better(&[(a, Some(q)), (b, Some(p))])
+        })
     }
 
     /// Throws a few instances about, so that the next descent ends elsewhere.

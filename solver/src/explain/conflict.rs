@@ -5,7 +5,7 @@
 
 use crate::check::check;
 use crate::constraint::{Comparison, Constraint, Limit};
-use crate::engine::{choice, exhaustive, large, local, patterns};
+use crate::engine::{Aim, choice, exhaustive, large, local, patterns};
 use crate::objective::{Cost, Measure, Migration};
 use crate::problem::{Named, Problem};
 use crate::versions::lowered;
@@ -98,9 +98,9 @@ pub(super) fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> 
     } else if let Some(found) = patterns::suits(problem).then(|| patterns::search(problem, stop)).flatten() {
         found
     } else if large::suits(problem) {
-        large::search(problem, 0, &mut || stop())
+        large::search(problem, 0, Aim::Repair, &mut || stop())
     } else if problem.components.iter().map(|c| u64::from(c.replicas_max)).sum::<u64>() <= LOCAL_MAX {
-        local::search(problem, 0, stop)
+        local::search(problem, 0, Aim::Repair, None, stop)
     } else {
         return None;
     };

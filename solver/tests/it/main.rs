@@ -10,5 +10,6 @@ mod limits;
 mod market;
 mod minizinc;
 mod ordering;
+mod repair;
 mod rules;
 mod versions;

@@ -4,7 +4,9 @@
 //! both. It makes no decision about placement. With two threads, which of them is ahead depends on the machine: a run
 //! is repeatable only with [`Time::threads`] = 1 and without [`Time::use_all`]. Read next: `rhizo_solver::Watch`.
 
-use rhizo_solver::{Assignment, Improvement, Options, Plan, Problem, SolveError, Watch, solve_watched};
+use rhizo_solver::{
+    Assignment, Improvement, MEMORY_MAX_BYTES, Options, Plan, Problem, SolveError, Watch, solve_watched,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ pub struct Time {
     pub limit: Duration,
     /// The search cools for all of that time; otherwise it ends when it finds nothing better for long.
     pub use_all: bool,
-    /// At most so many threads; two is the most that is used.
+    /// At most so many threads; two is the most that is used. They share the memory that a search may take.
     pub threads: usize,
 }
 
@@ -97,6 +99,10 @@ impl Watch for Looker<'_> {
     fn elapsed_share(&mut self) -> Option<f64> {
         let Time { limit, use_all, .. } = self.board.time;
         use_all.then(|| self.board.start.elapsed().as_secs_f64() / limit.as_secs_f64().max(1e-9))
+    }
+
+    fn memory_max_bytes(&self) -> u64 {
+        MEMORY_MAX_BYTES / self.board.time.threads.clamp(1, 2) as u64
     }
 
     fn improved(&mut self, improvement: &Improvement) {
