@@ -7,6 +7,7 @@
 
 mod anneal;
 mod bound;
+mod exact;
 mod incumbent;
 mod judge;
 mod lists;

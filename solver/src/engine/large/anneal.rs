@@ -1,11 +1,13 @@
 //! Local search under falling temperatures: a descent, then annealing, with nothing read from a clock.
 //!
-//! First a descent, for a good answer at once. Then, with a deadline in sight, one cycle that cools for as long as
-//! there is time; otherwise cycles that start from the best and grow longer, until several in a row find nothing.
+//! First a descent, for a good answer at once. Then a trial: a short cycle in each of a few manners, which differ in how
+//! much time goes into rearrangements; the manner that ends best is kept, because which one that is differs from problem
+//! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time;
+//! otherwise cycles that start from the best and grow longer, until several in a row find nothing.
 //! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
 
 use super::incumbent::Incumbent;
-use super::moves::Mover;
+use super::moves::{MANNERS, Manner, Mover};
 use super::state::State;
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -32,6 +34,8 @@ const COOLING: f64 = 1e-3;
 /// The slow part takes so much of a cycle; the rest falls by [`QUENCH`], so that even the smallest costs settle.
 const SLOW_SHARE: f64 = 0.9;
 const QUENCH: f64 = 1e-4;
+/// Share of the time that each manner is tried for.
+const TRIAL_SHARE: f64 = 0.04;
 /// Share of the time after which only improvements are taken.
 const COLD_SHARE: f64 = 0.97;
 /// Shares of a cycle after which a better configuration from elsewhere replaces the own one. Before the first,
@@ -43,6 +47,8 @@ const MEETINGS: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
 enum Pace {
     /// Over so many steps.
     Steps(u64),
+    /// From one share of the time to another, undisturbed by what others find: it is to be judged by what it comes to.
+    Trial { since: f64, until: f64 },
     /// From this share of the time to [`COLD_SHARE`], and on until stopped.
     Deadline { since: f64 },
 }
@@ -59,6 +65,9 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         return;
     }
     let mut hot = HOT * large_bad_move(&mover.state, rng);
+    if trial(&mut mover, rng, incumbent, hot, steps) {
+        return;
+    }
     if let Some(since) = incumbent.elapsed_share() {
         cycle(&mut mover, rng, incumbent, hot, Pace::Deadline { since });
         return;
@@ -81,6 +90,39 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         steps = longer.min(STEPS_MAX);
         mover.restart(incumbent.at());
     }
+}
+
+/// Lets each manner show what it comes to in the same short time, and keeps the best; whether the search is to end.
+fn trial(
+    mover: &mut Mover,
+    rng: &mut Xoshiro256PlusPlus,
+    incumbent: &mut Incumbent,
+    hot: f64,
+    steps: u64,
+) -> bool {
+    let start = mover.state.at.clone();
+    let mut best: Option<(f64, Manner)> = None;
+    for manner in MANNERS {
+        mover.restart(&start);
+        mover.set_manner(manner);
+        let pace = match incumbent.elapsed_share() {
+            Some(since) => Pace::Trial { since, until: since + TRIAL_SHARE },
+            None => Pace::Steps(steps),
+        };
+        if cycle(mover, rng, incumbent, hot, pace) {
+            return true;
+        }
+        let cost = mover.state.cost;
+        if best.is_none_or(|(least, _)| cost < least) {
+            best = Some((cost, manner));
+        }
+    }
+    if let Some((_, manner)) = best {
+        mover.set_manner(manner);
+    }
+    // From near what runs now: from a configuration that is good and far away, this heat does not find back.
+    mover.restart(&start);
+    false
 }
 
 /// What a move costs that is worse than most bad moves are.
@@ -115,6 +157,20 @@ fn temperature(hot: f64, share: f64) -> f64 {
     }
 }
 
+/// Which share of a cycle is over after so many steps.
+fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let of_steps = |steps: u64| step as f64 / steps as f64;
+    let mut between = |since: f64, until: f64| {
+        (incumbent.elapsed_share().unwrap_or(1.0) - since) / (until - since).max(1e-9)
+    };
+    match pace {
+        Pace::Steps(steps) => of_steps(steps),
+        Pace::Trial { since, until } => between(since, until),
+        Pace::Deadline { since } => between(since, COLD_SHARE),
+    }
+}
+
 /// One cycle; whether the search is to end.
 fn cycle(
     mover: &mut Mover,
@@ -130,24 +186,20 @@ fn cycle(
             incumbent.offer(&mover.state);
             return true;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a share")]
-        let share = match pace {
-            Pace::Steps(steps) => step as f64 / steps as f64,
-            Pace::Deadline { since } => {
-                (incumbent.elapsed_share().unwrap_or(1.0) - since) / (COLD_SHARE - since).max(1e-9)
-            }
-        };
-        if hot > 0.0 && meetings.next_if(|at| share >= **at).is_some() {
+        let share = progress(pace, step, incumbent);
+        let is_trial = matches!(pace, Pace::Trial { .. });
+        if hot > 0.0 && !is_trial && meetings.next_if(|at| share >= **at).is_some() {
             incumbent.offer(&mover.state);
             if incumbent.meet() {
                 mover.restart(incumbent.at());
             }
         }
-        if matches!(pace, Pace::Steps(_)) && share >= 1.0 {
+        if share >= 1.0 && !matches!(pace, Pace::Deadline { .. }) {
             incumbent.offer(&mover.state);
             return incumbent.is_least();
         }
         mover.set_temperature(temperature(hot, share));
+        mover.set_frozen(hot > 0.0 && share >= 1.0);
         mover.steps(STEPS_PER_POLL, rng);
         step += STEPS_PER_POLL;
         incumbent.count(STEPS_PER_POLL);
@@ -155,5 +207,61 @@ fn cycle(
         if incumbent.is_least() {
             return true;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::incumbent::assignment;
+    use super::super::model::Model;
+    use super::super::rearrange::tests::{component, hall};
+    use super::*;
+    use crate::check::check;
+    use crate::problem::Problem;
+    use crate::watch::Watch;
+    use rand::SeedableRng;
+
+    /// A clock that only knows how often it was asked.
+    struct Asked {
+        questions: u32,
+        of: u32,
+    }
+
+    impl Watch for Asked {
+        fn stop(&mut self) -> bool {
+            self.questions += 1;
+            self.questions >= self.of
+        }
+
+        fn elapsed_share(&mut self) -> Option<f64> {
+            Some(f64::from(self.questions) / f64::from(self.of))
+        }
+    }
+
+    /// A large item that nothing but a rearrangement leads to the one machine where it costs nothing.
+    fn blocked() -> Problem {
+        let mut problem = hall(&[(10.0, 0.0), (10.0, 10.0), (4.0, 4.0), (4.0, 4.0), (3.0, 1.0)]);
+        problem.components.push(component("large", 8.0, &[0]));
+        problem.components.push(component("small", 1.0, &[1, 1, 1, 1, 1, 1, 1, 1, 4, 4]));
+        problem
+    }
+
+    fn improved(problem: &Problem, questions: u32) -> (Vec<u32>, f64) {
+        let model = Model::new(problem);
+        let state = State::at(&model, &model.origin);
+        let mut watch = Asked { questions: 0, of: questions };
+        let mut incumbent = Incumbent::new(&state, &mut watch, 0.0, 0);
+        improve(state, &mut Xoshiro256PlusPlus::seed_from_u64(2), &mut incumbent);
+        assert_eq!(check(problem, &assignment(&model, incumbent.at())), []);
+        (incumbent.at().to_vec(), incumbent.cost())
+    }
+
+    #[test]
+    fn what_is_blocked_is_freed_in_the_time_there_is_and_the_same_way_each_time() {
+        let problem = blocked();
+        let (at, cost) = improved(&problem, 400);
+        assert_eq!(at[0], 1, "{at:?}");
+        assert!(cost < 0.2, "only moves cost: {cost}");
+        assert_eq!(improved(&problem, 400), (at, cost));
     }
 }

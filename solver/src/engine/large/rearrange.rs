@@ -150,7 +150,7 @@ impl Mover<'_, '_> {
     }
 
     /// Whether nobody was left without a provider by what went away.
-    fn serves_all(&self) -> bool {
+    pub(super) fn serves_all(&self) -> bool {
         self.trail.iter().all(|(item, was)| self.state.is_served_without(*item, *was))
     }
 
@@ -163,7 +163,7 @@ impl Mover<'_, '_> {
         i32::from(was == origin) - i32::from(self.state.at[item] == origin)
     }
 
-    fn undo(&mut self) {
+    pub(super) fn undo(&mut self) {
         for (item, _) in &self.trail {
             if self.state.at[*item] != NOWHERE {
                 self.state.remove(*item);
@@ -176,7 +176,7 @@ impl Mover<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::check::check;
     use crate::constraint::{Constraint, Scope};
@@ -188,7 +188,7 @@ mod tests {
     use rand::SeedableRng;
 
     /// Machines with a hard and a soft limit each, one to a rack.
-    fn hall(limits: &[(f64, f64)]) -> Problem {
+    pub(in crate::engine::large) fn hall(limits: &[(f64, f64)]) -> Problem {
         let resources = vec![Resource { name: "cpu".into(), transient: false }];
         let mut problem = Problem { resources, ..Problem::default() };
         for (m, (capacity, safety)) in limits.iter().enumerate() {
@@ -215,7 +215,7 @@ mod tests {
         problem
     }
 
-    fn component(name: &str, need: f64, current: &[usize]) -> Component {
+    pub(in crate::engine::large) fn component(name: &str, need: f64, current: &[usize]) -> Component {
         let count = u32::try_from(current.len()).expect("few instances");
         let mut component = Component::new(name, count, count);
         component.per_host_max = 0;
