@@ -1,65 +1,139 @@
-//! The application that an assembly becomes: one component for each of its own, with its life-cycle.
+//! The application that an assembly becomes: one component for each of its instances, with its life-cycle.
 //!
-//! Ports carry a value and no address, since nothing listens. The way back, which the assembly does not have, takes no
-//! time.
+//! Ports carry a value and no address, since nothing listens. The way back, which no assembly has from everywhere,
+//! takes no time. With a process for each host, every host is an offer that exists once, in a region of its own; a
+//! component that does nothing keeps it, so that the hosts are there before anything is deployed.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::assembly::{Assembly, Component, PortKind};
+use super::assembly::{Assembly, Component, Instance, PortKind, Step};
 
-/// The text of the config.
-pub(super) fn toml(assembly: &Assembly) -> String {
-    let mut text = "rhizo = 1\n[app]\nname = \"assembly\"\nversion = \"1\"\n".to_owned();
-    for (name, component) in &assembly.components {
-        // Writing to a string cannot fail.
-        let _infallible = one(&mut text, name, component, assembly);
+/// The config of everything; with `processes`, each host is a process.
+pub(super) fn whole(assembly: &Assembly, processes: bool) -> Result<String, String> {
+    let mut text = head(assembly, processes);
+    for instance in &assembly.instances {
+        let kind = assembly.kind(instance)?;
+        one(&mut text, instance, kind, assembly).map_err(|_| format!("write down {}", instance.name))?;
+        if processes {
+            pin(&mut text, &instance.name, &instance.host);
+        }
+    }
+    Ok(text)
+}
+
+/// The config of the hosts alone.
+pub(super) fn hosts_alone(assembly: &Assembly) -> String {
+    head(assembly, true)
+}
+
+/// The offers that the config names.
+pub(super) fn offers(assembly: &Assembly) -> String {
+    let mut text = "name,region,price_per_hour,available\n".to_owned();
+    for host in assembly.hosts() {
+        // Writing to a string cannot fail, here and below.
+        let _infallible = writeln!(text, "{host},{host},0.01,1");
     }
     text
 }
 
-fn one(text: &mut String, name: &str, component: &Component, assembly: &Assembly) -> std::fmt::Result {
-    writeln!(text, "[components.{name}]\nattributes = {{ up = \"yes\" }}")?;
-    let ports = |kind: PortKind| component.ports.iter().filter(move |port| port.kind == kind);
-    for port in ports(PortKind::Provide) {
-        writeln!(text, "exports.{} = {{ data = true, values = [\"up\"] }}", port.name)?;
+/// The change as a script. Each stretch waits for its own instances: others may rest without what they import.
+pub(super) fn script(assembly: &Assembly) -> String {
+    let mut text = String::new();
+    for stretch in &assembly.change {
+        let mut names = BTreeSet::new();
+        for step in stretch {
+            let (Step::Add(name) | Step::Push(name, _)) = step;
+            names.insert(name);
+            let _infallible = match step {
+                Step::Add(name) => writeln!(text, "add {name}.0"),
+                Step::Push(name, behaviour) => writeln!(text, "push {name}.0 {behaviour}"),
+            };
+        }
+        text.push_str("wait");
+        for name in names {
+            let _infallible = write!(text, " {name}.0");
+        }
+        text.push('\n');
     }
-    let connected = |port: &str| {
-        let mut connections = assembly.connections.iter();
-        connections.find(|each| each.user == name && each.use_port == port)
-    };
-    for port in ports(PortKind::Use) {
-        if let Some(from) = connected(&port.name) {
-            writeln!(
+    text
+}
+
+fn head(assembly: &Assembly, processes: bool) -> String {
+    // The optimiser looks for nothing better while figures are taken.
+    let mut text =
+        "rhizo = 1\n[app]\nname = \"assembly\"\nversion = \"1\"\n[optimise]\nevery = \"1h\"\n".to_owned();
+    if processes {
+        text.push_str("[providers.lab]\nkind = \"process\"\noffers = \"data/offers.csv\"\n");
+        for host in assembly.hosts() {
+            let _infallible = write!(
                 text,
-                "imports.{} = {{ from = \"{}.{}\" }}",
-                port.name, from.provider, from.provide_port
-            )?;
+                "[components.host-{host}.lifecycle]\nplaces = [\"off\", \"on\"]\nstarted = [\"on\"]\n\
+                 behaviours = {{ deploy = [\"begin\"], retire = [\"end\"] }}\n\
+                 transitions.begin = {{ from = \"off\", to = \"on\" }}\n\
+                 transitions.end = {{ from = \"on\", to = \"off\" }}\n"
+            );
+            pin(&mut text, &format!("host-{host}"), host);
         }
     }
+    text
+}
+
+/// A component is placed on one host only.
+fn pin(text: &mut String, component: &str, host: &str) {
+    let _infallible = write!(
+        text,
+        "[[require]]\nname = \"place-of-{component}\"\neach = \"{component}\"\nexpr = \"node.region == '{host}'\"\n"
+    );
+}
+
+fn one(text: &mut String, instance: &Instance, kind: &Component, assembly: &Assembly) -> std::fmt::Result {
+    let name = &instance.name;
+    writeln!(text, "[components.{name}]\nattributes = {{ up = \"yes\" }}")?;
+    if instance.later {
+        writeln!(text, "replicas = {{ min = 0, max = 1 }}")?;
+    }
+    for port in kind.ports(PortKind::Provide) {
+        writeln!(text, "exports.{} = {{ data = true, values = [\"up\"] }}", port.name)?;
+    }
+    let connected = || {
+        let ports = kind.ports(PortKind::Use);
+        ports.filter_map(|port| Some((port, assembly.provider(name, &port.name)?)))
+    };
+    for (port, from) in connected() {
+        writeln!(text, "imports.{} = {{ from = \"{}.{}\" }}", port.name, from.provider, from.provide_port)?;
+    }
     // A life-cycle begins in the place that is listed first.
-    let mut places: Vec<&String> = component.places.iter().collect();
-    places.sort_by_key(|place| **place != component.initial);
-    let is_last = |place: &&&String| component.transitions.iter().all(|way| way.from != ***place);
-    let last: Vec<&String> = places.iter().filter(is_last).copied().collect();
-    writeln!(text, "[components.{name}.lifecycle]\nplaces = {places:?}\nstarted = {last:?}")?;
-    for port in ports(PortKind::Provide) {
+    let touched = |place: &&String| {
+        **place == kind.initial || kind.transitions.iter().any(|way| way.from == **place || way.to == **place)
+    };
+    let mut places: Vec<&String> = kind.places.iter().filter(touched).collect();
+    places.sort_by_key(|place| **place != kind.initial);
+    writeln!(text, "[components.{name}.lifecycle]\nplaces = {places:?}\nstarted = [{:?}]", kind.started())?;
+    for port in kind.ports(PortKind::Provide) {
         writeln!(text, "exports.{} = {:?}", port.name, port.bound_to)?;
     }
-    for port in ports(PortKind::Use).filter(|port| connected(&port.name).is_some()) {
-        let is_way = |to: &&String| component.transitions.iter().any(|way| way.name == **to);
-        let (ways, rest): (Vec<&String>, Vec<&String>) = port.bound_to.iter().partition(is_way);
-        writeln!(text, "imports.{} = {{ transitions = {ways:?}, places = {rest:?} }}", port.name)?;
+    for (port, _) in connected() {
+        let (used, ways) = kind.span(port);
+        let used: Vec<&str> = used.into_iter().filter(|place| places.iter().any(|p| p == place)).collect();
+        let ways: Vec<&str> = ways.into_iter().collect();
+        writeln!(text, "imports.{} = {{ transitions = {ways:?}, places = {used:?} }}", port.name)?;
     }
-    let ways: Vec<&String> = component.transitions.iter().map(|way| &way.name).collect();
-    writeln!(text, "behaviours = {{ deploy = {ways:?}, retire = [\"back\"] }}")?;
-    writeln!(text, "[components.{name}.lifecycle.transitions]")?;
-    for way in &component.transitions {
-        writeln!(
-            text,
-            "{} = {{ from = {:?}, to = {:?}, call = {:?} }}",
-            way.name, way.from, way.to, way.name
-        )?;
+    let mut behaviours: Vec<&String> = kind.transitions.iter().map(|way| &way.behaviour).collect();
+    behaviours.sort();
+    behaviours.dedup();
+    for behaviour in behaviours {
+        let ways = kind.transitions.iter().filter(|way| way.behaviour == *behaviour);
+        let ways: Vec<&String> = ways.map(|way| &way.name).collect();
+        writeln!(text, "behaviours.{behaviour} = {ways:?}")?;
     }
-    let from = last.first().map_or("", |place| place.as_str());
-    writeln!(text, "back = {{ from = {from:?}, to = {:?} }}", component.initial)
+    writeln!(text, "behaviours.retire = [\"back\"]\n[components.{name}.lifecycle.transitions]")?;
+    for way in &kind.transitions {
+        write!(text, "{} = {{ from = {:?}, to = {:?}", way.name, way.from, way.to)?;
+        if assembly.seconds(instance, way).is_some() {
+            write!(text, ", call = {:?}", way.name)?;
+        }
+        writeln!(text, " }}")?;
+    }
+    writeln!(text, "back = {{ from = {:?}, to = {:?} }}", kind.started(), kind.initial)
 }

@@ -50,6 +50,12 @@ impl Application {
         self
     }
 
+    /// Replaces a file in the application's directory.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), String> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).map_err(|error| format!("write {}: {error}", path.display()))
+    }
+
     /// Runs a command to its end; its standard output when it succeeded.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let (status, out, err) = self.end_of(arguments)?;
@@ -101,6 +107,12 @@ impl Application {
     /// The lines of a member's own log.
     pub(crate) fn log(&self, member: &Member) -> Vec<String> {
         self.log_text(member).lines().map(str::to_owned).collect()
+    }
+
+    /// The lines of the log of node 0, when it runs in the background.
+    pub(crate) fn founder_log(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.dir.join(".rhizo/founder/node.log"));
+        log.unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     fn log_text(&self, member: &Member) -> String {
