@@ -8,7 +8,7 @@ use rhizo_types::id::{
 };
 use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
-use rhizo_types::spec::{Component, Export, Import, Optimise, Run, Spec};
+use rhizo_types::spec::{Component, Export, Import, Optimise, Ports, Run, Spec};
 use rhizo_types::{Epoch, Revision};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +70,7 @@ fn spec(shape: Shape) -> Spec {
         let import =
             |other: usize| (PortName(format!("to-{other}")), Import::of(name(other), PortName::from("main")));
         let component = Component {
-            exports: BTreeMap::from([(PortName::from("main"), export)]),
+            exports: Ports::from_iter([(PortName::from("main"), export)]),
             imports: shape.used_by(n).into_iter().map(import).collect(),
             ..Component::new(Run::Embedded)
         };
