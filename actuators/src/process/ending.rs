@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// How long one attempt waits for killed processes to go; one in an uninterruptible call can take longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So many looks one after the other that found nothing are believed although processes of the machine ended meanwhile:
+/// to be overlooked in all of them a process would have to hand over to another one in each, and be killed each time.
+const QUIET_LOOKS: u32 = 5;
+
 /// Pause between two looks for what is left.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -39,7 +43,17 @@ pub(crate) fn end(
     }
     // Also with a cgroup: a process may have moved itself out of it.
     let until = Instant::now() + PATIENCE;
-    while descendants::kill_once(&files.directory, root)? > 0 {
+    let mut quiet_looks = 0;
+    loop {
+        let look = descendants::kill_once(&files.directory, root)?;
+        if look.found == 0 {
+            quiet_looks += 1;
+            if look.is_whole || quiet_looks == QUIET_LOOKS {
+                break;
+            }
+            continue;
+        }
+        quiet_looks = 0;
         if Instant::now() >= until {
             return Ok(false);
         }

@@ -89,7 +89,8 @@ impl Caller {
             }
             if host.state == HostState::Terminated {
                 let left = processes_below(&self.hosts.join(host.id.as_str()), &processes);
-                assert!(left.is_empty(), "{} is listed as terminated and has {left:?}", host.id);
+                let told: Vec<String> = left.iter().map(|pid| told(*pid)).collect();
+                assert!(left.is_empty(), "{} is listed as terminated and has {told:?}", host.id);
             } else if let Some(other) = addresses.insert(host.address, &host.id) {
                 // One of the two may have ended since the list was made.
                 let again = self.provider.list(&self.owner).await.unwrap();
@@ -109,6 +110,13 @@ fn processes_below(host: &Path, processes: &[(i32, PathBuf)]) -> Vec<i32> {
     let supervisor = supervisor["identity"]["pid"].as_i64();
     let below = processes.iter().filter(|(_, owner)| owner == host).map(|(pid, _)| *pid);
     below.filter(|pid| Some(i64::from(*pid)) != supervisor && is_alive(*pid)).collect()
+}
+
+/// What a process is, for whoever has to find out where it came from.
+fn told(pid: i32) -> String {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (line, stat) = (read("cmdline"), read("stat"));
+    format!("{pid}: {} ({})", String::from_utf8_lossy(&line), String::from_utf8_lossy(&stat))
 }
 
 /// Kills the process of a record, if it is still the one that was recorded.
