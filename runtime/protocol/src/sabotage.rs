@@ -18,6 +18,8 @@ pub enum Sabotage {
     StopsUnderUsers,
     /// A place is left although an export of it is used.
     LeavesUnderUsers,
+    /// A user is paused for its exporter although its own behaviours let go of it.
+    PausesTheLeaving,
     /// An action that failed counts as done.
     FailedIsDone,
     /// An exporter that fails does not tell its users.

@@ -226,8 +226,15 @@ impl World {
     /// Whether a majority of the voters is left, now or after restarts that are on their way.
     pub(crate) fn can_decide(&self) -> bool {
         let voters = &self.log.voters;
-        let left = voters.iter().filter(|voter| self.is_up(**voter) || self.restarts(**voter));
+        let left = voters
+            .iter()
+            .filter(|voter| (self.is_up(**voter) || self.restarts(**voter)) && !self.is_buried(**voter));
         left.count() * 2 > voters.len()
+    }
+
+    /// Whether a voter was declared dead. It may run behind a partition, but it halts as soon as it learns of it.
+    fn is_buried(&self, voter: NodeId) -> bool {
+        !self.log.truth.members.contains_key(&voter)
     }
 
     /// Whether a node's process is about to come back with its disk.
@@ -254,7 +261,9 @@ impl World {
     /// Whether the group can go on after `lost` are gone for good.
     fn may_lose(&self, lost: &BTreeSet<NodeId>) -> bool {
         let survives = |voters: &BTreeSet<NodeId>| {
-            let left = voters.iter().filter(|voter| self.is_up(**voter) && !lost.contains(voter));
+            let left = voters
+                .iter()
+                .filter(|voter| self.is_up(**voter) && !self.is_buried(**voter) && !lost.contains(voter));
             left.count() * 2 > voters.len()
         };
         survives(&self.log.voters) && self.log.next_voters().is_none_or(survives)

@@ -3,7 +3,7 @@
 //! It allows every step that the net allows. Ports, actions and time are the player's. The net is
 //! [`crate::net::Net`].
 
-use crate::net::{BehaviourIx, Net, PlaceIx, TransitionIx};
+use crate::net::{BehaviourIx, Net, PlaceIx, Reach, TransitionIx};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Where the tokens of one instance are.
@@ -161,6 +161,14 @@ impl Marking {
         self.take_back(net);
         self.active = None;
         self.left.clear();
+    }
+
+    /// Whether an import is used: by a token in its places, or by one of its transitions until it has entered a place.
+    #[must_use]
+    pub fn is_using(&self, used: &Reach) -> bool {
+        !self.places.is_disjoint(&used.places)
+            || !self.running.is_disjoint(&used.transitions)
+            || !self.arrived.is_disjoint(&used.transitions)
     }
 
     /// Whether a token is in the group: in one of its places, or on a transition between two of them.

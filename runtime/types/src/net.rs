@@ -227,22 +227,51 @@ impl Net {
         for behaviour in list {
             marking.push(*behaviour, 0);
         }
+        let stuck = |marking: Marking| {
+            let waiting = marking.arrived.iter().map(|t| self.way(*t).name.clone()).collect();
+            Flaw::Stuck { list: name.to_owned(), waiting }
+        };
+        self.play_out(marking, |_| false).map_err(stuck)
+    }
+
+    /// Whether an import that is used stops being used by what is queued, at any time, when nothing stands in the way.
+    #[must_use]
+    pub fn lets_go(&self, from: &Marking, used: &Reach) -> bool {
+        let mut lets_go = false;
+        // What is stuck half way uses what it uses there.
+        let _ = self.play_out(from.clone(), |marking| {
+            lets_go = !marking.is_using(used);
+            lets_go
+        });
+        lets_go
+    }
+
+    /// Plays until every behaviour is done, or the observer of what comes after each round of moves has seen enough.
+    /// An error is a marking with a dock set that is never complete.
+    fn play_out(
+        &self,
+        mut marking: Marking,
+        mut has_seen: impl FnMut(&Marking) -> bool,
+    ) -> Result<Marking, Marking> {
         while marking.next_behaviour(self) {
             loop {
                 let exits = marking.exits(self);
                 exits.iter().for_each(|place| marking.leave(self, *place));
-                for transition in std::mem::take(&mut marking.fired) {
-                    marking.arrived.insert(transition);
-                }
+                let on_the_way = std::mem::take(&mut marking.fired)
+                    .into_iter()
+                    .chain(std::mem::take(&mut marking.running));
+                marking.arrived.extend(on_the_way);
                 let entries = marking.entries(self);
                 entries.iter().for_each(|(place, docks)| marking.enter(*place, docks));
+                if has_seen(&marking) {
+                    return Ok(marking);
+                }
                 if exits.is_empty() && entries.is_empty() {
                     break;
                 }
             }
             if !marking.arrived.is_empty() {
-                let waiting = marking.arrived.iter().map(|t| self.way(*t).name.clone()).collect();
-                return Err(Flaw::Stuck { list: name.to_owned(), waiting });
+                return Err(marking);
             }
         }
         Ok(marking)

@@ -290,7 +290,12 @@ impl Agent {
         if !asked || local.is_acting_with(port) {
             return Need::Met;
         }
-        if pending && local.keeps_until != Some(Time::ZERO) {
+        let lets_go = local.will_let_go(port) && !sabotage::is(Sabotage::PausesTheLeaving);
+        if lets_go && !local.actions.is_empty() {
+            // Its behaviours get there, as an action that uses the import does.
+            return Need::Met;
+        }
+        if (pending || lets_go) && local.keeps_until != Some(Time::ZERO) {
             local.keeps = true;
             return Need::Met;
         }

@@ -232,10 +232,13 @@ impl Local {
 
     /// Whether an import is used: by a token in its places, or by one of its transitions until it has entered a place.
     pub(super) fn is_using(&self, port: &PortName) -> bool {
-        let Some(reach) = self.kind.net.imports.get(port) else { return false };
-        !self.marking.places.is_disjoint(&reach.places)
-            || !self.marking.running.is_disjoint(&reach.transitions)
-            || !self.marking.arrived.is_disjoint(&reach.transitions)
+        self.kind.net.imports.get(port).is_some_and(|reach| self.marking.is_using(reach))
+    }
+
+    /// Whether what is queued ends the use of an import, without anybody asking for it.
+    pub(super) fn will_let_go(&self, port: &PortName) -> bool {
+        let reach = self.kind.net.imports.get(port);
+        !self.marking.is_idle() && reach.is_some_and(|reach| self.kind.net.lets_go(&self.marking, reach))
     }
 
     /// Whether a transition that uses the import runs.

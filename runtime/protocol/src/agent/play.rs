@@ -126,8 +126,14 @@ impl Agent {
         if !local.begun && (local.retry_at.is_some() || never) {
             return false;
         }
-        let used = local.net().imports.iter().filter(|(_, reach)| reach.transitions.contains(&transition));
-        used.map(|(port, _)| port).all(|port| self.is_served(local, port))
+        let from = local.net().way(transition).from;
+        let mut used =
+            local.net().imports.iter().filter(|(_, reach)| reach.transitions.contains(&transition));
+        used.all(|(port, reach)| {
+            // What was used where the token comes from is used on, also when its exporter has asked to leave.
+            let goes_on = reach.places.contains(&from) && is_bound(local, port);
+            goes_on || self.is_served(local, port)
+        })
     }
 
     fn may_enter(&self, local: &Local, place: PlaceIx) -> bool {
@@ -195,6 +201,9 @@ fn lacks(local: &Local, is_used: impl Fn(&Reach) -> bool) -> bool {
 /// Whether the transition that just ended used the import, and so brings it along.
 fn carries(local: &Local, port: &PortName) -> bool {
     let Some(reach) = local.net().imports.get(port) else { return false };
-    !local.marking.arrived.is_disjoint(&reach.transitions)
-        && local.imports.get(port).is_some_and(|b| b.bound > 0)
+    !local.marking.arrived.is_disjoint(&reach.transitions) && is_bound(local, port)
+}
+
+fn is_bound(local: &Local, port: &PortName) -> bool {
+    local.imports.get(port).is_some_and(|binding| binding.bound > 0)
 }

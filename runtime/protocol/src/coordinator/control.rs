@@ -53,6 +53,15 @@ struct Running {
     frozen: BTreeSet<Slot>,
 }
 
+/// Nothing is broken and nothing fails, as this index of the ledger, this many reports and these orders have it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Sound {
+    index: u64,
+    reports: u64,
+    /// Orders whose hosts do not come.
+    stuck: BTreeSet<IntentId>,
+}
+
 impl Control {
     pub(super) fn new(now: Time) -> Self {
         Self {
@@ -151,7 +160,7 @@ fn broken(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> Option<Cause> {
 
 impl Coordinator {
     /// What there is to solve for, most urgent first.
-    fn cause(&self, view: View<'_>) -> Option<Cause> {
+    fn cause(&mut self, view: View<'_>) -> Option<Cause> {
         let ledger = view.ledger;
         if ledger.taking_down {
             return None;
@@ -160,12 +169,16 @@ impl Coordinator {
         if ledger.plan.as_ref().is_none_or(|plan| plan.spec != ledger.spec_revision()) {
             return Some(Cause::SpecChanged);
         }
-        if let Some(cause) = broken(ledger, &self.hosts.stuck(view)) {
-            return Some(cause);
-        }
-        let failing: BTreeSet<InstanceId> = self.failing(ledger).into_keys().collect();
-        if !failing.is_empty() {
-            return Some(Cause::InstanceFailed(failing));
+        let sound = Sound { index: ledger.index, reports: self.reports_taken, stuck: self.hosts.stuck(view) };
+        if self.sound.as_ref() != Some(&sound) {
+            if let Some(cause) = broken(ledger, &sound.stuck) {
+                return Some(cause);
+            }
+            let failing: BTreeSet<InstanceId> = self.failing(ledger).into_keys().collect();
+            if !failing.is_empty() {
+                return Some(Cause::InstanceFailed(failing));
+            }
+            self.sound = Some(sound);
         }
         let better = self.control.facts_changed && view.now >= self.control.better_at;
         // A script's author does not want to be overtaken by something that pays.

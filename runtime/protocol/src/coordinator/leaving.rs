@@ -44,14 +44,18 @@ impl Coordinator {
         if !settled || self.control.is_busy() || sabotage::is(Sabotage::KeepsHosts) {
             return None;
         }
-        let needed = needed_nodes(ledger);
-        let mut free = leaving_nodes(ledger).into_iter().filter(|node| {
+        let may_leave = |node: &NodeId| {
             let empty = self.reports.get(node).is_none_or(|report| report.instances.is_empty());
             let votes = ledger.voters.contains(node) || view.log.voters.contains(node);
-            *node != view.me && !needed.contains(node) && empty && !votes
-        });
-        if let Some(node) = free.next() {
-            return Some(Command::Leave { node });
+            *node != view.me && empty && !votes
+        };
+        // Who is needed is only worth finding out when there is somebody who could leave.
+        if ledger.members.keys().any(may_leave) {
+            let needed = needed_nodes(ledger);
+            let mut free = leaving_nodes(ledger).into_iter();
+            if let Some(node) = free.find(|node| may_leave(node) && !needed.contains(node)) {
+                return Some(Command::Leave { node });
+            }
         }
         let last = ledger.taking_down && ledger.members.len() == 1 && ledger.target.instances.is_empty();
         let own = ledger.members.get(&view.me)?.record.intent;

@@ -70,6 +70,12 @@ pub struct Coordinator {
     asks: asks::Asks,
     deaths: deaths::Deaths,
     reports: BTreeMap<NodeId, Report>,
+    /// How many reports were taken in.
+    reports_taken: u64,
+    /// When nothing followed for the architecture.
+    rest: Option<Rest>,
+    /// When nothing was broken.
+    sound: Option<control::Sound>,
     /// The plan in force and when this coordinator first saw it.
     plan_seen: (Revision, Time),
     /// Whether something happened since it last derived what can be done.
@@ -78,6 +84,15 @@ pub struct Coordinator {
     seen: u64,
     /// When it wants to look again although nothing happened.
     due: Option<Time>,
+}
+
+/// Nothing follows for the architecture from this index of the ledger and this many reports.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Rest {
+    index: u64,
+    reports: u64,
+    /// When the grace for hosts that are arriving ends.
+    until: Option<Time>,
 }
 
 impl Coordinator {
@@ -93,6 +108,9 @@ impl Coordinator {
             asks: asks::Asks::default(),
             deaths: deaths::Deaths::default(),
             reports: BTreeMap::new(),
+            reports_taken: 0,
+            rest: None,
+            sound: None,
             plan_seen: (Revision::ZERO, now),
             touched: true,
             seen: 0,
@@ -127,6 +145,7 @@ impl Coordinator {
     pub(crate) fn report(&mut self, from: NodeId, report: Report) {
         if self.reports.get(&from).is_none_or(|last| last.number < report.number) {
             self.reports.insert(from, report);
+            self.reports_taken += 1;
             self.touched = true;
         }
     }
@@ -189,15 +208,59 @@ impl Coordinator {
         if let Some((command, request)) = self.asks.command(view, out) {
             return Some((command, Some(request)));
         }
-        let target = self.reconfigure_command(view);
+        let target = self.reconfigure(view);
         if sabotage::is(Sabotage::SpendsEarly) {
             self.spend_early(view, out);
         }
-        let rest = target.or_else(|| self.plan_command(view)).or_else(|| self.leave_command(view));
-        rest.map(bare)
+        if let Some(step) = target {
+            return Some(bare(self.with_what_follows(step, view)));
+        }
+        self.plan_command(view).or_else(|| self.leave_command(view)).map(bare)
     }
 
-    /// The next step towards what is planned, or scripted, on the hosts that are there.
+    /// The step together with those that follow from it alone, in one entry.
+    ///
+    /// A wait of a script that is over would cost three entries one after the other otherwise: the target is reached,
+    /// the script goes on, there is another target. Nothing can come between them: each is what this coordinator would
+    /// propose next, and only it proposes.
+    fn with_what_follows(&self, first: Command, view: View<'_>) -> Command {
+        let goes_on = |step: &Command| match step {
+            Command::Settled { .. } => view.ledger.script_runs(),
+            Command::Advance { .. } | Command::Gone { .. } => true,
+            _ => false,
+        };
+        if !goes_on(&first) {
+            return first;
+        }
+        let mut ahead = view.ledger.clone();
+        let mut steps = vec![first];
+        while steps.len() < STEPS_MAX
+            && let Some(last) = steps.last().filter(|step| goes_on(step))
+            && ahead.foresee(last).is_ok()
+            && let Some(next) = self.reconfigure_command(View { ledger: &ahead, ..view })
+        {
+            steps.push(next);
+        }
+        if steps.len() == 1 { steps.remove(0) } else { Command::Batch(steps) }
+    }
+
+    /// The next step, unless it is known that there is none: at rest a look at thousands of instances every second
+    /// would be all that a node does.
+    fn reconfigure(&mut self, view: View<'_>) -> Option<Command> {
+        let (index, reports) = (view.ledger.index, self.reports_taken);
+        let rests = |rest: &Rest| {
+            rest.index == index && rest.reports == reports && rest.until.is_none_or(|until| view.now < until)
+        };
+        if self.rest.as_ref().is_some_and(rests) {
+            return None;
+        }
+        let step = self.reconfigure_command(view);
+        self.rest = step.is_none().then(|| Rest { index, reports, until: self.place_deadline(view) });
+        step
+    }
+
+    /// The next step towards what is planned, or scripted, on the hosts that are there: it follows from the ledger, the
+    /// reports and the end of the grace for hosts. What is bound already does not follow latencies.
     fn reconfigure_command(&self, view: View<'_>) -> Option<Command> {
         let target = self.unwind_command(view).or_else(|| self.target_command(view));
         let target = target.or_else(|| self.settled_command(view)).or_else(|| self.gone_command(view));
@@ -262,6 +325,9 @@ impl Coordinator {
         })
     }
 }
+
+/// A stretch of a script is at most this: a target is reached, the script goes on, and there is the next target.
+const STEPS_MAX: usize = 3;
 
 /// How soon the coordinator looks again at something overdue that it could not do yet.
 const LOOK_AGAIN_MS: u64 = 100;

@@ -62,7 +62,9 @@ impl Coordinator {
 
     /// When instances whose hosts are ready stop waiting for the others of their plan.
     fn grace_end(&self, view: View<'_>) -> Time {
-        self.plan_seen.1.after_ms(view.ledger.timers().place_grace_ms)
+        // A plan that a script is about to make is as new as can be.
+        let seen = if self.plan_seen.0 == view.ledger.plan_revision() { self.plan_seen.1 } else { view.now };
+        seen.after_ms(view.ledger.timers().place_grace_ms)
     }
 
     pub(super) fn place_deadline(&self, view: View<'_>) -> Option<Time> {

@@ -49,6 +49,8 @@ struct Stage {
     resting: BTreeSet<InstanceId>,
     /// What was committed, as texts.
     told: Vec<String>,
+    /// The same, as it was committed: steps that follow from one another share an entry.
+    entries: Vec<String>,
     number: u64,
 }
 
@@ -131,6 +133,7 @@ impl Stage {
             broken: BTreeSet::new(),
             resting: BTreeSet::new(),
             told: Vec::new(),
+            entries: Vec::new(),
             number: 0,
         };
         stage.set_spec(components);
@@ -200,24 +203,33 @@ impl Stage {
     fn decide(&mut self) {
         for _ in 0..100 {
             let Some(command) = self.command() else { return };
-            let text = match &command {
-                Command::Target(target) => {
-                    let names =
-                        target.instances.iter().map(|(i, p)| format!("{i}@{}g{}", p.node, p.generation.0));
-                    format!("target {}", names.collect::<Vec<_>>().join(" "))
-                }
-                Command::Settled { .. } => "settled".to_owned(),
-                Command::Gone { instances, .. } => {
-                    format!("gone {:?}", instances.keys().map(ToString::to_string).collect::<Vec<_>>())
-                }
-                Command::Unwind { component, .. } => format!("unwind {component}"),
-                Command::Advance { from, to, .. } => format!("advance {from}..{to}"),
-                other => format!("{other:?}"),
+            let steps = match &command {
+                Command::Batch(steps) => steps.as_slice(),
+                step => std::slice::from_ref(step),
             };
-            self.told.push(text);
+            let told: Vec<String> = steps.iter().map(Self::describe).collect();
+            self.entries.push(told.join(", "));
+            self.told.extend(told);
             self.commit(command);
         }
         panic!("the coordinator never waits: {:?}", self.told);
+    }
+
+    fn describe(command: &Command) -> String {
+        match command {
+            Command::Target(target) => {
+                let names =
+                    target.instances.iter().map(|(i, p)| format!("{i}@{}g{}", p.node, p.generation.0));
+                format!("target {}", names.collect::<Vec<_>>().join(" "))
+            }
+            Command::Settled { .. } => "settled".to_owned(),
+            Command::Gone { instances, .. } => {
+                format!("gone {:?}", instances.keys().map(ToString::to_string).collect::<Vec<_>>())
+            }
+            Command::Unwind { component, .. } => format!("unwind {component}"),
+            Command::Advance { from, to, .. } => format!("advance {from}..{to}"),
+            other => format!("{other:?}"),
+        }
     }
 
     /// Every agent follows the target as far as `may` lets it: what may not change yet stays as last reported.
@@ -287,6 +299,7 @@ fn shop() -> Stage {
     stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
     stage.run();
     stage.told.clear();
+    stage.entries.clear();
     stage
 }
 

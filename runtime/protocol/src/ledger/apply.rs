@@ -147,6 +147,11 @@ impl Ledger {
         }
     }
 
+    /// Applies what is not committed, to a copy that tells what would follow.
+    pub(crate) fn foresee(&mut self, command: &Command) -> Result<(), Refusal> {
+        self.command(self.index + 1, command)
+    }
+
     fn command(&mut self, index: u64, command: &Command) -> Result<(), Refusal> {
         if self.genesis.is_none()
             && !matches!(command, Command::Genesis(_) | Command::Mark | Command::Batch(_))

@@ -1,8 +1,10 @@
 //! Tests of declared life-cycles: docks, groups, behaviours, values, notifications, losses, patience, cycles.
 
 use super::*;
+use crate::sabotage::Sabotage;
 use rhizo_types::lifecycle::{Action, Lifecycle, Retry, Span, Step, Transition};
 use rhizo_types::target::Push;
+use std::cell::Cell;
 use std::sync::Arc;
 
 pub(super) type Ways<'a> = &'a [(&'a str, &'a str, &'a str)];
@@ -194,6 +196,38 @@ fn a_place_is_left_when_its_users_have_let_go_and_new_ones_are_refused() {
         );
         assert!(!cluster.agents[&NodeId(3)].is_used(&instance("b", 0)));
     });
+}
+
+/// A user and its exporter are both told to leave `on`: the exporter waits until the user has, and nobody is paused,
+/// which would deploy the user anew and have it do again what was pushed.
+fn leave_together(cluster: &mut Cluster) {
+    cluster.target(TWO, A_USES_B);
+    cluster.run();
+    cluster.told.clear();
+    cluster.target(TWO, A_USES_B);
+    push(cluster, "a", &["stop"]);
+    push(cluster, "b", &["stop"]);
+    cluster.run();
+}
+
+#[test]
+fn an_exporter_waits_for_behaviours_of_its_user_that_let_go() {
+    let components = [("a", living(app(), &[("b", false, Pick::One)])), ("b", living(app(), &[]))];
+    under_many_interleavings(3, &components, |cluster| {
+        leave_together(cluster);
+        let done = cluster.told.iter().filter(|line| !line.starts_with("rebind"));
+        assert_eq!(done.collect::<Vec<_>>(), ["halt a.0", "halt b.0"]);
+        assert_eq!(phase(cluster, "a", 0), Some(InstancePhase::Resting));
+        assert_eq!(phase(cluster, "b", 0), Some(InstancePhase::Resting));
+    });
+    crate::sabotage::choose(Some(Sabotage::PausesTheLeaving));
+    let paused = Cell::new(0);
+    under_many_interleavings(3, &components, |cluster| {
+        leave_together(cluster);
+        paused.set(paused.get() + usize::from(phase(cluster, "a", 0) == Some(InstancePhase::Waiting)));
+    });
+    crate::sabotage::choose(None);
+    assert!(paused.get() > 0, "without the rule a user is paused and waits for what has left");
 }
 
 #[test]
