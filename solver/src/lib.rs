@@ -18,6 +18,7 @@ pub mod plan;
 pub mod problem;
 pub mod sentence;
 pub mod solve;
+mod stay;
 pub mod validate;
 pub mod versions;
 pub mod watch;

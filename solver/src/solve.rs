@@ -9,6 +9,7 @@ use crate::evaluate::evaluate;
 use crate::explain;
 use crate::plan::{Engine, Plan, consequences};
 use crate::problem::Problem;
+use crate::stay;
 use crate::validate::{ProblemError, validate};
 use crate::versions::lowered;
 use crate::watch::{Improvement, Watch};
@@ -131,6 +132,7 @@ fn answered(
     if !violations.is_empty() {
         return Err(SolveError::Rejected { engine, violations });
     }
+    let best = stay::put(problem, best, watch);
     watch.improved(&Improvement { assignment: &best, net: 0.0, bound: found.bound, engine });
     Ok(plan(problem, best, engine, &found))
 }

@@ -105,6 +105,62 @@ fn a_declared_life_cycle_runs_its_actions_side_by_side_again_and_in_order() {
 }
 
 #[test]
+fn a_template_is_written_with_what_is_imported_and_again_when_an_attribute_changes() {
+    let deployment = Deployment::new("written", "rhizo");
+    journal::install(&deployment);
+    let config = |colour: &str| {
+        format!(
+            "rhizo = 1\n[app]\nname = \"written\"\n\
+             [components.db]\nscript = \"./journal.sh\"\nexports.sql = {{ data = true, values = [\"password\"] }}\n\
+             [components.web]\nexec = [\"./journal.sh\", \"serve\"]\nattributes = {{ colour = \"{colour}\" }}\n\
+             imports.db = {{ from = \"db.sql\" }}\n\
+             [components.web.lifecycle]\nplaces = [\"absent\", \"ready\", \"up\"]\nstarted = [\"up\"]\n\
+             behaviours = {{ deploy = [\"configure\", \"start\"], retire = [\"stop\", \"forget\"] }}\n\
+             notify = {{ write = \"conf/web.conf\", template = \"./web.conf.in\" }}\n\
+             imports.db = {{ places = [\"ready\", \"up\"], transitions = [\"configure\"] }}\n\
+             [components.web.lifecycle.transitions]\n\
+             configure = {{ from = \"absent\", to = \"ready\", write = \"conf/web.conf\", template = \"./web.conf.in\" }}\n\
+             start = {{ from = \"ready\", to = \"up\", start = true }}\n\
+             stop = {{ from = \"up\", to = \"ready\", stop = true }}\n\
+             forget = {{ from = \"ready\", to = \"absent\" }}\n"
+        )
+    };
+    deployment.write("rhizo.toml", &config("blue"));
+    // A template is looked at before anything starts: a placeholder that stands for nothing has its place in it.
+    deployment.write("web.conf.in", "key = {import.db.password}\ncolour = {attribute.color}\n");
+    let said = deployment.run(&["check", "rhizo.toml"]);
+    assert_eq!(said.status.code(), Some(2), "{said:#?}");
+    assert!(said.stderr.contains("web.conf.in:2:10: error: there is no attribute `color`"), "{said:#?}");
+
+    let web = "[web]\nkey = {import.db.password}\ncolour = {attribute.colour}\nmap = {\"a\": {}}\n";
+    deployment.write("web.conf.in", web);
+    deployment.up();
+    let written = || {
+        let dirs = deployment.host_dirs().into_iter().filter_map(|dir| find(&dir, "web.conf"));
+        dirs.map(|path| std::fs::read_to_string(path).expect("a file")).collect::<Vec<_>>()
+    };
+    let expected = |colour: &str| {
+        vec![format!("[web]\nkey = s3cret-of-db.0\ncolour = {colour}\nmap = {{\"a\": {{}}}}\n")]
+    };
+    assert_eq!(written(), expected("blue"));
+
+    deployment.write("rhizo.toml", &config("red"));
+    deployment.ok(&["up", "rhizo.toml", "--yes", "--wait"]);
+    deployment.until("written again", |_| written() == expected("red"));
+    assert_eq!(count(&deployment, "web.0 serve"), 1, "an attribute restarted the service");
+    deployment.down();
+}
+
+/// A file of that name below a directory.
+fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).ok()?.filter_map(Result::ok);
+    entries.into_iter().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+    })
+}
+
+#[test]
 fn a_failing_action_is_a_failure_that_explains_itself_and_holds_back_its_users() {
     let deployment = Deployment::new("refusal", "rhizo");
     journal::install(&deployment);

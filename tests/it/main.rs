@@ -11,6 +11,7 @@ mod interrupt;
 mod inventory;
 mod journal;
 mod lifecycles;
+mod losses;
 mod optimise;
 mod quorum;
 mod repair;

@@ -24,6 +24,7 @@ pub use expr::attributes::{AttributeKind, WELL_KNOWN};
 pub use expr::eval::{Environment, EvalError, Value, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
+pub use read::command::check_template;
 pub use render::render;
 pub use script::parse_script;
 pub use template::{Placeholder, fill, placeholders};

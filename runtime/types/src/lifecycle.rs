@@ -131,6 +131,24 @@ pub enum Action {
         /// Time between two looks.
         every_ms: u64,
     },
+    /// Writes a file: what is there already is replaced as a whole.
+    Write {
+        /// Where, below the directory of the instance.
+        to: String,
+        /// What it says.
+        content: Content,
+        /// Its permissions, such as `0o600`.
+        mode: u32,
+    },
+}
+
+/// What a written file says: a template in either case.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Content {
+    /// This text.
+    Text(String),
+    /// What this file says when the action begins; the path was resolved against the config file.
+    Template(String),
 }
 
 /// What a generic service script is called with.

@@ -227,7 +227,7 @@ impl Net {
         for behaviour in list {
             marking.push(*behaviour, 0);
         }
-        let stuck = |marking: Marking| {
+        let stuck = |marking: Box<Marking>| {
             let waiting = marking.arrived.iter().map(|t| self.way(*t).name.clone()).collect();
             Flaw::Stuck { list: name.to_owned(), waiting }
         };
@@ -252,7 +252,7 @@ impl Net {
         &self,
         mut marking: Marking,
         mut has_seen: impl FnMut(&Marking) -> bool,
-    ) -> Result<Marking, Marking> {
+    ) -> Result<Marking, Box<Marking>> {
         while marking.next_behaviour(self) {
             loop {
                 let exits = marking.exits(self);
@@ -271,7 +271,7 @@ impl Net {
                 }
             }
             if !marking.arrived.is_empty() {
-                return Err(marking);
+                return Err(Box::new(marking));
             }
         }
         Ok(marking)

@@ -76,7 +76,7 @@ pub(crate) struct Step {
 
 impl Table for Step {}
 
-/// What is done: one of `command`, `script`, `http`, `call`, `wait`, `start` and `stop`.
+/// What is done: one of `command`, `script`, `http`, `write`, `call`, `wait`, `start` and `stop`.
 #[derive(JsonSchema)]
 struct Action {
     /// A program that ends; lines `KEY=VALUE` of its output are values.
@@ -90,6 +90,14 @@ struct Action {
     http: Option<String>,
     /// The body of `http`.
     body: Option<String>,
+    /// A file below the directory of the copy, written with what `text` or `template` says.
+    write: Option<String>,
+    /// What `write` writes; placeholders are filled in.
+    text: Option<String>,
+    /// A file with what `write` writes, found from the config file; placeholders are filled in.
+    template: Option<String>,
+    /// The permissions of what `write` writes, in octal. Default "600".
+    mode: Option<String>,
     /// A Rust function that the binary registered under the component's name and this one.
     call: Option<String>,
     /// Waits until a probe succeeds.

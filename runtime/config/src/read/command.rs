@@ -4,7 +4,7 @@
 
 use crate::crosscheck::Imported;
 use crate::expr::place::Placer;
-use crate::finding::Span;
+use crate::finding::{Finding, Findings, Span};
 use crate::path;
 use crate::read::component::ENTRIES_MAX;
 use crate::read::{Session, TEXT_LENGTH_MAX};
@@ -83,82 +83,93 @@ impl Session<'_> {
         let placer = Placer::new(self.reader.source, &text.span, text.text);
         for placeholder in template::placeholders(text.text) {
             let span = placer.span(&placeholder.span);
-            let parts: Vec<&str> = placeholder.name.split('.').collect();
-            match parts.as_slice() {
-                ["export", port, field] => self.check_export(port, field, &span, component),
-                ["import", port, field] => self.check_import(port, field, &span, component),
-                ["attribute", name] => {
-                    let known = || component.attributes.keys().map(ValueName::as_str);
-                    if !known().any(|attribute| attribute == *name) {
-                        let hint = suggest::hint(name, known().collect::<Vec<_>>(), "attributes");
-                        let message = format!("there is no attribute `{name}`");
-                        self.reader.findings.error(span, message).maybe_hint(hint);
-                    }
-                }
-                // What the actions put out is only known when they have.
-                ["value", _] => {}
-                [plain] if PLAIN_PLACEHOLDERS.contains(plain) => {}
-                _ => {
-                    let known = PLAIN_PLACEHOLDERS.iter().chain(&DOTTED_PLACEHOLDERS).copied();
-                    let hint = suggest::hint(placeholder.name, known, "placeholders");
-                    let message = format!("unknown placeholder `{{{}}}`", placeholder.name);
-                    self.reader.findings.error(span, message).maybe_hint(hint);
-                }
+            if let Some(flaw) = flaw(placeholder.name, component) {
+                self.reader.findings.error(span, flaw.message).maybe_hint(flaw.hint);
+            } else if let Some((port, field)) = import_of(placeholder.name) {
+                self.check_import(port, field, span, component);
             }
         }
     }
 
-    fn check_export(&mut self, port: &str, field: &str, span: &Span, component: &Component) {
-        let Some(export) = component.exports.get(&PortName::from(port)) else {
-            return self.unknown_port("export", port, field, span, component.exports.keys());
-        };
-        let fields = PORT_FIELDS.iter().copied().filter(|known| *known != "addrs");
-        if !fields.clone().any(|known| known == field) {
-            self.unknown_field("export", port, field, span, fields);
-        } else if export.data {
-            let message = format!("the export `{port}` has no address: it is data");
-            self.reader.findings.error(span.clone(), message);
-        }
-    }
-
     /// Which values the exporter gives is looked at when all components are known.
-    fn check_import(&mut self, port: &str, field: &str, span: &Span, component: &Component) {
-        let Some(import) = component.imports.get(&PortName::from(port)) else {
-            return self.unknown_port("import", port, field, span, component.imports.keys());
-        };
+    fn check_import(&mut self, port: &str, field: &str, span: Span, component: &Component) {
+        let Some(import) = component.imports.get(&PortName::from(port)) else { return };
         self.places.imported.push(Imported {
             component: import.component.clone(),
             export: import.export.clone(),
             import: PortName::from(port),
             field: field.to_owned(),
-            span: span.clone(),
+            span,
         });
     }
+}
 
-    fn unknown_port<'p>(
-        &mut self,
-        kind: &str,
-        port: &str,
-        field: &str,
-        span: &Span,
-        known: impl Iterator<Item = &'p PortName>,
-    ) {
-        let known: Vec<&str> = known.map(PortName::as_str).collect();
-        let hint = suggest::hint(port, known, "ports");
-        let message = format!("`{{{kind}.{port}.{field}}}` names an {kind} `{port}` that is not declared");
-        self.reader.findings.error(span.clone(), message).maybe_hint(hint);
-    }
+/// What is wrong with a placeholder.
+struct Flaw {
+    message: String,
+    hint: Option<String>,
+}
 
-    fn unknown_field<'f>(
-        &mut self,
-        kind: &str,
-        port: &str,
-        field: &str,
-        span: &Span,
-        known: impl Iterator<Item = &'f str> + Clone,
-    ) {
-        let hint = suggest::hint(field, known, "properties of a port");
-        let message = format!("`{{{kind}.{port}.{field}}}` asks a port for `{field}`");
-        self.reader.findings.error(span.clone(), message).maybe_hint(hint);
+/// The port and the field of `import.PORT.FIELD`.
+fn import_of(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("import.")?.split_once('.').filter(|(_, field)| !field.contains('.'))
+}
+
+/// What is wrong with a placeholder, as far as its own component tells.
+fn flaw(name: &str, component: &Component) -> Option<Flaw> {
+    let parts: Vec<&str> = name.split('.').collect();
+    match parts.as_slice() {
+        ["export", port, field] => export_flaw(port, field, component),
+        ["import", port, field] => (!component.imports.contains_key(&PortName::from(*port)))
+            .then(|| unknown_port("import", port, field, component.imports.keys())),
+        ["attribute", name] => {
+            let known: Vec<&str> = component.attributes.keys().map(ValueName::as_str).collect();
+            let message = format!("there is no attribute `{name}`");
+            (!known.contains(name)).then(|| Flaw { message, hint: suggest::hint(name, known, "attributes") })
+        }
+        // What the actions put out is only known when they have.
+        ["value", _] => None,
+        [plain] if PLAIN_PLACEHOLDERS.contains(plain) => None,
+        _ => {
+            let known = PLAIN_PLACEHOLDERS.iter().chain(&DOTTED_PLACEHOLDERS).copied();
+            let hint = suggest::hint(name, known, "placeholders");
+            Some(Flaw { message: format!("unknown placeholder `{{{name}}}`"), hint })
+        }
     }
+}
+
+fn export_flaw(port: &str, field: &str, component: &Component) -> Option<Flaw> {
+    let Some(export) = component.exports.get(&PortName::from(port)) else {
+        return Some(unknown_port("export", port, field, component.exports.keys()));
+    };
+    let fields = PORT_FIELDS.iter().copied().filter(|known| *known != "addrs");
+    if !fields.clone().any(|known| known == field) {
+        let hint = suggest::hint(field, fields, "properties of a port");
+        return Some(Flaw {
+            message: format!("`{{export.{port}.{field}}}` asks a port for `{field}`"),
+            hint,
+        });
+    }
+    let message = format!("the export `{port}` has no address: it is data");
+    export.data.then_some(Flaw { message, hint: None })
+}
+
+fn unknown_port<'p>(kind: &str, port: &str, field: &str, known: impl Iterator<Item = &'p PortName>) -> Flaw {
+    let known: Vec<&str> = known.map(PortName::as_str).collect();
+    let message = format!("`{{{kind}.{port}.{field}}}` names an {kind} `{port}` that is not declared");
+    Flaw { message, hint: suggest::hint(port, known, "ports") }
+}
+
+/// What is wrong with a template file that a component writes from: `text` as it stands in `file_name`.
+///
+/// Placeholders of imported values are only looked at as far as the component itself tells.
+#[must_use]
+pub fn check_template(text: &str, file_name: &str, component: &Component) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    for placeholder in template::placeholders(text) {
+        if let Some(flaw) = flaw(placeholder.name, component) {
+            findings.error(placeholder.span, flaw.message).maybe_hint(flaw.hint);
+        }
+    }
+    findings.finish(text, file_name)
 }

@@ -284,7 +284,7 @@ impl Session<'_> {
             self.reader
                 .findings
                 .error(place, "this step does nothing")
-                .hint("add one of `command`, `script`, `http`, `call`, `wait`, `start` and `stop`");
+                .hint("add one of `command`, `script`, `http`, `write`, `call`, `wait`, `start` and `stop`");
         }
         Some(step)
     }

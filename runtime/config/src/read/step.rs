@@ -9,11 +9,12 @@ use crate::read::policy::DURATION_MS_MAX;
 use crate::read::{Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Table, Text};
 use crate::suggest;
-use rhizo_types::lifecycle::{Action, Retry, Step, Verb};
+use rhizo_types::lifecycle::{Action, Content, Retry, Step, Verb};
 use rhizo_types::spec::{Component, Run};
+use std::path::{self, Path};
 
 /// The names of actions; a step has at most one of them.
-const ACTIONS: [&str; 7] = ["command", "script", "http", "call", "wait", "start", "stop"];
+const ACTIONS: [&str; 8] = ["command", "script", "http", "write", "call", "wait", "start", "stop"];
 
 const VERBS: [Verb; 5] = [Verb::Init, Verb::Run, Verb::Interrupt, Verb::Cleanup, Verb::Notify];
 
@@ -24,6 +25,9 @@ const RETRIES_MAX: u32 = 1_000;
 /// A service that restarts is back within seconds: a first wait of one, and never more than half a minute.
 const RETRY_WAIT_MS: u64 = 1_000;
 const RETRY_WAIT_MS_MAX: u64 = 30_000;
+
+/// What is written may hold a password that came by an import, so nobody else reads it unless the config says so.
+const WRITE_MODE: u32 = 0o600;
 
 /// Time between two looks of a `wait`: a start is looked at more often than the health of a service.
 const WAIT_EVERY_MS: u64 = 1_000;
@@ -43,13 +47,22 @@ impl Session<'_> {
             ACTIONS.into_iter().filter_map(|name| Some((name, table.take(name)?))).collect();
         let env = table.take("env");
         let body = table.take("body");
+        let written = ["text", "template", "mode"].map(|name| table.take(name));
         if given.len() > 1 {
             let others = given.split_off(1);
             let draft = self.reader.findings.error(others[0].1.key.clone(), "a step has one action");
             draft.label(given[0].1.key.clone(), "the other one").hint("make it two transitions");
         }
         let kind = given.first().map_or("", |(name, _)| name);
-        for (node, name, wants) in [(&env, "env", "command"), (&body, "body", "http")] {
+        let [text, template, mode] = &written;
+        let parts = [
+            (&env, "env", "command"),
+            (&body, "body", "http"),
+            (text, "text", "write"),
+            (template, "template", "write"),
+            (mode, "mode", "write"),
+        ];
+        for (node, name, wants) in parts {
             if let Some(node) = node.as_ref().filter(|_| kind != wants) {
                 let message = format!("`{name}` belongs to `{wants}`, which this step does not have");
                 self.reader.findings.error(node.key.clone(), message);
@@ -63,6 +76,7 @@ impl Session<'_> {
             }
             "script" => self.verb(&node, component),
             "http" => self.http(&node, body, component),
+            "write" => self.write(&node, written, component),
             "call" => {
                 let name = self.reader.text(&node)?;
                 self.check_name(name.text, &name.span, "function");
@@ -147,6 +161,59 @@ impl Session<'_> {
             }
         };
         Some(Action::Http { method: method.to_owned(), url: url.to_owned(), body })
+    }
+
+    /// A file to be written, with its text, its template and its mode.
+    fn write(
+        &mut self,
+        node: &Node<'_>,
+        [text, template, mode]: [Option<Node<'_>>; 3],
+        component: &Component,
+    ) -> Option<Action> {
+        let to = self.reader.text(node)?;
+        self.check_placeholders(&to, component);
+        let mut parts = Path::new(to.text).components().peekable();
+        if parts.peek().is_none() || !parts.all(|part| matches!(part, path::Component::Normal(_))) {
+            let message = format!("`{}` is no path below the directory of the copy", to.text.escape_debug());
+            self.reader.findings.error(to.span, message).hint("write it as \"conf/app.conf\"");
+            return None;
+        }
+        let mode = match mode {
+            None => WRITE_MODE,
+            Some(node) => self.mode(&node)?,
+        };
+        let content = match (text, template) {
+            (Some(node), None) => {
+                let text = self.reader.text(&node).filter(|text| self.check_text(text, TEXT_LENGTH_MAX))?;
+                self.check_placeholders(&text, component);
+                Content::Text(text.text.to_owned())
+            }
+            (None, Some(node)) => {
+                let file = self.reader.text(&node).filter(|text| self.check_text(text, TEXT_LENGTH_MAX))?;
+                Content::Template(crate::path::join(self.base, file.text))
+            }
+            (Some(_), Some(template)) => {
+                self.reader.findings.error(template.key, "a file has a `text` or a `template`, not both");
+                return None;
+            }
+            (None, None) => {
+                let draft = self.reader.findings.error(node.key.clone(), "nothing says what is written");
+                draft.hint("add `template = \"./app.conf.in\"` or `text = \"…\"`");
+                return None;
+            }
+        };
+        Some(Action::Write { to: to.text.to_owned(), content, mode })
+    }
+
+    /// Permissions in octal.
+    fn mode(&mut self, node: &Node<'_>) -> Option<u32> {
+        let text = self.reader.text(node)?;
+        let mode = u32::from_str_radix(text.text, 8).ok().filter(|mode| *mode <= 0o777);
+        if mode.is_none() {
+            let message = format!("`{}` are no permissions", text.text.escape_debug());
+            self.reader.findings.error(text.span, message).hint("write them in octal, such as \"640\"");
+        }
+        mode
     }
 
     fn wait(&mut self, node: &Node<'_>, component: &mut Component) -> Option<Action> {

@@ -6,6 +6,7 @@
 pub mod function;
 mod http;
 mod wait;
+pub(crate) mod write;
 
 use super::embedded::Registry;
 use super::logs::Log;
@@ -42,6 +43,9 @@ pub(super) async fn carry_out(act: Act) -> ActResult {
             until_cancelled(&act, http::request(&act.scope, method, url, body)).await
         }
         Action::Function(name) => function::call(&act, name).await,
+        Action::Write { to, content, mode } => {
+            until_cancelled(&act, write::file(&act.scope, to, content, *mode)).await
+        }
         Action::Wait { probe, every_ms } => {
             until_cancelled(&act, wait::until_healthy(&act.scope, probe, *every_ms)).await
         }

@@ -1,0 +1,109 @@
+//! Writing a file as an action: a template that is filled in with what the run knows.
+//!
+//! The file appears as a whole or not at all, also when the action is cancelled half way. Which placeholders there are
+//! is [`super::super::template`]'s; that a template can be read and names only known ones is checked when the config is.
+
+use super::super::template::Scope;
+use rhizo_types::lifecycle::{Content, Values};
+use std::path::{Component, Path, PathBuf};
+use tokio::fs;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A longer template is refused: a person's config file has some kilobytes, and the largest are tables of a few hundred.
+pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Writes the file, in place of one that is there.
+pub(super) async fn file(scope: &Scope, to: &str, content: &Content, mode: u32) -> Result<Values, String> {
+    let to = PathBuf::from(scope.fill(to)?);
+    if !to.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(format!("`{}` is no path below the directory of the instance", to.display()));
+    }
+    let said = match content {
+        Content::Text(text) => scope.fill(text)?,
+        Content::Template(path) => {
+            let text = read(Path::new(path)).await?;
+            scope
+                .fill_whole(&text)
+                .map_err(|name| format!("`{{{name}}}` in `{path}` stands for nothing here"))?
+        }
+    };
+    let path = scope.dir.join(to);
+    replace(&path, said.as_bytes(), mode)
+        .await
+        .map_err(|error| format!("`{}` could not be written: {error}", path.display()))?;
+    Ok(Values::new())
+}
+
+async fn read(path: &Path) -> Result<String, String> {
+    let wrong = |reason: &dyn std::fmt::Display| format!("`{}` could not be read: {reason}", path.display());
+    let file = fs::File::open(path).await.map_err(|error| wrong(&error))?;
+    let mut text = String::new();
+    let mut beginning = file.take(TEMPLATE_BYTES_MAX + 1);
+    beginning.read_to_string(&mut text).await.map_err(|error| wrong(&error))?;
+    if text.len() as u64 > TEMPLATE_BYTES_MAX {
+        return Err(wrong(&format!("it is longer than {TEMPLATE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+/// Writes beside it and renames: whoever reads the file sees the old one or the new one.
+async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).await?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    // One that a cancelled action left may have other permissions.
+    if let Err(error) = fs::remove_file(&beside).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).await?;
+    file.write_all(bytes).await?;
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode)).await?;
+    file.sync_all().await?;
+    fs::rename(&beside, path).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::template::tests::scope;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[tokio::test]
+    async fn a_template_is_filled_in_and_replaces_what_was_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let template = dir.path().join("db.conf.in");
+        std::fs::write(&template, "db = {import.db.addr}\nkey = {import.db.password}\njson = {\"a\": {}}\n")
+            .expect("a template");
+        let content = Content::Template(template.to_string_lossy().into_owned());
+        let scope = scope(dir.path().join("run"));
+        let path = dir.path().join("run/conf/db.conf");
+        for mode in [0o600, 0o644] {
+            file(&scope, "conf/db.conf", &content, mode).await.expect("written");
+            let said = std::fs::read_to_string(&path).expect("a file");
+            assert_eq!(said, "db = 127.0.0.1:1\nkey = s3cret\njson = {\"a\": {}}\n");
+            assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, mode);
+        }
+        let names = std::fs::read_dir(dir.path().join("run/conf")).expect("a directory").count();
+        assert_eq!(names, 1, "nothing is left beside it");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_filled_in_or_leads_out_of_the_directory_is_not_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let scope = scope(dir.path().join("run"));
+        for (to, text) in
+            [("a", "{import.db.nothing}"), ("../a", "x"), ("/a", "x"), ("{value.schema}/../../a", "x")]
+        {
+            let failed = file(&scope, to, &Content::Text(text.to_owned()), 0o600).await;
+            assert!(failed.is_err(), "{to}");
+        }
+        let missing = Content::Template(dir.path().join("none").to_string_lossy().into_owned());
+        let reason = file(&scope, "a", &missing, 0o600).await.expect_err("there is no template");
+        assert!(reason.contains("none` could not be read"), "{reason}");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    }
+}

@@ -1,0 +1,135 @@
+//! Takes back moves that buy nothing.
+//!
+//! Engines that choose hosts by what they hold are free to say that an instance leaves its host for another one and
+//! that a new one comes to where it was. If the other way round is worth as much, everything that runs stays. Nothing
+//! here makes an assignment worth less or breaks a rule: evaluator and checker judge every step. Read next:
+//! [`mod@crate::solve`], which calls it on whatever an engine found.
+
+use crate::assignment::{Assignment, Instance, Place};
+use crate::check::check;
+use crate::evaluate::evaluate;
+use crate::problem::Problem;
+use crate::watch::Watch;
+
+/// Every try is judged as a whole, so large problems get few; the engine for those counts moves itself.
+const JUDGEMENTS_MAX: usize = 20_000;
+
+/// The same assignment, or one with fewer moves that is worth as much and breaks no rule.
+pub(crate) fn put(problem: &Problem, found: Assignment, watch: &mut dyn Watch) -> Assignment {
+    let mut best = found;
+    let mut left = JUDGEMENTS_MAX / best.iter().count().max(1);
+    let mut net = evaluate(problem, &best).net;
+    loop {
+        let mut changed = false;
+        for (instance, from) in moved(problem, &best) {
+            for candidate in ways_back(problem, &best, instance, from) {
+                if left == 0 || watch.stop() {
+                    return best;
+                }
+                left -= 1;
+                let worth = evaluate(problem, &candidate).net;
+                let fewer = moved(problem, &candidate).len() < moved(problem, &best).len();
+                if worth >= net && fewer && check(problem, &candidate).is_empty() {
+                    (best, net, changed) = (candidate, worth, true);
+                    break;
+                }
+            }
+        }
+        if !changed {
+            return best;
+        }
+    }
+}
+
+/// What runs and leaves its host, with that host.
+fn moved(problem: &Problem, assignment: &Assignment) -> Vec<(Instance, Place)> {
+    let of = |(instance, place): (Instance, Place)| {
+        let from = Place::on(problem.components[instance.component].current_of(instance.ordinal)?);
+        (from != place).then_some((instance, from))
+    };
+    assignment.iter().filter_map(of).collect()
+}
+
+/// It stays; one of those that came in its place goes where it would have gone; all of them do.
+fn ways_back(problem: &Problem, assignment: &Assignment, instance: Instance, from: Place) -> Vec<Assignment> {
+    let Some(to) = assignment.place(instance).filter(|to| *to != from) else { return Vec::new() };
+    let is_new = |other: &Instance| {
+        problem.components[other.component].current_of(other.ordinal).map(Place::on) != Some(from)
+    };
+    let at = assignment.iter().filter(|(_, place)| *place == from).map(|(other, _)| other);
+    let came: Vec<Instance> = at.filter(is_new).collect();
+    let with = |others: &[Instance]| {
+        let mut candidate = assignment.clone();
+        candidate.places[instance.component][instance.ordinal] = Some(from);
+        for other in others {
+            candidate.places[other.component][other.ordinal] = Some(to);
+        }
+        candidate
+    };
+    let mut ways = vec![with(&[])];
+    ways.extend(came.iter().map(|other| with(&[*other])));
+    if came.len() > 1 {
+        ways.push(with(&came));
+    }
+    ways
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::{Component, Machine, Resource, Stock};
+
+    fn machine(name: &str, stock: Stock) -> Machine {
+        Machine {
+            name: name.into(),
+            provider: String::new(),
+            region: String::new(),
+            stock,
+            site: None,
+            capacity: vec![1.0],
+            safety: Vec::new(),
+            price: 0.1,
+            move_cost: Vec::new(),
+        }
+    }
+
+    /// Two running hosts of one core with a copy of `db` and the one of `web`, and an offer for the second `db`.
+    fn after_a_loss() -> Problem {
+        let component = |name: &str, count: u32, current: Vec<Option<usize>>| Component {
+            needs: vec![1.0],
+            current,
+            ..Component::new(name, count, count)
+        };
+        Problem {
+            resources: vec![Resource { name: "cpu".into(), transient: false }],
+            machines: vec![
+                machine("one", Stock::Running),
+                machine("two", Stock::Running),
+                machine("offer", Stock::Offer { count_max: 4 }),
+            ],
+            components: vec![component("db", 2, vec![None, Some(0)]), component("web", 1, vec![Some(1)])],
+            ..Problem::default()
+        }
+    }
+
+    #[test]
+    fn what_runs_stays_where_it_is_and_what_is_new_goes_to_the_new_host() {
+        let problem = after_a_loss();
+        let needless = Assignment {
+            places: vec![vec![Some(Place::on(1)), Some(Place::on(0))], vec![Some(Place::on(2))]],
+        };
+        assert!(check(&problem, &needless).is_empty());
+        let stays = put(&problem, needless.clone(), &mut || false);
+        assert_eq!(stays.places[1], [Some(Place::on(1))]);
+        assert_eq!(stays.places[0], [Some(Place::on(2)), Some(Place::on(0))]);
+        assert_eq!(evaluate(&problem, &stays).migration.moved, 0);
+        assert_eq!(put(&problem, needless.clone(), &mut || true), needless, "stopped at once");
+    }
+
+    #[test]
+    fn a_solution_has_no_move_that_buys_nothing() {
+        let problem = after_a_loss();
+        let plan = crate::solve(&problem, &crate::Options::default(), &mut || false).expect("a plan");
+        assert_eq!(plan.after.migration.moved, 0, "{:?}", plan.assignment);
+    }
+}
