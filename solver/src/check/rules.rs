@@ -82,8 +82,15 @@ fn bounded(
     let value = evaluate::measure(problem, assignment, scope, measure);
     let limit = limit.at(assignment.in_scope(scope).len());
     (!comparison.holds(value, limit)).then(|| {
-        let distance = (value - limit).abs() / (limit.abs() + 1.0);
-        (format!("the value is {value}, the limit {limit}"), distance.max(super::CAPACITY_TOLERANCE))
+        let distance = |value: f64| (value - limit).abs() / (limit.abs() + 1.0);
+        let mut amount = distance(value);
+        if value > limit {
+            // The largest of many does not show that one instance less is too far away. No pair counts more than one.
+            let far = evaluate::latencies_ms(problem, assignment, scope, measure);
+            let far = far.into_iter().filter(|ms| *ms > limit).map(distance).map(|d| d / (1.0 + d));
+            amount = far.reduce(|sum, d| sum + d).unwrap_or(amount);
+        }
+        (format!("the value is {value}, the limit {limit}"), amount.max(super::CAPACITY_TOLERANCE))
     })
 }
 

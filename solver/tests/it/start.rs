@@ -93,3 +93,77 @@ fn counts_that_rules_tie_to_each_other_are_found() {
         }
     }
 }
+
+/// Parts that have to be near each other, in a far continent whose machines are the dearest, with users there.
+fn far_away(seed: u64) -> Problem {
+    let mut dice = Dice::new(seed);
+    let mut problem = tied(seed, 8);
+    problem.constraints.clear();
+    let sites = 6;
+    let ms = |a: usize, b: usize| {
+        if a == b {
+            1.0
+        } else if a / 3 == b / 3 {
+            20.0
+        } else {
+            150.0
+        }
+    };
+    let rows: Vec<Vec<f64>> = (0..sites).map(|a| (0..sites).map(|b| ms(a, b)).collect()).collect();
+    problem.latency = Latency::from_rows(&rows);
+    let machines = (0..sites).map(|site| Machine {
+        name: format!("m{site}"),
+        site: Some(site),
+        capacity: vec![8.0],
+        price: if site < 3 { 1.0 } else { 3.0 } + dice.number(1),
+        ..problem.machines[0].clone()
+    });
+    problem.machines = machines.collect();
+    problem.partitions = vec![Partition {
+        name: "site".into(),
+        classes: (0..sites).map(|s| s.to_string()).collect(),
+        class_of: (0..sites).map(Some).collect(),
+    }];
+    problem.components.truncate(1);
+    for c in 1..6 {
+        let mut component = Component::new(format!("c{c}"), 2 + dice.below(2) as u32, 8);
+        component.needs = vec![dice.number(4)];
+        problem.components.push(component);
+        let scope = Scope::Component(c);
+        let spread = Constraint::Spread {
+            scope: scope.clone(),
+            partition: 0,
+            max_in_class: None,
+            min_distinct: Some(Limit::Constant(2.0)),
+        };
+        let near = Constraint::Bound {
+            scope,
+            measure: Measure::PairLatencyMs(Scope::Component(dice.below(c))),
+            comparison: Comparison::LessOrEqual,
+            limit: Limit::Constant(30.0),
+        };
+        problem.constraints.push(Named::new(format!("spread {c}"), spread));
+        problem.constraints.push(Named::new(format!("near {c}"), near));
+    }
+    problem.components[0] = Component::new("c0", 1, 8);
+    let users =
+        Constraint::Each { scope: Scope::Component(0), allowed: (0..sites).map(|s| s >= 3).collect() };
+    problem.constraints.push(Named::new("users", users));
+    problem
+}
+
+#[test]
+fn parts_that_have_to_be_near_each_other_get_to_a_far_continent() {
+    for seed in 0..100 {
+        let problem = far_away(seed);
+        let options = Options { seed, engine: Some(Engine::Local) };
+        let mut polls = 0;
+        let mut stop = || {
+            polls += 1;
+            polls > 100_000
+        };
+        if let Err(error) = solve(&problem, &options, &mut stop) {
+            panic!("seed {seed}: {error:?}");
+        }
+    }
+}
