@@ -195,6 +195,25 @@ fn diameter_ms(problem: &Problem, hosts: &BTreeSet<Place>) -> f64 {
     largest
 }
 
+/// The round-trip times that a measure is the largest of; none where it is no such measure.
+pub(crate) fn latencies_ms(
+    problem: &Problem,
+    assignment: &Assignment,
+    scope: &Scope,
+    measure: &Measure,
+) -> Vec<f64> {
+    let hosts = hosts_of(assignment, scope);
+    match measure {
+        Measure::DiameterMs => {
+            let below =
+                |a: &Place| hosts.range(..*a).map(|b| latency_ms(problem, *a, *b)).collect::<Vec<_>>();
+            hosts.iter().flat_map(below).collect()
+        }
+        Measure::PairLatencyMs(other) => pair_latencies(problem, &hosts, &hosts_of(assignment, other)),
+        _ => Vec::new(),
+    }
+}
+
 fn pair_latencies(problem: &Problem, a: &BTreeSet<Place>, b: &BTreeSet<Place>) -> Vec<f64> {
     a.iter().flat_map(|x| b.iter().map(move |y| latency_ms(problem, *x, *y))).collect()
 }

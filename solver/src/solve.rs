@@ -253,7 +253,8 @@ fn portfolio(
     stop: &mut dyn FnMut() -> bool,
 ) -> (Engine, Found) {
     let found = local::search(problem, seed, Aim::Best, warm, stop);
-    if !exhaustive::suits(problem) {
+    // It has looked at everything already when nothing is feasible.
+    if found.complete || !exhaustive::suits(problem) {
         return (Engine::Local, found);
     }
     let mut proof = exhaustive::search(problem, found.best.clone(), false, stop);

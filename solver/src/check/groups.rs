@@ -137,34 +137,37 @@ pub(super) fn split(
 
 pub(super) fn lonely(problem: &Problem, assignment: &Assignment, scope: &Scope) -> Option<Broken> {
     let own: BTreeSet<Place> = assignment.in_scope(scope).into_iter().map(|(_, p)| p).collect();
-    let (other, place) =
-        assignment.iter().find(|(i, p)| own.contains(p) && !super::hosts::in_scope(scope, *i))?;
+    let mut others = assignment.iter().filter(|(i, p)| own.contains(p) && !super::hosts::in_scope(scope, *i));
+    let (other, place) = others.next()?;
     let host = &problem.machines[place.machine].name;
-    Some((format!("{} runs on {host}, which is to be theirs alone", instance_name(problem, other)), 1.0))
+    let what = format!("{} runs on {host}, which is to be theirs alone", instance_name(problem, other));
+    Some((what, float(1 + others.count())))
 }
 
 pub(super) fn together(problem: &Problem, assignment: &Assignment, components: &[usize]) -> Option<Broken> {
-    for (place, instances) in assignment.by_host() {
+    let hosts = assignment.by_host();
+    let partly = |(place, instances): (&Place, &Vec<Instance>)| {
         let has = |c: &usize| instances.iter().any(|i| i.component == *c);
         let present = components.iter().filter(|c| has(c)).count();
-        if present != 0 && present != components.len() {
-            let host = &problem.machines[place.machine].name;
-            let what = format!("{host} runs {present} of {} that belong together", components.len());
-            return Some((what, float(components.len() - present)));
-        }
-    }
-    None
+        (present != 0 && present != components.len()).then_some((*place, present))
+    };
+    let mut partly = hosts.iter().filter_map(partly);
+    let (place, present) = partly.next()?;
+    let host = &problem.machines[place.machine].name;
+    let what = format!("{host} runs {present} of {} that belong together", components.len());
+    let missing = |present: usize| components.len() - present;
+    Some((what, float(missing(present) + partly.map(|(_, present)| missing(present)).sum::<usize>())))
 }
 
 pub(super) fn everywhere(problem: &Problem, assignment: &Assignment, component: usize) -> Option<Broken> {
-    for (place, instances) in assignment.by_host() {
-        let present = instances.iter().any(|i| i.component == component);
-        if !present && !instances.iter().any(|i| kept_apart(problem, component, i.component)) {
-            let (host, name) = (&problem.machines[place.machine].name, &problem.components[component].name);
-            return Some((format!("{host} runs no {name}"), 1.0));
-        }
-    }
-    None
+    let hosts = assignment.by_host();
+    let lacks = |instances: &[Instance]| {
+        !instances.iter().any(|i| i.component == component || kept_apart(problem, component, i.component))
+    };
+    let mut lacking = hosts.iter().filter(|(_, instances)| lacks(instances)).map(|(place, _)| *place);
+    let (first, name) = (lacking.next()?, &problem.components[component].name);
+    let what = format!("{} runs no {name}", problem.machines[first.machine].name);
+    Some((what, float(1 + lacking.count())))
 }
 
 /// Whether a split rule over hosts keeps two components apart.

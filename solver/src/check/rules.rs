@@ -82,8 +82,15 @@ fn bounded(
     let value = evaluate::measure(problem, assignment, scope, measure);
     let limit = limit.at(assignment.in_scope(scope).len());
     (!comparison.holds(value, limit)).then(|| {
-        let distance = (value - limit).abs() / (limit.abs() + 1.0);
-        (format!("the value is {value}, the limit {limit}"), distance.max(super::CAPACITY_TOLERANCE))
+        let distance = |value: f64| (value - limit).abs() / (limit.abs() + 1.0);
+        let mut amount = distance(value);
+        if value > limit {
+            // The largest of many does not show that one instance less is too far away. No pair counts more than one.
+            let far = evaluate::latencies_ms(problem, assignment, scope, measure);
+            let far = far.into_iter().filter(|ms| *ms > limit).map(distance).map(|d| d / (1.0 + d));
+            amount = far.reduce(|sum, d| sum + d).unwrap_or(amount);
+        }
+        (format!("the value is {value}, the limit {limit}"), amount.max(super::CAPACITY_TOLERANCE))
     })
 }
 
@@ -124,10 +131,7 @@ fn counted(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> Opt
             require(problem, assignment, (*user, *per_user), (*provider, *per_provider), *exactly)
         }
         Constraint::Linear { terms, max } => linear(assignment, terms, *max),
-        Constraint::Alternatives { components, min, max } => {
-            let present = components.iter().filter(|c| assignment.count(**c) > 0).count();
-            outside(present, *min, *max, "of the alternatives")
-        }
+        Constraint::Alternatives { components, min, max } => alternatives(assignment, components, *min, *max),
         Constraint::Count { components, min, max } => {
             let count: usize = components.iter().map(|c| assignment.count(*c)).sum();
             outside(count, *min, *max, "instances")
@@ -139,12 +143,22 @@ fn counted(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> Opt
             })
         }
         Constraint::Conflict { first, second } => {
-            let both = assignment.count(*first) > 0 && assignment.count(*second) > 0;
+            let fewer = assignment.count(*first).min(assignment.count(*second));
             let (a, b) = (&problem.components[*first].name, &problem.components[*second].name);
-            both.then(|| (format!("{a} and {b} both run"), 1.0))
+            (fewer > 0).then(|| (format!("{a} and {b} both run"), float(fewer)))
         }
         _ => None,
     }
+}
+
+/// What is too many has to end: all instances of the ones that have fewest.
+fn alternatives(assignment: &Assignment, components: &[usize], min: u32, max: u32) -> Option<Broken> {
+    let mut counts: Vec<usize> = components.iter().map(|c| assignment.count(*c)).filter(|n| *n > 0).collect();
+    let (what, _) = outside(counts.len(), min, max, "of the alternatives")?;
+    counts.sort_unstable();
+    let beyond = counts.len().saturating_sub(max as usize);
+    let amount = (min as usize).saturating_sub(counts.len()) + counts[..beyond].iter().sum::<usize>();
+    Some((what, float(amount)))
 }
 
 fn linear(assignment: &Assignment, terms: &[(usize, i64)], max: i64) -> Option<Broken> {
@@ -219,15 +233,18 @@ fn require(
 ) -> Option<Broken> {
     // Counts are at most `INSTANCES_MAX` and factors 32 bits, so products stay below 2^53 and `f64` is exact.
     let (users, providers) = (assignment.count(user) as u64, assignment.count(provider) as u64);
-    let wanted = users * u64::from(per_user);
+    let (wanted, share) = (users * u64::from(per_user), u64::from(per_provider));
     let (u, p) = (&problem.components[user].name, &problem.components[provider].name);
-    if wanted > providers * u64::from(per_provider) {
-        let short = (wanted - providers * u64::from(per_provider)).div_ceil(u64::from(per_provider.max(1)));
-        return Some((
-            format!("{users} of {u} need more than {providers} of {p}"),
-            float(usize::try_from(short).unwrap_or(usize::MAX)),
-        ));
+    // In providers, with fractions: a user more or less is on the way already.
+    let amount = |shares: u64| {
+        float(usize::try_from(shares).unwrap_or(usize::MAX)) / float(per_provider.max(1) as usize)
+    };
+    if wanted > providers * share {
+        let short = amount(wanted - providers * share);
+        return Some((format!("{users} of {u} need more than {providers} of {p}"), short));
     }
-    let spare = providers > 0 && wanted <= (providers - 1) * u64::from(per_provider);
-    (exactly && spare).then(|| (format!("{users} of {u} need fewer than {providers} of {p}"), 1.0))
+    // The last provider is needed from this on.
+    let least = providers.saturating_sub(1) * share + 1;
+    (exactly && providers > 0 && wanted < least)
+        .then(|| (format!("{users} of {u} need fewer than {providers} of {p}"), amount(least - wanted)))
 }

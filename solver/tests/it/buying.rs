@@ -68,6 +68,9 @@ fn the_cheapest_machines_agree_with_enumeration() {
                 let found = plan.after.net;
                 assert!(plan.proven, "seed {seed}");
                 assert!((found - net).abs() < 1e-6, "seed {seed}: {found} is not {net} of {assignment:?}");
+                let options = Options { seed, engine: Some(Engine::Local) };
+                let local = solve(&problem, &options, &mut || false).expect("there is an answer");
+                assert!(local.after.net <= net + 1e-6, "seed {seed}: better than the best");
             }
             (Err(SolveError::Infeasible { .. }), None) => infeasible += 1,
             (answer, best) => panic!("seed {seed}: {answer:?}, but enumeration says {best:?}"),

@@ -132,7 +132,7 @@ pub(crate) fn several_components(seed: u64) -> Problem {
 
 #[test]
 fn every_engine_agrees_with_enumeration_on_the_whole_catalogue() {
-    let (mut feasible, mut infeasible, mut found) = (0, 0, 0);
+    let (mut feasible, mut infeasible) = (0, 0);
     for seed in 0..2000 {
         let problem = several_components(seed);
         validate(&problem).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -150,14 +150,12 @@ fn every_engine_agrees_with_enumeration_on_the_whole_catalogue() {
         let options = Options { seed, engine: Some(Engine::Local) };
         match (solve(&problem, &options, &mut || false), &best) {
             (Ok(plan), Some((net, _))) => {
-                (feasible, found) = (feasible + 1, found + 1);
+                feasible += 1;
                 assert!(plan.after.net <= net + 1e-9, "seed {seed}: better than the best");
             }
-            (Err(SolveError::NotFound { .. }), Some(_)) => feasible += 1,
-            (Err(SolveError::NotFound { .. }), None) => infeasible += 1,
+            (Err(SolveError::Infeasible { .. }), None) => infeasible += 1,
             (answer, best) => panic!("seed {seed}: {answer:?}, but enumeration says {best:?}"),
         }
     }
     assert!(feasible > 300 && infeasible > 300, "{feasible} feasible, {infeasible} infeasible");
-    assert!(found * 10 >= feasible * 9, "local search finds {found} of {feasible}");
 }

@@ -12,4 +12,5 @@ mod minizinc;
 mod ordering;
 mod repair;
 mod rules;
+mod start;
 mod versions;

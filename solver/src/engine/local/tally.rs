@@ -2,9 +2,10 @@
 //!
 //! Numbers come from the checker and the evaluator, rule by rule and term by term, so there is no second meaning of
 //! a rule here; what is own is the sums over hosts and moves. Changes are tried and taken back through a journal.
-//! `items.rs` says which rules and terms a component has to do with.
+//! `items.rs` says which rules and terms a component has to do with, `penalties.rs` how much each broken thing counts.
 
 use super::items::{self, Item};
+use super::penalties::Penalties;
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::{
     CAPACITY_TOLERANCE, capacity_of, cost_unknown, counts_broken, effective_needs, rule_broken,
@@ -17,7 +18,7 @@ use crate::problem::{Problem, Stock};
 use crate::solve::WORTH_TOLERANCE;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How an assignment compares: less broken first, then worth more.
+/// How an assignment compares: less broken first, as penalties weigh it, then worth more.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Rank {
     pub(super) broken: f64,
@@ -79,6 +80,7 @@ pub(super) struct Tally<'a> {
     weights: f64,
     kept_price: f64,
     running: u32,
+    penalties: Penalties,
     /// Sums as of the last time changes were kept, and what changed since.
     sums: Sums,
     kept: Sums,
@@ -126,6 +128,7 @@ impl<'a> Tally<'a> {
             sums: Sums::default(),
             kept: Sums::default(),
             kept_price: price(Stock::Kept).map(|m| m.price).sum(),
+            penalties: Penalties::even(problem.components.len(), items.len()),
             running: u32::try_from(price(Stock::Running).count()).unwrap_or(u32::MAX),
             items,
             touched,
@@ -231,10 +234,12 @@ impl<'a> Tally<'a> {
     pub(super) fn keep(&mut self) -> Rank {
         self.journal.clear();
         let mut sums = self.counted();
-        sums.broken = self.own.iter().map(|own| own.broken).sum::<f64>() + self.over.values().sum::<f64>();
+        let Penalties { components, items, room } = &self.penalties;
+        let own = self.own.iter().zip(components).map(|(own, weight)| weight * own.broken).sum::<f64>();
+        let judged = self.judged.iter().zip(items).map(|((broken, _), weight)| weight * broken).sum::<f64>();
+        sums.broken = own + room * self.over.values().sum::<f64>() + judged;
         sums.move_cost = self.own.iter().map(|own| own.move_cost).sum();
-        let (items, worth) = self.judged.iter().fold((0.0, 0.0), |(b, w), (x, y)| (b + x, w + y));
-        (sums.broken, sums.worth) = (sums.broken + items, worth);
+        sums.worth = self.judged.iter().map(|(_, worth)| worth).sum();
         (self.sums, self.kept) = (sums, sums);
         self.rank()
     }
@@ -261,6 +266,21 @@ impl<'a> Tally<'a> {
 
     pub(super) fn rank(&self) -> Rank {
         Rank { broken: self.sums.broken, net: self.sums.worth - self.migration() }
+    }
+
+    /// Makes everything that is broken count more, and says what the assignment is worth then; none once the weights
+    /// are as far apart as they may be.
+    pub(super) fn press(&mut self) -> Option<Rank> {
+        let own = self.own.iter().map(|own| own.broken > 0.0);
+        let items = self.judged.iter().map(|(broken, _)| *broken > 0.0);
+        let more = self.penalties.raise(own, items, !self.over.is_empty());
+        more.then(|| self.keep())
+    }
+
+    /// Lets everything count alike again.
+    pub(super) fn ease(&mut self) -> Rank {
+        self.penalties = Penalties::even(self.own.len(), self.items.len());
+        self.keep()
     }
 
     /// Components that have to do with something broken, or none when nothing is.
@@ -327,7 +347,7 @@ impl<'a> Tally<'a> {
             }
         }
         let was = std::mem::replace(&mut self.own[component], own);
-        self.sums.broken += own.broken - was.broken;
+        self.sums.broken += self.penalties.components[component] * (own.broken - was.broken);
         self.sums.move_cost += own.move_cost - was.move_cost;
         self.journal.push(Was::Own(component, was));
     }
@@ -350,7 +370,7 @@ impl<'a> Tally<'a> {
             }
         }
         let was = if over > 0.0 { self.over.insert(place, over) } else { self.over.remove(&place) };
-        self.sums.broken += over - was.unwrap_or(0.0);
+        self.sums.broken += self.penalties.room * (over - was.unwrap_or(0.0));
         if was.is_some() || over > 0.0 {
             self.journal.push(Was::Over(place, was));
         }
@@ -359,7 +379,7 @@ impl<'a> Tally<'a> {
     fn judge_item(&mut self, item: usize) {
         let judged = self.judgement(self.items[item]);
         let was = std::mem::replace(&mut self.judged[item], judged);
-        self.sums.broken += judged.0 - was.0;
+        self.sums.broken += self.penalties.items[item] * (judged.0 - was.0);
         self.sums.worth += judged.1 - was.1;
         self.journal.push(Was::Item(item, was));
     }
