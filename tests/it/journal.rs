@@ -23,9 +23,10 @@ meet)
 fail-until)
     [ "$(grep -c "^$RHIZO_INSTANCE fail-until" "$here/journal")" -ge "$2" ] || { echo "not yet" >&2; exit 3; }
     echo "TOKEN=t0ken" ;;
-# Says so when another copy that said it is still there.
+# Says so when another copy that said it still runs; a dead process that nobody has waited for is dead.
 only)
-    kill -0 "$(cat "$here/only" 2>/dev/null)" 2>/dev/null && echo "overlap" >> "$here/journal"
+    state=$(sed -n 's/^State:[^A-Z]*\([A-Z]\).*/\1/p' "/proc/$(cat "$here/only" 2>/dev/null)/status" 2>/dev/null)
+    case "$state" in "" | Z | X) ;; *) echo "overlap" >> "$here/journal" ;; esac
     echo $$ > "$here/only"; exec sleep 100000 ;;
 refuse) echo "no such table" >&2; exit 3 ;;
 # Hangs, and says so when it is cancelled.
