@@ -132,7 +132,7 @@ fn answered(
     if !violations.is_empty() {
         return Err(SolveError::Rejected { engine, violations });
     }
-    let best = stay::put(problem, best, watch);
+    let best = stay::put(problem, best);
     watch.improved(&Improvement { assignment: &best, net: 0.0, bound: found.bound, engine });
     Ok(plan(problem, best, engine, &found))
 }

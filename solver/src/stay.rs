@@ -9,24 +9,26 @@ use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
 use crate::evaluate::evaluate;
 use crate::problem::Problem;
-use crate::watch::Watch;
 
-/// Every try is judged as a whole, so large problems get few; the engine for those counts moves itself.
-const JUDGEMENTS_MAX: usize = 20_000;
+/// A judgement looks at every instance and every rule; so many looks take some milliseconds. It is asked for once, after
+/// the search, so the search's deadline does not end it. Thousands of instances get none: their engine counts moves.
+const LOOKS_MAX: usize = 200_000;
 
 /// The same assignment, or one with fewer moves that is worth as much and breaks no rule.
-pub(crate) fn put(problem: &Problem, found: Assignment, watch: &mut dyn Watch) -> Assignment {
+pub(crate) fn put(problem: &Problem, found: Assignment) -> Assignment {
+    let looks = (found.iter().count() + problem.components.len()) * (1 + problem.constraints.len());
+    let mut left = LOOKS_MAX / looks.max(1);
     let mut best = found;
-    let mut left = JUDGEMENTS_MAX / best.iter().count().max(1);
     let mut net = evaluate(problem, &best).net;
     loop {
         let mut changed = false;
         for (instance, from) in moved(problem, &best) {
-            for candidate in ways_back(problem, &best, instance, from) {
-                if left == 0 || watch.stop() {
+            for (to, others) in ways_back(problem, &best, instance, from) {
+                if left == 0 {
                     return best;
                 }
                 left -= 1;
+                let candidate = exchanged(&best, instance, from, to, &others);
                 let worth = evaluate(problem, &candidate).net;
                 let fewer = moved(problem, &candidate).len() < moved(problem, &best).len();
                 if worth >= net && fewer && check(problem, &candidate).is_empty() {
@@ -50,34 +52,48 @@ fn moved(problem: &Problem, assignment: &Assignment) -> Vec<(Instance, Place)> {
     assignment.iter().filter_map(of).collect()
 }
 
-/// It stays; one of those that came in its place goes where it would have gone; all of them do.
-fn ways_back(problem: &Problem, assignment: &Assignment, instance: Instance, from: Place) -> Vec<Assignment> {
+/// Where it would have gone, and who goes there in its place: nobody, one of those that came to its host, all of them.
+fn ways_back(
+    problem: &Problem,
+    assignment: &Assignment,
+    instance: Instance,
+    from: Place,
+) -> Vec<(Place, Vec<Instance>)> {
     let Some(to) = assignment.place(instance).filter(|to| *to != from) else { return Vec::new() };
     let is_new = |other: &Instance| {
         problem.components[other.component].current_of(other.ordinal).map(Place::on) != Some(from)
     };
     let at = assignment.iter().filter(|(_, place)| *place == from).map(|(other, _)| other);
     let came: Vec<Instance> = at.filter(is_new).collect();
-    let with = |others: &[Instance]| {
-        let mut candidate = assignment.clone();
-        candidate.places[instance.component][instance.ordinal] = Some(from);
-        for other in others {
-            candidate.places[other.component][other.ordinal] = Some(to);
-        }
-        candidate
-    };
-    let mut ways = vec![with(&[])];
-    ways.extend(came.iter().map(|other| with(&[*other])));
+    let mut ways = vec![Vec::new()];
+    ways.extend(came.iter().map(|other| vec![*other]));
     if came.len() > 1 {
-        ways.push(with(&came));
+        ways.push(came);
     }
-    ways
+    ways.into_iter().map(|others| (to, others)).collect()
+}
+
+fn exchanged(
+    assignment: &Assignment,
+    instance: Instance,
+    from: Place,
+    to: Place,
+    others: &[Instance],
+) -> Assignment {
+    let mut candidate = assignment.clone();
+    candidate.places[instance.component][instance.ordinal] = Some(from);
+    for other in others {
+        candidate.places[other.component][other.ordinal] = Some(to);
+    }
+    candidate
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::{Component, Machine, Resource, Stock};
+    use crate::constraint::Scope;
+    use crate::objective::{Cost, Measure};
+    use crate::problem::{Component, Machine, Named, Resource, Stock};
 
     fn machine(name: &str, stock: Stock) -> Machine {
         Machine {
@@ -119,11 +135,23 @@ mod tests {
             places: vec![vec![Some(Place::on(1)), Some(Place::on(0))], vec![Some(Place::on(2))]],
         };
         assert!(check(&problem, &needless).is_empty());
-        let stays = put(&problem, needless.clone(), &mut || false);
+        let stays = put(&problem, needless);
         assert_eq!(stays.places[1], [Some(Place::on(1))]);
         assert_eq!(stays.places[0], [Some(Place::on(2)), Some(Place::on(0))]);
         assert_eq!(evaluate(&problem, &stays).migration.moved, 0);
-        assert_eq!(put(&problem, needless.clone(), &mut || true), needless, "stopped at once");
+    }
+
+    #[test]
+    fn a_move_that_is_worth_something_is_made() {
+        let mut problem = after_a_loss();
+        // Without the dear host two things fit on the other one: the move saves its price.
+        problem.machines[0].capacity = vec![2.0];
+        let price = Cost { scope: Scope::All, measure: Measure::TotalPrice, per_unit: 1.0 };
+        problem.costs.push(Named::new("price", price));
+        problem.components[0].replicas_min = 1;
+        let saves = Assignment { places: vec![vec![None, Some(Place::on(0))], vec![Some(Place::on(0))]] };
+        assert!(check(&problem, &saves).is_empty());
+        assert_eq!(put(&problem, saves.clone()), saves);
     }
 
     #[test]

@@ -74,22 +74,26 @@ fn tied(seed: u64, replicas_max: u32) -> Problem {
     problem
 }
 
+/// Local search has an answer before it has asked so often whether to stop.
+fn finds_a_start(problem: &Problem, seed: u64, what: &str) {
+    let options = Options { seed, engine: Some(Engine::Local) };
+    let mut polls = 0;
+    // Without an end to it, most of the time would go into what is cheaper.
+    let mut stop = || {
+        polls += 1;
+        polls > 100_000
+    };
+    if let Err(error) = solve(problem, &options, &mut stop) {
+        panic!("{what}, seed {seed}: {error:?}");
+    }
+}
+
 #[test]
 fn counts_that_rules_tie_to_each_other_are_found() {
     // With fourteen replicas there are more slots than the exact engine takes.
     for (replicas_max, seeds) in [(3, 1_000), (14, 60)] {
         for seed in 0..seeds {
-            let problem = tied(seed, replicas_max);
-            let options = Options { seed, engine: Some(Engine::Local) };
-            let mut polls = 0;
-            // Without an end to it, most of the time would go into what is cheaper.
-            let mut stop = || {
-                polls += 1;
-                polls > 100_000
-            };
-            if let Err(error) = solve(&problem, &options, &mut stop) {
-                panic!("up to {replicas_max} replicas, seed {seed}: {error:?}");
-            }
+            finds_a_start(&tied(seed, replicas_max), seed, &format!("up to {replicas_max} replicas"));
         }
     }
 }
@@ -155,15 +159,6 @@ fn far_away(seed: u64) -> Problem {
 #[test]
 fn parts_that_have_to_be_near_each_other_get_to_a_far_continent() {
     for seed in 0..100 {
-        let problem = far_away(seed);
-        let options = Options { seed, engine: Some(Engine::Local) };
-        let mut polls = 0;
-        let mut stop = || {
-            polls += 1;
-            polls > 100_000
-        };
-        if let Err(error) = solve(&problem, &options, &mut stop) {
-            panic!("seed {seed}: {error:?}");
-        }
+        finds_a_start(&far_away(seed), seed, "far away");
     }
 }
