@@ -1,11 +1,13 @@
 //! Reading a config for this binary: the text, the typed spec, and what only the binary knows about it.
 //!
-//! The language itself is `rhizo-config`'s. Here its findings meet the closures that the binary registered.
+//! The language itself is `rhizo-config`'s. Here its findings meet the closures that the binary registered, and the
+//! template files that the config names are read.
 
 use crate::admin::ConfigText;
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
 use crate::component::embedded::Registry;
-use rhizo_types::lifecycle::{Action, Content};
+use rhizo_config::Finding;
+use rhizo_types::lifecycle::Action;
 use rhizo_types::spec::{Component, Run, Spec};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,8 +22,15 @@ pub(crate) struct Config {
 pub(crate) enum ConfigError {
     /// The file could not be read; completes "failed to …".
     Unreadable(String),
-    /// These findings, with the text they point into.
-    Findings(Vec<rhizo_config::Finding>, String),
+    /// Findings of the config, or of the templates that it names.
+    Findings(Vec<Flawed>),
+}
+
+/// What is wrong in one file.
+pub(crate) struct Flawed {
+    pub(crate) findings: Vec<Finding>,
+    /// The text that they point into.
+    pub(crate) text: String,
 }
 
 /// Reads and checks a config file.
@@ -34,42 +43,45 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let file = path.display().to_string();
     match rhizo_config::parse(&text, &file, &base) {
         Ok(parsed) => {
-            check_templates(&parsed.spec)?;
+            let flawed = flawed_templates(&parsed, &text);
+            if !flawed.is_empty() {
+                return Err(ConfigError::Findings(flawed));
+            }
             Ok(Config { text: ConfigText { text, file, base: base.to_string_lossy().into_owned() }, parsed })
         }
-        Err(findings) => Err(ConfigError::Findings(findings, text)),
+        Err(findings) => Err(ConfigError::Findings(vec![Flawed { findings, text }])),
     }
 }
 
-/// The actions of a component's declared life-cycle.
-fn actions(component: &Component) -> impl Iterator<Item = &Action> {
-    let cycle = component.lifecycle.iter();
-    cycle.flat_map(|cycle| {
-        let ways = cycle.transitions.values().map(|way| &way.step);
-        ways.chain(&cycle.reset).chain(&cycle.notify).map(|step| &step.action)
-    })
-}
-
-/// Every template file can be read and has no placeholder that stands for nothing.
-fn check_templates(spec: &Spec) -> Result<(), ConfigError> {
-    for (name, component) in &spec.components {
-        for action in actions(component) {
-            let Action::Write { content: Content::Template(path), .. } = action else { continue };
-            let wrong = |reason: &dyn std::fmt::Display| {
-                ConfigError::Unreadable(format!("read the template `{path}` of component `{name}`: {reason}"))
-            };
-            let length = std::fs::metadata(path).map_err(|error| wrong(&error))?.len();
-            if length > TEMPLATE_BYTES_MAX {
-                return Err(wrong(&format!("it is longer than {TEMPLATE_BYTES_MAX} bytes")));
+/// What is wrong with the template files: those that cannot be read, by their places in the config, and each that can
+/// and has placeholders that stand for nothing.
+fn flawed_templates(parsed: &rhizo_config::Parsed, config: &str) -> Vec<Flawed> {
+    let mut missing = Vec::new();
+    let mut flawed = Vec::new();
+    // What several actions of a component write from is told once.
+    let mut seen = BTreeSet::new();
+    for template in &parsed.templates {
+        match read_template(Path::new(&template.path)) {
+            Err(reason) => missing.push(template.unreadable(&reason)),
+            Ok(text) if seen.insert((&template.component, &template.path)) => {
+                let findings = template.check(&text, &parsed.spec);
+                flawed.extend((!findings.is_empty()).then_some(Flawed { findings, text }));
             }
-            let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-            let findings = rhizo_config::check_template(&text, path, component);
-            if !findings.is_empty() {
-                return Err(ConfigError::Findings(findings, text));
-            }
+            Ok(_) => {}
         }
     }
-    Ok(())
+    if !missing.is_empty() {
+        flawed.insert(0, Flawed { findings: missing, text: config.to_owned() });
+    }
+    flawed
+}
+
+fn read_template(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > TEMPLATE_BYTES_MAX {
+        return Err(format!("it is longer than {TEMPLATE_BYTES_MAX} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// Parses a config that came over a link; findings as text.
@@ -79,6 +91,15 @@ pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
         .map_err(|findings| {
             format!("use the config:\n{}", rhizo_config::render(&findings, &config.text, false))
         })
+}
+
+/// The actions of a component's declared life-cycle.
+fn actions(component: &Component) -> impl Iterator<Item = &Action> {
+    let cycle = component.lifecycle.iter();
+    cycle.flat_map(|cycle| {
+        let ways = cycle.transitions.values().map(|way| &way.step);
+        ways.chain(&cycle.reset).chain(&cycle.notify).map(|step| &step.action)
+    })
 }
 
 /// What the spec asks of the embedding binary and the binary does not have, as sentences.

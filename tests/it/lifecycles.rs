@@ -126,6 +126,10 @@ fn a_template_is_written_with_what_is_imported_and_again_when_an_attribute_chang
         )
     };
     deployment.write("rhizo.toml", &config("blue"));
+    let said = deployment.run(&["check", "rhizo.toml"]);
+    assert_eq!(said.status.code(), Some(2), "{said:#?}");
+    let missing = said.stderr.matches("web.conf.in` cannot be read: No such file").count();
+    assert!(missing == 2 && said.stderr.contains("rhizo.toml:14:53: error: "), "both places: {said:#?}");
     // A template is looked at before anything starts: a placeholder that stands for nothing has its place in it.
     deployment.write("web.conf.in", "key = {import.db.password}\ncolour = {attribute.color}\n");
     let said = deployment.run(&["check", "rhizo.toml"]);

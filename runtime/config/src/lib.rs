@@ -17,6 +17,7 @@ mod script;
 mod suggest;
 mod syntax;
 mod template;
+mod template_file;
 mod units;
 
 pub use document::schema;
@@ -24,10 +25,10 @@ pub use expr::attributes::{AttributeKind, WELL_KNOWN};
 pub use expr::eval::{Environment, EvalError, Value, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
-pub use read::command::check_template;
 pub use render::render;
 pub use script::parse_script;
 pub use template::{Placeholder, fill, placeholders};
+pub use template_file::TemplateFile;
 pub use units::Quantity;
 
 use reader::Reader;
@@ -48,6 +49,8 @@ pub struct Parsed {
     pub warnings: Vec<Finding>,
     /// The properties of nodes that rules and utilities use.
     pub attributes: BTreeMap<AttributeName, AttributeUse>,
+    /// The files that components write from; this crate has not read them.
+    pub templates: Vec<TemplateFile>,
 }
 
 /// The use of one property of nodes in a config.
@@ -111,5 +114,7 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
         let absent = findings.finish(source, file_name).swap_remove(0);
         (name, AttributeUse { kind: used.kind, absent })
     });
-    Ok(Parsed { spec, warnings, attributes: attributes.collect() })
+    let template = |(component, path, span)| TemplateFile::new(component, path, span, (source, file_name));
+    let templates = session.templates.into_iter().map(template).collect();
+    Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates })
 }

@@ -255,12 +255,16 @@ impl Session {
         })?;
         let config = config::load(path).map_err(|error| match error {
             ConfigError::Unreadable(message) => Failure::new(Exit::BadConfig, message),
-            ConfigError::Findings(findings, text) => {
+            ConfigError::Findings(flawed) => {
+                let findings: Vec<_> = flawed.iter().flat_map(|file| &file.findings).collect();
                 let message = format!("use `{}`: {} findings", path.display(), findings.len());
                 if self.json {
                     println!("{}", serde_json::json!({ "findings": findings }));
                 } else {
-                    eprint!("{}", rhizo_config::render(&findings, &text, std::io::stderr().is_terminal()));
+                    let color = std::io::stderr().is_terminal();
+                    for file in &flawed {
+                        eprint!("{}", rhizo_config::render(&file.findings, &file.text, color));
+                    }
                 }
                 Failure::new(Exit::BadConfig, message)
             }

@@ -160,11 +160,8 @@ fn unknown_port<'p>(kind: &str, port: &str, field: &str, known: impl Iterator<It
     Flaw { message, hint: suggest::hint(port, known, "ports") }
 }
 
-/// What is wrong with a template file that a component writes from: `text` as it stands in `file_name`.
-///
-/// Placeholders of imported values are only looked at as far as the component itself tells.
-#[must_use]
-pub fn check_template(text: &str, file_name: &str, component: &Component) -> Vec<Finding> {
+/// What is wrong with the placeholders of a template file that a component writes from, with places in that file.
+pub(crate) fn check_template(text: &str, file_name: &str, component: &Component) -> Vec<Finding> {
     let mut findings = Findings::default();
     for placeholder in template::placeholders(text) {
         if let Some(flaw) = flaw(placeholder.name, component) {

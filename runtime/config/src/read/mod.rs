@@ -46,6 +46,10 @@ pub(crate) struct Session<'s> {
     pub(crate) places: Places,
     /// Rule and utility names and where they are.
     pub(crate) names: BTreeMap<String, Span>,
+    /// Template files of the component that is read, and where they are named.
+    pub(crate) named_templates: Vec<(String, Span)>,
+    /// Those of all components before.
+    pub(crate) templates: Vec<(ComponentName, String, Span)>,
 }
 
 impl<'s> Session<'s> {
@@ -59,6 +63,8 @@ impl<'s> Session<'s> {
             has_anchors: false,
             places: Places::default(),
             names: BTreeMap::new(),
+            named_templates: Vec::new(),
+            templates: Vec::new(),
         }
     }
 
@@ -144,6 +150,8 @@ impl<'s> Session<'s> {
         self.places.components.insert(name.clone(), node.key.clone());
         // A component that is no table is still declared, so that uses of it are not reported too.
         let component = self.component(&name, node);
+        let templates = std::mem::take(&mut self.named_templates);
+        self.templates.extend(templates.into_iter().map(|(path, span)| (name.clone(), path, span)));
         self.components.insert(name, Arc::new(component));
     }
 

@@ -190,7 +190,9 @@ impl Session<'_> {
             }
             (None, Some(node)) => {
                 let file = self.reader.text(&node).filter(|text| self.check_text(text, TEXT_LENGTH_MAX))?;
-                Content::Template(crate::path::join(self.base, file.text))
+                let path = crate::path::join(self.base, file.text);
+                self.named_templates.push((path.clone(), file.span));
+                Content::Template(path)
             }
             (Some(_), Some(template)) => {
                 self.reader.findings.error(template.key, "a file has a `text` or a `template`, not both");
