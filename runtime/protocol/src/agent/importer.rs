@@ -291,8 +291,8 @@ impl Agent {
             return Need::Met;
         }
         let lets_go = local.will_let_go(port) && !sabotage::is(Sabotage::PausesTheLeaving);
-        if lets_go && !local.actions.is_empty() {
-            // Its behaviours get there, as an action that uses the import does.
+        if lets_go && !(local.actions.is_empty() && local.refusing.is_empty()) {
+            // Its behaviours get there, once an action is done or its own users have let go, who were asked to.
             return Need::Met;
         }
         if (pending || lets_go) && local.keeps_until != Some(Time::ZERO) {

@@ -8,7 +8,7 @@ use crate::turn::{RunId, Told};
 use litemap::LiteMap;
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PlaceName, PortName};
-use rhizo_types::lifecycle::Values;
+use rhizo_types::lifecycle::{Action, Values};
 use rhizo_types::message::InstancePhase;
 use rhizo_types::net::{Marking, Net, TransitionIx};
 use rhizo_types::spec::Component;
@@ -263,6 +263,11 @@ impl Local {
         actions.chain([self.retry_at, self.keeps_until]).flatten().min()
     }
 
+    /// Whether a behaviour stops what runs.
+    fn is_ending_service(&self) -> bool {
+        self.marking.running.iter().any(|way| self.kind.net.way(*way).step.action == Action::Stop)
+    }
+
     pub(super) fn phase(&self) -> InstancePhase {
         match self.mode {
             Mode::Draining if self.begun => InstancePhase::Draining,
@@ -270,6 +275,7 @@ impl Local {
             _ if self.suspended => InstancePhase::Suspended,
             Mode::Up if self.begun && self.marking.is_idle() && self.is_up() => InstancePhase::Started,
             Mode::Up if self.begun && self.marking.is_idle() => InstancePhase::Resting,
+            Mode::Up if self.begun && self.is_ending_service() => InstancePhase::Stopping,
             Mode::Up if self.begun && !self.was_up => InstancePhase::Starting,
             // A pushed behaviour runs: it stays started as long as its tokens are where it counts as that.
             Mode::Up if self.begun && self.is_up() => InstancePhase::Started,

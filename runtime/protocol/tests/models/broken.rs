@@ -21,6 +21,7 @@ pub(crate) const BROKEN: &[(Rule, Sabotage, &str)] = &[
     ),
     (Rule::WaitsAreKept, Sabotage::SkipsWaits, "Swap"),
     (Rule::ScriptsEnd, Sabotage::StaysInScripts, "Swap"),
+    (Rule::ScriptsEnd, Sabotage::PausesTheLeaving, "chain of three, Together on 1, Rest, nothing fails"),
     (Rule::WaitingHasAsked, Sabotage::ForgetsToAsk, "two-tier, Together on 1, Deploy"),
     (Rule::ToldIsHeld, Sabotage::RebindsNobody, "optional, Together on 1, Deploy, nothing fails"),
     (Rule::NothingWithFormerMembers, Sabotage::RemembersTheDead, "Spread on 2, Deploy, a host crashes"),

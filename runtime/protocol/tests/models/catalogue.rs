@@ -44,9 +44,11 @@ enum Story {
     Push,
     /// By script: an instance goes, and comes back under the same name, perhaps elsewhere.
     Rename,
+    /// By script: everything that can be stopped is, side by side, users and exporters alike; then it starts again.
+    Rest,
 }
 
-const STORIES: [Story; 15] = [
+const STORIES: [Story; 16] = [
     Story::Deploy,
     Story::Remove,
     Story::MoveFirst,
@@ -62,6 +64,7 @@ const STORIES: [Story; 15] = [
     Story::Swap,
     Story::Push,
     Story::Rename,
+    Story::Rest,
 ];
 
 const FAULTS: [(&str, u8, &[Fault]); 14] = [
@@ -142,7 +145,7 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
     let mut specs = vec![spec_of(assembly, 0, 0)];
     let mut members = hosts;
     let mut wishes = vec![wish(0, &first, 0)];
-    let scripted_story = matches!(story, Story::Swap | Story::Push | Story::Rename);
+    let scripted_story = matches!(story, Story::Swap | Story::Push | Story::Rename | Story::Rest);
     if scripted_story && assembly.name == "mandatory cycle" {
         // What waits for all of it waits for ever, as the names say.
         return None;
@@ -217,6 +220,23 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
                 Order::Wait { instances: BTreeSet::new() },
             ]));
         }
+        Story::Rest => {
+            let mut orders = Vec::new();
+            for behaviour in ["stop", "start"].map(BehaviourName::from) {
+                for (name, component, _) in &assembly.components {
+                    component.lifecycle().behaviours.get(&behaviour)?;
+                    let name = ComponentName::from(*name);
+                    let copies = first.get(&name).map_or(0, Vec::len);
+                    orders.extend((0..copies).map(|ordinal| Order::Push {
+                        instance: instance(&name, ordinal),
+                        behaviour: behaviour.clone(),
+                    }));
+                }
+                orders.push(Order::Wait { instances: BTreeSet::new() });
+            }
+            // What is stopped before its users are there keeps them waiting, as it was told to.
+            wishes.push(Wish { when_settled: true, ..scripted(orders) });
+        }
         Story::Push => {
             let behaviour = BehaviourName::from(lifecycles::WORK);
             let (_, component, _) = assembly.components.first()?;
@@ -277,6 +297,7 @@ fn growth(story: Story, fault: usize, hosts: u8) -> f64 {
         Story::Swap => (1.2, 1.8),
         Story::Push => (0.5, 0.8),
         Story::Rename => (0.9, 1.7),
+        Story::Rest => (0.9, 1.7),
     };
     const ALONE: [f64; 14] =
         [0.0, 0.55, 0.76, 0.94, 1.08, 0.46, 0.53, 1.37, 0.94, 1.69, 1.12, 0.55, 1.7, 1.6];
@@ -345,7 +366,10 @@ const LAYOUTS: [(Layout, u8); 7] = [
 fn scenario(assembly: &Assembly, layout: Layout, hosts: u8, story: Story, fault: usize) -> Option<Scenario> {
     let (specs, wishes, members) = tell(assembly, story, layout, hosts)?;
     let (_, max, kinds) = FAULTS[fault];
-    if !can_happen(assembly, kinds) {
+    // Whatever is deployed anew executes again what was pushed, and an exporter that rests then keeps its users waiting
+    // (decision 0111 has it).
+    let keeps = |kind: &Fault| matches!(kind, Fault::StartFails | Fault::TimesOut);
+    if !can_happen(assembly, kinds) || (story == Story::Rest && !kinds.iter().all(keeps)) {
         return None;
     }
     Some(Scenario {

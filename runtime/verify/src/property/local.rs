@@ -40,7 +40,8 @@ fn instance(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
         facts
             .rule(Rule::StoppedHasNoBinding, !kept, || format!("{} waits, and has a binding", view.instance));
     }
-    if !waits && view.phase != InstancePhase::Stopping && !view.component.imports.is_empty() {
+    let lowered = view.phase == InstancePhase::Stopping && !super::step::is_pushed(view);
+    if !waits && !lowered && !view.component.imports.is_empty() {
         told_is_held(host, view, facts);
     }
     let wanted = host.ledger.target.instances.get(view.instance) == Some(view.placed);
@@ -75,7 +76,10 @@ fn is_true(host: &Host, view: &InstanceView<'_>) -> bool {
     if has_service(view.component) && view.component.lifecycle.is_none() {
         return match view.phase {
             InstancePhase::Waiting => run.is_none(),
-            InstancePhase::Starting => matches!(run, Some(Run::Starting(_))),
+            // A pushed behaviour may wait for what it needs before it starts anything.
+            InstancePhase::Starting => {
+                matches!(run, Some(Run::Starting(_))) || (run.is_none() && super::step::is_pushed(view))
+            }
             InstancePhase::Started | InstancePhase::Suspended => matches!(run, Some(Run::Up(_))),
             InstancePhase::Draining => run.is_some(),
             InstancePhase::Stopping => matches!(run, Some(Run::Stopping { .. })),

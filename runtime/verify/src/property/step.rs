@@ -146,7 +146,8 @@ fn after(taken: &Taken, outcome: &Outcome, shown: &mut Shown) {
     }
 }
 
-/// Whether a start may be one more action of the run before it: the first of its service, or a repetition.
+/// Whether a start may be one more action of the run before it: the first of its service, a repetition, or what a
+/// pushed behaviour starts again after another one stopped it.
 fn may_repeat(host: &Host, run: &RunId, last: LastRun) -> bool {
     let view = host.agent.instances().find(|view| *view.instance == run.instance);
     let repeats = view.is_some_and(|view| {
@@ -154,7 +155,8 @@ fn may_repeat(host: &Host, run: &RunId, last: LastRun) -> bool {
         let mut starts = cycle.transitions.values().filter(|way| way.step.action == Action::Start);
         starts.any(|way| way.step.retry.times > 0)
     });
-    last.is_of(run, host.session()) && (!last.service || repeats)
+    let pushed = view.is_some_and(|view| is_pushed(&view));
+    last.is_of(run, host.session()) && (!last.service || repeats || pushed)
 }
 
 /// A start after others of the same instance on this host.
@@ -360,7 +362,8 @@ fn stop(before: &Host, step: &Step, outcome: &Outcome, run: &RunId, shown: &mut 
     let optional_only = view.component.imports.values().all(|import| import.optional);
     if optional_only && !view.component.imports.is_empty() {
         let sick = matches!(step, Step::End(_, instance, Ending::Unhealthy) if *instance == run.instance);
-        shown.rule(Rule::OptionalStopsNobody, !wanted || sick, || {
+        let asked = seen_after(outcome, &run.instance).is_some_and(|view| is_pushed(&view));
+        shown.rule(Rule::OptionalStopsNobody, !wanted || sick || asked, || {
             format!("{} is stopped, and has optional imports only", run.instance)
         });
     }
@@ -368,6 +371,16 @@ fn stop(before: &Host, step: &Step, outcome: &Outcome, run: &RunId, shown: &mut 
         let kept = wanted && exporters_kept(before, outcome, &run.instance);
         shown.rule(Rule::KeptIsNotDisturbed, !kept, || format!("{} is kept, and stopped", run.instance));
     }
+}
+
+fn seen_after<'a>(outcome: &'a Outcome, instance: &InstanceId) -> Option<InstanceView<'a>> {
+    outcome.host.agent.instances().find(|view| view.instance == instance)
+}
+
+/// Whether an instance executes a behaviour that was pushed to it: that may stop it for no reason of the protocol's.
+pub(super) fn is_pushed(view: &InstanceView<'_>) -> bool {
+    let marking = view.marking();
+    marking.active.is_some() && marking.number > 0
 }
 
 fn is_active(host: &Host, instance: &InstanceId, export: &PortName) -> bool {
