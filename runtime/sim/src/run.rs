@@ -234,7 +234,7 @@ impl World {
 
     /// Whether a voter was declared dead. It may run behind a partition, but it halts as soon as it learns of it.
     fn is_buried(&self, voter: NodeId) -> bool {
-        !self.log.truth.members.contains_key(&voter)
+        self.log.truth.departed.get(&voter).is_some_and(|departed| departed.dead)
     }
 
     /// Whether a node's process is about to come back with its disk.
