@@ -115,6 +115,9 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
         (name, AttributeUse { kind: used.kind, absent })
     });
     let template = |(component, path, span)| TemplateFile::new(component, path, span, (source, file_name));
-    let templates = session.templates.into_iter().map(template).collect();
+    let mut templates = session.templates;
+    // Findings are told in the order of the file.
+    templates.sort_by_key(|(_, _, span)| span.start);
+    let templates = templates.into_iter().map(template).collect();
     Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates })
 }
