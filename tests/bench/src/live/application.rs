@@ -124,7 +124,10 @@ impl Application {
 
     /// Waits for a status with the wished property.
     pub(crate) fn until(&self, wish: &str, property: impl Fn(&Value) -> bool) -> Result<Value, String> {
-        self.until_some(wish, || self.status().filter(&property))
+        self.until_some(wish, || self.status().filter(&property)).map_err(|error| {
+            let last = self.status().map_or("nobody answers".to_owned(), |status| status.to_string());
+            format!("{error}; the status is {last}")
+        })
     }
 
     /// Waits until `look` sees something.
