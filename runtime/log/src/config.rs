@@ -25,20 +25,31 @@ pub struct Timers {
     pub election_ms_max: u64,
 }
 
+/// How late a member may be because its machine is busy, in addition to the way: the lease of [`Timers::LOCAL`] without
+/// its two heartbeats, since a busy machine is as late on a long way as on a short one.
+const BUSY_MS: u64 = 250;
+
 impl Timers {
     /// For members on one host or in one room: a failover takes about half a second.
     ///
-    /// Four heartbeats may be lost or late before a voter doubts its leader.
+    /// Four heartbeats may be lost or late before a voter doubts its leader. The numbers are those that
+    /// [`Self::for_round_trip`] gives for no distance at all.
     pub const LOCAL: Self = Self { heartbeat_ms: 100, election_ms_min: 250, election_ms_max: 450 };
 
     /// Timers for voters whose longest mutual round trip is `rtt_ms_max`, never faster than [`Self::LOCAL`].
     ///
-    /// A heartbeat takes one and a half of the longest round trips, so that its answer is back before it is
-    /// given up; the other two keep the proportions of [`Self::LOCAL`].
+    /// The engine gives up the answer to a heartbeat when the next one is due. A leader whose answers take longer than that
+    /// hears no quorum and cannot stay in office, however well the links work: the heartbeat is a tenth longer than the
+    /// longest round trip. Then two may be lost, and a quarter of a second is for members that are busy.
     #[must_use]
     pub fn for_round_trip(rtt_ms_max: u64) -> Self {
-        let heartbeat_ms = rtt_ms_max.saturating_mul(3).div_euclid(2).clamp(Self::LOCAL.heartbeat_ms, 60_000);
-        Self { heartbeat_ms, election_ms_min: heartbeat_ms * 5 / 2, election_ms_max: heartbeat_ms * 9 / 2 }
+        let round_trip_ms = rtt_ms_max.saturating_mul(11).div_euclid(10).saturating_add(BUSY_MS / 10);
+        let heartbeat_ms = round_trip_ms.clamp(Self::LOCAL.heartbeat_ms, 60_000);
+        Self {
+            heartbeat_ms,
+            election_ms_min: heartbeat_ms * 3 / 2 + BUSY_MS * 2 / 5,
+            election_ms_max: heartbeat_ms * 2 + BUSY_MS,
+        }
     }
 
     fn check(self) -> Result<(), OpenError> {
@@ -167,7 +178,10 @@ mod tests {
             engine_config(&config).unwrap();
         }
         assert_eq!(Timers::for_round_trip(10), Timers::LOCAL);
-        assert_eq!(Timers::for_round_trip(200).heartbeat_ms, 300);
+        for rtt_ms_max in [90, 200, 430, 2_000] {
+            let timers = Timers::for_round_trip(rtt_ms_max);
+            assert!(timers.heartbeat_ms > rtt_ms_max, "{timers:?} gives up answers over {rtt_ms_max} ms");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// How long after it last heard its leader the voter with this rank takes its turn.
 ///
 /// Half a heartbeat covers that the others may have heard the leader a little later, and would still refuse; a
-/// heartbeat (one and a half round trips, see [`Timers::for_round_trip`]) covers the election of the one before.
+/// heartbeat (more than a round trip, see [`Timers::for_round_trip`]) covers the election of the one before.
 fn turn(timers: Timers, rank: usize) -> Duration {
     let rank = u64::try_from(rank).unwrap_or(u64::MAX);
     let after_lease_ms = (timers.heartbeat_ms / 2).saturating_add(timers.heartbeat_ms.saturating_mul(rank));

@@ -50,6 +50,25 @@ async fn one_joint_change_grows_a_founder_to_five_voters() {
     cluster.stop().await;
 }
 
+/// With one of five voters dead the leader needs the answers of two others, over the longest way there is.
+#[tokio::test]
+async fn a_leader_far_from_everybody_stays_in_office_when_a_voter_is_dead() {
+    let rtt_ms = 200;
+    let mut cluster = Cluster::grown(5, Timers::for_round_trip(rtt_ms)).await;
+    cluster.net.set_delay(Duration::from_millis(rtt_ms / 2));
+    let first = cluster.leader().await;
+    cluster.kill(first).await;
+    cluster.commit(*b"after").await;
+    let leader = cluster.leader().await;
+    let term = cluster.running[&leader].node.status().term;
+    // Twenty leases, in each of which it would lose its office if no answer counted.
+    let lease = Duration::from_millis(cluster.timers.election_ms_max);
+    tokio::time::sleep(20 * lease).await;
+    assert_eq!(cluster.leader().await, leader);
+    assert_eq!(cluster.running[&leader].node.status().term, term, "nobody was elected meanwhile");
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     let mut cluster = Cluster::grown(3, Timers::LOCAL).await;

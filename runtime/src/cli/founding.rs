@@ -16,10 +16,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Voters are chosen close to each other, so that a third of the catalogue's longest round trip stands for
-/// the longest among them; a longer one only makes failover slower, not unsafe.
-const VOTER_RTT_SHARE: f64 = 1.0 / 3.0;
-
 /// Lineage numbers stay below 2^53, so that any JSON reader takes them exactly.
 const LINEAGE_BITS: u32 = 53;
 
@@ -43,19 +39,24 @@ pub(crate) fn begin(
 ) -> Result<Beginning, Failure> {
     let lineage = Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS));
     let deployment = Deployment { version: 1, app: spec.app.clone(), lineage };
-    let rtt_ms = known.longest_rtt_ms().unwrap_or(0.0) * VOTER_RTT_SHARE;
-    let raft = rhizo_log::Timers::for_round_trip(rtt_ms.round() as u64);
-    let timers = Timers {
-        raft_heartbeat_ms: raft.heartbeat_ms,
-        raft_election_ms_min: raft.election_ms_min,
-        raft_election_ms_max: raft.election_ms_max,
-        ..if rtt_ms > 0.0 { Timers::WIDE } else { Timers::LOCAL }
-    };
+    let timers = timers(known.longest_rtt_ms().unwrap_or(0.0));
     let beginning = Beginning { version: 1, deployment, config: config.clone(), timers };
     session.home.set_deployment(&beginning.deployment)?;
     session.home.operator_secret(rand::random)?;
     session.home.set_record(&beginning)?;
     Ok(beginning)
+}
+
+/// The clocks of an overlay whose members may be so far from each other. Any two of them may be all that is left of the
+/// voters, so nothing shorter will do: a leader hears only answers that are back before its next heartbeat.
+fn timers(rtt_ms_max: f64) -> Timers {
+    let raft = rhizo_log::Timers::for_round_trip(rtt_ms_max.ceil() as u64);
+    Timers {
+        raft_heartbeat_ms: raft.heartbeat_ms,
+        raft_election_ms_min: raft.election_ms_min,
+        raft_election_ms_max: raft.election_ms_max,
+        ..if rtt_ms_max > 0.0 { Timers::WIDE } else { Timers::LOCAL }
+    }
 }
 
 /// Starts node 0 in this process.
@@ -132,5 +133,19 @@ fn finish(ended: Result<rhizo_protocol::turn::HaltReason, node::NodeError>) -> R
             Ok(Exit::Done)
         }
         Err(error) => Err(Failure::new(Exit::Failed, crate::error::chain(&error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_way_of_the_catalogue_is_shorter_than_a_heartbeat() {
+        assert_eq!(timers(0.0).heartbeat_ms, Timers::LOCAL.heartbeat_ms);
+        for rtt_ms_max in [1.0, 99.9, 267.75, 430.39, 2_000.0] {
+            let timers = timers(rtt_ms_max);
+            assert!(timers.raft_heartbeat_ms as f64 > rtt_ms_max, "{timers:?} for {rtt_ms_max}");
+        }
     }
 }
