@@ -347,7 +347,11 @@ impl Node {
             && self.me != rhizo_types::ledger::FOUNDER
             && matches!(entry.entry, LogEntry::Command(Command::Settled { .. }));
         let content = if skips { &LogEntry::Blank } else { &entry.entry };
+        let term = self.ledger.term;
         let applied = self.ledger.apply(entry.index, entry.term, content);
+        if self.ledger.term > term {
+            out.notice(Notice::TermBegan(self.ledger.term));
+        }
         match &applied {
             Applied::Ignored => return,
             Applied::Done => {

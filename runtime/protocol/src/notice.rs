@@ -19,6 +19,8 @@ pub enum Notice {
     CoordinatorBegan(Term),
     /// This node does not coordinate any more.
     CoordinatorEnded(Term),
+    /// This node has the first entry of a term: its coordinator was elected, and can commit.
+    TermBegan(Term),
     /// A spec is in force.
     SpecSet(Revision),
     /// A solver run began.
@@ -203,6 +205,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CoordinatorBegan(term) => write!(f, "coordinates in term {term}"),
+            Self::TermBegan(term) => write!(f, "first entry of term {term}"),
             Self::CoordinatorEnded(term) => write!(f, "coordinates no more (term {term})"),
             Self::SpecSet(revision) => write!(f, "spec {revision} is in force"),
             Self::SolveBegan(cause) => write!(f, "solving because {}", CauseText(cause)),

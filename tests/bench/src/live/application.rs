@@ -98,13 +98,8 @@ impl Application {
         serde_json::from_str(&out).ok()
     }
 
-    /// Whether a member's own log has a line with these words. (Questions are passed on to the coordinator, so only
-    /// the log tells what a member itself has seen.)
-    pub(crate) fn has_logged(&self, member: &Member, words: &str) -> bool {
-        self.log_text(member).contains(words)
-    }
-
-    /// The lines of a member's own log.
+    /// The lines of a member's own log. (Questions are passed on to the coordinator, so only the log tells what a member
+    /// itself has seen.)
     pub(crate) fn log(&self, member: &Member) -> Vec<String> {
         self.log_text(member).lines().map(str::to_owned).collect()
     }
