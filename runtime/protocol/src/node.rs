@@ -349,9 +349,7 @@ impl Node {
         let content = if skips { &LogEntry::Blank } else { &entry.entry };
         let term = self.ledger.term;
         let applied = self.ledger.apply(entry.index, entry.term, content);
-        if self.ledger.term > term {
-            out.notice(Notice::TermBegan(self.ledger.term));
-        }
+        story::tell_term(term, &self.ledger, out);
         match &applied {
             Applied::Ignored => return,
             Applied::Done => {

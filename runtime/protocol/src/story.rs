@@ -5,8 +5,16 @@
 use crate::ledger::{Ledger, ScriptState};
 use crate::notice::Notice;
 use crate::out::Out;
+use rhizo_types::Term;
 use rhizo_types::intent::{Outcome, ReleaseReason};
 use rhizo_types::ledger::Command;
+
+/// Tells that an entry was the first of its term; `before` is the term of the entry before it.
+pub(crate) fn tell_term(before: Term, ledger: &Ledger, out: &mut Out) {
+    if ledger.term > before {
+        out.notice(Notice::TermBegan(ledger.term));
+    }
+}
 
 pub(crate) fn tell(command: &Command, ledger: &Ledger, out: &mut Out) {
     let notice = match command {
