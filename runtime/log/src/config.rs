@@ -32,7 +32,7 @@ const BUSY_MS: u64 = 250;
 impl Timers {
     /// For members on one host or in one room: a failover takes about half a second.
     ///
-    /// Four heartbeats may be lost or late before a voter doubts its leader. The numbers are those that
+    /// Three heartbeats in a row may be lost before a voter doubts its leader. The numbers are those that
     /// [`Self::for_round_trip`] gives for no distance at all.
     pub const LOCAL: Self = Self { heartbeat_ms: 100, election_ms_min: 250, election_ms_max: 450 };
 
@@ -40,7 +40,8 @@ impl Timers {
     ///
     /// The engine gives up the answer to a heartbeat when the next one is due. A leader whose answers take longer than that
     /// hears no quorum and cannot stay in office, however well the links work: the heartbeat is a tenth longer than the
-    /// longest round trip. Then two may be lost, and a quarter of a second is for members that are busy.
+    /// longest round trip. The lease is for one heartbeat that is lost, and a quarter of a second for members that are busy.
+    /// Why not proportions: `docs/decisions/0404-a-heartbeat-is-longer-than-the-longest-way.md`.
     #[must_use]
     pub fn for_round_trip(rtt_ms_max: u64) -> Self {
         let round_trip_ms = rtt_ms_max.saturating_mul(11).div_euclid(10).saturating_add(BUSY_MS / 10);

@@ -1,6 +1,6 @@
-//! What a committed command means to the operator: the notices every node emits when it applies one.
+//! What committed entries mean to the operator: the notices every node emits when it applies one.
 //!
-//! It reads the ledger after the command was applied, and decides nothing.
+//! It reads the ledger after the entry was applied, and decides nothing.
 
 use crate::ledger::{Ledger, ScriptState};
 use crate::notice::Notice;
