@@ -68,6 +68,9 @@ fn a_killed_coordinator_is_succeeded_and_replaced() {
         assert!(status["term"].as_u64() > term, "{status:#}");
         assert_whole(&status, 4);
     }
+    let told = deployment.ok(&["events"]).stdout;
+    let began = format!("first entry of term {}", status["term"]);
+    assert!(told.lines().filter(|line| line.contains(&began)).count() > 1, "nobody else has {began}: {told}");
     assert_equal(&deployment, &deployment.status());
     deployment.down();
 }
