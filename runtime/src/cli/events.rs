@@ -37,6 +37,14 @@ impl Seen {
 }
 
 pub(super) async fn print(session: &Session, follow: bool) -> Result<Exit, Failure> {
+    // One future for all of it: one for every look would hear nothing between two looks.
+    tokio::select! {
+        ended = print_all(session, follow) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+async fn print_all(session: &Session, follow: bool) -> Result<Exit, Failure> {
     let mut client = session.client().await?;
     let mut seen = Seen::default();
     loop {
@@ -48,10 +56,7 @@ pub(super) async fn print(session: &Session, follow: bool) -> Result<Exit, Failu
             client.close().await;
             return Ok(Exit::Done);
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-        }
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
 }
 

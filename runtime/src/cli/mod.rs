@@ -9,6 +9,7 @@ mod down;
 mod events;
 mod exit;
 mod founding;
+mod interruption;
 mod offline;
 mod render;
 mod script;

@@ -5,6 +5,7 @@ use super::client::{Client, ClientError};
 use super::events::Seen;
 use super::exit::{Exit, Failure};
 use super::founding::{self, Beginning};
+use super::interruption::Interruptions;
 use super::offline::{self, Offline};
 use super::{Session, down, refused, render};
 use crate::admin::{Answer, Ask, Status};
@@ -73,6 +74,7 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
 
 /// This process is node 0 until Ctrl-C, which takes the application down.
 async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, Failure> {
+    let mut interruptions = Interruptions::listen()?;
     super::log_to_stderr("warn,openraft=error");
     let deployment = beginning.deployment.clone();
     let mut handle = founding::start(&session.home, &session.embedding, beginning)?;
@@ -83,7 +85,7 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
         tokio::select! {
             ended = handle.ended() => break ended,
             () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => show_events(session, &handle, &mut seen).await,
-            interrupted = interruption() => match (interrupted, ending) {
+            interrupted = interruptions.next() => match (interrupted, ending) {
                 ((), false) => {
                     ending = true;
                     eprintln!("taking the application down; once more ends this process at once");
@@ -106,14 +108,6 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
     Ok(if ending { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Resolves on Ctrl-C and when this process is asked to end.
-async fn interruption() {
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = super::terminated() => {}
-    }
-}
-
 async fn show_events(session: &Session, handle: &NodeHandle, seen: &mut Seen) {
     if let Answer::Events(events) = handle.ask(seen.ask()).await {
         seen.show(session, &events);
@@ -122,6 +116,7 @@ async fn show_events(session: &Session, handle: &NodeHandle, seen: &mut Seen) {
 
 /// Node 0 goes on in a process of its own; returns when the application is stable.
 async fn in_background(session: &Session, up: &Up, beginning: &Beginning) -> Result<Exit, Failure> {
+    let mut interruptions = Interruptions::listen()?;
     let mut founder = Some(spawn_founder(session)?);
     let deadline = Instant::now() + Duration::from_secs(up.timeout_s);
     let waited = async {
@@ -131,7 +126,7 @@ async fn in_background(session: &Session, up: &Up, beginning: &Beginning) -> Res
     };
     let outcome = tokio::select! {
         outcome = waited => outcome,
-        () = interruption() => {
+        () = interruptions.next() => {
             eprintln!("taking the application down");
             down::abandon(session, &beginning.deployment).await?;
             return Ok(Exit::Interrupted);
