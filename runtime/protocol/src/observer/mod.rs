@@ -5,11 +5,13 @@
 //! silence (slow). Either is held for `confirm_ms`, while others are asked whether they hear the subject.
 //! A node that is woken late blames itself first: it stretches its own timers (Lifeguard, arXiv 1707.00788).
 
+mod heartbeats;
 pub mod ring;
 
 use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
+use heartbeats::Heartbeats;
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::Timers;
 use rhizo_types::message::{Control, Heartbeat};
@@ -42,7 +44,7 @@ pub struct Observer {
     suspicions: BTreeMap<NodeId, Suspicion>,
     /// Subject → observer → when that observer's alert was last heard.
     alerts: BTreeMap<NodeId, BTreeMap<NodeId, Time>>,
-    heartbeat_at: Time,
+    heartbeats: Heartbeats,
     /// How many times longer than normal this node waits before it blames others.
     health: u64,
     recover_at: Time,
@@ -84,7 +86,7 @@ impl Observer {
             linked: BTreeSet::new(),
             suspicions: BTreeMap::new(),
             alerts: BTreeMap::new(),
-            heartbeat_at: Time::ZERO,
+            heartbeats: Heartbeats::new(),
             health: 0,
             recover_at: Time::ZERO,
         }
@@ -154,6 +156,9 @@ impl Observer {
         for node in ledger.members.keys().filter(|node| **node != self.me) {
             // A new member gets the time of one silence to set up its links.
             let up = self.linked.contains(node);
+            if up && !self.links.contains_key(node) {
+                self.heartbeats.link_up(*node);
+            }
             self.links.entry(*node).or_insert(Link { up, known: up, refused: false, heard: now });
         }
         self.suspicions.retain(|node, _| self.subjects.contains(node));
@@ -164,6 +169,7 @@ impl Observer {
         self.linked.insert(peer);
         if let Some(link) = self.links.get_mut(&peer) {
             *link = Link { up: true, known: true, refused: false, heard: now };
+            self.heartbeats.link_up(peer);
         }
     }
 
@@ -293,15 +299,16 @@ impl Observer {
     /// Heartbeats, silences, alerts whose time has come.
     pub(crate) fn tick(&mut self, ledger: &Ledger, heartbeat: Heartbeat, now: Time, out: &mut Out) {
         let timers = ledger.timers();
-        if now >= self.heartbeat_at {
-            self.heartbeat_at = now.after_ms(timers.heartbeat_ms);
-            let mut hearers: BTreeSet<NodeId> = self.observers.iter().copied().collect();
+        let (observers, me) = (&self.observers, self.me);
+        let hearers = self.heartbeats.hearers(&heartbeat, timers.heartbeat_ms, now, || {
+            let mut hearers: BTreeSet<NodeId> = observers.iter().copied().collect();
             if ledger.members.len() <= HEARD_BY_COORDINATOR_MAX {
-                hearers.extend(heartbeat.coordinator.filter(|node| *node != self.me));
+                hearers.extend(heartbeat.coordinator.filter(|node| *node != me));
             }
-            for hearer in hearers.into_iter().filter(|node| self.is_linked(*node)) {
-                out.control(hearer, Control::Heartbeat(heartbeat));
-            }
+            hearers
+        });
+        for hearer in hearers.into_iter().filter(|node| self.is_linked(*node)) {
+            out.control(hearer, Control::Heartbeat(heartbeat));
         }
         let silence_ms = timers.silence_ms * (1 + self.health);
         let silent = |link: &Link| now.ms_since(link.heard) >= silence_ms;
@@ -336,7 +343,7 @@ impl Observer {
         let silence =
             silence.filter_map(|node| self.links.get(node)).map(|l| l.heard.after_ms(silence_ms)).min();
         let suspicion = self.suspicions.values().map(|s| s.repeat_at.unwrap_or(s.confirm_at)).min();
-        let heartbeat = (!self.observers.is_empty()).then_some(self.heartbeat_at);
+        let heartbeat = (!self.observers.is_empty()).then_some(self.heartbeats.due());
         earlier(earlier(silence, suspicion), heartbeat)
     }
 }
@@ -344,4 +351,47 @@ impl Observer {
 /// An alert that is not repeated counts this long: two repetitions may be lost.
 fn alert_ms(timers: &Timers) -> u64 {
     timers.heartbeat_ms * 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ring::tests::roster;
+    use super::*;
+    use crate::turn::Effect;
+    use rhizo_types::Term;
+    use rhizo_types::message::Message;
+
+    /// Whom an observer tells at that time that `coordinator` leads.
+    fn told(observer: &mut Observer, ledger: &Ledger, coordinator: u64, now: Time) -> Vec<u64> {
+        let heartbeat = Heartbeat {
+            term: Term(1),
+            coordinator: Some(NodeId(coordinator)),
+            coordinator_age_ms: 0,
+            applied: 0,
+        };
+        let mut out = Out::default();
+        observer.tick(ledger, heartbeat, now, &mut out);
+        let told = out.into_turn().now.into_iter().filter_map(|effect| match effect {
+            Effect::Send { to, message: Message::Control(Control::Heartbeat(_)) } => Some(to.0),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn a_member_hears_who_coordinates_as_soon_as_there_is_a_link_to_it() {
+        let (mut observer, mut ledger) = (Observer::new(NodeId(1)), roster(1, 1));
+        observer.follow(&ledger, Time::ZERO);
+        assert_eq!(told(&mut observer, &ledger, 1, Time::ZERO), [0; 0]);
+        // One has its link before this node knows that it is a member, the other after that.
+        observer.link_up(NodeId(2), Time(1));
+        assert_eq!(told(&mut observer, &ledger, 1, Time(1)), [0; 0], "a stranger is told nothing");
+        ledger = roster(3, 1);
+        observer.follow(&ledger, Time(2));
+        assert_eq!(told(&mut observer, &ledger, 1, Time(2)), [2]);
+        observer.link_up(NodeId(3), Time(3));
+        assert_eq!(told(&mut observer, &ledger, 1, Time(3)), [3]);
+        assert_eq!(told(&mut observer, &ledger, 1, Time(4)), [0; 0]);
+        assert_eq!(told(&mut observer, &ledger, 2, Time(5)), [2, 3], "another one coordinates");
+    }
 }

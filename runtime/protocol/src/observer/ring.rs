@@ -75,13 +75,13 @@ fn mix(subject: NodeId, observer: NodeId) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ledger::Member;
     use rhizo_types::id::{PeerKey, ProviderName, RegionName};
     use rhizo_types::ledger::MemberRecord;
 
-    fn roster(count: u64, providers: u64) -> Ledger {
+    pub(in super::super) fn roster(count: u64, providers: u64) -> Ledger {
         let mut ledger = Ledger::default();
         for id in 1..=count {
             let provider = ProviderName(format!("p{}", id % providers));
