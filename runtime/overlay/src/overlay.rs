@@ -69,7 +69,9 @@ impl OverlayConfig {
             lineage,
             listen,
             shaper: None,
-            ping_every: Duration::from_secs(2),
+            // Every ping wakes both ends twice, and at rest pings were the larger part of all wake-ups: as rarely as a
+            // route that changed may go unnoticed. That somebody died is not found by pings.
+            ping_every: Duration::from_secs(5),
             ping_timeout: Duration::from_secs(5),
             links_max: 512,
             events_max: 1024,

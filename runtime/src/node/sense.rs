@@ -9,9 +9,9 @@ use rhizo_types::{AttributeName, NodeId, Number, Revision, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Samples of a link kept: the smallest of the last eight is free of queueing and still follows a new route
-/// within some twenty seconds.
-const RTT_SAMPLES: usize = 8;
+/// Samples of a link kept: the smallest of the last four, one every five seconds, is free of queueing and still
+/// follows a new route within some twenty seconds.
+const RTT_SAMPLES: usize = 4;
 
 /// A change of a round-trip time below this, in milliseconds, is noise.
 const RTT_NOISE_MS: f64 = 2.0;
