@@ -28,6 +28,8 @@ pub enum Sabotage {
     IgnoresFence,
     /// Copies of an exclusive component may overlap.
     IgnoresExclusive,
+    /// What comes to a host does not wait for what leaves it.
+    Overfills,
     /// An unhealthy instance is started again without having been stopped.
     RestartsWithoutStop,
     /// A host is ordered before its intent is committed.

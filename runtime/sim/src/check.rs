@@ -4,6 +4,7 @@
 //! states, at what really runs, and at the providers' inventories, not at what the cores say of themselves.
 
 use crate::consensus::ledger_hash;
+use crate::planner::{SEATS, SEATS_PER_HOST};
 use crate::process::Process;
 use crate::world::World;
 use litemap::LiteMap;
@@ -183,6 +184,11 @@ pub fn before_start(world: &World, node: NodeId, call: &StartCall) -> Option<Vio
             let detail = format!("{node} starts {} while {copies:?} run", run.instance);
             return Some(Violation::new("exclusive-is-kept", detail));
         }
+    }
+    let beside: Vec<&InstanceId> = process.running.keys().filter(|other| **other != run.instance).collect();
+    if call.component.needs.contains_key(SEATS) && beside.len() >= SEATS_PER_HOST as usize {
+        let detail = format!("{node} starts {} while it holds {beside:?}", run.instance);
+        return Some(Violation::new("no-host-is-overfilled", detail));
     }
     if process.started.get(&run.instance).is_some_and(|last| *last > run.generation) {
         let detail = format!("{node} starts {} of generation {}", run.instance, run.generation);

@@ -15,18 +15,24 @@ use std::collections::BTreeMap;
 /// The price of a host, in millionths of the currency per hour.
 pub const PRICE_MICROS: u64 = 50_000;
 
+/// The resource of which every instance needs one.
+pub const SEATS: &str = "seats";
+
+/// So many instances a host can hold.
+pub const SEATS_PER_HOST: u32 = 2;
+
 fn number(value: f64) -> Number {
     Number::try_from(value).unwrap_or(Number::ZERO)
 }
 
 /// What a provider sells.
-fn order(provider: &ProviderName, number: u32) -> AcquireOrder {
+fn order(provider: &ProviderName, kind: u32) -> AcquireOrder {
     AcquireOrder {
         provider: provider.clone(),
-        offer: OfferName(format!("small-{number}")),
-        region: RegionName(format!("{provider}-r{number}")),
+        offer: OfferName(format!("small-{kind}")),
+        region: RegionName(format!("{provider}-r{kind}")),
         price_micros_per_hour: PRICE_MICROS,
-        capacity: BTreeMap::new(),
+        capacity: BTreeMap::from([(SEATS.to_owned(), number(f64::from(SEATS_PER_HOST)))]),
         attributes: BTreeMap::new(),
     }
 }
@@ -54,11 +60,16 @@ pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutc
                 *load.entry(*slot).or_default() += 1;
             }
         }
+        placement.insert(name.clone(), slots);
+    }
+    // What stays has its seat before anything else is seated.
+    for (name, component) in &spec.components {
+        let mut slots = placement.remove(name).unwrap_or_default();
         while slots.len() < component.replicas.min as usize {
             let free = load.iter().filter(|(slot, count)| {
                 let node = request.hosts.get(*slot).and_then(|host| host.node);
                 let avoided = node.is_some_and(|node| request.avoid.contains(&(name.clone(), node)));
-                **count < 2 && !slots.contains(slot) && !avoided && Some(**slot) != victim
+                **count < SEATS_PER_HOST && !slots.contains(slot) && !avoided && Some(**slot) != victim
             });
             if let Some(slot) = free.min_by_key(|(slot, count)| (**count, **slot)).map(|(slot, _)| *slot) {
                 slots.push(slot);

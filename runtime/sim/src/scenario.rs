@@ -1,5 +1,6 @@
 //! What a seed's application looks like: small specs with mandatory and optional imports, chains and meshes.
 
+use crate::planner::SEATS;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rhizo_types::id::{
@@ -58,6 +59,7 @@ fn component(replicas: u32, imports: &[(&str, bool, Pick)]) -> Component {
         replicas: Replicas { min: replicas, max: replicas },
         exports: Ports::from_iter([(PortName::from("main"), Export::SERVICE)]),
         imports: imports.iter().map(import).collect(),
+        needs: BTreeMap::from([(SEATS.to_owned(), Number::ONE)]),
         stop: Stop { signal: "TERM".to_owned(), grace_ms: 1_000 },
         ..Component::new(Run::Embedded)
     }

@@ -61,6 +61,11 @@ fn a_second_copy_of_an_exclusive_component_is_seen() {
 }
 
 #[test]
+fn a_host_that_holds_more_than_it_can_is_seen() {
+    trips(Sabotage::Overfills, &["no-host-is-overfilled"]);
+}
+
+#[test]
 fn a_failed_action_that_counts_as_done_is_seen() {
     trips(Sabotage::FailedIsDone, &["failed-is-no-success"]);
 }

@@ -182,6 +182,8 @@ fn scenario(spec: &Spec, options: &Verify) -> (Scenario, Vec<String>) {
     let (mut placement, mut next) = (BTreeMap::new(), 0);
     for (name, component) in &mut spec.components {
         let component = Arc::make_mut(component);
+        // Imaginary hosts have room for everything.
+        component.needs.clear();
         let wanted = component.replicas.min.max(1);
         let copies = wanted.min(options.copies);
         if copies < wanted {

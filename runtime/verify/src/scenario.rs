@@ -8,6 +8,12 @@ use rhizo_types::script::{Order, Place, Script};
 use rhizo_types::spec::{Component, Export, Import, Pick, Ports, Replicas, Run, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The resource of hosts that scenarios about room are about.
+pub const SEATS: &str = "seats";
+
+/// So many seats every host has. What is wanted must fit; what runs on the way to it is explored.
+pub const SEATS_PER_HOST: u32 = 2;
+
 /// What is explored.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Scenario {

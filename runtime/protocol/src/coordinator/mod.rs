@@ -11,6 +11,7 @@ mod alone;
 mod asks;
 mod control;
 mod deaths;
+mod headroom;
 mod hosts;
 mod joins;
 mod leaving;

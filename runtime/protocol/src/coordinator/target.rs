@@ -1,9 +1,11 @@
 //! The next target on the way to the plan: what can be placed is placed, what is replaced goes last.
 //!
 //! New instances start before those they replace stop, so a change of the plan becomes a short sequence of
-//! targets; of an exclusive component the old ones go first. Each target is complete, and derived from the ledger and
-//! the reports alone; it is proposed whenever it differs from the one in force.
+//! targets; of an exclusive component the old ones go first, and so they do where nobody has room to begin.
+//! Each target is complete, and derived from the ledger and the reports alone; it is proposed whenever it
+//! differs from the one in force. Read next: `headroom.rs`.
 
+use super::headroom::{self, Blocked, Headroom};
 use super::{Coordinator, View};
 use crate::agent::FAILURES_MAX;
 use crate::bindings::bind;
@@ -13,7 +15,7 @@ use rhizo_types::Time;
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::ledger::Command;
 use rhizo_types::message::{InstancePhase, InstanceReport, Report};
-use rhizo_types::spec::OnFailure;
+use rhizo_types::spec::{OnFailure, Pick};
 use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,15 +34,20 @@ struct Room {
 impl Coordinator {
     pub(super) fn target_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
-        let plan = ledger.plan.as_ref()?;
+        let (plan, current) = (ledger.plan.as_ref()?, &ledger.target);
         let arriving = plan.placement.values().any(|slot| ledger.slot_state(*slot) == SlotState::Arriving);
         let may_place = !arriving || view.now >= self.grace_end(view);
-        let mut instances = self.planned(plan, may_place, ledger);
-        let leaving = self.replaced(plan, &instances, ledger);
+        let (mut instances, blocked, headroom) = self.planned(plan, may_place, ledger);
+        let mut leaving = self.replaced(plan, &instances, ledger);
+        if !blocked.is_empty() && instances.keys().all(|instance| current.instances.contains_key(instance)) {
+            let idle = |component: &ComponentName| self.is_idle(component, plan, &blocked, ledger);
+            for instance in headroom.in_the_way(&blocked, idle) {
+                leaving.remove(instance);
+            }
+        }
         instances.extend(leaving.iter().map(|(instance, placed)| (instance.clone(), *placed)));
         let leaving = leaving.into_keys().collect();
         let bindings = bind(ledger, &instances, &leaving, view.latencies);
-        let current = &ledger.target;
         let here = |(instance, _): &(&InstanceId, &Vec<Push>)| instances.contains_key(*instance);
         let pushes = ledger.pushes.iter().filter(here);
         let pushes: BTreeMap<InstanceId, Vec<Push>> =
@@ -72,9 +79,16 @@ impl Coordinator {
         (end > view.now && view.ledger.plan.is_some()).then_some(end)
     }
 
-    /// The plan's instances that are placed, or can be.
-    fn planned(&self, plan: &Plan, may_place: bool, ledger: &Ledger) -> BTreeMap<InstanceId, Placed> {
+    /// The plan's instances that are placed, or can be; those that could be if their hosts had room.
+    fn planned<'a>(
+        &self,
+        plan: &'a Plan,
+        may_place: bool,
+        ledger: &'a Ledger,
+    ) -> (BTreeMap<InstanceId, Placed>, Vec<Blocked<'a>>, Headroom<'a>) {
         let mut instances = BTreeMap::new();
+        let mut blocked = Vec::new();
+        let mut headroom = Headroom::of(plan, ledger);
         let mut rooms: BTreeMap<&ComponentName, Room> = BTreeMap::new();
         for (instance, slot) in &plan.placement {
             let SlotState::Ready(node) = ledger.slot_state(*slot) else { continue };
@@ -90,18 +104,47 @@ impl Coordinator {
                 None if ledger.lingering.contains_key(instance) && !sabotage::is(Sabotage::ReusesNames) => {
                     continue;
                 }
-                None => match &mut room.new {
-                    Some(0) => continue,
-                    Some(left) => {
-                        *left -= 1;
-                        next_generation(instance, node, ledger)
-                    }
-                    None => next_generation(instance, node, ledger),
-                },
+                None if room.new == Some(0) => continue,
+                None if !sabotage::is(Sabotage::Overfills) && !headroom.take(instance, node) => {
+                    blocked.push((instance, node));
+                    continue;
+                }
+                None => {
+                    room.new = room.new.map(|left| left - 1);
+                    next_generation(instance, node, ledger)
+                }
             };
             instances.insert(instance.clone(), placed);
         }
-        instances
+        (instances, blocked, headroom)
+    }
+
+    /// Whether nothing that is under way will start what replaces the copies of a component: what is not started yet waits
+    /// for room, or for others.
+    fn is_idle(
+        &self,
+        component: &ComponentName,
+        plan: &Plan,
+        blocked: &[Blocked<'_>],
+        ledger: &Ledger,
+    ) -> bool {
+        let copies = plan.placement.range(InstanceId::copies_of(component)).map(|(instance, _)| instance);
+        copies.filter(|instance| !self.is_started(instance, ledger)).all(|instance| {
+            blocked.iter().any(|(other, _)| *other == instance) || self.lacks_an_import(instance, ledger)
+        })
+    }
+
+    /// Whether an instance of the target has a mandatory import that nobody serves yet.
+    fn lacks_an_import(&self, instance: &InstanceId, ledger: &Ledger) -> bool {
+        let placed = ledger.target.instances.get(instance);
+        let component = placed.and_then(|placed| ledger.component_of(instance, placed.version));
+        let bound = ledger.target.bindings.get(instance);
+        let mandatory = component.into_iter().flat_map(|component| component.imports.iter());
+        mandatory.filter(|(_, import)| !import.optional).any(|(port, import)| {
+            let exporters = bound.and_then(|bound| bound.get(port)).into_iter().flatten();
+            let least = if let Pick::Some(count) = import.pick { count as usize } else { 1 };
+            exporters.clone().count() < least || exporters.into_iter().any(|e| !self.is_started(e, ledger))
+        })
     }
 
     /// An instance that stays where it is: as it is, told of a change, or in a new version.
@@ -201,6 +244,7 @@ impl Coordinator {
             let exclusive =
                 ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive);
             exclusive
+                || headroom::keeps_out(placed, plan, ledger)
                 || (plan.placement.contains_key(instance) && !ledger.target.instances.contains_key(instance))
         };
         let gone = ledger

@@ -3,6 +3,7 @@
 //! The log commits at once, hosts are there from the beginning, and agents are played by the test: it says which
 //! instances are up. Whole nodes under every kind of fault are the simulator's part.
 
+mod room;
 mod scripts;
 
 use super::{Coordinator, View};
@@ -45,6 +46,8 @@ struct Stage {
     observer: Observer,
     /// Instances that do not start in this generation.
     broken: BTreeSet<(InstanceId, Generation)>,
+    /// Instances that wait for an import.
+    waiting: BTreeSet<InstanceId>,
     /// Instances that rest where a pushed behaviour took them.
     resting: BTreeSet<InstanceId>,
     /// What was committed, as texts.
@@ -131,6 +134,7 @@ impl Stage {
             log,
             observer: Observer::new(FOUNDER),
             broken: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             resting: BTreeSet::new(),
             told: Vec::new(),
             entries: Vec::new(),
@@ -245,6 +249,7 @@ impl Stage {
                     generation: placed.generation,
                     phase: match broken {
                         true => InstancePhase::Waiting,
+                        false if self.waiting.contains(instance) => InstancePhase::Waiting,
                         false if self.resting.contains(instance) => InstancePhase::Resting,
                         false => InstancePhase::Started,
                     },

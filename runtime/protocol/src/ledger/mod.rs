@@ -6,6 +6,7 @@
 
 mod apply;
 mod outcome;
+pub(crate) mod room;
 mod script;
 mod targets;
 #[cfg(test)]

@@ -180,7 +180,7 @@ impl Ledger {
         match order {
             Order::Wait { .. } => Ok(()),
             Order::Add { instance, place } => {
-                let node = self.place(instance, place)?;
+                let node = self.place(instance, place, |node| self.expect_room(instance, node))?;
                 let plan = self.plan.as_mut().ok_or("there is no plan")?;
                 if plan.placement.contains_key(instance) {
                     return Err(format!("{instance} is there already"));
@@ -236,8 +236,13 @@ impl Ledger {
         self.wired.entry(importer.clone()).or_default().entry(import.clone()).or_insert(bound)
     }
 
-    /// Where an added instance goes.
-    fn place(&self, instance: &InstanceId, place: &Place) -> Result<NodeId, String> {
+    /// Where an added instance goes; `has_room` may refuse a node.
+    fn place(
+        &self,
+        instance: &InstanceId,
+        place: &Place,
+        has_room: impl Fn(NodeId) -> Result<(), String>,
+    ) -> Result<NodeId, String> {
         let usable = |node: &NodeId| {
             matches!(self.slot_state(Slot::Node(*node)), SlotState::Ready(_))
                 && self.members.get(node).is_some_and(|member| !member.draining)
@@ -248,12 +253,13 @@ impl Ledger {
             SlotState::Arriving | SlotState::Lost => None,
         };
         match place {
-            Place::Node(node) if usable(node) => Ok(*node),
+            Place::Node(node) if usable(node) => has_room(*node).map(|()| *node),
             Place::Node(node) => Err(format!("{node} is no member that hosts instances")),
             Place::Beside(other) => {
                 let found = plan.placement.get(other).ok_or_else(|| format!("there is no {other}"))?;
                 let node = slot(found).filter(usable);
-                node.ok_or_else(|| format!("the node of {other} hosts no more instances"))
+                let node = node.ok_or_else(|| format!("the node of {other} hosts no more instances"))?;
+                has_room(node).map(|()| node)
             }
             Place::Any => {
                 let mut load: BTreeMap<NodeId, usize> = self.members.keys().map(|node| (*node, 0)).collect();
@@ -262,6 +268,7 @@ impl Ledger {
                 }
                 let avoided = |node: &NodeId| self.avoid.contains(&(instance.component.clone(), *node));
                 let open = load.into_iter().filter(|(node, _)| usable(node) && !avoided(node));
+                let open = open.filter(|(node, _)| has_room(*node).is_ok());
                 let found = open.min_by_key(|(node, count)| (*count, *node));
                 found.map(|(node, _)| node).ok_or_else(|| format!("no member can host {instance}"))
             }
@@ -287,7 +294,8 @@ impl Foresight<'_> {
                     .ok_or_else(|| format!("there is no component {}", instance.component))?;
                 match place {
                     Place::Beside(other) => self.expect(other)?,
-                    place => drop(self.ledger.place(instance, place)?),
+                    // Room is made and taken by the statements before this one, and by whatever happens meanwhile.
+                    place => drop(self.ledger.place(instance, place, |_| Ok(()))?),
                 }
                 if !self.names.insert(instance.clone()) {
                     return Err(format!("{instance} is there already"));

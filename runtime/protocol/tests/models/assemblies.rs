@@ -2,8 +2,9 @@
 //!
 //! Those with a life-cycle of their own are in `lifecycles`; what is done with an assembly is in `catalogue`.
 
+use rhizo_types::Number;
 use rhizo_types::spec::{Component, Pick};
-use rhizo_verify::scenario::component;
+use rhizo_verify::scenario::{SEATS, component};
 
 /// An assembly: components with their imports, and how many copies of each.
 pub(crate) struct Assembly {
@@ -19,6 +20,12 @@ pub(crate) fn part(
     (name, component(imports), copies)
 }
 
+/// With so many seats needed by each copy.
+fn seated(mut part: (&'static str, Component, usize), seats: u32) -> (&'static str, Component, usize) {
+    part.1.needs.insert(SEATS.to_owned(), Number::from(seats));
+    part
+}
+
 /// The assemblies with the usual life-cycle, smallest first.
 pub(crate) fn usual() -> Vec<Assembly> {
     let (one, all) = (Pick::One, Pick::All);
@@ -26,6 +33,15 @@ pub(crate) fn usual() -> Vec<Assembly> {
     vec![
         of("single", vec![part("a", 1, &[])]),
         of("two-tier", vec![part("web", 1, &[("db", false, one)]), part("db", 1, &[])]),
+        of("full hosts", vec![seated(part("a", 1, &[]), 2), seated(part("b", 1, &[]), 2)]),
+        of(
+            "full hosts, two-tier",
+            vec![seated(part("web", 1, &[("db", false, one)]), 1), seated(part("db", 1, &[]), 2)],
+        ),
+        of(
+            "half-full hosts",
+            vec![seated(part("web", 1, &[("db", false, one)]), 1), seated(part("db", 1, &[]), 1)],
+        ),
         of("two-tier, optional", vec![part("web", 1, &[("cache", true, one)]), part("cache", 1, &[])]),
         of("two copies, one is enough", vec![part("web", 1, &[("db", false, one)]), part("db", 2, &[])]),
         of("two copies, all", vec![part("web", 1, &[("db", false, all)]), part("db", 2, &[])]),

@@ -19,6 +19,7 @@ pub(crate) const BROKEN: &[(Rule, Sabotage, &str)] = &[
         Sabotage::IgnoresExclusive,
         "exclusive, Together on 2, MoveFirst, nothing fails",
     ),
+    (Rule::HostsAreNotOverfilled, Sabotage::Overfills, "full hosts, Spread on 2, MoveAll, nothing fails"),
     (Rule::WaitsAreKept, Sabotage::SkipsWaits, "Swap"),
     (Rule::ScriptsEnd, Sabotage::StaysInScripts, "Swap"),
     (Rule::ScriptsEnd, Sabotage::PausesTheLeaving, "chain of three, Together on 1, Rest, nothing fails"),

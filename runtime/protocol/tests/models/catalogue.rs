@@ -9,7 +9,7 @@ use rhizo_types::id::{BehaviourName, ComponentName, InstanceId};
 use rhizo_types::script::{Order, Place, Script, Statement};
 use rhizo_types::spec::{Component, Spec};
 use rhizo_verify::model::host::has_service;
-use rhizo_verify::scenario::{Fault, Faults, Scenario, Wish, spec};
+use rhizo_verify::scenario::{Fault, Faults, SEATS, SEATS_PER_HOST, Scenario, Wish, spec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How copies are put on hosts.
@@ -372,11 +372,40 @@ fn scenario(assembly: &Assembly, layout: Layout, hosts: u8, story: Story, fault:
     if !can_happen(assembly, kinds) || (story == Story::Rest && !kinds.iter().all(keeps)) {
         return None;
     }
+    // Scripts and the repair of a crash here place without asking how much fits.
+    let crashes = kinds.iter().any(|kind| matches!(kind, Fault::Crash | Fault::Isolation));
+    let scripted = wishes.iter().any(|wish| wish.script.is_some());
+    if needs_seats(assembly) && (crashes || scripted || !fit(assembly, &wishes, members)) {
+        return None;
+    }
     Some(Scenario {
         name: name(assembly, layout, hosts, story, fault),
         specs,
         hosts: members,
         wishes,
         faults: Faults::new(max, kinds),
+    })
+}
+
+fn seats(component: &Component) -> f64 {
+    component.needs.get(SEATS).map_or(0.0, |need| need.get())
+}
+
+fn needs_seats(assembly: &Assembly) -> bool {
+    assembly.components.iter().any(|(_, component, _)| seats(component) > 0.0)
+}
+
+/// Whether every host has the seats for what is wanted there, and is a member when it is wanted.
+fn fit(assembly: &Assembly, wishes: &[Wish], members: u8) -> bool {
+    let mut members = members;
+    wishes.iter().all(|wish| {
+        members += wish.joins;
+        let mut taken: BTreeMap<u8, f64> = BTreeMap::new();
+        for (name, component, _) in &assembly.components {
+            for host in wish.placement.get(&ComponentName::from(*name)).into_iter().flatten() {
+                *taken.entry(*host).or_default() += seats(component);
+            }
+        }
+        taken.iter().all(|(host, taken)| *host < members && *taken <= f64::from(SEATS_PER_HOST))
     })
 }

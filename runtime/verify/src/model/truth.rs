@@ -4,7 +4,7 @@
 //! the next host that is left. Plan, targets and departures then go the way they go in production.
 
 use crate::print::{Print, Shared};
-use crate::scenario::{Scenario, Wish};
+use crate::scenario::{SEATS, SEATS_PER_HOST, Scenario, Wish};
 use rhizo_protocol::assign::assign;
 use rhizo_protocol::{Applied, Ledger, SlotState};
 use rhizo_types::id::{
@@ -82,7 +82,7 @@ fn bought(host: u8) -> Intent {
         offer: OfferName::from("o"),
         region: RegionName::from("r"),
         price_micros_per_hour: 0,
-        capacity: BTreeMap::new(),
+        capacity: BTreeMap::from([(SEATS.to_owned(), Number::from(SEATS_PER_HOST))]),
         attributes: BTreeMap::new(),
     };
     let bound = BoundHost { host: host_id(host), address: None };

@@ -81,6 +81,8 @@ rules! {
     OneHostPerInstance = "one-host-per-instance", "ours: names are resolved";
     /// No more copies of an exclusive component run than may, wherever they are.
     ExclusiveIsAlone = "exclusive-is-alone", "issue: exclusive respected";
+    /// What runs on a host never needs more than the host has, also while it changes.
+    HostsAreNotOverfilled = "hosts-are-not-overfilled", "ours: capacity holds on the way";
     /// A host that left the roster of its own free will had stopped everything.
     LeaversAreEmpty = "leavers-are-empty", "DS: a destroyed VM";
     /// Nothing is said twice of a use while it is under way.

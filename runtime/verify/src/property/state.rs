@@ -6,6 +6,7 @@ use crate::model::facts::{Facts, Told};
 use crate::model::host::Run;
 use crate::model::{Cluster, Item, Life, State};
 use crate::print::Print;
+use crate::scenario::{SEATS, SEATS_PER_HOST};
 use rhizo_protocol::agent::UserState;
 use rhizo_types::id::{InstanceId, NodeId};
 use rhizo_types::message::AgentMessage;
@@ -62,6 +63,7 @@ pub(crate) fn check(seen: &mut Seen<'_>) {
     symmetric(seen);
     one_host(seen);
     exclusive(seen);
+    room(seen);
     leavers(seen);
     once(seen);
     settled(seen);
@@ -186,6 +188,24 @@ fn exclusive(seen: &mut Seen<'_>) {
         if copies > 0 {
             seen.rule(Rule::ExclusiveIsAlone, copies <= most, || {
                 format!("{copies} copies of {name} run, {most} may")
+            });
+        }
+    }
+}
+
+/// Together the runs on a host need no more seats than it has.
+fn room(seen: &mut Seen<'_>) {
+    let state = seen.state;
+    let spec = state.truth.spec();
+    let need = |instance: &InstanceId| {
+        let component = spec.and_then(|spec| spec.components.get(&instance.component));
+        component.and_then(|component| component.needs.get(SEATS)).map_or(0.0, |need| need.get())
+    };
+    for (at, host) in state.working() {
+        let needs: f64 = host.runs.keys().map(need).sum();
+        if needs > 0.0 {
+            seen.rule(Rule::HostsAreNotOverfilled, needs <= f64::from(SEATS_PER_HOST), || {
+                format!("host {at} runs {:?}", host.runs.keys().collect::<Vec<_>>())
             });
         }
     }

@@ -1,5 +1,6 @@
 //! Scripts: checked, carried out from wait to wait, resumed, ended, and what they leave behind.
 
+use super::room::{sized, sized_stage};
 use super::*;
 use crate::ledger::ScriptState;
 use rhizo_types::lifecycle::{Action, Lifecycle, Transition};
@@ -255,4 +256,24 @@ fn a_script_never_waits_for_more_exclusive_copies_than_may_run() {
     assert_eq!(after, Ok(()));
     stage.run();
     assert_eq!(stage.state(), Some(ScriptState::Done));
+}
+
+#[test]
+fn what_a_script_adds_has_room_or_ends_it() {
+    let mut stage = sized_stage(&[("db", sized(3, &[])), ("web", sized(2, &[]))]);
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
+    stage.script(vec![add("web", 1, 3), wait(&[]), add("web", 2, 2)]).unwrap();
+    stage.run();
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1", "web.1@n3g1"]);
+    let Some(ScriptState::Failed { line, reason }) = stage.state() else { panic!("{:?}", stage.state()) };
+    assert_eq!((line, reason.as_str()), (3, "n2 has no room for web.2: it needs 0.5 of cpu, 0.25 is left"));
+    let any = Order::Add { instance: instance("db", 1), place: Place::Any };
+    stage.script(vec![del("web", 1), any, wait(&[])]).unwrap();
+    stage.run();
+    assert_eq!(
+        stage.placed(),
+        ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"],
+        "of the hosts with room the emptiest"
+    );
 }
