@@ -184,9 +184,9 @@ pub enum Notice {
 }
 
 /// `n1, n2 and n3`.
-struct List<'a>(&'a BTreeSet<NodeId>);
+struct List<'a, T>(&'a BTreeSet<T>);
 
-impl fmt::Display for List<'_> {
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         for (position, node) in self.0.iter().enumerate() {
@@ -335,6 +335,9 @@ impl fmt::Display for CauseText<'_> {
             Cause::Better => f.write_str("facts or offers changed"),
             Cause::TakeDown => f.write_str("the application is taken down"),
             Cause::Script(number) => write!(f, "script {number} says so"),
+            Cause::CopiesMissing(components) => {
+                write!(f, "there are too few copies of {}", List(components))
+            }
         }
     }
 }

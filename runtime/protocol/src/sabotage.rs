@@ -20,6 +20,8 @@ pub enum Sabotage {
     LeavesUnderUsers,
     /// A user is paused for its exporter although its own behaviours let go of it.
     PausesTheLeaving,
+    /// A user that failed lets go of what it needs again on its way to where its behaviours let go of it.
+    ForgetsTheWayBack,
     /// An action that failed counts as done.
     FailedIsDone,
     /// An exporter that fails does not tell its users.

@@ -53,7 +53,7 @@ pub(crate) fn tell(command: &Command, ledger: &Ledger, out: &mut Out) {
         }
         Command::Unwind { component, .. } => Notice::Unwound(component.clone()),
         Command::RunScript { number, .. } => Notice::ScriptBegan(*number),
-        Command::Advance { number, .. } | Command::EndScript { number } => {
+        Command::Advance { number, .. } | Command::EndScript { number } | Command::Stall { number, .. } => {
             let Some(run) = ledger.script.as_ref().filter(|run| run.number == *number) else { return };
             match &run.state {
                 ScriptState::Running => {

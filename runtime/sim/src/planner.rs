@@ -41,7 +41,6 @@ fn order(provider: &ProviderName, kind: u32) -> AcquireOrder {
 pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutcome {
     let mut orders: Vec<AcquireOrder> = Vec::new();
     let mut load: BTreeMap<Slot, u32> = request.hosts.keys().map(|slot| (*slot, 0)).collect();
-    let mut placement: BTreeMap<ComponentName, Vec<Slot>> = BTreeMap::new();
     // A voluntary run may find that one host would better be another.
     let victim = if request.forced {
         None
@@ -50,18 +49,7 @@ pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutc
             request.hosts.iter().filter(|(_, h)| !h.components.is_empty()).map(|(s, _)| *s).collect();
         (!used.is_empty() && rng.random_bool(0.7)).then(|| used[rng.random_range(0..used.len())])
     };
-    for (name, component) in &spec.components {
-        let mut slots: Vec<Slot> = Vec::new();
-        let kept = request.hosts.iter().filter(|(_, host)| host.components.contains_key(name));
-        for (slot, host) in kept.take(component.replicas.max as usize) {
-            let avoided = host.node.is_some_and(|node| request.avoid.contains(&(name.clone(), node)));
-            if !avoided && Some(*slot) != victim {
-                slots.push(*slot);
-                *load.entry(*slot).or_default() += 1;
-            }
-        }
-        placement.insert(name.clone(), slots);
-    }
+    let mut placement = kept(request, spec, victim, &mut load);
     // What stays has its seat before anything else is seated.
     for (name, component) in &spec.components {
         let mut slots = placement.remove(name).unwrap_or_default();
@@ -103,6 +91,29 @@ pub fn solve(request: &SolveRequest, spec: &Spec, rng: &mut StdRng) -> SolveOutc
         terms: Vec::new(),
         reasons: Vec::new(),
     }))
+}
+
+/// Where copies stay: on every host that has them, but for one that is given up and those to be avoided.
+fn kept(
+    request: &SolveRequest,
+    spec: &Spec,
+    victim: Option<Slot>,
+    load: &mut BTreeMap<Slot, u32>,
+) -> BTreeMap<ComponentName, Vec<Slot>> {
+    let mut placement = BTreeMap::new();
+    for (name, component) in &spec.components {
+        let mut slots: Vec<Slot> = Vec::new();
+        let kept = request.hosts.iter().filter(|(_, host)| host.components.contains_key(name));
+        for (slot, host) in kept.take(component.replicas.max as usize) {
+            let avoided = host.node.is_some_and(|node| request.avoid.contains(&(name.clone(), node)));
+            if !avoided && Some(*slot) != victim {
+                slots.push(*slot);
+                *load.entry(*slot).or_default() += 1;
+            }
+        }
+        placement.insert(name.clone(), slots);
+    }
+    placement
 }
 
 fn offer(

@@ -155,5 +155,6 @@ fn cause(cause: &Cause) -> &'static str {
         Cause::Better => "facts or offers changed",
         Cause::TakeDown => "the application is taken down",
         Cause::Script(_) => "a script changed the placement",
+        Cause::CopiesMissing(_) => "there were too few copies",
     }
 }

@@ -109,6 +109,17 @@ pub enum Command {
         /// Its number.
         number: u64,
     },
+    /// Ends the script at a wait that would never be over: an instance cannot start without one that rests.
+    Stall {
+        /// The script's number.
+        number: u64,
+        /// The statement that waits.
+        at: u32,
+        /// What it waits for.
+        instance: InstanceId,
+        /// What rests where it serves nobody.
+        exporter: InstanceId,
+    },
 }
 
 /// The beginning of a lineage.

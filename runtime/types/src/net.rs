@@ -246,6 +246,36 @@ impl Net {
         lets_go
     }
 
+    /// Whether an import is used by what is queued and not used any more some time after that, when nothing stands in the way.
+    #[must_use]
+    pub fn comes_back_to(&self, from: &Marking, used: &Reach) -> bool {
+        let (mut uses, mut lets_go) = (false, false);
+        let _ = self.play_out(from.clone(), |marking| {
+            let using = marking.is_using(used);
+            lets_go = uses && !using;
+            uses |= using;
+            lets_go
+        });
+        lets_go
+    }
+
+    /// Whether an import is used on the way from the beginning to where an instance counts as started, or there.
+    #[must_use]
+    pub fn needs_to_start(&self, import: &PortName) -> bool {
+        let Some(used) = self.imports.get(import) else { return false };
+        let mut marking = Marking::at(self.initial);
+        for behaviour in &self.deploy {
+            marking.push(*behaviour, 0);
+        }
+        let mut uses = false;
+        // What is stuck half way uses what it uses there.
+        let _ = self.play_out(marking, |marking| {
+            uses = marking.is_using(used);
+            uses
+        });
+        uses
+    }
+
     /// Plays until every behaviour is done, or the observer of what comes after each round of moves has seen enough.
     /// An error is a marking with a dock set that is never complete.
     fn play_out(

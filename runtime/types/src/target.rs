@@ -94,6 +94,8 @@ pub enum Cause {
     TakeDown,
     /// A script changed what is wanted; its number.
     Script(u64),
+    /// Components have fewer copies than they need: a script ended half-way.
+    CopiesMissing(BTreeSet<ComponentName>),
 }
 
 /// One complete, explicit target configuration.

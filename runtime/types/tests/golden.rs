@@ -279,6 +279,10 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("run-script", Command::RunScript { number: 2, script: Box::new(script()) }),
         ("advance", Command::Advance { number: 2, from: 1, to: 4 }),
         ("end-script", Command::EndScript { number: 2 }),
+        (
+            "stall",
+            Command::Stall { number: 2, at: 3, instance: instance("web", 1), exporter: instance("db", 0) },
+        ),
     ]
 }
 

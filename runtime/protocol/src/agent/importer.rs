@@ -280,7 +280,8 @@ impl Agent {
                 continue;
             };
             let Some(used) = self.uses.get(&id) else { continue };
-            if !using || import.optional || enough || used.served.is_none() {
+            let needless = !using && !self.is_held(local, port, used);
+            if needless || import.optional || enough || used.served.is_none() {
                 self.let_go(local, id);
             } else {
                 asked |= used.asked_to_leave.is_some_and(|target| target <= self.target);
@@ -304,6 +305,12 @@ impl Agent {
         }
         kept.into_iter().for_each(|id| self.let_go(local, id));
         Need::Lost(import.on_loss)
+    }
+
+    /// Whether an exporter that wants to leave is kept waiting although it is not used now.
+    fn is_held(&self, local: &Local, port: &PortName, used: &Use) -> bool {
+        let wanted = local.imports.get(port).and_then(|binding| binding.wanted.get(&used.exporter));
+        used.served.is_some() && wanted == Some(&(used.generation, used.node)) && local.comes_back_to(port)
     }
 
     /// Lets go of whatever wants to leave: a suspended instance relies on nothing, and must keep nobody.
@@ -368,8 +375,10 @@ impl Agent {
         else {
             return true;
         };
+        let need = need_to_start(import, binding.wanted.len());
         sabotage::is(Sabotage::StartsUnserved)
-            || binding.settled(&self.uses) >= need_to_start(import, binding.wanted.len())
+            || binding.settled(&self.uses) >= need
+            || (binding.bound >= need && local.comes_back_to(port))
     }
 
     /// What every import is bound to now: what a run is told when it begins.
@@ -402,7 +411,8 @@ impl Agent {
         let ports: Vec<PortName> = local.imports.keys().cloned().collect();
         for port in ports.into_iter().filter(|port| !local.is_using(port)).collect::<Vec<_>>() {
             let Some(binding) = local.imports.get(&port) else { continue };
-            let all: Vec<UseId> = binding.uses.values().copied().collect();
+            let held = |id: &UseId| self.uses.get(id).is_some_and(|used| self.is_held(local, &port, used));
+            let all: Vec<UseId> = binding.uses.values().copied().filter(|id| !held(id)).collect();
             for id in all {
                 self.let_go(local, id);
             }

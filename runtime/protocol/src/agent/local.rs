@@ -4,6 +4,7 @@
 
 use super::importer::Binding;
 use super::kind::Kind;
+use crate::sabotage::{self, Sabotage};
 use crate::turn::{RunId, Told};
 use litemap::LiteMap;
 use rhizo_types::Time;
@@ -239,6 +240,19 @@ impl Local {
     pub(super) fn will_let_go(&self, port: &PortName) -> bool {
         let reach = self.kind.net.imports.get(port);
         !self.marking.is_idle() && reach.is_some_and(|reach| self.kind.net.lets_go(&self.marking, reach))
+    }
+
+    /// Whether it failed, begins anew, and will use an import again on its way to where it lets go of it by itself.
+    ///
+    /// An exporter that was pushed to leave waits for that: it would be needed again otherwise, when nobody makes it serve.
+    pub(super) fn comes_back_to(&self, port: &PortName) -> bool {
+        let reach = self.kind.net.imports.get(port);
+        self.failures > 0
+            && self.wanted
+            && self.mode == Mode::Up
+            && !self.pushes.is_empty()
+            && !sabotage::is(Sabotage::ForgetsTheWayBack)
+            && reach.is_some_and(|reach| self.kind.net.comes_back_to(&self.marking, reach))
     }
 
     /// Whether a transition that uses the import runs.

@@ -213,13 +213,14 @@ impl Agent {
         local.descends = false;
         local.mode = Mode::Up;
         local.marking.unfire(&local.kind.clone().net);
+        if local.wanted {
+            local.queue_deploy();
+        }
         self.let_go_unused(local);
         if !local.wanted {
             local.mode = Mode::Draining;
-            return true;
         }
-        local.queue_deploy();
-        false
+        !local.wanted
     }
 
     /// An instance that is gone stays gone, also for an agent that restarts with an older ledger: the target without

@@ -158,6 +158,20 @@ fn broken(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> Option<Cause> {
     }
 }
 
+/// Components of which the plan has too few copies. Only a script leaves that behind, when it ends half-way.
+fn copies_missing(ledger: &Ledger) -> Option<Cause> {
+    let (plan, spec) = (ledger.plan.as_ref()?, ledger.spec()?);
+    if ledger.script_runs() {
+        return None;
+    }
+    let few = spec.components.iter().filter(|(name, component)| {
+        let copies = plan.placement.range(InstanceId::copies_of(name)).count();
+        copies < component.replicas.min as usize
+    });
+    let few: BTreeSet<ComponentName> = few.map(|(name, _)| name.clone()).collect();
+    (!few.is_empty()).then_some(Cause::CopiesMissing(few))
+}
+
 impl Coordinator {
     /// What there is to solve for, most urgent first.
     fn cause(&mut self, view: View<'_>) -> Option<Cause> {
@@ -171,7 +185,7 @@ impl Coordinator {
         }
         let sound = Sound { index: ledger.index, reports: self.reports_taken, stuck: self.hosts.stuck(view) };
         if self.sound.as_ref() != Some(&sound) {
-            if let Some(cause) = broken(ledger, &sound.stuck) {
+            if let Some(cause) = broken(ledger, &sound.stuck).or_else(|| copies_missing(ledger)) {
                 return Some(cause);
             }
             let failing: BTreeSet<InstanceId> = self.failing(ledger).into_keys().collect();

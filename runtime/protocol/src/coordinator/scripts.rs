@@ -6,9 +6,12 @@
 use super::target::is_reached;
 use super::{Coordinator, View};
 use crate::sabotage::{self, Sabotage};
-use rhizo_types::id::InstanceId;
+use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::ledger::Command;
+use rhizo_types::message::InstancePhase;
+use rhizo_types::net::Net;
 use rhizo_types::script::Order;
+use rhizo_types::spec::Pick;
 use std::collections::BTreeSet;
 
 impl Coordinator {
@@ -23,7 +26,8 @@ impl Coordinator {
             && !self.has_come(instances, view)
             && !sabotage::is(Sabotage::SkipsWaits)
         {
-            return None;
+            let (instance, exporter) = self.stalled(instances, view)?;
+            return Some(Command::Stall { number: run.number, at: run.next, instance, exporter });
         }
         let to = run.script.stretch(usize::try_from(run.next).ok()?);
         Some(Command::Advance { number: run.number, from: run.next, to: u32::try_from(to).ok()? })
@@ -50,5 +54,53 @@ impl Coordinator {
                 !planned(instance) && lingers.is_none_or(|placed| self.is_gone(instance, placed, ledger))
             }
         })
+    }
+
+    /// One that is waited for and cannot start, because what it needs rests where it serves nobody; and that exporter.
+    ///
+    /// This comes of a failure: what was let go in order to rest is needed again by a user that failed on its way there and begins
+    /// anew. Nobody but a script makes the exporter serve again, and this script waits.
+    fn stalled(&self, instances: &BTreeSet<InstanceId>, view: View<'_>) -> Option<(InstanceId, InstanceId)> {
+        let target = &view.ledger.target;
+        let awaited = target.instances.iter().filter(|(instance, placed)| {
+            let report = self.report_of(instance, view.ledger);
+            (instances.is_empty() || instances.contains(*instance))
+                && report.is_some_and(|report| {
+                    matches!(report.phase, InstancePhase::Waiting | InstancePhase::Starting)
+                        && !is_reached(instance, report, placed, target)
+                })
+        });
+        awaited.into_iter().find_map(|(instance, placed)| {
+            let component = view.ledger.component_of(instance, placed.version)?;
+            let bound = target.bindings.get(instance)?;
+            component.imports.iter().filter(|(_, import)| !import.optional).find_map(|(port, import)| {
+                let exporters = bound.get(port)?;
+                let least = match import.pick {
+                    Pick::All => exporters.len(),
+                    Pick::One => 1,
+                    Pick::Some(count) => count as usize,
+                };
+                let resting =
+                    exporters.iter().filter(|exporter| self.rests_silent(exporter, &import.export, view));
+                let resting: Vec<&InstanceId> = resting.collect();
+                let first = resting.first().filter(|_| exporters.len() - resting.len() < least)?;
+                let needs = Net::of(component).is_ok_and(|net| net.needs_to_start(port));
+                needs.then(|| (instance.clone(), (*first).clone()))
+            })
+        })
+    }
+
+    /// Whether an exporter has done what was pushed and rests where an export is not active.
+    fn rests_silent(&self, exporter: &InstanceId, export: &PortName, view: View<'_>) -> bool {
+        let target = &view.ledger.target;
+        let Some(placed) = target.instances.get(exporter) else { return false };
+        let Some(report) = self.report_of(exporter, view.ledger) else { return false };
+        if report.phase != InstancePhase::Resting || !is_reached(exporter, report, placed, target) {
+            return false;
+        }
+        let component = view.ledger.component_of(exporter, placed.version);
+        let Some(Ok(net)) = component.map(|component| Net::of(component)) else { return false };
+        let group = net.exports.get(export);
+        !group.is_some_and(|group| group.iter().any(|place| report.places.contains(net.place(*place))))
     }
 }

@@ -184,6 +184,9 @@ impl Ledger {
             Command::RunScript { number, script } => self.begin_script(*number, script),
             Command::Advance { number, from, to } => self.advance_script(*number, *from, *to),
             Command::EndScript { number } => self.end_script(*number),
+            Command::Stall { number, at, instance, exporter } => {
+                self.stall_script(*number, *at, instance, exporter)
+            }
         }
     }
 

@@ -141,6 +141,22 @@ impl Ledger {
         Ok(())
     }
 
+    /// Ends a script that waits for an instance, which waits for an exporter that rests.
+    pub(super) fn stall_script(
+        &mut self,
+        number: u64,
+        at: u32,
+        instance: &InstanceId,
+        exporter: &InstanceId,
+    ) -> Result<(), Refusal> {
+        let run =
+            self.script.as_mut().filter(|run| run.number == number && run.is_running() && run.next == at);
+        let run = run.ok_or_else(|| Refusal::Script(format!("script {number} is not at {at}")))?;
+        let line = run.statement().map_or(0, |statement| statement.line);
+        run.state = ScriptState::Failed { line, reason: format!("{instance} needs {exporter}, which rests") };
+        Ok(())
+    }
+
     /// Carries out a stretch of statements. One that cannot be carried out any more ends the script; that is no
     /// refusal, because those before it count.
     pub(super) fn advance_script(&mut self, number: u64, from: u32, to: u32) -> Result<(), Refusal> {

@@ -401,7 +401,8 @@ fn releases(before: &Host, step: &Step, instance: &InstanceId, outcome: &Outcome
     gone && (by_message || own || matches!(step, Step::Reset(..) | Step::Learn(_) | Step::CatchUp(_)))
 }
 
-/// Whether an instance and everything below it are the same in the old and the new target, and nobody was lost.
+/// Whether an instance and everything below it are the same in the old and the new target, nobody was lost, and no exporter has
+/// asked to leave: one whose node knows a later target already.
 fn exporters_kept(before: &Host, outcome: &Outcome, instance: &InstanceId) -> bool {
     let (old, new) = (&before.ledger.target, &outcome.host.ledger.target);
     if before.ledger.members.keys().ne(outcome.host.ledger.members.keys()) {
@@ -412,6 +413,9 @@ fn exporters_kept(before: &Host, outcome: &Outcome, instance: &InstanceId) -> bo
         if below.insert(next) {
             open.extend(old.bindings.get(next).into_iter().flat_map(Ports::values).flatten());
         }
+    }
+    if before.agent.uses().any(|(_, used)| used.asked_to_leave.is_some() && below.contains(&used.importer)) {
+        return false;
     }
     below.into_iter().all(|id| {
         old.instances.get(id) == new.instances.get(id)

@@ -16,6 +16,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Why the coordinator solves now, besides for something better.
+    fn cause(&mut self) -> Option<Cause> {
+        let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
+        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
+        let mut out = Out::default();
+        Coordinator::new(Term(3), Time(0)).advance_control(view, &mut out);
+        out.into_turn().effects().find_map(|effect| match effect {
+            Effect::Solve(request) if request.forced => Some(request.cause.clone()),
+            _ => None,
+        })
+    }
+
     fn state(&self) -> Option<ScriptState> {
         self.ledger.script.as_ref().map(|run| run.state.clone())
     }
@@ -276,4 +288,32 @@ fn what_a_script_adds_has_room_or_ends_it() {
         ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"],
         "of the hosts with room the emptiest"
     );
+}
+
+#[test]
+fn a_wait_that_would_never_be_over_ends_the_script() {
+    let mut stage = shop();
+    stage.script(vec![push("web", 0, "stop"), push("db", 0, "stop"), wait(&[])]).unwrap();
+    // The web server has failed on its way and begins anew; the database it needs for that rests already.
+    stage.waiting.insert(instance("web", 0));
+    stage.decide();
+    stage.report();
+    stage.decide();
+    assert_eq!(stage.state(), Some(ScriptState::Running), "the database does not rest yet");
+    stage.resting.insert(instance("db", 0));
+    stage.run();
+    let reason = "web.0 needs db.0, which rests".to_owned();
+    assert_eq!(stage.state(), Some(ScriptState::Failed { line: 3, reason }));
+}
+
+#[test]
+fn what_a_script_left_half_done_is_made_up_for() {
+    let mut stage = shop();
+    stage.script(vec![del("web", 0), wait(&[]), add("web", 1, 5)]).unwrap();
+    stage.commit(Command::Drain { node: NodeId(5) });
+    assert_eq!(stage.cause(), None, "what a script does is its own business");
+    stage.run();
+    assert!(matches!(stage.state(), Some(ScriptState::Failed { line: 3, .. })), "{:?}", stage.state());
+    assert_eq!(stage.placed(), ["db.0@n2g1"]);
+    assert_eq!(stage.cause(), Some(Cause::CopiesMissing(BTreeSet::from([ComponentName::from("web")]))));
 }
