@@ -14,11 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A report that is not acknowledged is sent again after this time.
 const REPEAT_MS: u64 = 1_000;
 /// A change is reported at once, and those within this time after it travel in one report: what waits for a single
-/// step hears of it without delay, and thousands of starts do not cause thousands of reports.
-const GATHER_MS: u64 = 20;
+/// step hears of it without delay, and thousands of starts do not cause thousands of reports. Steps that end side by
+/// side are a few milliseconds apart, and somebody waits for the last of them: hence no more than that.
+const GATHER_MS: u64 = 2;
 /// So many instances lengthen that time by a millisecond, because a report is as long as there are instances:
 /// with 5,000 of them some eight reports a second are made, each of half a megabyte at most.
-const INSTANCES_PER_MS: u64 = 50;
+const INSTANCES_PER_MS: u64 = 40;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Reporter {
