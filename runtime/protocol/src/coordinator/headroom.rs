@@ -74,18 +74,24 @@ impl<'a> Headroom<'a> {
         true
     }
 
-    /// The fewest that have to go so that one of the blocked has room; `idle` says of a component that nothing which is
-    /// under way will let its copies go. Empty while something goes already.
+    /// The components of what leaves a host.
+    pub(super) fn leaving(&self) -> BTreeSet<&'a ComponentName> {
+        let leaving = self.hosts.values().flat_map(|held| &held.leaving);
+        leaving.map(|(instance, _)| &instance.component).collect()
+    }
+
+    /// The fewest that have to go so that one of the blocked has room; of `idle` components nothing that is under way
+    /// will let a copy go. Empty while something goes already.
     pub(super) fn in_the_way(
         &self,
         blocked: &[Blocked<'_>],
-        idle: impl Fn(&ComponentName) -> bool,
+        idle: &BTreeSet<&ComponentName>,
     ) -> BTreeSet<&'a InstanceId> {
         let hosts = || blocked.iter().filter_map(|(instance, node)| Some((*instance, self.hosts.get(node)?)));
         if hosts().any(|(_, held)| held.lingers) {
             return BTreeSet::new();
         }
-        let ways = hosts().filter_map(|(instance, held)| self.way(instance, held, &idle));
+        let ways = hosts().filter_map(|(instance, held)| self.way(instance, held, idle));
         ways.min_by_key(BTreeSet::len).unwrap_or_default()
     }
 
@@ -93,12 +99,13 @@ impl<'a> Headroom<'a> {
         &self,
         instance: &InstanceId,
         held: &Held<'a>,
-        idle: impl Fn(&ComponentName) -> bool,
+        idle: &BTreeSet<&ComponentName>,
     ) -> Option<BTreeSet<&'a InstanceId>> {
         let needed = self.ledger.needs_of(instance)?;
         let mut used = held.used.clone();
         let mut gone = BTreeSet::new();
-        for (instance, placed) in held.leaving.iter().filter(|(instance, _)| idle(&instance.component)) {
+        let candidates = held.leaving.iter().filter(|(instance, _)| idle.contains(&instance.component));
+        for (instance, placed) in candidates {
             for (resource, need) in needs(instance, placed, self.ledger) {
                 *used.entry(resource).or_default() -= need.get();
             }
@@ -111,13 +118,16 @@ impl<'a> Headroom<'a> {
     }
 }
 
-/// Whether an instance that was dropped may keep one of the plan from its host.
-pub(super) fn keeps_out(dropped: &Placed, plan: &Plan, ledger: &Ledger) -> bool {
-    plan.placement.iter().any(|(instance, slot)| {
-        !ledger.target.instances.contains_key(instance)
-            && ledger.slot_state(*slot) == SlotState::Ready(dropped.node)
-            && ledger.needs_of(instance).is_some()
-    })
+/// The hosts on which an instance of the plan may wait for room: what was dropped there keeps it out.
+pub(super) fn waited_for(plan: &Plan, ledger: &Ledger) -> BTreeSet<NodeId> {
+    let missing = plan.placement.iter().filter(|(instance, _)| {
+        !ledger.target.instances.contains_key(*instance) && ledger.needs_of(instance).is_some()
+    });
+    let hosts = missing.filter_map(|(_, slot)| match ledger.slot_state(*slot) {
+        SlotState::Ready(node) => Some(node),
+        SlotState::Arriving | SlotState::Lost => None,
+    });
+    hosts.collect()
 }
 
 /// What was dropped and may still run beside the target: an older generation ends where the next one begins.

@@ -5,7 +5,8 @@
 //! known, a mark is committed behind it before anything else is proposed.
 //!
 //! One file per question: `hosts` (intents and provider calls), `listing` (what providers say), `control` (when to
-//! solve, what pays), `target` (the next configuration), `scripts`, `voters`, `deaths`, `leaving`, `joins`, `asks`.
+//! solve, what pays), `target` (the next configuration),
+//! `headroom` (what has room on the way there), `scripts`, `voters`, `deaths`, `leaving`, `joins`, `asks`.
 
 mod alone;
 mod asks;

@@ -40,8 +40,10 @@ impl Coordinator {
         let (mut instances, blocked, headroom) = self.planned(plan, may_place, ledger);
         let mut leaving = self.replaced(plan, &instances, ledger);
         if !blocked.is_empty() && instances.keys().all(|instance| current.instances.contains_key(instance)) {
-            let idle = |component: &ComponentName| self.is_idle(component, plan, &blocked, ledger);
-            for instance in headroom.in_the_way(&blocked, idle) {
+            let waiting: BTreeSet<&InstanceId> = blocked.iter().map(|(instance, _)| *instance).collect();
+            let mut idle = headroom.leaving();
+            idle.retain(|component| self.is_idle(component, plan, &waiting, ledger));
+            for instance in headroom.in_the_way(&blocked, &idle) {
                 leaving.remove(instance);
             }
         }
@@ -125,13 +127,13 @@ impl Coordinator {
         &self,
         component: &ComponentName,
         plan: &Plan,
-        blocked: &[Blocked<'_>],
+        blocked: &BTreeSet<&InstanceId>,
         ledger: &Ledger,
     ) -> bool {
         let copies = plan.placement.range(InstanceId::copies_of(component)).map(|(instance, _)| instance);
-        copies.filter(|instance| !self.is_started(instance, ledger)).all(|instance| {
-            blocked.iter().any(|(other, _)| *other == instance) || self.lacks_an_import(instance, ledger)
-        })
+        copies
+            .filter(|instance| !self.is_started(instance, ledger))
+            .all(|instance| blocked.contains(instance) || self.lacks_an_import(instance, ledger))
     }
 
     /// Whether an instance of the target has a mandatory import that nobody serves yet.
@@ -240,11 +242,15 @@ impl Coordinator {
     pub(super) fn gone_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let plan = ledger.plan.as_ref()?;
+        if ledger.lingering.is_empty() {
+            return None;
+        }
+        let waited_for = headroom::waited_for(plan, ledger);
         let awaited = |instance: &InstanceId, placed: &Placed| {
             let exclusive =
                 ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive);
             exclusive
-                || headroom::keeps_out(placed, plan, ledger)
+                || waited_for.contains(&placed.node)
                 || (plan.placement.contains_key(instance) && !ledger.target.instances.contains_key(instance))
         };
         let gone = ledger

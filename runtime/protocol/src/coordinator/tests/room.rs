@@ -2,18 +2,20 @@
 
 use super::*;
 
-/// A component that fills a quarter of a host with every part of its need.
-pub(super) fn sized(quarters: u32, imports: &[&str]) -> Component {
+/// A component that needs so many quarters of a host.
+fn sized(quarters: u32, imports: &[&str]) -> Component {
     let need = Number::try_from(f64::from(quarters) / 4.0).unwrap();
     Component { needs: BTreeMap::from([("cpu".to_owned(), need)]), ..component(4, imports) }
 }
 
-/// Hosts of one core.
-pub(super) fn sized_stage(components: &[(&str, Component)]) -> Stage {
-    let mut stage = Stage::new(components);
+/// On hosts of one core: a database that needs three quarters on n2, a web server that needs half on n3.
+pub(super) fn sized_shop(web_imports: &[&str]) -> Stage {
+    let mut stage = Stage::new(&[("db", sized(3, &[])), ("web", sized(2, web_imports))]);
     for intent in stage.ledger.intents.values_mut() {
         intent.order.capacity = BTreeMap::from([("cpu".to_owned(), Number::ONE)]);
     }
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
     stage
 }
 
@@ -47,9 +49,7 @@ fn run_within_capacity(stage: &mut Stage) {
 
 #[test]
 fn what_comes_waits_until_what_leaves_its_host_is_gone() {
-    let mut stage = sized_stage(&[("db", sized(3, &[])), ("web", sized(2, &[]))]);
-    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
-    stage.run();
+    let mut stage = sized_shop(&[]);
     // The database goes where the web server was, and that goes where there is room.
     stage.plan(&[("db", 1, 3), ("web", 1, 4)]);
     stage.decide();
@@ -60,9 +60,7 @@ fn what_comes_waits_until_what_leaves_its_host_is_gone() {
 
 #[test]
 fn where_all_wait_for_room_one_makes_way() {
-    let mut stage = sized_stage(&[("db", sized(3, &[])), ("web", sized(2, &[]))]);
-    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
-    stage.run();
+    let mut stage = sized_shop(&[]);
     stage.plan(&[("db", 1, 3), ("web", 1, 2)]);
     stage.decide();
     assert_eq!(stage.placed(), ["db.0@n2g1"], "one of the two is down, not both");
@@ -72,9 +70,7 @@ fn where_all_wait_for_room_one_makes_way() {
 
 #[test]
 fn nobody_makes_way_for_the_sake_of_what_fails() {
-    let mut stage = sized_stage(&[("db", sized(3, &[])), ("web", sized(2, &[]))]);
-    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
-    stage.run();
+    let mut stage = sized_shop(&[]);
     stage.plan(&[("db", 1, 3), ("web", 1, 4)]);
     stage.broken.insert((instance("web", 1), Generation(1)));
     for _ in 0..10 {
@@ -88,9 +84,7 @@ fn nobody_makes_way_for_the_sake_of_what_fails() {
 fn what_waits_for_the_blocked_is_waited_for_no_more() {
     // The database's host is lost. The new database has room when the web server has gone; its successor waits for the
     // database.
-    let mut stage = sized_stage(&[("db", sized(3, &[])), ("web", sized(2, &["db"]))]);
-    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
-    stage.run();
+    let mut stage = sized_shop(&["db"]);
     stage.commit(Command::Dead { nodes: BTreeMap::from([(NodeId(2), BTreeSet::from([FOUNDER]))]) });
     stage.plan(&[("db", 1, 3), ("web", 1, 4)]);
     stage.waiting.insert(instance("web", 1));

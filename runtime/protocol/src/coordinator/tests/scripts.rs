@@ -1,6 +1,6 @@
 //! Scripts: checked, carried out from wait to wait, resumed, ended, and what they leave behind.
 
-use super::room::{sized, sized_stage};
+use super::room::sized_shop;
 use super::*;
 use crate::ledger::ScriptState;
 use rhizo_types::lifecycle::{Action, Lifecycle, Transition};
@@ -272,9 +272,7 @@ fn a_script_never_waits_for_more_exclusive_copies_than_may_run() {
 
 #[test]
 fn what_a_script_adds_has_room_or_ends_it() {
-    let mut stage = sized_stage(&[("db", sized(3, &[])), ("web", sized(2, &[]))]);
-    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
-    stage.run();
+    let mut stage = sized_shop(&[]);
     stage.script(vec![add("web", 1, 3), wait(&[]), add("web", 2, 2)]).unwrap();
     stage.run();
     assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1", "web.1@n3g1"]);
