@@ -269,6 +269,19 @@ pub enum Pick {
     Some(u32),
 }
 
+impl Pick {
+    /// So many exporters have to serve a mandatory import before its user starts, of `named` that a target binds it to.
+    #[must_use]
+    pub fn needed(self, named: usize) -> usize {
+        let count = match self {
+            Self::All => named,
+            Self::One => 1,
+            Self::Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+        };
+        count.max(1)
+    }
+}
+
 /// A periodic look at a started instance.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Health {

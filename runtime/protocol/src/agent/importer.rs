@@ -77,12 +77,8 @@ fn wanted(ledger: &Ledger, importer: &InstanceId, import: &PortName) -> Wanted {
 
 /// How many exporters a mandatory import needs to start, of `wanted` that the target names.
 fn need_to_start(import: &Import, wanted: usize) -> usize {
-    match import.pick {
-        _ if import.optional && !sabotage::is(Sabotage::OptionalIsMandatory) => 0,
-        Pick::One => 1,
-        Pick::Some(count) => usize::try_from(count).unwrap_or(usize::MAX).max(1),
-        Pick::All => wanted.max(1),
-    }
+    let optional = import.optional && !sabotage::is(Sabotage::OptionalIsMandatory);
+    if optional { 0 } else { import.pick.needed(wanted) }
 }
 
 /// How many exporters a mandatory import needs to stay started: of *all*, one is enough to go on with.

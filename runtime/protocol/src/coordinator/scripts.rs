@@ -11,7 +11,6 @@ use rhizo_types::ledger::Command;
 use rhizo_types::message::InstancePhase;
 use rhizo_types::net::Net;
 use rhizo_types::script::Order;
-use rhizo_types::spec::Pick;
 use std::collections::BTreeSet;
 
 impl Coordinator {
@@ -75,15 +74,12 @@ impl Coordinator {
             let bound = target.bindings.get(instance)?;
             component.imports.iter().filter(|(_, import)| !import.optional).find_map(|(port, import)| {
                 let exporters = bound.get(port)?;
-                let least = match import.pick {
-                    Pick::All => exporters.len(),
-                    Pick::One => 1,
-                    Pick::Some(count) => count as usize,
-                };
                 let resting =
                     exporters.iter().filter(|exporter| self.rests_silent(exporter, &import.export, view));
                 let resting: Vec<&InstanceId> = resting.collect();
-                let first = resting.first().filter(|_| exporters.len() - resting.len() < least)?;
+                let first = resting
+                    .first()
+                    .filter(|_| exporters.len() - resting.len() < import.pick.needed(exporters.len()))?;
                 let needs = Net::of(component).is_ok_and(|net| net.needs_to_start(port));
                 needs.then(|| (instance.clone(), (*first).clone()))
             })

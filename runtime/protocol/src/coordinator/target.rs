@@ -15,7 +15,7 @@ use rhizo_types::Time;
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::ledger::Command;
 use rhizo_types::message::{InstancePhase, InstanceReport, Report};
-use rhizo_types::spec::{OnFailure, Pick};
+use rhizo_types::spec::OnFailure;
 use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -143,9 +143,9 @@ impl Coordinator {
         let bound = ledger.target.bindings.get(instance);
         let mandatory = component.into_iter().flat_map(|component| component.imports.iter());
         mandatory.filter(|(_, import)| !import.optional).any(|(port, import)| {
-            let exporters = bound.and_then(|bound| bound.get(port)).into_iter().flatten();
-            let least = if let Pick::Some(count) = import.pick { count as usize } else { 1 };
-            exporters.clone().count() < least || exporters.into_iter().any(|e| !self.is_started(e, ledger))
+            let named = bound.and_then(|bound| bound.get(port));
+            let started = named.into_iter().flatten().filter(|exporter| self.is_started(exporter, ledger));
+            started.count() < import.pick.needed(named.map_or(0, BTreeSet::len))
         })
     }
 
