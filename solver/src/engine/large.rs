@@ -13,6 +13,7 @@ mod judge;
 mod lists;
 mod model;
 mod moves;
+mod population;
 mod rearrange;
 mod repair;
 mod state;

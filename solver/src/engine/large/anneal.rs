@@ -2,12 +2,13 @@
 //!
 //! First a descent, for a good answer at once. Then a trial: a short cycle in each of a few manners, which differ in how
 //! much time goes into rearrangements; the manner that ends best is kept, because which one that is differs from problem
-//! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time;
-//! otherwise cycles that start from the best and grow longer, until several in a row find nothing.
+//! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time, its hot
+//! half as a population when there is enough (`population.rs`); otherwise cycles that start from the best and grow longer, until several in a row find nothing.
 //! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
 
 use super::incumbent::Incumbent;
 use super::moves::{MANNERS, Manner, Mover};
+use super::population;
 use super::state::State;
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -22,7 +23,7 @@ const STEPS_MAX: u64 = 400_000_000;
 /// Cycles without a better configuration before the search ends by itself.
 const BARREN_MAX: u32 = 8;
 /// Steps between two questions to the caller: a fraction of a millisecond.
-const STEPS_PER_POLL: u64 = 4_096;
+pub(super) const STEPS_PER_POLL: u64 = 4_096;
 /// Bad moves that are sampled to learn what a bad move costs.
 const SAMPLES: usize = 4_000;
 /// The share of the sampled moves that are cheaper than what counts as a large bad move.
@@ -37,7 +38,7 @@ const QUENCH: f64 = 1e-4;
 /// Share of the time that each manner is tried for.
 const TRIAL_SHARE: f64 = 0.04;
 /// Share of the time after which only improvements are taken.
-const COLD_SHARE: f64 = 0.97;
+pub(super) const COLD_SHARE: f64 = 0.97;
 /// Shares of a cycle after which a better configuration from elsewhere replaces the own one. Before the first,
 /// what a configuration costs says little about where it will end.
 const MEETINGS: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
@@ -49,8 +50,8 @@ enum Pace {
     Steps(u64),
     /// From one share of the time to another, undisturbed by what others find: it is to be judged by what it comes to.
     Trial { since: f64, until: f64 },
-    /// From this share of the time to [`COLD_SHARE`], and on until stopped.
-    Deadline { since: f64 },
+    /// From this share of the time, and of the cycle, to [`COLD_SHARE`], and on until stopped.
+    Deadline { since: f64, from: f64 },
 }
 
 /// Improves until stopped, barren or at the least possible cost; the incumbent has the result.
@@ -65,11 +66,25 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         return;
     }
     let mut hot = HOT * large_bad_move(&mover.state, rng);
+    let (judged, begun) = (incumbent.evaluated(), incumbent.elapsed_share().unwrap_or(0.0));
     if trial(&mut mover, rng, incumbent, hot, steps) {
         return;
     }
     if let Some(since) = incumbent.elapsed_share() {
-        cycle(&mut mover, rng, incumbent, hot, Pace::Deadline { since });
+        #[expect(clippy::cast_precision_loss, reason = "a speed")]
+        let steps_left =
+            (incumbent.evaluated() - judged) as f64 / (since - begun).max(1e-9) * (COLD_SHARE - since);
+        let members = population::size(steps_left, items);
+        let from = if members > 1 {
+            if population::select(&mut mover, rng, incumbent, hot, members) {
+                return;
+            }
+            population::CHOSEN
+        } else {
+            0.0
+        };
+        let since = incumbent.elapsed_share().unwrap_or(1.0);
+        cycle(&mut mover, rng, incumbent, hot, Pace::Deadline { since, from });
         return;
     }
     let mut barren = 0;
@@ -147,7 +162,7 @@ fn large_bad_move(state: &State, rng: &mut Xoshiro256PlusPlus) -> f64 {
 }
 
 /// The temperature after a share of a cycle.
-fn temperature(hot: f64, share: f64) -> f64 {
+pub(super) fn temperature(hot: f64, share: f64) -> f64 {
     if share >= 1.0 || hot <= 0.0 {
         0.0
     } else if share < SLOW_SHARE {
@@ -167,7 +182,7 @@ fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
     match pace {
         Pace::Steps(steps) => of_steps(steps),
         Pace::Trial { since, until } => between(since, until),
-        Pace::Deadline { since } => between(since, COLD_SHARE),
+        Pace::Deadline { since, from } => from + (1.0 - from) * between(since, COLD_SHARE),
     }
 }
 
@@ -179,7 +194,8 @@ fn cycle(
     hot: f64,
     pace: Pace,
 ) -> bool {
-    let mut meetings = MEETINGS.iter().peekable();
+    let from = if let Pace::Deadline { from, .. } = pace { from } else { 0.0 };
+    let mut meetings = MEETINGS.iter().filter(|at| **at > from).peekable();
     let mut step = 0u64;
     loop {
         if incumbent.stop() {
@@ -211,7 +227,7 @@ fn cycle(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::incumbent::assignment;
     use super::super::model::Model;
     use super::super::rearrange::tests::{component, hall};
@@ -222,9 +238,9 @@ mod tests {
     use rand::SeedableRng;
 
     /// A clock that only knows how often it was asked.
-    struct Asked {
-        questions: u32,
-        of: u32,
+    pub(in crate::engine::large) struct Asked {
+        pub(in crate::engine::large) questions: u32,
+        pub(in crate::engine::large) of: u32,
     }
 
     impl Watch for Asked {
@@ -239,7 +255,7 @@ mod tests {
     }
 
     /// A large item that nothing but a rearrangement leads to the one machine where it costs nothing.
-    fn blocked() -> Problem {
+    pub(in crate::engine::large) fn blocked() -> Problem {
         let mut problem = hall(&[(10.0, 0.0), (10.0, 10.0), (4.0, 4.0), (4.0, 4.0), (3.0, 1.0)]);
         problem.components.push(component("large", 8.0, &[0]));
         problem.components.push(component("small", 1.0, &[1, 1, 1, 1, 1, 1, 1, 1, 4, 4]));

@@ -50,7 +50,7 @@ impl Mover<'_, '_> {
             visited > NODES_MAX
         });
         if let Some(values) = outcome.best {
-            self.rearrange(&part, &values);
+            self.take_answer(&part, &values);
         }
         let entries = part.program.rows.len() as f64 * part.program.variables.len() as f64;
         #[expect(
@@ -192,7 +192,7 @@ impl Mover<'_, '_> {
     }
 
     /// Takes the program's answer, if it is what it promises and keeps to all rules.
-    fn rearrange(&mut self, part: &Part, values: &[f64]) {
+    fn take_answer(&mut self, part: &Part, values: &[f64]) {
         let before = self.state.cost;
         self.trail.clear();
         let mut goes: Vec<(usize, usize)> = Vec::new();

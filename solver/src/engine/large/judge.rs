@@ -157,7 +157,7 @@ impl State<'_, '_> {
     }
 
     #[inline]
-    fn replacement_has_room(&self, machine: usize, comes: usize, goes: usize) -> bool {
+    pub(super) fn replacement_has_room(&self, machine: usize, comes: usize, goes: usize) -> bool {
         let model = self.model;
         let room = &self.room[machine * model.quads..(machine + 1) * model.quads];
         let (x, y) = (model.amount(comes), model.amount(goes));

@@ -2,7 +2,7 @@
 //!
 //! A large item often has no room anywhere, and no chain of small steps makes any: what leaves a machine is replaced
 //! at once. So the item goes where it wants to be, as few as possible make way, and each of them goes where it costs
-//! least. All of it is one step, taken or taken back as a whole.
+//! least, or where one smaller item makes way in turn. All of it is one step, taken or taken back as a whole.
 
 use super::model::NOWHERE;
 use super::moves::Mover;
@@ -26,28 +26,35 @@ const STEPS_PER_CANDIDATE: u64 = 4;
 impl Mover<'_, '_> {
     /// Tries one rearrangement; returns about how many plain steps would have taken as long.
     pub(super) fn try_rearrangement(&mut self, rng: &mut Xoshiro256PlusPlus) -> u64 {
+        if self.rearrange(rng).is_some_and(|price| !self.takes(price, rng)) {
+            self.undo();
+        }
+        self.work
+    }
+
+    /// Carries out one rearrangement and says what it costs; leaves everything as it was when there is none.
+    fn rearrange(&mut self, rng: &mut Xoshiro256PlusPlus) -> Option<f64> {
         self.work = TOURNAMENT.into();
-        let Some(item) = self.burden(rng) else { return self.work };
+        let item = self.burden(rng)?;
         let to = rng.random_range(0..self.state.model.machines);
         let from = self.state.at[item] as usize;
         if to == from || !self.could_hold(item, to) {
-            return self.work;
+            return None;
         }
         let before = self.state.cost;
         self.trail.clear();
         self.take_up(item);
         if !self.state.groups_allow(item, to) {
             self.state.insert(item, from);
-            return self.work;
+            return None;
         }
         self.state.insert(item, to);
-        let is_done = self.make_room(to, item, rng) && self.follow() && self.house(rng) && self.serves_all();
-        let left: i32 = self.trail.iter().map(|(i, was)| self.left_home(*i, *was)).sum();
-        let price = self.state.cost - before + self.tax * f64::from(left);
-        if !is_done || !self.takes(price, rng) {
+        if !(self.make_room(to, item, rng) && self.follow(0) && self.house(rng) && self.serves_all()) {
             self.undo();
+            return None;
         }
-        self.work
+        let left: i32 = self.trail.iter().map(|(i, was)| self.left_home(*i, *was)).sum();
+        Some(self.state.cost - before + self.tax * f64::from(left))
     }
 
     fn take_up(&mut self, item: usize) {
@@ -102,9 +109,9 @@ impl Mover<'_, '_> {
         true
     }
 
-    /// Takes up what has lost its provider on a machine; whether that is not too much.
-    fn follow(&mut self) -> bool {
-        let mut next = 0;
+    /// Takes up what has lost its provider on a machine since an entry of the trail; whether that is not too much.
+    fn follow(&mut self, since: usize) -> bool {
+        let mut next = since;
         while let Some((item, was)) = self.trail.get(next).copied() {
             next += 1;
             if self.state.is_served_without(item, was) {
@@ -114,8 +121,10 @@ impl Mover<'_, '_> {
             let here = self.state.on[was as usize].iter().map(|i| *i as usize);
             let lost = |i: &usize| model.uses.of(*i).iter().any(|d| model.provides.of(item).contains(d));
             let users: Vec<usize> = here.filter(|i| lost(i) && !model.pinned[*i]).collect();
-            // The item that the others make way for must not depend on them.
-            if self.trail.len() + users.len() > EVICTED_MAX || users.contains(&self.trail[0].0) {
+            // Who was put somewhere by this very step must not have to leave again.
+            if self.trail.len() + users.len() > EVICTED_MAX
+                || users.iter().any(|user| self.is_in_trail(*user))
+            {
                 return false;
             }
             users.into_iter().for_each(|user| self.take_up(user));
@@ -123,30 +132,78 @@ impl Mover<'_, '_> {
         true
     }
 
+    fn is_in_trail(&self, item: usize) -> bool {
+        self.trail.iter().any(|(i, _)| *i == item)
+    }
+
     /// Puts what made way where it costs least, the largest first; whether all found a place.
     fn house(&mut self, rng: &mut Xoshiro256PlusPlus) -> bool {
         let mut homeless: Vec<usize> = self.trail[1..].iter().map(|(item, _)| *item).collect();
-        homeless.sort_by(|a, b| size(&self.state, *b).total_cmp(&size(&self.state, *a)));
-        homeless.into_iter().all(|item| {
-            let machines = self.state.model.machines;
-            let start = rng.random_range(0..machines);
-            let origin = self.state.model.origin[item];
-            let first = Some(origin as usize).filter(|_| origin != NOWHERE);
-            let some = (0..machines.min(PLACES)).map(|k| (start + k) % machines);
-            self.work += machines.min(PLACES) as u64;
-            let mut best: Option<(f64, usize)> = None;
-            for machine in first.into_iter().chain(some) {
-                if self.state.fits(item, machine) {
-                    let away =
-                        if Some(machine) == first || !self.state.model.holds[item] { 0.0 } else { self.tax };
-                    let cost = self.state.arrival_cost(item, machine) + away;
-                    if best.is_none_or(|(least, _)| cost < least) {
-                        best = Some((cost, machine));
-                    }
+        loop {
+            homeless.sort_by(|a, b| size(&self.state, *a).total_cmp(&size(&self.state, *b)));
+            let Some(item) = homeless.pop() else { return true };
+            if let Some(machine) = self.cheapest_place(item, rng) {
+                self.state.insert(item, machine);
+                continue;
+            }
+            let known = self.trail.len();
+            let Some((machine, other)) = self.cheapest_displacement(item, rng) else { return false };
+            self.take_up(other);
+            self.state.insert(item, machine);
+            if self.trail.len() > EVICTED_MAX || !self.follow(known) {
+                return false;
+            }
+            homeless.extend(self.trail[known..].iter().map(|(item, _)| *item));
+        }
+    }
+
+    /// Where a homeless item costs least of what has room for it: at home, or on one of some machines.
+    fn cheapest_place(&mut self, item: usize, rng: &mut Xoshiro256PlusPlus) -> Option<usize> {
+        let machines = self.state.model.machines;
+        let start = rng.random_range(0..machines);
+        let origin = self.state.model.origin[item];
+        let first = Some(origin as usize).filter(|_| origin != NOWHERE);
+        let some = (0..machines.min(PLACES)).map(|k| (start + k) % machines);
+        self.work += machines.min(PLACES) as u64;
+        let mut best: Option<(f64, usize)> = None;
+        for machine in first.into_iter().chain(some) {
+            if self.state.fits(item, machine) {
+                let away =
+                    if Some(machine) == first || !self.state.model.holds[item] { 0.0 } else { self.tax };
+                let cost = self.state.arrival_cost(item, machine) + away;
+                if best.is_none_or(|(least, _)| cost < least) {
+                    best = Some((cost, machine));
                 }
             }
-            best.map(|(_, machine)| self.state.insert(item, machine)).is_some()
-        })
+        }
+        best.map(|(_, machine)| machine)
+    }
+
+    /// Where a homeless item costs least when one smaller item makes way for it.
+    fn cheapest_displacement(&mut self, item: usize, rng: &mut Xoshiro256PlusPlus) -> Option<(usize, usize)> {
+        let (state, model) = (&self.state, self.state.model);
+        let start = rng.random_range(0..model.machines);
+        let most = size(state, item);
+        let mut best: Option<(f64, usize, usize)> = None;
+        for machine in (0..model.machines.min(PLACES)).map(|k| (start + k) % model.machines) {
+            if !self.could_hold(item, machine) || !state.groups_allow(item, machine) {
+                continue;
+            }
+            self.work += state.on[machine].len().min(CANDIDATES) as u64;
+            let arrival = state.arrival_cost(item, machine);
+            for other in state.on[machine].iter().take(CANDIDATES).map(|i| *i as usize) {
+                let cost = arrival - state.departure_saving(other);
+                if best.is_none_or(|(least, _, _)| cost < least)
+                    && !model.pinned[other]
+                    && state.replacement_has_room(machine, item, other)
+                    && size(state, other) < most
+                    && !self.is_in_trail(other)
+                {
+                    best = Some((cost, machine, other));
+                }
+            }
+        }
+        best.map(|(_, machine, other)| (machine, other))
     }
 
     /// Whether nobody was left without a provider by what went away.
@@ -237,6 +294,22 @@ pub(super) mod tests {
         mover.steps(20_000, &mut rng);
         assert_eq!(mover.state.at[0], 1, "{:?}", mover.state.at);
         assert!(mover.state.cost < 0.1, "only moves cost: {}", mover.state.cost);
+    }
+
+    #[test]
+    fn what_makes_way_and_finds_no_room_pushes_something_smaller_away() {
+        let mut problem = hall(&[(10.0, 0.0), (10.0, 10.0), (6.0, 6.0), (3.0, 3.0)]);
+        problem.components.push(component("large", 8.0, &[0]));
+        problem.components.push(component("medium", 6.0, &[1]));
+        problem.components.push(component("small", 3.0, &[2]));
+        let ban = Constraint::Ban { scope: Scope::Components(vec![1, 2]), machines: vec![0] };
+        problem.constraints.push(Named::new("not there", ban));
+        let model = Model::new(&problem);
+        let mut mover = Mover::new(State::at(&model, &model.origin));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+        // Without heat no step is taken that does not pay off by itself.
+        mover.steps(20_000, &mut rng);
+        assert_eq!(mover.state.at, [1, 2, 3]);
     }
 
     #[test]
