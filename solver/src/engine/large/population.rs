@@ -1,7 +1,7 @@
 //! Several annealings side by side, of which the better ones go on.
 //!
 //! Which items a machine is left with that cost most is decided while it is still hot, by chance, and no longer
-//! cooling decides it better: of twelve cycles on one public instance the best ended 13 % below the worst, and the
+//! cooling decides it better: of twelve cycles on one public instance the worst ended 13 % above the best, and the
 //! order they ended in was the order they were in before half of the cooling. So the hot half is run for a
 //! population; whoever is behind starts again from where one of the leaders is (as in population annealing, Hukushima
 //! and Iba 2003, but the worse quarter is replaced whatever the difference). One goes on to the cold half.
