@@ -2,8 +2,9 @@
 //!
 //! First a descent, for a good answer at once. Then a trial: a short cycle in each of a few manners, which differ in how
 //! much time goes into rearrangements; the manner that ends best is kept, because which one that is differs from problem
-//! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time, its hot
-//! half as a population when there is enough (`population.rs`); otherwise cycles that start from the best and grow longer, until several in a row find nothing.
+//! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time, its
+//! hot part as a population when there is enough (`population.rs`); otherwise cycles that start from the best and grow
+//! longer, until several in a row find nothing.
 //! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
 
 use super::incumbent::Incumbent;
@@ -23,7 +24,7 @@ const STEPS_MAX: u64 = 400_000_000;
 /// Cycles without a better configuration before the search ends by itself.
 const BARREN_MAX: u32 = 8;
 /// Steps between two questions to the caller: a fraction of a millisecond.
-pub(super) const STEPS_PER_POLL: u64 = 4_096;
+const STEPS_PER_POLL: u64 = 4_096;
 /// Bad moves that are sampled to learn what a bad move costs.
 const SAMPLES: usize = 4_000;
 /// The share of the sampled moves that are cheaper than what counts as a large bad move.
@@ -66,25 +67,15 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         return;
     }
     let mut hot = HOT * large_bad_move(&mover.state, rng);
-    let (judged, begun) = (incumbent.evaluated(), incumbent.elapsed_share().unwrap_or(0.0));
+    let (judged, begun) = (incumbent.evaluated(), incumbent.elapsed_share());
     if trial(&mut mover, rng, incumbent, hot, steps) {
         return;
     }
-    if let Some(since) = incumbent.elapsed_share() {
+    if let Some((begun, since)) = begun.zip(incumbent.elapsed_share()) {
         #[expect(clippy::cast_precision_loss, reason = "a speed")]
-        let steps_left =
-            (incumbent.evaluated() - judged) as f64 / (since - begun).max(1e-9) * (COLD_SHARE - since);
-        let members = population::size(steps_left, items);
-        let from = if members > 1 {
-            if population::select(&mut mover, rng, incumbent, hot, members) {
-                return;
-            }
-            population::CHOSEN
-        } else {
-            0.0
-        };
-        let since = incumbent.elapsed_share().unwrap_or(1.0);
-        cycle(&mut mover, rng, incumbent, hot, Pace::Deadline { since, from });
+        let per_share = (incumbent.evaluated() - judged) as f64 / (since - begun).max(1e-9);
+        let members = population::size(per_share * (COLD_SHARE - since), items);
+        until_deadline(&mut mover, rng, incumbent, hot, members);
         return;
     }
     let mut barren = 0;
@@ -105,6 +96,25 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         steps = longer.min(STEPS_MAX);
         mover.restart(incumbent.at());
     }
+}
+
+/// One cycle that ends with the time, its hot part as a population if there are members for one.
+fn until_deadline(
+    mover: &mut Mover,
+    rng: &mut Xoshiro256PlusPlus,
+    incumbent: &mut Incumbent,
+    hot: f64,
+    members: usize,
+) {
+    let mut from = 0.0;
+    if members > 1 {
+        if population::select(mover, rng, incumbent, hot, members) {
+            return;
+        }
+        from = population::CHOSEN;
+    }
+    let since = incumbent.elapsed_share().unwrap_or(1.0);
+    cycle(mover, rng, incumbent, hot, Pace::Deadline { since, from });
 }
 
 /// Lets each manner show what it comes to in the same short time, and keeps the best; whether the search is to end.
@@ -186,6 +196,13 @@ fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
     }
 }
 
+/// The steps between two questions to the caller, and what they found.
+pub(super) fn advance(mover: &mut Mover, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
+    mover.steps(STEPS_PER_POLL, rng);
+    incumbent.count(STEPS_PER_POLL);
+    incumbent.consider(&mover.state);
+}
+
 /// One cycle; whether the search is to end.
 fn cycle(
     mover: &mut Mover,
@@ -194,6 +211,7 @@ fn cycle(
     hot: f64,
     pace: Pace,
 ) -> bool {
+    // A leader that is still hot costs more than an old cold answer from elsewhere, and must not be replaced by it.
     let from = if let Pace::Deadline { from, .. } = pace { from } else { 0.0 };
     let mut meetings = MEETINGS.iter().filter(|at| **at > from).peekable();
     let mut step = 0u64;
@@ -216,10 +234,8 @@ fn cycle(
         }
         mover.set_temperature(temperature(hot, share));
         mover.set_frozen(hot > 0.0 && share >= 1.0);
-        mover.steps(STEPS_PER_POLL, rng);
+        advance(mover, rng, incumbent);
         step += STEPS_PER_POLL;
-        incumbent.count(STEPS_PER_POLL);
-        incumbent.consider(&mover.state);
         if incumbent.is_least() {
             return true;
         }

@@ -2,12 +2,12 @@
 //!
 //! Which items a machine is left with that cost most is decided while it is still hot, by chance, and no longer
 //! cooling decides it better: of twelve cycles on one public instance the worst ended 13 % above the best, and the
-//! order they ended in was the order they were in before half of the cooling. So the hot half is run for a
+//! order they ended in was the order they were in before half of the cooling. So the hot part is run for a
 //! population; whoever is behind starts again from where one of the leaders is (as in population annealing, Hukushima
-//! and Iba 2003, but the worse quarter is replaced whatever the difference). One goes on to the cold half.
-//! The cold half is in `anneal.rs`.
+//! and Iba 2003, but the worse quarter is replaced whatever the difference). One goes on to the cold
+//! part, which is in `anneal.rs`, as is whether there is a population at all.
 
-use super::anneal::{COLD_SHARE, STEPS_PER_POLL, temperature};
+use super::anneal::{COLD_SHARE, advance, temperature};
 use super::incumbent::Incumbent;
 use super::moves::{MANNERS, Manner, Mover};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -20,9 +20,9 @@ const TIME_SHARE: f64 = 0.75;
 const STEPS_PER_ITEM: f64 = 200_000.0;
 /// Bounds the memory; on the public instances five minutes are enough for about so many.
 const MEMBERS_MAX: usize = 24;
-/// Parts of the hot half; after each the worse members are replaced.
+/// The hot part is cut into so many; after each the worse members are replaced.
 const STAGES: u32 = 24;
-/// One in so many members is replaced after a stage.
+/// One in so many members is replaced after a stage: of fewer, none, and the best is chosen at the end.
 const REPLACED: usize = 4;
 /// The share of a cycle before which costs say nothing about the end, so that nobody is replaced.
 const TELLING: f64 = 0.1;
@@ -115,9 +115,7 @@ fn anneal(
             return Some(sum / polls);
         }
         mover.set_temperature(temperature(part.min(1.0)));
-        mover.steps(STEPS_PER_POLL, rng);
-        incumbent.count(STEPS_PER_POLL);
-        incumbent.consider(&mover.state);
+        advance(mover, rng, incumbent);
         sum += mover.state.cost;
         polls += 1.0;
     }
@@ -134,7 +132,7 @@ mod tests {
     use rand::SeedableRng;
 
     #[test]
-    fn the_members_share_the_time_and_the_best_of_them_is_left() {
+    fn the_members_share_the_time_and_keep_to_the_rules() {
         let problem = blocked();
         let model = Model::new(&problem);
         let state = State::at(&model, &model.origin);
