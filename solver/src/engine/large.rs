@@ -25,6 +25,7 @@ use crate::problem::{ComponentIndex, Problem, Stock};
 use crate::watch::Watch;
 use incumbent::Incumbent;
 use model::Model;
+pub(crate) use population::MEMBERS_MAX;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use state::State;

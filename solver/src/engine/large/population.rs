@@ -19,7 +19,7 @@ const TIME_SHARE: f64 = 0.75;
 /// Steps per item that each member needs at least: with fewer, one that cools longer is better.
 const STEPS_PER_ITEM: f64 = 200_000.0;
 /// Bounds the memory; on the public instances five minutes are enough for about so many.
-const MEMBERS_MAX: usize = 24;
+pub(crate) const MEMBERS_MAX: usize = 24;
 /// The hot part is cut into so many; after each the worse members are replaced.
 const STAGES: u32 = 24;
 /// One in so many members is replaced after a stage: of fewer, none, and the best is chosen at the end.
