@@ -80,10 +80,11 @@ impl Sizes {
             + self.machines * (ENTRY + 8 * self.resources)
     }
 
-    /// Flat arrays over items and machines, two states of them, the machine of each item for a whole population; counters of two bytes per group and machine.
+    /// Flat arrays over items and machines, two states of them, the order of the items, the machine of each for a whole
+    /// population; counters of two bytes per group and machine.
     fn large(&self) -> u64 {
         let row = (self.resources + self.costs).next_multiple_of(4) * 8;
-        let item = row + 8 * 16 + 3 * LIST + 12 * self.rules_per_item() + 4 * MEMBERS_MAX as u64;
+        let item = row + 8 * 16 + 3 * LIST + 12 * self.rules_per_item() + 4 * (MEMBERS_MAX as u64 + 1);
         let machine = 6 * row + 24 * self.resources + 2 * LIST + 4 * self.partitions;
         self.instances * item
             + self.machines * machine

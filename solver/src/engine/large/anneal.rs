@@ -67,6 +67,7 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         return;
     }
     let mut hot = HOT * large_bad_move(&mover.state, rng);
+    mover.set_hottest(hot);
     let (judged, begun) = (incumbent.evaluated(), incumbent.elapsed_share());
     if trial(&mut mover, rng, incumbent, hot, steps) {
         return;
