@@ -80,6 +80,20 @@ fn cluster() -> Problem {
     problem
 }
 
+/// Many instances of one component, and many rules that each speak of three of them.
+fn virtual_machines() -> Problem {
+    let mut problem = world(200, Stock::Kept);
+    add(&mut problem, 1, 4_000, 0);
+    problem.components[0].needs = vec![0.1; 2];
+    problem.components[0].current = (0..4_000).map(|o| Some(o % 200)).collect();
+    for r in 0..1_500 {
+        let scope = Scope::Instances((0..3).map(|k| (0, (2 * r + 7 * k) % 4_000)).collect());
+        let rule = Constraint::Apart { scope, partition: None };
+        problem.constraints.push(Named::new(format!("apart {r}"), rule));
+    }
+    problem
+}
+
 /// Hosts of forty regions to be bought for components that have to be near each other.
 fn market() -> Problem {
     let mut problem = world(40, Stock::Offer { count_max: 1_000 });
@@ -143,6 +157,7 @@ impl Watch for Modest {
 fn estimates_are_near_what_is_taken_and_the_limit_holds() {
     let all = [
         (Engine::Large, cluster()),
+        (Engine::Large, virtual_machines()),
         (Engine::Market, market()),
         (Engine::Patterns, shop()),
         (Engine::Choice, service()),

@@ -4,7 +4,7 @@
 //! counts. The problem itself is not counted, it belongs to the caller. Read next: `solve.rs`, which asks.
 
 use super::market::{PROOF_COMPONENTS_MAX, ZONES_MAX};
-use crate::constraint::Constraint;
+use crate::constraint::{Constraint, Scope};
 use crate::engine::large::MEMBERS_MAX;
 use crate::objective::{Measure, Of};
 use crate::plan::Engine;
@@ -18,6 +18,11 @@ const PLACE: u64 = 24;
 const ENTRY: u64 = 100;
 /// Two machines with the round-trip time between them, and their place in the order of all pairs.
 const PAIR: u64 = 24;
+/// What the shortest list of numbers that is not empty takes beside it.
+const LIST_LEAST: u64 = 16;
+/// A rule that speaks of an item: a number that is listed twice, in a list that grew to double its length, and once
+/// more while the rule is read.
+const MEMBERSHIP: u64 = 32;
 /// Assignments that live at once: what runs now, the best, the next, the one that is judged, the plan's.
 const ASSIGNMENTS: u64 = 6;
 /// A table of the most valuable loads has at most so many cells (`market/grid.rs`), of so many bytes.
@@ -41,6 +46,8 @@ struct Sizes {
     groups: u64,
     /// Rules about single machines, each of which may need a mask of its own.
     masks: u64,
+    /// How often rules speak of an instance, all instances together.
+    memberships: u64,
 }
 
 impl Sizes {
@@ -69,6 +76,7 @@ impl Sizes {
             costs: (problem.costs.len() + problem.utilities.len()) as u64,
             groups: alone as u64 + counted,
             masks: count(|rule| matches!(rule, Constraint::Each { .. } | Constraint::Ban { .. })),
+            memberships: problem.constraints.iter().map(|named| memberships(problem, &named.item)).sum(),
         }
     }
 
@@ -84,17 +92,13 @@ impl Sizes {
     /// population; counters of two bytes per group and machine.
     fn large(&self) -> u64 {
         let row = (self.resources + self.costs).next_multiple_of(4) * 8;
-        let item = row + 8 * 16 + 3 * LIST + 12 * self.rules_per_item() + 4 * (MEMBERS_MAX as u64 + 1);
+        let item = row + 8 * 16 + 3 * (LIST + LIST_LEAST) + 4 * (MEMBERS_MAX as u64 + 1);
         let machine = 6 * row + 24 * self.resources + 2 * LIST + 4 * self.partitions;
         self.instances * item
+            + self.memberships * MEMBERSHIP
             + self.machines * machine
             + self.groups * (4 * self.machines + 64)
             + (self.masks + 1) * self.machines
-    }
-
-    /// Rules that speak of an item, when they speak of all components alike.
-    fn rules_per_item(&self) -> u64 {
-        (4 * self.rules).div_ceil(self.components.max(1)).max(4)
     }
 
     /// Zones hold offers and prices, groups hold layouts, hosts hold instances.
@@ -138,6 +142,28 @@ impl Sizes {
             + self.instances * (4 * ENTRY + LIST + 8 * self.resources)
             + (self.rules + self.costs) * (64 + 8 * self.components)
             + self.machines * (LIST + 8 * self.resources)
+    }
+}
+
+/// How many instances a rule of the large engine speaks of.
+fn memberships(problem: &Problem, rule: &Constraint) -> u64 {
+    let all = |c: &crate::problem::Component| u64::from(c.replicas_max);
+    let of = |scope: &Scope| match scope {
+        Scope::All => problem.components.iter().map(all).sum(),
+        Scope::Component(c) => all(&problem.components[*c]),
+        Scope::Components(cs) => cs.iter().map(|c| all(&problem.components[*c])).sum(),
+        Scope::Instances(instances) => instances.len() as u64,
+    };
+    match rule {
+        Constraint::Each { scope, .. }
+        | Constraint::Ban { scope, .. }
+        | Constraint::Apart { scope, .. }
+        | Constraint::Gather { scope, .. }
+        | Constraint::Root { scope }
+        | Constraint::Preserve { scope, .. }
+        | Constraint::Spread { scope, .. } => of(scope),
+        Constraint::Neighbour { user, provider, .. } => of(user) + of(provider),
+        _ => 0,
     }
 }
 
