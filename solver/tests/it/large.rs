@@ -83,3 +83,37 @@ fn repair_finds_what_exists_and_never_beats_the_optimum() {
     assert!(found * 10 >= feasible * 8, "a configuration is found for {found} of {feasible}");
     assert!(best * 10 >= found * 8, "the best is found for {best} of {found}");
 }
+
+#[test]
+fn thousands_of_rules_about_a_few_instances_each_do_not_keep_the_engine_away() {
+    let mut problem = Problem::default();
+    problem.resources.push(Resource { name: "cpu".into(), transient: false });
+    for m in 0..5_000 {
+        problem.machines.push(Machine {
+            name: format!("m{m}"),
+            provider: String::new(),
+            region: String::new(),
+            stock: Stock::Kept,
+            site: None,
+            // Ten of them have room for two of the three that run there.
+            capacity: vec![if m < 10 { 5.0 } else { 8.0 }],
+            safety: Vec::new(),
+            price: 0.0,
+            move_cost: Vec::new(),
+        });
+    }
+    let mut component = Component::new("vm", 15_000, 15_000);
+    component.per_host_max = 0;
+    component.needs = vec![2.0];
+    component.current = (0..15_000).map(|ordinal| Some(ordinal % 5_000)).collect();
+    problem.components.push(component);
+    for r in 0..4_000 {
+        let scope = Scope::Instances((3 * r..3 * r + 3).map(|ordinal| (0, ordinal)).collect());
+        let rule = Constraint::Apart { scope, partition: None };
+        problem.constraints.push(Named::new(format!("apart {r}"), rule));
+    }
+    let plan = repair(&problem, 1, &mut || false).expect("there is room for a fourth on all others");
+    assert_eq!(plan.engine, Engine::Large);
+    assert_eq!(check(&problem, &plan.assignment), []);
+    assert_eq!(plan.changes.len(), 10);
+}

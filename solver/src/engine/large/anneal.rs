@@ -199,7 +199,7 @@ fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
 
 /// The steps between two questions to the caller, and what they found.
 pub(super) fn advance(mover: &mut Mover, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
-    mover.steps(STEPS_PER_POLL, rng);
+    mover.steps(STEPS_PER_POLL, rng, &mut || incumbent.stop());
     incumbent.count(STEPS_PER_POLL);
     incumbent.consider(&mover.state);
 }

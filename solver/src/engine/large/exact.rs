@@ -40,14 +40,20 @@ type Members = (Vec<(usize, f64)>, u16);
 
 impl Mover<'_, '_> {
     /// Puts the items of a few machines where they cost least together; about how many plain steps it took.
-    pub(super) fn try_few_machines(&mut self, rng: &mut Xoshiro256PlusPlus) -> u64 {
+    ///
+    /// Asked to stop after each relaxation: all of a program's together may take a second.
+    pub(super) fn try_few_machines(
+        &mut self,
+        rng: &mut Xoshiro256PlusPlus,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> u64 {
         let machines = self.pick_machines(rng);
         let Some(part) = self.part(machines) else { return 1 };
         let now = self.part_cost(&part);
         let mut visited = 0;
         let outcome = branch::solve(&part.program, now * (1.0 - BETTER), &mut || {
             visited += 1;
-            visited > NODES_MAX
+            visited > NODES_MAX || stop()
         });
         if let Some(values) = outcome.best {
             self.take_answer(&part, &values);
@@ -269,7 +275,7 @@ mod tests {
             let before = mover.state.cost;
             for _ in 0..20 {
                 let cost = mover.state.cost;
-                mover.try_few_machines(&mut rng);
+                mover.try_few_machines(&mut rng, &mut || false);
                 assert!(mover.state.cost <= cost, "{} after {cost}", mover.state.cost);
                 assert_eq!(check(&problem, &assignment(&model, &mover.state.at)), []);
             }
@@ -281,5 +287,19 @@ mod tests {
             assert!(cost >= least - 1e-6 && (round % 2 == 0 || cost <= least + 1e-6), "{cost} {least}");
         }
         assert!(bettered > 20, "{bettered}");
+    }
+
+    #[test]
+    fn a_program_is_given_up_when_the_time_is_over() {
+        let mut problem = hall(&[(14.0, 3.0), (14.0, 5.0), (14.0, 4.0)]);
+        problem.components.push(component("a", 2.5, &[0, 1, 2]));
+        let model = Model::new(&problem);
+        let mut mover = Mover::new(State::at(&model, &model.origin));
+        let mut asked = 0;
+        mover.try_few_machines(&mut Xoshiro256PlusPlus::seed_from_u64(1), &mut || {
+            asked += 1;
+            true
+        });
+        assert_eq!(asked, 1);
     }
 }

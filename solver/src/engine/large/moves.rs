@@ -114,8 +114,8 @@ impl<'m, 'p> Mover<'m, 'p> {
         self.factors = LARGE_FIRST.iter().find(|(above, _)| heat > *above).map_or(0, |(_, factors)| *factors);
     }
 
-    /// So many steps, with rearrangements in between.
-    pub(super) fn steps(&mut self, count: u64, rng: &mut Xoshiro256PlusPlus) {
+    /// So many steps, with rearrangements in between; a program over some machines is given up when `stop` says so.
+    pub(super) fn steps(&mut self, count: u64, rng: &mut Xoshiro256PlusPlus, stop: &mut dyn FnMut() -> bool) {
         let mut left = count;
         while left > 0 {
             let now = left.min(self.owed.max(1));
@@ -124,7 +124,7 @@ impl<'m, 'p> Mover<'m, 'p> {
             self.owed = self.owed.saturating_sub(now);
             self.owed_exact = self.owed_exact.saturating_sub(now);
             if self.frozen && self.owed_exact == 0 {
-                self.owed_exact = STEPS_PER_EXACT_STEP * self.try_few_machines(rng);
+                self.owed_exact = STEPS_PER_EXACT_STEP * self.try_few_machines(rng, stop);
             }
             if self.owed == 0 {
                 self.owed = self.manner.steps_per_rearranging * self.try_rearrangement(rng);

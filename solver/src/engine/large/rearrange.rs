@@ -291,7 +291,7 @@ pub(super) mod tests {
         let model = Model::new(&problem);
         let mut mover = Mover::new(State::at(&model, &model.origin));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        mover.steps(20_000, &mut rng);
+        mover.steps(20_000, &mut rng, &mut || false);
         assert_eq!(mover.state.at[0], 1, "{:?}", mover.state.at);
         assert!(mover.state.cost < 0.1, "only moves cost: {}", mover.state.cost);
     }
@@ -308,7 +308,7 @@ pub(super) mod tests {
         let mut mover = Mover::new(State::at(&model, &model.origin));
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         // Without heat no step is taken that does not pay off by itself.
-        mover.steps(20_000, &mut rng);
+        mover.steps(20_000, &mut rng, &mut || false);
         assert_eq!(mover.state.at, [1, 2, 3]);
     }
 
