@@ -111,3 +111,61 @@ fn names_and_the_currency_do_not_matter() {
         assert!((scaled.after.net - 8.0 * plan.after.net).abs() < 1e-9, "seed {seed}");
     }
 }
+
+/// Three regions near each other and a far one that is as cheap; users in at least two regions, each served by a
+/// provider of its own, of which a region takes only one. Between them stand components that may be anywhere.
+#[test]
+fn counts_that_the_spread_leaves_no_room_for_are_given_up_at_once() {
+    let mut problem = Problem::default();
+    problem.resources.push(Resource { name: "cpu".into(), transient: false });
+    let ms = |a: usize, b: usize| if a == b || (a < 3 && b < 3) { 1.0 } else { 90.0 };
+    let rows: Vec<Vec<f64>> = (0..4).map(|a| (0..4).map(|b| ms(a, b)).collect()).collect();
+    problem.latency = Latency::from_rows(&rows);
+    let classes = (0..4).map(|site| format!("r{site}")).collect();
+    let class_of = (0..4).map(Some).collect();
+    problem.partitions.push(Partition { name: "region".into(), classes, class_of });
+    for site in 0..4 {
+        problem.machines.push(Machine {
+            name: format!("m{site}"),
+            provider: String::new(),
+            region: format!("r{site}"),
+            stock: Stock::Offer { count_max: 1_000 },
+            site: Some(site),
+            capacity: vec![8.0],
+            safety: Vec::new(),
+            price: [1.0, 1.2, 1.1, 1.1][site],
+            move_cost: Vec::new(),
+        });
+    }
+    for (name, min, max) in
+        [("users", 2, 4), ("a", 2, 4), ("b", 1, 3), ("c", 1, 2), ("d", 1, 3), ("providers", 3, 5)]
+    {
+        let mut component = Component::new(name, min, max);
+        component.needs = vec![1.0];
+        problem.components.push(component);
+    }
+    let price = Cost { scope: Scope::All, measure: Measure::TotalPrice, per_unit: 1.0 };
+    problem.costs.push(Named::new("price", price));
+    let spread = |component, max_in_class| Constraint::Spread {
+        scope: Scope::Component(component),
+        partition: 0,
+        max_in_class,
+        min_distinct: Some(Limit::Constant(2.0)),
+    };
+    let rules = [
+        spread(0, None),
+        spread(5, Some(Limit::Constant(1.0))),
+        Constraint::Require { user: 0, provider: 5, per_user: 1, per_provider: 1, exactly: false },
+        Constraint::Bound {
+            scope: Scope::All,
+            measure: Measure::DiameterMs,
+            comparison: Comparison::LessOrEqual,
+            limit: Limit::Constant(40.0),
+        },
+    ];
+    let named = rules.into_iter().enumerate().map(|(r, rule)| Named::new(format!("r{r}"), rule));
+    problem.constraints.extend(named);
+    let options = Options { seed: 1, engine: Some(Engine::Market) };
+    let plan = solve(&problem, &options, &mut || true).unwrap();
+    assert_eq!(check(&problem, &plan.assignment), []);
+}

@@ -6,6 +6,7 @@
 use super::model::{Group, Model, Spread};
 use super::zones::ZoneSet;
 use crate::constraint::Constraint;
+use std::collections::BTreeSet;
 
 /// Branches of one group before the search settles for the best it has: some milliseconds.
 const NODES_MAX: u64 = 20_000;
@@ -271,12 +272,13 @@ impl<'a> Search<'a> {
 
     /// Places the next instance of the component at `depth`, or goes on to the next; whether any place was possible.
     fn instances(&mut self, depth: usize, from: usize, cost: f64, zones: &[ZoneSet]) -> bool {
-        if !self.counts_possible(depth) {
+        let position = self.order[depth];
+        if !self.counts_possible(depth, zones) {
+            self.failures[position] += 1;
             return true;
         }
         let mut possible = false;
         let model = self.model;
-        let position = self.order[depth];
         let component = self.group.components[position];
         let c = &model.problem.components[component];
         let placed = self.chosen[position].len();
@@ -333,8 +335,23 @@ impl<'a> Search<'a> {
         next
     }
 
-    /// Whether the rules about counts can still be kept, when the components before `depth` are settled.
-    fn counts_possible(&self, depth: usize) -> bool {
+    /// As many instances of a component as these zones and its spread rules leave room for.
+    fn most_of(&self, position: usize, zones: &ZoneSet) -> i64 {
+        let component = self.group.components[position];
+        let replicas_max = i64::from(self.model.problem.components[component].replicas_max);
+        let most = |spread: &Spread| {
+            let (_, max) = spread.constants();
+            let mut seen = BTreeSet::new();
+            seen.extend((0..self.model.zones.len()).filter(|z| zones.holds(*z)).map(|z| spread.class_of[z]));
+            i64::from(max).saturating_mul(i64::try_from(seen.len()).unwrap_or(i64::MAX))
+        };
+        let bounded = self.model.spreads[component].iter().filter(|s| s.constants().1 < u32::MAX);
+        bounded.map(most).fold(replicas_max, i64::min)
+    }
+
+    /// Whether the rules about counts can still be kept, when the components before `depth` are settled and these
+    /// zones are left to the others.
+    fn counts_possible(&self, depth: usize, zones: &[ZoneSet]) -> bool {
         if self.group.counted.is_empty() {
             return true;
         }
@@ -347,7 +364,7 @@ impl<'a> Search<'a> {
             match self.order.iter().position(|p| *p == position) {
                 Some(at) if at < depth => (placed, placed),
                 Some(at) if at == depth => (placed.max(i64::from(c.replicas_min)), i64::from(c.replicas_max)),
-                _ => (i64::from(c.replicas_min), i64::from(c.replicas_max)),
+                _ => (i64::from(c.replicas_min), self.most_of(position, &zones[position])),
             }
         };
         self.group.counted.iter().all(|rule| may_hold(rule, &range))
