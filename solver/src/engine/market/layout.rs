@@ -272,13 +272,12 @@ impl<'a> Search<'a> {
 
     /// Places the next instance of the component at `depth`, or goes on to the next; whether any place was possible.
     fn instances(&mut self, depth: usize, from: usize, cost: f64, zones: &[ZoneSet]) -> bool {
-        let position = self.order[depth];
         if !self.counts_possible(depth, zones) {
-            self.failures[position] += 1;
             return true;
         }
         let mut possible = false;
         let model = self.model;
+        let position = self.order[depth];
         let component = self.group.components[position];
         let c = &model.problem.components[component];
         let placed = self.chosen[position].len();
