@@ -59,6 +59,21 @@ impl Dice {
     }
 }
 
+/// A host that is kept and costs nothing, of no region.
+pub(crate) fn host(name: String, capacity: f64) -> Machine {
+    Machine {
+        name,
+        provider: String::new(),
+        region: String::new(),
+        stock: Stock::Kept,
+        site: None,
+        capacity: vec![capacity],
+        safety: Vec::new(),
+        price: 0.0,
+        move_cost: Vec::new(),
+    }
+}
+
 /// Machines, sites, partitions, quantities: everything but components, rules and terms.
 pub(crate) fn world(dice: &mut Dice, machines: usize) -> Problem {
     let sites = 1 + dice.below(5);

@@ -90,18 +90,8 @@ fn thousands_of_rules_about_a_few_instances_each_do_not_keep_the_engine_away() {
     let mut problem = Problem::default();
     problem.resources.push(Resource { name: "cpu".into(), transient: false });
     for m in 0..5_000 {
-        problem.machines.push(Machine {
-            name: format!("m{m}"),
-            provider: String::new(),
-            region: String::new(),
-            stock: Stock::Kept,
-            site: None,
-            // Ten of them have room for two of the three that run there.
-            capacity: vec![if m < 10 { 5.0 } else { 8.0 }],
-            safety: Vec::new(),
-            price: 0.0,
-            move_cost: Vec::new(),
-        });
+        // Ten of them have room for two of the three that run there.
+        problem.machines.push(host(format!("m{m}"), if m < 10 { 5.0 } else { 8.0 }));
     }
     let mut component = Component::new("vm", 15_000, 15_000);
     component.per_host_max = 0;

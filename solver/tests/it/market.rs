@@ -126,15 +126,10 @@ fn counts_that_the_spread_leaves_no_room_for_are_given_up_at_once() {
     problem.partitions.push(Partition { name: "region".into(), classes, class_of });
     for site in 0..4 {
         problem.machines.push(Machine {
-            name: format!("m{site}"),
-            provider: String::new(),
-            region: format!("r{site}"),
             stock: Stock::Offer { count_max: 1_000 },
             site: Some(site),
-            capacity: vec![8.0],
-            safety: Vec::new(),
             price: [1.0, 1.2, 1.1, 1.1][site],
-            move_cost: Vec::new(),
+            ..host(format!("m{site}"), 8.0)
         });
     }
     for (name, min, max) in

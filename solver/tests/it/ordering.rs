@@ -229,17 +229,7 @@ fn replay_sees_what_is_wrong() {
     let mut problem =
         Problem { resources: vec![Resource { name: "cpu".into(), transient: false }], ..Problem::default() };
     for m in 0..3 {
-        problem.machines.push(Machine {
-            name: format!("m{m}"),
-            provider: String::new(),
-            region: String::new(),
-            stock: Stock::Kept,
-            site: None,
-            capacity: vec![1.0],
-            safety: Vec::new(),
-            price: 0.0,
-            move_cost: Vec::new(),
-        });
+        problem.machines.push(host(format!("m{m}"), 1.0));
     }
     let mut component = Component::new("a", 2, 2);
     component.needs_each = vec![vec![1.0]; 2];

@@ -340,9 +340,10 @@ impl<'a> Search<'a> {
         let replicas_max = i64::from(self.model.problem.components[component].replicas_max);
         let most = |spread: &Spread| {
             let (_, max) = spread.constants();
-            let mut seen = BTreeSet::new();
-            seen.extend((0..self.model.zones.len()).filter(|z| zones.holds(*z)).map(|z| spread.class_of[z]));
-            i64::from(max).saturating_mul(i64::try_from(seen.len()).unwrap_or(i64::MAX))
+            let held = (0..self.model.zones.len()).filter(|z| zones.holds(*z));
+            let classes: BTreeSet<usize> = held.map(|z| spread.class_of[z]).collect();
+            // At most as many classes as zones, so that the number always fits.
+            i64::from(max).saturating_mul(classes.len() as i64)
         };
         let bounded = self.model.spreads[component].iter().filter(|s| s.constants().1 < u32::MAX);
         bounded.map(most).fold(replicas_max, i64::min)
