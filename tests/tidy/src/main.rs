@@ -2,7 +2,8 @@
 //!
 //! It reads the tree and `cargo metadata`, prints one line per finding (`path:line: what, and what to do`) and
 //! fails when there is any. `--update` rewrites the two reviewed lists (`dependencies.txt`, `ratchet.txt`) from
-//! the tree of today, so that a reviewer sees the difference. It never changes a source file and builds nothing
+//! the current tree, so that a reviewer sees the difference. `--words` lists every match of `words.txt`, those of
+//! patterns that are not on yet included. It never changes a source file and builds nothing
 //! of rhizo. Read next: [`source`] for how a file is seen, then one module per kind of rule.
 
 mod dependencies;
@@ -12,6 +13,7 @@ mod purity;
 mod size;
 mod source;
 mod tree;
+mod wording;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -54,12 +56,22 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
     findings.extend(dependencies::check(&packages, &rules));
     findings.extend(manifest::check(&files));
     findings.extend(words::check(&files, &sources));
+    findings.extend(wording::check(&files, &sources, &wording::Words::parse(&text(root, wording::WORDS)?)?));
     findings.extend(purity::check(&sources, &packages, &rules));
     findings.extend(size::check(&sources, &ratchet));
     findings.extend(documents::check(&files));
     findings.sort();
     findings.dedup();
     Ok(findings)
+}
+
+/// Every match of the list of banned wording, those of patterns that are not on yet included.
+fn wording(root: &Path) -> Result<Vec<Finding>, String> {
+    let files = tree::read(root)?;
+    let sources: Vec<Source> =
+        files.iter().filter(|file| file.path.ends_with(".rs")).map(Source::scan).collect();
+    let words = wording::Words::parse(&text(root, wording::WORDS)?)?.with_all_on();
+    Ok(wording::check(&files, &sources, &words))
 }
 
 /// Rewrites the reviewed lists from the tree of today.
@@ -94,7 +106,8 @@ fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         None => check(&root),
         Some("--update") => update(&root).and_then(|()| check(&root)),
-        Some(other) => Err(format!("unknown argument {other}; the only one is --update")),
+        Some("--words") => wording(&root),
+        Some(other) => Err(format!("unknown argument {other}; there are --update and --words")),
     };
     match result {
         Ok(findings) if findings.is_empty() => {

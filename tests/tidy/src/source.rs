@@ -14,6 +14,8 @@ pub(crate) struct Source {
     pub(crate) text: String,
     /// The same text with comments and the insides of literals blanked; line breaks are kept.
     pub(crate) code: String,
+    /// The comments alone, with `//` and its kin, everything else blanked; line breaks are kept.
+    pub(crate) comments: String,
     /// Per line (from 0): whether it belongs to a test.
     test_lines: Vec<bool>,
 }
@@ -32,9 +34,9 @@ pub(crate) struct Function {
 impl Source {
     /// Scans one file.
     pub(crate) fn scan(file: &File) -> Self {
-        let code = blank(&file.text);
+        let (code, comments) = split(&file.text);
         let test_lines = test_lines(&file.path, &code);
-        Self { path: file.path.clone(), text: file.text.clone(), code, test_lines }
+        Self { path: file.path.clone(), text: file.text.clone(), code, comments, test_lines }
     }
 
     /// Whether the line (counted from 1) is part of a test.
@@ -136,10 +138,13 @@ fn test_lines(path: &str, code: &str) -> Vec<bool> {
     lines
 }
 
-/// Replaces comments and the insides of literals by spaces, keeping every line break.
-fn blank(text: &str) -> String {
+/// Splits a file into its code (comments and literals replaced by spaces) and its comments (everything else
+/// replaced by spaces). Both keep every line break.
+fn split(text: &str) -> (String, String) {
+    let blank = |part: &[char]| part.iter().map(|c| if *c == '\n' { '\n' } else { ' ' }).collect::<String>();
     let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
+    let mut code = String::with_capacity(text.len());
+    let mut comments = String::with_capacity(text.len());
     let mut at = 0;
     while at < chars.len() {
         let end = match (chars[at], chars.get(at + 1)) {
@@ -154,14 +159,24 @@ fn blank(text: &str) -> String {
             ('\'', _) => character_end(&chars, at),
             _ => at + 1,
         };
-        if end == at + 1 {
-            out.push(chars[at]);
-        } else {
-            out.extend(chars[at..end.min(chars.len())].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+        let part = &chars[at..end.min(chars.len())];
+        match part {
+            [single] => {
+                code.push(*single);
+                comments.push_str(&blank(part));
+            }
+            ['/', '/' | '*', ..] => {
+                code.push_str(&blank(part));
+                comments.extend(part);
+            }
+            _ => {
+                code.push_str(&blank(part));
+                comments.push_str(&blank(part));
+            }
         }
         at = end;
     }
-    out
+    (code, comments)
 }
 
 fn line_end(chars: &[char], at: usize) -> usize {
@@ -246,6 +261,13 @@ mod tests {
         let source = scan("solver/src/lib.rs", text);
         assert_eq!(source.lines_with("HashMap").collect::<Vec<_>>(), [3]);
         assert_eq!(source.code.lines().count(), text.lines().count());
+        assert_eq!(source.comments.lines().count(), text.lines().count());
+    }
+
+    #[test]
+    fn comments_are_kept_apart_from_code_and_literals() {
+        let source = scan("a/src/lib.rs", "let a = \"// no\"; // yes\n/* also */ let b = 1;\n");
+        assert_eq!(source.comments.lines().map(str::trim).collect::<Vec<_>>(), ["// yes", "/* also */"]);
     }
 
     #[test]
