@@ -8,7 +8,7 @@
 //! What a whole process adds (processes, sockets, the log's engine) is measured elsewhere: `docs/benchmarks.md`.
 
 use rhizo_protocol::{
-    Ask, Effect, Event, Ledger, LogStatus, Member, Node, NodeConfig, Proposal, ProposeResult, RequestId,
+    Effect, Event, Ledger, LogStatus, Member, Node, NodeConfig, Proposal, ProposeResult, Request, RequestId,
     SolveOutcome, Turn, codec,
 };
 use rhizo_types::id::*;
@@ -197,7 +197,7 @@ impl World {
                     let run = call.run.clone();
                     self.events.push_back(Event::Started { run, exports: BTreeMap::new() });
                 }
-                Effect::Stop { run, .. } => self.events.push_back(Event::Stopped { run: run.clone() }),
+                Effect::Stop { run } => self.events.push_back(Event::Stopped { run: run.clone() }),
                 _ => {}
             }
         }
@@ -237,7 +237,7 @@ fn case(shape: &str, kind: &str, count: usize) -> io::Result<()> {
     let (peak, resident) = memory_mib();
     let (up_core_s, handled, syncs) = (world.core_s, world.handled, world.syncs);
     let begun = Instant::now();
-    world.events.push_back(Event::Ask { request: RequestId(1), ask: Ask::TakeDown });
+    world.events.push_back(Event::Request { id: RequestId(1), request: Request::TakeDown });
     world.run(|node| node.agent().is_empty())?;
     let down_s = begun.elapsed().as_secs_f64();
     println!(

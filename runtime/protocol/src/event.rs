@@ -172,12 +172,12 @@ pub enum Event {
         values: Values,
     },
 
-    /// An operator asks for something; answered by `Effect::Answer`.
-    Ask {
-        /// The shell's number.
-        request: RequestId,
-        /// What.
-        ask: Ask,
+    /// An operator's request; `Effect::Answer` answers it.
+    Request {
+        /// The number by which the shell knows it.
+        id: RequestId,
+        /// The request.
+        request: Request,
     },
 }
 
@@ -332,9 +332,9 @@ pub struct Proposal {
     pub reasons: Vec<String>,
 }
 
-/// What an operator can ask of the core.
+/// A request of an operator to the coordinator.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Ask {
+pub enum Request {
     /// Put this spec in force.
     SetSpec {
         /// The typed form.
@@ -349,8 +349,6 @@ pub enum Ask {
         /// Which member.
         node: NodeId,
     },
-    /// Look for something better now.
-    Optimise,
     /// Carry out a script, from now on and whoever coordinates; refused when something in it cannot be done.
     Script(Box<Script>),
     /// End the script that runs where it is.

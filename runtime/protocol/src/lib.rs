@@ -11,30 +11,30 @@
 //! 3. Call [`Node::handle`] with [`Event::Tick`] when [`Node::deadline`] has come.
 //!
 //! Read next: [`node`], then [`ledger`] (what is decided), [`coordinator`] (who decides), [`agent`] (who
-//! executes), [`observer`] (who lives), [`feed`] (who knows).
+//! executes), [`observer`] (who lives), [`catch_up`] (who knows).
 
 pub mod agent;
 pub mod assign;
 pub mod bindings;
+pub mod catch_up;
 pub mod channel;
 pub mod codec;
 pub mod coordinator;
 pub mod event;
-pub mod feed;
+pub mod leadership;
 pub mod ledger;
 pub mod node;
 pub mod notice;
+mod notices;
 pub mod observer;
 mod out;
-pub mod reign;
 pub mod sabotage;
 pub mod secret;
 pub mod status;
-mod story;
 pub mod turn;
 
 pub use event::{
-    AcquireResult, ActResult, Ask, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult,
+    AcquireResult, ActResult, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult, Request,
     SolveOutcome,
 };
 pub use ledger::{Applied, Departed, Ledger, Member, Refusal, ScriptRun, ScriptState, SlotState};
@@ -42,6 +42,6 @@ pub use node::{Node, NodeConfig};
 pub use notice::Notice;
 pub use status::{OverlayState, Status};
 pub use turn::{
-    AcquireCall, ActCall, ActionId, Answer, Bound, Effect, HaltReason, HostView, MembershipChange,
-    ProposalId, RequestId, RunId, SolveId, SolveRequest, StartCall, Told, Turn,
+    AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, HaltReason, HostView,
+    MembershipChange, ProposalId, RequestId, RunId, SolveId, SolveRequest, StartCall, Turn,
 };

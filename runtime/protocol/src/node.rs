@@ -1,4 +1,4 @@
-//! One node's core: composes the ledger, the agent, the observer, the feed and, while leading, the coordinator.
+//! One node's core: composes the ledger, the agent, the observer, the catch-up and, while leading, the coordinator.
 //!
 //! It routes events to the parts and lets each derive what follows; the decisions are in the parts.
 
@@ -6,18 +6,18 @@ mod links;
 
 use crate::agent::Agent;
 use crate::bindings::Latencies;
+use crate::catch_up::CatchUp;
 use crate::coordinator::{Coordinator, View};
 use crate::event::{Event, LogStatus};
-use crate::feed::Feed;
+use crate::leadership::Leadership;
 use crate::ledger::{Applied, Ledger};
 use crate::notice::Notice;
 use crate::observer::Observer;
 use crate::out::{Out, earlier};
-use crate::reign::Reign;
 use crate::sabotage::{self, Sabotage};
 use crate::status::{self, Status};
-use crate::turn::{Answer, Effect, HaltReason, RequestId, Turn};
-use crate::{codec, story};
+use crate::turn::{Answer, Effect, HaltReason, Turn};
+use crate::{codec, notices};
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::{Command, Genesis, SetSpec};
 use rhizo_types::message::{CommittedEntry, Control, Heartbeat, LogEntry, Message};
@@ -51,8 +51,8 @@ pub struct Node {
     log: LogStatus,
     agent: Agent,
     observer: Observer,
-    feed: Feed,
-    reign: Reign,
+    catch_up: CatchUp,
+    leadership: Leadership,
     coordinator: Option<Coordinator>,
     latencies: Latencies,
     /// When this node first saw each member.
@@ -97,8 +97,8 @@ impl Node {
             log: LogStatus::default(),
             agent: Agent::new(config.me, &config.records),
             observer: Observer::new(config.me),
-            feed: Feed::default(),
-            reign: Reign::default(),
+            catch_up: CatchUp::default(),
+            leadership: Leadership::default(),
             coordinator: None,
             latencies: Latencies::new(),
             since: BTreeMap::new(),
@@ -120,7 +120,7 @@ impl Node {
         }
         if !self.began {
             self.began = true;
-            self.reign.begin(now);
+            self.leadership.begin(now);
             self.follow_ledger(now, &mut out);
         }
         if let Some(expected) = self.expected.filter(|expected| *expected < now) {
@@ -132,8 +132,8 @@ impl Node {
         self.agent.settle(&self.ledger, now, &mut out);
         let heartbeat = self.heartbeat(now);
         self.observer.tick(&self.ledger, heartbeat, now, &mut out);
-        let reign = self.reign.coordinator().map(|node| (node, self.reign.term()));
-        self.agent.flush(reign, now, &mut out);
+        let leadership = self.leadership.coordinator().map(|node| (node, self.leadership.term()));
+        self.agent.flush(leadership, now, &mut out);
         if !self.halted {
             self.follow_links(&mut out);
         }
@@ -155,8 +155,8 @@ impl Node {
             self.observer.deadline(&self.ledger.timers()),
             self.coordinator
                 .as_ref()
-                .and_then(|coordinator| coordinator.deadline(self.view(self.reign.now()))),
-            self.reign.orphan_deadline(&self.ledger),
+                .and_then(|coordinator| coordinator.deadline(self.view(self.leadership.now()))),
+            self.leadership.orphan_deadline(&self.ledger),
         ];
         parts.into_iter().fold(None, earlier)
     }
@@ -194,7 +194,7 @@ impl Node {
     /// What this node can say of the overlay.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
-        status::compose(self.view(now), &self.reign, self.coordinator.as_ref(), &self.agent)
+        status::compose(self.view(now), &self.leadership, self.coordinator.as_ref(), &self.agent)
     }
 
     fn view(&self, now: Time) -> View<'_> {
@@ -211,7 +211,7 @@ impl Node {
     }
 
     fn route(&mut self, event: Event, now: Time, out: &mut Out) {
-        self.reign.tick(now);
+        self.leadership.tick(now);
         match event {
             Event::Tick => {}
             Event::LogStatus(status) => self.log_status(status, now, out),
@@ -253,9 +253,9 @@ impl Node {
             }
             // Or it is newer than this node knows of; what it says is still a sign of how far others are.
             if let Message::Control(Control::Heartbeat(heartbeat)) = message {
-                self.feed.ahead(from, heartbeat.applied, &self.ledger, now, out);
+                self.catch_up.peer_is_at(from, heartbeat.applied, &self.ledger, now, out);
             } else if let Message::Control(Control::Pull { after }) = message {
-                self.feed.pull(from, after, &self.ledger, out);
+                self.catch_up.answer_pull(from, after, &self.ledger, out);
             }
             return;
         }
@@ -263,8 +263,8 @@ impl Node {
         match message {
             Message::Channel(frame) => self.agent.frame(from, frame, now),
             Message::Control(Control::Heartbeat(heartbeat)) => {
-                self.reign.heard(&heartbeat, now);
-                self.feed.ahead(from, heartbeat.applied, &self.ledger, now, out);
+                self.leadership.heard(&heartbeat, now);
+                self.catch_up.peer_is_at(from, heartbeat.applied, &self.ledger, now, out);
             }
             Message::Control(Control::Check { subject }) => {
                 self.observer.check(from, subject, &self.ledger, now, out);
@@ -274,10 +274,12 @@ impl Node {
             }
             Message::Control(Control::Alert { subject }) => self.observer.alert(from, subject, now),
             Message::Control(Control::Relief { subject }) => self.observer.relief(from, subject),
-            Message::Control(Control::Pull { after }) => self.feed.pull(from, after, &self.ledger, out),
+            Message::Control(Control::Pull { after }) => {
+                self.catch_up.answer_pull(from, after, &self.ledger, out)
+            }
             Message::Control(Control::Entries(entries)) => self.entries(from, entries, now, out),
             Message::Control(Control::Snapshot(bytes)) => {
-                self.feed.answered(from);
+                self.catch_up.answered(from);
                 if let Ok(ledger) = codec::decode_ledger(&bytes) {
                     self.restore(ledger, now, out);
                 }
@@ -293,13 +295,13 @@ impl Node {
     }
 
     fn entries(&mut self, from: NodeId, entries: Vec<CommittedEntry>, now: Time, out: &mut Out) {
-        self.feed.answered(from);
+        self.catch_up.answered(from);
         let last = entries.last().map_or(0, |entry| entry.index);
         for entry in entries {
             self.apply(entry, now, out);
         }
         // A gap, or a full batch: there is more where this came from.
-        self.feed.ahead(from, last, &self.ledger, now, out);
+        self.catch_up.peer_is_at(from, last, &self.ledger, now, out);
     }
 
     fn for_coordinator(&mut self, event: Event, now: Time, out: &mut Out) {
@@ -313,14 +315,16 @@ impl Node {
                 let answer = self.redirect();
                 out.effect(Effect::ReplyJoin { request, answer });
             }
-            Event::Ask { request, .. } => self.redirect_ask(request, out),
-            // Results of what an earlier reign of this node asked for: its successor finds out by itself.
+            Event::Request { id, .. } => {
+                out.effect(Effect::Answer { request: id, answer: Answer::Later });
+            }
+            // Results of what an earlier leadership of this node asked for: its successor finds out by itself.
             _ => {}
         }
     }
 
     fn redirect(&self) -> JoinAnswer {
-        let coordinator = self.reign.coordinator().filter(|node| *node != self.me);
+        let coordinator = self.leadership.coordinator().filter(|node| *node != self.me);
         let member = coordinator.and_then(|node| Some((node, self.ledger.members.get(&node)?)));
         member.map_or(JoinAnswer::Later, |(node, member)| JoinAnswer::Redirect {
             node,
@@ -328,18 +332,12 @@ impl Node {
         })
     }
 
-    fn redirect_ask(&self, request: RequestId, out: &mut Out) {
-        let coordinator = self.reign.coordinator().filter(|node| *node != self.me);
-        let answer = coordinator.map_or(Answer::Later, Answer::Redirect);
-        out.effect(Effect::Answer { request, answer });
-    }
-
     fn log_status(&mut self, status: LogStatus, now: Time, out: &mut Out) {
         if status.voters != self.log.voters && !status.changing {
             out.notice(Notice::VotersChanged(status.voters.clone()));
         }
         self.log = status;
-        self.reign.log_status(&self.log, now);
+        self.leadership.log_status(&self.log, now);
     }
 
     fn apply(&mut self, entry: CommittedEntry, now: Time, out: &mut Out) {
@@ -349,18 +347,18 @@ impl Node {
         let content = if skips { &LogEntry::Blank } else { &entry.entry };
         let term = self.ledger.term;
         let applied = self.ledger.apply(entry.index, entry.term, content);
-        story::tell_term(term, &self.ledger, out);
+        notices::of_term(term, &self.ledger, out);
         match &applied {
             Applied::Ignored => return,
             Applied::Done => {
                 if let LogEntry::Command(command) = &entry.entry {
-                    story::tell(command, &self.ledger, out);
+                    notices::of_command(command, &self.ledger, out);
                     self.after_command(command, out);
                 }
             }
             Applied::Refused(refusal) => out.notice(Notice::CommandRefused(refusal.to_string())),
         }
-        self.feed.keep(entry);
+        self.catch_up.keep(entry);
         self.follow_ledger(now, out);
     }
 
@@ -382,7 +380,7 @@ impl Node {
     fn restore(&mut self, ledger: Ledger, now: Time, out: &mut Out) {
         if ledger.index > self.ledger.index {
             self.ledger = ledger;
-            self.feed.clear();
+            self.catch_up.clear();
             self.follow_ledger(now, out);
         }
     }
@@ -437,7 +435,7 @@ impl Node {
             return;
         };
         coordinator.advance(self.view(now), out);
-        self.feed.push(self.me, &self.ledger, out);
+        self.catch_up.push_new(self.me, &self.ledger, out);
         self.coordinator = Some(coordinator);
     }
 
@@ -455,9 +453,9 @@ impl Node {
 
     fn heartbeat(&self, now: Time) -> Heartbeat {
         Heartbeat {
-            term: self.reign.term(),
-            coordinator: self.reign.coordinator(),
-            coordinator_age_ms: self.reign.age_ms(now),
+            term: self.leadership.term(),
+            coordinator: self.leadership.coordinator(),
+            coordinator_age_ms: self.leadership.age_ms(now),
             applied: self.ledger.index,
         }
     }
@@ -482,7 +480,7 @@ impl Node {
     }
 
     fn check_orphaned(&mut self, now: Time, out: &mut Out) {
-        if !self.halted && self.reign.orphan_deadline(&self.ledger).is_some_and(|at| at <= now) {
+        if !self.halted && self.leadership.orphan_deadline(&self.ledger).is_some_and(|at| at <= now) {
             self.halt(HaltReason::Orphaned, out);
         }
     }

@@ -4,8 +4,8 @@
 
 use crate::agent::{Agent, FAILURES_MAX};
 use crate::coordinator::{Coordinator, View, voters_wanted};
+use crate::leadership::Leadership;
 use crate::ledger::{Ledger, ScriptState};
-use crate::reign::Reign;
 use rhizo_types::id::{InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::IntentState;
 use rhizo_types::message::{InstancePhase, InstanceReport};
@@ -68,7 +68,7 @@ pub struct Status {
 /// Puts together what a node knows.
 pub(crate) fn compose(
     view: View<'_>,
-    reign: &Reign,
+    leadership: &Leadership,
     coordinator: Option<&Coordinator>,
     agent: &Agent,
 ) -> Status {
@@ -89,7 +89,7 @@ pub(crate) fn compose(
     };
     let suspects = view.observer.suspects();
     let mut problems = Vec::new();
-    let stale = reign.is_stale(view.now);
+    let stale = leadership.is_stale(view.now);
     if stale {
         problems
             .push("no coordinator with a quorum is known: nothing is spent, released or changed".to_owned());
@@ -110,11 +110,11 @@ pub(crate) fn compose(
         format!("{instance} on {node} failed {} times: {text}", report.failures)
     }));
     Status {
-        term: reign.term(),
+        term: leadership.term(),
         // The design's rule: a coordinator is shown once a committed entry of its term was seen, and no longer than
         // its quorum is known.
-        coordinator: reign.coordinator().filter(|_| ledger.term >= reign.term() && !stale),
-        state: state(view, reign, coordinator, &reports, &failing),
+        coordinator: leadership.coordinator().filter(|_| ledger.term >= leadership.term() && !stale),
+        state: state(view, leadership, coordinator, &reports, &failing),
         coordinates: coordinator.is_some(),
         suspects,
         intents_open: in_state(&[IntentState::Open, IntentState::Bound, IntentState::Releasing]),
@@ -128,13 +128,13 @@ pub(crate) fn compose(
 
 fn state(
     view: View<'_>,
-    reign: &Reign,
+    leadership: &Leadership,
     coordinator: Option<&Coordinator>,
     reports: &BTreeMap<InstanceId, (NodeId, InstanceReport)>,
     failing: &BTreeSet<ProviderName>,
 ) -> OverlayState {
     let ledger = view.ledger;
-    if reign.is_stale(view.now) {
+    if leadership.is_stale(view.now) {
         return OverlayState::NoQuorum;
     }
     let stuck = coordinator.is_some_and(|coordinator| coordinator.problem().is_some());

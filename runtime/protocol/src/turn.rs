@@ -67,7 +67,7 @@ pub struct ActionId {
 pub type Bound = LiteMap<InstanceId, Served>;
 
 /// What the imports of an instance are bound to. Small and many, so that they are sorted lists.
-pub type Told = LiteMap<PortName, Bound>;
+pub type BoundImports = LiteMap<PortName, Bound>;
 
 /// One thing the shell must do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -127,8 +127,6 @@ pub enum Effect {
     Stop {
         /// Which run.
         run: RunId,
-        /// How: as the component's spec says; for a run whose target is gone as well.
-        component: Arc<Component>,
     },
     /// Begin an action; answered by one `Event::Acted`. The actions of one run may be under way side by side.
     Act(Box<ActCall>),
@@ -155,7 +153,7 @@ pub enum Effect {
         /// All of them.
         attributes: Values,
     },
-    /// Answer an operator's ask (`Event::Ask`).
+    /// Answer an operator's request (`Event::Request`).
     Answer {
         /// The shell's number.
         request: RequestId,
@@ -241,7 +239,7 @@ pub struct StartCall {
     /// The spec revision that `component` is from.
     pub version: Revision,
     /// Every import of the component is present.
-    pub imports: Told,
+    pub imports: BoundImports,
     /// What earlier actions of the run put out.
     pub values: Values,
 }
@@ -260,19 +258,17 @@ pub struct ActCall {
     /// The spec revision that `component` is from.
     pub version: Revision,
     /// Every import of the component is present.
-    pub imports: Told,
+    pub imports: BoundImports,
     /// What earlier actions of the run put out.
     pub values: Values,
 }
 
-/// Answer to an operator's ask.
+/// Answer to an operator's request.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Answer {
     /// Committed; the rest follows by itself and can be watched in `status`.
     Accepted,
-    /// Ask this member: it coordinates.
-    Redirect(NodeId),
-    /// Ask again: nobody is known to coordinate, or the outcome is not known.
+    /// Ask again: this node does not coordinate, or it is not known whether the request was committed.
     Later,
     /// No, and why.
     Refused(String),

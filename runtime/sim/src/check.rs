@@ -75,7 +75,7 @@ fn own_instances(core: &Node) -> Option<Violation> {
             return Some(Violation::new("started-has-its-imports", detail));
         }
         let unused = |(port, told): (&PortName, &LiteMap<_, _>)| !told.is_empty() && !view.is_using(port);
-        if view.phase == InstancePhase::Waiting && view.told.iter().any(unused) {
+        if view.phase == InstancePhase::Waiting && view.bound_imports.iter().any(unused) {
             let detail = format!("{} is stopped, and has a binding", view.instance);
             return Some(Violation::new("stopped-has-no-binding", detail));
         }
@@ -128,7 +128,7 @@ fn is_told(core: &Node, used: &Use) -> bool {
     views.any(|view| {
         *view.instance == used.importer
             && view.is_using(&used.import)
-            && view.told.get(&used.import).is_some_and(|told| told.contains_key(&used.exporter))
+            && view.bound_imports.get(&used.import).is_some_and(|told| told.contains_key(&used.exporter))
     })
 }
 

@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::run::{HEAL_MS, run_until, wait};
 use crate::scenario::Scenario;
 use crate::world::{Happening, World};
-use rhizo_protocol::Ask;
+use rhizo_protocol::Request;
 use rhizo_types::id::{ComponentName, InstanceId, PortName, ProviderName};
 use rhizo_types::spec::{Component, Spec, share};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ impl Cluster {
             return false;
         };
         let spec = Spec { components: share(components), ..self.world.scenario.spec.clone() };
-        self.world.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "changed".to_owned() });
+        self.world.request(leader, Request::SetSpec { spec: Box::new(spec), source: "changed".to_owned() });
         true
     }
 
@@ -92,8 +92,10 @@ impl Cluster {
         let mut bindings = BTreeMap::new();
         for agent in agents {
             for view in agent.instances().filter(|view| running.contains_key(view.instance)) {
-                let told =
-                    view.told.iter().map(|(port, told)| (port.clone(), told.keys().cloned().collect()));
+                let told = view
+                    .bound_imports
+                    .iter()
+                    .map(|(port, told)| (port.clone(), told.keys().cloned().collect()));
                 bindings.insert(view.instance.clone(), told.collect());
             }
         }

@@ -4,7 +4,7 @@
 
 use crate::world::World;
 use rand::RngExt;
-use rhizo_protocol::Ask;
+use rhizo_protocol::Request;
 use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, PortName};
 use rhizo_types::script::{Order, Place, Script, Statement};
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ impl World {
         if self.log.truth.script_runs() || self.log.truth.check_script(&script).is_err() {
             return false;
         }
-        self.ask(leader, Ask::Script(Box::new(script)));
+        self.request(leader, Request::Script(Box::new(script)));
         true
     }
 
@@ -64,7 +64,7 @@ impl World {
             Arc::make_mut(hub).env.insert("BAD".to_owned(), String::new());
         }
         self.bad = Some("BAD".to_owned());
-        self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: "bad".to_owned() });
+        self.request(leader, Request::SetSpec { spec: Box::new(spec), source: "bad".to_owned() });
         false
     }
 }

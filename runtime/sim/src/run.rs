@@ -8,7 +8,7 @@ use crate::fault::{Coverage, Fault};
 use crate::scenario::{SHAPES, components};
 use crate::world::{Act, Happening, World};
 use rand::RngExt;
-use rhizo_protocol::{Ask, Event, OverlayState, RequestId};
+use rhizo_protocol::{Event, OverlayState, Request, RequestId};
 use rhizo_types::Time;
 use rhizo_types::id::{NodeId, ProviderName, ValueName};
 use rhizo_types::spec::share;
@@ -124,7 +124,7 @@ fn phases(world: &mut World) -> Option<u64> {
         without_quorum(world);
     } else if world.scenario.take_down {
         let leader = world.log.leader?;
-        world.ask(leader, Ask::TakeDown);
+        world.request(leader, Request::TakeDown);
         let lost = check::cannot_learn(world);
         wait(world, TAKE_DOWN_MS, "is-taken-down", |world| taken_down(world, &lost))?;
     }
@@ -244,9 +244,9 @@ impl World {
         })
     }
 
-    pub(crate) fn ask(&mut self, node: NodeId, ask: Ask) {
+    pub(crate) fn request(&mut self, node: NodeId, request: Request) {
         let life = self.processes.get(&node).map_or(0, |process| process.life);
-        let event = Event::Ask { request: RequestId(u64::MAX), ask };
+        let event = Event::Request { id: RequestId(u64::MAX), request };
         self.later(0, Happening::Deliver { to: node, life, event });
     }
 
@@ -444,13 +444,13 @@ impl World {
                 component.env.insert("VERSION".to_owned(), mark.to_string());
             }
         }
-        self.ask(leader, Ask::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
+        self.request(leader, Request::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
         true
     }
 
     fn drain(&mut self, up: &[NodeId]) -> bool {
         let (Some(leader), Some(node)) = (self.log.leader, self.pick(up)) else { return false };
-        self.ask(leader, Ask::Leave { node });
+        self.request(leader, Request::Leave { node });
         true
     }
 

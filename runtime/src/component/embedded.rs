@@ -5,7 +5,7 @@
 
 use super::action::function::{self, ActionCtx, Function};
 use super::{ExportTable, NodeView, Outcome, START_MS_MAX, Task, probe, raised};
-use rhizo_protocol::{Bound, Told};
+use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Export, Ports};
 use rhizo_types::{ComponentName, InstanceId, PortName, ValueName};
@@ -95,7 +95,7 @@ pub struct Ctx {
     node: NodeView,
     dir: Arc<Path>,
     declared: Arc<Ports<Export>>,
-    imports: watch::Receiver<Told>,
+    imports: watch::Receiver<BoundImports>,
     attributes: watch::Receiver<Values>,
     values: Arc<Values>,
     progress: Arc<watch::Sender<Progress>>,
@@ -177,7 +177,7 @@ impl Ctx {
 #[derive(Clone)]
 pub struct Import {
     name: PortName,
-    table: watch::Receiver<Told>,
+    table: watch::Receiver<BoundImports>,
     /// What [`Import::changed`] looked at last, so that no re-binding between two calls is missed.
     told: Bound,
 }
@@ -361,13 +361,13 @@ mod tests {
     #[tokio::test]
     async fn a_rebinding_between_two_waits_is_not_missed() {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (sender, table) = watch::channel(Told::new());
+        let (sender, table) = watch::channel(BoundImports::new());
         let mut import = Import { name: PortName::from("db"), table, told: Bound::new() };
         let bind = |port, password: &str| {
             let exporter = InstanceId { component: "db".into(), ordinal: 0 };
             let values = Values::from([("password".into(), password.to_owned())]);
             let served = Served { address: Some(address(port)), values };
-            sender.send_replace(Told::from_iter([(
+            sender.send_replace(BoundImports::from_iter([(
                 PortName::from("db"),
                 Bound::from_iter([(exporter, served)]),
             )]));

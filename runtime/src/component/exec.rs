@@ -7,7 +7,7 @@ use super::logs::Log;
 use super::{ExportTable, Outcome, START_MS_MAX, Task, probe, raised};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use rhizo_protocol::{Bound, Told};
+use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::spec::{Health, Probe, Run};
 use std::collections::BTreeMap;
 use std::io;
@@ -155,7 +155,7 @@ fn command(task: &Task) -> Result<Command, String> {
 }
 
 /// The program re-reads this file when it likes; it is replaced as a whole, never half written.
-async fn write_imports(task: &Task, imports: &Told) -> Result<(), String> {
+async fn write_imports(task: &Task, imports: &BoundImports) -> Result<(), String> {
     let addresses = |told: &Bound| super::embedded::addresses(told);
     let by_name: BTreeMap<_, _> =
         imports.iter().map(|(name, told)| (name.as_str(), addresses(told))).collect();

@@ -24,7 +24,7 @@ use embedded::Registry;
 use logs::Log;
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
-use rhizo_protocol::{Bound, Told};
+use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Component, Run};
 use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
@@ -60,7 +60,7 @@ struct Task {
     run: RunId,
     component: Arc<Component>,
     scope: Scope,
-    imports: watch::Receiver<Told>,
+    imports: watch::Receiver<BoundImports>,
     attributes: watch::Receiver<Values>,
     stop: watch::Receiver<bool>,
     log: Arc<Log>,
@@ -87,7 +87,7 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
 struct Live {
     run: RunId,
     exports: ExportTable,
-    imports: watch::Sender<Told>,
+    imports: watch::Sender<BoundImports>,
     attributes: watch::Sender<Values>,
     log: Arc<Log>,
     /// The flag that stops its service, while there is one.
@@ -139,7 +139,7 @@ impl Components {
             let live = Live {
                 run: run.clone(),
                 exports: ExportTable::new(),
-                imports: watch::channel(Told::new()).0,
+                imports: watch::channel(BoundImports::new()).0,
                 attributes: watch::channel(Values::new()).0,
                 log: Arc::new(Log::new(self.dir_of(run))),
                 service: None,
@@ -161,7 +161,7 @@ impl Components {
         &mut self,
         run: &RunId,
         component: &Component,
-        imports: Told,
+        imports: BoundImports,
         values: Values,
     ) -> Result<Scope, String> {
         let (node, dir, app) = (self.node.clone(), self.dir_of(run), self.app.clone());

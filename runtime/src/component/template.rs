@@ -3,7 +3,7 @@
 //! Which names there are is checked by `rhizo-config` before anything is started; here they get their values.
 
 use super::{ExportTable, NodeView};
-use rhizo_protocol::{Bound, Told};
+use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Health, Probe};
 use rhizo_types::{AppName, InstanceId, PortName, ValueName};
@@ -19,7 +19,7 @@ pub(super) struct Scope {
     pub(super) node: NodeView,
     pub(super) dir: PathBuf,
     pub(super) exports: ExportTable,
-    pub(super) imports: Told,
+    pub(super) imports: BoundImports,
     pub(super) attributes: Values,
     /// What earlier actions of the run put out.
     pub(super) values: Values,
@@ -177,7 +177,7 @@ pub(super) mod tests {
             },
             dir,
             exports: ExportTable::from([("http".into(), address(80))]),
-            imports: Told::from_iter([("db".into(), db), ("cache".into(), Bound::new())]),
+            imports: BoundImports::from_iter([("db".into(), db), ("cache".into(), Bound::new())]),
             attributes: Values::from([("colour".into(), "blue".to_owned())]),
             values: Values::from([("schema".into(), "4".to_owned())]),
         }

@@ -12,7 +12,7 @@ use crate::admin::{
 use crate::component::logs;
 use crate::pose::{self, Posed, Situation};
 use rhizo_overlay::{Class, Reply};
-use rhizo_protocol::event::{Ask as CoreAsk, Event};
+use rhizo_protocol::event::{Event, Request as CoreRequest};
 use rhizo_protocol::ledger::{Ledger, ScriptRun, ScriptState};
 use rhizo_solver::Assignment;
 use rhizo_types::fact::{Subject, Value};
@@ -140,7 +140,7 @@ impl Shell {
     async fn order(&mut self, ask: Ask, asker: Asker) -> Result<(), NodeError> {
         let order = match ask {
             Ask::Apply { config } => match crate::config::parse(&config) {
-                Ok(spec) => CoreAsk::SetSpec { spec: Box::new(spec), source: config.text },
+                Ok(spec) => CoreRequest::SetSpec { spec: Box::new(spec), source: config.text },
                 Err(reason) => {
                     answer(asker, &refused(reason));
                     return Ok(());
@@ -152,19 +152,19 @@ impl Shell {
                     return Ok(());
                 };
                 match rhizo_config::parse_script(&script.text, &script.file, spec) {
-                    Ok(script) => CoreAsk::Script(Box::new(script)),
+                    Ok(script) => CoreRequest::Script(Box::new(script)),
                     Err(findings) => {
                         answer(asker, &Answer::Findings(findings));
                         return Ok(());
                     }
                 }
             }
-            Ask::EndScript => CoreAsk::EndScript,
-            Ask::TakeDown => CoreAsk::TakeDown,
-            _ => CoreAsk::Leave { node: rhizo_types::ledger::FOUNDER },
+            Ask::EndScript => CoreRequest::EndScript,
+            Ask::TakeDown => CoreRequest::TakeDown,
+            _ => CoreRequest::Leave { node: rhizo_types::ledger::FOUNDER },
         };
         match self.remember(asker) {
-            Some(request) => self.feed(Event::Ask { request, ask: order }).await,
+            Some(id) => self.feed(Event::Request { id, request: order }).await,
             None => Ok(()),
         }
     }

@@ -62,7 +62,7 @@ impl Shell {
                 }
             }
             Effect::Start(call) => self.components.start(*call),
-            Effect::Stop { run, component: _ } => {
+            Effect::Stop { run } => {
                 if !self.components.stop(&run) {
                     self.local.push_back(Event::Stopped { run });
                 }
@@ -248,7 +248,7 @@ impl Shell {
         let spec = self.core.ledger().spec_revision();
         match answer {
             Answer::Accepted => admin::answer(asker, &AdminAnswer::Done { spec }),
-            Answer::Redirect(_) | Answer::Later => admin::answer(
+            Answer::Later => admin::answer(
                 asker,
                 &AdminAnswer::Refused {
                     reason: "have it committed: the outcome is not known, or nobody coordinates".to_owned(),

@@ -1,6 +1,6 @@
 //! The four counters of rhizo, one newtype each so that they cannot be mixed up, and the core's time.
 //!
-//! Term: a coordinator's reign. Epoch: a membership of the overlay. Generation: the fence of one instance.
+//! Term: one leadership of the log. Epoch: a membership of the overlay. Generation: the fence of one instance.
 //! Revision: a version of the spec, of a target configuration or of a fact.
 
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ macro_rules! counter {
 }
 
 counter! {
-    /// Number of a coordinator's reign: the Raft term.
+    /// The Raft term: the number of one leadership, held by one coordinator.
     Term
 }
 counter! {

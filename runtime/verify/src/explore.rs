@@ -1,11 +1,11 @@
 //! Breadth-first exploration of a model: every reachable state, once, and the steps between them.
 //!
-//! States are known by their [`Print`] and forgotten once their steps were taken; what stays is the [`Graph`] and,
+//! States are known by their [`Fingerprint`] and forgotten once their steps were taken; what stays is the [`Graph`] and,
 //! for every state, the step that led to it first. So the trace to a state is as short as possible. Nothing here
 //! knows what a state is.
 
+use crate::fingerprint::Fingerprint;
 use crate::graph::Graph;
-use crate::print::Print;
 use crate::table::Table;
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ pub trait Model {
     fn initial(&mut self) -> Self::State;
 
     /// What tells states apart.
-    fn print(&self, state: &Self::State) -> Print;
+    fn fingerprint(&self, state: &Self::State) -> Fingerprint;
 
     /// Every step that is possible in `state`, with where it leads; always in the same order.
     fn steps(&mut self, state: &Self::State, steps: &mut Vec<(Self::Step, Self::State)>);
@@ -70,7 +70,7 @@ pub fn explore<M: Model, W: Watch<M>>(model: &mut M, watch: &mut W, states_max: 
     let mut found = Exploration { graph: Graph::default(), breach: None, is_complete: true };
     let mut frontier = VecDeque::new();
     let first = model.initial();
-    seen.insert(model.print(&first), 0);
+    seen.insert(model.fingerprint(&first), 0);
     match watch.state(model, &first) {
         Ok(marks) => found.graph.add_state(marks, (0, 0)),
         Err(breach) => {
@@ -89,11 +89,11 @@ pub fn explore<M: Model, W: Watch<M>>(model: &mut M, watch: &mut W, states_max: 
                 found.breach = Some((breach, at, Some(position)));
                 return found;
             }
-            let print = model.print(next);
-            let known = seen.get(print);
+            let fingerprint = model.fingerprint(next);
+            let known = seen.get(fingerprint);
             let number = known.unwrap_or_else(|| {
                 let number = found.graph.len();
-                seen.insert(print, number);
+                seen.insert(fingerprint, number);
                 found.graph.add_state(0, (at, position));
                 number
             });

@@ -9,9 +9,9 @@
 
 pub mod check;
 pub mod explore;
+pub mod fingerprint;
 pub mod graph;
 pub mod model;
-pub mod print;
 pub mod property;
 pub mod scenario;
 pub mod schedule;

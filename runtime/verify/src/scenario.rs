@@ -1,8 +1,8 @@
 //! Scenarios: what is explored. Components, hosts, a sequence of wishes, and what may go wrong how often.
 //!
-//! A scenario is data. Two that differ only in the names of components and hosts have the same canonical print.
+//! A scenario is data. Two that differ only in the names of components and hosts have the same canonical fingerprint.
 
-use crate::print::Print;
+use crate::fingerprint::Fingerprint;
 use rhizo_types::id::{ComponentName, InstanceId, PortName};
 use rhizo_types::script::{Order, Place, Script};
 use rhizo_types::spec::{Component, Export, Import, Pick, Ports, Replicas, Run, Spec};
@@ -17,7 +17,7 @@ pub const SEATS_PER_HOST: u32 = 2;
 /// What is explored.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Scenario {
-    /// What it is called in reports; not part of its canonical print.
+    /// What it is called in reports; not part of its canonical fingerprint.
     pub name: String,
     /// The specs that wishes refer to; the position plus one is the revision.
     pub specs: Vec<Spec>,
@@ -82,16 +82,16 @@ impl Scenario {
         self.specs.iter().any(exclusive) || self.wishes.iter().any(|wish| wish.script.is_some())
     }
 
-    /// The print that scenarios share that differ in names only: the least over all renamings.
+    /// The fingerprint that scenarios share that differ in names only: the least over all renamings.
     #[must_use]
-    pub fn canonical(&self) -> Print {
+    pub fn canonical(&self) -> Fingerprint {
         let names: BTreeSet<&ComponentName> =
             self.specs.iter().flat_map(|spec| spec.components.keys()).collect();
         let names: Vec<&ComponentName> = names.into_iter().collect();
         let hosts = self.hosts + self.wishes.iter().map(|wish| wish.joins).sum::<u8>();
         // Hosts that join later stay behind those that are there at the beginning.
         let of_hosts = permutations(usize::from(self.hosts));
-        let mut least: Option<Print> = None;
+        let mut least: Option<Fingerprint> = None;
         for of_names in permutations(names.len()) {
             let number = |name: &ComponentName| {
                 names.iter().position(|other| *other == name).map_or(usize::MAX, |at| of_names[at])
@@ -100,14 +100,18 @@ impl Scenario {
                 let host = |host: u8| {
                     order.get(usize::from(host)).map_or(host, |to| u8::try_from(*to).unwrap_or(host))
                 };
-                let print = self.print_under(&number, &host).number(u64::from(hosts));
-                least = Some(least.map_or(print, |least| least.min(print)));
+                let fingerprint = self.fingerprint_under(&number, &host).number(u64::from(hosts));
+                least = Some(least.map_or(fingerprint, |least| least.min(fingerprint)));
             }
         }
         least.unwrap_or_default()
     }
 
-    fn print_under(&self, number: &dyn Fn(&ComponentName) -> usize, host: &dyn Fn(u8) -> u8) -> Print {
+    fn fingerprint_under(
+        &self,
+        number: &dyn Fn(&ComponentName) -> usize,
+        host: &dyn Fn(u8) -> u8,
+    ) -> Fingerprint {
         let specs: Vec<BTreeMap<usize, Component>> = self
             .specs
             .iter()
@@ -122,7 +126,7 @@ impl Scenario {
                 renamed.collect()
             })
             .collect();
-        let wishes: Vec<Print> = self
+        let wishes: Vec<Fingerprint> = self
             .wishes
             .iter()
             .map(|wish| {
@@ -135,10 +139,10 @@ impl Scenario {
                 let orders = orders.map(|statement| renamed(&statement.order, number)).collect();
                 let (placement, orders): (BTreeMap<usize, Vec<u8>>, Vec<Order>) =
                     (placement.collect(), orders);
-                Print::of(&(wish.spec, placement, wish.joins, wish.when_settled, orders))
+                Fingerprint::of(&(wish.spec, placement, wish.joins, wish.when_settled, orders))
             })
             .collect();
-        Print::of(&(specs, self.hosts, wishes, &self.faults))
+        Fingerprint::of(&(specs, self.hosts, wishes, &self.faults))
     }
 }
 

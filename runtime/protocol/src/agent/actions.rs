@@ -66,7 +66,7 @@ impl Agent {
                 doing.service = true;
                 // The shell has the patience that the component's `stop` says, and ends it by force.
                 doing.deadline = None;
-                out.effect(Effect::Stop { run, component: local.kind.component.clone() });
+                out.effect(Effect::Stop { run });
             }
             Action::Start => {
                 doing.service = true;
@@ -75,7 +75,7 @@ impl Agent {
                     run,
                     component: local.kind.component.clone(),
                     version: local.placed.version,
-                    imports: local.told.clone(),
+                    imports: local.bound_imports.clone(),
                     values: local.values.clone(),
                 })));
             }
@@ -85,7 +85,7 @@ impl Agent {
                 action: action.clone(),
                 component: local.kind.component.clone(),
                 version: local.placed.version,
-                imports: local.told.clone(),
+                imports: local.bound_imports.clone(),
                 values: local.values.clone(),
             }))),
         }
@@ -183,7 +183,7 @@ impl Agent {
             }
             out.effect(Effect::Cancel { action: ActionId { run, number } });
         } else if !matches!(step_of(local, local.actions[&number].purpose).action, Action::Stop) {
-            out.effect(Effect::Stop { run, component: local.kind.component.clone() });
+            out.effect(Effect::Stop { run });
         }
     }
 

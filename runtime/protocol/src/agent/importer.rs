@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::Out;
 use crate::sabotage::{self, Sabotage};
-use crate::turn::{Bound, Effect, Told};
+use crate::turn::{Bound, BoundImports, Effect};
 use litemap::LiteMap;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{AgentMessage, Served, UseId};
@@ -234,7 +234,7 @@ impl Agent {
     fn loss(&self, local: &mut Local, port: &PortName, import: &Import) -> Need {
         let using = local.is_using(port);
         let acting = local.is_acting_with(port);
-        let held = local.told.get(port).map_or(0, LiteMap::len).max(1);
+        let held = local.bound_imports.get(port).map_or(0, LiteMap::len).max(1);
         let suspended = local.suspended;
         let Some(binding) = local.imports.get_mut(port) else { return Need::Met };
         let restart = std::mem::take(&mut binding.restart);
@@ -336,7 +336,7 @@ impl Agent {
         if !local.begun || sabotage::is(Sabotage::RebindsNobody) {
             return;
         }
-        let told = local.told.entry(port.clone()).or_default();
+        let told = local.bound_imports.entry(port.clone()).or_default();
         let (mut bound, mut unbound) = (Bound::new(), BTreeSet::new());
         for exporter in touched {
             let served = binding.uses.get(&exporter).and_then(|id| self.uses.get(id)?.served.clone());
@@ -379,7 +379,7 @@ impl Agent {
 
     /// What every import is bound to now: what a run is told when it begins.
     pub(super) fn tell_all(&self, local: &mut Local) {
-        local.told = Told::with_capacity(local.imports.len());
+        local.bound_imports = BoundImports::with_capacity(local.imports.len());
         for (port, binding) in &mut local.imports {
             binding.touched.clear();
             let uses = binding
@@ -388,7 +388,7 @@ impl Agent {
                 .filter_map(|(exporter, id)| Some((exporter.clone(), self.uses.get(id)?.served.clone()?)));
             let mut told = Bound::with_capacity(binding.bound);
             told.extend(uses);
-            local.told.insert(port.clone(), told);
+            local.bound_imports.insert(port.clone(), told);
         }
     }
 
@@ -413,7 +413,7 @@ impl Agent {
                 self.let_go(local, id);
             }
             if !sabotage::is(Sabotage::KeepsBindings) {
-                local.told.remove(&port);
+                local.bound_imports.remove(&port);
             }
             if let Some(binding) = local.imports.get_mut(&port) {
                 binding.touched.clear();

@@ -5,7 +5,7 @@
 use super::importer::Binding;
 use super::kind::Kind;
 use crate::sabotage::{self, Sabotage};
-use crate::turn::{RunId, Told};
+use crate::turn::{BoundImports, RunId};
 use litemap::LiteMap;
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PlaceName, PortName};
@@ -108,7 +108,7 @@ pub(super) struct Local {
     pub(super) values_changed: bool,
     pub(super) imports: LiteMap<PortName, Binding>,
     /// What the run was told of its imports.
-    pub(super) told: Told,
+    pub(super) bound_imports: BoundImports,
     /// Whether it goes on without its exports, because a mandatory import was lost.
     pub(super) suspended: bool,
     /// Whether it keeps an exporter that wants to leave, because another one may be there soon.
@@ -153,7 +153,7 @@ impl Local {
             addresses: LiteMap::new(),
             values: Values::new(),
             values_changed: false,
-            told: Told::new(),
+            bound_imports: BoundImports::new(),
             suspended: false,
             keeps: false,
             keeps_until: None,
@@ -311,7 +311,7 @@ pub struct InstanceView<'a> {
     /// How far it is.
     pub phase: InstancePhase,
     /// What the run was told of its imports.
-    pub told: &'a Told,
+    pub bound_imports: &'a BoundImports,
     local: &'a Local,
 }
 
@@ -322,7 +322,7 @@ impl<'a> InstanceView<'a> {
             placed: &local.placed,
             component: &local.kind.component,
             phase: local.phase(),
-            told: &local.told,
+            bound_imports: &local.bound_imports,
             local,
         }
     }

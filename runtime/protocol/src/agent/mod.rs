@@ -14,7 +14,6 @@
 //! instances there are.
 
 mod actions;
-mod alone;
 mod exporter;
 mod failure;
 mod importer;
@@ -23,15 +22,16 @@ mod local;
 mod lower;
 mod peers;
 mod play;
+mod react;
 mod report;
 #[cfg(test)]
 mod tests;
 
-pub use alone::{Input, Reaction};
 pub use exporter::{User, UserState};
 pub use failure::FAILURES_MAX;
 pub use importer::Use;
 pub use local::InstanceView;
+pub use react::{Input, Reaction};
 
 use crate::ledger::Ledger;
 use crate::out::{Out, earlier};
@@ -283,8 +283,7 @@ impl Agent {
         let until = local.keeps_until.filter(|_| !over).unwrap_or(now.after_ms(KEEP_MS));
         local.keeps_until = local.keeps.then_some(until);
         if local.phase() == InstancePhase::Stopping && sabotage::is(Sabotage::StopsTwice) {
-            let (run, component) = (local.run(instance), local.kind.component.clone());
-            out.effect(Effect::Stop { run, component });
+            out.effect(Effect::Stop { run: local.run(instance) });
         }
         self.serve(instance, &mut local);
         self.describe(instance, &local);

@@ -168,7 +168,7 @@ fn bindings_missing(local: &Local, uses: &BTreeMap<UseId, Use>) -> u32 {
     // What rests where an import is not used can do without, and its exporter may rest as well.
     let used = local.imports.iter().filter(|(port, _)| !local.is_done() || local.is_using(port));
     let missing = used.map(|(port, binding)| {
-        let told = local.told.get(port).map_or(0, LiteMap::len);
+        let told = local.bound_imports.get(port).map_or(0, LiteMap::len);
         let settled = if local.begun { binding.settled(uses).min(told) } else { 0 };
         (told - settled) + binding.wanted.len().saturating_sub(settled)
     });

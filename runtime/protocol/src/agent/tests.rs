@@ -134,7 +134,7 @@ impl Cluster {
                     self.told.push(format!("start {}", call.run.instance));
                     self.actions.push((node, call.run.clone(), true));
                 }
-                Effect::Stop { run, .. } => {
+                Effect::Stop { run } => {
                     self.told.push(format!("stop {}", run.instance));
                     self.actions.retain(|(_, other, _)| other != run);
                     self.actions.push((node, run.clone(), false));
@@ -281,7 +281,7 @@ impl Cluster {
                     let on = view.relies_on(port);
                     assert!(!on || import.optional || bound(port), "{} lacks {port}", view.instance);
                 }
-                let told = view.told.values().any(|told| !told.is_empty());
+                let told = view.bound_imports.values().any(|told| !told.is_empty());
                 assert!(view.phase != InstancePhase::Waiting || !told, "{} keeps a binding", view.instance);
             }
             for (importer, id, user) in agent.users() {

@@ -86,11 +86,6 @@ impl Control {
         }
     }
 
-    pub(super) fn look_now(&mut self) {
-        self.facts_changed();
-        self.better_at = Time::ZERO;
-    }
-
     /// The orders of the plan that is about to be proposed.
     pub(super) fn decided_orders(&self) -> &[rhizo_types::intent::AcquireOrder] {
         self.decided.as_ref().map_or(&[], |plan| &plan.orders)

@@ -6,10 +6,8 @@
 //!
 //! One file per question: `hosts` (intents and provider calls), `listing` (what providers say), `control` (when to
 //! solve, what pays), `target` (the next configuration),
-//! `headroom` (what has room on the way there), `scripts`, `voters`, `deaths`, `leaving`, `joins`, `asks`.
+//! `headroom` (what has room on the way there), `scripts`, `voters`, `deaths`, `leaving`, `joins`, `requests`.
 
-mod alone;
-mod asks;
 mod control;
 mod deaths;
 mod headroom;
@@ -17,14 +15,16 @@ mod hosts;
 mod joins;
 mod leaving;
 mod listing;
+mod next_step;
 mod proposals;
+mod requests;
 mod scripts;
 mod target;
 #[cfg(test)]
 mod tests;
 mod voters;
 
-pub use alone::next_step;
+pub use next_step::next_step;
 pub use voters::voters_wanted;
 
 use crate::bindings::Latencies;
@@ -69,7 +69,7 @@ pub struct Coordinator {
     joins: Joins,
     control: Control,
     voters: Voters,
-    asks: asks::Asks,
+    requests: requests::Requests,
     deaths: deaths::Deaths,
     reports: BTreeMap<NodeId, Report>,
     /// How many reports were taken in.
@@ -107,7 +107,7 @@ impl Coordinator {
             joins: Joins::default(),
             control: Control::new(now),
             voters: Voters::new(now),
-            asks: asks::Asks::default(),
+            requests: requests::Requests::default(),
             deaths: deaths::Deaths::default(),
             reports: BTreeMap::new(),
             reports_taken: 0,
@@ -138,7 +138,7 @@ impl Coordinator {
             Event::Solved { id, outcome } => self.solved(id, outcome, view, out),
             Event::FactsChanged | Event::OffersChanged => self.control.facts_changed(),
             Event::JoinRequested { request, join } => self.joins.requested(request, join, view, out),
-            Event::Ask { request, ask } => self.asks.push(request, ask, out),
+            Event::Request { id, request } => self.requests.push(id, request, out),
             _ => {}
         }
     }
@@ -164,10 +164,10 @@ impl Coordinator {
             self.plan_seen = (view.ledger.plan_revision(), view.now);
         }
         if let Some(request) = self.proposals.settle(view.ledger.index) {
-            asks::answer_accepted(request, out);
+            requests::answer_accepted(request, out);
         }
         self.joins.answer(view, out);
-        self.asks.answer(&mut self.control, view, out);
+        self.requests.answer(view, out);
         self.hosts.advance(self.began, view, out);
         self.advance_control(view, out);
         self.advance_voters(view, out);
@@ -207,7 +207,7 @@ impl Coordinator {
             1 => return batch.pop().map(bare),
             _ => return Some(bare(Command::Batch(batch))),
         }
-        if let Some((command, request)) = self.asks.command(view, out) {
+        if let Some((command, request)) = self.requests.command(view) {
             return Some((command, Some(request)));
         }
         let target = self.reconfigure(view);
@@ -308,7 +308,7 @@ impl Coordinator {
     /// Gives back what waits for an answer that this node can no longer give.
     pub(crate) fn resign(self, out: &mut Out) {
         self.joins.resign(out);
-        self.asks.resign(out);
+        self.requests.resign(out);
         self.proposals.resign(out);
     }
 

@@ -9,7 +9,7 @@ mod scripts;
 use super::{Coordinator, View};
 use crate::agent::FAILURES_MAX;
 use crate::bindings::Latencies;
-use crate::event::{Ask, LogStatus};
+use crate::event::{LogStatus, Request};
 use crate::ledger::{Applied, Ledger, Member};
 use crate::observer::Observer;
 use crate::out::Out;
@@ -181,13 +181,13 @@ impl Stage {
     }
 
     /// What an operator is told at once; none when it takes a command.
-    fn answer(&mut self, ask: Ask) -> Option<Answer> {
+    fn answer(&mut self, request: Request) -> Option<Answer> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
         let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
         let mut out = Out::default();
-        let Coordinator { asks, control, .. } = &mut self.coordinator;
-        asks.push(RequestId(1), ask, &mut out);
-        asks.answer(control, view, &mut out);
+        let requests = &mut self.coordinator.requests;
+        requests.push(RequestId(1), request, &mut out);
+        requests.answer(view, &mut out);
         out.into_turn().effects().find_map(|effect| match effect {
             Effect::Answer { answer, .. } => Some(answer.clone()),
             _ => None,

@@ -402,7 +402,7 @@ impl World {
             }
             Effect::ReplyJoin { request, answer } => self.join_answered(request, answer),
             Effect::Start(call) => self.start_instance(node, life, &call),
-            Effect::Stop { run, .. } => self.stop_instance(node, life, run),
+            Effect::Stop { run } => self.stop_instance(node, life, run),
             Effect::Halt { .. } => self.halted(node),
             Effect::Act(call) => self.begin_action(node, life, &call),
             Effect::Cancel { action } => self.cancel_action(node, life, action),

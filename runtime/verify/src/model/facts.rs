@@ -5,7 +5,7 @@
 
 use super::host::{Host, Run, has_service};
 use crate::explore::Breach;
-use crate::print::Print;
+use crate::fingerprint::Fingerprint;
 use crate::property::{Rule, Rules, local};
 use rhizo_protocol::agent::{InstanceView, UserState};
 use rhizo_types::Generation;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 /// One use that a running instance was told of.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct BoundUse {
     /// The importer's number for it.
     pub id: UseId,
     /// Who imports.
@@ -51,14 +51,14 @@ pub struct Held {
 pub struct Facts {
     /// What its agent reports.
     pub report: Report,
-    /// The report's print.
-    pub report_print: Print,
+    /// The report's fingerprint.
+    pub report_fingerprint: Fingerprint,
     /// The rules whose condition is met here.
     pub occurred: Rules,
     /// The rules that are broken here.
     pub breaches: Vec<Breach>,
     /// What its running instances were told.
-    pub told: Vec<Told>,
+    pub bound_uses: Vec<BoundUse>,
     /// Who uses or waits for its instances.
     pub held: Vec<Held>,
     /// Instances that work, with the run's generation and what each import was told; by import, the exporters.
@@ -82,10 +82,10 @@ impl Facts {
         let agent = &host.agent;
         let report = agent.situation();
         let mut facts = Self {
-            report_print: Print::of(&report),
+            report_fingerprint: Fingerprint::of(&report),
             occurred: Rules::default(),
             breaches: Vec::new(),
-            told: told(host),
+            bound_uses: bound_uses(host),
             held: held(host),
             up: up(host),
             failed: BTreeSet::new(),
@@ -120,19 +120,19 @@ impl Facts {
     }
 }
 
-fn told(host: &Host) -> Vec<Told> {
+fn bound_uses(host: &Host) -> Vec<BoundUse> {
     let mut all = Vec::new();
     // What is on its way down is not told any more.
     let bound = |phase| !matches!(phase, InstancePhase::Waiting | InstancePhase::Stopping);
     for view in host.agent.instances().filter(|view| bound(view.phase)) {
         for (id, used) in host.agent.uses().filter(|(_, used)| used.importer == *view.instance) {
-            let served = view.told.get(&used.import).and_then(|told| told.get(&used.exporter));
+            let served = view.bound_imports.get(&used.import).and_then(|told| told.get(&used.exporter));
             let import = view.component.imports.get(&used.import);
             if let (Some(_), Some(served), Some(import)) = (&used.served, served, import) {
                 let exporter = host.ledger.target.instances.get(&used.exporter);
                 let component =
                     exporter.and_then(|placed| host.ledger.component_of(&used.exporter, placed.version));
-                all.push(Told {
+                all.push(BoundUse {
                     id,
                     importer: used.importer.clone(),
                     node: used.node,
@@ -171,7 +171,7 @@ fn up(host: &Host) -> BTreeMap<InstanceId, (Generation, BTreeMap<PortName, BTree
         }
     };
     let up = host.agent.instances().filter(works).map(|view| {
-        let told = view.told.iter();
+        let told = view.bound_imports.iter();
         let told = told.map(|(port, told)| (port.clone(), told.keys().cloned().collect())).collect();
         (view.instance.clone(), (view.placed.generation, told))
     });

@@ -2,11 +2,11 @@
 //!
 //! This is the only place that knows the agent's inputs and outputs. The shell's part is played here: an action
 //! that was begun ends later, as the model decides. Everything is a function of the host and one input, so results
-//! are computed once and remembered by print.
+//! are computed once and remembered by fingerprint.
 
 use super::ending::{ActEnding, Ending};
 use super::facts::Facts;
-use crate::print::{Print, Shared};
+use crate::fingerprint::{Fingerprint, Shared};
 use rhizo_protocol::agent::{Agent, Input};
 use rhizo_protocol::{ActCall, ActResult, ActionId, Bound, Effect, Event, Ledger, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
@@ -393,7 +393,7 @@ impl Host {
                 let doubled = self.runs.insert(instance, Run::Starting(call.run.clone())).is_some() || others;
                 Some(Deed::Start(call.clone(), doubled, before))
             }
-            Effect::Stop { run, .. } => {
+            Effect::Stop { run } => {
                 let current = self.runs.get_mut(&run.instance);
                 let current = current.filter(|it| it.id() == run && !matches!(it, Run::Stopping { .. }));
                 let is_there = current.is_some();
@@ -450,23 +450,23 @@ fn values(component: Option<&Component>, run: &RunId) -> Values {
 /// Where an export of a run is reached: another place for every run.
 #[must_use]
 pub fn address(node: NodeId, session: u64, run: &RunId, port: &PortName) -> SocketAddr {
-    let bits = Print::of(&(session, run, port)).0 as u32 | 1;
+    let bits = Fingerprint::of(&(session, run, port)).0 as u32 | 1;
     let last = node.0 as u8;
     SocketAddr::from(([127, (bits >> 24) as u8, (bits >> 16) as u8, last], bits as u16))
 }
 
 impl Happening {
-    pub(super) fn print(&self) -> Print {
-        let begin = Print::default();
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let begin = Fingerprint::default();
         match self {
-            Self::Learn(ledger) => begin.number(1).then(ledger.print()),
-            Self::Message(from, message) => begin.number(2).number(from.0).then(message.print()),
+            Self::Learn(ledger) => begin.number(1).then(ledger.fingerprint()),
+            Self::Message(from, message) => begin.number(2).number(from.0).then(message.fingerprint()),
             Self::Reset(from) => begin.number(3).number(from.0),
-            Self::End(instance, ending) => begin.number(4).then(Print::of(&(instance, ending))),
+            Self::End(instance, ending) => begin.number(4).then(Fingerprint::of(&(instance, ending))),
             Self::Wake => begin.number(5),
-            Self::Act(action, ending) => begin.number(7).then(Print::of(&(action, ending))),
+            Self::Act(action, ending) => begin.number(7).then(Fingerprint::of(&(action, ending))),
             Self::TimeOut => begin.number(8),
-            Self::Restart(ledger) => begin.number(6).then(ledger.print()),
+            Self::Restart(ledger) => begin.number(6).then(ledger.fingerprint()),
         }
     }
 }

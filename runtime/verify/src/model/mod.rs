@@ -18,7 +18,7 @@ pub use state::{Item, Life, State};
 pub use step::{Step, Taken};
 
 use crate::explore::Model;
-use crate::print::{Print, Shared};
+use crate::fingerprint::{Fingerprint, Shared};
 use crate::scenario::{Fault, Scenario};
 use crate::table::Table;
 use ending::ActEnding;
@@ -58,7 +58,11 @@ impl Cluster {
     }
 
     /// Computes a ledger once for every key.
-    fn decide(&mut self, key: Print, decide: impl FnOnce(&Scenario) -> Option<Ledger>) -> Option<Known> {
+    fn decide(
+        &mut self,
+        key: Fingerprint,
+        decide: impl FnOnce(&Scenario) -> Option<Ledger>,
+    ) -> Option<Known> {
         if let Some(number) = self.decisions.get(key) {
             return self.decided[number as usize].clone();
         }
@@ -70,9 +74,9 @@ impl Cluster {
 
     /// What the coordinator would commit now.
     pub fn coordination(&mut self, state: &State) -> Option<Known> {
-        let mut key = state.truth.print().number(1);
+        let mut key = state.truth.fingerprint().number(1);
         for host in state.hosts.iter().flatten() {
-            key = key.then(self.outcomes.facts(host).report_print);
+            key = key.then(self.outcomes.facts(host).report_fingerprint);
         }
         let reports = state
             .hosts
@@ -86,27 +90,27 @@ impl Cluster {
 
     /// The plan that the loss of hosts asks for.
     pub fn replanning(&mut self, state: &State) -> Option<Known> {
-        let key = state.truth.print().number(2).number(u64::from(state.wishes));
+        let key = state.truth.fingerprint().number(2).number(u64::from(state.wishes));
         let (truth, wishes) = (state.truth.clone(), state.wishes);
         self.decide(key, |scenario| truth::plan_again(&truth, scenario, wishes))
     }
 
     fn wish(&mut self, state: &State) -> Option<Known> {
-        let key = state.truth.print().number(3).number(u64::from(state.wishes));
+        let key = state.truth.fingerprint().number(3).number(u64::from(state.wishes));
         let (truth, wishes) = (state.truth.clone(), usize::from(state.wishes));
         self.decide(key, |scenario| truth::make(&truth, scenario, wishes))
     }
 
     fn burial(&mut self, state: &State, host: usize) -> Option<Known> {
         let node = state.hosts[host].as_ref()?.me();
-        let key = state.truth.print().number(4).number(node.0);
+        let key = state.truth.fingerprint().number(4).number(node.0);
         let truth = state.truth.clone();
         self.decide(key, |_| truth::bury(&truth, node))
     }
 
     fn confirmation(&mut self, state: &State, host: usize) -> Option<Known> {
         let number = u8::try_from(host).ok()?;
-        let key = state.truth.print().number(5).number(u64::from(number));
+        let key = state.truth.fingerprint().number(5).number(u64::from(number));
         let truth = state.truth.clone();
         self.decide(key, |_| truth::confirm(&truth, number))
     }
@@ -343,8 +347,8 @@ impl Model for Cluster {
         State::begin(&self.scenario)
     }
 
-    fn print(&self, state: &State) -> Print {
-        state.print()
+    fn fingerprint(&self, state: &State) -> Fingerprint {
+        state.fingerprint()
     }
 
     fn steps(&mut self, state: &State, steps: &mut Vec<(Taken, State)>) {

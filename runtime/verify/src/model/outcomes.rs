@@ -4,7 +4,7 @@
 
 use super::facts::Facts;
 use super::host::{Happening, Host, Outcome};
-use crate::print::Shared;
+use crate::fingerprint::Shared;
 use crate::table::Table;
 use rhizo_types::message::AgentMessage;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Outcomes {
 impl Outcomes {
     /// What comes of one thing that happens to a host.
     pub(super) fn of(&mut self, host: &Shared<Host>, happening: &Happening) -> Arc<Outcome> {
-        let key = host.print().then(happening.print());
+        let key = host.fingerprint().then(happening.fingerprint());
         if let Some(number) = self.outcomes.get(key) {
             return self.known[number as usize].clone();
         }
@@ -53,11 +53,11 @@ impl Outcomes {
 
     /// The one copy of a host that is kept, with what can be said of it.
     fn host(&mut self, host: Shared<Host>) -> (Shared<Host>, Arc<Facts>) {
-        if let Some(number) = self.hosts.get(host.print()) {
+        if let Some(number) = self.hosts.get(host.fingerprint()) {
             return self.known_hosts[number as usize].clone();
         }
         let facts = Arc::new(Facts::of(&host));
-        self.hosts.insert(host.print(), u32::try_from(self.known_hosts.len()).unwrap_or(u32::MAX - 1));
+        self.hosts.insert(host.fingerprint(), u32::try_from(self.known_hosts.len()).unwrap_or(u32::MAX - 1));
         self.known_hosts.push((host.clone(), facts.clone()));
         (host, facts)
     }

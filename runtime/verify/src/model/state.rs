@@ -1,11 +1,11 @@
 //! One state of the model.
 //!
-//! Hosts, ledgers and messages are shared between states and known by their prints, so a state is small and a step
+//! Hosts, ledgers and messages are shared between states and known by their fingerprints, so a state is small and a step
 //! copies little.
 
 use super::host::Host;
 use super::truth::{self, Known};
-use crate::print::{Print, Shared};
+use crate::fingerprint::{Fingerprint, Shared};
 use crate::scenario::Scenario;
 use rhizo_types::id::NodeId;
 use rhizo_types::message::AgentMessage;
@@ -75,25 +75,28 @@ impl State {
         state
     }
 
-    pub(super) fn print(&self) -> Print {
-        let mut print = self.truth.print().number(u64::from(self.wishes)).number(u64::from(self.faults));
-        print = print.number(self.met);
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut fingerprint =
+            self.truth.fingerprint().number(u64::from(self.wishes)).number(u64::from(self.faults));
+        fingerprint = fingerprint.number(self.met);
         for ledger in &self.history {
-            print = print.then(ledger.print());
+            fingerprint = fingerprint.then(ledger.fingerprint());
         }
         for (host, life) in self.hosts.iter().zip(&self.lives) {
-            print = print.number(*life as u64).then(host.as_ref().map_or(Print::default(), Shared::print));
+            fingerprint = fingerprint
+                .number(*life as u64)
+                .then(host.as_ref().map_or(Fingerprint::default(), Shared::fingerprint));
         }
         for queue in &self.queues {
-            print = print.number(queue.len() as u64);
+            fingerprint = fingerprint.number(queue.len() as u64);
             for item in queue {
-                print = match item {
-                    Item::Message(message) => print.then(message.print()),
-                    Item::Reset => print.number(1),
+                fingerprint = match item {
+                    Item::Message(message) => fingerprint.then(message.fingerprint()),
+                    Item::Reset => fingerprint.number(1),
                 };
             }
         }
-        print
+        fingerprint
     }
 
     /// The host of a node.

@@ -2,7 +2,7 @@
 
 use super::ending::{ActEnding, Ending};
 use super::host::{Deed, Outcome};
-use crate::print::Shared;
+use crate::fingerprint::Shared;
 use rhizo_protocol::ActionId;
 use rhizo_types::id::InstanceId;
 use rhizo_types::message::AgentMessage;

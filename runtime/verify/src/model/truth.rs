@@ -3,7 +3,7 @@
 //! The planner is no model of the solver's quality: it puts copies where the wish says, and those of a lost host on
 //! the next host that is left. Plan, targets and departures then go the way they go in production.
 
-use crate::print::{Print, Shared};
+use crate::fingerprint::{Fingerprint, Shared};
 use crate::scenario::{SEATS, SEATS_PER_HOST, Scenario, Wish};
 use rhizo_protocol::assign::assign;
 use rhizo_protocol::{Applied, Ledger, SlotState};
@@ -108,9 +108,9 @@ pub fn commit(ledger: &mut Ledger, command: Command) -> bool {
 
 /// What an agent reads of a ledger: the target, the roster, and how the target's instances are described.
 #[must_use]
-pub fn as_agents_see(ledger: &Ledger) -> Print {
+pub fn as_agents_see(ledger: &Ledger) -> Fingerprint {
     let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
-    Print::of(&(&ledger.target, members))
+    Fingerprint::of(&(&ledger.target, members))
 }
 
 /// The plan for a wish on the hosts that are left, if it is not in force.

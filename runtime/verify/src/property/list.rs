@@ -59,7 +59,7 @@ rules! {
     /// An instance that is about to start has asked for, or holds, everything that its target binds it to.
     WaitingHasAsked = "waiting-has-asked", "DS: binding messages";
     /// A running instance was told exactly what its agent holds for it.
-    ToldIsHeld = "told-is-held", "ours: configuration of the running instance";
+    BoundImportsAreHeld = "bound-imports-are-held", "ours: configuration of the running instance";
     /// Nothing is used, held or waited for of a node off the roster.
     NothingWithFormerMembers = "nothing-with-former-members", "AI3 for hosts; SCP 2016";
     /// An instance uses each exporter once per import.
@@ -144,7 +144,7 @@ rules! {
     /// A host that shall have no instance stops all it has.
     EmptiedHostsStopEverything = "emptied-hosts-stop-everything", "DS, the quoted one";
     /// Who is asked to let go lets go.
-    AsksAreAnswered = "asks-are-answered", "issue: every ask is answered";
+    UnbindsAreAnswered = "unbinds-are-answered", "issue: every request to unbind is answered";
     /// Who asks to be bound to what is started is bound, or asks no more.
     BindsAreAnswered = "binds-are-answered", "issue: every ask is answered; H: hang on equal port names";
     /// After a crash the survivors reach the target of the repair.

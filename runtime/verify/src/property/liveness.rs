@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub const ALL: [Rule; 13] = [
     Rule::TargetIsReached,
     Rule::EmptiedHostsStopEverything,
-    Rule::AsksAreAnswered,
+    Rule::UnbindsAreAnswered,
     Rule::BindsAreAnswered,
     Rule::CrashIsRepaired,
     Rule::FailureIsRetried,
@@ -125,7 +125,7 @@ fn is_pending(rule: Rule, seen: &Seen<'_>) -> bool {
         Rule::EmptiedHostsStopEverything => state.working().any(|(_, host)| {
             !host.runs.is_empty() && !target.instances.values().any(|placed| placed.node == host.me())
         }),
-        Rule::AsksAreAnswered => {
+        Rule::UnbindsAreAnswered => {
             messages(|message| matches!(message, AgentMessage::AskUnbind { .. }))
                 || seen
                     .alive()

@@ -35,7 +35,7 @@ fn instance(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
         }
     }
     let waits = view.phase == InstancePhase::Waiting;
-    let kept = view.told.iter().any(|(port, told)| !told.is_empty() && !view.is_using(port));
+    let kept = view.bound_imports.iter().any(|(port, told)| !told.is_empty() && !view.is_using(port));
     if waits && !view.component.imports.is_empty() {
         facts
             .rule(Rule::StoppedHasNoBinding, !kept, || format!("{} waits, and has a binding", view.instance));
@@ -115,9 +115,9 @@ fn told_is_held(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
             .filter(|(_, used)| used.importer == *view.instance && used.import == *port)
             .filter_map(|(_, used)| Some((&used.exporter, used.served.as_ref()?)))
             .collect();
-        let told = view.told.get(port).into_iter().flatten();
+        let told = view.bound_imports.get(port).into_iter().flatten();
         let told: BTreeMap<_, _> = told.collect();
-        facts.rule(Rule::ToldIsHeld, held == told, || {
+        facts.rule(Rule::BoundImportsAreHeld, held == told, || {
             format!("{} was told {told:?} of {port}, held is {held:?}", view.instance)
         });
     }

@@ -2,10 +2,10 @@
 
 use super::{Rule, Rules};
 use crate::explore::Breach;
-use crate::model::facts::{Facts, Told};
+use crate::fingerprint::Fingerprint;
+use crate::model::facts::{BoundUse, Facts};
 use crate::model::host::Run;
 use crate::model::{Cluster, Item, Life, State};
-use crate::print::Print;
 use crate::scenario::{SEATS, SEATS_PER_HOST};
 use rhizo_protocol::agent::UserState;
 use rhizo_types::id::{InstanceId, NodeId};
@@ -56,8 +56,8 @@ pub(crate) fn check(seen: &mut Seen<'_>) {
         }
     }
     for (at, facts) in seen.alive() {
-        for told in &facts.told {
-            served(seen, at, told);
+        for bound in &facts.bound_uses {
+            served(seen, at, bound);
         }
     }
     symmetric(seen);
@@ -77,9 +77,9 @@ fn id_of(message: &AgentMessage) -> Option<rhizo_types::message::UseId> {
 }
 
 /// What an instance was told is held by the exporter's agent, at the address of the run that serves it.
-fn served(seen: &mut Seen<'_>, at: usize, told: &Told) {
+fn served(seen: &mut Seen<'_>, at: usize, bound: &BoundUse) {
     let state = seen.state;
-    let Some(exporter) = state.host_of(told.node) else { return };
+    let Some(exporter) = state.host_of(bound.node) else { return };
     let Some(importer_node) = state.hosts[at].as_ref().map(|host| host.me()) else { return };
     let (Some(facts), Some(host)) = (seen.facts[exporter].clone(), state.hosts[exporter].as_ref()) else {
         return;
@@ -88,7 +88,7 @@ fn served(seen: &mut Seen<'_>, at: usize, told: &Told) {
     let back = &state.queues[state.way(exporter, at)];
     let forth = &state.queues[state.way(at, exporter)];
     let is_news = |item: &Item| match item {
-        Item::Message(message) => id_of(message) == Some(told.id),
+        Item::Message(message) => id_of(message) == Some(bound.id),
         Item::Reset => true,
     };
     // A crash is silent first, a new agent is announced, and who is off the roster is not listened to.
@@ -100,19 +100,19 @@ fn served(seen: &mut Seen<'_>, at: usize, told: &Told) {
         return;
     }
     let held = facts.held.iter().any(|held| {
-        held.by == (importer_node, told.id)
-            && held.exporter == told.exporter
+        held.by == (importer_node, bound.id)
+            && held.exporter == bound.exporter
             && held.state != UserState::Waiting
     });
     seen.rule(Rule::BoundIsServed, held, || {
-        format!("{} is bound to {}, which does not serve it", told.importer, told.exporter)
+        format!("{} is bound to {}, which does not serve it", bound.importer, bound.exporter)
     });
-    if !told.is_service {
+    if !bound.is_service {
         return;
     }
     // What an earlier run put out is replaced when the new one has started, and the news may be on its way.
     let newer = |item: &Item| match item {
-        Item::Message(message) => matches!(**message, AgentMessage::Bound { id, .. } if id == told.id),
+        Item::Message(message) => matches!(**message, AgentMessage::Bound { id, .. } if id == bound.id),
         Item::Reset => true,
     };
     if back.iter().any(newer) {
@@ -120,13 +120,13 @@ fn served(seen: &mut Seen<'_>, at: usize, told: &Told) {
     }
     let run = host
         .runs
-        .get(&told.exporter)
+        .get(&bound.exporter)
         .filter(|run| matches!(run, Run::Up(_)))
-        .map(|run| crate::model::host::address(host.me(), host.session(), run.id(), &told.export));
-    seen.rule(Rule::AddressIsCurrent, run.is_none_or(|address| Some(address) == told.address), || {
+        .map(|run| crate::model::host::address(host.me(), host.session(), run.id(), &bound.export));
+    seen.rule(Rule::AddressIsCurrent, run.is_none_or(|address| Some(address) == bound.address), || {
         format!(
             "{} was told that {} is at {:?}, it is at {run:?}",
-            told.importer, told.exporter, told.address
+            bound.importer, bound.exporter, bound.address
         )
     });
 }
@@ -230,14 +230,14 @@ fn once(seen: &mut Seen<'_>) {
     let state = seen.state;
     for queue in &state.queues {
         let since_reset = queue.iter().rev().take_while(|item| **item != Item::Reset);
-        let prints: Vec<Print> = since_reset
+        let fingerprints: Vec<Fingerprint> = since_reset
             .filter_map(|item| match item {
-                Item::Message(message) => Some(message.print()),
+                Item::Message(message) => Some(message.fingerprint()),
                 Item::Reset => None,
             })
             .collect();
-        if prints.len() > 1 {
-            let twice = (1..prints.len()).any(|at| prints[..at].contains(&prints[at]));
+        if fingerprints.len() > 1 {
+            let twice = (1..fingerprints.len()).any(|at| fingerprints[..at].contains(&fingerprints[at]));
             seen.rule(Rule::NothingIsSaidTwice, !twice, || "the same message is under way twice".to_owned());
         }
     }

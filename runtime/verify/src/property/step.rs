@@ -7,7 +7,7 @@ use crate::model::ending::{ActEnding, Ending};
 use crate::model::host::{Deed, Host, LastRun, Outcome};
 use crate::model::{State, Step, Taken};
 use rhizo_protocol::agent::InstanceView;
-use rhizo_protocol::{RunId, StartCall, Told};
+use rhizo_protocol::{BoundImports, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::message::{AgentMessage, InstancePhase, UseId};
@@ -204,7 +204,7 @@ fn exporters_active(
     from: &State,
     outcome: &Outcome,
     importer: &InstanceId,
-    imports: &Told,
+    imports: &BoundImports,
     shown: &mut Shown,
 ) {
     if from.faults > 0 {

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use rhizo_log::{LogConfig, LogNode, Storage, Timers};
 use rhizo_protocol::{
-    Ask, Effect, Event, LogStatus, Node, NodeConfig, Proposal, ProposeResult, RequestId, SolveOutcome, Turn,
-    codec,
+    Effect, Event, LogStatus, Node, NodeConfig, Proposal, ProposeResult, Request, RequestId, SolveOutcome,
+    Turn, codec,
 };
 use rhizo_types::message::InstancePhase;
 use rhizo_types::target::Slot;
@@ -75,7 +75,7 @@ pub(super) fn measure(shape: Shape, idle_s: u64) -> Result<Value, String> {
             });
         }
         let begun = Instant::now();
-        world.queue.push_back(Event::Ask { request: RequestId(1), ask: Ask::TakeDown });
+        world.queue.push_back(Event::Request { id: RequestId(1), request: Request::TakeDown });
         world.run(|node| node.agent().is_empty()).await?;
         figures["down"] = json!(begun.elapsed().as_secs_f64());
         world.log.shutdown().await;
@@ -267,7 +267,7 @@ impl World {
             Effect::Start(call) => {
                 self.report(Event::Started { run: call.run.clone(), exports: BTreeMap::new() });
             }
-            Effect::Stop { run, .. } => self.report(Event::Stopped { run }),
+            Effect::Stop { run } => self.report(Event::Stopped { run }),
             Effect::Notice(notice) => writeln!(self.notices, "{notice}")?,
             _ => {}
         }

@@ -251,7 +251,7 @@ fn values_flow_through_bindings_into_later_actions() {
         cluster.run();
         assert_eq!(cluster.told, ["rebind a.0"]);
         let view = cluster.agents[&NodeId(2)].instances().next().expect("a.0");
-        let served = &view.told[&PortName::from("b")][&instance("b", 0)];
+        let served = &view.bound_imports[&PortName::from("b")][&instance("b", 0)];
         assert_eq!(served.values[&ValueName::from("key")], "second");
     });
 }

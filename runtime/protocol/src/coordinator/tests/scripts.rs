@@ -234,7 +234,7 @@ fn a_script_that_is_asked_for_again_while_it_runs_is_accepted_and_another_is_not
     let mut stage = shop();
     let script = |orders: Vec<Order>| {
         let statements = (1..).zip(orders).map(|(line, order)| Statement { line, order }).collect();
-        Ask::Script(Box::new(Script { statements }))
+        Request::Script(Box::new(Script { statements }))
     };
     let orders = || vec![add("db", 1, 4), wait(&[])];
     stage.script(orders()).unwrap();

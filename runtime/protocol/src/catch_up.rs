@@ -25,7 +25,7 @@ const PUSH_MAX: usize = 64;
 
 /// The last entries, and what is being pulled.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Feed {
+pub struct CatchUp {
     history: VecDeque<CommittedEntry>,
     /// From whom entries are being pulled, and until when an answer is waited for.
     pulling: Option<(NodeId, Time)>,
@@ -33,7 +33,7 @@ pub struct Feed {
     pushed: u64,
 }
 
-impl Feed {
+impl CatchUp {
     /// Keeps an applied entry for others.
     pub(crate) fn keep(&mut self, entry: CommittedEntry) {
         self.history.push_back(entry);
@@ -48,7 +48,7 @@ impl Feed {
     }
 
     /// Another node is known to have applied `index`.
-    pub(crate) fn ahead(&mut self, peer: NodeId, index: u64, ledger: &Ledger, now: Time, out: &mut Out) {
+    pub(crate) fn peer_is_at(&mut self, peer: NodeId, index: u64, ledger: &Ledger, now: Time, out: &mut Out) {
         let waiting = self.pulling.is_some_and(|(_, until)| now < until);
         if index > ledger.index && !waiting {
             self.pulling = Some((peer, now.after_ms(PULL_MS)));
@@ -64,7 +64,7 @@ impl Feed {
     }
 
     /// Answers a pull.
-    pub(crate) fn pull(&self, from: NodeId, after: u64, ledger: &Ledger, out: &mut Out) {
+    pub(crate) fn answer_pull(&self, from: NodeId, after: u64, ledger: &Ledger, out: &mut Out) {
         if after >= ledger.index {
             return;
         }
@@ -92,7 +92,7 @@ impl Feed {
     }
 
     /// As coordinator: sends what is new to members that do not hold the log.
-    pub(crate) fn push(&mut self, me: NodeId, ledger: &Ledger, out: &mut Out) {
+    pub(crate) fn push_new(&mut self, me: NodeId, ledger: &Ledger, out: &mut Out) {
         if self.pushed >= ledger.index {
             return;
         }

@@ -10,13 +10,13 @@ use rhizo_types::intent::{Outcome, ReleaseReason};
 use rhizo_types::ledger::Command;
 
 /// Tells that an entry was the first of its term; `before` is the term of the entry before it.
-pub(crate) fn tell_term(before: Term, ledger: &Ledger, out: &mut Out) {
+pub(crate) fn of_term(before: Term, ledger: &Ledger, out: &mut Out) {
     if ledger.term > before {
         out.notice(Notice::TermBegan(ledger.term));
     }
 }
 
-pub(crate) fn tell(command: &Command, ledger: &Ledger, out: &mut Out) {
+pub(crate) fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
     let notice = match command {
         Command::SetSpec(spec) => Notice::SpecSet(spec.revision),
         Command::Plan(plan) => Notice::PlanCommitted {
@@ -47,7 +47,7 @@ pub(crate) fn tell(command: &Command, ledger: &Ledger, out: &mut Out) {
         Command::TakeDown => Notice::TakeDownBegan,
         Command::Batch(commands) => {
             for command in commands {
-                tell(command, ledger, out);
+                of_command(command, ledger, out);
             }
             return;
         }

@@ -16,7 +16,7 @@ pub const STALE_MS: u64 = 6_000;
 
 /// What one node knows of the coordinator.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Reign {
+pub struct Leadership {
     term: Term,
     coordinator: Option<NodeId>,
     /// When that coordinator was last known to have a quorum, in this node's time.
@@ -26,7 +26,7 @@ pub struct Reign {
     now: Time,
 }
 
-impl Reign {
+impl Leadership {
     pub(crate) fn begin(&mut self, now: Time) {
         self.fresh_at = now;
         self.now = now;

@@ -1,20 +1,20 @@
 //! Fingerprints: 128 bits that stand for a value, and values that carry theirs.
 //!
-//! Two different values among the at most 2^32 of one exploration share a print with a probability below 2^-64,
-//! so the explorer compares prints and forgets the states.
+//! Two different values among the at most 2^32 of one exploration share a fingerprint with a probability below 2^-64,
+//! so the explorer compares fingerprints and forgets the states.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The fingerprint of a value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Print(pub u128);
+pub struct Fingerprint(pub u128);
 
 /// An odd constant without structure: 2^128 divided by the golden ratio.
 const MULTIPLIER: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
-impl Print {
-    /// The print of anything that can be hashed.
+impl Fingerprint {
+    /// The fingerprint of anything that can be hashed.
     #[must_use]
     pub fn of<T: Hash + ?Sized>(value: &T) -> Self {
         let mut bytes = Bytes::default();
@@ -24,14 +24,14 @@ impl Print {
         Self(u128::from_le_bytes(first))
     }
 
-    /// This print followed by another one; the order counts.
+    /// This fingerprint followed by another one; the order counts.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         // Both are uniform already, so a polynomial keeps them apart; the rotation carries high bits down.
         Self((self.0.rotate_right(47) ^ next.0).wrapping_mul(MULTIPLIER).wrapping_add(next.0))
     }
 
-    /// This print followed by a small number.
+    /// This fingerprint followed by a small number.
     #[must_use]
     pub fn number(self, number: u64) -> Self {
         self.then(Self(u128::from(number).wrapping_add(1).wrapping_mul(MULTIPLIER)))
@@ -48,27 +48,27 @@ impl Hasher for Bytes {
     }
 
     fn finish(&self) -> u64 {
-        // `Print::of` takes the bytes; nobody asks for 64 bits of them.
+        // `Fingerprint::of` takes the bytes; nobody asks for 64 bits of them.
         self.0.len() as u64
     }
 }
 
-/// A value with its print, shared by all states that contain it.
+/// A value with its fingerprint, shared by all states that contain it.
 #[derive(Debug)]
-pub struct Shared<T>(Arc<(Print, T)>);
+pub struct Shared<T>(Arc<(Fingerprint, T)>);
 
 impl<T: Hash> Shared<T> {
-    /// Computes the print.
+    /// Computes the fingerprint.
     #[must_use]
     pub fn new(value: T) -> Self {
-        Self(Arc::new((Print::of(&value), value)))
+        Self(Arc::new((Fingerprint::of(&value), value)))
     }
 }
 
 impl<T> Shared<T> {
-    /// The value's print.
+    /// The value's fingerprint.
     #[must_use]
-    pub fn print(&self) -> Print {
+    pub fn fingerprint(&self) -> Fingerprint {
         self.0.0
     }
 }
@@ -89,7 +89,7 @@ impl<T> std::ops::Deref for Shared<T> {
 
 impl<T> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.print() == other.print()
+        self.fingerprint() == other.fingerprint()
     }
 }
 
@@ -97,7 +97,7 @@ impl<T> Eq for Shared<T> {}
 
 impl<T> Hash for Shared<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.print().hash(state);
+        self.fingerprint().hash(state);
     }
 }
 
@@ -107,12 +107,12 @@ mod tests {
 
     #[test]
     fn prints_differ_by_value_and_by_order() {
-        let (one, two) = (Print::of(&1_u8), Print::of(&2_u8));
-        assert_eq!(one, Print::of(&1_u8));
+        let (one, two) = (Fingerprint::of(&1_u8), Fingerprint::of(&2_u8));
+        assert_eq!(one, Fingerprint::of(&1_u8));
         assert_ne!(one, two);
         assert_ne!(one.then(two), two.then(one));
         assert_ne!(one.number(1), one.number(2));
-        assert_ne!(Print::default().number(0), Print::default().number(0).number(0));
+        assert_ne!(Fingerprint::default().number(0), Fingerprint::default().number(0).number(0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The coordinator's next step of a reconfiguration, as a pure function of the ledger and the agents' reports.
 //!
 //! `rhizo-verify` explores agents together with it. It asks the same functions that a coordinator in office asks,
-//! in the same order, and leaves out what is not about the architecture: hosts, voters, deaths, asks.
+//! in the same order, and leaves out what is not about the architecture: hosts, voters, deaths, requests.
 
 use super::{Coordinator, View};
 use crate::bindings::Latencies;

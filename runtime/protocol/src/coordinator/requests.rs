@@ -1,0 +1,101 @@
+//! What operators request of the coordinator: queued, proposed one after the other, answered when applied.
+//!
+//! It does not carry anything out: the commands change the ledger, and the rest of the coordinator follows it.
+
+use super::View;
+use crate::event::Request;
+use crate::out::Out;
+use crate::turn::{Answer, Effect, RequestId};
+use rhizo_types::id::NodeId;
+use rhizo_types::ledger::{Command, SetSpec};
+use rhizo_types::script::Script;
+use std::collections::VecDeque;
+
+/// More operators at once than this are told to come again.
+const REQUESTS_MAX: usize = 32;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Requests {
+    queue: VecDeque<(RequestId, Request)>,
+}
+
+pub(super) fn answer_accepted(id: RequestId, out: &mut Out) {
+    out.effect(Effect::Answer { request: id, answer: Answer::Accepted });
+}
+
+impl Requests {
+    pub(super) fn push(&mut self, id: RequestId, request: Request, out: &mut Out) {
+        if self.queue.len() >= REQUESTS_MAX {
+            out.effect(Effect::Answer { request: id, answer: Answer::Later });
+        } else {
+            self.queue.push_back((id, request));
+        }
+    }
+
+    /// Answers what needs no command.
+    pub(super) fn answer(&mut self, view: View<'_>, out: &mut Out) {
+        self.queue.retain(|(id, request)| {
+            let answer = match request {
+                Request::SetSpec { spec, .. } if view.ledger.spec() == Some(spec) => Some(Answer::Accepted),
+                Request::SetSpec { .. } if view.ledger.taking_down => {
+                    Some(Answer::Refused("the application is being taken down".to_owned()))
+                }
+                Request::TakeDown if view.ledger.taking_down => Some(Answer::Accepted),
+                Request::Leave { node } => may_leave(*node, view),
+                // Whoever got no answer asks again.
+                Request::Script(script) if runs(view, script) => Some(Answer::Accepted),
+                Request::Script(_) if view.ledger.script_runs() => {
+                    Some(Answer::Refused("another script runs".to_owned()))
+                }
+                Request::Script(script) => {
+                    let wrong = view.ledger.check_script(script).err();
+                    wrong.map(|(line, reason)| Answer::Refused(format!("line {line}: {reason}")))
+                }
+                Request::EndScript if !view.ledger.script_runs() => Some(Answer::Accepted),
+                _ => None,
+            };
+            let Some(answer) = answer else { return true };
+            out.effect(Effect::Answer { request: *id, answer });
+            false
+        });
+    }
+
+    /// Takes the oldest request out of the queue; returns its command and its number.
+    pub(super) fn command(&mut self, view: View<'_>) -> Option<(Command, RequestId)> {
+        let (id, request) = self.queue.pop_front()?;
+        let command = match request {
+            Request::SetSpec { spec, source } => {
+                let revision = view.ledger.spec_revision().next();
+                Command::SetSpec(Box::new(SetSpec { revision, spec: *spec, source }))
+            }
+            Request::TakeDown => Command::TakeDown,
+            Request::Leave { node } => Command::Drain { node },
+            Request::Script(script) => Command::RunScript { number: view.ledger.scripts_issued + 1, script },
+            Request::EndScript => Command::EndScript { number: view.ledger.scripts_issued },
+        };
+        Some((command, id))
+    }
+
+    pub(super) fn resign(self, out: &mut Out) {
+        for (id, _) in self.queue {
+            out.effect(Effect::Answer { request: id, answer: Answer::Later });
+        }
+    }
+}
+
+/// Whether this very script runs.
+fn runs(view: View<'_>, script: &Script) -> bool {
+    view.ledger.script.as_ref().is_some_and(|run| run.is_running() && run.script == *script)
+}
+
+/// An immediate answer to a wish to leave, if the ledger already has one.
+fn may_leave(node: NodeId, view: View<'_>) -> Option<Answer> {
+    match view.ledger.members.get(&node) {
+        None => Some(Answer::Refused(format!("{node} is not a member"))),
+        Some(member) if member.draining => Some(Answer::Accepted),
+        Some(_) if view.ledger.members.values().filter(|member| !member.draining).count() < 2 => {
+            Some(Answer::Refused("no other node could go on without it".to_owned()))
+        }
+        Some(_) => None,
+    }
+}
