@@ -7,6 +7,8 @@
 //! This crate is where everything meets: the embedding API ([`Rhizo`], [`Ctx`]), the node's event loop, the
 //! control loop, the command line. Decisions are in `rhizo-protocol` and `rhizo-solver`; see ARCHITECTURE.md.
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 mod app;
 mod cli;

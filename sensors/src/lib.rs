@@ -6,6 +6,8 @@
 //!
 //! Read next: [`sensor`] for the contract, then [`sampler`].
 
+#![forbid(unsafe_code)]
+
 pub mod app;
 pub mod emulated;
 pub mod host;

@@ -5,6 +5,8 @@
 //! has passed the independent checker in [`mod@check`] before it leaves.
 //! Read in this order: [`problem`], [`constraint`], [`objective`], [`assignment`], [`mod@solve`], then the engines.
 
+#![forbid(unsafe_code)]
+
 pub mod assignment;
 pub mod check;
 pub mod constraint;

@@ -2,6 +2,8 @@
 //!
 //! Try `cargo run -p hello -- up examples/hello/rhizo.toml`, and kill a node while it runs.
 
+#![forbid(unsafe_code)]
+
 use rhizo::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

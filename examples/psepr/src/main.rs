@@ -3,6 +3,8 @@
 //! The broker is in `router` and knows nothing of rhizo; this file gives it a listener and the addresses of
 //! the other brokers, which change whenever rhizo moves or repairs one. `psepr client …` is a small client.
 
+#![forbid(unsafe_code)]
+
 mod client;
 mod line;
 mod router;

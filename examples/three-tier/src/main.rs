@@ -4,6 +4,8 @@
 //! change whenever rhizo repairs or moves one. `rhizo.toml` says in which order what is done. Try
 //! `cargo run --release -p three-tier -- up examples/three-tier/rhizo.toml --yes --wait`.
 
+#![forbid(unsafe_code)]
+
 mod app;
 mod balancer;
 mod client;

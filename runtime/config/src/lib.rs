@@ -5,6 +5,8 @@
 //! prints the expressions it made. Read next: `read` for the tables, `expr` for the language, `docs/config.md`
 //! for the user's view.
 
+#![forbid(unsafe_code)]
+
 mod crosscheck;
 mod document;
 mod expr;

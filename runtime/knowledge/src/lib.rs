@@ -4,6 +4,8 @@
 //! ranks sources (a fresh measurement beats the catalogue) and cuts immutable snapshots. It has no clock:
 //! the caller passes the time in. It decides nothing. Read next: [`knowledge`], then [`snapshot`].
 
+#![forbid(unsafe_code)]
+
 pub mod knowledge;
 pub mod snapshot;
 

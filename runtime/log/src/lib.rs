@@ -16,6 +16,8 @@
 //! or repair a group that lost its quorum. Being leader here authorises nothing in the outside world: pass
 //! [`LogNode::read_barrier`] first. Read next: [`node`](LogNode), `store`, `wire`, and docs/decisions/0401.
 
+#![forbid(unsafe_code)]
+
 mod config;
 mod convert;
 mod engine;

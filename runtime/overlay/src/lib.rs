@@ -6,6 +6,8 @@
 //! Read next: [`Overlay`] (the handle), `gate` (the credential exchange), `transport` (the order of the
 //! set-up), `service` (the task that owns the swarm).
 
+#![forbid(unsafe_code)]
+
 mod admission;
 mod class;
 mod event;

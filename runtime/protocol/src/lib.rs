@@ -13,6 +13,8 @@
 //! Read next: [`node`], then [`ledger`] (what is decided), [`coordinator`] (who decides), [`agent`] (who
 //! executes), [`observer`] (who lives), [`catch_up`] (who knows).
 
+#![forbid(unsafe_code)]
+
 pub mod agent;
 pub mod assign;
 pub mod bindings;

@@ -8,6 +8,8 @@
 //!
 //! Read next: [`world`] (the event loop), [`fault`] (what can go wrong), [`check`] (what must not).
 
+#![forbid(unsafe_code)]
+
 pub mod check;
 pub mod cluster;
 pub mod consensus;

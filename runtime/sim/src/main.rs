@@ -3,6 +3,8 @@
 //! `rhizo-sim run --seeds N [--first-seed S] [--json]` exits with 1 when a check failed or a fault never fired;
 //! `rhizo-sim replay SEED` prints every event of one seed.
 
+#![forbid(unsafe_code)]
+
 use rhizo_sim::fault::Coverage;
 use rhizo_sim::{Options, Outcome, run_seed};
 use serde_json::json;

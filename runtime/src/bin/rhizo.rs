@@ -2,6 +2,8 @@
 //!
 //! It is the embedding API without closures; every command is in the library.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

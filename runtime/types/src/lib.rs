@@ -4,6 +4,8 @@
 //! It does not decide, read a clock, touch a file or know a transport. Only serde is a dependency, so every
 //! other crate can afford it. Read next: [`id`], [`counter`], then [`spec`].
 
+#![forbid(unsafe_code)]
+
 pub mod counter;
 pub mod expr;
 pub mod fact;

@@ -7,6 +7,8 @@
 //! Read next: [`scenario`] (what is explored), [`model`] (how), [`property`] (what must hold), [`explore`] and
 //! [`graph`] (the search and liveness, which know nothing of rhizo), [`check`] (all together).
 
+#![forbid(unsafe_code)]
+
 pub mod check;
 pub mod explore;
 pub mod fingerprint;

@@ -4,6 +4,8 @@
 //! both. It makes no decision about placement. With two threads, which of them is ahead depends on the machine: a run
 //! is repeatable only with [`Time::threads`] = 1 and without [`Time::use_all`]. Read next: `rhizo_solver::Watch`.
 
+#![forbid(unsafe_code)]
+
 use rhizo_solver::{
     Assignment, Improvement, MEMORY_MAX_BYTES, Options, Plan, Problem, SolveError, Watch, solve_watched,
 };

@@ -3,6 +3,8 @@
 //! `placement` holds the benches of the solver, `live` those of running applications. What a good figure is
 //! stands in `docs/benchmarks.md`, not here.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod deploy;
 mod live;

@@ -1,5 +1,5 @@
 //! Documents: every relative link leads somewhere, each source file they name exists, each decision is in the
-//! index, one title per page.
+//! index, one title per page, lines short enough to read beside code.
 //!
 //! Only links between files of the project are followed; the network is never asked.
 
@@ -11,6 +11,12 @@ use crate::tree::File;
 /// The page that lists every decision.
 const INDEX: &str = "docs/decisions/README.md";
 
+/// Longest line of prose, in characters. Tables, fenced blocks and lines of one link alone cannot be wrapped.
+const LINE_LENGTH_MAX: usize = 120;
+
+/// Pages that are still to be wrapped; the list may only shrink.
+const WIDE: [&str; 5] = ["ARCHITECTURE.md", "CHANGELOG.md", "README.md", "docs/", "runtime/protocol/"];
+
 /// Looks at all Markdown files.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
@@ -19,6 +25,9 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     for file in files.iter().filter(|file| file.path.ends_with(".md")) {
         findings.extend(dead_links(file, &paths));
         findings.extend(titles(file));
+        if !WIDE.iter().any(|page| file.path.starts_with(page)) {
+            findings.extend(wide_lines(file));
+        }
         // A decision tells what was true when it was made.
         if !file.path.starts_with("docs/decisions/") {
             findings.extend(dead_names(file, &paths));
@@ -39,6 +48,20 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
         fenced ^= fence;
         (!fenced && !fence).then_some((number + 1, line))
     })
+}
+
+fn wide_lines(file: &File) -> Vec<Finding> {
+    let wide = |(_, line): &(usize, &str)| {
+        let table = line.trim_start().starts_with('|');
+        // A word alone on its line, such as a long link, has no place to break.
+        let word = line.trim_start().trim_start_matches("- ").split_whitespace().count() < 2;
+        line.chars().count() > LINE_LENGTH_MAX && !table && !word
+    };
+    let message = format!("wrap the line at {LINE_LENGTH_MAX} characters");
+    prose(&file.text)
+        .filter(wide)
+        .map(|(number, _)| Finding::new(&file.path, number, message.clone()))
+        .collect()
 }
 
 fn dead_links(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
@@ -66,7 +89,11 @@ fn dead_names(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in prose(&file.text) {
         for span in line.split('`').skip(1).step_by(2) {
-            let named = span.contains('/') && !span.contains(' ') && span.ends_with(".rs");
+            // A path into another project begins with a folder that this one does not have.
+            let ours = |folder: &str| paths.iter().any(|path| path.starts_with(&format!("{folder}/")));
+            let named = span.ends_with(".rs")
+                && !span.contains(' ')
+                && span.split_once('/').is_some_and(|(folder, _)| ours(folder));
             // A file below an example or a package may be named from there.
             let exists = || paths.contains(span) || paths.contains(resolve(&file.path, span).as_str());
             if named && !exists() {
@@ -121,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_source_file_that_is_named_must_exist() {
-        let text = "# A\n`src/a.rs` `solver/src/gone.rs` `a::b.rs` `gone.rs`\n";
-        let files = [file("x/README.md", text), file("x/src/a.rs", "")];
+        let text = "# A\n`src/a.rs` `solver/src/gone.rs` `a::b.rs` `gone.rs` `other/src/a.rs`\n";
+        let files = [file("x/README.md", text), file("x/src/a.rs", ""), file("solver/src/lib.rs", "")];
         assert_eq!(check(&files), [Finding::new("x/README.md", 2, "`solver/src/gone.rs` does not exist")]);
     }
 
@@ -140,5 +167,13 @@ mod tests {
         assert_eq!(check(&[file("a.md", "text\n# A\n")]).len(), 1);
         assert_eq!(check(&[file("a.md", "# A\n# B\n")]).len(), 1);
         assert_eq!(check(&[file("a.md", "text\n")]).len(), 1);
+    }
+
+    #[test]
+    fn a_line_of_prose_is_at_most_120_characters_wide() {
+        let wide = "ä".repeat(118) + " b";
+        assert_eq!(check(&[file("a.md", &format!("# A\n{wide}\n"))]), []);
+        assert_eq!(check(&[file("a.md", &format!("# A\n{wide}b\n"))]).len(), 1);
+        assert_eq!(check(&[file("a.md", &format!("# A\n| {wide}b |\n```\n{wide}b\n```\n"))]), []);
     }
 }

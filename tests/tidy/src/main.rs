@@ -1,11 +1,17 @@
 //! `rhizo-tidy`: the rules of the house that neither rustc nor clippy can see, checked in seconds.
 //!
 //! It reads the tree and `cargo metadata`, prints one line per finding (`path:line: what, and what to do`) and
-//! fails when there is any. `--update` rewrites the two reviewed lists (`dependencies.txt`, `ratchet.txt`) from
-//! the current tree, so that a reviewer sees the difference. `--words` lists every match of `words.txt`, those of
-//! patterns that are not on yet included. It never changes a source file and builds nothing
+//! fails when there is any. `--update` rewrites the reviewed lists (`cycles.txt`, `dependencies.txt`, `ratchet.txt`)
+//! from the current tree, so that a reviewer sees the difference. `--words` lists every match of `words.txt`, those of
+//! patterns that are not on yet included. `--affected` reads paths from its input and prints the packages that a change
+//! of them touches. It never changes a source file and builds nothing
 //! of rhizo. Read next: [`source`] for how a file is seen, then one module per kind of rule.
 
+#![forbid(unsafe_code)]
+
+mod affected;
+mod cycles;
+mod decisions;
 mod dependencies;
 mod documents;
 mod manifest;
@@ -38,6 +44,8 @@ impl Finding {
     }
 }
 
+/// The reviewed list of import cycles, relative to the root.
+const CYCLES: &str = "tests/tidy/cycles.txt";
 /// The reviewed list of dependency edges, relative to the root.
 const DEPENDENCIES: &str = "tests/tidy/dependencies.txt";
 /// The reviewed list of what is longer than the limits, relative to the root.
@@ -59,7 +67,9 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
     findings.extend(wording::check(&files, &sources, &wording::Words::parse(&text(root, wording::WORDS)?)?));
     findings.extend(purity::check(&sources, &packages, &rules));
     findings.extend(size::check(&sources, &ratchet));
+    findings.extend(cycles::check(&sources, &cycles::Known::parse(&text(root, CYCLES)?)?));
     findings.extend(documents::check(&files));
+    findings.extend(decisions::check(&files));
     findings.sort();
     findings.dedup();
     Ok(findings)
@@ -74,6 +84,17 @@ fn wording(root: &Path) -> Result<Vec<Finding>, String> {
     Ok(wording::check(&files, &sources, &words))
 }
 
+/// Prints the packages that a change of the files named on standard input touches, one a line.
+fn affected(root: &Path) -> Result<Vec<Finding>, String> {
+    let changed = std::io::read_to_string(std::io::stdin())
+        .map_err(|error| format!("failed to read the changed paths: {error}"))?;
+    let changed: Vec<&str> = changed.lines().filter(|line| !line.is_empty()).collect();
+    for name in affected::packages(&dependencies::packages(root)?, &changed) {
+        println!("{name}");
+    }
+    Ok(Vec::new())
+}
+
 /// Rewrites the reviewed lists from the tree of today.
 fn update(root: &Path) -> Result<(), String> {
     let files = tree::read(root)?;
@@ -81,6 +102,7 @@ fn update(root: &Path) -> Result<(), String> {
         files.iter().filter(|file| file.path.ends_with(".rs")).map(Source::scan).collect();
     let packages = dependencies::packages(root)?;
     let rules = dependencies::Rules::parse(&text(root, DEPENDENCIES)?)?;
+    write(root, CYCLES, &cycles::Known::of(&sources).render())?;
     write(root, DEPENDENCIES, &rules.with_edges_of(&packages).render())?;
     write(root, RATCHET, &size::Ratchet::of(&sources).render())
 }
@@ -103,15 +125,18 @@ fn project_root() -> PathBuf {
 
 fn main() -> ExitCode {
     let root = project_root();
-    let result = match std::env::args().nth(1).as_deref() {
+    let argument = std::env::args().nth(1);
+    let result = match argument.as_deref() {
         None => check(&root),
+        Some("--affected") => affected(&root),
         Some("--update") => update(&root).and_then(|()| check(&root)),
         Some("--words") => wording(&root),
-        Some(other) => Err(format!("unknown argument {other}; there are --update and --words")),
+        Some(other) => Err(format!("unknown argument {other}; there are --affected, --update and --words")),
     };
     match result {
         Ok(findings) if findings.is_empty() => {
-            println!("tidy: no finding");
+            // The output of `--affected` is read by a script.
+            eprintln!("tidy: no finding");
             ExitCode::SUCCESS
         }
         Ok(findings) => {

@@ -1,6 +1,7 @@
 //! What no file of the project says: leftovers, silenced lints, catch-all names, paths of somebody's machine.
 //!
-//! Also that each Rust file opens with what it is for and that each `unsafe` says why it is sound. The words are
+//! Also that each Rust file opens with what it is for, that each `unsafe` says why it is sound and that every crate
+//! but a reviewed few forbids it. The words are
 //! put together from halves below, so that this file does not find itself.
 
 use crate::Finding;
@@ -34,6 +35,9 @@ const PLACES: [&str; 8] = [
 /// Names that say nothing; the glossary has better ones.
 const CATCH_ALLS: [&str; 5] = ["Manager", "Helper", "Helpers", "Util", "Utils"];
 
+/// The crate roots that may hold `unsafe`: the process provider forks, and sends signals through process descriptors.
+const UNSAFE_ROOTS: [&str; 1] = ["actuators/src/lib.rs"];
+
 /// Runs the rules about words over all files.
 pub(crate) fn check(files: &[File], sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -44,6 +48,7 @@ pub(crate) fn check(files: &[File], sources: &[Source]) -> Vec<Finding> {
         findings.extend(leftovers(source));
         findings.extend(catch_alls(source));
         findings.extend(unsound(source));
+        findings.extend(unforbidden(source));
         if !source.text.starts_with("//!") {
             let message = "open with `//!`: what it does, what it does not, where to read next";
             findings.push(Finding::new(&source.path, 1, message));
@@ -101,6 +106,20 @@ fn unsound(source: &Source) -> Vec<Finding> {
     places.map(|line| Finding::new(&source.path, line, "say `// SAFETY: …` why this is sound")).collect()
 }
 
+/// A library or program of the workspace that does not forbid `unsafe`, and one that forbids it and is listed.
+fn unforbidden(source: &Source) -> Option<Finding> {
+    let (folder, file) = source.path.rsplit_once('/')?;
+    let root = matches!(file, "lib.rs" | "main.rs") && folder.ends_with("src") || folder.ends_with("src/bin");
+    let forbids = source.code.contains("#![forbid(unsafe_code)]");
+    let listed = UNSAFE_ROOTS.contains(&source.path.as_str());
+    let message = match (root, forbids, listed) {
+        (true, false, false) => "add `#![forbid(unsafe_code)]`",
+        (true, true, true) => "it forbids `unsafe` now: take it off the list of tests/tidy/src/words.rs",
+        _ => return None,
+    };
+    Some(Finding::new(&source.path, 1, message))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +163,15 @@ mod tests {
         assert_eq!(found("a.rs", "//! A.\nlet a = unsafe { f() };\n").len(), 1);
         assert_eq!(found("a.rs", "//! A.\n// SAFETY: f has no precondition.\nlet a = unsafe { f() };\n"), []);
         assert_eq!(found("a.rs", "//! A.\n#![forbid(unsafe_code)]\n"), []);
+    }
+
+    #[test]
+    fn a_crate_root_forbids_unsafe_unless_it_is_listed() {
+        assert_eq!(found("a/src/lib.rs", "//! A.\n").len(), 1);
+        assert_eq!(found("a/src/bin/b.rs", "//! A.\n").len(), 1);
+        assert_eq!(found("a/src/lib.rs", "//! A.\n#![forbid(unsafe_code)]\n"), []);
+        assert_eq!(found("a/src/b.rs", "//! A.\n"), []);
+        assert_eq!(found(UNSAFE_ROOTS[0], "//! A.\n"), []);
+        assert_eq!(found(UNSAFE_ROOTS[0], "//! A.\n#![forbid(unsafe_code)]\n").len(), 1);
     }
 }
