@@ -4,7 +4,7 @@
 //! in [`super::exec`].
 
 use super::action::function::{self, ActionCtx, Function};
-use super::{ExportTable, NodeView, Outcome, START_MS_MAX, Task, probe, raised};
+use super::{ExportTable, NodeView, RunOutcome, START_MS_MAX, Task, probe, raised};
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Export, Ports};
@@ -287,21 +287,21 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     });
     let started = tokio::select! {
         biased;
-        ended = &mut running => Err(Outcome::StartFailed(in_words(ended))),
-        () = raised(&mut stop) => Err(Outcome::Stopped),
-        gate = gate => gate.map_err(|_| Outcome::StartFailed(late(&task, &seen.borrow()))),
+        ended = &mut running => Err(RunOutcome::StartFailed(in_words(ended))),
+        () = raised(&mut stop) => Err(RunOutcome::Stopped),
+        gate = gate => gate.map_err(|_| RunOutcome::StartFailed(late(&task, &seen.borrow()))),
     };
     let outcome = match started {
         Err(outcome) => outcome,
         Ok(exports) => match task.scope.fill_health(task.component.health.as_ref(), &exports) {
-            Err(reason) => Outcome::StartFailed(reason),
+            Err(reason) => RunOutcome::StartFailed(reason),
             Ok(health) => {
-                task.report(Outcome::Started(exports.clone())).await;
+                task.report(RunOutcome::Started(exports.clone())).await;
                 tokio::select! {
                     biased;
-                    () = raised(&mut stop) => Outcome::Stopped,
-                    ended = &mut running => Outcome::Failed(in_words(ended)),
-                    reason = probe::unhealthy(health.as_ref(), &exports) => Outcome::Failed(reason),
+                    () = raised(&mut stop) => RunOutcome::Stopped,
+                    ended = &mut running => RunOutcome::Failed(in_words(ended)),
+                    reason = probe::unhealthy(health.as_ref(), &exports) => RunOutcome::Failed(reason),
                 }
             }
         },
@@ -329,10 +329,10 @@ async fn end_publishing(publishing: tokio::task::JoinHandle<()>) {
 async fn pass_on(
     mut published: mpsc::Receiver<Values>,
     run: rhizo_protocol::turn::RunId,
-    reports: mpsc::Sender<super::Report>,
+    reports: mpsc::Sender<super::RunReport>,
 ) {
     while let Some(values) = published.recv().await {
-        super::tell(&reports, run.clone(), Outcome::Published(values)).await;
+        super::tell(&reports, run.clone(), RunOutcome::Published(values)).await;
     }
 }
 

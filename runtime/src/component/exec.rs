@@ -3,8 +3,9 @@
 //! The program gets a process group of its own, so that a stop reaches what it started. What must die with
 //! the node itself is the supervisor's concern (`rhizo-actuators`). Embedded closures are in [`super::embedded`].
 
-use super::logs::Log;
-use super::{ExportTable, Outcome, START_MS_MAX, Task, probe, raised};
+use super::instance_log::InstanceLog;
+use super::probe::{self, Prober};
+use super::{ExportTable, RunOutcome, START_MS_MAX, Task, raised};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rhizo_protocol::{Bound, BoundImports};
@@ -28,7 +29,7 @@ const OUTPUT_QUEUE_LEN: usize = 16;
 /// Runs the instance to its end and reports what became of it.
 pub(super) async fn run(mut task: Task) {
     let outcome = match Program::launch(&task).await {
-        Err(reason) => Outcome::StartFailed(reason),
+        Err(reason) => RunOutcome::StartFailed(reason),
         Ok(mut program) => {
             let outcome = program.live(&mut task).await;
             program.end(&task).await;
@@ -65,16 +66,16 @@ impl Program {
     }
 
     /// From the start gate to the end of the program, or to the order to stop.
-    async fn live(&mut self, task: &mut Task) -> Outcome {
+    async fn live(&mut self, task: &mut Task) -> RunOutcome {
         let mut stop = task.stop.clone();
         tokio::select! {
             biased;
-            () = raised(&mut stop) => return Outcome::Stopped,
+            () = raised(&mut stop) => return RunOutcome::Stopped,
             gate = self.gate() => if let Err(reason) = gate {
-                return Outcome::StartFailed(reason);
+                return RunOutcome::StartFailed(reason);
             },
         }
-        task.report(Outcome::Started(self.exports.clone())).await;
+        task.report(RunOutcome::Started(self.exports.clone())).await;
         let exports = self.exports.clone();
         let mut imports = task.imports.clone();
         let follow_imports = async {
@@ -88,10 +89,10 @@ impl Program {
         };
         tokio::select! {
             biased;
-            () = raised(&mut stop) => Outcome::Stopped,
-            ended = self.child.wait() => Outcome::Failed(ended_in_words(ended)),
-            reason = probe::unhealthy(self.health.as_ref(), &exports) => Outcome::Failed(reason),
-            () = follow_imports => Outcome::Stopped,
+            () = raised(&mut stop) => RunOutcome::Stopped,
+            ended = self.child.wait() => RunOutcome::Failed(ended_in_words(ended)),
+            reason = probe::unhealthy(self.health.as_ref(), &exports) => RunOutcome::Failed(reason),
+            () = follow_imports => RunOutcome::Stopped,
         }
     }
 
@@ -103,7 +104,8 @@ impl Program {
         };
         let deadline = Instant::now() + Duration::from_millis(START_MS_MAX);
         for each in &probes {
-            while let Err(reason) = probe::look(each, &self.exports).await {
+            let prober = Prober::new(each, &self.exports);
+            while let Err(reason) = prober.look().await {
                 if let Ok(Some(status)) = self.child.try_wait() {
                     return Err(ended_in_words(Ok(status)));
                 }
@@ -178,7 +180,7 @@ fn ended_in_words(ended: io::Result<std::process::ExitStatus>) -> String {
 }
 
 fn keep_output(
-    log: Arc<Log>,
+    log: Arc<InstanceLog>,
     stdout: Option<impl AsyncRead + Unpin + Send + 'static>,
     stderr: Option<impl AsyncRead + Unpin + Send + 'static>,
 ) {

@@ -7,21 +7,22 @@
 //! closures, [`action`] for actions.
 
 pub mod action;
+mod action_output;
 pub mod embedded;
 mod exec;
-pub mod logs;
-mod output;
+mod http_client;
+pub mod instance_log;
 mod ports;
 mod probe;
 mod program;
-mod report;
+mod run_report;
 mod template;
 
-pub use report::{Outcome, Report};
+pub use run_report::{RunOutcome, RunReport};
 
 use action::Act;
 use embedded::Registry;
-use logs::Log;
+use instance_log::InstanceLog;
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
@@ -63,19 +64,19 @@ struct Task {
     imports: watch::Receiver<BoundImports>,
     attributes: watch::Receiver<Values>,
     stop: watch::Receiver<bool>,
-    log: Arc<Log>,
-    reports: mpsc::Sender<Report>,
+    log: Arc<InstanceLog>,
+    reports: mpsc::Sender<RunReport>,
 }
 
 impl Task {
-    async fn report(&self, outcome: Outcome) {
+    async fn report(&self, outcome: RunOutcome) {
         tell(&self.reports, self.run.clone(), outcome).await;
     }
 }
 
-async fn tell(reports: &mpsc::Sender<Report>, run: RunId, outcome: Outcome) {
+async fn tell(reports: &mpsc::Sender<RunReport>, run: RunId, outcome: RunOutcome) {
     // The loop is gone only when the whole node stops: nobody is left to tell.
-    let _gone = reports.send(Report { run, outcome }).await;
+    let _gone = reports.send(RunReport { run, outcome }).await;
 }
 
 /// Resolves when the flag is raised, or when whoever could raise it is gone.
@@ -89,7 +90,7 @@ struct Live {
     exports: ExportTable,
     imports: watch::Sender<BoundImports>,
     attributes: watch::Sender<Values>,
-    log: Arc<Log>,
+    log: Arc<InstanceLog>,
     /// The flag that stops its service, while there is one.
     service: Option<watch::Sender<bool>>,
     /// The flags that cancel its actions, by number.
@@ -115,7 +116,7 @@ pub struct Components {
     dir: PathBuf,
     registry: Arc<Registry>,
     runtime: tokio::runtime::Handle,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<RunReport>,
     live: BTreeMap<InstanceId, Live>,
 }
 
@@ -127,7 +128,7 @@ impl Components {
         dir: PathBuf,
         registry: Arc<Registry>,
         runtime: tokio::runtime::Handle,
-        reports: mpsc::Sender<Report>,
+        reports: mpsc::Sender<RunReport>,
     ) -> Self {
         Self { app, node, dir, registry, runtime, reports, live: BTreeMap::new() }
     }
@@ -141,7 +142,7 @@ impl Components {
                 exports: ExportTable::new(),
                 imports: watch::channel(BoundImports::new()).0,
                 attributes: watch::channel(Values::new()).0,
-                log: Arc::new(Log::new(self.dir_of(run))),
+                log: Arc::new(InstanceLog::new(self.dir_of(run))),
                 service: None,
                 actions: BTreeMap::new(),
             };
@@ -192,7 +193,7 @@ impl Components {
         self.runtime.spawn(async move {
             let scope = match scope {
                 Ok(scope) => scope,
-                Err(reason) => return tell(&reports, run, Outcome::StartFailed(reason)).await,
+                Err(reason) => return tell(&reports, run, RunOutcome::StartFailed(reason)).await,
             };
             let task = Task { run, component, scope, imports, attributes, stop: stop_seen, log, reports };
             let name = &task.run.instance.component;
@@ -200,7 +201,7 @@ impl Components {
                 (Run::Embedded, Some(closure)) => embedded::run(task, closure).await,
                 (Run::Embedded, None) => {
                     let reason = format!("this binary has no closure for component `{name}`");
-                    task.report(Outcome::StartFailed(reason)).await;
+                    task.report(RunOutcome::StartFailed(reason)).await;
                 }
                 (Run::Exec { .. } | Run::Script { .. } | Run::Nothing, _) => exec::run(task).await,
             }
@@ -227,7 +228,7 @@ impl Components {
                 }
                 Err(reason) => ActResult::Failed { reason },
             };
-            tell(&reports, run, Outcome::Acted { number, result }).await;
+            tell(&reports, run, RunOutcome::Acted { number, result }).await;
         });
     }
 
@@ -255,7 +256,7 @@ impl Components {
         }
     }
 
-    /// Tells a service to stop; [`Outcome::Stopped`] follows. Returns whether there was such a service.
+    /// Tells a service to stop; [`RunOutcome::Stopped`] follows. Returns whether there was such a service.
     pub fn stop(&mut self, run: &RunId) -> bool {
         let flag = self.current(run).and_then(|live| live.service.as_ref());
         flag.map(|flag| flag.send_replace(true)).is_some()
@@ -266,16 +267,16 @@ impl Components {
     }
 
     /// Takes note of a report; returns whether it is of a run that is still the instance's last.
-    pub fn reported(&mut self, report: &Report) -> bool {
+    pub fn reported(&mut self, report: &RunReport) -> bool {
         let live = self.live.get_mut(&report.run.instance).filter(|live| live.run == report.run);
         let Some(live) = live else { return false };
         match &report.outcome {
-            Outcome::Started(exports) => live.exports.extend(exports.clone()),
-            Outcome::StartFailed(_) | Outcome::Failed(_) | Outcome::Stopped => live.service = None,
-            Outcome::Acted { number, .. } => {
+            RunOutcome::Started(exports) => live.exports.extend(exports.clone()),
+            RunOutcome::StartFailed(_) | RunOutcome::Failed(_) | RunOutcome::Stopped => live.service = None,
+            RunOutcome::Acted { number, .. } => {
                 live.actions.remove(number);
             }
-            Outcome::Published(_) => {}
+            RunOutcome::Published(_) => {}
         }
         true
     }

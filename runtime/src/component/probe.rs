@@ -1,41 +1,86 @@
-//! Looking at an instance from outside: does it accept connections, answer a request, satisfy a program.
+//! Probes of an instance: a TCP connection, an HTTP request or a program, each with a time-out.
 //!
-//! A probe says healthy or why not; [`unhealthy`] repeats it. What follows is the caller's.
+//! A probe returns whether the instance is healthy or the reason why not; [`unhealthy`] repeats one until the instance
+//! has failed. What follows from a failure is decided by the caller. Read next: [`super::exec`].
 
-use super::ExportTable;
+use super::{ExportTable, http_client};
+use reqwest::Client;
 use rhizo_types::PortName;
 use rhizo_types::spec::{Health, Probe};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, timeout};
 
 /// A probe that has not answered by then has failed: local work that takes longer is of no use to a user.
 const PROBE_MS_MAX: u64 = 2_000;
 
-/// Runs one probe; `Err` carries the reason in words.
-pub(super) async fn look(probe: &Probe, exports: &ExportTable) -> Result<(), String> {
-    let looked = timeout(Duration::from_millis(PROBE_MS_MAX), async {
-        match probe {
-            Probe::Tcp { export } => connect(address(exports, export)?).await.map(drop),
-            Probe::Http { export, path } => http(address(exports, export)?, path).await,
-            Probe::Exec { argv } => exec(argv).await,
-        }
-    });
-    looked.await.unwrap_or_else(|_| Err(format!("no answer within {PROBE_MS_MAX} ms")))
+/// One probe of one instance, ready to be repeated.
+pub(super) struct Prober {
+    target: Target,
+    timeout_ms: u64,
 }
 
-/// Looks again and again; resolves with the reason when the instance has failed for good.
+/// What is probed, with its addresses.
+enum Target {
+    Tcp(SocketAddr),
+    Http {
+        client: Client,
+        url: String,
+    },
+    Exec(Vec<String>),
+    /// The probe can never succeed, for this reason.
+    Impossible(String),
+}
+
+impl Prober {
+    /// Prepares a probe whose placeholders are filled in, for an instance with these exports.
+    pub(super) fn new(probe: &Probe, exports: &ExportTable) -> Self {
+        let target = Target::new(probe, exports).unwrap_or_else(Target::Impossible);
+        Self { target, timeout_ms: PROBE_MS_MAX }
+    }
+
+    /// Runs the probe once.
+    ///
+    /// # Errors
+    /// The reason in words, when the instance is not healthy.
+    pub(super) async fn look(&self) -> Result<(), String> {
+        let looked = timeout(Duration::from_millis(self.timeout_ms), async {
+            match &self.target {
+                Target::Tcp(address) => connect(*address).await,
+                Target::Http { client, url } => get(client, url).await,
+                Target::Exec(argv) => exec(argv).await,
+                Target::Impossible(reason) => Err(reason.clone()),
+            }
+        });
+        looked.await.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.timeout_ms)))
+    }
+}
+
+impl Target {
+    fn new(probe: &Probe, exports: &ExportTable) -> Result<Self, String> {
+        Ok(match probe {
+            Probe::Tcp { export } => Self::Tcp(address(exports, export)?),
+            Probe::Http { export, path } => {
+                let url = format!("http://{}{path}", address(exports, export)?);
+                Self::Http { client: http_client::for_own_exports()?, url }
+            }
+            Probe::Exec { argv } => Self::Exec(argv.clone()),
+        })
+    }
+}
+
+/// Repeats the health check; resolves with the reason when it has failed as often in a row as the spec allows.
 pub(super) async fn unhealthy(health: Option<&Health>, exports: &ExportTable) -> String {
     let Some(health) = health else { return std::future::pending().await };
+    let prober = Prober::new(&health.probe, exports);
     let every = Duration::from_millis(health.every_ms.max(1));
     let mut ticks = interval_at(Instant::now() + every, every);
     let mut failures = 0;
     loop {
         ticks.tick().await;
-        match look(&health.probe, exports).await {
+        match prober.look().await {
             Ok(()) => failures = 0,
             Err(reason) => {
                 failures += 1;
@@ -51,32 +96,18 @@ fn address(exports: &ExportTable, export: &PortName) -> Result<SocketAddr, Strin
     exports.get(export).copied().ok_or_else(|| format!("export `{export}` has no address"))
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    TcpStream::connect(address).await.map_err(|error| format!("{address} refused the connection: {error}"))
+async fn connect(address: SocketAddr) -> Result<(), String> {
+    let connected = TcpStream::connect(address).await;
+    connected.map(drop).map_err(|error| format!("{address} refused the connection: {error}"))
 }
 
-/// One HTTP/1.1 request of which only the status line matters: a client library would add nothing.
-async fn http(address: SocketAddr, path: &str) -> Result<(), String> {
-    let mut stream = connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut head = [0_u8; 64];
-    let mut filled = 0;
-    let exchange = async {
-        stream.write_all(request.as_bytes()).await?;
-        while filled < head.len() {
-            match stream.read(&mut head[filled..]).await? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    exchange.await.map_err(|error| format!("{address} broke the exchange: {error}"))?;
-    let status = head[..filled].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    match status {
-        [b'2', _, _] => Ok(()),
-        _ => Err(format!("{address}{path} answered `{}`", String::from_utf8_lossy(status))),
-    }
+/// Sends one request; the status alone matters, and the answer's body is not read.
+async fn get(client: &Client, url: &str) -> Result<(), String> {
+    let sent = client.get(url).header(reqwest::header::CONNECTION, "close").send().await;
+    // The URL is in the error's text already.
+    let answer = sent.map_err(|error| crate::error::chain(&error))?;
+    let status = answer.status();
+    if status.is_success() { Ok(()) } else { Err(format!("{url} answered `{status}`")) }
 }
 
 async fn exec(argv: &[String]) -> Result<(), String> {
@@ -92,5 +123,88 @@ async fn exec(argv: &[String]) -> Result<(), String> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{program}` ended with {status}")),
         Err(error) => Err(format!("`{program}` could not be run: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+    use std::thread;
+
+    /// What a server does with a connection after it has sent its answer.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Afterwards {
+        Close,
+        KeepOpen,
+    }
+
+    /// Starts a server that sends these bytes to each request, and probes it once.
+    async fn probe(answer: &'static [u8], afterwards: Afterwards) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (done, ended) = mpsc::channel::<()>();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("bytes") > 0 {
+                request.push(byte[0]);
+            }
+            stream.write_all(answer).expect("the answer is sent");
+            if afterwards == Afterwards::KeepOpen {
+                // Resolves with an error when the test has its answer.
+                let _ended = ended.recv();
+            }
+        });
+        let exports = ExportTable::from([("http".into(), address)]);
+        let probe = Probe::Http { export: "http".into(), path: "/health".to_owned() };
+        let mut prober = Prober::new(&probe, &exports);
+        // Long enough that a loaded machine answers; the answers of these tests come at once or never.
+        prober.timeout_ms = if answer.is_empty() { 50 } else { 60_000 };
+        let looked = prober.look().await;
+        drop(done);
+        server.join().expect("the server ends");
+        looked.map_err(|reason| reason.replace(&address.to_string(), "ADDRESS"))
+    }
+
+    #[tokio::test]
+    async fn a_short_answer_on_a_connection_that_stays_open_is_understood() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(probe(answer, Afterwards::KeepOpen).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_status_without_a_reason_phrase_is_understood() {
+        assert_eq!(probe(b"HTTP/1.1 204\r\n\r\n", Afterwards::KeepOpen).await, Ok(()));
+        assert_eq!(probe(b"HTTP/1.1 204\r\n\r\n", Afterwards::Close).await, Ok(()));
+        let failed = probe(b"HTTP/1.1 503\r\nContent-Length: 0\r\n\r\n", Afterwards::KeepOpen).await;
+        assert_eq!(failed, Err("http://ADDRESS/health answered `503 Service Unavailable`".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        let failed = probe(answer, Afterwards::KeepOpen).await;
+        assert_eq!(failed, Err("http://ADDRESS/health answered `302 Found`".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_body_without_an_end_is_not_read() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nbeginning";
+        assert_eq!(probe(answer, Afterwards::KeepOpen).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up() {
+        assert_eq!(probe(b"", Afterwards::KeepOpen).await, Err("no answer within 50 ms".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_http_are_a_failure() {
+        let failed = probe(b"220 mail ready\r\n", Afterwards::Close).await;
+        assert!(failed.is_err_and(|reason| reason.contains("http://ADDRESS/health")));
     }
 }

@@ -3,7 +3,7 @@
 //! What it leaves behind when it succeeds (a script's `run` starts a service) keeps running; what it leaves
 //! behind when it fails or is cancelled is killed. Programs that run on are in [`super::exec`].
 
-use super::output::Output;
+use super::action_output::ActionOutput;
 use super::raised;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -42,7 +42,7 @@ pub(super) enum Ended {
 }
 
 /// Runs a program to its end.
-pub(super) async fn run(job: Job<'_>, mut output: Output, cancel: &mut watch::Receiver<bool>) -> Ended {
+pub(super) async fn run(job: Job<'_>, mut output: ActionOutput, cancel: &mut watch::Receiver<bool>) -> Ended {
     let mut program = match Program::launch(&job) {
         Ok(program) => program,
         Err(reason) => return Ended::Failed(reason),
@@ -101,28 +101,28 @@ impl Program {
     }
 
     /// Takes in its output until it has ended.
-    async fn follow(&mut self, output: &mut Output) -> std::io::Result<ExitStatus> {
+    async fn follow(&mut self, output: &mut ActionOutput) -> std::io::Result<ExitStatus> {
         let (mut from_out, mut from_err) = ([0; 4096], [0; 4096]);
         loop {
             tokio::select! {
                 biased;
                 status = self.child.wait() => return status,
-                read = read(&mut self.stdout, &mut from_out) => output.said(&from_out[..read]),
-                read = read(&mut self.stderr, &mut from_err) => output.noted(&from_err[..read]),
+                read = read(&mut self.stdout, &mut from_out) => output.take_stdout(&from_out[..read]),
+                read = read(&mut self.stderr, &mut from_err) => output.take_stderr(&from_err[..read]),
             }
         }
     }
 
     /// Takes in what is left of its output, now that it has ended.
-    async fn drain(&mut self, output: &mut Output) {
+    async fn drain(&mut self, output: &mut ActionOutput) {
         let deadline = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
         let (mut from_out, mut from_err) = ([0; 4096], [0; 4096]);
         while self.stdout.is_some() || self.stderr.is_some() {
             let next = async {
                 tokio::select! {
                     biased;
-                    read = read(&mut self.stdout, &mut from_out) => output.said(&from_out[..read]),
-                    read = read(&mut self.stderr, &mut from_err) => output.noted(&from_err[..read]),
+                    read = read(&mut self.stdout, &mut from_out) => output.take_stdout(&from_out[..read]),
+                    read = read(&mut self.stderr, &mut from_err) => output.take_stderr(&from_err[..read]),
                 }
             };
             if timeout_at(deadline, next).await.is_err() {
@@ -132,7 +132,7 @@ impl Program {
     }
 
     /// Ends it and whatever it started.
-    async fn end(&mut self, stop: &Stop, output: &mut Output) {
+    async fn end(&mut self, stop: &Stop, output: &mut ActionOutput) {
         self.signal(format!("SIG{}", stop.signal).parse().unwrap_or(Signal::SIGTERM));
         let grace = Duration::from_millis(stop.grace_ms);
         let _killed_below = timeout(grace, self.follow(output)).await;
@@ -141,7 +141,7 @@ impl Program {
     }
 
     /// Keeps the log of a service that it started and that still has its pipes.
-    fn leave(self, mut output: Output) {
+    fn leave(self, mut output: ActionOutput) {
         let Self { mut stdout, mut stderr, .. } = self;
         if stdout.is_none() && stderr.is_none() {
             return;
@@ -150,8 +150,8 @@ impl Program {
             let (mut from_out, mut from_err) = ([0; 4096], [0; 4096]);
             while stdout.is_some() || stderr.is_some() {
                 tokio::select! {
-                    read = read(&mut stdout, &mut from_out) => output.noted(&from_out[..read]),
-                    read = read(&mut stderr, &mut from_err) => output.noted(&from_err[..read]),
+                    read = read(&mut stdout, &mut from_out) => output.take_stderr(&from_out[..read]),
+                    read = read(&mut stderr, &mut from_err) => output.take_stderr(&from_err[..read]),
                 }
             }
         });
@@ -175,7 +175,7 @@ async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::logs::Log;
+    use super::super::instance_log::InstanceLog;
     use super::*;
     use std::sync::Arc;
 
@@ -199,7 +199,7 @@ mod tests {
         }
         let stop = Stop { signal: "TERM".to_owned(), grace_ms: 5_000 };
         let job = Job { argv: &argv, env: BTreeMap::new(), dir: &dir, stop: &stop };
-        (run(job, Output::new(Arc::new(Log::new(dir.clone()))), &mut seen).await, dir)
+        (run(job, ActionOutput::new(Arc::new(InstanceLog::new(dir.clone()))), &mut seen).await, dir)
     }
 
     fn is_alive(dir: &Path, file: &str) -> bool {
@@ -260,7 +260,7 @@ mod tests {
         let argv = ["/no/such/program".to_owned()];
         let job = Job { argv: &argv, env: BTreeMap::new(), dir: Path::new("/"), stop: &stop };
         let (_cancel, mut seen) = watch::channel(false);
-        let ended = run(job, Output::new(Arc::new(Log::nowhere())), &mut seen).await;
+        let ended = run(job, ActionOutput::new(Arc::new(InstanceLog::nowhere())), &mut seen).await;
         let Ended::Failed(reason) = ended else { panic!("it did not fail") };
         assert!(reason.contains("`/no/such/program` could not be run"), "{reason}");
     }

@@ -9,7 +9,7 @@ use crate::admin::{
     Answer, Ask, AskRecord, BindingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
     Why,
 };
-use crate::component::logs;
+use crate::component::instance_log;
 use crate::pose::{self, Posed, Situation};
 use rhizo_overlay::{Class, Reply};
 use rhizo_protocol::event::{Event, Request as CoreRequest};
@@ -238,7 +238,7 @@ impl Shell {
             return refused(format!("reach {}, which has the logs of `{name}`", placed.node));
         }
         let dir = self.dir.join("instances").join(format!("{id}-g{}", placed.generation));
-        match logs::tail(&dir, bytes_max.min(LOG_BYTES_MAX)) {
+        match instance_log::tail(&dir, bytes_max.min(LOG_BYTES_MAX)) {
             Ok(text) => Answer::Logs(text),
             Err(error) => refused(format!("read the logs of `{name}`: {error}")),
         }

@@ -7,7 +7,7 @@ use super::input::Input;
 use super::shell::{Asker, Shell};
 use super::{NodeError, admin, catalogue};
 use crate::admin::Answer as AdminAnswer;
-use crate::component::Report;
+use crate::component::RunReport;
 use rhizo_actuators::{
     Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Tags, Token,
 };
@@ -237,7 +237,7 @@ impl Shell {
     }
 
     /// Tells the core what became of a service or an action.
-    pub(super) async fn component_report(&mut self, report: Report) -> Result<(), NodeError> {
+    pub(super) async fn component_report(&mut self, report: RunReport) -> Result<(), NodeError> {
         if !self.components.reported(&report) {
             return Ok(());
         }

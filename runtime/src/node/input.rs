@@ -3,7 +3,7 @@
 //! A closed enum: results of spawned work come back through one bounded queue and nowhere else.
 
 use crate::admin::{Answer, Ask};
-use crate::component::Report;
+use crate::component::RunReport;
 use crate::node::catalogue::Offered;
 use crate::node::solving::Solution;
 use rhizo_overlay::Reply;
@@ -22,7 +22,7 @@ pub(crate) enum Input {
     /// An event for the core, from spawned work.
     Core(Event),
     /// An instance's task has something to tell.
-    Component(Report),
+    Component(RunReport),
     /// Providers were asked what they sell.
     Offered(Vec<(ProviderName, Offered)>),
     /// Providers were asked what they sell, for this solver run.

@@ -1,12 +1,14 @@
-//! One HTTP request as an action: done when the answer is 2xx.
+//! One HTTP request as an action; it succeeds when the answer's status is 2xx.
 //!
-//! Proxies of the environment and redirects are followed as `reqwest` does it; certificates are checked against
-//! the roots of the host. Patience is the time-out of the action's step.
+//! Redirects are followed. Proxies of the environment are used for other hosts than the application's own. Certificates
+//! are checked against the roots of the host. The request has no time-out of its own: the one of the action's step
+//! holds. Read next: [`super::super::http_client`].
 
+use super::super::http_client;
 use super::super::template::Scope;
-use reqwest::{Client, Method};
+use reqwest::{Method, Url};
 use rhizo_types::lifecycle::{OUTPUT_BYTES_MAX, Values};
-use std::sync::Arc;
+use std::net::IpAddr;
 
 /// Sends the request.
 pub(super) async fn request(scope: &Scope, method: &str, url: &str, body: &str) -> Result<Values, String> {
@@ -14,15 +16,16 @@ pub(super) async fn request(scope: &Scope, method: &str, url: &str, body: &str) 
     let called = format!("{method} {url}");
     let method =
         Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is no HTTP method"))?;
-    let client = client(url.starts_with("https:"))?;
-    let sent = client.request(method, &url).body(body).send().await;
+    let target = Url::parse(&url).map_err(|error| format!("{called} has no valid URL: {error}"))?;
+    let client = http_client::for_action(target.scheme() == "https", is_own(scope, &target))?;
+    let sent = client.request(method, target).body(body).send().await;
     let mut answer =
-        sent.map_err(|error| format!("{called} came to nothing: {}", crate::error::chain(&error)))?;
+        sent.map_err(|error| format!("{called} was not answered: {}", crate::error::chain(&error)))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(Values::new());
     }
-    // The beginning says what is wrong; an answer that breaks off is no further trouble.
+    // The beginning of the body usually names the cause. A body that breaks off is reported as far as it came.
     let mut said = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
         said.extend_from_slice(&chunk);
@@ -38,21 +41,14 @@ pub(super) async fn request(scope: &Scope, method: &str, url: &str, body: &str) 
     })
 }
 
-/// The cryptography is chosen here and not for the whole process, which belongs to the embedding application.
-fn client(encrypted: bool) -> Result<Client, String> {
-    let wrong = |error: &dyn std::error::Error| format!("no HTTP client: {error}");
-    let mut roots = rustls::RootCertStore::empty();
-    if encrypted {
-        // A root that cannot be read is one that is not trusted.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(&error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder().tls_backend_preconfigured(tls).build().map_err(|error| wrong(&error))
+/// Whether the URL leads to an address of the application: a loopback address, this node's, an export's or an import's.
+fn is_own(scope: &Scope, url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() else { return host == "localhost" };
+    let imported =
+        scope.imports.values().flat_map(|bound| bound.values()).filter_map(|served| served.address);
+    let mut known = scope.exports.values().copied().chain(imported);
+    address.is_loopback() || address == scope.node.address || known.any(|socket| socket.ip() == address)
 }
 
 #[cfg(test)]
@@ -99,12 +95,26 @@ mod tests {
         assert_eq!(done, Err(format!("PUT {url} answered 409 Conflict: already there")));
     }
 
+    #[test]
+    fn only_hosts_of_others_are_reached_through_a_proxy() {
+        let mut scope = scope("/run".into());
+        scope.node.address = "10.0.0.7".parse().expect("an address");
+        scope.exports.insert("api".into(), "[fd00::1]:80".parse().expect("an address"));
+        let own = ["http://127.0.0.1:1/x", "http://localhost/", "https://10.0.0.7/", "http://[fd00::1]:80/"];
+        for url in own {
+            assert!(is_own(&scope, &Url::parse(url).expect("a URL")), "{url}");
+        }
+        for url in ["http://10.0.0.8/", "https://example.org/", "http://localhost.example.org/"] {
+            assert!(!is_own(&scope, &Url::parse(url).expect("a URL")), "{url}");
+        }
+    }
+
     #[tokio::test]
     async fn nobody_there_is_a_failure_that_names_the_address() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         drop(listener);
         let done = request(&scope("/run".into()), "GET", &url, "").await;
-        assert!(done.is_err_and(|reason| reason.starts_with(&format!("GET {url} came to nothing"))));
+        assert!(done.is_err_and(|reason| reason.starts_with(&format!("GET {url} was not answered"))));
     }
 }

@@ -8,9 +8,9 @@ mod http;
 mod wait;
 pub(crate) mod write;
 
+use super::action_output::ActionOutput;
 use super::embedded::Registry;
-use super::logs::Log;
-use super::output::Output;
+use super::instance_log::InstanceLog;
 use super::program::{self, Ended, Job};
 use super::template::Scope;
 use rhizo_protocol::event::ActResult;
@@ -25,7 +25,7 @@ pub(super) struct Act {
     pub(super) action: Action,
     pub(super) component: Arc<Component>,
     pub(super) scope: Scope,
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<InstanceLog>,
     pub(super) registry: Arc<Registry>,
     pub(super) cancel: watch::Receiver<bool>,
 }
@@ -58,7 +58,7 @@ pub(super) async fn carry_out(act: Act) -> ActResult {
 }
 
 /// For what ends by being dropped.
-async fn until_cancelled(act: &Act, doing: impl Future<Output = Result<Values, String>>) -> Ended {
+async fn until_cancelled(act: &Act, doing: impl Future<ActionOutput = Result<Values, String>>) -> Ended {
     let mut cancel = act.cancel.clone();
     tokio::select! {
         biased;
@@ -104,5 +104,5 @@ async fn run(act: &Act, argv: &[String], own: &BTreeMap<String, String>) -> Ende
         };
     }
     let job = Job { argv, env, dir, stop: &act.component.stop };
-    program::run(job, Output::new(act.log.clone()), &mut act.cancel.clone()).await
+    program::run(job, ActionOutput::new(act.log.clone()), &mut act.cancel.clone()).await
 }

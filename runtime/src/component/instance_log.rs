@@ -1,6 +1,6 @@
-//! The bounded log of one instance: two files, the older of which is overwritten.
+//! The bounded log of one instance's output: two files, the older of which is overwritten.
 //!
-//! It keeps bytes as they come and adds nothing. It does not ship logs anywhere: they are fetched on demand.
+//! Bytes are kept as the programs wrote them. Nothing is sent anywhere: `logs` fetches the end of it on demand.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -10,26 +10,26 @@ use std::sync::{Mutex, PoisonError};
 /// Bytes after which the file is set aside: a node with 50 instances keeps at most 100 MiB of logs.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The log of one instance, for all that writes to it side by side; opened by the first who does.
-pub(super) struct Log {
-    /// None keeps nothing.
+/// The log of one instance, shared by its service and its actions. The first write opens the file.
+pub(super) struct InstanceLog {
+    /// The directory of the files; none drops every byte.
     dir: Option<PathBuf>,
     writer: Mutex<Option<LogWriter>>,
 }
 
-impl Log {
+impl InstanceLog {
     /// The log below `dir`.
     pub(super) fn new(dir: PathBuf) -> Self {
         Self { dir: Some(dir), writer: Mutex::new(None) }
     }
 
-    /// A log that keeps nothing.
+    /// A log that drops every byte.
     #[cfg(test)]
     pub(super) fn nowhere() -> Self {
         Self { dir: None, writer: Mutex::new(None) }
     }
 
-    /// Appends bytes. A program must not stop because its log cannot be kept: what cannot be written is dropped.
+    /// Appends bytes. Bytes that cannot be written are dropped, because a full disk must not stop the program.
     pub(super) fn write(&self, bytes: &[u8]) {
         let Some(dir) = &self.dir else { return };
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,36 +1,36 @@
-//! What a program says: kept in the instance's log, its end for the reason of a failure, its values.
+//! The output of an action's program: copied to the instance's log, parsed for values, its end kept for failures.
 //!
-//! Everything is bounded, whatever the program does. Read next: [`super::program`].
+//! The memory it takes is bounded whatever the program writes. Read next: [`super::program`].
 
-use super::logs::Log;
+use super::instance_log::InstanceLog;
 use rhizo_types::ValueName;
 use rhizo_types::lifecycle::{OUTPUT_BYTES_MAX, VALUE_BYTES_MAX, Values};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Longest name of a value; names of the config are not longer either.
+/// Longest name of a value, which is also the config's limit for names.
 const KEY_BYTES_MAX: usize = 48;
 
-/// Lines are kept up to this length: whatever is longer is no value, or one that is too long.
+/// A line is kept up to this length, which the longest value with its name fits. A longer line holds no valid value.
 const LINE_BYTES_MAX: usize = KEY_BYTES_MAX + 1 + VALUE_BYTES_MAX + 1;
 
 /// Collects the output of one program.
-pub(super) struct Output {
-    log: Arc<Log>,
+pub(super) struct ActionOutput {
+    log: Arc<InstanceLog>,
     tail: VecDeque<u8>,
     line: Vec<u8>,
     values: Values,
     too_long: Option<ValueName>,
 }
 
-impl Output {
-    pub(super) fn new(log: Arc<Log>) -> Self {
+impl ActionOutput {
+    pub(super) fn new(log: Arc<InstanceLog>) -> Self {
         Self { log, tail: VecDeque::new(), line: Vec::new(), values: Values::new(), too_long: None }
     }
 
-    /// Takes in what came from the standard output: lines `KEY=VALUE` of it are values.
-    pub(super) fn said(&mut self, bytes: &[u8]) {
-        self.noted(bytes);
+    /// Takes bytes of the standard output, whose lines `KEY=VALUE` are values.
+    pub(super) fn take_stdout(&mut self, bytes: &[u8]) {
+        self.take_stderr(bytes);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = LINE_BYTES_MAX.saturating_sub(self.line.len());
             self.line.extend(piece.iter().take(room));
@@ -40,8 +40,8 @@ impl Output {
         }
     }
 
-    /// Takes in what came from the standard error.
-    pub(super) fn noted(&mut self, bytes: &[u8]) {
+    /// Takes bytes of the standard error, which are never parsed.
+    pub(super) fn take_stderr(&mut self, bytes: &[u8]) {
         self.log.write(bytes);
         let kept = &bytes[bytes.len().saturating_sub(OUTPUT_BYTES_MAX)..];
         self.tail.extend(kept);
@@ -51,7 +51,7 @@ impl Output {
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let Some((name, value)) = value(&line) else { return };
+        let Some((name, value)) = parse_value(&line) else { return };
         if line.len() >= LINE_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
             self.too_long = Some(name);
         } else {
@@ -59,10 +59,10 @@ impl Output {
         }
     }
 
-    /// The values, when the program is done.
+    /// Returns the values once the program has ended.
     ///
     /// # Errors
-    /// One of them is too long.
+    /// When a value is longer than [`VALUE_BYTES_MAX`].
     pub(super) fn values(&mut self) -> Result<Values, String> {
         self.end_line();
         match self.too_long.take() {
@@ -71,7 +71,8 @@ impl Output {
         }
     }
 
-    /// Adds what the program said last to the reason of a failure: the last line first, since a report is short.
+    /// Appends the end of the output to the reason of a failure. The last line comes first, because short reports cut
+    /// the rest off.
     pub(super) fn explain(&self, reason: &str) -> String {
         let bytes: Vec<u8> = self.tail.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
@@ -84,8 +85,8 @@ impl Output {
     }
 }
 
-/// `KEY=VALUE`, the key in any case: names of values are lower-case.
-fn value(line: &[u8]) -> Option<(ValueName, String)> {
+/// Parses `KEY=VALUE`. The key may have any case; the value's name is its lower-case form.
+fn parse_value(line: &[u8]) -> Option<(ValueName, String)> {
     let text = String::from_utf8_lossy(line);
     let (key, value) = text.trim_end_matches(['\n', '\r']).split_once('=')?;
     let begins = key.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -98,9 +99,9 @@ fn value(line: &[u8]) -> Option<(ValueName, String)> {
 mod tests {
     use super::*;
 
-    fn output(chunks: &[&[u8]]) -> Output {
-        let mut output = Output::new(Arc::new(Log::nowhere()));
-        chunks.iter().for_each(|chunk| output.said(chunk));
+    fn output(chunks: &[&[u8]]) -> ActionOutput {
+        let mut output = ActionOutput::new(Arc::new(InstanceLog::nowhere()));
+        chunks.iter().for_each(|chunk| output.take_stdout(chunk));
         output
     }
 
@@ -118,7 +119,7 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let mut output = output(&[]);
         for _ in 0..100 {
-            output.said(&[b'x'; 4096]);
+            output.take_stdout(&[b'x'; 4096]);
         }
         assert!(output.line.len() <= LINE_BYTES_MAX && output.tail.len() <= OUTPUT_BYTES_MAX);
         assert_eq!(output.values(), Ok(Values::new()));
