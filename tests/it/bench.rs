@@ -1,4 +1,4 @@
-//! The benches of deployments in their short forms: that they carry everything out, never how long it takes.
+//! Short runs of the deployment benches: they must execute every action. Durations are not asserted.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn shapes_in_one_process_are_deployed_and_taken_down() {
 fn a_chain_reaches_through_a_process_for_each_link() {
     let figures = deploy("bench-chain", &["--chain", "4", "--processes"]);
     let figures = &figures["deploy"];
-    // The founder hosts nothing.
+    // The founder hosts no instance.
     assert_eq!((&figures["processes"], &figures["targets"]), (&json!(5), &json!(1)), "{figures:#}");
     assert!(figures["per_hop"].as_f64() > Some(0.0), "{figures:#}");
 }
@@ -49,7 +49,7 @@ fn a_database_becomes_a_cluster() {
     assert!(last.is_some_and(|last| last.ends_with("_ready")), "{figures:#}");
 }
 
-/// The published multi-site form in the small: the real one is not part of the project.
+/// A small assembly in the published multi-site form; the published file is not part of the project.
 fn sites() -> Value {
     let kind = |ways: &[(&str, &str, &str, &str)], ports: Value| {
         let mut places = vec!["off"];

@@ -1,4 +1,4 @@
-//! What scripts rely on: the JSON of `status` and `plan`, exit codes, and that a bad configuration starts nothing.
+//! The contract with scripts: the JSON of `status` and `plan`, exit codes, and bad configurations that start nothing.
 
 use serde_json::Value;
 

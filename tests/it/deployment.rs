@@ -1,7 +1,7 @@
-//! One application under test: its directory, its commands, its processes, and what must be left of it: nothing.
+//! One application under test: its directory, its commands and its processes, none of which may be left at the end.
 //!
 //! Processes are recognised by their directory (in their arguments, working directory or environment), so that
-//! no test can end what is not its own. Nothing here knows what is right; the tests say that.
+//! no test can end a process of another one. This file asserts nothing about the application; the tests do.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Long enough for two busy cores; a test that needs it has failed.
+/// Time after which a wait has failed; far longer than two busy cores need.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(180);
 /// Pause between two looks at something that changes.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a command said and how it ended.
+/// Output and exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: ExitStatus,
@@ -36,7 +36,7 @@ impl Said {
 pub(crate) struct Deployment {
     dir: PathBuf,
     program: PathBuf,
-    /// How many commands were run: numbers the files of what they said.
+    /// Number of commands run so far, which numbers the files of their output.
     commands: AtomicU32,
 }
 
@@ -115,7 +115,7 @@ impl Deployment {
         self.ok(&["up", "rhizo.toml", "--yes", "--wait"]);
         let status = self.status();
         assert_eq!(status["state"], "stable", "{status:#}");
-        // What members say of themselves (their process, their instances) reaches the answering node by gossip.
+        // Facts about members (their process, their instances) reach the answering node by gossip.
         self.until("told by every member", is_told)
     }
 
@@ -131,7 +131,7 @@ impl Deployment {
         serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("no status ({error}): {said:#?}"))
     }
 
-    /// Looks until the status satisfies `predicate`, and returns that status.
+    /// Waits until the status satisfies `predicate`, and returns that status.
     pub(crate) fn until(&self, wish: &str, predicate: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;
         let start = Instant::now();
@@ -147,14 +147,14 @@ impl Deployment {
         panic!("never {wish}; last status: {:#}", last.unwrap_or_default());
     }
 
-    /// Looks until the application is stable without any of the nodes `lost`.
+    /// Waits until the application is stable without any of the nodes `lost`.
     pub(crate) fn until_stable_without(&self, lost: &[String]) -> Value {
         self.until(&format!("stable without {lost:?}"), |status| {
             is_told(status) && nodes(status).iter().all(|node| !lost.contains(&id(node)))
         })
     }
 
-    /// Every process of this application: what names its directory, except this test.
+    /// Every process that names the application's directory, except this test.
     pub(crate) fn processes(&self) -> BTreeSet<u32> {
         let entries = fs::read_dir("/proc").expect("Linux has /proc").flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -163,7 +163,7 @@ impl Deployment {
 
     fn owns(&self, pid: u32) -> bool {
         let proc = PathBuf::from(format!("/proc/{pid}"));
-        // A zombie has ended; only its parent still has to say so.
+        // A zombie has ended, and its parent has not reaped it yet.
         let zombie = fs::read_to_string(proc.join("stat"))
             .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')));
         let name = self.dir.as_os_str().as_encoded_bytes();
@@ -225,7 +225,7 @@ impl Drop for Deployment {
     }
 }
 
-/// A command that goes on.
+/// A command that is still running.
 pub(crate) struct Running<'a> {
     deployment: &'a Deployment,
     child: Child,
@@ -259,7 +259,7 @@ impl Running<'_> {
 
 /// Sends a signal by the name the shell knows.
 pub(crate) fn signal(pid: u32, name: &str) {
-    // A process that is gone already is what the sender wanted.
+    // A process that has already ended needs no signal.
     let _gone = Command::new("sh")
         .args(["-c", &format!("kill -{name} {pid}")])
         .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! Ctrl-C at any moment of `up`: nothing is left.
+//! Ctrl-C at any moment of `up` leaves no process and no host.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::repair::crew;
 
 #[test]
 fn an_interrupted_up_leaves_nothing() {
-    // Moments from before the first node to long after stable; which phase each meets is left to chance.
+    // Moments from before the first node starts until long after the application is stable.
     for (number, moment) in [30, 150, 400, 900, 1800, 4000].into_iter().enumerate() {
         let deployment = Deployment::new(&format!("interrupted-{number}"), "rhizo");
         crew(&deployment, 3);

@@ -2,8 +2,8 @@
 //! without a host.
 //!
 //! A sample is one look at the provider's host directories and one at the status; the two are not taken at the
-//! same moment, so only what stays wrong over many samples in a row counts. The checker knows nothing of
-//! rhizo's own reclaiming; it reads what anybody could read.
+//! same moment, so only a difference that lasts over many samples in a row counts. The checker reads only public
+//! state and knows nothing of how rhizo reclaims hosts.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::deployment::{Deployment, nodes};
 
-/// Between two samples.
+/// Pause between two samples.
 const PAUSE: Duration = Duration::from_millis(250);
-/// So many samples in a row (at least 25 s) must agree that something is wrong: longer than a failure takes to be
-/// detected and a host to be confirmed gone.
+/// Consecutive samples (at least 25 s) that must show a difference before the test fails: longer than it takes to detect
+/// a failure and to confirm that a host is gone.
 const STREAK_MAX: u32 = 100;
 
 /// Runs `work` while samples are taken, and fails when inventory and ledger disagreed for long.
@@ -64,7 +64,7 @@ pub(crate) fn live_hosts(deployment: &Deployment) -> BTreeSet<String> {
     live.filter_map(|dir| Some(dir.file_name()?.to_string_lossy().into_owned())).collect()
 }
 
-/// What is wrong between one status and the live hosts, as a sentence.
+/// The difference between one status and the live hosts, as a sentence.
 fn disagreement(status: &Value, live: &BTreeSet<String>) -> Option<String> {
     let members: BTreeSet<String> =
         nodes(status).iter().filter_map(|node| node["host"].as_str().map(str::to_owned)).collect();
@@ -77,7 +77,7 @@ fn disagreement(status: &Value, live: &BTreeSet<String>) -> Option<String> {
     (!gone.is_empty()).then(|| format!("members whose hosts do not live: {gone:?}"))
 }
 
-/// At rest the two are the same set.
+/// Asserts that ledger and inventory name the same hosts once the application is stable.
 pub(crate) fn assert_equal(deployment: &Deployment, status: &Value) {
     assert_eq!(status["intents"]["open"], 0, "{status:#}");
     assert_eq!(status["intents"]["unknown"], 0, "{status:#}");

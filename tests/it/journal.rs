@@ -1,4 +1,4 @@
-//! A service script that writes down how it is called: what the tests of life-cycles look at.
+//! A service script that logs its calls to a file, which the tests of life-cycles read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::deployment::{Deployment, WATCHDOG};
 
-/// Called as `journal.sh WORD…`: notes its words, does what the first says, and ends as that says.
+/// Called as `journal.sh WORD…`: logs its arguments and executes the branch of the first one.
 const SCRIPT: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$RHIZO_INSTANCE $*" >> "$here/journal"
@@ -43,18 +43,18 @@ pub(crate) fn install(deployment: &Deployment) {
     fs::set_permissions(deployment.file("journal.sh"), executable).expect("our own file");
 }
 
-/// What was noted so far, line by line.
+/// The lines logged so far.
 pub(crate) fn lines(deployment: &Deployment) -> Vec<String> {
     let text = fs::read_to_string(deployment.file("journal")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-/// How often exactly this was noted.
+/// How often exactly this line was logged.
 pub(crate) fn count(deployment: &Deployment, line: &str) -> usize {
     lines(deployment).iter().filter(|noted| *noted == line).count()
 }
 
-/// Waits until exactly this is noted.
+/// Waits until exactly this line is logged.
 pub(crate) fn until_noted(deployment: &Deployment, line: &str) {
     let start = Instant::now();
     while count(deployment, line) == 0 {
@@ -63,7 +63,7 @@ pub(crate) fn until_noted(deployment: &Deployment, line: &str) {
     }
 }
 
-/// Asserts that these lines are noted in this order, whatever lies between.
+/// Asserts that these lines were logged in this order; other lines may lie between them.
 pub(crate) fn assert_order(deployment: &Deployment, wanted: &[&str]) {
     let noted = lines(deployment);
     let mut rest = noted.iter();

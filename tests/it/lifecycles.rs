@@ -32,7 +32,7 @@ fn a_service_script_is_called_with_its_verbs_and_its_value_reaches_the_user() {
     let before = deployment.up();
     assert_order(&deployment, &["db.0 init", "db.0 run", "web.0 serve s3cret-of-db.0"]);
 
-    // A change of attributes alone: the script is told, and nothing is started anew.
+    // A change of attributes alone runs the script's `notify` and restarts nothing.
     deployment.write("rhizo.toml", &shop("red"));
     deployment.ok(&["up", "rhizo.toml", "--yes", "--wait"]);
     until_noted(&deployment, "db.0 notify");
@@ -44,7 +44,7 @@ fn a_service_script_is_called_with_its_verbs_and_its_value_reaches_the_user() {
     assert_order(&deployment, &["db.0 run", "db.0 notify", "db.0 interrupt", "db.0 cleanup"]);
 }
 
-/// Answers one request with 204; what was asked.
+/// Serves one request with 204 and returns the request.
 fn listen_once(listener: TcpListener) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let (stream, _) = listener.accept().expect("a request");
@@ -135,7 +135,7 @@ fn a_template_is_written_with_what_is_imported_and_again_when_an_attribute_chang
     // Both actions that name it, in the order of the file.
     let expected = ["15:48", "18:82"].map(|place| format!("rhizo.toml:{place}: {missing}"));
     assert_eq!(places, expected, "{said:#?}");
-    // A template is looked at before anything starts: a placeholder that stands for nothing has its place in it.
+    // Templates are checked before anything starts; an unknown placeholder is reported with its place.
     deployment.write("web.conf.in", "key = {import.db.password}\ncolour = {attribute.color}\n");
     let said = deployment.run(&["check", "rhizo.toml"]);
     assert_eq!(said.status.code(), Some(2), "{said:#?}");
@@ -200,7 +200,7 @@ fn a_failing_action_is_a_failure_that_explains_itself_and_holds_back_its_users()
     assert!(!journal::lines(&deployment).iter().any(|line| line.contains("serve")), "a user was started");
     let why = deployment.ok(&["why", &name(&deployment.status())]);
     assert!(why.stdout.contains("ended with exit status: 3: no such table"), "{why:#?}");
-    // What the agent did is told by it, not by the coordinator, and `why` has that too.
+    // The agent's own events, which the coordinator does not have, are in `why` as well.
     let agent = |text: &str| {
         let told = text.lines().find(|line| line.contains("begin failed:")).map(str::to_owned);
         told.unwrap_or_default()
@@ -248,7 +248,7 @@ fn a_new_version_that_keeps_failing_goes_back_to_the_one_before() {
             && all.len() == 2
             && all.iter().all(|instance| instance["state"] == "started")
     });
-    // One at a time: of the two that ran, one never tried the version that does not work.
+    // The rollout replaces one copy at a time, so one of the two never tried the broken version.
     let tried = ["web.0 refuse", "web.1 refuse"].map(|line| count(&deployment, line));
     assert!(tried.contains(&0) && tried != [0, 0], "{:#?} {status:#}", journal::lines(&deployment));
     deployment.down();

@@ -1,4 +1,4 @@
-//! What a lost import does to its user, and that copies of an exclusive component never overlap.
+//! The effects of a lost import on its user, and the exclusion of two running copies of an exclusive component.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fn instance(status: &Value, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {name}: {status:#}"))
 }
 
-/// Ends the node that an instance is on; its id.
+/// Kills the node of an instance and returns the node's id.
 fn kill_node_of(status: &Value, name: &str) -> String {
     let at = instance(status, name)["node"].clone();
     let node = nodes(status).into_iter().find(|node| node["id"] == at).expect("an instance is on a member");
@@ -92,7 +92,7 @@ fn copies_overlap_when_they_move_unless_they_are_exclusive() {
         let overlaps = count(&deployment, "overlap");
         assert_eq!(overlaps == 0, exclusive, "{:#?}", journal::lines(&deployment));
 
-        // Its host dies without a word: the next copy waits until the provider says that nothing runs there.
+        // Its host dies without a message. The next copy waits until the provider confirms that nothing runs there.
         let name = instances(&moved)[0]["instance"].as_str().expect("a name").to_owned();
         let node = kill_node_of(&moved, &name);
         let after = deployment.until_stable_without(&[node]);

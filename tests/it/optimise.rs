@@ -1,12 +1,12 @@
-//! Voluntary moves: only when the gain beats the migration cost, with both numbers shown; and measured latency
-//! against what the catalogue says.
+//! Voluntary moves: they happen only when the gain exceeds the migration cost, and both numbers are shown. Measured
+//! latencies override those of the catalogue.
 
 use serde_json::Value;
 
 use crate::deployment::{Deployment, instances, nodes};
 use crate::inventory::{assert_equal, sampled};
 
-/// One worker that wants a high score; a new host must buy 20 % of utility.
+/// One worker whose utility is its region's score; a new host costs 20 % of utility.
 const CONFIG: &str = "\
 rhizo = 1
 [app]
@@ -39,7 +39,7 @@ fn offers(deployment: &Deployment, south: u32) {
          n,north,0.1,4,2,4GiB,50\n\
          s,south,0.1,4,2,4GiB,{south}\n"
     );
-    // Replaced in one step: a node may read it at any moment.
+    // Replaced atomically, because a node may read it at any moment.
     deployment.write("offers.new", &text);
     std::fs::rename(deployment.file("offers.new"), deployment.file("offers.csv")).expect("writable");
 }
@@ -51,7 +51,7 @@ fn region(status: &Value) -> String {
     node["region"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The newest decision that has a gain of about this, waited for.
+/// Waits for a decision with about this gain and returns the newest one.
 fn decision(deployment: &Deployment, verdict: &str, gain: f64) -> Value {
     let start = std::time::Instant::now();
     loop {
@@ -104,7 +104,7 @@ fn a_better_region_is_taken_only_when_the_gain_beats_the_cost() {
     deployment.down();
 }
 
-/// Two workers that want to be near each other; one machine per region.
+/// Two workers whose utility is their proximity; each region has one host.
 const PAIR: &str = "\
 rhizo = 1
 [app]
@@ -149,7 +149,7 @@ fn a_measured_round_trip_wins_over_the_catalogue() {
     let offers = ["a", "b", "c"].map(offer).concat();
     deployment
         .write("offers.csv", &format!("name,region,price_per_hour,available,cap.cpu,cap.memory\n{offers}"));
-    // The catalogue claims that a and b are neighbours; in truth they are 200 ms apart.
+    // The catalogue states a short round trip between a and b; the real one is 200 ms.
     deployment.write("claimed.csv", ",a,b,c\na,0,10,50\nb,10,0,100\nc,50,100,0\n");
     deployment.write("real.csv", ",a,b,c\na,0,200,20\nb,200,0,100\nc,20,100,0\n");
     deployment.ok(&["up", "rhizo.toml", "--yes", "--wait"]);

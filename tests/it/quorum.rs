@@ -1,4 +1,4 @@
-//! What the survivors of a lost majority may do: serve, say so, and neither spend nor release.
+//! After the loss of a majority, the survivors go on serving, report it, and neither acquire nor release hosts.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn the_last_survivor_says_no_quorum_and_spends_nothing() {
             && id(node) == id(nodes(&before).iter().rfind(|n| n["host"].is_string()).unwrap())
     });
     assert_eq!(survivor.len(), 1);
-    // The last one is not in the way of its own death: all are sent the signal before any can react.
+    // All get the signal before any of them can react to the death of another one.
     lost.iter().for_each(|node| kill(pid(node)));
 
     deployment.until("without a quorum", |status| status["state"] == "no-quorum");

@@ -1,4 +1,4 @@
-//! Nodes are killed, the application comes back whole: the right bindings, nothing bought twice, nothing leaked.
+//! Killed nodes are repaired: the bindings are right again, no host is acquired twice, none is leaked.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn a_killed_coordinator_is_succeeded_and_replaced() {
     let deployment = Deployment::new("killed-coordinator", "rhizo");
     crew(&deployment, 4);
     let mut status = deployment.up();
-    // Twice: the second time the successor goes, which took over in the middle of nothing.
+    // The second kill hits the successor of the first coordinator.
     for _ in 0..2 {
         let victim = coordinator(&status);
         let term = status["term"].as_u64();

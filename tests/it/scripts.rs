@@ -1,4 +1,4 @@
-//! `run SCRIPT`: a reconfiguration written down step by step, on real processes.
+//! `run SCRIPT`: scripted reconfigurations of real processes.
 
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ del db.0
 wait
 ";
 
-/// Idle workers, one on a machine, so that there are enough members for a quorum without one of them.
+/// Idle workers on hosts of their own, so that the loss of one member leaves a quorum.
 const CREW: &str = "\
 [components.worker]
 exec = \"sleep 100000\"
@@ -113,7 +113,7 @@ fn what_is_wrong_with_a_script_is_said_and_nothing_is_done() {
     let said = deployment.run(&["run", "typo.rhs"]);
     assert_eq!(said.status.code(), Some(2), "{said:#?}");
     assert!(said.stderr.contains("typo.rhs:2:") && said.stderr.contains("reload"), "{said:#?}");
-    // What only the running application knows.
+    // The states of the script, which only the running application has.
     deployment.write("nobody.rhs", "wait\ndel db.2\n");
     let said = deployment.run(&["run", "nobody.rhs"]);
     assert_eq!(said.status.code(), Some(1), "{said:#?}");

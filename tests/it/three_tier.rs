@@ -1,4 +1,4 @@
-//! The example with three tiers: values find their way, and come anew when the database dies.
+//! The three-tier example: values reach the importers, and new values do when the database is replaced.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ fn host_of(status: &Value, component: &str) -> Value {
     nodes(status).into_iter().find(|node| node["id"] == name).expect("a member")
 }
 
-/// What the load balancer answers, whichever host it is on.
+/// Asks the load balancer, wherever it is placed, for a page.
 fn page(deployment: &Deployment, status: &Value) -> String {
     let address = host_of(status, "lb")["address"].clone();
     let address: SocketAddr = address.as_str().and_then(|text| text.parse().ok()).expect("an address");

@@ -1,4 +1,4 @@
-//! The main job: one command, and an application obtains its hosts, places itself and can be taken down again.
+//! `up` and `down` of whole applications: hosts are acquired, instances placed and bound, and everything given back.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,4 @@
-//! `verify`: what it finds, what it draws, and how it fails on what cannot work.
+//! The `verify` command: its findings, its drawing, and its failure for deployments that cannot work.
 
 use crate::deployment::Deployment;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn a_script_is_verified_from_the_deployed_application() {
     deployment.write("swap.rhizo", "add db.1\nwait db.1\ndel db.0\nwait\n");
     let said = deployment.ok(&["verify", "rhizo.toml", "swap.rhizo", "--crashes", "0"]);
     assert!(said.stdout.contains("yes   every order of events carries out the script"), "{said:#?}");
-    // One copy more than may be is left in the end.
+    // The script leaves one copy more than the spec's maximum.
     deployment.write("grow.rhizo", "add db.1\nadd db.2\nwait\n");
     let said = deployment.run(&["verify", "rhizo.toml", "grow.rhizo", "--crashes", "0"]);
     assert_eq!(said.status.code(), Some(1), "{said:#?}");
@@ -62,7 +62,7 @@ fn a_script_is_verified_from_the_deployed_application() {
     assert!(said.stdout.contains("3 copies of db"), "{said:#?}");
 }
 
-/// `a` exports its settings only in a place on its way, and `b` needs them for as long as it runs.
+/// `a` exports its settings only in an intermediate place, and `b` needs them while it runs.
 const STUCK: &str = r#"
 rhizo = 1
 [app]

@@ -1,4 +1,4 @@
-//! A small client of the broker, for trying it by hand: `psepr client ADDRESS sub|pub|ping …`.
+//! A small client of the broker, for experiments: `psepr client ADDRESS sub|pub|ping …`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// The broker, the lines to send, and whether to stay for messages.
+/// Returns the broker's address, the lines to send, and whether the client stays connected for messages.
 fn requests(arguments: &[String]) -> Option<(SocketAddr, Vec<String>, bool)> {
     let (address, rest) = arguments.split_first()?;
     let address = address.parse().ok()?;

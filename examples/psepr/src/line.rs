@@ -10,7 +10,7 @@ pub(crate) const LINE_BYTES_MAX: usize = 4608;
 /// Longest topic.
 const TOPIC_BYTES_MAX: usize = 128;
 
-/// Which message it is: who published it first, and its number there.
+/// Identity of a message: the broker it was published at, and its number there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct MessageId {
     /// The broker that the publisher is connected to; drawn anew at each start of a broker.
@@ -36,7 +36,7 @@ pub(crate) enum Command<'l> {
     Forward { id: MessageId, topic: &'l str, payload: &'l str },
 }
 
-/// Why a line is refused; shown to whoever sent it.
+/// Why a line is refused; sent back as the reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Malformed {
     /// The first word is none of the commands.
@@ -103,7 +103,7 @@ pub(crate) async fn read(reader: &mut (impl AsyncBufRead + Unpin), line: &mut St
     loop {
         let available = reader.fill_buf().await?;
         if available.is_empty() {
-            // A line without its end may be half a line: it is not carried out.
+            // A line without a line break may be half a line, so it is not executed.
             return Ok(false);
         }
         let end = available.iter().position(|byte| *byte == b'\n');

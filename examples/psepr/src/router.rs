@@ -1,7 +1,7 @@
 //! The broker: serves clients and passes messages on to the other brokers. It knows nothing of rhizo.
 //!
 //! Each broker dials every other and sends over that connection only, so between two brokers there are two
-//! connections and no question whose turn it is. A message seen for the first time goes to the broker's own
+//! connections, and neither has to agree with the other on who dials. A message seen for the first time goes to the broker's own
 //! clients and to all other brokers; seen again, nowhere. Delivery is best effort: every queue is bounded, and
 //! a client that reads too slowly is told how many messages it missed (`LOST n`).
 
@@ -20,19 +20,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// So many connections are served at once; the next is refused with a word.
+/// Connections served at the same time; further ones get an error line and are closed.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// So many lines wait for a slow client: at 4 KiB a line, 1 MiB.
+/// Lines that wait for a slow client: at 4 KiB a line, 1 MiB.
 const CLIENT_QUEUE: usize = 256;
 
-/// So many messages wait for another broker that is slow or not there yet.
+/// Messages that wait for another broker that is slow or not started yet.
 const PEER_QUEUE: usize = 1024;
 
 /// First and longest pause between two attempts to reach another broker.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// A dial that takes longer is given up: twice the longest round trip between two regions, many times over.
+/// Time-out of a dial: many times the longest round trip between two regions.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until `stop` resolves; then every connection is closed.
@@ -62,7 +62,7 @@ pub(crate) async fn serve(
                 tasks.spawn(serve_connection(broker.clone(), stream));
             }
             Ok((mut stream, _)) => {
-                // The word is a courtesy; who does not take it is dropped all the same.
+                // The line is a courtesy: a client that does not read it is closed as well.
                 let _ = stream.try_write(b"ERR the broker is full\n");
                 let _ = stream.shutdown().await;
             }
@@ -81,7 +81,7 @@ fn is_passing(error: &io::Error) -> bool {
     ) || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
 }
 
-/// What the tasks of one broker share. The lock is held for moments, never over an await.
+/// State shared by the tasks of one broker. The lock is never held over an await.
 struct Broker {
     state: Mutex<State>,
 }
@@ -119,7 +119,7 @@ impl Broker {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock; were it so, one lost message is better than a dead broker.
+        // No code panics while it holds the lock. If one did, a lost message would be better than a dead broker.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,7 +152,7 @@ impl Broker {
 }
 
 impl State {
-    /// Sends a message to the clients that want it and to all other brokers.
+    /// Sends a message to the subscribed clients and to all other brokers.
     fn spread(&mut self, id: MessageId, topic: &str, payload: &str) {
         let message: Arc<str> = format!("MSG {topic} {payload}\n").into();
         for client in self.routes.subscribers(topic) {
@@ -181,7 +181,7 @@ impl Drop for Membership {
 }
 
 async fn serve_connection(broker: Arc<Broker>, stream: TcpStream) {
-    // Lines are short and somebody waits for them; a socket that refuses the option works all the same.
+    // Clients wait for these short lines. A socket that refuses the option works without it.
     let _ = stream.set_nodelay(true);
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
@@ -194,7 +194,7 @@ async fn serve_connection(broker: Arc<Broker>, stream: TcpStream) {
         io::Result::Ok(())
     };
     let read = converse(&membership, &mut reader, &queue);
-    // Whichever side ends first ends the connection; its reason interests nobody but the client.
+    // The connection ends when either side ends. Only the client can use the reason.
     let refused = tokio::select! {
         ended = read => ended.err(),
         _written = write => None,
@@ -204,7 +204,7 @@ async fn serve_connection(broker: Arc<Broker>, stream: TcpStream) {
     }
 }
 
-/// Carries out the lines of a client, or of another broker after its `PEER`, to the end of the stream.
+/// Executes the lines of a client, or of another broker after its `PEER`, until the stream ends.
 async fn converse(
     membership: &Membership,
     reader: &mut BufReader<OwnedReadHalf>,
@@ -239,7 +239,7 @@ async fn converse(
             Ok(Command::Ping) => "PONG\n".into(),
             Err(malformed) => format!("ERR {malformed}\n").into(),
         };
-        // Waiting here slows down only the client that does not read its answers.
+        // This wait delays only the client that does not read its answers.
         if queue.send(reply).await.is_err() {
             break;
         }
@@ -273,7 +273,7 @@ async fn follow_peers(broker: Arc<Broker>, mut peers: watch::Receiver<Vec<Socket
             tokio::select! {
                 changed = peers.changed() => match changed {
                     Ok(()) => break,
-                    // Nobody can name brokers any more; those that are known stay.
+                    // The sender of the list is gone. The brokers named last stay.
                     Err(_) => std::future::pending::<()>().await,
                 },
                 Some(_ended) = tasks.join_next() => {}
@@ -282,11 +282,11 @@ async fn follow_peers(broker: Arc<Broker>, mut peers: watch::Receiver<Vec<Socket
     }
 }
 
-/// Sends what waits for another broker, dialling again and again; ends with its queue.
+/// Sends the queued messages to another broker and dials again after each failure; returns when the queue closes.
 async fn feed_peer(address: SocketAddr, mut waiting: mpsc::Receiver<Arc<str>>) {
     let mut pause = REDIAL.0;
-    // The message at hand when a connection broke: it may not have arrived, so it is sent again. The other
-    // side knows a message that it has seen.
+    // The message that was being sent when a connection broke may not have arrived, so it is sent again. The receiver
+    // drops a message that it has seen.
     let mut at_hand: Option<Arc<str>> = None;
     loop {
         if let Ok(Ok(mut stream)) = timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await {
@@ -301,7 +301,7 @@ async fn feed_peer(address: SocketAddr, mut waiting: mpsc::Receiver<Arc<str>>) {
     }
 }
 
-/// Sends over one connection until it breaks (true) or nobody sends any more (false).
+/// Sends over one connection. Returns true when the connection breaks and false when the queue closes.
 async fn feed_stream(
     stream: &mut TcpStream,
     waiting: &mut mpsc::Receiver<Arc<str>>,
@@ -311,7 +311,7 @@ async fn feed_stream(
     if writer.write_all(b"PEER\n").await.is_err() {
         return true;
     }
-    // The other side says nothing on this connection: a read ends only when the connection does.
+    // The other broker sends nothing on this connection, so a read returns only when the connection ends.
     let mut nothing = [0; 64];
     loop {
         if let Some(message) = at_hand.as_ref() {

@@ -1,23 +1,23 @@
-//! Who gets which message: subscriptions, and what has been seen already. Pure state; `router` has the sockets.
+//! Routing state of a broker: its clients' subscriptions, and the messages it has seen. `router` has the sockets.
 
 use crate::line::MessageId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many topics one client may subscribe to.
+/// Topics that one client may subscribe to.
 const TOPICS_PER_CLIENT_MAX: usize = 256;
 
-/// So many numbers of one origin are remembered. Copies of a message meet within a second or two, in which a
-/// broker does not publish more; an older number is taken for one that has been seen.
+/// Message numbers remembered for one origin. All copies of a message arrive within a second or two, in which a broker
+/// publishes fewer messages than this. A number older than the window counts as seen.
 const WINDOW: u64 = 4096;
 
-/// So many origins are remembered: ten brokers, each restarted dozens of times.
+/// Origins remembered: ten brokers, each restarted dozens of times.
 const ORIGINS_MAX: usize = 256;
 
 /// A connected client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct ClientId(pub(crate) u64);
 
-/// The client has as many subscriptions as it may have.
+/// The client already has [`TOPICS_PER_CLIENT_MAX`] subscriptions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TooManyTopics;
 
@@ -29,7 +29,7 @@ pub(crate) struct Routes {
     subscribers: BTreeMap<String, BTreeSet<ClientId>>,
     topics: BTreeMap<ClientId, BTreeSet<String>>,
     seen: BTreeMap<u64, Seen>,
-    /// Counts the messages looked at, to know which origin was silent longest.
+    /// Number of messages looked up, which tells the origin that was silent longest.
     looked_at: u64,
 }
 
@@ -47,7 +47,7 @@ impl Routes {
         Self { origin, published: 0, subscribers, topics, seen, looked_at: 0 }
     }
 
-    /// From now on the client gets the topic.
+    /// Subscribes the client to the topic.
     pub(crate) fn subscribe(&mut self, client: ClientId, topic: &str) -> Result<(), TooManyTopics> {
         let topics = self.topics.entry(client).or_default();
         if topics.len() >= TOPICS_PER_CLIENT_MAX && !topics.contains(topic) {
@@ -58,7 +58,7 @@ impl Routes {
         Ok(())
     }
 
-    /// From now on the client does not get the topic.
+    /// Ends the client's subscription to the topic.
     pub(crate) fn unsubscribe(&mut self, client: ClientId, topic: &str) {
         if let Some(topics) = self.topics.get_mut(&client) {
             topics.remove(topic);
@@ -66,7 +66,7 @@ impl Routes {
         self.forget(client, topic);
     }
 
-    /// The client is gone.
+    /// Removes a client that has disconnected.
     pub(crate) fn leave(&mut self, client: ClientId) {
         for topic in self.topics.remove(&client).unwrap_or_default() {
             self.forget(client, &topic);
@@ -82,7 +82,7 @@ impl Routes {
         }
     }
 
-    /// A client of this broker publishes: the message's identity.
+    /// Returns the identity of a new message that a client of this broker publishes.
     pub(crate) fn publish(&mut self) -> MessageId {
         self.published += 1;
         let id = MessageId { origin: self.origin, number: self.published };
@@ -90,7 +90,7 @@ impl Routes {
         id
     }
 
-    /// Whether the message is seen for the first time. It is remembered.
+    /// Returns whether the message is seen for the first time, and remembers it.
     pub(crate) fn is_new(&mut self, id: MessageId) -> bool {
         self.looked_at += 1;
         if !self.seen.contains_key(&id.origin) && self.seen.len() >= ORIGINS_MAX {
@@ -107,7 +107,7 @@ impl Routes {
         true
     }
 
-    /// The clients of this broker that get the topic.
+    /// The clients of this broker that are subscribed to the topic.
     pub(crate) fn subscribers(&self, topic: &str) -> impl Iterator<Item = ClientId> {
         self.subscribers.get(topic).into_iter().flatten().copied()
     }

@@ -1,6 +1,6 @@
 //! The application server: answers every path with a page that says how often it was asked for.
 //!
-//! It speaks as much HTTP as that needs: one request a connection, answered and closed.
+//! It implements only the HTTP it needs: each connection carries one request and is closed after the answer.
 
 use crate::db;
 use std::io;
@@ -11,19 +11,19 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// The file that `warm` writes into the instance's directory.
 pub(crate) const TEMPLATE_FILE: &str = "page.txt";
-/// What is in it.
+/// The content of that file.
 pub(crate) const TEMPLATE: &str = "visit {count} of {path}, counted by {db}, served by {name}\n";
 
 /// Longest head of a request.
 const HEAD_BYTES_MAX: usize = 8 * 1_024;
 
-/// What is answered.
+/// The page that is served.
 pub(crate) struct Page {
     pub(crate) template: String,
     pub(crate) name: String,
 }
 
-/// Serves until it is dropped; `db` says where the database is at the moment, and its password.
+/// Serves until the future is dropped; `db` returns the database's current address and password.
 pub(crate) async fn serve(
     listener: TcpListener,
     page: Page,

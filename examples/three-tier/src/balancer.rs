@@ -7,10 +7,10 @@ use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// A server that does not accept within this time is passed over: its host may be gone without a word.
+/// A server that does not accept within this time is skipped: its host may have died without closing the port.
 const CONNECT_MS_MAX: u64 = 500;
 
-/// Serves until it is dropped; `servers` says where the application servers are at the moment.
+/// Serves until the future is dropped; `servers` returns the current addresses of the application servers.
 pub(crate) async fn serve(
     listener: TcpListener,
     servers: impl Fn() -> Vec<SocketAddr> + Send + 'static,
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use tokio::io::AsyncReadExt as _;
 
-    /// Says its name to whoever connects.
+    /// A server that sends its name to every client.
     async fn server(name: &'static str) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

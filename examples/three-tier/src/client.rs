@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::ExitCode;
 
-/// Asks once.
+/// Sends one request and prints the answer's body.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let (address, path) = match arguments {
         [address] => (address, "/"),

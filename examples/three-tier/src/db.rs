@@ -1,7 +1,7 @@
 //! A very small database: one table of counters behind a password, in memory.
 //!
-//! A connection says lines and gets one line for each: `AUTH password`, `MAKE` (the table), `ADD key` (answers the
-//! new count). What it holds is gone with its process: keeping state is not what this example shows.
+//! A client sends lines and gets one line for each: `AUTH password`, `MAKE` (creates the table), `ADD key` (returns the
+//! new count). The data is lost when the process ends: this example does not show how to keep state.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Longest line; keys are paths of pages.
 const LINE_BYTES_MAX: u64 = 1_024;
-/// More keys than this are a client that invents them.
+/// Limit for a client that sends ever new keys.
 const KEYS_MAX: usize = 10_000;
 
-/// None until somebody makes it.
+/// The counters; none until a client has sent `MAKE`.
 type Table = Arc<Mutex<Option<BTreeMap<String, u64>>>>;
 
 /// 128 random bits in hexadecimal digits.
@@ -25,7 +25,7 @@ pub(crate) fn new_password() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, password: String) -> io::Result<()> {
     let password: Arc<str> = password.into();
     let table = Table::default();
@@ -86,12 +86,12 @@ impl Client {
         Ok(client)
     }
 
-    /// Makes the table unless there is one.
+    /// Creates the table if it does not exist.
     pub(crate) async fn make_table(&mut self) -> io::Result<()> {
         self.ask("MAKE").await.map(drop)
     }
 
-    /// Adds one to a counter; its new value.
+    /// Adds one to a counter and returns its new value.
     pub(crate) async fn add(&mut self, key: &str) -> io::Result<String> {
         self.ask(&format!("ADD {key}")).await
     }

@@ -1,7 +1,7 @@
 //! Load balancer, application, database: each in a file of its own that knows nothing of rhizo.
 //!
-//! This file gives them their listeners, what their actions do, and the addresses and values of the others, which
-//! change whenever rhizo repairs or moves one. `rhizo.toml` says in which order what is done. Try
+//! This file gives them their listeners, their actions, and the addresses and values of each other, which change
+//! whenever rhizo repairs or moves one. `rhizo.toml` has the order of the actions. Try
 //! `cargo run --release -p three-tier -- up examples/three-tier/rhizo.toml --yes --wait`.
 
 #![forbid(unsafe_code)]
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         .run()
 }
 
-/// A new database gets a new password; whoever imports it is told.
+/// Makes a new password for a new database; rhizo passes it to the components that import the database.
 async fn prepare(cx: ActionCtx) -> Result<(), BoxError> {
     cx.put("password", db::new_password()?);
     Ok(())
@@ -48,13 +48,13 @@ async fn serve_data(cx: Ctx) -> Result<(), BoxError> {
     }
 }
 
-/// The page's template, once for all requests.
+/// Writes the page's template, which all requests share.
 async fn warm(cx: ActionCtx) -> Result<(), BoxError> {
     tokio::fs::create_dir_all(cx.dir()).await?;
     Ok(tokio::fs::write(cx.dir().join(app::TEMPLATE_FILE), app::TEMPLATE).await?)
 }
 
-/// Makes the table in the database, if it is not there. Also after the database has become another one.
+/// Creates the table in the database if it does not exist. Runs again when the import is bound to another database.
 async fn migrate(cx: ActionCtx) -> Result<(), BoxError> {
     let address = *cx.addrs("db").first().ok_or("no database is bound")?;
     let password = cx.imported("db", "password").ok_or("the database gave no password")?;
@@ -66,7 +66,7 @@ async fn serve_pages(cx: Ctx) -> Result<(), BoxError> {
     let template = tokio::fs::read_to_string(cx.dir().join(app::TEMPLATE_FILE)).await?;
     let page = app::Page { template, name: format!("{} on {}", cx.instance(), cx.node().id) };
     let import = cx.import("db");
-    // Looked at for every request: the database may have moved since, and have another password.
+    // Read for every request: since the last one the database may have moved and have a new password.
     let db = move || Some((*import.addrs().first()?, import.value("password")?));
     cx.ready();
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Benches of whole applications in real processes: `failover`, `idle`, `repair`, `up`.
 //!
-//! They start one, look at it from outside and print figures as JSON; what is good enough is said elsewhere.
+//! They start an application, observe it from outside and print figures as JSON. They judge no figure.
 
 pub(crate) mod application;
 mod failover;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use options::Options;
 
-/// Runs the bench of this name, or none when it is not one of these.
+/// Runs the bench of this name; returns none when there is no such bench.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let figures = match name {
         "failover" => {

@@ -1,7 +1,7 @@
 //! `rhizo-bench`: figures of the parts and of the whole, one subcommand per bench, JSON with `--json`.
 //!
-//! `placement` holds the benches of the solver, `live` those of running applications. What a good figure is
-//! stands in `docs/benchmarks.md`, not here.
+//! `placement` holds the benches of the solver, `live` those of running applications. Targets for the
+//! figures are in `docs/benchmarks.md`.
 
 #![forbid(unsafe_code)]
 

@@ -38,7 +38,7 @@ impl Running {
     }
 }
 
-/// Brokers of which each knows those that `knows` says.
+/// Starts brokers; `knows` decides which broker dials which.
 async fn brokers(count: usize, knows: impl Fn(usize, usize) -> bool) -> Vec<Running> {
     let mut all = Vec::new();
     for _ in 0..count {

@@ -1,14 +1,14 @@
-//! What is deployed: component types as places, transitions and ports, their instances, and how long actions take.
+//! The assembly to deploy: component types as places, transitions and ports, their instances, durations of actions.
 //!
-//! The form of the Madeus and Concerto authors' assemblies; ours are written down in the same one. What reads a
-//! published file is in `published`, what makes an application of it in `config`, the order of its actions in `order`.
+//! The form is that of the Madeus and Concerto authors' assemblies, and our own assemblies use it as well. `published`
+//! reads published files, `config` makes an application of an assembly, `order` computes the order of its actions.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The behaviour that a transition belongs to unless it says otherwise.
+/// The behaviour of a transition that names none.
 pub(super) const DEPLOY: &str = "deploy";
 
 /// One component type.
@@ -16,7 +16,7 @@ pub(super) const DEPLOY: &str = "deploy";
 pub(super) struct Component {
     pub(super) places: Vec<String>,
     pub(super) initial: String,
-    /// Where it counts as started; in the place that no transition leaves, unless the file says so.
+    /// The place in which it counts as started; none means the place that no transition leaves.
     #[serde(default)]
     pub(super) running: Option<String>,
     pub(super) transitions: Vec<Transition>,
@@ -72,12 +72,12 @@ pub(super) struct Instance {
     pub(super) kind: String,
     /// The host it belongs to when each has a process of its own.
     pub(super) host: String,
-    /// Whether only the change adds it.
+    /// Whether the change adds it, instead of the deployment.
     #[serde(default)]
     pub(super) later: bool,
 }
 
-/// One step of a change; steps of one stretch are taken side by side.
+/// One step of a change; the steps of one stretch run in parallel.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Step {
@@ -95,7 +95,7 @@ pub(super) struct Assembly {
     pub(super) connections: Vec<Connection>,
     /// Seconds by `type.transition`; a transition that is not in it has no action.
     pub(super) durations: BTreeMap<String, f64>,
-    /// Stretches, each of which begins when the one before is done.
+    /// The stretches of the change; each begins when the one before has finished.
     pub(super) change: Vec<Vec<Step>>,
 }
 
@@ -112,7 +112,7 @@ impl Component {
         self.running.as_ref().or_else(last).unwrap_or(&self.initial)
     }
 
-    /// Where a use port is used: places, and transitions. A span of places includes the ways between them.
+    /// Returns the places and transitions in which a use port is used. A span of places includes their transitions.
     pub(super) fn span<'a>(&'a self, port: &'a Port) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
         let is_way = |to: &str| self.transitions.iter().any(|way| way.name == to);
         let is_place = |to: &str| self.places.iter().any(|place| place == to);
@@ -121,7 +121,7 @@ impl Component {
         let inner = self.transitions.iter().filter(|way| {
             places.contains(way.from.as_str()) && places.contains(way.to.as_str()) && way.from != way.to
         });
-        // A name that is both is the transition's where the file binds ports to transitions.
+        // A name of both a place and a transition means the transition where the file binds ports to transitions.
         let ways = bound().filter(|to| is_way(to) && !is_place(to)).chain(inner.map(|way| way.name.as_str()));
         (places.clone(), ways.collect())
     }
@@ -138,12 +138,12 @@ impl Assembly {
         found.ok_or_else(|| format!("find the instance {name}"))
     }
 
-    /// What a use port of an instance is connected to.
+    /// Returns the provide port that a use port of an instance is connected to.
     pub(super) fn provider(&self, user: &str, port: &str) -> Option<&Connection> {
         self.connections.iter().find(|each| each.user == user && each.use_port == port)
     }
 
-    /// How long an action takes; none when there is none.
+    /// Returns the duration of a transition's action; none when the transition has no action.
     pub(super) fn seconds(&self, instance: &Instance, way: &Transition) -> Option<f64> {
         self.durations.get(&format!("{}.{}", instance.kind, way.name)).copied()
     }
@@ -153,7 +153,7 @@ impl Assembly {
         self.instances.iter().map(|instance| instance.host.as_str()).collect()
     }
 
-    /// What the application's processes have to know: how long each action takes, and where it notes its times.
+    /// Returns the input of the application's processes: the duration of each action, and the file for measured times.
     pub(super) fn naps(&self, scale: f64, log: &Path) -> Result<Value, String> {
         let mut seconds = BTreeMap::new();
         for instance in &self.instances {

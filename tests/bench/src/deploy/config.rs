@@ -1,15 +1,15 @@
 //! The application that an assembly becomes: one component for each of its instances, with its life-cycle.
 //!
-//! Ports carry a value and no address, since nothing listens. The way back, which no assembly has from everywhere,
-//! takes no time. With a process for each host, every host is an offer that exists once, in a region of its own; a
-//! component that does nothing keeps it, so that the hosts are there before anything is deployed.
+//! Ports carry a value and no address, since nothing listens. Assemblies have no transitions back from every place, so
+//! the config adds some without actions. With a process for each host, every host is an offer that exists once, in a
+//! region of its own. An idle component on each host keeps it, so that all hosts exist before the deployment begins.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::assembly::{Assembly, Component, Instance, PortKind, Step};
 
-/// The config of everything; with `processes`, each host is a process.
+/// Returns the config of the whole application; with `processes`, each host is a process.
 pub(super) fn whole(assembly: &Assembly, processes: bool) -> Result<String, String> {
     let mut text = head(assembly, processes);
     for instance in &assembly.instances {
@@ -22,7 +22,7 @@ pub(super) fn whole(assembly: &Assembly, processes: bool) -> Result<String, Stri
     Ok(text)
 }
 
-/// The config of the hosts alone.
+/// Returns the config of the idle components that keep the hosts.
 pub(super) fn hosts_alone(assembly: &Assembly) -> String {
     head(assembly, true)
 }
@@ -37,7 +37,8 @@ pub(super) fn offers(assembly: &Assembly) -> String {
     text
 }
 
-/// The change as a script. Each stretch waits for its own instances: others may rest without what they import.
+/// Returns the change as a script. Each stretch waits for its own instances only, because other instances may rest
+/// without their imports.
 pub(super) fn script(assembly: &Assembly) -> String {
     let mut text = String::new();
     for stretch in &assembly.change {
@@ -60,7 +61,7 @@ pub(super) fn script(assembly: &Assembly) -> String {
 }
 
 fn head(assembly: &Assembly, processes: bool) -> String {
-    // The optimiser looks for nothing better while figures are taken.
+    // No voluntary solver run happens during the measurement.
     let mut text =
         "rhizo = 1\n[app]\nname = \"assembly\"\nversion = \"1\"\n[optimise]\nevery = \"1h\"\n".to_owned();
     if processes {

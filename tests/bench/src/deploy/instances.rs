@@ -1,11 +1,11 @@
 //! `rhizo-bench deploy --chain N | --star N | --tree N`: thousands of instances in one process, durably.
 //!
-//! The parts of a node that carry them: the core, the replicated log in its real store (one voter, group commit), the
+//! It runs the parts of a node that execute instances: the core, the replicated log in its real store (one voter, group commit), the
 //! node's records in a file that is synced before anything depends on them, a task per action whose outcome comes back
-//! through a queue, and the lines that a node writes to its log. What is not here: config, optimiser, links and the
-//! provider, whose limits (a thousand components in one config, 256 KiB in one entry) are below these shapes: the spec
-//! stands in the ledger from the beginning, everything is placed on this node, and an entry that is too long for the
-//! log goes into it in pieces, all of which are durable before it counts. Read next: `ledger` below, `shape`.
+//! through a queue, and the lines that a node writes to its log. Config, optimiser, links and provider are left out,
+//! because their limits (a thousand components in one config, 256 KiB in one entry) are below these shapes. The spec is
+//! in the ledger from the beginning and everything is placed on this node. An entry that is too long for the log is
+//! split into pieces, all of which are durable before it is applied. Read next: `ledger` below, `shape`.
 
 mod ledger;
 mod machine;
@@ -35,13 +35,13 @@ use ledger::ME;
 /// Reports of tasks wait in a queue of this length, as a node's do.
 const QUEUE_LEN: usize = 1_024;
 
-/// A proposal without an outcome by then has failed; a node has the same patience.
+/// Time-out of a proposal, which is that of a node.
 const PROPOSE_MAX: Duration = Duration::from_secs(10);
 
-/// Longer than any of it takes.
+/// Time after which a phase has failed; far longer than any phase takes.
 const WATCHDOG: Duration = Duration::from_secs(600);
 
-/// Deploys the shape, looks at the node at rest for some seconds, and takes the shape down.
+/// Deploys the shape, measures the idle node for some seconds, and removes the shape.
 pub(super) fn measure(shape: Shape, idle_s: u64) -> Result<Value, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("make a runtime: {error}"))?;
@@ -153,7 +153,7 @@ impl World {
         Ok(world)
     }
 
-    /// Handles whatever happens until a condition holds.
+    /// Handles events until a condition holds.
     async fn run(&mut self, done: impl Fn(&Node) -> bool) -> Result<(), String> {
         let begun = Instant::now();
         self.log_changed().await?;
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// Goes on for a while in which nothing is asked of it.
+    /// Handles events for a while without new requests.
     async fn rest(&mut self, period: Duration) -> Result<(), String> {
         let end = Instant::now() + period;
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
@@ -183,7 +183,7 @@ impl World {
         Ok(())
     }
 
-    /// Waits for the next thing that happens, in the order in which a node's loop looks.
+    /// Waits for the next input, with the priorities of a node's event loop.
     async fn wait(&mut self, longest: Duration) -> Result<(), String> {
         let due = self.node.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let due = due.unwrap_or_else(|| Instant::now() + longest).min(Instant::now() + longest);
@@ -256,7 +256,7 @@ impl World {
                         Some(index) => ProposeResult::Committed { index },
                         None => ProposeResult::Unknown,
                     };
-                    // The world ends only after everything it waits for.
+                    // The receiver lives as long as the bench.
                     let _ended = input.send(Event::Proposed { id, result }).await;
                 });
             }
@@ -290,7 +290,7 @@ impl Drop for World {
     }
 }
 
-/// What the optimiser would say: there is one host.
+/// The plan for a deployment with one host.
 fn everything_here(node: &Node) -> Proposal {
     let names: BTreeSet<_> =
         node.ledger().spec().into_iter().flat_map(|spec| spec.components.keys()).collect();
@@ -315,7 +315,7 @@ mod tests {
         for form in ["chain", "star", "tree"] {
             let figures = measure(Shape::new(form, 40).unwrap(), 1).unwrap();
             assert_eq!(figures["instances"], 40, "{form}: {figures:#}");
-            // The plan, the target and that it is reached; and the agent's own records.
+            // The entries for the plan, the target and its completion, and the agent's records.
             assert!(figures["entries"].as_u64() >= Some(3), "{form}: {figures:#}");
             assert!(figures["syncs"].as_u64() >= Some(1), "{form}: {figures:#}");
         }

@@ -1,7 +1,7 @@
-//! Actions that only take their time, and note when they began and ended.
+//! Actions that only sleep, and log when they began and ended.
 //!
-//! A function that is registered under a component's and a transition's name waits; what it measures is its own time, so
-//! that an action which the machine delays is not counted as overhead of whoever called it.
+//! A function that is registered under a component's and a transition's name sleeps. It measures its
+//! real duration, so that a delay by the machine does not count as overhead of rhizo.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -22,7 +22,7 @@ struct Naps {
     log: PathBuf,
 }
 
-/// One action as it was.
+/// One executed action.
 #[derive(Debug)]
 pub(super) struct Nap {
     /// `component.transition`.
@@ -71,7 +71,7 @@ pub(super) fn application() -> Option<ExitCode> {
 
 fn note(log: &Path, name: &str, begin_s: f64, end_s: f64) -> Result<(), rhizo::BoxError> {
     let mut file = OpenOptions::new().append(true).open(log)?;
-    // One write of one line: lines of actions that end together do not mix.
+    // One write for the whole line, so that lines of actions that end at the same time do not mix.
     file.write_all(format!("{name} {begin_s:.6} {end_s:.6}\n").as_bytes())?;
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Which action waits for which, and the critical path of the durations as they were measured.
+//! The order of an assembly's actions, and the critical path of their measured durations.
 //!
 //! A transition begins when its place is entered and what it uses is provided; a place is entered when all transitions
 //! of the behaviour that lead to it have arrived, and what is used there is provided. An export is provided from the
-//! first of its places on. Written down from the assembly alone, so that it is a second opinion on what was executed.
+//! first of its places on. It is computed from the assembly alone, independently of the code that executes it.
 
 use super::assembly::{Assembly, Component, DEPLOY, Instance, PortKind, Step};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ pub(super) struct Order {
     actions: BTreeSet<String>,
 }
 
-/// A behaviour on its way: what it enters, in the order of the pushes.
+/// A behaviour that is being executed, with the places it enters, in the order of the pushes.
 struct Entry<'a> {
     instance: &'a Instance,
     kind: &'a Component,
@@ -29,7 +29,7 @@ struct Entry<'a> {
 struct Writer<'a> {
     assembly: &'a Assembly,
     order: Order,
-    /// Where each instance rests, and since when.
+    /// The place of each instance at the end of the stretch, and the point in time at which it is entered.
     rests: BTreeMap<String, (String, String)>,
     pushes: usize,
 }
@@ -60,12 +60,12 @@ impl Order {
         Ok(writer.order)
     }
 
-    /// The actions there are.
+    /// The names of all actions.
     pub(super) fn actions(&self) -> &BTreeSet<String> {
         &self.actions
     }
 
-    /// Every action, with those actions it comes after and its length as planned: what another tool needs to do it.
+    /// Returns every action with its predecessors and its planned duration, for execution by another tool.
     pub(super) fn describe(&self, seconds: &BTreeMap<String, f64>) -> Value {
         let one = |name: &String| {
             let mut before = BTreeSet::new();
@@ -82,7 +82,7 @@ impl Order {
         self.actions.iter().map(one).collect()
     }
 
-    /// Length in seconds and actions of the longest chain of actions that wait for each other, as they were measured.
+    /// Returns the critical path by measured durations: its length in seconds, and its actions.
     pub(super) fn critical_path(
         &self,
         measured: &BTreeMap<String, f64>,
@@ -138,13 +138,13 @@ impl<'a> Writer<'a> {
         Self { assembly, order, rests: BTreeMap::new(), pushes: 0 }
     }
 
-    /// What is deployed at first, and how.
+    /// Adds the first deployment.
     fn all(&self) -> Vec<(String, String)> {
         let first = self.assembly.instances.iter().filter(|instance| !instance.later);
         first.map(|instance| (instance.name.clone(), DEPLOY.to_owned())).collect()
     }
 
-    /// Pushes that happen side by side, after everything before.
+    /// Adds pushes that run in parallel, after all earlier ones.
     fn stretch(&mut self, pushes: &[(String, String)]) -> Result<(), String> {
         let all: BTreeSet<String> = self.rests.values().map(|(_, since)| since.clone()).collect();
         let begin = format!("wait {}", self.pushes);
@@ -211,7 +211,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Adds what a place and the transitions that lead to it use of others.
+    /// Adds the dependencies of a place, and of the transitions that lead to it, on exports of others.
     fn wait_for_providers(&mut self, entry: &Entry<'a>, entries: &[Entry<'a>]) -> Result<(), String> {
         let name = &entry.instance.name;
         for port in entry.kind.ports(PortKind::Use) {

@@ -1,7 +1,7 @@
 //! Reads published assemblies: the OpenStack deployment of the Madeus authors (A), its multi-site successor of the
 //! Concerto-D authors (B), and files in our own form, of which `tests/bench/data/galera.json` is one.
 //!
-//! A and B stand in one file that the user names; it is not part of the project. Durations are theirs.
+//! A and B are in one file that the user names and that is not part of the project. Their durations are the authors'.
 
 use super::assembly::{Assembly, Component, Connection, DEPLOY, Instance, PortKind, Step};
 use serde::Deserialize;
@@ -94,7 +94,7 @@ const SITE: [(&str, &str); 5] = [
     ("neutron", "neutron"),
 ];
 
-/// Who uses whom within a site: provider, user, use port.
+/// Connections within a site: provider, user, use port.
 const SITE_CONNECTIONS: [(&str, &str, &str); 7] = [
     ("mariadb_worker", "keystone", "mariadb_service"),
     ("mariadb_worker", "glance", "mariadb_service"),
@@ -105,13 +105,13 @@ const SITE_CONNECTIONS: [(&str, &str, &str); 7] = [
     ("keystone", "neutron", "keystone_service"),
 ];
 
-/// What the authors measured under another name than the transition's.
+/// Transitions whose measured durations have another name in the authors' file.
 const RENAMED: [(&str, &str, &str); 2] =
     [("mariadb_master", "update", "unconfigure"), ("mariadb_worker", "update", "unconfigure")];
 
 const MASTER: &str = "mariadb_master";
 
-/// One master, and so many sites of five instances in three processes each.
+/// One master, and `sites` sites of five instances in three processes each.
 fn multi_site(multi: Multi, sites: usize) -> Result<Assembly, String> {
     let mut assembly = Assembly::default();
     let mut add = |name: String, kind: &str, host: String| {
@@ -145,7 +145,7 @@ fn multi_site(multi: Multi, sites: usize) -> Result<Assembly, String> {
             let other = RENAMED.iter().find(|(kind, from, _)| *kind == name && *from == way);
             other.map_or(way, |(_, _, to)| *to).to_owned()
         };
-        // What was never measured was never executed.
+        // The authors' runs never executed a transition without a measured duration.
         kind.transitions.retain(|way| {
             let measured = format!("{}.{}", name.replace('_', ""), renamed(&way.name));
             let seconds = multi.durations_s.get(&measured).copied();
@@ -159,8 +159,8 @@ fn multi_site(multi: Multi, sites: usize) -> Result<Assembly, String> {
     Ok(assembly)
 }
 
-/// Ours: in the published types nova holds keystone while it is interrupted, until the database is there again; but the
-/// database waits for keystone to leave, which waits for nova. Here nova lets go of keystone when it is interrupted.
+/// A change of ours against a deadlock: in the published types an interrupted nova uses keystone until the database is
+/// back, but the database waits until keystone has left, which waits for nova. Here an interrupted nova releases keystone.
 fn release_before_interrupted(name: &str, kind: &mut Component) {
     let mut ports = kind.ports.iter_mut().filter(|port| port.kind == PortKind::Use);
     if let Some(port) = ports.find(|port| name == "nova" && port.name == "keystone_service") {
@@ -168,8 +168,8 @@ fn release_before_interrupted(name: &str, kind: &mut Component) {
     }
 }
 
-/// The update: every database is configured anew, and all is running again. The authors' six local programs wait for
-/// each other's behaviours; ours is one script whose waits are those of all sites together.
+/// The update: every database is configured again, then everything runs again. The authors have six local programs that
+/// wait for each other's behaviours. Ours is one script, whose waits cover all sites.
 fn update(sites: usize) -> Vec<Vec<Step>> {
     let push = |name: String, behaviour: &str| Step::Push(name, behaviour.to_owned());
     let each = |steps: &[(&str, &str)]| -> Vec<Step> {

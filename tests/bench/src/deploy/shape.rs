@@ -3,10 +3,10 @@
 use super::assembly::{Assembly, Component, Connection, DEPLOY, Instance, Port, PortKind, Transition};
 use std::collections::BTreeMap;
 
-/// What the names of a shape's instances begin with.
+/// Prefix of the names of a shape's instances.
 pub(super) const LINK: &str = "link-";
 
-/// How many components there are, and who uses whom.
+/// Number of components, and the connections between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     form: Form,
@@ -34,7 +34,7 @@ impl Shape {
         if count == 0 { Err("deploy nothing".to_owned()) } else { Ok(Self { form, count }) }
     }
 
-    /// Whom a component uses.
+    /// Returns the components that a component uses.
     pub(super) fn used_by(&self, n: usize) -> Vec<usize> {
         match self.form {
             Form::Chain => (n + 1 < self.count).then_some(n + 1).into_iter().collect(),

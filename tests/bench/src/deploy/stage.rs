@@ -1,9 +1,9 @@
-//! A real application that is deployed and changed, and what its own logs say of how long that took.
+//! Deployment and change of a real application, with durations from its own logs.
 //!
-//! With a process for each host, the hosts are acquired first and hold a component that does nothing: what is measured
-//! is the deployment, not the boot of hosts. `total` is from *target in force*, in the log of whoever saw it first, to
-//! *target reached*; of a change from *script begins* to *script is carried out*. `critical_path` is that of the
-//! durations as they were measured, and `overhead` is the difference.
+//! With a process for each host, the hosts are acquired first and run an idle component, so that the boot of hosts is
+//! not measured. `total` is the time from the first *target in force* in any node's log to *target reached*; for a change
+//! it is the time from *script begins* to *script is carried out*. `critical_path` uses the measured durations of the
+//! actions, and `overhead` is the difference.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ use crate::live::application::{Application, Member, is_at_rest, members, timed};
 /// Seconds of a day: logs have the time of day.
 const DAY_S: f64 = 86_400.0;
 
-/// Patience of `up` in seconds: dozens of hosts on a busy machine.
+/// Time-out of `up` in seconds: dozens of hosts start on a busy machine.
 const PATIENCE_S: &str = "170";
 
 struct Stage {
-    /// Is taken down, by processes that read the folder's files, before the folder goes: fields are dropped in order.
+    /// Dropped before the folder, because the processes that take the application down read the folder's files.
     application: Application,
     _folder: Folder,
     log: PathBuf,
-    /// What each process had used when the phase began.
+    /// Usage of each process when the phase began.
     used: BTreeMap<u32, f64>,
-    /// Lines of the logs that tell of earlier phases.
+    /// Number of log lines that belong to earlier phases.
     past: BTreeMap<String, usize>,
 }
 
@@ -96,7 +96,7 @@ impl Stage {
         }
     }
 
-    /// What was done until now is not of this phase.
+    /// Begins a new phase, without the log lines and the usage until now.
     fn begin(&mut self) -> Result<(), String> {
         for member in self.members()? {
             self.used.insert(member.pid, Usage::of(member.pid)?.cpu_s);
@@ -105,9 +105,9 @@ impl Stage {
         std::fs::write(&self.log, "").map_err(|error| format!("write {}: {error}", self.log.display()))
     }
 
-    /// The figures of this phase; without words it is the deployment of a target.
+    /// Returns the figures of this phase; without the words of a script it is the deployment of a target.
     fn end(&self, order: &Order, words: Option<(&str, &str)>) -> Result<Value, String> {
-        // The last lines may still be on their way into the files.
+        // The last lines may not be in the files yet.
         std::thread::sleep(Duration::from_millis(100));
         let members = self.members()?;
         let mut lines = Vec::new();
@@ -157,7 +157,7 @@ impl Stage {
     /// Processor time of all nodes since the phase began, and the resident memory of the largest.
     fn used(&self, members: &[Member]) -> Result<(f64, u64), String> {
         let (mut cpu, mut rss) = (0.0, 0);
-        // Whoever typed `up` hosts nothing.
+        // The process of `up` hosts no instance.
         for member in members.iter().filter(|member| member.host.is_some()) {
             let usage = Usage::of(member.pid)?;
             cpu += usage.cpu_s - self.used.get(&member.pid).copied().unwrap_or(0.0);
@@ -167,7 +167,7 @@ impl Stage {
     }
 }
 
-/// A folder that is removed with this.
+/// A folder that is removed when this is dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {

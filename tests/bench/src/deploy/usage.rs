@@ -1,6 +1,6 @@
-//! What a process of this machine has cost so far, from `/proc`.
+//! Processor time and memory of a process of this machine, from `/proc`.
 
-/// Ticks of `/proc`, which every Linux has at 100 a second.
+/// Ticks per second in `/proc`, which is 100 on every Linux.
 const TICKS_PER_S: f64 = 100.0;
 
 /// Processor time and resident memory of a process.

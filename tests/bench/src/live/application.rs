@@ -1,6 +1,6 @@
 //! A real application for the benches that need one: started in a directory of its own, asked, killed, taken down.
 //!
-//! It is driven by its command line only, as a user would. It judges nothing and retries nothing.
+//! It is driven by its command line only, as by a user. No command is retried.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Longer than any bench waits for an application to come to rest on two busy cores.
+/// Time after which a wait has failed; far longer than an application on two busy cores needs.
 const WATCHDOG: Duration = Duration::from_secs(180);
 
 /// An application that a bench started.
 pub(crate) struct Application {
     dir: PathBuf,
     program: PathBuf,
-    /// Set for every process of it.
+    /// Environment variables of all its commands.
     variables: Vec<(String, PathBuf)>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Member {
     pub(crate) id: String,
     /// Its process.
     pub(crate) pid: u32,
-    /// Its host at the provider; none for the process of whoever typed `up`.
+    /// Its host at the provider; none for the process of `up`.
     pub(crate) host: Option<String>,
 }
 
@@ -56,17 +56,17 @@ impl Application {
         std::fs::write(&path, text).map_err(|error| format!("write {}: {error}", path.display()))
     }
 
-    /// Runs a command to its end; its standard output when it succeeded.
+    /// Runs a command to its end and returns its standard output if it succeeds.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let (status, out, err) = self.end_of(arguments)?;
         if status.success() { Ok(out) } else { Err(format!("run {arguments:?}: {status}: {err}")) }
     }
 
-    /// Runs a command to its end: how it ended, its standard output and error.
+    /// Runs a command to its end and returns its exit status, standard output and standard error.
     fn end_of(&self, arguments: &[&str]) -> Result<(ExitStatus, String, String), String> {
         let failed = |error: std::io::Error| format!("run {arguments:?}: {error}");
         let (out, err) = (self.dir.join("out"), self.dir.join("err"));
-        // Files, not pipes: what goes on in the background would keep a pipe open.
+        // Files, not pipes: a node in the background would keep a pipe open.
         let mut child = Command::new(&self.program)
             .args(arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -92,14 +92,14 @@ impl Application {
         Ok((status, read(&out)?, read(&err)?))
     }
 
-    /// The status; none while nobody answers. (Without a quorum the command fails, but answers.)
+    /// The status; none while no node answers. (Without a quorum the command fails, but prints a status.)
     pub(crate) fn status(&self) -> Option<Value> {
         let (_, out, _) = self.end_of(&["status", "--json"]).ok()?;
         serde_json::from_str(&out).ok()
     }
 
-    /// The lines of a member's own log. (Questions are passed on to the coordinator, so only the log tells what a member
-    /// itself has seen.)
+    /// The lines of a member's own log. (A member passes questions on to the coordinator, so only its log has its own
+    /// observations.)
     pub(crate) fn log(&self, member: &Member) -> Vec<String> {
         self.log_text(member).lines().map(str::to_owned).collect()
     }
@@ -117,7 +117,7 @@ impl Application {
         logs.filter_map(|log| std::fs::read_to_string(log).ok()).collect()
     }
 
-    /// Waits for a status with the wished property.
+    /// Waits for a status that satisfies the predicate.
     pub(crate) fn until(&self, wish: &str, property: impl Fn(&Value) -> bool) -> Result<Value, String> {
         self.until_some(wish, || self.status().filter(&property)).map_err(|error| {
             let last = self.status().map_or("nobody answers".to_owned(), |status| status.to_string());
@@ -125,7 +125,7 @@ impl Application {
         })
     }
 
-    /// Waits until `look` sees something.
+    /// Waits until `look` returns a value.
     pub(crate) fn until_some<T>(&self, wish: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
         let start = Instant::now();
         while start.elapsed() < WATCHDOG {
@@ -166,7 +166,7 @@ pub(crate) fn members(status: &Value) -> Vec<Member> {
     nodes.iter().filter_map(member).collect()
 }
 
-/// Whether an application is stable and every member has told its process (which travels by gossip).
+/// Whether an application is stable and the process of every member is known (which is sent by gossip).
 pub(crate) fn is_at_rest(status: &Value) -> bool {
     let count = status["nodes"].as_array().map_or(0, Vec::len);
     status["state"] == "stable" && members(status).len() == count

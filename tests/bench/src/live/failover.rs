@@ -1,8 +1,8 @@
 //! `rhizo-bench failover`: how long an application is without a coordinator when its coordinator is killed.
 //!
 //! Measured from just before `kill -9` of the coordinator's process to the line in the log of a *third* node (neither
-//! the dead one nor the successor) that tells the first committed entry of a newer term. The longer time until it has
-//! the entry with the death, after its detection and the batching of deaths, is printed beside it. Between two kills
+//! the dead one nor the successor) for the first committed entry of a newer term. The longer time until the entry with
+//! the death, which includes its detection and the batching of deaths, is printed as well. Between two kills
 //! the application is stable again.
 
 use std::time::Instant;
@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     }))
 }
 
-/// When the first two of the members had a line with this property in their logs, in seconds from the start.
+/// Returns when the first two members logged a line with this property, in seconds from the start.
 fn seen_by_two(
     application: &Application,
     members: &[Member],
@@ -83,7 +83,7 @@ fn of_a_third(seen: &[(String, f64)], successor: Option<&str>) -> Result<f64, St
     third.map(|(_, seconds)| *seconds).ok_or_else(|| "find a third node".to_owned())
 }
 
-/// The term whose first entry a line tells of.
+/// Returns the term of a log line about the first entry of a term.
 fn term_begun(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once("first entry of term ")?;
     rest.split_whitespace().next()?.parse().ok()

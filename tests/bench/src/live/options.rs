@@ -1,6 +1,6 @@
 //! The options that the benches of whole applications share: which program, which configuration, how often.
 //!
-//! `--app PROGRAM --config FILE`: an application of yours. Without them: five idle workers on undelayed loopback,
+//! `--app PROGRAM --config FILE` measures an application of your own. Without them: five idle workers on undelayed loopback,
 //! run by the stock `rhizo` that lies beside this program.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ impl Options {
         let config = std::env::temp_dir().join(format!("rhizo-bench-{}.toml", std::process::id()));
         std::fs::write(&config, CREW).map_err(|error| format!("write {}: {error}", config.display()))?;
         let application = Application::prepare(&program, &config);
-        // The copy inside the application's directory is what counts.
+        // The application reads the copy inside its directory.
         drop(std::fs::remove_file(&config));
         application
     }

@@ -2,8 +2,8 @@
 //!
 //! Each run ends the node of one instance (`--victim COMPONENT`; its host dies with it) by `kill -9`, waits until the
 //! application is stable again, and reads from the members' own logs when they lost the node (`lost`), when its death
-//! was committed (`dead`), and when the last instance had started or gone on. The durations are those of one clock,
-//! with microseconds, and nothing of the bench's own looks is in them. Actions and the acquisition of a host count.
+//! was committed (`dead`), and when the last instance had started or gone on. All times are from one clock in
+//! microseconds and do not depend on how often the bench polls. They include actions and the acquisition of a host.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::options::Options;
 /// Seconds of a day: logs have the time of day.
 const DAY_S: f64 = 86_400.0;
 
-/// What one death came to, in seconds.
+/// Durations of one repair, in seconds.
 struct Repair {
     /// From the first member that lost the node to the last instance.
     lost: f64,
@@ -63,9 +63,9 @@ fn host_of(status: &Value, component: &str) -> Result<Member, String> {
     member.ok_or_else(|| format!("find the host of an instance of `{component}`"))
 }
 
-/// What the logs of those who live say of the victim's death.
+/// Reads the repair of the victim's death from the logs of the living members.
 fn read(application: &Application, members: &[Member], victim: &Member) -> Result<Repair, String> {
-    // The last lines may still be on their way into the files.
+    // The last lines may not be in the files yet.
     std::thread::sleep(Duration::from_millis(100));
     let lines: Vec<(f64, String)> =
         members.iter().flat_map(|member| application.log(member)).filter_map(|line| timed(&line)).collect();
@@ -76,7 +76,7 @@ fn read(application: &Application, members: &[Member], victim: &Member) -> Resul
     let dead = first(&format!(": dead: {} node=", victim.id))?;
     let lost = first(&format!(": lost {} node=", victim.id)).unwrap_or(dead);
     let since = |at: f64| (at - dead + DAY_S) % DAY_S;
-    // An hour tells what came after from what came before.
+    // Times of day wrap at midnight. Less than an hour later means later, more means the day before.
     let whole: Vec<f64> = lines
         .iter()
         .filter(|(_, text)| text.contains(" started node=") || text.contains(" goes on node="))

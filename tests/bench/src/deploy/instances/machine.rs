@@ -1,7 +1,7 @@
-//! What committed entries are applied to, and how long ones get into the log: in pieces.
+//! The state machine of the bench's log, which splits long entries into pieces.
 //!
-//! An entry of the bench begins with one byte that says whether more of the same command follows. Only with the last
-//! piece is the command there; all of them were synced by then. As in a node, the machine keeps a ledger of its own for
+//! An entry of the bench begins with one byte that says whether more of the same command follows. The command is
+//! applied with the last piece, when all pieces are synced. As in a node, the machine keeps a ledger of its own for
 //! snapshots, and passes everything on.
 
 use rhizo_log::{BoxFuture, COMMAND_BYTES_MAX, CallError, Entry, LogNode, Machine, RestoreError, Transport};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 const MORE: u8 = 1;
 const LAST: u8 = 0;
 
-/// Proposes a command; the index of its last piece, or none when its outcome is not known.
+/// Proposes a command and returns the index of its last piece; none when the outcome is not known.
 pub(super) async fn propose(log: &LogNode, command: &[u8], patience: Duration) -> Option<u64> {
     let pieces: Vec<&[u8]> = command.chunks(COMMAND_BYTES_MAX - 1).collect();
     let mut index = None;
