@@ -4,7 +4,8 @@
 //! in [`super::exec`].
 
 use super::action::function::{self, ActionCtx, Function};
-use super::{ExportTable, NodeView, RunOutcome, START_MS_MAX, Task, probe, raised};
+use super::launch::Launch;
+use super::{ExportTable, NodeView, RunOutcome, Task, probe, raised, start_ms_max};
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Export, Ports};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 /// What a component's closure may fail with: anything that is an error.
@@ -259,14 +261,12 @@ impl ExportHandle {
 /// Runs the instance to its end and reports what became of it.
 pub(super) async fn run(task: Task, closure: Embedded) {
     let (progress, mut seen) = watch::channel(Progress::default());
-    let declared = Arc::new(task.component.exports.clone());
-    let mut stop = task.stop.clone();
     let (publish, published) = mpsc::channel(PUBLISHED_LEN);
     let ctx = Ctx {
         instance: task.run.instance.clone(),
         node: task.scope.node.clone(),
         dir: task.scope.dir.as_path().into(),
-        declared: declared.clone(),
+        declared: Arc::new(task.component.exports.clone()),
         imports: task.imports.clone(),
         attributes: task.attributes.clone(),
         values: Arc::new(task.scope.values.clone()),
@@ -276,36 +276,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     };
     let publishing = tokio::spawn(pass_on(published, task.run.clone(), task.reports.clone()));
     let mut running = tokio::spawn(closure(ctx));
-    let works = |progress: &Progress| {
-        let mut services = declared.iter().filter(|(_, export)| !export.data);
-        progress.ready && services.all(|(name, _)| progress.listening.contains_key(name))
-    };
-    let gate = timeout(Duration::from_millis(START_MS_MAX), async {
-        // The closure may drop its context and end; the select below sees that as its end.
-        let Ok(progress) = seen.wait_for(works).await else { return std::future::pending().await };
-        progress.listening.clone()
-    });
-    let started = tokio::select! {
-        biased;
-        ended = &mut running => Err(RunOutcome::StartFailed(in_words(ended))),
-        () = raised(&mut stop) => Err(RunOutcome::Stopped),
-        gate = gate => gate.map_err(|_| RunOutcome::StartFailed(late(&task, &seen.borrow()))),
-    };
-    let outcome = match started {
-        Err(outcome) => outcome,
-        Ok(exports) => match task.scope.fill_health(task.component.health.as_ref(), &exports) {
-            Err(reason) => RunOutcome::StartFailed(reason),
-            Ok(health) => {
-                task.report(RunOutcome::Started(exports.clone())).await;
-                tokio::select! {
-                    biased;
-                    () = raised(&mut stop) => RunOutcome::Stopped,
-                    ended = &mut running => RunOutcome::Failed(in_words(ended)),
-                    reason = probe::unhealthy(health.as_ref(), &exports) => RunOutcome::Failed(reason),
-                }
-            }
-        },
-    };
+    let outcome = live(&task, &mut running, &mut seen).await;
     if !running.is_finished() {
         let grace = Duration::from_millis(task.component.stop.grace_ms);
         if timeout(grace, &mut running).await.is_err() {
@@ -317,8 +288,64 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     task.report(outcome).await;
 }
 
+/// Follows the closure through its start gate until it ends, fails its health check or is ordered to stop.
+async fn live(
+    task: &Task,
+    running: &mut JoinHandle<Result<(), BoxError>>,
+    seen: &mut watch::Receiver<Progress>,
+) -> RunOutcome {
+    let mut stop = task.stop.clone();
+    let exports = match started(task, running, seen).await {
+        Ok(exports) => exports,
+        Err(outcome) => return outcome,
+    };
+    let health = task.scope.fill_health(task.component.health.as_ref(), &exports);
+    let launch = Launch::new(&task.component, &task.scope, "service");
+    let (health, launch) = match health.and_then(|health| Ok((health, launch?))) {
+        Ok(prepared) => prepared,
+        Err(reason) => return RunOutcome::StartFailed(reason),
+    };
+    task.report(RunOutcome::Started(exports.clone())).await;
+    tokio::select! {
+        biased;
+        () = raised(&mut stop) => RunOutcome::Stopped,
+        ended = running => RunOutcome::Failed(in_words(ended)),
+        reason = probe::unhealthy(health.as_ref(), &exports, &launch) => RunOutcome::Failed(reason),
+    }
+}
+
+/// Waits until the closure has called `ready` and listens on all exports; returns their addresses.
+async fn started(
+    task: &Task,
+    running: &mut JoinHandle<Result<(), BoxError>>,
+    seen: &mut watch::Receiver<Progress>,
+) -> Result<ExportTable, RunOutcome> {
+    let mut stop = task.stop.clone();
+    let progress = seen.clone();
+    let works = |progress: &Progress| {
+        let mut services = task.component.exports.iter().filter(|(_, export)| !export.data);
+        progress.ready && services.all(|(name, _)| progress.listening.contains_key(name))
+    };
+    let gate = async {
+        // The closure may drop its context and end; the select below sees that as its end.
+        let Ok(progress) = seen.wait_for(works).await else { return std::future::pending().await };
+        progress.listening.clone()
+    };
+    tokio::select! {
+        biased;
+        ended = running => Err(RunOutcome::StartFailed(in_words(ended))),
+        // A start that is stopped because its time-out is over has failed; the core ignores the reason of other stops.
+        () = raised(&mut stop) => Err(RunOutcome::StartFailed(missing(task, &progress.borrow()))),
+        exports = gate => Ok(exports),
+        ms = passed(start_ms_max(&task.component)) => {
+            let missing = missing(task, &progress.borrow());
+            Err(RunOutcome::StartFailed(format!("it did not start within {ms} ms: {missing}")))
+        }
+    }
+}
+
 /// The closure's context is gone with it, so this ends; what it published last is told before its end is.
-async fn end_publishing(publishing: tokio::task::JoinHandle<()>) {
+async fn end_publishing(publishing: JoinHandle<()>) {
     // A clone of the context that the application kept elsewhere must not hold the end up.
     let abort = publishing.abort_handle();
     if timeout(Duration::from_millis(PUBLISHED_MS_MAX), publishing).await.is_err() {
@@ -332,11 +359,11 @@ async fn pass_on(
     reports: mpsc::Sender<super::RunReport>,
 ) {
     while let Some(values) = published.recv().await {
-        super::tell(&reports, run.clone(), RunOutcome::Published(values)).await;
+        super::report(&reports, run.clone(), RunOutcome::Published(values)).await;
     }
 }
 
-fn in_words(ended: Result<Result<(), BoxError>, tokio::task::JoinError>) -> String {
+fn in_words(ended: Result<Result<(), BoxError>, JoinError>) -> String {
     match ended {
         Ok(Ok(())) => "its closure returned".to_owned(),
         Ok(Err(error)) => format!("its closure failed: {error}"),
@@ -344,11 +371,19 @@ fn in_words(ended: Result<Result<(), BoxError>, tokio::task::JoinError>) -> Stri
     }
 }
 
-fn late(task: &Task, progress: &Progress) -> String {
+/// Resolves with the limit when it has passed; never without one.
+async fn passed(limit_ms: Option<u64>) -> u64 {
+    let Some(ms) = limit_ms else { return std::future::pending().await };
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    ms
+}
+
+/// What an instance that is starting has not done yet.
+fn missing(task: &Task, progress: &Progress) -> String {
     let mut services = task.component.exports.iter().filter(|(_, export)| !export.data);
     match services.find(|(name, _)| !progress.listening.contains_key(*name)) {
-        Some((name, _)) => format!("it did not listen on export `{name}` within {START_MS_MAX} ms"),
-        None => format!("it did not call `ready()` within {START_MS_MAX} ms"),
+        Some((name, _)) => format!("it does not listen on export `{name}`"),
+        None => "it has not called `ready()`".to_owned(),
     }
 }
 

@@ -1,38 +1,38 @@
-//! One instance that is a program: ports, command line, start gate, health, output, stop.
+//! The service of an instance whose component is a program: launch, start gate, health, output, end.
 //!
-//! The program gets a process group of its own, so that a stop reaches what it started. What must die with
+//! The program may start processes of any kind; [`super::processes`] finds and ends them with it. What must end with
 //! the node itself is the supervisor's concern (`rhizo-actuators`). Embedded closures are in [`super::embedded`].
 
 use super::instance_log::InstanceLog;
+use super::launch::{self, Launch};
 use super::probe::{self, Prober};
-use super::{ExportTable, RunOutcome, START_MS_MAX, Task, raised};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use super::processes::Processes;
+use super::{ExportTable, RunOutcome, Task, raised, start_ms_max};
 use rhizo_protocol::{Bound, BoundImports};
-use rhizo_types::spec::{Health, Probe, Run};
+use rhizo_types::spec::{Component, Health, Probe, Run};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-/// Time between two looks at an instance that is starting: short, because users of it wait.
+/// Time between two probes of an instance that is starting. Short, because the instances that import it wait.
 const START_LOOK_MS: u64 = 20;
 
 /// Output chunks that wait for the log file; a program that writes faster waits for the disk.
 const OUTPUT_QUEUE_LEN: usize = 16;
 
-/// Runs the instance to its end and reports what became of it.
+/// Runs the service until it ends and all its processes with it, and reports the outcome.
 pub(super) async fn run(mut task: Task) {
     let outcome = match Program::launch(&task).await {
         Err(reason) => RunOutcome::StartFailed(reason),
         Ok(mut program) => {
             let outcome = program.live(&mut task).await;
-            program.end(&task).await;
+            program.end(&task.component).await;
             outcome
         }
     };
@@ -41,122 +41,113 @@ pub(super) async fn run(mut task: Task) {
 
 struct Program {
     child: Child,
-    group: Pid,
+    processes: Processes,
+    launch: Launch,
     exports: ExportTable,
     health: Option<Health>,
+    /// The time after which the start has failed; none while `rhizo-protocol` keeps the time-out of the spec.
+    start_ms_max: Option<u64>,
+    /// The last answer of a probe that did not succeed, while the program is starting.
+    last_answer: Option<String>,
 }
 
 impl Program {
     async fn launch(task: &Task) -> Result<Self, String> {
-        let dir = &task.scope.dir;
-        tokio::fs::create_dir_all(dir)
-            .await
-            .map_err(|error| format!("its directory could not be made: {error}"))?;
-        write_imports(task, &task.scope.imports).await?;
-        let mut command = command(task)?;
+        let Run::Exec { argv } = &task.component.run else {
+            return Err("it runs no program of its own".to_owned());
+        };
         let exports = task.scope.exports.clone();
         let health = task.scope.fill_health(task.component.health.as_ref(), &exports)?;
-        command.env("RHIZO_IMPORTS", dir.join("imports.json")).current_dir(dir);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
+        let mut launch = Launch::new(&task.component, &task.scope, "service")?;
+        launch.make_dir().await?;
+        write_imports(task, &task.scope.imports).await?;
+        launch.set("RHIZO_IMPORTS", launch.dir().join("imports.json"));
+        let mut command = launch.command(&task.scope.fill_all(argv)?)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("its program could not be run: {error}"))?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("its program ended at once")?;
+        let leader = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("its program ended at once")?;
         keep_output(task.log.clone(), child.stdout.take(), child.stderr.take());
-        Ok(Self { child, group: Pid::from_raw(pid), exports, health })
+        let processes = Processes::of_leader(launch.mark().clone(), leader);
+        let start_ms_max = start_ms_max(&task.component);
+        Ok(Self { child, processes, launch, exports, health, start_ms_max, last_answer: None })
     }
 
-    /// From the start gate to the end of the program, or to the order to stop.
+    /// Follows the program through its start gate until it ends, fails its health check or is ordered to stop.
     async fn live(&mut self, task: &mut Task) -> RunOutcome {
         let mut stop = task.stop.clone();
         tokio::select! {
             biased;
-            () = raised(&mut stop) => return RunOutcome::Stopped,
+            () = raised(&mut stop) => return self.stopped_while_starting(),
             gate = self.gate() => if let Err(reason) = gate {
                 return RunOutcome::StartFailed(reason);
             },
         }
         task.report(RunOutcome::Started(self.exports.clone())).await;
-        let exports = self.exports.clone();
         let mut imports = task.imports.clone();
         let follow_imports = async {
             while imports.changed().await.is_ok() {
                 let table = imports.borrow_and_update().clone();
                 if let Err(reason) = write_imports(task, &table).await {
-                    tracing::warn!(instance = %task.run.instance, reason, "imports could not be told");
+                    tracing::warn!(instance = %task.run.instance, reason, "imports not written");
                 }
             }
             std::future::pending::<()>().await;
         };
+        let unhealthy = probe::unhealthy(self.health.as_ref(), &self.exports, &self.launch);
         tokio::select! {
             biased;
             () = raised(&mut stop) => RunOutcome::Stopped,
             ended = self.child.wait() => RunOutcome::Failed(ended_in_words(ended)),
-            reason = probe::unhealthy(self.health.as_ref(), &exports) => RunOutcome::Failed(reason),
+            reason = unhealthy => RunOutcome::Failed(reason),
             () = follow_imports => RunOutcome::Stopped,
         }
     }
 
-    /// Waits until the instance works: its health check passes, or else its exports accept connections.
+    /// A start that is stopped because its time-out is over has failed; the last answer of the probe says why.
+    fn stopped_while_starting(&mut self) -> RunOutcome {
+        match self.last_answer.take() {
+            Some(answer) => RunOutcome::StartFailed(format!("it was not ready: {answer}")),
+            None => RunOutcome::Stopped,
+        }
+    }
+
+    /// Waits until the health check passes or, without one, until all exports accept connections.
     async fn gate(&mut self) -> Result<(), String> {
         let probes = match &self.health {
             Some(health) => vec![health.probe.clone()],
             None => self.exports.keys().map(|export| Probe::Tcp { export: export.clone() }).collect(),
         };
-        let deadline = Instant::now() + Duration::from_millis(START_MS_MAX);
+        let begun = Instant::now();
         for each in &probes {
-            let prober = Prober::new(each, &self.exports);
+            let prober = Prober::new(each, &self.exports, &self.launch);
             while let Err(reason) = prober.look().await {
                 if let Ok(Some(status)) = self.child.try_wait() {
-                    return Err(ended_in_words(Ok(status)));
+                    return Err(ended_before_ready(status));
                 }
-                if Instant::now() >= deadline {
-                    return Err(format!("it did not start within {START_MS_MAX} ms: {reason}"));
+                if let Some(ms) = self.start_ms_max.filter(|ms| begun.elapsed() >= Duration::from_millis(*ms))
+                {
+                    return Err(format!("it did not start within {ms} ms: {reason}"));
                 }
+                self.last_answer = Some(reason);
                 sleep(Duration::from_millis(START_LOOK_MS)).await;
             }
         }
         match self.child.try_wait() {
-            Ok(Some(status)) => Err(ended_in_words(Ok(status))),
+            Ok(Some(status)) => Err(ended_before_ready(status)),
             _ => Ok(()),
         }
     }
 
-    /// Leaves nothing of the program's process group behind.
-    async fn end(&mut self, task: &Task) {
-        let stop = &task.component.stop;
-        let signal = format!("SIG{}", stop.signal).parse().unwrap_or(Signal::SIGTERM);
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            self.signal(signal);
-            let grace = Duration::from_millis(stop.grace_ms);
-            let _killed_below = timeout(grace, self.child.wait()).await;
-        }
-        self.signal(Signal::SIGKILL);
-        let _already_reaped = self.child.wait().await;
-    }
-
-    fn signal(&self, signal: Signal) {
-        // A group that is gone already is what the caller wants.
-        let _gone = killpg(self.group, signal);
+    /// Ends all processes of the service; each has the whole grace, whichever ends first.
+    async fn end(mut self, component: &Component) {
+        let grace = Duration::from_millis(component.stop.grace_ms);
+        let ending = self.processes.end(launch::stop_signal(&component.stop), grace);
+        // The leader is reaped while the others still have time.
+        let (_reaped, ()) = tokio::join!(self.child.wait(), ending);
     }
 }
 
-fn command(task: &Task) -> Result<Command, String> {
-    let Run::Exec { argv } = &task.component.run else {
-        return Err("it runs no program of its own".to_owned());
-    };
-    let filled = task.scope.fill_all(argv)?;
-    let [program, arguments @ ..] = filled.as_slice() else {
-        return Err("its command is empty".to_owned());
-    };
-    let mut command = Command::new(program);
-    command.args(arguments).envs(task.scope.environment());
-    for (name, template) in &task.component.env {
-        command.env(name, task.scope.fill(template)?);
-    }
-    Ok(command)
-}
-
-/// The program re-reads this file when it likes; it is replaced as a whole, never half written.
+/// Replaces the file from which the program reads its imports as a whole, so that no reader sees half of it.
 async fn write_imports(task: &Task, imports: &BoundImports) -> Result<(), String> {
     let addresses = |told: &Bound| super::embedded::addresses(told);
     let by_name: BTreeMap<_, _> =
@@ -179,6 +170,11 @@ fn ended_in_words(ended: io::Result<std::process::ExitStatus>) -> String {
     }
 }
 
+fn ended_before_ready(status: std::process::ExitStatus) -> String {
+    format!("its program ended with {status} before it was ready")
+}
+
+/// Copies the program's output to the instance's log for as long as a process has the streams open.
 fn keep_output(
     log: Arc<InstanceLog>,
     stdout: Option<impl AsyncRead + Unpin + Send + 'static>,

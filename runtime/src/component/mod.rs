@@ -1,10 +1,8 @@
-//! Running the instances of this node: starting, watching, re-binding and stopping them, and their actions, as
-//! ordered.
+//! Execution of the orders for this node's instances: start, stop, re-bind, and the actions of their life-cycles.
 //!
-//! It makes no choice: which instance runs where, and what is done when, is decided by `rhizo-protocol`; this
-//! module carries out one order after the other and reports what became of it. Every service and every action has
-//! a task of its own, on the application's own runtime. Read next: [`exec`] for programs, [`embedded`] for Rust
-//! closures, [`action`] for actions.
+//! It makes no choice: `rhizo-protocol` decides which instance runs where and what is done when. This module executes
+//! one order after the other and reports each result. Every service and every action has a task of its own, on the
+//! application's runtime. Read next: [`exec`] for programs, [`embedded`] for Rust closures, [`action`] for actions.
 
 pub mod action;
 mod action_output;
@@ -12,8 +10,10 @@ pub mod embedded;
 mod exec;
 mod http_client;
 pub mod instance_log;
+mod launch;
 mod ports;
 mod probe;
+mod processes;
 mod program;
 mod run_report;
 mod template;
@@ -23,27 +23,41 @@ pub use run_report::{RunOutcome, RunReport};
 use action::Act;
 use embedded::Registry;
 use instance_log::InstanceLog;
+use processes::{Mark, Processes};
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
-use rhizo_types::lifecycle::Values;
-use rhizo_types::spec::{Component, Run};
+use rhizo_types::lifecycle::{Action, Values};
+use rhizo_types::spec::{Component, Run, Stop};
 use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use template::Scope;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 /// Addresses an instance offers at its exports.
 pub type ExportTable = BTreeMap<PortName, SocketAddr>;
 
-/// An instance that has not started within this time has failed, unless its life-cycle gives up earlier. Long
-/// enough for a program that warms up its caches, short enough for an operator who waits.
+/// The start time-out of a component that sets none. Long enough for a program that warms up its caches, short enough
+/// for an operator who waits.
 const START_MS_MAX: u64 = 60_000;
 
-/// What a component may know of the node it runs on.
+/// What a halting node allows its instances beyond their own grace: the time to notice, and to reap what was killed.
+const HALT_MARGIN_MS: u64 = 10_000;
+
+/// The time after which a start has failed; none when the life-cycle sets one, which `rhizo-protocol` keeps.
+fn start_ms_max(component: &Component) -> Option<u64> {
+    let lifecycle = component.lifecycle();
+    let mut starts = lifecycle.transitions.values().map(|transition| &transition.step);
+    let is_limited = starts.any(|step| step.action == Action::Start && step.timeout_ms.is_some());
+    (!is_limited).then_some(START_MS_MAX)
+}
+
+/// The facts about its node that a component can see.
 #[derive(Clone, Debug)]
 pub struct NodeView {
     /// The node's number in the overlay.
@@ -56,7 +70,7 @@ pub struct NodeView {
     pub address: IpAddr,
 }
 
-/// What the service of one instance works with.
+/// The inputs and outputs of the service of one instance.
 struct Task {
     run: RunId,
     component: Arc<Component>,
@@ -70,27 +84,29 @@ struct Task {
 
 impl Task {
     async fn report(&self, outcome: RunOutcome) {
-        tell(&self.reports, self.run.clone(), outcome).await;
+        report(&self.reports, self.run.clone(), outcome).await;
     }
 }
 
-async fn tell(reports: &mpsc::Sender<RunReport>, run: RunId, outcome: RunOutcome) {
-    // The loop is gone only when the whole node stops: nobody is left to tell.
+async fn report(reports: &mpsc::Sender<RunReport>, run: RunId, outcome: RunOutcome) {
+    // The receiver is gone only when the node has stopped, and then the report has no reader.
     let _gone = reports.send(RunReport { run, outcome }).await;
 }
 
-/// Resolves when the flag is raised, or when whoever could raise it is gone.
+/// Resolves when the flag is raised, or when its sender is gone.
 pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
     let _sender_gone = flag.wait_for(|raised| *raised).await;
 }
 
-/// One run of one instance, from its first action to whatever ends it.
+/// One run of one instance, from its first order until its last process has ended.
 struct Live {
     run: RunId,
     exports: ExportTable,
     imports: watch::Sender<BoundImports>,
     attributes: watch::Sender<Values>,
     log: Arc<InstanceLog>,
+    /// How its processes are ended; none before the first order that may launch one.
+    stop: Option<Stop>,
     /// The flag that stops its service, while there is one.
     service: Option<watch::Sender<bool>>,
     /// The flags that cancel its actions, by number.
@@ -100,6 +116,17 @@ struct Live {
 impl Live {
     fn is_idle(&self) -> bool {
         self.service.is_none() && self.actions.is_empty()
+    }
+
+    fn reported(&mut self, outcome: &RunOutcome) {
+        match outcome {
+            RunOutcome::Started(exports) => self.exports.extend(exports.clone()),
+            RunOutcome::StartFailed(_) | RunOutcome::Failed(_) | RunOutcome::Stopped => self.service = None,
+            RunOutcome::Acted { number, .. } => {
+                self.actions.remove(number);
+            }
+            RunOutcome::Published(_) => {}
+        }
     }
 
     fn stop_all(&self) {
@@ -117,11 +144,16 @@ pub struct Components {
     registry: Arc<Registry>,
     runtime: tokio::runtime::Handle,
     reports: mpsc::Sender<RunReport>,
+    /// The last run of each instance.
     live: BTreeMap<InstanceId, Live>,
+    /// Earlier runs whose services or actions have not ended yet.
+    replaced: Vec<Live>,
+    /// Tasks that end the processes which a run left behind.
+    endings: JoinSet<()>,
 }
 
 impl Components {
-    /// Prepares to run instances below `dir`, on `runtime`; outcomes go to `reports`.
+    /// Prepares to run instances in directories below `dir` and tasks on `runtime`; results are sent to `reports`.
     pub fn new(
         app: AppName,
         node: NodeView,
@@ -130,10 +162,20 @@ impl Components {
         runtime: tokio::runtime::Handle,
         reports: mpsc::Sender<RunReport>,
     ) -> Self {
-        Self { app, node, dir, registry, runtime, reports, live: BTreeMap::new() }
+        Self {
+            app,
+            node,
+            dir,
+            registry,
+            runtime,
+            reports,
+            live: BTreeMap::new(),
+            replaced: Vec::new(),
+            endings: JoinSet::new(),
+        }
     }
 
-    /// The run, which begins with the first order that names it; an earlier run of the instance is told to end.
+    /// Returns the run. The first order that names it begins it and ends an earlier run of the instance.
     fn live(&mut self, run: &RunId) -> &mut Live {
         let current = self.live.get(&run.instance).is_some_and(|live| live.run == *run);
         if !current {
@@ -143,21 +185,42 @@ impl Components {
                 imports: watch::channel(BoundImports::new()).0,
                 attributes: watch::channel(Values::new()).0,
                 log: Arc::new(InstanceLog::new(self.dir_of(run))),
+                stop: None,
                 service: None,
                 actions: BTreeMap::new(),
             };
             if let Some(older) = self.live.insert(run.instance.clone(), live) {
                 older.stop_all();
+                self.replaced.push(older);
+                self.end_replaced();
             }
         }
         self.live.get_mut(&run.instance).expect("it was there, or was just inserted")
+    }
+
+    /// Ends what those replaced runs left behind whose services and actions are over.
+    fn end_replaced(&mut self) {
+        let (idle, busy): (Vec<_>, Vec<_>) = self.replaced.drain(..).partition(Live::is_idle);
+        self.replaced = busy;
+        for live in idle {
+            self.end_processes_of(&live);
+        }
+        while self.endings.try_join_next().is_some() {}
+    }
+
+    /// Begins to end all processes of a run, also those that its actions left behind on purpose.
+    fn end_processes_of(&mut self, live: &Live) {
+        let Some(stop) = &live.stop else { return };
+        let processes = Processes::below(Mark::of_run(&self.dir_of(&live.run)));
+        let (signal, grace) = (launch::stop_signal(stop), Duration::from_millis(stop.grace_ms));
+        self.endings.spawn_on(processes.end(signal, grace), &self.runtime);
     }
 
     fn dir_of(&self, run: &RunId) -> PathBuf {
         self.dir.join(format!("{}-g{}", run.instance, run.generation))
     }
 
-    /// What a run knows now; its ports are chosen when it is asked for the first time.
+    /// Returns what templates of the run can name now. The first call chooses the run's ports.
     fn scope(
         &mut self,
         run: &RunId,
@@ -169,7 +232,8 @@ impl Components {
         let live = self.live(run);
         live.attributes.send_replace(component.attributes.clone());
         live.imports.send_replace(imports.clone());
-        // A closure listens itself, at a port that the kernel gives it for good.
+        live.stop = Some(component.stop.clone());
+        // A closure binds its own listener, so its port needs no reservation.
         if !matches!(component.run, Run::Embedded) && live.exports.is_empty() {
             live.exports = ports::choose(node.address, &component.exports)
                 .map_err(|error| format!("its ports could not be taken: {error}"))?;
@@ -179,7 +243,7 @@ impl Components {
         Ok(Scope { app, instance, node, dir, exports, imports, attributes, values })
     }
 
-    /// Starts the service of an instance. Its outcome is reported.
+    /// Starts the service of an instance; the result is reported.
     pub fn start(&mut self, call: StartCall) {
         let StartCall { run, component, version: _, imports, values } = call;
         let scope = self.scope(&run, &component, imports, values);
@@ -193,7 +257,7 @@ impl Components {
         self.runtime.spawn(async move {
             let scope = match scope {
                 Ok(scope) => scope,
-                Err(reason) => return tell(&reports, run, RunOutcome::StartFailed(reason)).await,
+                Err(reason) => return report(&reports, run, RunOutcome::StartFailed(reason)).await,
             };
             let task = Task { run, component, scope, imports, attributes, stop: stop_seen, log, reports };
             let name = &task.run.instance.component;
@@ -208,7 +272,7 @@ impl Components {
         });
     }
 
-    /// Begins an action. Its outcome is reported.
+    /// Begins an action; the result is reported.
     pub fn act(&mut self, call: ActCall) {
         let ActCall { id: ActionId { run, number }, step, action, component, version: _, imports, values } =
             call;
@@ -223,23 +287,23 @@ impl Components {
         self.runtime.spawn(async move {
             let result = match scope {
                 Ok(scope) => {
-                    action::carry_out(Act { action, component, scope, log, registry, cancel: cancel_seen })
-                        .await
+                    let act = Act { number, action, component, scope, log, registry, cancel: cancel_seen };
+                    action::execute(act).await
                 }
                 Err(reason) => ActResult::Failed { reason },
             };
-            tell(&reports, run, RunOutcome::Acted { number, result }).await;
+            report(&reports, run, RunOutcome::Acted { number, result }).await;
         });
     }
 
-    /// Ends an action; its one outcome follows. Returns whether there was such an action.
+    /// Cancels an action; its result follows. Returns false when there is no such action.
     pub fn cancel(&mut self, action: &ActionId) -> bool {
         let live = self.current(&action.run);
         let flag = live.and_then(|live| live.actions.get(&action.number));
         flag.map(|flag| flag.send_replace(true)).is_some()
     }
 
-    /// Tells a run that one import has changed; a run that is gone is left alone.
+    /// Changes what one import of a run is bound to. Nothing happens when the run is not the instance's last.
     pub fn rebind(&mut self, run: &RunId, import: &PortName, bound: Bound, unbound: &BTreeSet<InstanceId>) {
         let Some(live) = self.current(run) else { return };
         live.imports.send_modify(|told| {
@@ -249,14 +313,14 @@ impl Components {
         });
     }
 
-    /// Tells a run its component's attributes; a run that is gone is left alone.
+    /// Changes the component's attributes in a run. Nothing happens when the run is not the instance's last.
     pub fn set_attributes(&mut self, run: &RunId, attributes: Values) {
         if let Some(live) = self.current(run) {
             live.attributes.send_replace(attributes);
         }
     }
 
-    /// Tells a service to stop; [`RunOutcome::Stopped`] follows. Returns whether there was such a service.
+    /// Stops a service; [`RunOutcome::Stopped`] follows. Returns false when there is no such service.
     pub fn stop(&mut self, run: &RunId) -> bool {
         let flag = self.current(run).and_then(|live| live.service.as_ref());
         flag.map(|flag| flag.send_replace(true)).is_some()
@@ -266,33 +330,48 @@ impl Components {
         self.live.get(&run.instance).filter(|live| live.run == *run)
     }
 
-    /// Takes note of a report; returns whether it is of a run that is still the instance's last.
+    /// Takes a report into account. Returns false when its run is not the instance's last: then the core ignores it.
     pub fn reported(&mut self, report: &RunReport) -> bool {
-        let live = self.live.get_mut(&report.run.instance).filter(|live| live.run == report.run);
-        let Some(live) = live else { return false };
-        match &report.outcome {
-            RunOutcome::Started(exports) => live.exports.extend(exports.clone()),
-            RunOutcome::StartFailed(_) | RunOutcome::Failed(_) | RunOutcome::Stopped => live.service = None,
-            RunOutcome::Acted { number, .. } => {
-                live.actions.remove(number);
-            }
-            RunOutcome::Published(_) => {}
+        if let Some(live) = self.replaced.iter_mut().find(|live| live.run == report.run) {
+            live.reported(&report.outcome);
+            self.end_replaced();
+            return false;
         }
-        true
+        let live = self.live.get_mut(&report.run.instance).filter(|live| live.run == report.run);
+        live.map(|live| live.reported(&report.outcome)).is_some()
     }
 
-    /// Forgets runs of which nothing runs, but for those of instances that there still are.
+    /// Forgets the runs of instances that no longer exist, once they are idle, and ends what they left behind.
     pub fn keep(&mut self, exists: impl Fn(&InstanceId) -> bool) {
-        self.live.retain(|instance, live| !live.is_idle() || exists(instance));
+        let gone = self.live.extract_if(.., |instance, live| live.is_idle() && !exists(instance));
+        self.replaced.extend(gone.map(|(_, live)| live));
+        self.end_replaced();
     }
 
-    /// Whether nothing runs.
+    /// Whether no service and no action runs.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.live.values().all(Live::is_idle)
+        self.replaced.is_empty() && self.live.values().all(Live::is_idle)
     }
 
-    /// Tells every service to stop, and cancels every action.
+    /// The longest time that [`Self::stop_all`] and then [`Self::end_all`] may take by what the spec allows, in
+    /// milliseconds: the grace of a service, then the grace of the processes that actions left behind.
+    #[must_use]
+    pub fn halt_ms_max(&self) -> u64 {
+        let runs = self.live.values().chain(&self.replaced);
+        let grace_ms = runs.filter_map(|live| Some(live.stop.as_ref()?.grace_ms)).max().unwrap_or(0);
+        HALT_MARGIN_MS.saturating_add(grace_ms.saturating_mul(2))
+    }
+
+    /// Ends every process that actions of any run left behind; returns when none is left.
+    pub async fn end_all(&mut self) {
+        for live in std::mem::take(&mut self.live).into_values().chain(std::mem::take(&mut self.replaced)) {
+            self.end_processes_of(&live);
+        }
+        while self.endings.join_next().await.is_some() {}
+    }
+
+    /// Stops every service and cancels every action.
     pub fn stop_all(&mut self) {
         self.live.values().for_each(Live::stop_all);
     }

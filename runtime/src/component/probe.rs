@@ -3,12 +3,13 @@
 //! A probe returns whether the instance is healthy or the reason why not; [`unhealthy`] repeats one until the instance
 //! has failed. What follows from a failure is decided by the caller. Read next: [`super::exec`].
 
+use super::launch::Launch;
+use super::processes::Processes;
 use super::{ExportTable, http_client};
 use reqwest::Client;
 use rhizo_types::PortName;
 use rhizo_types::spec::{Health, Probe};
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, timeout};
@@ -29,15 +30,19 @@ enum Target {
         client: Client,
         url: String,
     },
-    Exec(Vec<String>),
+    Exec {
+        launch: Launch,
+        argv: Vec<String>,
+    },
     /// The probe can never succeed, for this reason.
     Impossible(String),
 }
 
 impl Prober {
-    /// Prepares a probe whose placeholders are filled in, for an instance with these exports.
-    pub(super) fn new(probe: &Probe, exports: &ExportTable) -> Self {
-        let target = Target::new(probe, exports).unwrap_or_else(Target::Impossible);
+    /// Prepares a probe whose placeholders are filled in, for an instance with these exports. A program is launched as a
+    /// part of the task.
+    pub(super) fn new(probe: &Probe, exports: &ExportTable, task: &Launch) -> Self {
+        let target = Target::new(probe, exports, task).unwrap_or_else(Target::Impossible);
         Self { target, timeout_ms: PROBE_MS_MAX }
     }
 
@@ -46,35 +51,42 @@ impl Prober {
     /// # Errors
     /// The reason in words, when the instance is not healthy.
     pub(super) async fn look(&self) -> Result<(), String> {
-        let looked = timeout(Duration::from_millis(self.timeout_ms), async {
-            match &self.target {
-                Target::Tcp(address) => connect(*address).await,
-                Target::Http { client, url } => get(client, url).await,
-                Target::Exec(argv) => exec(argv).await,
-                Target::Impossible(reason) => Err(reason.clone()),
+        let time = Duration::from_millis(self.timeout_ms);
+        let late = || Err(format!("no answer within {} ms", self.timeout_ms));
+        match &self.target {
+            Target::Tcp(address) => timeout(time, connect(*address)).await.unwrap_or_else(|_| late()),
+            Target::Http { client, url } => timeout(time, get(client, url)).await.unwrap_or_else(|_| late()),
+            Target::Exec { launch, argv } => {
+                // A task of its own: also a look that nobody waits for any more ends its processes.
+                let looking = tokio::spawn(exec(launch.clone(), argv.clone(), time));
+                match looking.await {
+                    Ok(Some(looked)) => looked,
+                    Ok(None) => late(),
+                    Err(ended) => Err(format!("`{}` could not be followed: {ended}", argv.join(" "))),
+                }
             }
-        });
-        looked.await.unwrap_or_else(|_| Err(format!("no answer within {} ms", self.timeout_ms)))
+            Target::Impossible(reason) => Err(reason.clone()),
+        }
     }
 }
 
 impl Target {
-    fn new(probe: &Probe, exports: &ExportTable) -> Result<Self, String> {
+    fn new(probe: &Probe, exports: &ExportTable, task: &Launch) -> Result<Self, String> {
         Ok(match probe {
             Probe::Tcp { export } => Self::Tcp(address(exports, export)?),
             Probe::Http { export, path } => {
                 let url = format!("http://{}{path}", address(exports, export)?);
                 Self::Http { client: http_client::for_own_exports()?, url }
             }
-            Probe::Exec { argv } => Self::Exec(argv.clone()),
+            Probe::Exec { argv } => Self::Exec { launch: task.part("probe"), argv: argv.clone() },
         })
     }
 }
 
 /// Repeats the health check; resolves with the reason when it has failed as often in a row as the spec allows.
-pub(super) async fn unhealthy(health: Option<&Health>, exports: &ExportTable) -> String {
+pub(super) async fn unhealthy(health: Option<&Health>, exports: &ExportTable, task: &Launch) -> String {
     let Some(health) = health else { return std::future::pending().await };
-    let prober = Prober::new(&health.probe, exports);
+    let prober = Prober::new(&health.probe, exports, task);
     let every = Duration::from_millis(health.every_ms.max(1));
     let mut ticks = interval_at(Instant::now() + every, every);
     let mut failures = 0;
@@ -110,29 +122,45 @@ async fn get(client: &Client, url: &str) -> Result<(), String> {
     if status.is_success() { Ok(()) } else { Err(format!("{url} answered `{status}`")) }
 }
 
-async fn exec(argv: &[String]) -> Result<(), String> {
-    let [program, arguments @ ..] = argv else { return Err("the health command is empty".to_owned()) };
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    match command.status().await {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`{program}` ended with {status}")),
-        Err(error) => Err(format!("`{program}` could not be run: {error}")),
+/// Runs a program once, and ends all processes that it started; none when it did not end in time.
+async fn exec(launch: Launch, argv: Vec<String>, time: Duration) -> Option<Result<(), String>> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let launched = async {
+        launch.make_dir().await?;
+        launch.command(&argv)?.spawn().map_err(|error| format!("`{program}` could not be run: {error}"))
+    };
+    let mut child = match launched.await {
+        Ok(child) => child,
+        Err(reason) => return Some(Err(reason)),
+    };
+    let leader = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let ended = timeout(time, child.wait()).await;
+    if let Some(leader) = leader {
+        Processes::of_leader(launch.mark().clone(), leader).kill().await;
+    }
+    let _reaped = child.wait().await;
+    match ended.ok()? {
+        Ok(status) if status.success() => Some(Ok(())),
+        Ok(status) => Some(Err(format!("`{program}` ended with {status}"))),
+        Err(error) => Some(Err(format!("`{program}` could not be waited for: {error}"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::template::tests::scope;
     use super::*;
+    use rhizo_types::spec::{Component, Run};
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
+    use std::path::Path;
     use std::sync::mpsc;
     use std::thread;
+
+    fn launch(dir: &Path) -> Launch {
+        let launch = Launch::new(&Component::new(Run::Nothing), &scope(dir.to_owned()), "service");
+        launch.expect("nothing to fill in")
+    }
 
     /// What a server does with a connection after it has sent its answer.
     #[derive(Clone, Copy, PartialEq)]
@@ -161,7 +189,7 @@ mod tests {
         });
         let exports = ExportTable::from([("http".into(), address)]);
         let probe = Probe::Http { export: "http".into(), path: "/health".to_owned() };
-        let mut prober = Prober::new(&probe, &exports);
+        let mut prober = Prober::new(&probe, &exports, &launch(Path::new("/")));
         // Long enough that a loaded machine answers; the answers of these tests come at once or never.
         prober.timeout_ms = if answer.is_empty() { 50 } else { 60_000 };
         let looked = prober.look().await;
@@ -206,5 +234,59 @@ mod tests {
     async fn bytes_that_are_no_http_are_a_failure() {
         let failed = probe(b"220 mail ready\r\n", Afterwards::Close).await;
         assert!(failed.is_err_and(|reason| reason.contains("http://ADDRESS/health")));
+    }
+
+    /// Runs a shell script as a probe in this directory.
+    fn prober(dir: &Path, script: &str, timeout_ms: u64) -> Prober {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned).into();
+        let mut prober = Prober::new(&Probe::Exec { argv }, &ExportTable::new(), &launch(dir));
+        prober.timeout_ms = timeout_ms;
+        prober
+    }
+
+    fn is_alive(dir: &Path, file: &str) -> bool {
+        let pid = std::fs::read_to_string(dir.join(file)).expect("a process id");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    #[tokio::test]
+    async fn a_program_that_hangs_ends_with_all_that_it_started() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let script = "sh -c 'echo $$ > child; exec sleep 60' | cat & \
+                      setsid sh -c 'echo $$ > session; exec sleep 60' & wait";
+        let looked = prober(dir.path(), script, 2_000).look().await;
+        assert_eq!(looked, Err("no answer within 2000 ms".to_owned()));
+        assert!(!is_alive(dir.path(), "child") && !is_alive(dir.path(), "session"));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_succeeds_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let script = "setsid sh -c 'echo $$ > session; exec sleep 60' & \
+                      while [ ! -s session ]; do sleep 0.01; done";
+        assert_eq!(prober(dir.path(), script, 60_000).look().await, Ok(()));
+        assert!(!is_alive(dir.path(), "session"));
+    }
+
+    #[tokio::test]
+    async fn a_look_that_nobody_waits_for_ends_its_processes_in_time() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let prober = prober(dir.path(), "echo $$ > child; exec sleep 60", 500);
+        let child = dir.path().join("child");
+        let begun = async {
+            while !std::fs::read_to_string(&child).is_ok_and(|text| text.ends_with('\n')) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            looked = prober.look() => panic!("{looked:?} before it was dropped"),
+            () = begun => {}
+        }
+        let until = Instant::now() + Duration::from_secs(30);
+        while is_alive(dir.path(), "child") && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!is_alive(dir.path(), "child"));
     }
 }

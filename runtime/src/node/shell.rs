@@ -36,9 +36,6 @@ const SENSE_MS: u64 = 1_000;
 /// How often the coordinator asks providers what they sell, besides before every solver run.
 const CATALOGUE_TICKS: u32 = 5;
 
-/// Instances have this long to stop when the node halts, beyond their own grace: then the host ends anyway.
-const HALT_MS_MAX: u64 = 30_000;
-
 /// Turns executed for one input at most before others are looked at again.
 const LOCAL_EVENTS_MAX: usize = 64;
 
@@ -462,7 +459,7 @@ impl Shell {
     /// Stops the instances, then the log and the links.
     async fn wind_down(&mut self, sources: &mut Sources) {
         self.components.stop_all();
-        let deadline = Instant::now() + Duration::from_millis(HALT_MS_MAX);
+        let deadline = Instant::now() + Duration::from_millis(self.components.halt_ms_max());
         while !self.components.is_idle() {
             let input = tokio::time::timeout_at(deadline.into(), sources.inputs.recv());
             match input.await {
@@ -473,6 +470,8 @@ impl Shell {
                 Ok(None) | Err(_) => break,
             }
         }
+        // What is left after the deadline is killed by the supervisor, which outlives this node.
+        let _left = tokio::time::timeout_at(deadline.into(), self.components.end_all()).await;
         self.logbook.close().await;
         self.overlay.close().await;
     }

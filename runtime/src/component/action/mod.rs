@@ -1,7 +1,7 @@
-//! Carrying out one action of a life-cycle, whichever kind it is, until it is done, has failed or is cancelled.
+//! Execution of one action of a life-cycle until it succeeds, fails or is cancelled.
 //!
-//! When to give up, to repeat or to go on is decided by `rhizo-protocol`. Read next: [`function`] for what an
-//! embedding binary registers, [`super::program`] for commands and scripts.
+//! Time-outs, repetitions and what follows are decided by `rhizo-protocol`. Read next: [`function`] for the functions
+//! of an embedding binary, [`super::program`] for commands and scripts.
 
 pub mod function;
 mod http;
@@ -11,6 +11,7 @@ pub(crate) mod write;
 use super::action_output::ActionOutput;
 use super::embedded::Registry;
 use super::instance_log::InstanceLog;
+use super::launch::Launch;
 use super::program::{self, Ended, Job};
 use super::template::Scope;
 use rhizo_protocol::event::ActResult;
@@ -20,8 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// One action about to be carried out.
+/// One action to execute.
 pub(super) struct Act {
+    /// Its number in the run.
+    pub(super) number: u32,
     pub(super) action: Action,
     pub(super) component: Arc<Component>,
     pub(super) scope: Scope,
@@ -30,8 +33,8 @@ pub(super) struct Act {
     pub(super) cancel: watch::Receiver<bool>,
 }
 
-/// Carries it out.
-pub(super) async fn carry_out(act: Act) -> ActResult {
+/// Executes the action and returns its result.
+pub(super) async fn execute(act: Act) -> ActResult {
     let ended = match &act.action {
         Action::Nothing => Ended::Done(Values::new()),
         Action::Start | Action::Stop => {
@@ -46,9 +49,12 @@ pub(super) async fn carry_out(act: Act) -> ActResult {
         Action::Write { to, content, mode } => {
             until_cancelled(&act, write::file(&act.scope, to, content, *mode)).await
         }
-        Action::Wait { probe, every_ms } => {
-            until_cancelled(&act, wait::until_healthy(&act.scope, probe, *every_ms)).await
-        }
+        Action::Wait { probe, every_ms } => match launch(&act) {
+            Ok(launch) => {
+                until_cancelled(&act, wait::until_healthy(&act.scope, &launch, probe, *every_ms)).await
+            }
+            Err(reason) => Ended::Failed(reason),
+        },
     };
     match ended {
         Ended::Done(values) => ActResult::Done { exports: act.scope.exports, values },
@@ -57,8 +63,8 @@ pub(super) async fn carry_out(act: Act) -> ActResult {
     }
 }
 
-/// For what ends by being dropped.
-async fn until_cancelled(act: &Act, doing: impl Future<ActionOutput = Result<Values, String>>) -> Ended {
+/// Executes an action that ends by being dropped.
+async fn until_cancelled(act: &Act, doing: impl Future<Output = Result<Values, String>>) -> Ended {
     let mut cancel = act.cancel.clone();
     tokio::select! {
         biased;
@@ -92,17 +98,20 @@ async fn script(act: &Act, verb: &str) -> Ended {
 }
 
 async fn run(act: &Act, argv: &[String], own: &BTreeMap<String, String>) -> Ended {
-    let dir = &act.scope.dir;
-    if let Err(error) = tokio::fs::create_dir_all(dir).await {
-        return Ended::Failed(format!("its directory could not be made: {error}"));
-    }
-    let mut env = act.scope.environment();
-    for (name, template) in act.component.env.iter().chain(own) {
+    let mut launch = match launch(act) {
+        Ok(launch) => launch,
+        Err(reason) => return Ended::Failed(reason),
+    };
+    for (name, template) in own {
         match act.scope.fill(template) {
-            Ok(value) => env.insert(name.clone(), value),
+            Ok(value) => launch.set(name, value),
             Err(reason) => return Ended::Failed(reason),
-        };
+        }
     }
-    let job = Job { argv, env, dir, stop: &act.component.stop };
+    let job = Job { argv, launch: &launch, stop: &act.component.stop };
     program::run(job, ActionOutput::new(act.log.clone()), &mut act.cancel.clone()).await
+}
+
+fn launch(act: &Act) -> Result<Launch, String> {
+    Launch::new(&act.component, &act.scope, &format!("action-{}", act.number))
 }

@@ -2,6 +2,7 @@
 //!
 //! It never gives up by itself: the time-out of the action's step, which `rhizo-protocol` keeps, cancels it.
 
+use super::super::launch::Launch;
 use super::super::probe::Prober;
 use super::super::template::Scope;
 use rhizo_types::lifecycle::Values;
@@ -10,8 +11,13 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Repeats the probe until it succeeds.
-pub(super) async fn until_healthy(scope: &Scope, probe: &Probe, every_ms: u64) -> Result<Values, String> {
-    let prober = Prober::new(&scope.fill_probe(probe)?, &scope.exports);
+pub(super) async fn until_healthy(
+    scope: &Scope,
+    launch: &Launch,
+    probe: &Probe,
+    every_ms: u64,
+) -> Result<Values, String> {
+    let prober = Prober::new(&scope.fill_probe(probe)?, &scope.exports, launch);
     let mut ticks = interval(Duration::from_millis(every_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,0 +1,98 @@
+//! How every program of a run is launched: its environment, its directory, its mark.
+//!
+//! Services, actions and probes are all launched here, so that none of them inherits the environment of the operator's
+//! shell. It does not follow what it launched. Read next: [`super::processes`], [`super::exec`], [`super::program`].
+
+use super::processes::{MARK, Mark};
+use super::template::Scope;
+use nix::sys::signal::Signal;
+use rhizo_types::spec::{Component, Stop};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// The variables that a program inherits from its node. All others come from the scope and from the config.
+///
+/// `RHIZO_HOST` is the mark by which a host's supervisor finds the processes of its host.
+const INHERITED: &[&str] = &["PATH", "HOME", "LANG", "TZ", "RHIZO_HOST"];
+
+/// The search path of a program whose node has none: that of a login shell on Debian and Fedora.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment, working directory and mark of the programs of one task.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    env: BTreeMap<OsString, OsString>,
+    dir: PathBuf,
+    mark: Mark,
+}
+
+impl Launch {
+    /// The launch of a task's programs; `task` is its name within the run.
+    ///
+    /// # Errors
+    /// The reason in words, when a variable of the component has a placeholder without a value.
+    pub(super) fn new(component: &Component, scope: &Scope, task: &str) -> Result<Self, String> {
+        let mut env = BTreeMap::from([("PATH".into(), PATH.into()), ("LANG".into(), "C.UTF-8".into())]);
+        env.extend(INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
+        let facts = scope.environment();
+        env.extend(facts.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let mark = Mark::of_run(&scope.dir).part(task);
+        let mut launch = Self { env, dir: scope.dir.clone(), mark };
+        for (name, template) in &component.env {
+            launch.set(name, scope.fill(template)?);
+        }
+        Ok(launch)
+    }
+
+    /// The launch of programs that are a part of this task.
+    pub(super) fn part(&self, name: &str) -> Self {
+        Self { mark: self.mark.part(name), ..self.clone() }
+    }
+
+    /// Sets one variable.
+    pub(super) fn set(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
+        self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+    }
+
+    /// The working directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The mark of all processes that are launched.
+    pub(super) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Makes the working directory, which only the node's user may enter.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub(super) async fn make_dir(&self) -> Result<(), String> {
+        let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).await;
+        made.map_err(|error| format!("its directory could not be made: {error}"))
+    }
+
+    /// A command in a process group of its own, without standard streams.
+    ///
+    /// # Errors
+    /// When there is no program to run.
+    pub(super) fn command(&self, argv: &[String]) -> Result<Command, String> {
+        let [program, arguments @ ..] = argv else { return Err("its command is empty".to_owned()) };
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.env).env(MARK, self.mark.value());
+        command.current_dir(&self.dir);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.process_group(0).kill_on_drop(true);
+        Ok(command)
+    }
+}
+
+/// The signal that asks a component's programs to end.
+pub(super) fn stop_signal(stop: &Stop) -> Signal {
+    // `rhizo-config` accepts only names that every Linux has.
+    format!("SIG{}", stop.signal).parse().unwrap_or(Signal::SIGTERM)
+}

@@ -1,0 +1,310 @@
+//! All processes of one task of a run, whatever session, group or parent they have, and their end.
+//!
+//! A process belongs to a task when it carries the task's mark in its environment, is in the process group of the
+//! program that was launched, descends from such a process, or did so when it was looked at before. That finds
+//! children that made a session of their own, daemons whose parents ended, and programs that overwrite their
+//! environment while their parent lives. It does not find a process that does both at once: start without the
+//! environment and outlive all its ancestors between two looks; the end of the host finds that one.
+//!
+//! The end of the host, which needs no mark of a task, is in `rhizo-actuators`. Read next: [`super::launch`].
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The environment variable that carries a task's mark. Children inherit it.
+pub(super) const MARK: &str = "RHIZO_TASK";
+
+/// Time between the first two looks for what is left: most programs end within it.
+const LOOK_MS_MIN: u64 = 5;
+
+/// Longest time between two looks. A look reads a few files of every process of the machine, so looking more often
+/// during a long grace would cost more than the time it saves.
+const LOOK_MS_MAX: u64 = 100;
+
+/// A process that exchanges its program shows no environment for a moment, so an empty one is read again for so many
+/// milliseconds before it is believed.
+const EXCHANGE_MS_MAX: u32 = 20;
+
+/// The identity of a task: a run's directory, then the names of the task and of its subtasks.
+///
+/// A mark covers itself and every mark that was derived from it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Mark(String);
+
+impl Mark {
+    /// Covers everything that is launched for the run in this directory; directories of runs are unique on a machine.
+    pub(super) fn of_run(dir: &Path) -> Self {
+        Self(dir.to_string_lossy().into_owned())
+    }
+
+    /// A part of what this mark covers.
+    pub(super) fn part(&self, name: &str) -> Self {
+        Self(format!("{}:{name}", self.0))
+    }
+
+    /// The value of the environment variable [`MARK`].
+    pub(super) fn value(&self) -> &str {
+        &self.0
+    }
+
+    fn covers(&self, value: &[u8]) -> bool {
+        let rest = value.strip_prefix(self.0.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
+    }
+}
+
+/// The processes of one task.
+pub(super) struct Processes {
+    mark: Mark,
+    /// The process group of the launched program, until the group is seen to be empty: its number may be used again.
+    group: Option<i32>,
+    /// The processes found by earlier looks, with their start times: ids are used again, pairs of both are not.
+    found: BTreeSet<(i32, u64)>,
+}
+
+impl Processes {
+    /// The processes below a mark, without a launched program.
+    pub(super) fn below(mark: Mark) -> Self {
+        Self { mark, group: None, found: BTreeSet::new() }
+    }
+
+    /// The processes of a program that was launched as the leader of a process group of its own.
+    pub(super) fn of_leader(mark: Mark, leader: i32) -> Self {
+        Self { mark, group: Some(leader), found: BTreeSet::new() }
+    }
+
+    /// Ends all of them: the signal to all, then up to `grace` for all to end, then SIGKILL until none is left.
+    ///
+    /// The time of grace does not depend on which process ends first. Returns only when nothing is left; a process
+    /// that the kernel cannot kill yet is waited for. Dropping the future stops the procedure where it is.
+    pub(super) async fn end(self, signal: Signal, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        let (mut this, mut left) = self.send(signal).await;
+        let mut pause_ms = LOOK_MS_MIN;
+        while left && Instant::now() < deadline {
+            let next = Instant::now() + Duration::from_millis(pause_ms);
+            tokio::time::sleep_until(next.min(deadline)).await;
+            pause_ms = (2 * pause_ms).min(LOOK_MS_MAX);
+            (this, left) = this.look().await;
+        }
+        if left {
+            this.kill().await;
+        }
+    }
+
+    /// Sends SIGKILL until no process is left.
+    pub(super) async fn kill(self) {
+        let mut this = self;
+        let mut pause_ms = LOOK_MS_MIN;
+        loop {
+            let left;
+            (this, left) = this.send(Signal::SIGKILL).await;
+            if !left {
+                return;
+            }
+            sleep(Duration::from_millis(pause_ms)).await;
+            pause_ms = (2 * pause_ms).min(LOOK_MS_MAX);
+        }
+    }
+
+    /// Sends a signal to all processes that one look finds; returns whether there were any.
+    async fn send(self, signal: Signal) -> (Self, bool) {
+        self.blocking(move |this, found| {
+            // The group first and in one call, so that no member of it can fork unsignalled.
+            if let Some(group) = this.group {
+                let _ended_meanwhile = killpg(Pid::from_raw(group), signal);
+            }
+            for (&pid, process) in found.iter().filter(|(_, process)| Some(process.group) != this.group) {
+                // The id is used again only when the process has ended since the look, microseconds ago.
+                debug_assert!(process.runs);
+                let _ended_meanwhile = kill(Pid::from_raw(pid), signal);
+            }
+        })
+        .await
+    }
+
+    /// Returns whether any process is left.
+    async fn look(self) -> (Self, bool) {
+        self.blocking(|_, _| {}).await
+    }
+
+    /// Looks, and does something with what was found, on a thread that may block.
+    async fn blocking(
+        mut self,
+        with: impl FnOnce(&Self, &BTreeMap<i32, Process>) + Send + 'static,
+    ) -> (Self, bool) {
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = self.find(&process_table());
+            with(&self, &found);
+            (self, !found.is_empty())
+        });
+        match looked.await {
+            Ok(looked) => looked,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime shuts down, and the node with it: the supervisor ends what is left.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// The processes of the table that run and belong to the task.
+    fn find(&mut self, table: &BTreeMap<i32, Process>) -> BTreeMap<i32, Process> {
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let belongs = |pid: i32, process: &Process| {
+            Some(process.group) == self.group
+                || self.found.contains(&(pid, process.start))
+                || process.mark.as_deref().is_some_and(|mark| self.mark.covers(mark))
+        };
+        let mut members: BTreeSet<i32> =
+            table.iter().filter(|(pid, process)| belongs(**pid, process)).map(|(pid, _)| *pid).collect();
+        loop {
+            let descends = |process: &Process| members.contains(&process.parent);
+            let more: Vec<i32> = table
+                .iter()
+                .filter(|(pid, process)| !members.contains(pid) && descends(process))
+                .map(|(pid, _)| *pid)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            members.extend(more);
+        }
+        members.remove(&own);
+        let running = |pid: &i32| table.get(pid).filter(|process| process.runs).cloned();
+        let found: BTreeMap<i32, Process> =
+            members.iter().filter_map(|pid| Some((*pid, running(pid)?))).collect();
+        self.found.extend(found.iter().map(|(pid, process)| (*pid, process.start)));
+        if !table.values().any(|process| Some(process.group) == self.group) {
+            self.group = None;
+        }
+        found
+    }
+}
+
+/// One process of the kernel's table.
+#[derive(Clone, Debug)]
+struct Process {
+    parent: i32,
+    group: i32,
+    /// Clock ticks since boot at which it started.
+    start: u64,
+    /// False for one that has ended and was not reaped yet.
+    runs: bool,
+    /// What it carries in [`MARK`].
+    mark: Option<Vec<u8>>,
+}
+
+/// All processes; one that ends meanwhile is left out.
+fn process_table() -> BTreeMap<i32, Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, process(pid)?))).collect()
+}
+
+fn process(pid: i32) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the name in parentheses, which may contain anything; the state follows it.
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let text = std::str::from_utf8(&stat[after..]).ok()?;
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let runs = !matches!(*fields.first()?, "Z" | "X" | "x");
+    Some(Process {
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+        runs,
+        mark: if runs { mark(pid) } else { None },
+    })
+}
+
+/// The mark that a process carries; none when it has none, or belongs to another user.
+fn mark(pid: i32) -> Option<Vec<u8>> {
+    let mut environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    for _ in 0..EXCHANGE_MS_MAX {
+        let is_exchanging = environment.is_empty()
+            && fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+            && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty());
+        if !is_exchanging {
+            break;
+        }
+        thread::sleep(Duration::from_millis(1));
+        environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    }
+    let variables = environment.split(|byte| *byte == 0);
+    variables
+        .filter_map(|variable| variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))
+        .map(<[u8]>::to_vec)
+        .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(parent: i32, group: i32, mark: Option<&str>) -> Process {
+        Process { parent, group, start: 7, runs: true, mark: mark.map(|mark| mark.as_bytes().to_vec()) }
+    }
+
+    fn found(processes: &mut Processes, table: &[(i32, Process)]) -> Vec<i32> {
+        processes.find(&table.iter().cloned().collect()).into_keys().collect()
+    }
+
+    fn run_mark() -> Mark {
+        Mark::of_run(Path::new("/run/web.1-g1"))
+    }
+
+    #[test]
+    fn a_mark_covers_its_parts_and_no_other_run() {
+        let (run, service) = (run_mark(), run_mark().part("service"));
+        assert!(run.covers(service.value().as_bytes()) && service.covers(service.value().as_bytes()));
+        assert!(service.covers(service.part("probe").value().as_bytes()));
+        assert!(!service.covers(run.value().as_bytes()));
+        for other in ["/run/web.1-g10", "/run/web.1-g1:service2", "/run"] {
+            assert!(!service.covers(other.as_bytes()), "{other}");
+        }
+        assert!(!run.covers(b"/run/web.1-g10"));
+    }
+
+    #[test]
+    fn group_mark_and_descent_each_make_a_member() {
+        let mark = run_mark().part("service");
+        let table = [
+            (10, process(1, 10, Some("/run/web.1-g1:service"))),
+            (11, process(10, 10, None)),
+            (12, process(1, 10, None)),
+            (13, process(1, 13, Some("/run/web.1-g1:service:probe"))),
+            (14, process(13, 14, None)),
+            (20, process(1, 20, Some("/run/web.1-g2:service"))),
+            (21, process(20, 20, None)),
+        ];
+        assert_eq!(found(&mut Processes::of_leader(mark, 10), &table), [10, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn a_member_that_was_seen_stays_one_and_its_id_used_again_does_not() {
+        let mut processes = Processes::of_leader(run_mark(), 10);
+        assert_eq!(
+            found(&mut processes, &[(10, process(1, 10, None)), (11, process(10, 11, None))]),
+            [10, 11]
+        );
+        // The leader has ended, and its child has another parent and a group of its own.
+        assert_eq!(found(&mut processes, &[(11, process(1, 11, None))]), [11]);
+        let stranger = Process { start: 8, ..process(1, 10, None) };
+        let again = Process { start: 8, ..process(1, 11, None) };
+        assert_eq!(found(&mut processes, &[(10, stranger), (11, again)]), [0; 0], "both ids are used again");
+    }
+
+    #[test]
+    fn what_has_ended_is_not_found_but_still_leads_to_its_children() {
+        let ended = Process { runs: false, ..process(1, 10, None) };
+        let mut processes = Processes::of_leader(run_mark(), 10);
+        assert_eq!(found(&mut processes, &[(10, ended), (11, process(10, 11, None))]), [11]);
+    }
+}
