@@ -41,7 +41,7 @@ impl Timers {
     /// The engine gives up the answer to a heartbeat when the next one is due. A leader whose answers take longer than that
     /// hears no quorum and cannot stay in office, however well the links work: the heartbeat is a tenth longer than the
     /// longest round trip. The lease is for one heartbeat that is lost, and a quarter of a second for members that are busy.
-    /// Why not proportions: `docs/decisions/0404-a-heartbeat-is-longer-than-the-longest-way.md`.
+    /// Why not proportions: `docs/decisions/0404-heartbeat-exceeds-the-longest-round-trip.md`.
     #[must_use]
     pub fn for_round_trip(rtt_ms_max: u64) -> Self {
         let round_trip_ms = rtt_ms_max.saturating_mul(11).div_euclid(10).saturating_add(BUSY_MS / 10);
