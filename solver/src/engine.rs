@@ -1,31 +1,56 @@
-//! The engines: ways to find good assignments. None is trusted: [`mod@crate::solve`] checks what they return.
+//! What every engine offers: which problems it accepts, the memory it needs, and a search.
 //!
-//! `choice` proves optima when one component picks its hosts, `patterns` when hosts are bought at the least price,
-//! `exhaustive` those of small problems of any kind; `large` repairs and improves thousands of instances on machines
-//! that exist; `market` buys machines for thousands of components; `local` takes any problem. Read next: `solve.rs`.
+//! An engine is a search algorithm for assignments. No engine is trusted: [`mod@crate::solve`] checks every
+//! assignment that one returns. A new engine is a file with an implementation of [`Engine`], its name in `name.rs` and
+//! its line in `registry.rs`. This file knows no engine. Read next: `registry.rs`.
 
 pub(crate) mod branch;
-pub(crate) mod choice;
+pub(crate) mod configurations;
+pub(crate) mod decomposition;
 pub(crate) mod exhaustive;
-pub(crate) mod large;
 pub(crate) mod linear;
 pub(crate) mod local;
-pub(crate) mod market;
 pub(crate) mod memory;
-pub(crate) mod patterns;
+pub mod name;
+pub(crate) mod reassignment;
+pub(crate) mod registry;
+pub(crate) mod single_component;
+pub(crate) mod symmetry;
 
 use crate::assignment::Assignment;
-use crate::constraint::{Constraint, Scope};
-use crate::objective::{Measure, Of};
 use crate::problem::Problem;
+use crate::watch::Watch;
+use memory::Sizes;
+use name::EngineName;
 
-/// How far a search goes.
+/// What a search is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Aim {
-    /// Until nothing is in trouble any more; what is well stays where it is.
-    Repair,
-    /// To the best that can be found.
+    /// The best assignment that can be found.
     Best,
+    /// The best assignment together with the proof that none is better.
+    Proof,
+    /// Any assignment that keeps every rule, or the proof that there is none.
+    Feasible,
+    /// An assignment that keeps every rule and moves as few running instances as possible.
+    Repair,
+}
+
+/// One request to an engine.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Request {
+    pub(crate) aim: Aim,
+    /// Seeds every random choice of the search.
+    pub(crate) seed: u64,
+    /// A feasible assignment that the search starts from and has to improve on; none starts from what runs now.
+    pub(crate) start: Option<Assignment>,
+}
+
+impl Request {
+    /// A request without an assignment to start from.
+    pub(crate) fn new(aim: Aim, seed: u64) -> Self {
+        Self { aim, seed, start: None }
+    }
 }
 
 /// What an engine found.
@@ -37,44 +62,33 @@ pub(crate) struct Found {
     pub(crate) bound: Option<f64>,
     /// The search was complete: `best` is optimal, or nothing is feasible.
     pub(crate) complete: bool,
-    /// Candidates or search nodes looked at.
+    /// Candidates or search nodes that were evaluated.
     pub(crate) evaluated: u64,
 }
 
-/// Whether it matters which instance of a component goes where, beyond staying or not.
-///
-/// When it does not, hosts are chosen first and ordinals follow ([`Assignment::from_hosts`]).
-pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
-    let single = |scope: &Scope| matches!(scope, Scope::Instances(_));
-    let measures_single = |measure: &Measure| match measure {
-        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => single(other),
-        _ => false,
-    };
-    let utility_does =
-        |of: &Of| matches!(of, Of::Group { scope, measure } if single(scope) || measures_single(measure));
-    let rule_does = |rule: &Constraint| match rule {
-        Constraint::Each { scope, .. }
-        | Constraint::Ban { scope, .. }
-        | Constraint::Spread { scope, .. }
-        | Constraint::Apart { scope, .. }
-        | Constraint::Gather { scope, .. }
-        | Constraint::Lonely { scope }
-        | Constraint::Preserve { scope, .. }
-        | Constraint::Moves { scope, .. }
-        | Constraint::Reserve { scope, .. }
-        | Constraint::Survive { scope, .. } => single(scope),
-        Constraint::Bound { scope, measure, .. } => single(scope) || measures_single(measure),
-        Constraint::Split { scopes, .. } => scopes.iter().any(single),
-        Constraint::Neighbour { user, provider, .. } => single(user) || single(provider),
-        // What runs there may end but not leave: it matters which of the displaced instances moves.
-        Constraint::Quarantine { .. } => true,
-        _ => false,
-    };
-    // Transient resources are held on the old host by what moves, not by what ends.
-    let running = problem.components.iter().any(|c| c.current.iter().flatten().next().is_some());
-    (running && problem.resources.iter().any(|r| r.transient))
-        || problem.migration.per_pair != 0.0
-        || problem.constraints.iter().any(|named| rule_does(&named.item))
-        || problem.utilities.iter().any(|named| utility_does(&named.item.of))
-        || problem.costs.iter().any(|named| single(&named.item.scope) || measures_single(&named.item.measure))
+impl Found {
+    /// Whether the search answered: with an assignment, or with the proof that there is none.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.best.is_some() || self.complete
+    }
+}
+
+/// A search algorithm.
+pub(crate) trait Engine: Sync {
+    fn name(&self) -> EngineName;
+
+    /// Whether the engine can represent every rule, utility and cost of the problem.
+    fn accepts(&self, problem: &Problem) -> bool;
+
+    /// Whether automatic selection asks this engine for the aim; asked only for problems that it accepts.
+    fn is_asked_for(&self, aim: Aim, problem: &Problem) -> bool;
+
+    /// Upper estimate of the bytes that a search allocates, beside those that every engine needs.
+    fn memory_bytes(&self, problem: &Problem, sizes: &Sizes) -> u64;
+
+    /// Searches until done or until the watch says to stop.
+    ///
+    /// None leaves the problem to the next engine: the search ran into a limit of its own or was stopped before its
+    /// first answer. Never called for a problem that the engine does not accept.
+    fn search(&self, problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Option<Found>;
 }

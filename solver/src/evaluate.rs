@@ -10,6 +10,9 @@ use crate::problem::{MachineIndex, Problem, Stock};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How far two values of the objective may differ by rounding and still count as equal.
+pub const WORTH_TOLERANCE: f64 = 1e-9;
+
 /// The worth of one assignment.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Score {

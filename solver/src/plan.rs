@@ -4,6 +4,7 @@
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::Violation;
+use crate::engine::name::EngineName;
 use crate::evaluate::Score;
 use crate::problem::{MachineIndex, Problem, Stock};
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub struct Plan {
     /// Nothing better exists (beyond rounding).
     pub proven: bool,
     /// Which engine found it.
-    pub engine: Engine,
+    pub engine: EngineName,
     /// How many candidates or search nodes were looked at.
     pub evaluated: u64,
     /// What the search took of memory, about, beside the problem; see [`crate::Watch::memory_max_bytes`].
@@ -74,26 +75,6 @@ pub struct Change {
     pub from: Option<MachineIndex>,
     /// Where it will run; none when it ends.
     pub to: Option<Place>,
-}
-
-/// Who found an assignment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// Branch and bound over which machines host one component.
-    Choice,
-    /// Branch and bound over the whole model, small problems only.
-    Exhaustive,
-    /// Cheapest hosts by patterns of what shares a host.
-    Patterns,
-    /// Zones by prices, hosts by packing, for thousands of components.
-    Market,
-    /// Repair and local search over many instances on existing machines.
-    Large,
-    /// Local search over problems of any kind.
-    Local,
-    /// What runs now was kept.
-    Stay,
 }
 
 /// Derives what an assignment means for hosts: which to buy, which to give back.

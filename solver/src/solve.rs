@@ -4,19 +4,19 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::engine::{Aim, Found, choice, exhaustive, large, local, market, memory, patterns};
-use crate::evaluate::evaluate;
-use crate::explain;
-use crate::plan::{Engine, Plan, consequences};
+use crate::conflict;
+use crate::engine::exhaustive::Exhaustive;
+use crate::engine::name::EngineName;
+use crate::engine::registry::{self, Refused};
+use crate::engine::{Aim, Engine, Found, Request};
+use crate::evaluate::{WORTH_TOLERANCE, evaluate};
+use crate::plan::{Plan, consequences};
 use crate::problem::Problem;
-use crate::stay;
+use crate::undo::undo_unprofitable_moves;
 use crate::validate::{ProblemError, validate};
 use crate::versions::lowered;
 use crate::watch::{Improvement, Watch};
 use thiserror::Error;
-
-/// How far a net worth may differ by rounding and still count as the same.
-pub const WORTH_TOLERANCE: f64 = 1e-9;
 
 /// How to solve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Options {
     /// Seeds every random choice; the same problem, seed and number of steps give the same plan.
     pub seed: u64,
     /// Only this engine; none picks by the problem.
-    pub engine: Option<Engine>,
+    pub engine: Option<EngineName>,
 }
 
 /// Why there is no plan.
@@ -47,10 +47,10 @@ pub enum SolveError {
         nearest: Vec<Violation>,
     },
     /// An engine returned an assignment that breaks rules. A bug in the engine; the checker caught it.
-    #[error("accept what engine {engine:?} returned")]
+    #[error("accept what engine `{engine}` returned")]
     Rejected {
         /// Which engine.
-        engine: Engine,
+        engine: EngineName,
         /// The rules it breaks.
         violations: Vec<Violation>,
     },
@@ -63,10 +63,10 @@ pub enum SolveError {
         max_bytes: u64,
     },
     /// The engine asked for cannot take the problem.
-    #[error("use engine {engine:?} for this problem")]
+    #[error("use engine `{engine}` for this problem")]
     Unsuited {
         /// Which engine.
-        engine: Engine,
+        engine: EngineName,
     },
 }
 
@@ -107,12 +107,7 @@ pub fn solve_watched(
 /// See [`SolveError`].
 pub fn repair(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Result<Plan, SolveError> {
     answered(problem, watch, |lowered, watch| {
-        let takes = large::suits(lowered) && may_take(lowered, Engine::Large, watch).is_ok();
-        if takes {
-            return Ok((Engine::Large, large::search(lowered, seed, Aim::Repair, watch)));
-        }
-        may_take(lowered, Engine::Local, watch)?;
-        Ok((Engine::Local, local::search(lowered, seed, Aim::Repair, None, &mut || watch.stop())))
+        registry::first_answer(lowered, &Request::new(Aim::Repair, seed), watch).map_err(refused)
     })
 }
 
@@ -120,7 +115,7 @@ pub fn repair(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Result<Pla
 fn answered(
     problem: &Problem,
     watch: &mut dyn Watch,
-    search: impl FnOnce(&Problem, &mut dyn Watch) -> Result<(Engine, Found), SolveError>,
+    search: impl FnOnce(&Problem, &mut dyn Watch) -> Result<(EngineName, Found), SolveError>,
 ) -> Result<Plan, SolveError> {
     validate(problem).map_err(SolveError::Problem)?;
     let watch = &mut Judge { problem, watch, told: None };
@@ -132,7 +127,7 @@ fn answered(
     if !violations.is_empty() {
         return Err(SolveError::Rejected { engine, violations });
     }
-    let best = stay::put(problem, best);
+    let best = undo_unprofitable_moves(problem, best);
     watch.improved(&Improvement { assignment: &best, net: 0.0, bound: found.bound, engine });
     Ok(plan(problem, best, engine, &found))
 }
@@ -172,106 +167,61 @@ impl Watch for Judge<'_> {
     }
 }
 
+/// Asks the engine that the options name, or else the engines in order of preference.
 fn search(
     problem: &Problem,
     options: &Options,
     watch: &mut dyn Watch,
-) -> Result<(Engine, Found), SolveError> {
-    let seed = options.seed;
-    let Some(engine) = options.engine else { return first_that_answers(problem, seed, watch) };
-    may_take(problem, engine, watch)?;
-    let found = match engine {
-        Engine::Choice if choice::suits(problem) => Some(choice::search(problem, &mut || watch.stop())),
-        Engine::Exhaustive if exhaustive::suits(problem) => {
-            Some(exhaustive::search(problem, None, false, &mut || watch.stop()))
-        }
-        Engine::Patterns if patterns::suits(problem) => {
-            patterns::search(problem, &mut || watch.stop()).filter(answers)
-        }
-        Engine::Market if market::suits(problem) => {
-            market::search(problem, seed, &mut || watch.stop()).filter(answers)
-        }
-        Engine::Large if large::suits(problem) => Some(large::search(problem, seed, Aim::Best, watch)),
-        Engine::Local => {
-            let warm = watch.exchange(f64::NEG_INFINITY);
-            Some(local::search(problem, seed, Aim::Best, warm, &mut || watch.stop()))
-        }
-        _ => None,
-    };
-    found.map(|found| (engine, found)).ok_or(SolveError::Unsuited { engine })
+) -> Result<(EngineName, Found), SolveError> {
+    let request = Request::new(Aim::Best, options.seed);
+    if let Some(engine) = options.engine {
+        return match registry::ask(registry::named(engine), problem, &request, watch) {
+            Ok(found) => Ok((engine, found)),
+            Err(Refused::Unsuited) => Err(SolveError::Unsuited { engine }),
+            Err(reason) => Err(refused(reason)),
+        };
+    }
+    let (engine, found) = registry::first_answer(problem, &request, watch).map_err(refused)?;
+    // Local search proves nothing but that nothing is feasible.
+    if engine != EngineName::Local || found.complete || !Exhaustive.accepts(problem) {
+        return Ok((engine, found));
+    }
+    Ok(proven(problem, request, found, watch))
 }
 
-/// Refuses an engine that would take more memory than it may.
-fn may_take(problem: &Problem, engine: Engine, watch: &dyn Watch) -> Result<(), SolveError> {
-    let (needed_bytes, max_bytes) = (memory::bytes(problem, engine), watch.memory_max_bytes());
-    if needed_bytes > max_bytes { Err(SolveError::TooLarge { needed_bytes, max_bytes }) } else { Ok(()) }
-}
-
-/// Whether there is an assignment, or the proof that there is none.
-fn answers(found: &Found) -> bool {
-    found.best.is_some() || found.complete
-}
-
-/// Engines from the most special to the most general; one that finds out that it is not up to it gives way.
-fn first_that_answers(
+/// Continues from the answer of local search until it is improved or proven.
+fn proven(
     problem: &Problem,
-    seed: u64,
+    mut request: Request,
+    found: Found,
     watch: &mut dyn Watch,
-) -> Result<(Engine, Found), SolveError> {
-    let fits = |engine: Engine, watch: &dyn Watch| may_take(problem, engine, watch).is_ok();
-    if choice::suits(problem) && fits(Engine::Choice, watch) {
-        return Ok((Engine::Choice, choice::search(problem, &mut || watch.stop())));
-    }
-    // Too many patterns, or stopped before the first answer.
-    if patterns::suits(problem)
-        && fits(Engine::Patterns, watch)
-        && let Some(found) = patterns::search(problem, &mut || watch.stop()).filter(answers)
-    {
-        return Ok((Engine::Patterns, found));
-    }
-    // A rule it does not understand, or stopped before the first answer.
-    if market::suits(problem)
-        && fits(Engine::Market, watch)
-        && let Some(found) = market::search(problem, seed, &mut || watch.stop()).filter(answers)
-    {
-        return Ok((Engine::Market, found));
-    }
-    // Small problems are proven instead.
-    if large::suits(problem) && !exhaustive::suits(problem) && fits(Engine::Large, watch) {
-        return Ok((Engine::Large, large::search(problem, seed, Aim::Best, watch)));
-    }
-    may_take(problem, Engine::Local, watch)?;
-    let warm = watch.exchange(f64::NEG_INFINITY);
-    Ok(portfolio(problem, seed, warm, &mut || watch.stop()))
-}
-
-/// A good answer first, then the proof of a better one or of none.
-fn portfolio(
-    problem: &Problem,
-    seed: u64,
-    warm: Option<Assignment>,
-    stop: &mut dyn FnMut() -> bool,
-) -> (Engine, Found) {
-    let found = local::search(problem, seed, Aim::Best, warm, stop);
-    // It has looked at everything already when nothing is feasible.
-    if found.complete || !exhaustive::suits(problem) {
-        return (Engine::Local, found);
-    }
-    let mut proof = exhaustive::search(problem, found.best.clone(), false, stop);
+) -> (EngineName, Found) {
+    request.start.clone_from(&found.best);
+    let Some(mut proof) = Exhaustive.search(problem, &request, watch) else {
+        return (EngineName::Local, found);
+    };
     proof.evaluated += found.evaluated;
     proof.bound = proof.bound.or(found.bound);
-    let engine = if proof.best == found.best { Engine::Local } else { Engine::Exhaustive };
+    let engine = if proof.best == found.best { EngineName::Local } else { EngineName::Exhaustive };
     (engine, proof)
+}
+
+fn refused(reason: Refused) -> SolveError {
+    match reason {
+        // Local search accepts every problem.
+        Refused::Unsuited => SolveError::Unsuited { engine: EngineName::Local },
+        Refused::TooLarge { needed_bytes, max_bytes } => SolveError::TooLarge { needed_bytes, max_bytes },
+    }
 }
 
 fn unsolved(problem: &Problem, found: &Found, stop: &mut dyn FnMut() -> bool) -> SolveError {
     if found.complete {
-        return SolveError::Infeasible { conflict: explain::conflict(problem, stop).unwrap_or_default() };
+        return SolveError::Infeasible { conflict: conflict::conflict(problem, stop).unwrap_or_default() };
     }
     SolveError::NotFound { nearest: check(problem, &Assignment::current(problem)) }
 }
 
-fn plan(problem: &Problem, assignment: Assignment, engine: Engine, found: &Found) -> Plan {
+fn plan(problem: &Problem, assignment: Assignment, engine: EngineName, found: &Found) -> Plan {
     let (orders, released, changes) = consequences(problem, &assignment);
     let current = Assignment::current(problem);
     let runs = current.iter().next().is_some();
@@ -290,7 +240,7 @@ fn plan(problem: &Problem, assignment: Assignment, engine: Engine, found: &Found
         proven: found.complete || reached,
         engine,
         evaluated: found.evaluated,
-        memory_bytes: memory::bytes(problem, engine),
+        memory_bytes: registry::memory_bytes(problem, registry::named(engine)),
         after,
         assignment,
     }

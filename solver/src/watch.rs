@@ -5,7 +5,7 @@
 //! [`Watch::exchange`]. Read next: [`mod@crate::solve`].
 
 use crate::assignment::Assignment;
-use crate::plan::Engine;
+use crate::engine::name::EngineName;
 
 /// A better assignment than all before it in one search; it has passed the checker.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -17,7 +17,7 @@ pub struct Improvement<'a> {
     /// No assignment is worth more; none when unknown.
     pub bound: Option<f64>,
     /// Who found it.
-    pub engine: Engine,
+    pub engine: EngineName,
 }
 
 /// What a search may take of memory when its caller says nothing else: what a small server can spare.

@@ -156,12 +156,12 @@ impl Watch for Modest {
 #[test]
 fn estimates_are_near_what_is_taken_and_the_limit_holds() {
     let all = [
-        (Engine::Large, cluster()),
-        (Engine::Large, virtual_machines()),
-        (Engine::Market, market()),
-        (Engine::Patterns, shop()),
-        (Engine::Choice, service()),
-        (Engine::Local, mixture()),
+        (EngineName::Reassignment, cluster()),
+        (EngineName::Reassignment, virtual_machines()),
+        (EngineName::Decomposition, market()),
+        (EngineName::Configurations, shop()),
+        (EngineName::SingleComponent, service()),
+        (EngineName::Local, mixture()),
     ];
     for (engine, problem) in all {
         let before = COUNTED.current_usage();
@@ -195,8 +195,8 @@ fn estimates_are_near_what_is_taken_and_the_limit_holds() {
 fn an_engine_that_needs_less_takes_over() {
     let problem = service();
     let free = solve(&problem, &Options::default(), &mut || false).expect("feasible");
-    assert_eq!(free.engine, Engine::Choice);
+    assert_eq!(free.engine, EngineName::SingleComponent);
     // Round-trip times between all machines take most of it.
     let answer = solve_watched(&problem, &Options::default(), &mut Modest(free.memory_bytes / 2));
-    assert_eq!(answer.expect("feasible").engine, Engine::Local);
+    assert_eq!(answer.expect("feasible").engine, EngineName::Local);
 }

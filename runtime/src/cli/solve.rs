@@ -8,7 +8,9 @@ use super::offline::Offline;
 use super::{Session, refused_problem};
 use clap::Args;
 use rhizo_solver::explain::{WhyNot, cheapest_relaxation, reweighted, why_here, why_not};
-use rhizo_solver::{Engine, Options, Plan, Problem, SolveError, minizinc, repair, sentence};
+use rhizo_solver::{
+    EngineName, Options, Plan, Problem, SolveError, UnknownEngine, minizinc, repair, sentence,
+};
 use rhizo_solver_threads::{Time, solve_within};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -38,9 +40,9 @@ pub(crate) struct Solve {
     /// Only mend what is broken, and leave everything else where it runs.
     #[arg(long, conflicts_with_all = ["engine", "use_all"])]
     repair: bool,
-    /// Only this engine: choice, exhaustive, patterns, market, large, local.
+    /// Only this engine: single_component, exhaustive, configurations, decomposition, reassignment, local.
     #[arg(long, value_parser = engine)]
-    engine: Option<Engine>,
+    engine: Option<EngineName>,
     /// Explain where an instance runs (`web.0`), or why a component does not run on a machine (`web@m5.large`).
     #[arg(long)]
     why: Vec<String>,
@@ -71,9 +73,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text} is no duration"))
 }
 
-fn engine(name: &str) -> Result<Engine, String> {
-    serde_json::from_value(json!(name))
-        .map_err(|_| format!("{name} is none of choice, exhaustive, patterns, market, large, local"))
+fn engine(name: &str) -> Result<EngineName, String> {
+    name.parse().map_err(|error: UnknownEngine| error.to_string())
 }
 
 fn weight(text: &str) -> Result<(String, f64), String> {
@@ -265,7 +266,7 @@ fn text(problem: &Problem, plan: &Plan, seconds: f64, whys: &[(Value, String)]) 
         (false, None) => "not proven".to_owned(),
     };
     let mut text =
-        format!("worth {:.6}, {proof}; found by {:?} in {seconds:.3} s\n", plan.after.net, plan.engine);
+        format!("worth {:.6}, {proof}; found by {} in {seconds:.3} s\n", plan.after.net, plan.engine);
     text += &format!("about {:.1} MB of memory a thread\n", plan.memory_bytes as f64 / 1e6);
     for term in &plan.after.terms {
         text += &format!(
@@ -315,7 +316,7 @@ mod tests {
             (Ok(Duration::from_secs(10)), Ok(Duration::from_secs(120)))
         );
         assert!(duration("x").is_err() && duration("-1s").is_err() && duration("3h").is_err());
-        assert_eq!(engine("market"), Ok(Engine::Market));
+        assert_eq!(engine("decomposition"), Ok(EngineName::Decomposition));
         assert!(engine("magic").is_err());
         assert_eq!(weight("load=2"), Ok(("load".into(), 2.0)));
         assert!(weight("load").is_err() && weight("load=-1").is_err() && weight("load=nan").is_err());

@@ -4,7 +4,7 @@ use super::machines::slot_name;
 use super::{Candidate, Posed};
 use crate::admin::{ActionReport, PlacedReport, PlanReport, TermReport};
 use rhizo_protocol::event::Proposal;
-use rhizo_solver::{Engine, Place, Plan, Score};
+use rhizo_solver::{Place, Plan, Score};
 use rhizo_types::target::{Slot, TermChange};
 use rhizo_types::{ComponentName, Number, RuleName};
 use std::collections::BTreeMap;
@@ -98,20 +98,8 @@ pub(crate) fn report(posed: &Posed, plan: &Plan, currency: &str, solver_seconds:
         cost_per_hour: plan.after.price_per_hour,
         currency: currency.to_owned(),
         solver_seconds,
-        engine: engine(plan.engine).to_owned(),
+        engine: plan.engine.to_string(),
         warnings: posed.warnings.clone(),
-    }
-}
-
-fn engine(engine: Engine) -> &'static str {
-    match engine {
-        Engine::Choice => "choice",
-        Engine::Exhaustive => "exhaustive",
-        Engine::Patterns => "patterns",
-        Engine::Market => "prices and packing",
-        Engine::Large => "repair of many",
-        Engine::Local => "local search",
-        Engine::Stay => "stay",
     }
 }
 

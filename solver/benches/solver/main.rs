@@ -6,12 +6,12 @@
 mod problems;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rhizo_solver::{Engine, Options, Plan, Problem, check, evaluate, solve};
+use rhizo_solver::{EngineName, Options, Plan, Problem, check, evaluate, solve};
 use std::hint::black_box;
 use std::time::Duration;
 
 /// Solves with one engine until it has a proof or has asked so often.
-fn run(problem: &Problem, engine: Engine, questions_max: u32) -> Plan {
+fn run(problem: &Problem, engine: EngineName, questions_max: u32) -> Plan {
     let mut questions = 0;
     let options = Options { seed: 1, engine: Some(engine) };
     let answer = solve(problem, &options, &mut || {
@@ -25,9 +25,9 @@ fn run(problem: &Problem, engine: Engine, questions_max: u32) -> Plan {
 fn proofs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("proof");
     let cases = [
-        ("choice, 69 regions", Engine::Choice, problems::brokers()),
-        ("patterns, 40 offers", Engine::Patterns, problems::shop()),
-        ("market, 12 components", Engine::Market, problems::applications(12)),
+        ("choice, 69 regions", EngineName::SingleComponent, problems::brokers()),
+        ("patterns, 40 offers", EngineName::Configurations, problems::shop()),
+        ("market, 12 components", EngineName::Decomposition, problems::applications(12)),
     ];
     for (name, engine, problem) in &cases {
         assert!(run(problem, *engine, u32::MAX).proven, "{name} is proven");
@@ -40,9 +40,9 @@ fn proofs(criterion: &mut Criterion) {
 fn searches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("search");
     let cases = [
-        ("large, 5,000 on 100", Engine::Large, problems::cluster(), 200),
-        ("local, 69 regions", Engine::Local, problems::brokers(), u32::MAX),
-        ("market, 300 components", Engine::Market, problems::applications(300), 200),
+        ("large, 5,000 on 100", EngineName::Reassignment, problems::cluster(), 200),
+        ("local, 69 regions", EngineName::Local, problems::brokers(), u32::MAX),
+        ("market, 300 components", EngineName::Decomposition, problems::applications(300), 200),
     ];
     for (name, engine, problem, questions) in &cases {
         let evaluated = run(problem, *engine, *questions).evaluated;
@@ -56,7 +56,7 @@ fn searches(criterion: &mut Criterion) {
 fn judges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("judge");
     let problem = problems::cluster();
-    let plan = run(&problem, Engine::Large, 1);
+    let plan = run(&problem, EngineName::Reassignment, 1);
     let instances = plan.assignment.iter().count() as u64;
     group.throughput(Throughput::Elements(instances));
     group.bench_function(BenchmarkId::new("check", instances), |bencher| {

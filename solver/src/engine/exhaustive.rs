@@ -7,11 +7,15 @@
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::{CAPACITY_TOLERANCE, capacity_of, check};
 use crate::constraint::{Comparison, Constraint, Scope};
-use crate::engine::{Found, tells_instances_apart};
+use crate::eligible::eligible;
+use crate::engine::memory::Sizes;
+use crate::engine::name::EngineName;
+use crate::engine::symmetry::tells_instances_apart;
+use crate::engine::{Aim, Engine, Found, Request};
 use crate::evaluate::{evaluate, latency_ms};
-use crate::explain;
 use crate::objective::{Measure, Of};
-use crate::problem::{Problem, Stock};
+use crate::problem::{Component, Problem, Stock};
+use crate::watch::Watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Search nodes before it gives up: about a second.
@@ -21,10 +25,31 @@ const SLOTS_MAX: usize = 40;
 /// Differences of worth below this are rounding.
 const ROUNDING: f64 = 1e-11;
 
-/// Whether it is worth a try.
-pub(crate) fn suits(problem: &Problem) -> bool {
-    let slots = |c: &crate::problem::Component| (c.replicas_max as usize).max(c.current.len());
-    problem.components.iter().map(slots).sum::<usize>() <= SLOTS_MAX
+/// Complete enumeration of small problems.
+pub(crate) struct Exhaustive;
+
+impl Engine for Exhaustive {
+    fn name(&self) -> EngineName {
+        EngineName::Exhaustive
+    }
+
+    fn accepts(&self, problem: &Problem) -> bool {
+        let slots = |c: &Component| (c.replicas_max as usize).max(c.current.len());
+        problem.components.iter().map(slots).sum::<usize>() <= SLOTS_MAX
+    }
+
+    /// For a good plan, local search comes first, and this engine proves what it found ([`mod@crate::solve`]).
+    fn is_asked_for(&self, aim: Aim, _problem: &Problem) -> bool {
+        matches!(aim, Aim::Proof | Aim::Feasible)
+    }
+
+    fn memory_bytes(&self, _problem: &Problem, sizes: &Sizes) -> u64 {
+        sizes.judgements()
+    }
+
+    fn search(&self, problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Option<Found> {
+        Some(search(problem, request, &mut || watch.stop()))
+    }
 }
 
 struct Search<'a> {
@@ -55,13 +80,8 @@ struct Partial {
     price: f64,
 }
 
-/// Searches for the best assignment, starting with one to beat; with `any`, for the first that is allowed.
-pub(crate) fn search(
-    problem: &Problem,
-    first: Option<Assignment>,
-    any: bool,
-    stop: &mut dyn FnMut() -> bool,
-) -> Found {
+/// Searches for the best assignment, or for the first one that keeps every rule when that is the aim.
+pub(crate) fn search(problem: &Problem, request: &Request, stop: &mut dyn FnMut() -> bool) -> Found {
     let mut slots = Vec::new();
     for (component, c) in problem.components.iter().enumerate() {
         let count = (c.replicas_max as usize).max(c.current.len());
@@ -72,12 +92,12 @@ pub(crate) fn search(
         problem,
         slots,
         alike: problem.components.iter().map(|c| c.is_exchangeable() && !apart).collect(),
-        eligible: (0..problem.components.len()).map(|c| explain::eligible(problem, c)).collect(),
+        eligible: (0..problem.components.len()).map(|c| eligible(problem, c)).collect(),
         ceiling: ceiling(problem),
         per_price: per_price(problem),
         kept_price: kept_price(problem),
-        best: first.map(|a| (evaluate(problem, &a).net, a)),
-        any,
+        best: request.start.clone().map(|a| (evaluate(problem, &a).net, a)),
+        any: request.aim == Aim::Feasible,
         nodes: 0,
         stop,
         stopped: false,
@@ -275,7 +295,7 @@ fn ceiling(problem: &Problem) -> f64 {
         let most = match &utility.of {
             Of::Each { component, quantity } => {
                 let at = |m: usize| problem.quantities[*quantity].values[m].map_or(0.0, |v| utility.worth(v));
-                explain::eligible(problem, *component).into_iter().map(at).fold(0.0, f64::max)
+                eligible(problem, *component).into_iter().map(at).fold(0.0, f64::max)
             }
             Of::Group { .. } => 1.0,
         };

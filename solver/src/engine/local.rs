@@ -1,34 +1,37 @@
 //! Local search over the whole model: start, end, shift, swap, and whole hosts at once.
 //!
 //! It takes any problem. Descents end where no change of one instance, no exchange of two and no move of all that
-//! shares a host helps; then a few instances are thrown about and the next descent starts. `tally.rs` judges each
+//! shares a host helps; then a few instances are thrown about and the next descent starts. `incremental.rs` judges each
 //! change by what it touches, `start.rs` finds the first answer where descents do not. Deterministic for a problem, a
 //! seed and a number of steps. It proves no optimum: the bound is what no assignment can pass whatever the rules
 //! (`ceiling` in `exhaustive.rs`).
 
+mod incremental;
 mod items;
 mod penalties;
 mod start;
-mod tally;
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
-use crate::engine::{Aim, Found, exhaustive};
-use crate::evaluate::evaluate;
+use crate::engine::exhaustive;
+use crate::engine::memory::Sizes;
+use crate::engine::name::EngineName;
+use crate::engine::{Aim, Engine, Found, Request};
+use crate::evaluate::{WORTH_TOLERANCE, evaluate};
 use crate::problem::Problem;
-use crate::solve::WORTH_TOLERANCE;
+use crate::watch::Watch;
+use incremental::{IncrementalScore, Rank};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use start::Start;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use tally::{Rank, Tally};
 
 /// Descents from disturbed optima without a better one before the search ends by itself.
 ///
 /// On the 69 measured regions the optimum is found within the first few; more only costs time.
-const BARREN_ROUNDS_MAX: u32 = 30;
+const STALLED_ROUNDS_MAX: u32 = 30;
 /// The same while there is no answer at all; each goes through rising penalties, which is some twenty descents.
 ///
 /// Of 956 random shops that have an answer (`tests/it/buying.rs`), 951 have it after the first, 955 after two, all after ten.
@@ -41,7 +44,7 @@ struct Search<'a> {
     /// For each component, machines that no rule about single machines refuses; found out when first asked for,
     /// because a repair asks for few components of thousands.
     eligible: Vec<OnceCell<Vec<usize>>>,
-    tally: Tally<'a>,
+    score: IncrementalScore<'a>,
     rank: Rank,
     aim: Aim,
     rng: Xoshiro256PlusPlus,
@@ -52,17 +55,52 @@ struct Search<'a> {
 /// A change of a few instances at once.
 type Change = Vec<(Instance, Option<Place>)>;
 
+/// The most instances for which local search decides whether rules can hold together.
+///
+/// A conflict asks that question some dozen times, each of which may take as long as a plan.
+const DECIDED_INSTANCES_MAX: u64 = 200;
+
+/// Local search over problems of any kind.
+pub(crate) struct Local;
+
+impl Engine for Local {
+    fn name(&self) -> EngineName {
+        EngineName::Local
+    }
+
+    fn accepts(&self, _problem: &Problem) -> bool {
+        true
+    }
+
+    fn is_asked_for(&self, aim: Aim, problem: &Problem) -> bool {
+        let instances = || problem.components.iter().map(|c| u64::from(c.replicas_max)).sum::<u64>();
+        match aim {
+            Aim::Best | Aim::Repair => true,
+            Aim::Feasible => instances() <= DECIDED_INSTANCES_MAX,
+            Aim::Proof => false,
+        }
+    }
+
+    fn memory_bytes(&self, _problem: &Problem, sizes: &Sizes) -> u64 {
+        sizes.judgements()
+    }
+
+    fn search(&self, problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Option<Found> {
+        let warm = if request.aim == Aim::Best { watch.exchange(f64::NEG_INFINITY) } else { None };
+        Some(search(problem, request, warm, &mut || watch.stop()))
+    }
+}
+
 /// Searches from what runs now, or from nothing; from `warm` when that is better.
 ///
-/// Complete only when nothing is feasible, which it finds out for small problems when it finds no start.
-pub(crate) fn search(
+/// Complete only when nothing is feasible: the exhaustive engine proves that for small problems.
+fn search(
     problem: &Problem,
-    seed: u64,
-    aim: Aim,
+    request: &Request,
     warm: Option<Assignment>,
     stop: &mut dyn FnMut() -> bool,
 ) -> Found {
-    let mut search = Search::new(problem, seed, aim, warm, stop);
+    let mut search = Search::new(problem, request, warm, stop);
     let best = search.rounds();
     let (best, start) = match search.start(best.1) {
         Start::Needless => (best, Start::Needless),
@@ -71,14 +109,14 @@ pub(crate) fn search(
     };
     let (best, rank) = search.settled(best);
     let feasible = check(problem, &best).is_empty();
-    debug_assert_eq!(feasible, rank.broken <= 0.0, "the tally and the checker agree");
-    debug_assert!(is_near(rank.net, evaluate(problem, &best).net), "the tally and the evaluator agree");
+    debug_assert_eq!(feasible, rank.broken <= 0.0, "the score and the checker agree");
+    debug_assert!(is_near(rank.net, evaluate(problem, &best).net), "the score and the evaluator agree");
     let bound = exhaustive::most(problem);
     Found {
         best: feasible.then_some(best),
         bound: bound.is_finite().then_some(bound),
         complete: start == Start::Impossible,
-        evaluated: search.tally.judgements,
+        evaluated: search.score.judgements,
     }
 }
 
@@ -90,38 +128,37 @@ fn is_near(a: f64, b: f64) -> bool {
 impl<'a> Search<'a> {
     fn new(
         problem: &'a Problem,
-        seed: u64,
-        aim: Aim,
+        request: &Request,
         warm: Option<Assignment>,
         stop: &'a mut dyn FnMut() -> bool,
     ) -> Self {
         let eligible = vec![OnceCell::new(); problem.components.len()];
-        let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut tally = Tally::new(problem, Assignment::current(problem));
-        let mut rank = tally.rank();
+        let rng = Xoshiro256PlusPlus::seed_from_u64(request.seed);
+        let mut score = IncrementalScore::new(problem, Assignment::current(problem));
+        let mut rank = score.rank();
         if let Some(warm) = warm {
-            tally.reset(warm);
-            if tally.rank().better_than(rank) {
-                rank = tally.rank();
+            score.reset(warm);
+            if score.rank().better_than(rank) {
+                rank = score.rank();
             } else {
-                tally.reset(Assignment::current(problem));
+                score.reset(Assignment::current(problem));
             }
         }
-        Self { problem, eligible, tally, rank, aim, rng, stop, stopped: false }
+        Self { problem, eligible, score, rank, aim: request.aim, rng, stop, stopped: false }
     }
 
     /// Descents from where it is and from disturbed optima, until too many of them in a row are in vain.
     fn rounds(&mut self) -> (Assignment, Rank) {
         match self.aim {
-            Aim::Repair => self.mend(),
-            Aim::Best => self.descend(),
+            Aim::Repair | Aim::Feasible => self.mend(),
+            Aim::Best | Aim::Proof => self.descend(),
         }
         self.press_on();
-        let (mut best, mut best_rank) = (self.tally.assignment().clone(), self.rank);
-        let mut barren = 0;
+        let (mut best, mut best_rank) = (self.score.assignment().clone(), self.rank);
+        let mut stalled = 0;
         while !self.stopped {
-            let rounds_max = if best_rank.broken > 0.0 { STARTLESS_ROUNDS_MAX } else { BARREN_ROUNDS_MAX };
-            if barren >= rounds_max || (self.aim == Aim::Repair && best_rank.broken <= 0.0) {
+            let rounds_max = if best_rank.broken > 0.0 { STARTLESS_ROUNDS_MAX } else { STALLED_ROUNDS_MAX };
+            if stalled >= rounds_max || (!self.improves() && best_rank.broken <= 0.0) {
                 break;
             }
             self.disturb();
@@ -129,27 +166,32 @@ impl<'a> Search<'a> {
             if best_rank.broken > 0.0 {
                 self.press_on();
             }
-            barren += 1;
+            stalled += 1;
             if self.rank.better_than(best_rank) {
-                (best, best_rank, barren) = (self.tally.assignment().clone(), self.rank, 0);
+                (best, best_rank, stalled) = (self.score.assignment().clone(), self.rank, 0);
             } else if best_rank.broken <= 0.0 && self.rank != best_rank {
-                self.tally.reset(best.clone());
+                self.score.reset(best.clone());
                 self.rank = best_rank;
             }
         }
         (best, best_rank)
     }
 
+    /// Whether the search goes on when every rule is kept.
+    fn improves(&self) -> bool {
+        matches!(self.aim, Aim::Best | Aim::Proof)
+    }
+
     /// What the assignment is worth after a change; it stays until it is kept or undone.
     fn after(&mut self, change: &[(Instance, Option<Place>)]) -> Rank {
         self.stopped |= (self.stop)();
-        self.tally.change(change)
+        self.score.change(change)
     }
 
     /// Whether a rank is better than another one, and worth a change: a repair changes only what mends.
     fn is_gain(&self, rank: Rank, than: Rank) -> bool {
         let mends = || rank.broken < self.rank.broken - WORTH_TOLERANCE;
-        rank.better_than(than) && (self.aim == Aim::Best || mends())
+        rank.better_than(than) && (self.improves() || mends())
     }
 
     /// Makes a change for good if it helps.
@@ -157,9 +199,9 @@ impl<'a> Search<'a> {
         let rank = self.after(change);
         let better = self.is_gain(rank, self.rank);
         if better {
-            self.rank = self.tally.keep();
+            self.rank = self.score.keep();
         } else {
-            self.tally.undo();
+            self.score.undo();
         }
         better
     }
@@ -168,7 +210,7 @@ impl<'a> Search<'a> {
     fn descend(&mut self) {
         while !self.stopped {
             // What is in trouble first: the rest may be left as it is.
-            let troubled = self.tally.troubled();
+            let troubled = self.score.troubled();
             if !troubled.is_empty() && self.shift_each(&|component| troubled.contains(&component)) {
                 continue;
             }
@@ -183,7 +225,7 @@ impl<'a> Search<'a> {
     /// Takes changes until nothing is broken, of what is in trouble first and of others only where that is not enough.
     fn mend(&mut self) {
         while !self.stopped && self.rank.broken > 0.0 {
-            let troubled = self.tally.troubled();
+            let troubled = self.score.troubled();
             if !self.shift_each(&|component| troubled.contains(&component))
                 && !self.shift_each(&|_| true)
                 && !self.move_hosts()
@@ -196,13 +238,13 @@ impl<'a> Search<'a> {
 
     /// Machines that no rule about single machines refuses to a component.
     fn eligible(&self, component: usize) -> &[usize] {
-        self.eligible[component].get_or_init(|| crate::explain::eligible(self.problem, component))
+        self.eligible[component].get_or_init(|| crate::eligible::eligible(self.problem, component))
     }
 
     /// Gives every instance of some components, in random order, the place that is best for it alone.
     fn shift_each(&mut self, of: &dyn Fn(usize) -> bool) -> bool {
         let mut slots: Vec<Instance> = Vec::new();
-        let components = self.tally.assignment().places.iter().enumerate();
+        let components = self.score.assignment().places.iter().enumerate();
         for (component, places) in components.filter(|(component, _)| of(*component)) {
             slots.extend((0..places.len()).map(|ordinal| Instance { component, ordinal }));
             let max = self.problem.components[component].replicas_max as usize;
@@ -223,9 +265,9 @@ impl<'a> Search<'a> {
     }
 
     fn shift(&mut self, instance: Instance) -> bool {
-        let own = self.tally.assignment().place(instance);
+        let own = self.score.assignment().place(instance);
         let c = &self.problem.components[instance.component];
-        let count = self.tally.assignment().count(instance.component);
+        let count = self.score.assignment().count(instance.component);
         let mut options: Vec<Option<Place>> = Vec::new();
         if own.is_some() || count < c.replicas_max as usize {
             options.extend(self.places(instance.component).into_iter().map(Some));
@@ -236,7 +278,7 @@ impl<'a> Search<'a> {
         let mut best: Option<(Rank, Option<Place>)> = None;
         for place in options.into_iter().filter(|place| *place != own) {
             let rank = self.after(&[(instance, place)]);
-            self.tally.undo();
+            self.score.undo();
             if self.is_gain(rank, best.map_or(self.rank, |(rank, _)| rank)) {
                 best = Some((rank, place));
             }
@@ -255,7 +297,7 @@ impl<'a> Search<'a> {
             for copy in 0..self.problem.machines[*machine].copies_max() {
                 let place = Place { machine: *machine, copy };
                 places.push(place);
-                if !self.tally.hosts().contains_key(&place) {
+                if !self.score.hosts().contains_key(&place) {
                     break;
                 }
             }
@@ -266,7 +308,7 @@ impl<'a> Search<'a> {
     /// Moves all that shares a host to another one, in use or new.
     fn move_hosts(&mut self) -> bool {
         let mut hosts: Vec<(Place, Vec<Instance>)> =
-            self.tally.hosts().iter().map(|(place, here)| (*place, here.clone())).collect();
+            self.score.hosts().iter().map(|(place, here)| (*place, here.clone())).collect();
         hosts.shuffle(&mut self.rng);
         for (host, here) in hosts {
             let components: BTreeSet<usize> = here.iter().map(|i| i.component).collect();
@@ -280,7 +322,7 @@ impl<'a> Search<'a> {
             for target in targets {
                 let change: Change = here.iter().map(|i| (*i, Some(target))).collect();
                 let rank = self.after(&change);
-                self.tally.undo();
+                self.score.undo();
                 if self.is_gain(rank, best.map_or(self.rank, |(rank, _)| rank)) {
                     best = Some((rank, target));
                 }
@@ -298,7 +340,7 @@ impl<'a> Search<'a> {
 
     /// Exchanges the places of two instances; the first exchange that helps is taken.
     fn exchange(&mut self) -> bool {
-        let all: Vec<(Instance, Place)> = self.tally.assignment().iter().collect();
+        let all: Vec<(Instance, Place)> = self.score.assignment().iter().collect();
         let problem = self.problem;
         let differs = |(a, p): (Instance, Place), (b, q): (Instance, Place)| {
             let alike = a.component == b.component && problem.components[a.component].is_exchangeable();
@@ -322,7 +364,7 @@ impl<'a> Search<'a> {
     /// Throws a few instances about, so that the next descent ends elsewhere.
     fn disturb(&mut self) {
         for _ in 0..self.rng.random_range(2..=4) {
-            let all: Vec<(Instance, Place)> = self.tally.assignment().iter().collect();
+            let all: Vec<(Instance, Place)> = self.score.assignment().iter().collect();
             if all.is_empty() {
                 return;
             }
@@ -330,8 +372,8 @@ impl<'a> Search<'a> {
             let places = self.places(instance.component);
             if !places.is_empty() {
                 let place = places[self.rng.random_range(0..places.len())];
-                self.tally.change(&[(instance, Some(place))]);
-                self.rank = self.tally.keep();
+                self.score.change(&[(instance, Some(place))]);
+                self.rank = self.score.keep();
             }
         }
     }

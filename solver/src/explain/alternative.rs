@@ -1,8 +1,9 @@
 //! Why not there: the best plan that does use a machine, beside the one that does not. And other weights.
 
+use crate::conflict::conflict;
 use crate::constraint::{Comparison, Constraint, Limit, Scope};
+use crate::eligible::refused_by;
 use crate::evaluate::Score;
-use crate::explain::{conflict, refused_by};
 use crate::objective::Measure;
 use crate::plan::Plan;
 use crate::problem::{ComponentIndex, MachineIndex, Named, Problem};

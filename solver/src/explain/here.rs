@@ -4,8 +4,8 @@
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
+use crate::eligible::refused_by;
 use crate::evaluate::{Score, evaluate};
-use crate::explain::refused_by;
 use crate::problem::{MachineIndex, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub fn why_here(
                 let other = evaluate(problem, &other);
                 let worse_by = score.net - other.net;
                 why.possible += 1;
-                why.better += usize::from(worse_by < -crate::solve::WORTH_TOLERANCE);
+                why.better += usize::from(worse_by < -crate::evaluate::WORTH_TOLERANCE);
                 if why.next.as_ref().is_none_or(|next| worse_by < next.worse_by) {
                     why.next = Some(Next { machine, worse_by, because: differences(&score, &other) });
                 }
@@ -113,7 +113,7 @@ pub(super) fn differences(one: &Score, other: &Score) -> Vec<(String, f64)> {
         utilities.map(|(a, b)| (a.name.clone(), share(a.weight) * (a.worth - b.worth))).collect();
     found.extend(one.costs.iter().zip(&other.costs).map(|(a, b)| (a.name.clone(), b.cost - a.cost)));
     found.push(("[migration]".to_owned(), other.migration.total - one.migration.total));
-    found.retain(|(_, by)| by.abs() > crate::solve::WORTH_TOLERANCE);
+    found.retain(|(_, by)| by.abs() > crate::evaluate::WORTH_TOLERANCE);
     found.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then_with(|| a.0.cmp(&b.0)));
     found
 }

@@ -3,7 +3,7 @@
 //! Conflicts and ways out are each other's hitting sets: a set of rules that meets every conflict found so far either
 //! is a way out, or leaves another conflict to be found (Reiter, "A theory of diagnosis from first principles", 1987).
 
-use crate::explain::conflict::{self, Relaxation};
+use crate::conflict::{self, Relaxation};
 use crate::problem::Problem;
 
 /// More rules than this are never given up together.

@@ -4,9 +4,8 @@
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
-use crate::evaluate::evaluate;
+use crate::evaluate::{WORTH_TOLERANCE, evaluate};
 use crate::problem::Problem;
-use crate::solve::WORTH_TOLERANCE;
 
 /// A move that need not have been.
 #[derive(Clone, Copy, PartialEq, Debug)]

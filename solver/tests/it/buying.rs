@@ -61,14 +61,14 @@ fn the_cheapest_machines_agree_with_enumeration() {
     let (mut feasible, mut infeasible) = (0, 0);
     for seed in 0..800 {
         let problem = shop(seed);
-        let options = Options { seed, engine: Some(Engine::Patterns) };
+        let options = Options { seed, engine: Some(EngineName::Configurations) };
         match (solve(&problem, &options, &mut || false), enumerate(&problem)) {
             (Ok(plan), Some((net, assignment))) => {
                 feasible += 1;
                 let found = plan.after.net;
                 assert!(plan.proven, "seed {seed}");
                 assert!((found - net).abs() < 1e-6, "seed {seed}: {found} is not {net} of {assignment:?}");
-                let options = Options { seed, engine: Some(Engine::Local) };
+                let options = Options { seed, engine: Some(EngineName::Local) };
                 let local = solve(&problem, &options, &mut || false).expect("there is an answer");
                 assert!(local.after.net <= net + 1e-6, "seed {seed}: better than the best");
             }
@@ -83,7 +83,7 @@ fn the_cheapest_machines_agree_with_enumeration() {
 fn a_useless_offer_changes_nothing() {
     for seed in 0..200 {
         let problem = shop(seed);
-        let options = Options { seed, engine: Some(Engine::Patterns) };
+        let options = Options { seed, engine: Some(EngineName::Configurations) };
         let Ok(plan) = solve(&problem, &options, &mut || false) else { continue };
         let mut more = problem.clone();
         let dear = Machine {

@@ -137,7 +137,7 @@ fn every_engine_agrees_with_enumeration_on_the_whole_catalogue() {
         let problem = several_components(seed);
         validate(&problem).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let best = enumerate(&problem);
-        let options = Options { seed, engine: Some(Engine::Exhaustive) };
+        let options = Options { seed, engine: Some(EngineName::Exhaustive) };
         match (solve(&problem, &options, &mut || false), &best) {
             (Ok(plan), Some((net, assignment))) => {
                 assert!(plan.proven, "seed {seed}");
@@ -147,7 +147,7 @@ fn every_engine_agrees_with_enumeration_on_the_whole_catalogue() {
             (Err(SolveError::Infeasible { .. }), None) => {}
             (answer, best) => panic!("seed {seed}: {answer:?}, but enumeration says {best:?}"),
         }
-        let options = Options { seed, engine: Some(Engine::Local) };
+        let options = Options { seed, engine: Some(EngineName::Local) };
         match (solve(&problem, &options, &mut || false), &best) {
             (Ok(plan), Some((net, _))) => {
                 feasible += 1;

@@ -207,7 +207,7 @@ fn nobody_cannot_be_spread() {
         vec![Partition { name: "rack".into(), classes: vec!["a".into()], class_of: vec![Some(0)] }];
     let (scope, min_distinct) = (Scope::Component(1), Some(Limit::Constant(1.0)));
     rule(&mut problem, Constraint::Spread { scope, partition: 0, max_in_class: None, min_distinct });
-    let large = Options { seed: 1, engine: Some(Engine::Large) };
+    let large = Options { seed: 1, engine: Some(EngineName::Reassignment) };
     assert!(matches!(solve(&problem, &large, &mut || false), Err(SolveError::Unsuited { .. })));
     assert!(matches!(answer(&problem), Err(SolveError::Infeasible { conflict }) if conflict == ["rule"]));
 }

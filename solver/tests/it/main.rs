@@ -1,16 +1,16 @@
 //! All integration tests of the solver in one binary, which links faster than one for each file.
 
 mod buying;
-mod choice;
 mod common;
+mod decomposition;
 mod explain;
 mod general;
-mod large;
 mod limits;
-mod market;
 mod minizinc;
 mod ordering;
+mod reassignment;
 mod repair;
 mod rules;
+mod single_component;
 mod start;
 mod versions;

@@ -124,7 +124,7 @@ fn among_thousands_of_hosts_only_what_ran_on_the_lost_ones_starts_anew() {
     lost.iter().for_each(|machine| problem.machines[*machine].capacity = vec![0.0]);
     assert!(short.len() > 5, "{}", short.len());
     let plan = repair(&problem, 1, &mut || false).expect("there is room elsewhere");
-    assert_eq!(plan.engine, Engine::Local);
+    assert_eq!(plan.engine, EngineName::Local);
     assert!(
         plan.changes.iter().all(|change| short.contains(&change.instance.component)),
         "{:?}",

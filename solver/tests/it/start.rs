@@ -76,7 +76,7 @@ fn tied(seed: u64, replicas_max: u32) -> Problem {
 
 /// Local search has an answer before it has asked so often whether to stop.
 fn finds_a_start(problem: &Problem, seed: u64, what: &str) {
-    let options = Options { seed, engine: Some(Engine::Local) };
+    let options = Options { seed, engine: Some(EngineName::Local) };
     let mut polls = 0;
     // Without an end to it, most of the time would go into what is cheaper.
     let mut stop = || {

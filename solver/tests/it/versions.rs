@@ -52,7 +52,7 @@ fn versions_and_machines_are_chosen_together() {
     for seed in 0..1000 {
         let problem = catalogue(seed);
         let best = enumerate(&problem);
-        for engine in [Engine::Patterns, Engine::Exhaustive] {
+        for engine in [EngineName::Configurations, EngineName::Exhaustive] {
             let options = Options { seed, engine: Some(engine) };
             match (solve(&problem, &options, &mut || false), &best) {
                 (Ok(plan), Some((net, _))) => {

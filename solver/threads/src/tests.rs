@@ -59,8 +59,12 @@ fn what_one_thread_finds_the_other_takes() {
     };
     let found = Assignment { places: vec![vec![None; 3]] };
     let (mut first, mut second) = (Looker { board: &board }, Looker { board: &board });
-    let news =
-        |net| Improvement { assignment: &found, net, bound: None, engine: rhizo_solver::plan::Engine::Large };
+    let news = |net| Improvement {
+        assignment: &found,
+        net,
+        bound: None,
+        engine: rhizo_solver::EngineName::Reassignment,
+    };
     assert_eq!(second.exchange(f64::NEG_INFINITY), None);
     first.improved(&news(-5.0));
     first.improved(&news(-7.0));

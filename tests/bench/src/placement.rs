@@ -15,7 +15,7 @@ mod sage;
 mod table;
 
 use crate::arguments::Arguments;
-use rhizo_solver::{Options, Plan, Problem, SolveError, Watch, solve_watched};
+use rhizo_solver::{Options, Plan, Problem, SolveError, UnknownEngine, Watch, solve_watched};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -90,8 +90,7 @@ fn print_figures(figures: &Value, json: bool) {
 
 /// The seed, and `--engine NAME` where a bench is to ask one engine only.
 fn options(arguments: &Arguments) -> Result<Options, String> {
-    let engine =
-        |name: &str| serde_json::from_value(json!(name)).map_err(|_| format!("find an engine {name}"));
+    let engine = |name: &str| name.parse().map_err(|error: UnknownEngine| error.to_string());
     Ok(Options {
         seed: arguments.value("seed", 1)?,
         engine: arguments.text("engine").map(engine).transpose()?,

@@ -6,9 +6,10 @@
 //! takes back in the end what it did without need. It does not improve what is whole already.
 
 use super::Search;
-use super::tally::Rank;
+use super::incremental::Rank;
 use crate::assignment::{Assignment, Instance, Place};
-use crate::engine::{Aim, exhaustive};
+use crate::engine::exhaustive::{self, Exhaustive};
+use crate::engine::{Aim, Engine, Request};
 
 /// What came of looking for a start by other means than descents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,11 +31,11 @@ impl Search<'_> {
             return;
         }
         while !self.stopped && self.rank.broken > 0.0 {
-            let Some(rank) = self.tally.press() else { break };
+            let Some(rank) = self.score.press() else { break };
             self.rank = rank;
             self.mend();
         }
-        self.rank = self.tally.ease();
+        self.rank = self.score.ease();
     }
 
     /// Looks at every assignment of a small problem until one keeps to all rules.
@@ -42,14 +43,14 @@ impl Search<'_> {
         if best.broken <= 0.0 {
             return Start::Needless;
         }
-        if self.stopped || !exhaustive::suits(self.problem) {
+        if self.stopped || !Exhaustive.accepts(self.problem) {
             return Start::Missing;
         }
-        let found = exhaustive::search(self.problem, None, true, self.stop);
+        let found = exhaustive::search(self.problem, &Request::new(Aim::Feasible, 0), self.stop);
         match found.best {
             Some(start) => {
-                self.tally.reset(start);
-                self.rank = self.tally.rank();
+                self.score.reset(start);
+                self.rank = self.score.rank();
                 Start::Found
             }
             None if found.complete => Start::Impossible,
@@ -59,35 +60,35 @@ impl Search<'_> {
 
     /// Of a repair, what is left of an answer when every change is taken back that is not needed for it.
     pub(super) fn settled(&mut self, (best, rank): (Assignment, Rank)) -> (Assignment, Rank) {
-        if self.aim != Aim::Repair || rank.broken > 0.0 {
+        if self.improves() || rank.broken > 0.0 {
             return (best, rank);
         }
-        self.tally.reset(best);
-        self.rank = self.tally.rank();
+        self.score.reset(best);
+        self.rank = self.score.rank();
         let mut any = true;
         while any && !self.stopped {
             any = false;
             for (instance, place) in self.changed() {
                 let rank = self.after(&[(instance, place)]);
                 if rank.broken <= 0.0 {
-                    (self.rank, any) = (self.tally.keep(), true);
+                    (self.rank, any) = (self.score.keep(), true);
                 } else {
-                    self.tally.undo();
+                    self.score.undo();
                 }
             }
         }
-        (self.tally.assignment().clone(), self.rank)
+        (self.score.assignment().clone(), self.rank)
     }
 
     /// Instances that are not where they run now, with that place.
     fn changed(&self) -> Vec<(Instance, Option<Place>)> {
         let mut changed = Vec::new();
         for (component, c) in self.problem.components.iter().enumerate() {
-            let count = self.tally.assignment().places[component].len().max(c.current.len());
+            let count = self.score.assignment().places[component].len().max(c.current.len());
             for ordinal in 0..count {
                 let (instance, place) =
                     (Instance { component, ordinal }, c.current_of(ordinal).map(Place::on));
-                if self.tally.assignment().place(instance) != place {
+                if self.score.assignment().place(instance) != place {
                     changed.push((instance, place));
                 }
             }

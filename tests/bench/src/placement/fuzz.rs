@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rhizo_solver::{
-    Engine, Options, Problem, SolveError, check, evaluate, minizinc, sentence, solve, validate,
+    EngineName, Options, Problem, SolveError, check, evaluate, minizinc, sentence, solve, validate,
 };
 use serde_json::{Value, json};
 
@@ -89,9 +89,7 @@ fn survives(problem: &Problem) {
     for named in &problem.constraints {
         let _ = validate(problem).is_ok().then(|| sentence(problem, named));
     }
-    let engines =
-        [Engine::Choice, Engine::Exhaustive, Engine::Patterns, Engine::Market, Engine::Large, Engine::Local];
-    for engine in std::iter::once(None).chain(engines.map(Some)) {
+    for engine in std::iter::once(None).chain(EngineName::ALL.map(Some)) {
         let mut questions = 0;
         let answer = solve(problem, &Options { seed: 1, engine }, &mut || {
             questions += 1;

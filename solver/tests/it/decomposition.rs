@@ -63,7 +63,7 @@ fn what_is_bought_is_allowed_and_the_bound_holds() {
     let (mut feasible, mut infeasible, mut proven, mut best_found) = (0, 0, 0, 0);
     for seed in 0..1500 {
         let problem = shop(seed);
-        let options = Options { seed, engine: Some(Engine::Market) };
+        let options = Options { seed, engine: Some(EngineName::Decomposition) };
         match (solve(&problem, &options, &mut || false), enumerate(&problem)) {
             (Ok(plan), Some((net, assignment))) => {
                 feasible += 1;
@@ -100,7 +100,7 @@ fn what_is_bought_is_allowed_and_the_bound_holds() {
 fn names_and_the_currency_do_not_matter() {
     for seed in 0..150 {
         let problem = shop(seed);
-        let options = Options { seed, engine: Some(Engine::Market) };
+        let options = Options { seed, engine: Some(EngineName::Decomposition) };
         let Ok(plan) = solve(&problem, &options, &mut || false) else { continue };
         let mut other = problem.clone();
         other.machines.iter_mut().for_each(|m| m.name.push_str(" renamed"));
@@ -160,7 +160,7 @@ fn counts_that_the_spread_leaves_no_room_for_are_given_up_at_once() {
     ];
     let named = rules.into_iter().enumerate().map(|(r, rule)| Named::new(format!("r{r}"), rule));
     problem.constraints.extend(named);
-    let options = Options { seed: 1, engine: Some(Engine::Market) };
+    let options = Options { seed: 1, engine: Some(EngineName::Decomposition) };
     let plan = solve(&problem, &options, &mut || true).unwrap();
     assert_eq!(check(&problem, &plan.assignment), []);
 }

@@ -14,37 +14,81 @@ mod layout;
 mod model;
 mod packing;
 mod plan;
-mod yard;
+mod purchases;
 mod zones;
 
 use crate::assignment::Assignment;
 use crate::constraint::Constraint;
-use crate::engine::{Found, tells_instances_apart};
+use crate::engine::memory::{LIST, Sizes};
+use crate::engine::name::EngineName;
+use crate::engine::symmetry::tells_instances_apart;
+use crate::engine::{Aim, Engine, Found, Request};
 use crate::evaluate::evaluate;
 use crate::objective::Measure;
 use crate::problem::Problem;
+use crate::watch::Watch;
 use model::Model;
-pub(crate) use plan::PROOF_COMPONENTS_MAX;
-use plan::Planner;
-pub(crate) use zones::ZONES_MAX;
+use plan::{PROOF_COMPONENTS_MAX, Planner};
+use zones::ZONES_MAX;
 
 /// Rounds of narrowing where components can be: each starts from better bounds than the one before.
 const NARROWINGS_MAX: u64 = 12;
 
-/// Whether the engine takes the problem; some are found out to be beyond it only later.
-pub(crate) fn suits(problem: &Problem) -> bool {
-    !problem.components.is_empty()
-        && problem.machines.iter().all(|m| m.is_offer())
-        && problem.components.iter().all(|c| c.is_exchangeable() && c.current.is_empty())
-        && problem.utilities.is_empty()
-        && problem.costs.iter().all(|c| c.item.measure == Measure::TotalPrice && c.item.per_unit >= 0.0)
-        && !tells_instances_apart(problem)
+/// Bytes of one table of the most valuable loads: at most so many cells (`grid.rs`), of so many bytes each.
+const TABLE: u64 = 40_000 * 12;
+/// Bytes of the layouts that the proof lists at most (`exact.rs`), of some lists each.
+const LAYOUTS: u64 = 200_000 * 250;
+
+/// Price decomposition: zones by prices, hosts by packing.
+pub(crate) struct Decomposition;
+
+impl Engine for Decomposition {
+    fn name(&self) -> EngineName {
+        EngineName::Decomposition
+    }
+
+    /// Some problems turn out to be beyond the engine only when its model is built.
+    fn accepts(&self, problem: &Problem) -> bool {
+        !problem.components.is_empty()
+            && problem.machines.iter().all(|m| m.is_offer())
+            && problem.components.iter().all(|c| c.is_exchangeable() && c.current.is_empty())
+            && problem.utilities.is_empty()
+            && problem.costs.iter().all(|c| c.item.measure == Measure::TotalPrice && c.item.per_unit >= 0.0)
+            && !tells_instances_apart(problem)
+    }
+
+    fn is_asked_for(&self, aim: Aim, _problem: &Problem) -> bool {
+        aim == Aim::Best
+    }
+
+    /// Zones hold offers and prices, groups hold layouts, hosts hold instances.
+    fn memory_bytes(&self, _problem: &Problem, sizes: &Sizes) -> u64 {
+        let zones = sizes.machines.min(ZONES_MAX as u64);
+        // Needs that differ form classes; at worst every component is one.
+        let classes = sizes.components.min(256);
+        let prices = zones * classes * 8 * 6;
+        // Rows of the programs for prices: one per offer and round, half of which are new.
+        let rows = (sizes.machines * 20).min(zones * 400) * (LIST + 4 * classes);
+        let proof = if sizes.components <= PROOF_COMPONENTS_MAX as u64 { LAYOUTS } else { 0 };
+        prices
+            + rows
+            + proof
+            + 4 * TABLE
+            + sizes.instances * 200
+            + sizes.components * zones.div_ceil(8) * 4
+            + sizes.rules * 64
+    }
+
+    /// None when the model cannot represent a rule, or when stopped before the first answer.
+    fn search(&self, problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Option<Found> {
+        search(problem, request.seed, &mut || watch.stop()).filter(Found::is_answer)
+    }
 }
 
 /// Searches until the optimum is proven, `stop` says so or nothing better is found for long.
 ///
 /// None when the problem holds a rule that is not understood here.
-pub(crate) fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
+fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
     let mut model = Model::new(problem)?;
     model.narrow();
     let mut best: Option<(f64, Assignment)> = None;

@@ -22,7 +22,7 @@ pub(super) type Quad = [f64; LANES];
 
 /// What a group wants of its members.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Wish {
+pub(super) enum GroupRule {
     /// No two in one cell.
     Apart,
     /// At least so many cells.
@@ -33,7 +33,7 @@ pub(super) enum Wish {
 
 /// A rule over the cells (machines, or classes of a partition) that items are in.
 pub(super) struct Group {
-    pub(super) wish: Wish,
+    pub(super) rule: GroupRule,
     /// The cell of each machine; none where members may not be.
     pub(super) cell_of: usize,
     /// Where its counts start.
@@ -180,7 +180,7 @@ impl<'a> Model<'a> {
         };
         for (index, c) in self.problem.components.iter().enumerate() {
             if c.per_host_max == 1 && c.replicas_max > 1 {
-                self.add_group(&mut lowered, &Scope::Component(index), Wish::Apart, 0);
+                self.add_group(&mut lowered, &Scope::Component(index), GroupRule::Apart, 0);
             }
         }
         for named in &self.problem.constraints {
@@ -304,16 +304,16 @@ impl<'a> Model<'a> {
         match rule {
             Constraint::Apart { scope, partition } => {
                 let cells = lowered.cells(self, *partition);
-                self.add_group(lowered, scope, Wish::Apart, cells);
+                self.add_group(lowered, scope, GroupRule::Apart, cells);
             }
             Constraint::Gather { scope, partition } => {
                 let cells = lowered.cells(self, *partition);
-                self.add_group(lowered, scope, Wish::Gather, cells);
+                self.add_group(lowered, scope, GroupRule::Gather, cells);
             }
             Constraint::Spread { scope, partition, min_distinct: Some(Limit::Constant(limit)), .. } => {
                 let cells = lowered.cells(self, Some(*partition));
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-                self.add_group(lowered, scope, Wish::Distinct(limit.ceil().max(0.0) as u32), cells);
+                self.add_group(lowered, scope, GroupRule::Distinct(limit.ceil().max(0.0) as u32), cells);
             }
             Constraint::Neighbour { user, provider, partition } => {
                 let cells = lowered.cells(self, Some(*partition));
@@ -346,10 +346,10 @@ impl<'a> Model<'a> {
         self.cells[cells].iter().filter(|c| **c != NOWHERE).max().map_or(0, |c| *c as usize + 1)
     }
 
-    fn add_group(&mut self, lowered: &mut Lowered, scope: &Scope, wish: Wish, cell_of: usize) {
+    fn add_group(&mut self, lowered: &mut Lowered, scope: &Scope, rule: GroupRule, cell_of: usize) {
         let items = members(self.problem, &lowered.first_of, scope);
         let group = to_u32(self.groups.len());
-        self.groups.push(Group { wish, cell_of, start: self.group_counts, members: to_u32(items.len()) });
+        self.groups.push(Group { rule, cell_of, start: self.group_counts, members: to_u32(items.len()) });
         self.group_counts += self.cell_count(cell_of);
         for item in items {
             lowered.groups_of[item].push(group);

@@ -3,7 +3,7 @@
 //! A judgement takes a few operations per resource and none per item or machine. Costs are exact, except that an
 //! exchange of items that lean on each other's presence is refused where a longer look might allow it.
 
-use super::model::{LANES, NOWHERE, Quad, Wish};
+use super::model::{GroupRule, LANES, NOWHERE, Quad};
 use super::state::State;
 
 /// What load costs when an amount is added to a machine, and another one is taken away.
@@ -197,10 +197,10 @@ impl State<'_, '_> {
             return true;
         }
         let here = self.counts[group.start + is as usize];
-        match group.wish {
-            Wish::Apart => here == 0,
-            Wish::Gather => self.placed[g as usize] == 1,
-            Wish::Distinct(min) => {
+        match group.rule {
+            GroupRule::Apart => here == 0,
+            GroupRule::Gather => self.placed[g as usize] == 1,
+            GroupRule::Distinct(min) => {
                 let lost = was != NOWHERE && self.counts[group.start + was as usize] == 1;
                 self.distinct[g as usize] + u32::from(here == 0) >= min + u32::from(lost)
             }

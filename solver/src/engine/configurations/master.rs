@@ -1,4 +1,4 @@
-//! The integer program over columns: how often each pattern is used on each kind of machine.
+//! The integer program over columns: how often each configuration is used on each kind of machine.
 
 use super::columns::{Columns, covers};
 use crate::constraint::Constraint;
@@ -45,12 +45,13 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn add_columns(&mut self) {
         for column in &self.columns.columns {
-            let pattern = &self.columns.patterns[column.pattern];
+            let configuration = &self.columns.configurations[column.configuration];
             let mut cost = self.columns.kinds[column.kind].cost;
             for c in self.problem.costs.iter().map(|c| &c.item) {
                 if matches!(c.measure, Measure::Size) {
-                    let counted =
-                        (0..pattern.len()).filter(|i| covers(&c.scope, *i)).map(|i| f64::from(pattern[i]));
+                    let counted = (0..configuration.len())
+                        .filter(|i| covers(&c.scope, *i))
+                        .map(|i| f64::from(configuration[i]));
                     cost += c.per_unit * counted.sum::<f64>();
                 }
             }
@@ -67,9 +68,11 @@ impl Builder<'_> {
     }
 
     fn terms(&self, weights: &[(usize, f64)]) -> Vec<(usize, f64)> {
-        let weight = |pattern: &[u32]| weights.iter().map(|(c, w)| w * f64::from(pattern[*c])).sum::<f64>();
+        let weight = |configuration: &[u32]| {
+            weights.iter().map(|(c, w)| w * f64::from(configuration[*c])).sum::<f64>()
+        };
         let all = self.columns.columns.iter().enumerate();
-        all.map(|(at, column)| (at, weight(&self.columns.patterns[column.pattern])))
+        all.map(|(at, column)| (at, weight(&self.columns.configurations[column.configuration])))
             .filter(|(_, w)| *w != 0.0)
             .collect()
     }
@@ -147,7 +150,7 @@ impl Builder<'_> {
                 let terms = used.map(|(at, _)| (at, 1.0)).collect();
                 self.program.rows.push(Row { terms, low: 0.0, high: f64::from(*max) });
             }
-            // The others were met when patterns and kinds were made.
+            // The others were met when configurations and kinds were made.
             _ => {}
         }
     }

@@ -11,25 +11,55 @@ mod master;
 use crate::assignment::{Assignment, Place};
 use crate::constraint::{Constraint, Scope};
 use crate::engine::branch::{self, Outcome};
-use crate::engine::{Found, tells_instances_apart};
+use crate::engine::memory::{LIST, Sizes};
+use crate::engine::name::EngineName;
+use crate::engine::symmetry::tells_instances_apart;
+use crate::engine::{Aim, Engine, Found, Request};
 use crate::evaluate::evaluate;
 use crate::objective::{Cost, Measure};
 use crate::problem::Problem;
-use columns::Columns;
+use crate::watch::Watch;
+use columns::{COLUMNS_MAX, CONFIGURATIONS_MAX, Columns};
 use master::Master;
 use std::collections::BTreeMap;
 
-/// Whether the engine takes the problem.
-pub(crate) fn suits(problem: &Problem) -> bool {
-    let migration = &problem.migration;
-    let stays = migration.per_move == 0.0 && migration.per_service == 0.0;
-    !problem.components.is_empty()
-        && stays
-        && problem.components.iter().all(|c| c.is_exchangeable())
-        && problem.utilities.iter().all(|u| u.item.weight == 0.0)
-        && problem.costs.iter().all(|c| is_linear(&c.item))
-        && problem.constraints.iter().all(|c| is_countable(&c.item))
-        && !tells_instances_apart(problem)
+/// Integer program over host configurations.
+pub(crate) struct Configurations;
+
+impl Engine for Configurations {
+    fn name(&self) -> EngineName {
+        EngineName::Configurations
+    }
+
+    fn accepts(&self, problem: &Problem) -> bool {
+        let migration = &problem.migration;
+        let moves_are_free = migration.per_move == 0.0 && migration.per_service == 0.0;
+        !problem.components.is_empty()
+            && moves_are_free
+            && problem.components.iter().all(|c| c.is_exchangeable())
+            && problem.utilities.iter().all(|u| u.item.weight == 0.0)
+            && problem.costs.iter().all(|c| is_linear(&c.item))
+            && problem.constraints.iter().all(|c| is_countable(&c.item))
+            && !tells_instances_apart(problem)
+    }
+
+    fn is_asked_for(&self, aim: Aim, _problem: &Problem) -> bool {
+        matches!(aim, Aim::Best | Aim::Feasible)
+    }
+
+    /// Configurations, columns, and the linear program over them.
+    fn memory_bytes(&self, _problem: &Problem, sizes: &Sizes) -> u64 {
+        let possible = 2u64.saturating_pow(sizes.components.min(40) as u32).saturating_mul(4);
+        let configurations = possible.min(CONFIGURATIONS_MAX as u64);
+        let columns = configurations.saturating_mul(sizes.machines).min(COLUMNS_MAX as u64);
+        // Each column has an entry in the row of each component it holds, several times over in the back end.
+        configurations * (LIST + 4 * sizes.components) + columns * (40 + 24 * 16 * sizes.components.min(8))
+    }
+
+    /// None when there are too many configurations, or when stopped before the first answer.
+    fn search(&self, problem: &Problem, _request: &Request, watch: &mut dyn Watch) -> Option<Found> {
+        search(problem, &mut || watch.stop()).filter(Found::is_answer)
+    }
 }
 
 /// Sums over hosts or instances.
@@ -70,7 +100,7 @@ fn whole_components(scope: &Scope) -> bool {
 }
 
 /// Searches until the optimum is proven or `stop` says so; none when there are too many patterns.
-pub(crate) fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
+fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
     let columns = Columns::new(problem)?;
     let master = Master::new(problem, &columns);
     let Outcome { best, bound, complete, visited } = branch::solve(&master.program, f64::INFINITY, stop);
@@ -94,7 +124,7 @@ fn assignment(problem: &Problem, columns: &Columns, counts: &[f64]) -> Assignmen
             let next = taken.entry(column.kind).or_default();
             let place = columns.kinds[column.kind].place(problem, *next);
             *next += 1;
-            for (component, n) in columns.patterns[column.pattern].iter().enumerate() {
+            for (component, n) in columns.configurations[column.configuration].iter().enumerate() {
                 hosts[component].extend((0..*n).map(|_| place));
             }
         }

@@ -33,17 +33,17 @@ const TAXED_BELOW: f64 = 0.02;
 
 /// How a search divides its time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Manner {
+pub(super) struct MoveMix {
     /// Steps for every step's worth of judging in rearrangements.
     steps_per_rearranging: u64,
 }
 
-/// The manners that are tried: a fortieth and a fifth of the time for rearrangements.
+/// The move mixes that are tried: a fortieth and a fifth of the time for rearrangements.
 ///
 /// Where many small items are to be balanced, rearrangements disturb more than they help; where large items block one
 /// another, nothing else helps. Half of the time looks better than it is in a short trial.
-pub(super) const MANNERS: [Manner; 2] =
-    [Manner { steps_per_rearranging: 40 }, Manner { steps_per_rearranging: 4 }];
+pub(super) const MOVE_MIXES: [MoveMix; 2] =
+    [MoveMix { steps_per_rearranging: 40 }, MoveMix { steps_per_rearranging: 4 }];
 
 /// Steps for every step's worth of solving few machines exactly, once annealing is over: half of the time.
 const STEPS_PER_EXACT_STEP: u64 = 1;
@@ -62,7 +62,7 @@ pub(super) struct Mover<'m, 'p> {
     pub(super) work: u64,
     /// How many steps have to come before the next few machines are solved exactly.
     owed_exact: u64,
-    manner: Manner,
+    move_mix: MoveMix,
     frozen: bool,
     /// What the first cycle starts at; zero as long as nothing was heated.
     hottest: f64,
@@ -84,7 +84,7 @@ impl<'m, 'p> Mover<'m, 'p> {
             owed: 0,
             work: 0,
             owed_exact: 0,
-            manner: MANNERS[0],
+            move_mix: MOVE_MIXES[0],
             frozen: false,
             hottest: 0.0,
             by_size,
@@ -96,8 +96,8 @@ impl<'m, 'p> Mover<'m, 'p> {
         self.state = State::at(self.state.model, at);
     }
 
-    pub(super) fn set_manner(&mut self, manner: Manner) {
-        self.manner = manner;
+    pub(super) fn set_move_mix(&mut self, move_mix: MoveMix) {
+        self.move_mix = move_mix;
         self.owed = 0;
     }
 
@@ -127,7 +127,7 @@ impl<'m, 'p> Mover<'m, 'p> {
                 self.owed_exact = STEPS_PER_EXACT_STEP * self.try_few_machines(rng, stop);
             }
             if self.owed == 0 {
-                self.owed = self.manner.steps_per_rearranging * self.try_rearrangement(rng);
+                self.owed = self.move_mix.steps_per_rearranging * self.try_rearrangement(rng);
             }
         }
     }

@@ -12,10 +12,9 @@ use crate::check::{
     utility_unknown,
 };
 use crate::constraint::Constraint;
-use crate::evaluate;
+use crate::evaluate::{self, WORTH_TOLERANCE};
 use crate::objective::Measure;
 use crate::problem::{Problem, Stock};
-use crate::solve::WORTH_TOLERANCE;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How an assignment compares: less broken first, as penalties weigh it, then worth more.
@@ -60,7 +59,7 @@ enum Was {
 }
 
 /// An assignment with its judgement.
-pub(super) struct Tally<'a> {
+pub(super) struct IncrementalScore<'a> {
     problem: &'a Problem,
     assignment: Assignment,
     on: BTreeMap<Place, Vec<Instance>>,
@@ -88,7 +87,7 @@ pub(super) struct Tally<'a> {
     pub(super) judgements: u64,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> IncrementalScore<'a> {
     pub(super) fn new(problem: &'a Problem, assignment: Assignment) -> Self {
         let resources = problem.resources.len();
         let mut needs: Vec<Vec<Vec<f64>>> = Vec::new();
@@ -117,7 +116,7 @@ impl<'a> Tally<'a> {
         let items = items::all(problem);
         let touched = items::by_component(problem, &items);
         let price = |stock: Stock| problem.machines.iter().filter(move |m| m.stock == stock);
-        let mut tally = Self {
+        let mut score = Self {
             problem,
             on: BTreeMap::new(),
             judged: vec![(0.0, 0.0); items.len()],
@@ -138,8 +137,8 @@ impl<'a> Tally<'a> {
             judgements: 0,
             assignment,
         };
-        tally.judge_all();
-        tally
+        score.judge_all();
+        score
     }
 
     pub(super) fn assignment(&self) -> &Assignment {

@@ -1,15 +1,15 @@
-//! Patterns of what can share a host, and which machine each is run on.
+//! Enumerator of what can share a host, and which machine each is run on.
 
 use crate::assignment::Place;
 use crate::check::{CAPACITY_TOLERANCE, capacity_of};
 use crate::constraint::{Constraint, Scope};
-use crate::explain;
+use crate::eligible::refused_by;
 use crate::problem::{ComponentIndex, MachineIndex, Problem, Stock};
 
-/// More patterns than this are left to other engines.
-const PATTERNS_MAX: usize = 20_000;
+/// More configurations than this are left to other engines.
+pub(super) const CONFIGURATIONS_MAX: usize = 20_000;
 /// More columns than this are left to other engines: the linear programs would be slow.
-const COLUMNS_MAX: usize = 60_000;
+pub(super) const COLUMNS_MAX: usize = 60_000;
 
 /// Machines that no rule and no price tells apart.
 pub(super) struct Kind {
@@ -38,16 +38,16 @@ impl Kind {
         Place { machine: self.machines[0], copy: u32::MAX }
     }
 
-    fn fits(&self, needs: &[f64], pattern: &[u32]) -> bool {
+    fn fits(&self, needs: &[f64], configuration: &[u32]) -> bool {
         let holds = |(need, capacity): (&f64, &f64)| *need <= capacity + CAPACITY_TOLERANCE * capacity.abs();
         needs.iter().zip(&self.capacity).all(holds)
-            && pattern.iter().zip(&self.allowed).all(|(n, ok)| *n == 0 || *ok)
+            && configuration.iter().zip(&self.allowed).all(|(n, ok)| *n == 0 || *ok)
     }
 }
 
-/// A pattern on a kind of machine.
+/// A configuration on a kind of machine.
 pub(super) struct Column {
-    pub(super) pattern: usize,
+    pub(super) configuration: usize,
     pub(super) kind: usize,
     pub(super) count_max: u64,
 }
@@ -56,7 +56,7 @@ pub(super) struct Column {
 pub(super) struct Columns {
     pub(super) kinds: Vec<Kind>,
     /// For each, how many instances of each component share the host.
-    pub(super) patterns: Vec<Vec<u32>>,
+    pub(super) configurations: Vec<Vec<u32>>,
     pub(super) columns: Vec<Column>,
 }
 
@@ -64,7 +64,7 @@ impl Columns {
     /// All of them that can be of use; none when there are too many.
     pub(super) fn new(problem: &Problem) -> Option<Self> {
         let kinds = kinds(problem);
-        let patterns = Patterns::all(problem, &kinds)?;
+        let configurations = Enumerator::all(problem, &kinds)?;
         let hosts_max: u64 = problem.components.iter().map(|c| u64::from(c.replicas_max)).sum();
         let mut by_cost: Vec<usize> = (0..kinds.len()).collect();
         by_cost.sort_by(|a, b| kinds[*a].cost.total_cmp(&kinds[*b].cost).then(a.cmp(b)));
@@ -74,11 +74,11 @@ impl Columns {
             .iter()
             .any(|named| matches!(named.item, Constraint::MaxOnline { .. } | Constraint::Budget { .. }));
         let mut columns = Vec::new();
-        for (index, pattern) in patterns.iter().enumerate() {
-            let needs = needs_of(problem, pattern);
-            for kind in by_cost.iter().copied().filter(|k| kinds[*k].fits(&needs, pattern)) {
+        for (index, configuration) in configurations.iter().enumerate() {
+            let needs = needs_of(problem, configuration);
+            for kind in by_cost.iter().copied().filter(|k| kinds[*k].fits(&needs, configuration)) {
                 let count_max = kinds[kind].count_max.min(hosts_max);
-                columns.push(Column { pattern: index, kind, count_max });
+                columns.push(Column { configuration: index, kind, count_max });
                 // Machines come by rising cost: one that never runs out makes all dearer ones useless.
                 if only_cost && count_max == hosts_max {
                     break;
@@ -88,19 +88,20 @@ impl Columns {
                 return None;
             }
         }
-        Some(Self { kinds, patterns, columns })
+        Some(Self { kinds, configurations, columns })
     }
 }
 
-fn needs_of(problem: &Problem, pattern: &[u32]) -> Vec<f64> {
-    let sum =
-        |r: usize| problem.components.iter().zip(pattern).map(|(c, n)| c.need(0, r) * f64::from(*n)).sum();
+fn needs_of(problem: &Problem, configuration: &[u32]) -> Vec<f64> {
+    let sum = |r: usize| {
+        problem.components.iter().zip(configuration).map(|(c, n)| c.need(0, r) * f64::from(*n)).sum()
+    };
     (0..problem.resources.len()).map(sum).collect()
 }
 
 fn kinds(problem: &Problem) -> Vec<Kind> {
     let refused: Vec<Vec<bool>> = (0..problem.components.len())
-        .map(|c| (0..problem.machines.len()).map(|m| explain::refused_by(problem, c, m).is_none()).collect())
+        .map(|c| (0..problem.machines.len()).map(|m| refused_by(problem, c, m).is_none()).collect())
         .collect();
     let mut found: Vec<(Vec<u64>, Kind)> = Vec::new();
     for (machine, m) in problem.machines.iter().enumerate() {
@@ -157,46 +158,46 @@ fn host_cost(problem: &Problem, machine: MachineIndex) -> f64 {
     cost
 }
 
-/// Enumerates patterns component by component.
-struct Patterns<'a> {
+/// Enumerates configurations component by component.
+struct Enumerator<'a> {
     problem: &'a Problem,
     kinds: &'a [Kind],
     found: Vec<Vec<u32>>,
 }
 
-impl<'a> Patterns<'a> {
+impl<'a> Enumerator<'a> {
     fn all(problem: &'a Problem, kinds: &'a [Kind]) -> Option<Vec<Vec<u32>>> {
-        let mut patterns = Self { problem, kinds, found: Vec::new() };
-        let mut pattern = vec![0; problem.components.len()];
-        patterns.extend(&mut pattern, 0)?;
-        Some(patterns.found)
+        let mut enumerator = Self { problem, kinds, found: Vec::new() };
+        let mut configuration = vec![0; problem.components.len()];
+        enumerator.extend(&mut configuration, 0)?;
+        Some(enumerator.found)
     }
 
-    fn extend(&mut self, pattern: &mut Vec<u32>, component: ComponentIndex) -> Option<()> {
+    fn extend(&mut self, configuration: &mut Vec<u32>, component: ComponentIndex) -> Option<()> {
         let Some(c) = self.problem.components.get(component) else {
-            if pattern.iter().any(|n| *n > 0) && self.is_whole(pattern) {
-                self.found.push(pattern.clone());
+            if configuration.iter().any(|n| *n > 0) && self.is_whole(configuration) {
+                self.found.push(configuration.clone());
             }
-            return (self.found.len() <= PATTERNS_MAX).then_some(());
+            return (self.found.len() <= CONFIGURATIONS_MAX).then_some(());
         };
         let max = if c.per_host_max == 0 { c.replicas_max } else { c.per_host_max.min(c.replicas_max) };
         for n in 0..=max {
-            pattern[component] = n;
+            configuration[component] = n;
             // More of it only needs more.
-            if n > 0 && !self.may_grow(pattern) {
+            if n > 0 && !self.may_grow(configuration) {
                 break;
             }
-            self.extend(pattern, component + 1)?;
+            self.extend(configuration, component + 1)?;
         }
-        pattern[component] = 0;
+        configuration[component] = 0;
         Some(())
     }
 
     /// Whether some machine holds it and no rule forbids what is already there.
-    fn may_grow(&self, pattern: &[u32]) -> bool {
-        let needs = needs_of(self.problem, pattern);
+    fn may_grow(&self, configuration: &[u32]) -> bool {
+        let needs = needs_of(self.problem, configuration);
         let total = |scope: &Scope| -> u32 {
-            (0..pattern.len()).filter(|c| covers(scope, *c)).map(|c| pattern[c]).sum()
+            (0..configuration.len()).filter(|c| covers(scope, *c)).map(|c| configuration[c]).sum()
         };
         let allowed = |rule: &Constraint| match rule {
             Constraint::Apart { scope, partition: None } => total(scope) <= 1,
@@ -207,22 +208,22 @@ impl<'a> Patterns<'a> {
             }
             Constraint::Lonely { scope } => {
                 let own = total(scope);
-                own == 0 || own == pattern.iter().sum::<u32>()
+                own == 0 || own == configuration.iter().sum::<u32>()
             }
             _ => true,
         };
-        self.kinds.iter().any(|kind| kind.fits(&needs, pattern))
+        self.kinds.iter().any(|kind| kind.fits(&needs, configuration))
             && self.problem.constraints.iter().all(|named| allowed(&named.item))
     }
 
     /// Whether nothing is missing that a rule wants on the same host.
-    fn is_whole(&self, pattern: &[u32]) -> bool {
-        let has = |c: &usize| pattern[*c] > 0;
+    fn is_whole(&self, configuration: &[u32]) -> bool {
+        let has = |c: &usize| configuration[*c] > 0;
         self.problem.constraints.iter().all(|named| match &named.item {
             Constraint::Together { components } => components.iter().all(has) || !components.iter().any(has),
             Constraint::Everywhere { component } => {
                 let excuse = |c: usize| has(&c) && crate::check::kept_apart(self.problem, *component, c);
-                has(component) || (0..pattern.len()).any(excuse)
+                has(component) || (0..configuration.len()).any(excuse)
             }
             _ => true,
         })

@@ -237,15 +237,15 @@ pub(super) mod tests {
     use super::*;
     use crate::check::check;
     use crate::constraint::{Constraint, Scope};
-    use crate::engine::large::incumbent::assignment;
-    use crate::engine::large::model::Model;
-    use crate::engine::large::state::State;
+    use crate::engine::reassignment::incumbent::assignment;
+    use crate::engine::reassignment::model::Model;
+    use crate::engine::reassignment::state::State;
     use crate::objective::{Cost, Measure};
     use crate::problem::{Component, Machine, Named, Partition, Problem, Resource, Stock};
     use rand::SeedableRng;
 
     /// Machines with a hard and a soft limit each, one to a rack.
-    pub(in crate::engine::large) fn hall(limits: &[(f64, f64)]) -> Problem {
+    pub(in crate::engine::reassignment) fn hall(limits: &[(f64, f64)]) -> Problem {
         let resources = vec![Resource { name: "cpu".into(), transient: false }];
         let mut problem = Problem { resources, ..Problem::default() };
         for (m, (capacity, safety)) in limits.iter().enumerate() {
@@ -272,7 +272,7 @@ pub(super) mod tests {
         problem
     }
 
-    pub(in crate::engine::large) fn component(name: &str, need: f64, current: &[usize]) -> Component {
+    pub(in crate::engine::reassignment) fn component(name: &str, need: f64, current: &[usize]) -> Component {
         let count = u32::try_from(current.len()).expect("few instances");
         let mut component = Component::new(name, count, count);
         component.per_host_max = 0;

@@ -7,7 +7,7 @@ use crate::problem::{MachineIndex, Problem, Stock};
 use std::collections::BTreeMap;
 
 /// Zones that a [`ZoneSet`] can hold; four times the regions of the three large clouds.
-pub(crate) const ZONES_MAX: usize = 256;
+pub(super) const ZONES_MAX: usize = 256;
 
 /// A set of zones, as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -5,7 +5,7 @@
 
 use crate::check::check;
 use crate::constraint::{Comparison, Constraint, Limit};
-use crate::engine::{Aim, choice, exhaustive, large, local, patterns};
+use crate::engine::{Aim, Request, registry};
 use crate::objective::{Cost, Measure, Migration};
 use crate::problem::{Named, Problem};
 use crate::versions::lowered;
@@ -29,7 +29,7 @@ pub fn conflict(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Vec
 }
 
 /// The same, with the two reasons for having no conflict told apart: undecided, or decided that there is none.
-pub(super) fn decide(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Option<Vec<String>>> {
+pub(crate) fn decide(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Option<Vec<String>>> {
     let mut judge = Judge { bare: bare(problem), rules: &problem.constraints, stop };
     let all: Vec<usize> = (0..problem.constraints.len()).collect();
     if judge.feasible(&all)? {
@@ -85,25 +85,11 @@ impl Judge<'_> {
     }
 }
 
-/// More instances than this are too many for the engine that takes any problem.
-const LOCAL_MAX: u64 = 200;
-
 /// Whether all rules can hold; none when it could not be decided.
-pub(super) fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<bool> {
+pub(crate) fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<bool> {
     let problem = &*lowered(problem);
-    let found = if choice::suits(problem) {
-        choice::search(problem, stop)
-    } else if exhaustive::suits(problem) {
-        exhaustive::search(problem, None, true, stop)
-    } else if let Some(found) = patterns::suits(problem).then(|| patterns::search(problem, stop)).flatten() {
-        found
-    } else if large::suits(problem) {
-        large::search(problem, 0, Aim::Repair, &mut || stop())
-    } else if problem.components.iter().map(|c| u64::from(c.replicas_max)).sum::<u64>() <= LOCAL_MAX {
-        local::search(problem, 0, Aim::Repair, None, stop)
-    } else {
-        return None;
-    };
+    let request = Request::new(Aim::Feasible, 0);
+    let (_, found) = registry::first_answer(problem, &request, &mut || stop()).ok()?;
     match found.best {
         // Engines are not trusted: what they found is judged like any plan.
         Some(best) => check(problem, &best).is_empty().then_some(true),
@@ -138,7 +124,7 @@ pub fn relaxations(
 }
 
 /// The nearest limit of a rule that could be met beside the others; none where the rule has no such limit.
-pub(super) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
+pub(crate) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
     let Some((scope, measure)) = minimised(rule) else { return wider(others, rule, stop) };
     // The smallest value the others allow is the limit that could be met.
     let mut problem = bare(others);
@@ -150,7 +136,7 @@ pub(super) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut(
 }
 
 /// A rule with another limit; rules without one are returned as they are.
-pub(super) fn with_limit(named: &Named<Constraint>, limit: f64) -> Named<Constraint> {
+pub(crate) fn with_limit(named: &Named<Constraint>, limit: f64) -> Named<Constraint> {
     let mut other = named.clone();
     match &mut other.item {
         Constraint::Bound { limit: l, comparison, .. } => {
@@ -179,13 +165,8 @@ fn minimised(rule: &Constraint) -> Option<(Scope, Measure)> {
 
 fn optimum(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Assignment> {
     let problem = &*lowered(problem);
-    let found = if choice::suits(problem) {
-        choice::search(problem, stop)
-    } else if exhaustive::suits(problem) {
-        exhaustive::search(problem, None, false, stop)
-    } else {
-        return None;
-    };
+    let request = Request::new(Aim::Proof, 0);
+    let (_, found) = registry::first_answer(problem, &request, &mut || stop()).ok()?;
     found.best.filter(|_| found.complete)
 }
 

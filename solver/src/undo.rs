@@ -15,7 +15,7 @@ use crate::problem::Problem;
 const LOOKS_MAX: usize = 200_000;
 
 /// The same assignment, or one with fewer moves that is worth as much and breaks no rule.
-pub(crate) fn put(problem: &Problem, found: Assignment) -> Assignment {
+pub(crate) fn undo_unprofitable_moves(problem: &Problem, found: Assignment) -> Assignment {
     let looks = (found.iter().count() + problem.components.len()) * (1 + problem.constraints.len());
     let mut left = LOOKS_MAX / looks.max(1);
     let mut best = found;
@@ -135,7 +135,7 @@ mod tests {
             places: vec![vec![Some(Place::on(1)), Some(Place::on(0))], vec![Some(Place::on(2))]],
         };
         assert!(check(&problem, &needless).is_empty());
-        let stays = put(&problem, needless);
+        let stays = undo_unprofitable_moves(&problem, needless);
         assert_eq!(stays.places[1], [Some(Place::on(1))]);
         assert_eq!(stays.places[0], [Some(Place::on(2)), Some(Place::on(0))]);
         assert_eq!(evaluate(&problem, &stays).migration.moved, 0);
@@ -151,7 +151,7 @@ mod tests {
         problem.components[0].replicas_min = 1;
         let saves = Assignment { places: vec![vec![None, Some(Place::on(0))], vec![Some(Place::on(0))]] };
         assert!(check(&problem, &saves).is_empty());
-        assert_eq!(put(&problem, saves.clone()), saves);
+        assert_eq!(undo_unprofitable_moves(&problem, saves.clone()), saves);
     }
 
     #[test]

@@ -63,7 +63,8 @@ fn repair_finds_what_exists_and_never_beats_the_optimum() {
     let (mut feasible, mut found, mut best) = (0, 0, 0);
     for seed in 0..600 {
         let problem = cluster(seed);
-        let answer = solve(&problem, &Options { seed, engine: Some(Engine::Large) }, &mut || false);
+        let answer =
+            solve(&problem, &Options { seed, engine: Some(EngineName::Reassignment) }, &mut || false);
         match (answer, enumerate(&problem)) {
             (Ok(plan), Some((net, _))) => {
                 (feasible, found) = (feasible + 1, found + 1);
@@ -107,7 +108,7 @@ fn thousands_of_rules_about_a_few_instances_each_do_not_keep_the_engine_away() {
     let begun = Instant::now();
     let mut watchdog = || begun.elapsed() > Duration::from_secs(60);
     let plan = repair(&problem, 1, &mut watchdog).expect("there is room for a fourth on all others");
-    assert_eq!(plan.engine, Engine::Large);
+    assert_eq!(plan.engine, EngineName::Reassignment);
     assert_eq!(check(&problem, &plan.assignment), []);
     assert_eq!(plan.changes.len(), 10);
 }

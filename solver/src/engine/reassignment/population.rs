@@ -9,7 +9,7 @@
 
 use super::anneal::{COLD_SHARE, advance, temperature};
 use super::incumbent::Incumbent;
-use super::moves::{MANNERS, Manner, Mover};
+use super::moves::{MOVE_MIXES, MoveMix, Mover};
 use rand::rngs::Xoshiro256PlusPlus;
 
 /// The share of a cycle that is over when one is chosen. Later, the order hardly changes any more.
@@ -19,7 +19,7 @@ const TIME_SHARE: f64 = 0.75;
 /// Steps per item that each member needs at least: with fewer, one that cools longer is better.
 const STEPS_PER_ITEM: f64 = 200_000.0;
 /// Bounds the memory; on the public instances five minutes are enough for about so many.
-pub(crate) const MEMBERS_MAX: usize = 24;
+pub(super) const MEMBERS_MAX: usize = 24;
 /// The hot part is cut into so many; after each the worse members are replaced.
 const STAGES: u32 = 24;
 /// One in so many members is replaced after a stage: of fewer, none, and the best is chosen at the end.
@@ -29,7 +29,7 @@ const TELLING: f64 = 0.1;
 
 struct Member {
     at: Vec<u32>,
-    manner: Manner,
+    move_mix: MoveMix,
     /// The mean during the last stage: at one moment it is a matter of chance.
     cost: f64,
 }
@@ -57,7 +57,8 @@ pub(super) fn select(
     let begun = incumbent.elapsed_share().unwrap_or(1.0);
     let until = begun + (COLD_SHARE - begun) * TIME_SHARE;
     let start = mover.state.at.clone();
-    let member = |k: usize| Member { at: start.clone(), manner: MANNERS[k % MANNERS.len()], cost: 0.0 };
+    let member =
+        |k: usize| Member { at: start.clone(), move_mix: MOVE_MIXES[k % MOVE_MIXES.len()], cost: 0.0 };
     let mut population: Vec<Member> = (0..members).map(member).collect();
     let share = |part: u32| CHOSEN * f64::from(part) / f64::from(STAGES);
     for stage in 0..STAGES {
@@ -69,7 +70,7 @@ pub(super) fn select(
             let slice = (now, now + (until - now) / to_come as f64);
             let member = &mut population[k];
             mover.restart(&member.at);
-            mover.set_manner(member.manner);
+            mover.set_move_mix(member.move_mix);
             let Some(cost) = anneal(mover, rng, incumbent, slice, &|part| {
                 temperature(hot, share(stage) + (share(stage + 1) - share(stage)) * part)
             }) else {
@@ -81,7 +82,7 @@ pub(super) fn select(
         rank(&mut population, share(stage + 1) >= TELLING);
     }
     mover.restart(&population[0].at);
-    mover.set_manner(population[0].manner);
+    mover.set_move_mix(population[0].move_mix);
     false
 }
 
@@ -92,7 +93,7 @@ fn rank(population: &mut [Member], is_telling: bool) {
     let (kept, lost) = population.split_at_mut(population.len() - replaced);
     for (leader, member) in kept.iter().zip(lost) {
         member.at.copy_from_slice(&leader.at);
-        member.manner = leader.manner;
+        member.move_mix = leader.move_mix;
     }
 }
 
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_worse_quarter_starts_again_from_the_leaders_once_costs_are_telling() {
-        let member = |k: u32, cost: f64| Member { at: vec![k], manner: MANNERS[k as usize % 2], cost };
+        let member = |k: u32, cost: f64| Member { at: vec![k], move_mix: MOVE_MIXES[k as usize % 2], cost };
         let costs = [5.0, 1.0, 7.0, 3.0, 8.0, 2.0, 6.0, 4.0];
         let mut population: Vec<Member> = (0..).zip(costs).map(|(k, cost)| member(k, cost)).collect();
         let places = |population: &[Member]| population.iter().map(|m| m.at[0]).collect::<Vec<_>>();
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(places(&population), [1, 5, 3, 7, 0, 6, 2, 4]);
         rank(&mut population, true);
         assert_eq!(places(&population), [1, 5, 3, 7, 0, 6, 1, 5]);
-        assert!(population.iter().all(|m| m.manner == MANNERS[m.at[0] as usize % 2]));
+        assert!(population.iter().all(|m| m.move_mix == MOVE_MIXES[m.at[0] as usize % 2]));
     }
 
     #[test]

@@ -8,19 +8,19 @@ use super::packing::{Host, fits};
 use crate::problem::ComponentIndex;
 
 /// Instances of one group on hosts: what came or went.
-pub(super) struct Yard<'a> {
+pub(super) struct Purchases<'a> {
     model: &'a Model<'a>,
     pub(super) hosts: Vec<Vec<Host>>,
     /// By zone, then by class: what one more instance costs; kept up to date.
     pub(super) marginal: Vec<Vec<f64>>,
 }
 
-impl<'a> Yard<'a> {
+impl<'a> Purchases<'a> {
     pub(super) fn new(model: &'a Model<'a>, hosts: Vec<Vec<Host>>) -> Self {
         let marginal = vec![Vec::new(); hosts.len()];
-        let mut yard = Self { model, hosts, marginal };
-        (0..yard.hosts.len()).for_each(|zone| yard.refresh(zone));
-        yard
+        let mut purchases = Self { model, hosts, marginal };
+        (0..purchases.hosts.len()).for_each(|zone| purchases.refresh(zone));
+        purchases
     }
 
     pub(super) fn zone_cost(&self, zone: usize) -> f64 {

@@ -19,13 +19,16 @@ mod repair;
 mod state;
 
 use crate::constraint::{Constraint, Limit, Scope};
-use crate::engine::{Aim, Found};
+use crate::engine::exhaustive::Exhaustive;
+use crate::engine::memory::{LIST, LIST_LEAST, MEMBERSHIP, Sizes};
+use crate::engine::name::EngineName;
+use crate::engine::{Aim, Engine, Found, Request};
 use crate::objective::{Cost, Measure};
 use crate::problem::{ComponentIndex, Problem, Stock};
 use crate::watch::Watch;
 use incumbent::Incumbent;
 use model::Model;
-pub(crate) use population::MEMBERS_MAX;
+use population::MEMBERS_MAX;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use state::State;
@@ -33,25 +36,64 @@ use state::State;
 /// Counters for rules over hosts and classes, of two bytes each: more would not fit a small machine.
 const COUNTERS_MAX: usize = 300_000_000;
 
-/// Whether the engine takes the problem.
-pub(crate) fn suits(problem: &Problem) -> bool {
-    let fixed = problem.components.iter().all(|c| {
-        c.replicas_min == c.replicas_max && c.per_host_max <= 1 && c.current.len() <= c.replicas_max as usize
-    });
-    let stands = |stock: Stock| match stock {
-        Stock::Kept => true,
-        Stock::Running => problem.migration.remove == 0.0,
-        Stock::Offer { .. } => false,
-    };
-    let per_host = problem.components.iter().filter(|c| c.per_host_max == 1 && c.replicas_max > 1).count();
-    let over_cells = |rule: &Constraint| matches!(rule, Constraint::Apart { .. } | Constraint::Gather { .. });
-    let groups = per_host + problem.constraints.iter().filter(|named| over_cells(&named.item)).count();
-    fixed
-        && groups.saturating_mul(problem.machines.len()) <= COUNTERS_MAX
-        && problem.machines.iter().all(|m| stands(m.stock))
-        && problem.utilities.iter().all(|u| u.item.weight == 0.0)
-        && problem.costs.iter().all(|c| is_load(&c.item))
-        && problem.constraints.iter().all(|c| is_local(problem, &c.item))
+/// Repair and simulated annealing of many instances on existing hosts.
+pub(crate) struct Reassignment;
+
+impl Engine for Reassignment {
+    fn name(&self) -> EngineName {
+        EngineName::Reassignment
+    }
+
+    fn accepts(&self, problem: &Problem) -> bool {
+        let fixed = problem.components.iter().all(|c| {
+            c.replicas_min == c.replicas_max
+                && c.per_host_max <= 1
+                && c.current.len() <= c.replicas_max as usize
+        });
+        let stands = |stock: Stock| match stock {
+            Stock::Kept => true,
+            Stock::Running => problem.migration.remove == 0.0,
+            Stock::Offer { .. } => false,
+        };
+        let per_host =
+            problem.components.iter().filter(|c| c.per_host_max == 1 && c.replicas_max > 1).count();
+        let over_cells =
+            |rule: &Constraint| matches!(rule, Constraint::Apart { .. } | Constraint::Gather { .. });
+        let groups = per_host + problem.constraints.iter().filter(|named| over_cells(&named.item)).count();
+        fixed
+            && groups.saturating_mul(problem.machines.len()) <= COUNTERS_MAX
+            && problem.machines.iter().all(|m| stands(m.stock))
+            && problem.utilities.iter().all(|u| u.item.weight == 0.0)
+            && problem.costs.iter().all(|c| is_load(&c.item))
+            && problem.constraints.iter().all(|c| is_local(problem, &c.item))
+    }
+
+    /// A plan for a problem that is small enough for the exhaustive engine comes with a proof: local search finds it,
+    /// and the exhaustive engine proves it.
+    fn is_asked_for(&self, aim: Aim, problem: &Problem) -> bool {
+        match aim {
+            Aim::Best => !Exhaustive.accepts(problem),
+            Aim::Feasible | Aim::Repair => true,
+            Aim::Proof => false,
+        }
+    }
+
+    /// Flat arrays over items and machines, two states of them, the order of the items, the machine of each item for a
+    /// whole population, and counters of two bytes per group and machine.
+    fn memory_bytes(&self, _problem: &Problem, sizes: &Sizes) -> u64 {
+        let row = (sizes.resources + sizes.costs).next_multiple_of(4) * 8;
+        let item = row + 8 * 16 + 3 * (LIST + LIST_LEAST) + 4 * (MEMBERS_MAX as u64 + 1);
+        let machine = 6 * row + 24 * sizes.resources + 2 * LIST + 4 * sizes.partitions;
+        sizes.instances * item
+            + sizes.memberships * MEMBERSHIP
+            + sizes.machines * machine
+            + sizes.groups * (4 * sizes.machines + 64)
+            + (sizes.masks + 1) * sizes.machines
+    }
+
+    fn search(&self, problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Option<Found> {
+        Some(search(problem, request, watch))
+    }
 }
 
 fn is_load(cost: &Cost) -> bool {
@@ -88,9 +130,9 @@ fn is_nobody(problem: &Problem, scope: &Scope) -> bool {
 }
 
 /// Repairs what runs now and improves it until the watch says so or nothing better is found for long.
-pub(crate) fn search(problem: &Problem, seed: u64, aim: Aim, watch: &mut dyn Watch) -> Found {
+fn search(problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Found {
     let model = Model::new(problem);
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(request.seed);
     let mut state = State::empty(&model);
     let mut evaluated = 0;
     if !repair::repair(&mut state, &mut rng, &mut || watch.stop(), &mut evaluated) {
@@ -98,9 +140,9 @@ pub(crate) fn search(problem: &Problem, seed: u64, aim: Aim, watch: &mut dyn Wat
     }
     let least = bound::least_cost(&model);
     let mut incumbent = Incumbent::new(&state, watch, least, evaluated);
-    if aim == Aim::Best {
+    if request.aim == Aim::Best {
         // What is known to be good from the last round is a better start than what runs now.
-        if incumbent.meet() {
+        if incumbent.exchange() {
             state = State::at(&model, incumbent.at());
         }
         anneal::improve(state, &mut rng, &mut incumbent);

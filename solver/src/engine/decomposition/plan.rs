@@ -7,7 +7,7 @@ use super::grid::Grid;
 use super::layout::{Layout, Prices, cheapest, may_use};
 use super::model::Model;
 use super::packing::{Demand, Host, Packer};
-use super::yard::Yard;
+use super::purchases::Purchases;
 use super::zones::ZoneSet;
 use crate::assignment::{Assignment, Place};
 use crate::problem::ComponentIndex;
@@ -19,9 +19,9 @@ const PRICE_ROUNDS: u32 = 6;
 const TRIES_PER_HOST: u32 = 12;
 
 /// Passes over all groups without a gain before the search ends by itself.
-const BARREN_PASSES_MAX: u32 = 4;
+const STALLED_PASSES_MAX: u32 = 4;
 /// More components than this are not proven.
-pub(crate) const PROOF_COMPONENTS_MAX: usize = 60;
+pub(super) const PROOF_COMPONENTS_MAX: usize = 60;
 /// A gain counts when it is more than this.
 const CHEAPER: f64 = 1e-9;
 
@@ -115,13 +115,13 @@ impl<'a> Planner<'a> {
             self.hosts[zone] = self.pack(zone, None, stop)?;
         }
         self.improve(stop);
-        self.climb(stop);
-        self.follow(stop);
+        self.raise_bound(stop);
+        self.restart_from_best_prices(stop);
         Some(self.assignment())
     }
 
     /// Starts again from the layouts that are cheapest under the best prices; keeps what comes of it if it is cheaper.
-    fn follow(&mut self, stop: &mut dyn FnMut() -> bool) {
+    fn restart_from_best_prices(&mut self, stop: &mut dyn FnMut() -> bool) {
         let small = self.model.problem.components.len() <= PROOF_COMPONENTS_MAX;
         let Some(prices) = self.bound_prices.clone().filter(|_| small && !stop()) else { return };
         let cost = self.cost();
@@ -142,7 +142,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Betters the bound of few components by prices that are the best for all zones together.
-    fn climb(&mut self, stop: &mut dyn FnMut() -> bool) {
+    fn raise_bound(&mut self, stop: &mut dyn FnMut() -> bool) {
         let small = self.model.problem.components.len() <= PROOF_COMPONENTS_MAX;
         let Some(prices) = self.bound_prices.clone().filter(|_| small) else { return };
         let start = Priced { prices, bound: self.bound };
@@ -155,16 +155,16 @@ impl<'a> Planner<'a> {
 
     /// Moves groups to where they cost least in truth and packs zones anew, until nothing helps for some passes.
     fn improve(&mut self, stop: &mut dyn FnMut() -> bool) {
-        let mut yard = Yard::new(self.model, std::mem::take(&mut self.hosts));
-        let mut barren = 0;
+        let mut purchases = Purchases::new(self.model, std::mem::take(&mut self.hosts));
+        let mut stalled = 0;
         for pass in 0.. {
-            let before = yard.cost();
+            let before = purchases.cost();
             for index in 0..self.model.groups.len() {
                 if stop() {
-                    self.hosts = yard.hosts;
+                    self.hosts = purchases.hosts;
                     return;
                 }
-                self.relocate(&mut yard, index, pass);
+                self.relocate(&mut purchases, index, pass);
             }
             for zone in 0..self.model.zones.len() {
                 if stop() {
@@ -174,32 +174,33 @@ impl<'a> Planner<'a> {
                 if lots > 0
                     && let Some(hosts) = self.pack(zone, Some(u64::from(pass)), stop)
                 {
-                    let old = (zone, std::mem::replace(&mut yard.hosts[zone], hosts));
-                    let cost = yard.zone_cost(zone);
-                    let new = std::mem::replace(&mut yard.hosts[zone], old.1);
-                    if cost < yard.zone_cost(zone) - CHEAPER {
-                        yard.hosts[zone] = new;
+                    let old = (zone, std::mem::replace(&mut purchases.hosts[zone], hosts));
+                    let cost = purchases.zone_cost(zone);
+                    let new = std::mem::replace(&mut purchases.hosts[zone], old.1);
+                    if cost < purchases.zone_cost(zone) - CHEAPER {
+                        purchases.hosts[zone] = new;
                     }
-                    yard.refresh(zone);
+                    purchases.refresh(zone);
                 }
             }
             self.evaluated += self.model.groups.len() as u64;
-            barren = if yard.cost() < before - CHEAPER { 0 } else { barren + 1 };
-            if barren == BARREN_PASSES_MAX {
+            stalled = if purchases.cost() < before - CHEAPER { 0 } else { stalled + 1 };
+            if stalled == STALLED_PASSES_MAX {
                 break;
             }
         }
-        self.hosts = yard.hosts;
+        self.hosts = purchases.hosts;
     }
 
     /// Takes one group out and puts it where it costs least; puts it back when that is not cheaper.
-    fn relocate(&mut self, yard: &mut Yard, index: usize, pass: u32) {
+    fn relocate(&mut self, purchases: &mut Purchases, index: usize, pass: u32) {
         let group = &self.model.groups[index];
         let old = self.layouts[index].clone();
-        let zones_cost =
-            |yard: &Yard, zones: &BTreeSet<usize>| -> f64 { zones.iter().map(|z| yard.zone_cost(*z)).sum() };
+        let zones_cost = |purchases: &Purchases, zones: &BTreeSet<usize>| -> f64 {
+            zones.iter().map(|z| purchases.zone_cost(*z)).sum()
+        };
         let mut touched: BTreeSet<usize> = old.iter().flatten().copied().collect();
-        let mut before = yard.take_out(group, &old);
+        let mut before = purchases.take_out(group, &old);
         // Room that is free now may be taken by others later: later passes believe less in what is free.
         let trust = [1.0, 0.9, 0.75, 0.5][pass as usize % 4];
         let blend = |zone: usize| -> Vec<f64> {
@@ -207,16 +208,16 @@ impl<'a> Planner<'a> {
             let mix = |(now, settled): (&f64, &f64)| {
                 if now.is_finite() { trust * now + (1.0 - trust) * settled } else { *now }
             };
-            yard.marginal[zone].iter().zip(settled).map(mix).collect()
+            purchases.marginal[zone].iter().zip(settled).map(mix).collect()
         };
         let prices = Prices::new((0..self.model.zones.len()).map(blend).collect(), self.model.classes.len());
         let Some(new) = cheapest(self.model, group, &prices).layout else {
-            yard.restore(before);
+            purchases.restore(before);
             return;
         };
         for zone in new.iter().flatten() {
             if touched.insert(*zone) {
-                before.push((*zone, yard.hosts[*zone].clone()));
+                before.push((*zone, purchases.hosts[*zone].clone()));
             }
         }
         let cost_before: f64 = before
@@ -229,14 +230,14 @@ impl<'a> Planner<'a> {
             group.components.iter().zip(&new).flat_map(|(c, zones)| zones.iter().map(|z| (*c, *z))).collect();
         let weight = |c: ComponentIndex| self.duals[0].prices[self.model.class_of[c]];
         instances.sort_by(|a, b| weight(b.0).total_cmp(&weight(a.0)).then(a.cmp(b)));
-        let placed = instances.iter().all(|(component, zone)| yard.put_in(*component, *zone));
-        if placed && zones_cost(yard, &touched) < cost_before - CHEAPER {
-            touched.iter().for_each(|zone| yard.refresh(*zone));
+        let placed = instances.iter().all(|(component, zone)| purchases.put_in(*component, *zone));
+        if placed && zones_cost(purchases, &touched) < cost_before - CHEAPER {
+            touched.iter().for_each(|zone| purchases.refresh(*zone));
             self.count(index, &old, false);
             self.count(index, &new, true);
             self.layouts[index] = new;
         } else {
-            yard.restore(before);
+            purchases.restore(before);
         }
     }
 
@@ -316,7 +317,7 @@ impl<'a> Planner<'a> {
 
     /// What the best purchase costs.
     pub(super) fn cost(&self) -> f64 {
-        Yard::new(self.model, self.hosts.clone()).cost()
+        Purchases::new(self.model, self.hosts.clone()).cost()
     }
 
     /// For each component, the zones where it can be in a purchase that costs less than `limit`.

@@ -3,7 +3,7 @@
 //! It takes moves; `judge.rs` says what they would cost and whether rules allow them. Loads are kept as distances to
 //! the soft and hard limits, so that a judgement only adds and compares.
 
-use super::model::{LANES, Model, NOWHERE, Quad, Wish, to_u32};
+use super::model::{GroupRule, LANES, Model, NOWHERE, Quad, to_u32};
 
 #[derive(Clone)]
 pub(super) struct State<'m, 'p> {
@@ -260,11 +260,11 @@ impl<'m, 'p> State<'m, 'p> {
                 return false;
             }
             let here = self.counts[group.start + cell as usize];
-            match group.wish {
-                Wish::Apart => here == 0,
-                Wish::Gather => u32::from(here) == self.placed[*g as usize],
+            match group.rule {
+                GroupRule::Apart => here == 0,
+                GroupRule::Gather => u32::from(here) == self.placed[*g as usize],
                 // While others are still nowhere, they may yet come to other cells.
-                Wish::Distinct(min) => {
+                GroupRule::Distinct(min) => {
                     let left = group.members - self.placed[*g as usize] - 1;
                     self.distinct[*g as usize] + u32::from(here == 0) + left >= min
                 }

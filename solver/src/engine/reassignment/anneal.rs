@@ -1,14 +1,14 @@
 //! Local search under falling temperatures: a descent, then annealing, with nothing read from a clock.
 //!
-//! First a descent, for a good answer at once. Then a trial: a short cycle in each of a few manners, which differ in how
-//! much time goes into rearrangements; the manner that ends best is kept, because which one that is differs from problem
+//! First a descent, for a good answer at once. Then a trial: a short cycle in each of a few move mixes, which differ in how
+//! much time goes into rearrangements; the move mix that ends best is kept, because which one that is differs from problem
 //! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time, its
 //! hot part as a population when there is enough (`population.rs`); otherwise cycles that start from the best and grow
 //! longer, until several in a row find nothing.
 //! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
 
 use super::incumbent::Incumbent;
-use super::moves::{MANNERS, Manner, Mover};
+use super::moves::{MOVE_MIXES, MoveMix, Mover};
 use super::population;
 use super::state::State;
 use rand::RngExt;
@@ -22,7 +22,7 @@ const COOLER: f64 = 0.5;
 /// The longest cycle.
 const STEPS_MAX: u64 = 400_000_000;
 /// Cycles without a better configuration before the search ends by itself.
-const BARREN_MAX: u32 = 8;
+const STALLED_MAX: u32 = 8;
 /// Steps between two questions to the caller: a fraction of a millisecond.
 const STEPS_PER_POLL: u64 = 4_096;
 /// Bad moves that are sampled to learn what a bad move costs.
@@ -36,13 +36,13 @@ const COOLING: f64 = 1e-3;
 /// The slow part takes so much of a cycle; the rest falls by [`QUENCH`], so that even the smallest costs settle.
 const SLOW_SHARE: f64 = 0.9;
 const QUENCH: f64 = 1e-4;
-/// Share of the time that each manner is tried for.
+/// Share of the time that each move mix is tried for.
 const TRIAL_SHARE: f64 = 0.04;
 /// Share of the time after which only improvements are taken.
 pub(super) const COLD_SHARE: f64 = 0.97;
 /// Shares of a cycle after which a better configuration from elsewhere replaces the own one. Before the first,
 /// what a configuration costs says little about where it will end.
-const MEETINGS: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
+const EXCHANGES: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
 
 /// How a cycle cools.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ enum Pace {
     Deadline { since: f64, from: f64 },
 }
 
-/// Improves until stopped, barren or at the least possible cost; the incumbent has the result.
+/// Improves until stopped, stalled or at the least possible cost; the incumbent has the result.
 pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
     let items = state.at.len() as u64;
     let mut mover = Mover::new(state);
@@ -79,13 +79,13 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
         until_deadline(&mut mover, rng, incumbent, hot, members);
         return;
     }
-    let mut barren = 0;
-    while barren < BARREN_MAX {
+    let mut stalled = 0;
+    while stalled < STALLED_MAX {
         let before = incumbent.cost();
         if cycle(&mut mover, rng, incumbent, hot, Pace::Steps(steps)) {
             return;
         }
-        barren = if incumbent.cost() < before { 0 } else { barren + 1 };
+        stalled = if incumbent.cost() < before { 0 } else { stalled + 1 };
         hot *= COOLER;
         #[expect(
             clippy::cast_possible_truncation,
@@ -118,7 +118,7 @@ fn until_deadline(
     cycle(mover, rng, incumbent, hot, Pace::Deadline { since, from });
 }
 
-/// Lets each manner show what it comes to in the same short time, and keeps the best; whether the search is to end.
+/// Lets each move mix show what it comes to in the same short time, and keeps the best; whether the search is to end.
 fn trial(
     mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,
@@ -127,10 +127,10 @@ fn trial(
     steps: u64,
 ) -> bool {
     let start = mover.state.at.clone();
-    let mut best: Option<(f64, Manner)> = None;
-    for manner in MANNERS {
+    let mut best: Option<(f64, MoveMix)> = None;
+    for move_mix in MOVE_MIXES {
         mover.restart(&start);
-        mover.set_manner(manner);
+        mover.set_move_mix(move_mix);
         let pace = match incumbent.elapsed_share() {
             Some(since) => Pace::Trial { since, until: since + TRIAL_SHARE },
             None => Pace::Steps(steps),
@@ -140,11 +140,11 @@ fn trial(
         }
         let cost = mover.state.cost;
         if best.is_none_or(|(least, _)| cost < least) {
-            best = Some((cost, manner));
+            best = Some((cost, move_mix));
         }
     }
-    if let Some((_, manner)) = best {
-        mover.set_manner(manner);
+    if let Some((_, move_mix)) = best {
+        mover.set_move_mix(move_mix);
     }
     // From near what runs now: from a configuration that is good and far away, this heat does not find back.
     mover.restart(&start);
@@ -201,7 +201,7 @@ fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
 pub(super) fn advance(mover: &mut Mover, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
     mover.steps(STEPS_PER_POLL, rng, &mut || incumbent.stop());
     incumbent.count(STEPS_PER_POLL);
-    incumbent.consider(&mover.state);
+    incumbent.offer_when_due(&mover.state);
 }
 
 /// One cycle; whether the search is to end.
@@ -214,7 +214,7 @@ fn cycle(
 ) -> bool {
     // A leader that is still hot costs more than an old cold answer from elsewhere, and must not be replaced by it.
     let from = if let Pace::Deadline { from, .. } = pace { from } else { 0.0 };
-    let mut meetings = MEETINGS.iter().filter(|at| **at > from).peekable();
+    let mut exchanges = EXCHANGES.iter().filter(|at| **at > from).peekable();
     let mut step = 0u64;
     loop {
         if incumbent.stop() {
@@ -223,9 +223,9 @@ fn cycle(
         }
         let share = progress(pace, step, incumbent);
         let is_trial = matches!(pace, Pace::Trial { .. });
-        if hot > 0.0 && !is_trial && meetings.next_if(|at| share >= **at).is_some() {
+        if hot > 0.0 && !is_trial && exchanges.next_if(|at| share >= **at).is_some() {
             incumbent.offer(&mover.state);
-            if incumbent.meet() {
+            if incumbent.exchange() {
                 mover.restart(incumbent.at());
             }
         }
@@ -255,9 +255,9 @@ pub(super) mod tests {
     use rand::SeedableRng;
 
     /// A clock that only knows how often it was asked.
-    pub(in crate::engine::large) struct Asked {
-        pub(in crate::engine::large) questions: u32,
-        pub(in crate::engine::large) of: u32,
+    pub(in crate::engine::reassignment) struct Asked {
+        pub(in crate::engine::reassignment) questions: u32,
+        pub(in crate::engine::reassignment) of: u32,
     }
 
     impl Watch for Asked {
@@ -272,7 +272,7 @@ pub(super) mod tests {
     }
 
     /// A large item that nothing but a rearrangement leads to the one machine where it costs nothing.
-    pub(in crate::engine::large) fn blocked() -> Problem {
+    pub(in crate::engine::reassignment) fn blocked() -> Problem {
         let mut problem = hall(&[(10.0, 0.0), (10.0, 10.0), (4.0, 4.0), (4.0, 4.0), (3.0, 1.0)]);
         problem.components.push(component("large", 8.0, &[0]));
         problem.components.push(component("small", 1.0, &[1, 1, 1, 1, 1, 1, 1, 1, 4, 4]));

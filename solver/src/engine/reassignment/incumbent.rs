@@ -6,7 +6,7 @@
 use super::model::{Model, NOWHERE, to_u32};
 use super::state::State;
 use crate::assignment::{Assignment, Place};
-use crate::plan::Engine;
+use crate::engine::name::EngineName;
 use crate::watch::{Improvement, Watch};
 
 /// Differences of cost below this, relative to the cost, are rounding.
@@ -25,7 +25,7 @@ pub(super) struct Incumbent<'a, 'm, 'p> {
     evaluated: u64,
     since_copy: u64,
     since_report: u64,
-    told: f64,
+    reported: f64,
 }
 
 impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
@@ -40,9 +40,9 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
             evaluated,
             since_copy: 0,
             since_report: 0,
-            told: f64::INFINITY,
+            reported: f64::INFINITY,
         };
-        incumbent.tell();
+        incumbent.report();
         incumbent
     }
 
@@ -79,23 +79,23 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
     }
 
     /// Tells the caller, unless it knows already.
-    fn tell(&mut self) {
+    fn report(&mut self) {
         self.since_report = 0;
-        if self.cost < self.told {
-            self.told = self.cost;
+        if self.cost < self.reported {
+            self.reported = self.cost;
             let assignment = assignment(self.model, &self.at);
             self.watch.improved(&Improvement {
                 assignment: &assignment,
                 net: -self.cost,
                 bound: Some(-self.least),
-                engine: Engine::Large,
+                engine: EngineName::Reassignment,
             });
         }
     }
 
     /// Tells what was found here and takes what is better from elsewhere; whether something was.
-    pub(super) fn meet(&mut self) -> bool {
-        self.tell();
+    pub(super) fn exchange(&mut self) -> bool {
+        self.report();
         let Some(other) = self.watch.exchange(-self.cost) else { return false };
         let Some(at) = positions(self.model, &other) else { return false };
         let cost = State::at(self.model, &at).cost;
@@ -107,12 +107,12 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
     }
 
     /// Takes a configuration if it is better and the last copy is long ago.
-    pub(super) fn consider(&mut self, state: &State) {
+    pub(super) fn offer_when_due(&mut self, state: &State) {
         if self.since_copy >= STEPS_PER_COPY * state.at.len() as u64 {
             self.offer(state);
         }
         if self.since_report >= STEPS_PER_REPORT * state.at.len() as u64 {
-            self.tell();
+            self.report();
         }
     }
 

@@ -54,7 +54,7 @@ fn the_exact_engine_agrees_with_enumeration() {
     let (mut feasible, mut infeasible) = (0, 0);
     for seed in 0..3000 {
         let problem = one_component(seed);
-        let options = Options { seed, engine: Some(Engine::Choice) };
+        let options = Options { seed, engine: Some(EngineName::SingleComponent) };
         let answer = solve(&problem, &options, &mut || false);
         let best = enumerate(&problem);
         match (answer, best) {
@@ -77,7 +77,7 @@ fn the_exact_engine_agrees_with_enumeration() {
 fn a_stopped_search_still_bounds_the_optimum() {
     for seed in 0..200 {
         let problem = one_component(seed);
-        let options = Options { seed, engine: Some(Engine::Choice) };
+        let options = Options { seed, engine: Some(EngineName::SingleComponent) };
         let Ok(whole) = solve(&problem, &options, &mut || false) else { continue };
         let Ok(part) = solve(&problem, &options, &mut || true) else { continue };
         assert!(part.bound.is_some_and(|bound| bound >= whole.after.net - 1e-9), "seed {seed}");

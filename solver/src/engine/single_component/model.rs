@@ -4,7 +4,7 @@
 
 use crate::assignment::Place;
 use crate::constraint::{Comparison, Constraint, Limit, Scope};
-use crate::explain;
+use crate::eligible::eligible;
 use crate::objective::{Cost, Measure, Of, Utility};
 use crate::problem::{Named, Problem, Stock};
 
@@ -259,7 +259,7 @@ fn candidates(problem: &Problem) -> Vec<Candidate> {
         problem.constraints.iter().any(|n| matches!(&n.item, Constraint::Root { scope } if pinned(scope)))
     };
     let mut found = Vec::new();
-    for machine in explain::eligible(problem, 0) {
+    for machine in eligible(problem, 0) {
         let m = &problem.machines[machine];
         let runs = component.current.iter().position(|c| *c == Some(machine));
         for copy in 0..m.copies_max().min(component.replicas_max) {

@@ -11,9 +11,15 @@ mod model;
 
 use crate::assignment::{Assignment, Place};
 use crate::check::check;
-use crate::engine::{Found, tells_instances_apart};
+use crate::constraint::Constraint;
+use crate::engine::memory::{PAIR, Sizes};
+use crate::engine::name::EngineName;
+use crate::engine::symmetry::tells_instances_apart;
+use crate::engine::{Aim, Engine, Found, Request};
 use crate::evaluate::evaluate;
-use crate::problem::Problem;
+use crate::objective::{Measure, Of};
+use crate::problem::{Machine, Problem};
+use crate::watch::Watch;
 use descent::Descent;
 use model::{Model, Sized};
 
@@ -22,15 +28,47 @@ use model::{Model, Sized};
 /// Net worth is about 1, sums have a few dozen terms, so rounding stays below 1e-14.
 const ROUNDING: f64 = 1e-11;
 
-/// Whether the engine takes the problem.
-pub(crate) fn suits(problem: &Problem) -> bool {
-    let [component] = &problem.components[..] else {
-        return false;
-    };
-    component.is_exchangeable()
-        && component.per_host_max == 1
-        && problem.costs.iter().all(model::is_boundable)
-        && !tells_instances_apart(problem)
+/// Branch and bound over the hosts of a single component.
+pub(crate) struct SingleComponent;
+
+impl Engine for SingleComponent {
+    fn name(&self) -> EngineName {
+        EngineName::SingleComponent
+    }
+
+    fn accepts(&self, problem: &Problem) -> bool {
+        let [component] = &problem.components[..] else {
+            return false;
+        };
+        component.is_exchangeable()
+            && component.per_host_max == 1
+            && problem.costs.iter().all(model::is_boundable)
+            && !tells_instances_apart(problem)
+    }
+
+    fn is_asked_for(&self, aim: Aim, _problem: &Problem) -> bool {
+        aim != Aim::Repair
+    }
+
+    /// The hosts that can be chosen, with the round-trip times between all of them where the diameter matters.
+    fn memory_bytes(&self, problem: &Problem, sizes: &Sizes) -> u64 {
+        let copies = |m: &Machine| u64::from(m.copies_max()).min(sizes.instances);
+        let candidates: u64 = problem.machines.iter().map(copies).sum();
+        let pairs = if measures_diameter(problem) { candidates.saturating_mul(candidates) } else { 0 };
+        pairs.saturating_mul(PAIR).saturating_add(candidates * (200 + 8 * sizes.rules))
+    }
+
+    fn search(&self, problem: &Problem, _request: &Request, watch: &mut dyn Watch) -> Option<Found> {
+        Some(search(problem, &mut || watch.stop()))
+    }
+}
+
+/// Whether a rule, utility or cost depends on the round-trip times between all hosts of the component.
+fn measures_diameter(problem: &Problem) -> bool {
+    let spans = |measure: &Measure| matches!(measure, Measure::DiameterMs);
+    problem.constraints.iter().any(|n| matches!(&n.item, Constraint::Bound { measure, .. } if spans(measure)))
+        || problem.utilities.iter().any(|n| matches!(&n.item.of, Of::Group { measure, .. } if spans(measure)))
+        || problem.costs.iter().any(|n| spans(&n.item.measure))
 }
 
 /// A part of the search space: so many instances, and the pair that spans the diameter.
@@ -70,7 +108,7 @@ impl Incumbent {
 }
 
 /// Searches until the optimum is proven or `stop` says so.
-pub(crate) fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Found {
+fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Found {
     let model = Model::new(problem);
     let mut incumbent = Incumbent::default();
     incumbent.offer_assignment(problem, Assignment::current(problem));

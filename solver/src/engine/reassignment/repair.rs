@@ -3,7 +3,7 @@
 //! Everything starts where it is. Machines that are over their limits and groups that break their rules send away as
 //! few items as they can; those find the fullest machine that takes them, or push one other item out of the way.
 
-use super::model::{NOWHERE, Wish, to_u32};
+use super::model::{GroupRule, NOWHERE, to_u32};
 use super::state::State;
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -105,7 +105,7 @@ fn break_up(state: &mut State) -> Vec<usize> {
     let mut homeless = Vec::new();
     let model = state.model;
     for (g, group) in model.groups.iter().enumerate() {
-        if group.wish == Wish::Gather {
+        if group.rule == GroupRule::Gather {
             let members: Vec<usize> = (0..state.at.len())
                 .filter(|i| state.at[*i] != NOWHERE && model.groups_of.of(*i).contains(&to_u32(g)))
                 .collect();

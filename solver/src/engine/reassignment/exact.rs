@@ -6,7 +6,7 @@
 //! items under other rules keep their class. The cost of moving whole components is left out of the program and
 //! judged afterwards, with everything else: nothing rests on the program's being right.
 
-use super::model::{LANES, NOWHERE, Wish};
+use super::model::{GroupRule, LANES, NOWHERE};
 use super::moves::Mover;
 use crate::engine::branch::{self, Program, Variable};
 use crate::engine::linear::Row;
@@ -125,7 +125,7 @@ impl Mover<'_, '_> {
         let keeps = |cell_of: usize| model.cells[cell_of][from] == model.cells[cell_of][to];
         let grouped = |g: &u32| {
             let group = &model.groups[*g as usize];
-            group.wish == Wish::Apart || keeps(group.cell_of)
+            group.rule == GroupRule::Apart || keeps(group.cell_of)
         };
         let tied = |d: &u32| keeps(model.dependencies[*d as usize].cell_of);
         from == to
@@ -173,7 +173,7 @@ impl Mover<'_, '_> {
             for g in model.groups_of.of(*item) {
                 let group = &model.groups[*g as usize];
                 let cell = model.cells[group.cell_of][*machine];
-                if group.wish == Wish::Apart && cell != NOWHERE {
+                if group.rule == GroupRule::Apart && cell != NOWHERE {
                     let entry = members.entry((*g, cell)).or_default();
                     entry.0.push((*variable, 1.0));
                     entry.1 += u16::from(self.state.at[*item] as usize == *machine);
@@ -230,10 +230,10 @@ mod tests {
     use super::*;
     use crate::check::check;
     use crate::constraint::{Constraint, Scope};
-    use crate::engine::large::incumbent::assignment;
-    use crate::engine::large::model::Model;
-    use crate::engine::large::rearrange::tests::{component, hall};
-    use crate::engine::large::state::State;
+    use crate::engine::reassignment::incumbent::assignment;
+    use crate::engine::reassignment::model::Model;
+    use crate::engine::reassignment::rearrange::tests::{component, hall};
+    use crate::engine::reassignment::state::State;
     use crate::problem::Named;
     use rand::SeedableRng;
 

@@ -1,0 +1,43 @@
+//! Whether the instances of a component may be exchanged for one another in a problem.
+
+use crate::constraint::{Constraint, Scope};
+use crate::objective::{Measure, Of};
+use crate::problem::Problem;
+
+/// Whether it matters which instance of a component goes where, beyond staying or not.
+///
+/// When it does not, hosts are chosen first and ordinals follow ([`Assignment::from_hosts`]).
+pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
+    let single = |scope: &Scope| matches!(scope, Scope::Instances(_));
+    let measures_single = |measure: &Measure| match measure {
+        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => single(other),
+        _ => false,
+    };
+    let utility_does =
+        |of: &Of| matches!(of, Of::Group { scope, measure } if single(scope) || measures_single(measure));
+    let rule_does = |rule: &Constraint| match rule {
+        Constraint::Each { scope, .. }
+        | Constraint::Ban { scope, .. }
+        | Constraint::Spread { scope, .. }
+        | Constraint::Apart { scope, .. }
+        | Constraint::Gather { scope, .. }
+        | Constraint::Lonely { scope }
+        | Constraint::Preserve { scope, .. }
+        | Constraint::Moves { scope, .. }
+        | Constraint::Reserve { scope, .. }
+        | Constraint::Survive { scope, .. } => single(scope),
+        Constraint::Bound { scope, measure, .. } => single(scope) || measures_single(measure),
+        Constraint::Split { scopes, .. } => scopes.iter().any(single),
+        Constraint::Neighbour { user, provider, .. } => single(user) || single(provider),
+        // What runs there may end but not leave: it matters which of the displaced instances moves.
+        Constraint::Quarantine { .. } => true,
+        _ => false,
+    };
+    // Transient resources are held on the old host by what moves, not by what ends.
+    let running = problem.components.iter().any(|c| c.current.iter().flatten().next().is_some());
+    (running && problem.resources.iter().any(|r| r.transient))
+        || problem.migration.per_pair != 0.0
+        || problem.constraints.iter().any(|named| rule_does(&named.item))
+        || problem.utilities.iter().any(|named| utility_does(&named.item.of))
+        || problem.costs.iter().any(|named| single(&named.item.scope) || measures_single(&named.item.measure))
+}
