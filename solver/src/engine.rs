@@ -1,7 +1,7 @@
 //! What every engine offers: which problems it accepts, the memory it needs, and a search.
 //!
 //! An engine is a search algorithm for assignments. No engine is trusted: [`mod@crate::solve`] checks every
-//! assignment that one returns. A new engine is a file with an implementation of [`Engine`], its name in `name.rs` and
+//! assignment that one returns. A new engine is a file with an implementation of [`Engine`], its name in `engine_name.rs` and
 //! its line in `registry.rs`. This file knows no engine. Read next: `registry.rs`.
 
 pub(crate) mod branch;
@@ -11,17 +11,16 @@ pub(crate) mod exhaustive;
 pub(crate) mod linear;
 pub(crate) mod local;
 pub(crate) mod memory;
-pub mod name;
 pub(crate) mod reassignment;
 pub(crate) mod registry;
 pub(crate) mod single_component;
 pub(crate) mod symmetry;
 
 use crate::assignment::Assignment;
+use crate::engine_name::EngineName;
 use crate::problem::Problem;
 use crate::watch::Watch;
 use memory::Sizes;
-use name::EngineName;
 
 /// What a search is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,46 +3,21 @@
 //! Each instance that may run is a *slot* with a variable: the host it is on, or 0. Hosts are numbered from 1, copies
 //! of an offer one after another. Everything is whole-numbered: amounts and times in thousandths, prices and worth in
 //! millionths, each rounded, which is said in the model. What cannot be said so is refused by name.
-//! `rules.rs` writes the rules, `objective.rs` what is maximised.
+//! `rules/` has the constraint of each rule, `objective.rs` writes what is maximised.
 
 mod objective;
-mod rules;
 
-use crate::assignment::{Instance, Place};
-use crate::check::{capacity_of, effective_needs, in_scope};
-use crate::constraint::Scope;
-use crate::problem::{Problem, Stock};
-use crate::validate::{ProblemError, validate};
+use crate::assignment::Instance;
+use crate::check::{capacity_of, effective_needs};
+use crate::constraint::Constraint;
+pub use crate::minizinc_text::MinizincError;
+use crate::minizinc_text::{Writer, list, milli};
+use crate::problem::{Named, Problem};
+use crate::rules::table::meaning;
+use crate::scope::Scope;
+use crate::validate::validate;
 use crate::versions::lowered;
 use std::fmt::Write as _;
-use thiserror::Error;
-
-/// Slots times hosts, at most: solvers of finite domains have no use for larger models.
-const SIZE_MAX: usize = 400_000;
-
-/// Why a problem cannot be written.
-#[derive(Clone, PartialEq, Debug, Error)]
-pub enum MinizincError {
-    /// The problem makes no sense.
-    #[error("pose the problem")]
-    Problem(#[source] ProblemError),
-    /// A rule, utility or cost that the model has no words for.
-    #[error("write `{name}`: {why}")]
-    Unknown {
-        /// Its name.
-        name: String,
-        /// What there are no words for.
-        why: &'static str,
-    },
-    /// More than a solver would take.
-    #[error("write {slots} instances on {hosts} hosts: the model would be too large")]
-    TooLarge {
-        /// Instances that may run.
-        slots: usize,
-        /// Hosts that may be used.
-        hosts: usize,
-    },
-}
 
 /// Writes the model with its data; the answer of a solver is `at`, and `net` in millionths.
 ///
@@ -61,89 +36,13 @@ pub fn minizinc(problem: &Problem) -> Result<String, MinizincError> {
     Ok(writer.text)
 }
 
-/// Whole thousandths.
-fn milli(value: f64) -> i64 {
-    whole(value * 1e3)
-}
-
-/// Whole millionths.
-fn micro(value: f64) -> i64 {
-    whole(value * 1e6)
-}
-
-/// The nearest whole number.
-fn whole(value: f64) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "rounded, and saturates")]
-    let whole = value.round() as i64;
-    whole
-}
-
-fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
-    // The literal for no elements has no type of its own, and so cannot be an index.
-    if items.is_empty() { "[i | i in 1..0]".to_owned() } else { format!("[{}]", items.join(", ")) }
-}
-
-/// A set of hosts; some solvers cannot read an empty one, so that has a member that is never met.
-fn set(hosts: &[usize]) -> String {
-    let hosts: Vec<String> = hosts.iter().map(usize::to_string).collect();
-    if hosts.is_empty() { "{-1}".to_owned() } else { format!("{{{}}}", hosts.join(", ")) }
-}
-
-struct Writer<'a> {
-    problem: &'a Problem,
-    slots: Vec<Instance>,
-    places: Vec<Place>,
-    text: String,
-}
-
-impl<'a> Writer<'a> {
-    fn new(problem: &'a Problem) -> Result<Self, MinizincError> {
-        let mut slots = Vec::new();
-        for (component, c) in problem.components.iter().enumerate() {
-            let count = (c.replicas_max as usize).max(c.current.len());
-            slots.extend((0..count).map(|ordinal| Instance { component, ordinal }));
+impl Writer<'_> {
+    fn rule(&mut self, named: &Named<Constraint>) -> Result<(), MinizincError> {
+        self.line(&format!("% {}", comment(&named.name)));
+        if let Some(text) = meaning(&named.item).minizinc(self, &named.name)? {
+            self.constraint(&text);
         }
-        let most = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let mut places = Vec::new();
-        for (machine, m) in problem.machines.iter().enumerate() {
-            places.extend((0..m.copies_max().min(most)).map(|copy| Place { machine, copy }));
-            if slots.len().saturating_mul(places.len()) > SIZE_MAX {
-                return Err(MinizincError::TooLarge { slots: slots.len(), hosts: places.len() });
-            }
-        }
-        Ok(Self { problem, slots, places, text: String::new() })
-    }
-
-    fn line(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.text.push('\n');
-    }
-
-    fn constraint(&mut self, text: &str) {
-        let _infallible = writeln!(self.text, "constraint {text};");
-    }
-
-    /// The number of a machine's only host; for machines that are no offers.
-    fn host(&self, machine: usize) -> usize {
-        self.places.iter().position(|p| *p == Place::on(machine)).map_or(0, |at| at + 1)
-    }
-
-    /// The slots of a scope, as an array.
-    fn group(&self, scope: &Scope) -> String {
-        list(self.slots.iter().enumerate().filter(|(_, i)| in_scope(scope, **i)).map(|(at, _)| at + 1))
-    }
-
-    /// A number for each host from 0, where 0 is being on none.
-    fn by_host(&self, none: i64, of: &dyn Fn(usize) -> i64) -> String {
-        let values = self.places.iter().map(|p| of(p.machine));
-        format!("array1d(0..H, {})", list([none].into_iter().chain(values)))
-    }
-
-    /// Hosts whose machine has a property.
-    fn hosts(&self, has: &dyn Fn(usize) -> bool) -> Vec<usize> {
-        let at = self.places.iter().enumerate().filter(|(_, p)| has(p.machine));
-        at.map(|(at, _)| at + 1).collect()
+        Ok(())
     }
 
     fn header(&mut self) {
@@ -222,17 +121,6 @@ impl<'a> Writer<'a> {
                 "forall(h in 1..H)(sum(s in 1..S)(need{resource}[s] * bool2int(at[s] = h)){also} <= capacity{resource}[h])"
             ));
         }
-    }
-
-    /// Hosts that are paid for: in use, or kept anyway.
-    fn total_price(&self) -> String {
-        let problem = self.problem;
-        let kept = |m: usize| problem.machines[m].stock == Stock::Kept;
-        let fixed: i64 =
-            problem.machines.iter().filter(|m| m.stock == Stock::Kept).map(|m| micro(m.price)).sum();
-        let price = |m: usize| if kept(m) { 0 } else { micro(problem.machines[m].price) };
-        let prices = list(self.places.iter().map(|p| price(p.machine)));
-        format!("({fixed} + sum(h in 1..H)({prices}[h] * bool2int(used[h])))")
     }
 }
 

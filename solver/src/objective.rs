@@ -3,8 +3,7 @@
 //! `net = U - Σ costs - migration`, U being the weighted mean of the utilities. It only declares; the numbers
 //! are worked out in [`mod@crate::evaluate`]. Read next: `evaluate.rs`.
 
-use crate::constraint::Scope;
-use crate::problem::{ComponentIndex, PartitionIndex, QuantityIndex};
+use crate::scope::{ComponentIndex, PartitionIndex, QuantityIndex, Scope};
 use serde::{Deserialize, Serialize};
 
 /// A soft goal: `u(x) = clamp((worst - x) / (worst - best), 0, 1)`.

@@ -4,7 +4,7 @@
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::Violation;
-use crate::engine::name::EngineName;
+use crate::engine_name::EngineName;
 use crate::evaluate::Score;
 use crate::problem::{MachineIndex, Problem, Stock};
 use serde::{Deserialize, Serialize};

@@ -7,19 +7,9 @@
 
 use crate::constraint::Constraint;
 use crate::objective::{Cost, Migration, Utility};
-use crate::versions::Release;
+use crate::release::{Release, Wanted};
+pub use crate::scope::{ComponentIndex, MachineIndex, PartitionIndex, QuantityIndex, SiteIndex};
 use serde::{Deserialize, Serialize};
-
-/// Index into [`Problem::machines`].
-pub type MachineIndex = usize;
-/// Index into [`Problem::components`].
-pub type ComponentIndex = usize;
-/// Index into [`Problem::partitions`].
-pub type PartitionIndex = usize;
-/// Index into [`Problem::quantities`].
-pub type QuantityIndex = usize;
-/// Index into the latency matrix.
-pub type SiteIndex = usize;
 
 /// Something with the name that an operator sees.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -269,6 +259,12 @@ impl Component {
     #[must_use]
     pub fn current_of(&self, ordinal: usize) -> Option<MachineIndex> {
         self.current.get(ordinal).copied().flatten()
+    }
+
+    /// Whether the component is, or provides, a wanted package.
+    #[must_use]
+    pub fn meets(&self, wanted: &Wanted) -> bool {
+        self.release.as_ref().is_some_and(|release| wanted.is_met_by(release))
     }
 
     /// Whether one instance is as good as another.

@@ -4,12 +4,12 @@
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
-use crate::conflict;
 use crate::engine::exhaustive::Exhaustive;
-use crate::engine::name::EngineName;
 use crate::engine::registry::{self, Refused};
 use crate::engine::{Aim, Engine, Found, Request};
+use crate::engine_name::EngineName;
 use crate::evaluate::{WORTH_TOLERANCE, evaluate};
+use crate::infeasibility;
 use crate::plan::{Plan, consequences};
 use crate::problem::Problem;
 use crate::undo::undo_unprofitable_moves;
@@ -216,7 +216,9 @@ fn refused(reason: Refused) -> SolveError {
 
 fn unsolved(problem: &Problem, found: &Found, stop: &mut dyn FnMut() -> bool) -> SolveError {
     if found.complete {
-        return SolveError::Infeasible { conflict: conflict::conflict(problem, stop).unwrap_or_default() };
+        return SolveError::Infeasible {
+            conflict: infeasibility::conflict(problem, stop).unwrap_or_default(),
+        };
     }
     SolveError::NotFound { nearest: check(problem, &Assignment::current(problem)) }
 }

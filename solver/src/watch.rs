@@ -5,7 +5,7 @@
 //! [`Watch::exchange`]. Read next: [`mod@crate::solve`].
 
 use crate::assignment::Assignment;
-use crate::engine::name::EngineName;
+use crate::engine_name::EngineName;
 
 /// A better assignment than all before it in one search; it has passed the checker.
 #[derive(Clone, Copy, PartialEq, Debug)]

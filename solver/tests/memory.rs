@@ -68,12 +68,12 @@ fn cluster() -> Problem {
         component.current = (0..5).map(|o| Some((5 * c + o) % 200)).collect();
     }
     for c in 0..200 {
-        let rule = Constraint::Spread {
+        let rule = Constraint::Spread(rule::Spread {
             scope: Scope::Component(c),
             partition: 0,
             max_in_class: None,
             min_distinct: Some(Limit::Constant(2.0)),
-        };
+        });
         problem.constraints.push(Named::new(format!("spread {c}"), rule));
     }
     cost(&mut problem, "load", Measure::Overload { resource: 0 });
@@ -88,7 +88,7 @@ fn virtual_machines() -> Problem {
     problem.components[0].current = (0..4_000).map(|o| Some(o % 200)).collect();
     for r in 0..1_500 {
         let scope = Scope::Instances((0..3).map(|k| (0, (2 * r + 7 * k) % 4_000)).collect());
-        let rule = Constraint::Apart { scope, partition: None };
+        let rule = Constraint::Apart(rule::Apart { scope, partition: None });
         problem.constraints.push(Named::new(format!("apart {r}"), rule));
     }
     problem
@@ -99,12 +99,12 @@ fn market() -> Problem {
     let mut problem = world(40, Stock::Offer { count_max: 1_000 });
     add(&mut problem, 120, 2, 1);
     for c in (0..120).step_by(2) {
-        let rule = Constraint::Bound {
+        let rule = Constraint::Bound(rule::Bound {
             scope: Scope::Component(c),
             measure: Measure::PairLatencyMs(Scope::Component(c + 1)),
             comparison: Comparison::LessOrEqual,
             limit: Limit::Constant(3.0),
-        };
+        });
         problem.constraints.push(Named::new(format!("near {c}"), rule));
     }
     cost(&mut problem, "price", Measure::TotalPrice);

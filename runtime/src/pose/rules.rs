@@ -3,6 +3,7 @@
 use super::machines::Facts;
 use super::{Candidate, Posed, Refusal, Situation};
 use rhizo_config::{Environment, EvalError, Value as Evaluated, evaluate, explain_expr};
+use rhizo_solver::rule;
 use rhizo_solver::{
     Comparison, Constraint, Limit, Measure, Migration, Named, Of, Partition, Problem, Quantity, Scope,
     Utility,
@@ -26,7 +27,10 @@ pub(super) fn add(posed: &mut Posed, situation: &Situation<'_>) {
     writer.imports();
     writer.stability();
     if let Some(budget) = &situation.spec.budget {
-        writer.constrain("[budget]", Constraint::Budget { max_per_hour: budget.max_hourly.get() });
+        writer.constrain(
+            "[budget]",
+            Constraint::Budget(rule::Budget { max_per_hour: budget.max_hourly.get() }),
+        );
     }
     for utility in &situation.spec.utilities {
         writer.utility(utility);
@@ -82,7 +86,7 @@ impl Writer<'_, '_> {
             }
             if refused.contains(&true) {
                 let allowed = refused.iter().map(|refused| !refused).collect();
-                let constraint = Constraint::Each { scope: self.scope(component), allowed };
+                let constraint = Constraint::Each(rule::Each { scope: self.scope(component), allowed });
                 self.constrain(format!("[{component} failed here]"), constraint);
             }
         }
@@ -106,10 +110,10 @@ impl Writer<'_, '_> {
             rooted.extend(on_frozen.map(|(ordinal, _)| (at, ordinal)));
         }
         if !rooted.is_empty() {
-            self.constrain("[settling]", Constraint::Root { scope: Scope::Instances(rooted) });
+            self.constrain("[settling]", Constraint::Root(rule::Root { scope: Scope::Instances(rooted) }));
         }
         if let Some(max) = self.situation.moves_max {
-            self.constrain("[max_moves]", Constraint::Moves { scope: Scope::All, max });
+            self.constrain("[max_moves]", Constraint::Moves(rule::Moves { scope: Scope::All, max }));
         }
     }
 
@@ -124,25 +128,25 @@ impl Writer<'_, '_> {
         match &require.rule {
             spec::Rule::Each(expr) => {
                 let allowed = self.mask(expr, Some((&require.component, &name)));
-                self.constrain(name, Constraint::Each { scope, allowed });
+                self.constrain(name, Constraint::Each(rule::Each { scope, allowed }));
             }
             spec::Rule::Group { measure, comparison, limit } => {
                 let limit = self.limit(limit, &require.component);
-                let constraint = Constraint::Bound {
+                let constraint = Constraint::Bound(rule::Bound {
                     scope,
                     measure: self.measure(measure),
                     comparison: comparison_of(*comparison),
                     limit,
-                };
+                });
                 self.constrain(name, constraint);
             }
             spec::Rule::Spread { by, max, min_distinct } => {
-                let constraint = Constraint::Spread {
+                let constraint = Constraint::Spread(rule::Spread {
                     scope,
                     partition: self.partition(by),
                     max_in_class: max.as_ref().map(|limit| self.limit(limit, &require.component)),
                     min_distinct: min_distinct.as_ref().map(|limit| self.limit(limit, &require.component)),
-                };
+                });
                 self.constrain(name, constraint);
             }
         }
@@ -165,7 +169,7 @@ impl Writer<'_, '_> {
         let min_distinct = Some(Limit::BySize(by_size));
         self.constrain(
             "[three providers]",
-            Constraint::Spread { scope, partition, max_in_class: None, min_distinct },
+            Constraint::Spread(rule::Spread { scope, partition, max_in_class: None, min_distinct }),
         );
     }
 
@@ -183,7 +187,7 @@ impl Writer<'_, '_> {
         }
         for (user, exporter) in depends {
             if let (Some(&component), Some(&needed)) = (position.get(&user), position.get(&exporter)) {
-                let constraint = Constraint::DependsOn { component, any_of: vec![needed] };
+                let constraint = Constraint::DependsOn(rule::DependsOn { component, any_of: vec![needed] });
                 self.constrain(format!("[{user} imports from {exporter}]"), constraint);
             }
         }

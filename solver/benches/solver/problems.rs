@@ -4,6 +4,7 @@
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use rhizo_solver::rule;
 use rhizo_solver::{
     Comparison, Component, Constraint, Cost, Latency, Limit, Machine, Measure, Migration, Named, Of,
     Partition, Problem, Quantity, Resource, Scope, Stock, Utility,
@@ -51,18 +52,18 @@ pub(crate) fn brokers() -> Problem {
     let utility = |of: Of, worst: f64, weight: f64| Utility { of, best: 0.0, worst, weight };
     let group = |measure: Measure| Of::Group { scope: broker.clone(), measure };
     let light = load.iter().map(|load| load.is_some_and(|load| load < 10.0)).collect();
-    let diameter = Constraint::Bound {
+    let diameter = Constraint::Bound(rule::Bound {
         scope: broker.clone(),
         measure: Measure::DiameterMs,
         comparison: Comparison::Less,
         limit: Limit::Constant(1000.0),
-    };
-    let spread = Constraint::Spread {
+    });
+    let spread = Constraint::Spread(rule::Spread {
         scope: broker.clone(),
         partition: 0,
         max_in_class: Some(Limit::Constant(2.0)),
         min_distinct: None,
-    };
+    });
     Problem {
         machines: (0..rows.len()).map(offer).collect(),
         latency: Latency::from_rows(&rows),
@@ -75,7 +76,7 @@ pub(crate) fn brokers() -> Problem {
         quantities: vec![Quantity { name: "load".into(), values: load }],
         components: vec![Component::new("broker", 6, 10)],
         constraints: vec![
-            Named::new("light", Constraint::Each { scope: broker.clone(), allowed: light }),
+            Named::new("light", Constraint::Each(rule::Each { scope: broker.clone(), allowed: light })),
             Named::new("diameter", diameter),
             Named::new("spread", spread),
         ],
@@ -116,11 +117,19 @@ pub(crate) fn shop() -> Problem {
         component.needs = needs.into();
         component
     };
-    let split = |a: usize, b: usize| Constraint::Split {
-        scopes: vec![Scope::Component(a), Scope::Component(b)],
-        partition: None,
+    let split = |a: usize, b: usize| {
+        Constraint::Split(rule::Split {
+            scopes: vec![Scope::Component(a), Scope::Component(b)],
+            partition: None,
+        })
     };
-    let serve = Constraint::Require { user: 0, provider: 1, per_user: 2, per_provider: 3, exactly: false };
+    let serve = Constraint::Require(rule::Require {
+        user: 0,
+        provider: 1,
+        per_user: 2,
+        per_provider: 3,
+        exactly: false,
+    });
     Problem {
         resources: resources(&["cpu", "memory"]),
         machines,
@@ -169,12 +178,12 @@ pub(crate) fn applications(components: usize) -> Problem {
             vec![f64::from(1 << rng.random_range(0..3)), f64::from(1 << rng.random_range(0..4))];
         problem.components.push(component);
         if at % 3 > 0 {
-            let near = Constraint::Bound {
+            let near = Constraint::Bound(rule::Bound {
                 scope: Scope::Component(at),
                 measure: Measure::PairLatencyMs(Scope::Component(at - 1)),
                 comparison: Comparison::LessOrEqual,
                 limit: Limit::Constant([20.0, 40.0, 80.0][rng.random_range(0..3)]),
-            };
+            });
             problem.constraints.push(Named::new(format!("near {at}"), near));
         }
     }

@@ -1,12 +1,16 @@
 //! Built-in rules: shape, counts, instances per host, capacity, values that utilities need.
 //!
-//! The rules of the problem are in `rules.rs`.
+//! The rules of the problem are in [`mod@crate::rules`].
 
-use super::{Broken, CAPACITY_TOLERANCE, Violation, float};
+use super::violation::Violation;
 use crate::assignment::{Assignment, Instance, Place};
-use crate::constraint::{Constraint, Scope};
-use crate::objective::{Measure, Of};
+use crate::constraint::Constraint;
 use crate::problem::{Component, ComponentIndex, Problem};
+use crate::rules::overbook::capacity_of;
+use crate::rules::preserve::effective_needs;
+use crate::rules::unknown::{unknown, unknown_of};
+use crate::rules::{CAPACITY_TOLERANCE, float};
+use crate::scope::Scope;
 use std::collections::BTreeMap;
 
 /// Whether every index exists at all; nothing else can be judged before.
@@ -92,33 +96,9 @@ fn ordinals(component: &Component, places: &[Option<Place>]) -> Option<(usize, u
     Some((ended, started))
 }
 
-/// Whether a scope holds an instance.
-pub(crate) fn in_scope(scope: &Scope, instance: Instance) -> bool {
-    match scope {
-        Scope::All => true,
-        Scope::Component(component) => *component == instance.component,
-        Scope::Components(components) => components.contains(&instance.component),
-        Scope::Instances(instances) => instances.contains(&(instance.component, instance.ordinal)),
-    }
-}
-
-/// The capacity of a machine, changed by overbook rules.
-pub(crate) fn capacity_of(problem: &Problem, machine: usize, resource: usize) -> f64 {
-    let mut capacity = problem.machines[machine].capacity.get(resource).copied().unwrap_or(0.0);
-    for named in &problem.constraints {
-        if let Constraint::Overbook { machines, resource: r, ratio } = &named.item
-            && *r == resource
-            && machines[machine]
-        {
-            capacity = problem.machines[machine].capacity.get(resource).copied().unwrap_or(0.0) * ratio;
-        }
-    }
-    capacity
-}
-
 /// Hard capacity, transient resources counted on both sides of a move.
 pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
-    let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
+    let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook(_)));
     for (resource, r) in problem.resources.iter().enumerate() {
         let needs = effective_needs(problem, resource);
         let mut used: BTreeMap<Place, f64> = BTreeMap::new();
@@ -147,32 +127,6 @@ pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut V
     }
 }
 
-/// The needs of one resource; looked up once when preserve rules name single instances of large problems.
-pub(crate) fn effective_needs(problem: &Problem, resource: usize) -> impl Fn(Instance) -> f64 + '_ {
-    let mut least_of: BTreeMap<(usize, usize), f64> = BTreeMap::new();
-    let mut wide = Vec::new();
-    for named in &problem.constraints {
-        if let Constraint::Preserve { scope, resource: r, amount } = &named.item
-            && *r == resource
-        {
-            if let Scope::Instances(instances) = scope {
-                for key in instances {
-                    let least = least_of.entry(*key).or_insert(*amount);
-                    *least = least.max(*amount);
-                }
-            } else {
-                wide.push((scope, *amount));
-            }
-        }
-    }
-    move |instance| {
-        let own = problem.components[instance.component].need(instance.ordinal, resource);
-        let least = least_of.get(&(instance.component, instance.ordinal)).copied().unwrap_or(0.0);
-        let wide = wide.iter().filter(|(scope, _)| in_scope(scope, instance)).map(|(_, amount)| *amount);
-        wide.fold(own.max(least), f64::max)
-    }
-}
-
 /// A machine whose site or number is unknown is refused by what needs it.
 pub(super) fn known_values(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
     for named in &problem.utilities {
@@ -185,64 +139,4 @@ pub(super) fn known_values(problem: &Problem, assignment: &Assignment, found: &m
             found.push(Violation::new(&named.name, what));
         }
     }
-}
-
-/// The first machine at which the quantity of a utility cannot be worked out.
-pub(super) fn unknown_of(problem: &Problem, assignment: &Assignment, of: &Of) -> Option<Broken> {
-    match of {
-        Of::Each { component, quantity } => {
-            unknown_quantity(problem, assignment, &Scope::Component(*component), *quantity)
-        }
-        Of::Group { scope, measure } => unknown(problem, assignment, scope, measure),
-    }
-}
-
-/// The first machine at which a measure cannot be worked out.
-pub(super) fn unknown(
-    problem: &Problem,
-    assignment: &Assignment,
-    scope: &Scope,
-    measure: &Measure,
-) -> Option<Broken> {
-    let no_site = |scope: &Scope| {
-        let hosts = assignment.in_scope(scope);
-        refused(problem, &hosts, &|m| problem.machines[m].site.is_none(), "the latency")
-    };
-    match measure {
-        Measure::DiameterMs | Measure::AnchorLatencyMs => no_site(scope),
-        Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
-            no_site(scope).or_else(|| no_site(other))
-        }
-        Measure::Sum(quantity) | Measure::Average(quantity) => {
-            unknown_quantity(problem, assignment, scope, *quantity)
-        }
-        Measure::Distinct(partition) => {
-            let hosts = assignment.in_scope(scope);
-            let partition = &problem.partitions[*partition];
-            refused(problem, &hosts, &|m| partition.class_of[m].is_none(), &partition.name)
-        }
-        _ => None,
-    }
-}
-
-fn unknown_quantity(
-    problem: &Problem,
-    assignment: &Assignment,
-    scope: &Scope,
-    quantity: usize,
-) -> Option<Broken> {
-    let quantity = &problem.quantities[quantity];
-    refused(problem, &assignment.in_scope(scope), &|m| quantity.values[m].is_none(), &quantity.name)
-}
-
-fn refused(
-    problem: &Problem,
-    hosts: &[(Instance, Place)],
-    is_unknown: &dyn Fn(usize) -> bool,
-    what: &str,
-) -> Option<Broken> {
-    let mut lost = hosts.iter().filter(|(_, p)| is_unknown(p.machine));
-    let first = lost.next()?;
-    let host = &problem.machines[first.1.machine].name;
-    Some((format!("{what} of {host} is unknown"), float(1 + lost.count())))
 }

@@ -12,12 +12,13 @@ use crate::assignment::{Assignment, Place};
 use crate::constraint::{Constraint, Scope};
 use crate::engine::branch::{self, Outcome};
 use crate::engine::memory::{LIST, Sizes};
-use crate::engine::name::EngineName;
 use crate::engine::symmetry::tells_instances_apart;
 use crate::engine::{Aim, Engine, Found, Request};
+use crate::engine_name::EngineName;
 use crate::evaluate::evaluate;
 use crate::objective::{Cost, Measure};
 use crate::problem::Problem;
+use crate::rule;
 use crate::watch::Watch;
 use columns::{COLUMNS_MAX, CONFIGURATIONS_MAX, Columns};
 use master::Master;
@@ -75,22 +76,22 @@ fn is_linear(cost: &Cost) -> bool {
 /// Rules about what shares a host, which machines are allowed, and how many there are.
 fn is_countable(rule: &Constraint) -> bool {
     match rule {
-        Constraint::Each { scope, .. } | Constraint::Ban { scope, .. } | Constraint::Lonely { scope } => {
-            whole_components(scope)
-        }
-        Constraint::Apart { scope, partition: None } => whole_components(scope),
-        Constraint::Split { scopes, partition: None } => scopes.iter().all(whole_components),
-        Constraint::Together { .. }
-        | Constraint::Everywhere { .. }
-        | Constraint::MaxOnline { .. }
-        | Constraint::Require { exactly: false, .. }
-        | Constraint::Linear { .. }
-        | Constraint::Count { .. }
-        | Constraint::Alternatives { .. }
-        | Constraint::DependsOn { .. }
-        | Constraint::Conflict { .. }
-        | Constraint::Budget { .. }
-        | Constraint::Overbook { .. } => true,
+        Constraint::Each(rule::Each { scope, .. })
+        | Constraint::Ban(rule::Ban { scope, .. })
+        | Constraint::Lonely(rule::Lonely { scope }) => whole_components(scope),
+        Constraint::Apart(rule::Apart { scope, partition: None }) => whole_components(scope),
+        Constraint::Split(rule::Split { scopes, partition: None }) => scopes.iter().all(whole_components),
+        Constraint::Together(_)
+        | Constraint::Everywhere(_)
+        | Constraint::MaxOnline(_)
+        | Constraint::Require(rule::Require { exactly: false, .. })
+        | Constraint::Linear(_)
+        | Constraint::Count(_)
+        | Constraint::Alternatives(_)
+        | Constraint::DependsOn(_)
+        | Constraint::Conflict(_)
+        | Constraint::Budget(_)
+        | Constraint::Overbook(_) => true,
         _ => false,
     }
 }

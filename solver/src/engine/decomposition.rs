@@ -10,6 +10,7 @@ mod ascent;
 mod duals;
 mod exact;
 mod grid;
+mod knapsack;
 mod layout;
 mod model;
 mod packing;
@@ -20,12 +21,13 @@ mod zones;
 use crate::assignment::Assignment;
 use crate::constraint::Constraint;
 use crate::engine::memory::{LIST, Sizes};
-use crate::engine::name::EngineName;
 use crate::engine::symmetry::tells_instances_apart;
 use crate::engine::{Aim, Engine, Found, Request};
+use crate::engine_name::EngineName;
 use crate::evaluate::evaluate;
 use crate::objective::Measure;
 use crate::problem::Problem;
+use crate::rule;
 use crate::watch::Watch;
 use model::Model;
 use plan::{PROOF_COMPONENTS_MAX, Planner};
@@ -137,7 +139,7 @@ fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Optio
 /// The least budget there is.
 fn budget(problem: &Problem) -> f64 {
     let budgets = problem.constraints.iter().filter_map(|named| match &named.item {
-        Constraint::Budget { max_per_hour } => Some(*max_per_hour),
+        Constraint::Budget(rule::Budget { max_per_hour }) => Some(*max_per_hour),
         _ => None,
     });
     budgets.fold(f64::INFINITY, f64::min)

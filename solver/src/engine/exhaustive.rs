@@ -9,12 +9,13 @@ use crate::check::{CAPACITY_TOLERANCE, capacity_of, check};
 use crate::constraint::{Comparison, Constraint, Scope};
 use crate::eligible::eligible;
 use crate::engine::memory::Sizes;
-use crate::engine::name::EngineName;
 use crate::engine::symmetry::tells_instances_apart;
 use crate::engine::{Aim, Engine, Found, Request};
+use crate::engine_name::EngineName;
 use crate::evaluate::{evaluate, latency_ms};
 use crate::objective::{Measure, Of};
 use crate::problem::{Component, Problem, Stock};
+use crate::rule;
 use crate::watch::Watch;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -213,34 +214,38 @@ impl Search<'_> {
     ) -> bool {
         let problem = self.problem;
         match rule {
-            Constraint::Each { scope, allowed } => !covers(scope, slot) || allowed[place.machine],
-            Constraint::Ban { scope, machines } => !covers(scope, slot) || !machines.contains(&place.machine),
-            Constraint::Apart { scope, partition: None } => {
+            Constraint::Each(rule::Each { scope, allowed }) => !covers(scope, slot) || allowed[place.machine],
+            Constraint::Ban(rule::Ban { scope, machines }) => {
+                !covers(scope, slot) || !machines.contains(&place.machine)
+            }
+            Constraint::Apart(rule::Apart { scope, partition: None }) => {
                 !covers(scope, slot) || !here.iter().any(|i| covers(scope, *i))
             }
-            Constraint::Split { scopes, partition: None } => {
+            Constraint::Split(rule::Split { scopes, partition: None }) => {
                 let side = |i: Instance| scopes.iter().position(|s| covers(s, i));
                 let own = side(slot);
                 own.is_none() || here.iter().all(|i| side(*i).is_none_or(|other| Some(other) == own))
             }
-            Constraint::Gather { scope, partition: None } => {
+            Constraint::Gather(rule::Gather { scope, partition: None }) => {
                 let elsewhere =
                     |(p, is): (&Place, &Vec<Instance>)| *p != place && is.iter().any(|i| covers(scope, *i));
                 !covers(scope, slot) || !partial.used.iter().any(elsewhere)
             }
-            Constraint::Lonely { scope } => here.iter().all(|i| covers(scope, *i) == covers(scope, slot)),
-            Constraint::Conflict { first, second } => {
+            Constraint::Lonely(rule::Lonely { scope }) => {
+                here.iter().all(|i| covers(scope, *i) == covers(scope, slot))
+            }
+            Constraint::Conflict(rule::Conflict { first, second }) => {
                 let other = if slot.component == *first { second } else { first };
                 (slot.component != *first && slot.component != *second)
                     || !partial.used.values().flatten().any(|i| i.component == *other)
             }
-            Constraint::MaxOnline { machines, max } => {
+            Constraint::MaxOnline(rule::MaxOnline { machines, max }) => {
                 let mut on: BTreeSet<Place> = partial.used.keys().copied().collect();
                 on.insert(place);
                 on.iter().filter(|p| machines[p.machine]).count() <= *max as usize
             }
-            Constraint::Budget { max_per_hour } => partial.price <= max_per_hour * (1.0 + 1e-8),
-            Constraint::Bound { scope, measure: Measure::DiameterMs, comparison, limit } => {
+            Constraint::Budget(rule::Budget { max_per_hour }) => partial.price <= max_per_hour * (1.0 + 1e-8),
+            Constraint::Bound(rule::Bound { scope, measure: Measure::DiameterMs, comparison, limit }) => {
                 let crate::constraint::Limit::Constant(limit) = limit else { return true };
                 let upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
                 let far = |(p, is): (&Place, &Vec<Instance>)| {

@@ -5,6 +5,7 @@
 
 use crate::constraint::{Constraint, Scope};
 use crate::problem::Problem;
+use crate::rule;
 
 /// A list by itself: pointer, length, capacity.
 pub(crate) const LIST: u64 = 24;
@@ -48,10 +49,10 @@ impl Sizes {
         let counted = count(|rule| {
             matches!(
                 rule,
-                Constraint::Apart { .. }
-                    | Constraint::Gather { .. }
-                    | Constraint::Spread { .. }
-                    | Constraint::Neighbour { .. }
+                Constraint::Apart(_)
+                    | Constraint::Gather(_)
+                    | Constraint::Spread(_)
+                    | Constraint::Neighbour(_)
             )
         });
         let of = |c: &crate::problem::Component| u64::from(c.replicas_max).max(c.current.len() as u64);
@@ -64,7 +65,7 @@ impl Sizes {
             rules: problem.constraints.len() as u64,
             costs: (problem.costs.len() + problem.utilities.len()) as u64,
             groups: alone as u64 + counted,
-            masks: count(|rule| matches!(rule, Constraint::Each { .. } | Constraint::Ban { .. })),
+            masks: count(|rule| matches!(rule, Constraint::Each(_) | Constraint::Ban(_))),
             memberships: problem.constraints.iter().map(|named| memberships(problem, &named.item)).sum(),
         }
     }
@@ -100,14 +101,14 @@ fn memberships(problem: &Problem, rule: &Constraint) -> u64 {
         Scope::Instances(instances) => instances.len() as u64,
     };
     match rule {
-        Constraint::Each { scope, .. }
-        | Constraint::Ban { scope, .. }
-        | Constraint::Apart { scope, .. }
-        | Constraint::Gather { scope, .. }
-        | Constraint::Root { scope }
-        | Constraint::Preserve { scope, .. }
-        | Constraint::Spread { scope, .. } => of(scope),
-        Constraint::Neighbour { user, provider, .. } => of(user) + of(provider),
+        Constraint::Each(rule::Each { scope, .. })
+        | Constraint::Ban(rule::Ban { scope, .. })
+        | Constraint::Apart(rule::Apart { scope, .. })
+        | Constraint::Gather(rule::Gather { scope, .. })
+        | Constraint::Root(rule::Root { scope })
+        | Constraint::Preserve(rule::Preserve { scope, .. })
+        | Constraint::Spread(rule::Spread { scope, .. }) => of(scope),
+        Constraint::Neighbour(rule::Neighbour { user, provider, .. }) => of(user) + of(provider),
         _ => 0,
     }
 }

@@ -7,6 +7,7 @@
 
 mod anneal;
 mod bound;
+mod cooling;
 mod exact;
 mod incumbent;
 mod judge;
@@ -21,10 +22,11 @@ mod state;
 use crate::constraint::{Constraint, Limit, Scope};
 use crate::engine::exhaustive::Exhaustive;
 use crate::engine::memory::{LIST, LIST_LEAST, MEMBERSHIP, Sizes};
-use crate::engine::name::EngineName;
 use crate::engine::{Aim, Engine, Found, Request};
+use crate::engine_name::EngineName;
 use crate::objective::{Cost, Measure};
 use crate::problem::{ComponentIndex, Problem, Stock};
+use crate::rule;
 use crate::watch::Watch;
 use incumbent::Incumbent;
 use model::Model;
@@ -57,8 +59,7 @@ impl Engine for Reassignment {
         };
         let per_host =
             problem.components.iter().filter(|c| c.per_host_max == 1 && c.replicas_max > 1).count();
-        let over_cells =
-            |rule: &Constraint| matches!(rule, Constraint::Apart { .. } | Constraint::Gather { .. });
+        let over_cells = |rule: &Constraint| matches!(rule, Constraint::Apart(_) | Constraint::Gather(_));
         let groups = per_host + problem.constraints.iter().filter(|named| over_cells(&named.item)).count();
         fixed
             && groups.saturating_mul(problem.machines.len()) <= COUNTERS_MAX
@@ -103,18 +104,21 @@ fn is_load(cost: &Cost) -> bool {
 /// Rules that can be kept by judging one item on one machine at a time.
 fn is_local(problem: &Problem, rule: &Constraint) -> bool {
     match rule {
-        Constraint::Each { .. }
-        | Constraint::Ban { .. }
-        | Constraint::Apart { .. }
-        | Constraint::Gather { .. }
-        | Constraint::Neighbour { .. }
-        | Constraint::Root { .. } => true,
+        Constraint::Each(_)
+        | Constraint::Ban(_)
+        | Constraint::Apart(_)
+        | Constraint::Gather(_)
+        | Constraint::Neighbour(_)
+        | Constraint::Root(_) => true,
         // Nobody cannot be spread, and there is no item whose move would be judged.
-        Constraint::Spread { scope, max_in_class: None, min_distinct: Some(Limit::Constant(_)), .. } => {
-            !is_nobody(problem, scope)
-        }
+        Constraint::Spread(rule::Spread {
+            scope,
+            max_in_class: None,
+            min_distinct: Some(Limit::Constant(_)),
+            ..
+        }) => !is_nobody(problem, scope),
         // The costs speak of what instances ask for and machines have, not of what these rules make of it.
-        Constraint::Overbook { .. } | Constraint::Preserve { .. } => problem.costs.is_empty(),
+        Constraint::Overbook(_) | Constraint::Preserve(_) => problem.costs.is_empty(),
         _ => false,
     }
 }

@@ -8,10 +8,10 @@ use super::decomposition::Decomposition;
 use super::exhaustive::Exhaustive;
 use super::local::Local;
 use super::memory;
-use super::name::EngineName;
 use super::reassignment::Reassignment;
 use super::single_component::SingleComponent;
 use super::{Engine, Found, Request};
+use crate::engine_name::EngineName;
 use crate::problem::Problem;
 use crate::watch::Watch;
 

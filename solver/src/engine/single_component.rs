@@ -7,26 +7,22 @@
 //! of their bounds until the next bound cannot beat the best found, which is the proof. Read next: `model.rs`.
 
 mod descent;
+mod incumbent;
 mod model;
 
-use crate::assignment::{Assignment, Place};
-use crate::check::check;
+use crate::assignment::Assignment;
 use crate::constraint::Constraint;
 use crate::engine::memory::{PAIR, Sizes};
-use crate::engine::name::EngineName;
 use crate::engine::symmetry::tells_instances_apart;
 use crate::engine::{Aim, Engine, Found, Request};
-use crate::evaluate::evaluate;
+use crate::engine_name::EngineName;
 use crate::objective::{Measure, Of};
 use crate::problem::{Machine, Problem};
+use crate::rule;
 use crate::watch::Watch;
 use descent::Descent;
+use incumbent::Incumbent;
 use model::{Model, Sized};
-
-/// Differences of worth below this are rounding: branches that promise less are cut.
-///
-/// Net worth is about 1, sums have a few dozen terms, so rounding stays below 1e-14.
-const ROUNDING: f64 = 1e-11;
 
 /// Branch and bound over the hosts of a single component.
 pub(crate) struct SingleComponent;
@@ -66,7 +62,10 @@ impl Engine for SingleComponent {
 /// Whether a rule, utility or cost depends on the round-trip times between all hosts of the component.
 fn measures_diameter(problem: &Problem) -> bool {
     let spans = |measure: &Measure| matches!(measure, Measure::DiameterMs);
-    problem.constraints.iter().any(|n| matches!(&n.item, Constraint::Bound { measure, .. } if spans(measure)))
+    problem
+        .constraints
+        .iter()
+        .any(|n| matches!(&n.item, Constraint::Bound(rule::Bound { measure, .. }) if spans(measure)))
         || problem.utilities.iter().any(|n| matches!(&n.item.of, Of::Group { measure, .. } if spans(measure)))
         || problem.costs.iter().any(|n| spans(&n.item.measure))
 }
@@ -77,34 +76,6 @@ struct Root {
     size: usize,
     pair: Option<(u32, u32)>,
     bound: f64,
-}
-
-/// The best set found so far.
-#[derive(Default)]
-pub(super) struct Incumbent {
-    assignment: Option<Assignment>,
-    net: f64,
-}
-
-impl Incumbent {
-    /// What a set must promise to be looked at.
-    fn to_beat(&self) -> f64 {
-        if self.assignment.is_some() { self.net + ROUNDING } else { f64::NEG_INFINITY }
-    }
-
-    /// Judges a set by the independent checker and evaluator, and keeps it if it is the best.
-    fn offer(&mut self, problem: &Problem, places: Vec<Place>) {
-        self.offer_assignment(problem, Assignment::from_hosts(problem, &[places]));
-    }
-
-    fn offer_assignment(&mut self, problem: &Problem, assignment: Assignment) {
-        if check(problem, &assignment).is_empty() {
-            let net = evaluate(problem, &assignment).net;
-            if net > self.to_beat() {
-                (self.assignment, self.net) = (Some(assignment), net);
-            }
-        }
-    }
 }
 
 /// Searches until the optimum is proven or `stop` says so.

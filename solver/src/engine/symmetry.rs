@@ -1,8 +1,10 @@
 //! Whether the instances of a component may be exchanged for one another in a problem.
 
-use crate::constraint::{Constraint, Scope};
+use crate::constraint::Constraint;
 use crate::objective::{Measure, Of};
 use crate::problem::Problem;
+use crate::rules::table::meaning;
+use crate::scope::Scope;
 
 /// Whether it matters which instance of a component goes where, beyond staying or not.
 ///
@@ -15,24 +17,7 @@ pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
     };
     let utility_does =
         |of: &Of| matches!(of, Of::Group { scope, measure } if single(scope) || measures_single(measure));
-    let rule_does = |rule: &Constraint| match rule {
-        Constraint::Each { scope, .. }
-        | Constraint::Ban { scope, .. }
-        | Constraint::Spread { scope, .. }
-        | Constraint::Apart { scope, .. }
-        | Constraint::Gather { scope, .. }
-        | Constraint::Lonely { scope }
-        | Constraint::Preserve { scope, .. }
-        | Constraint::Moves { scope, .. }
-        | Constraint::Reserve { scope, .. }
-        | Constraint::Survive { scope, .. } => single(scope),
-        Constraint::Bound { scope, measure, .. } => single(scope) || measures_single(measure),
-        Constraint::Split { scopes, .. } => scopes.iter().any(single),
-        Constraint::Neighbour { user, provider, .. } => single(user) || single(provider),
-        // What runs there may end but not leave: it matters which of the displaced instances moves.
-        Constraint::Quarantine { .. } => true,
-        _ => false,
-    };
+    let rule_does = |rule: &Constraint| meaning(rule).tells_instances_apart();
     // Transient resources are held on the old host by what moves, not by what ends.
     let running = problem.components.iter().any(|c| c.current.iter().flatten().next().is_some());
     (running && problem.resources.iter().any(|r| r.transient))

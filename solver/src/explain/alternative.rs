@@ -1,12 +1,13 @@
 //! Why not there: the best plan that does use a machine, beside the one that does not. And other weights.
 
-use crate::conflict::conflict;
 use crate::constraint::{Comparison, Constraint, Limit, Scope};
 use crate::eligible::refused_by;
 use crate::evaluate::Score;
+use crate::infeasibility::conflict;
 use crate::objective::Measure;
 use crate::plan::Plan;
 use crate::problem::{ComponentIndex, MachineIndex, Named, Problem};
+use crate::rule;
 use crate::solve::{Options, SolveError, solve};
 
 /// Name of the rule that asks for the machine in question.
@@ -57,12 +58,12 @@ pub fn why_not(
     }
     let mut wanted = problem.clone();
     let mask = (0..problem.machines.len()).map(|m| m == machine).collect();
-    let rule = Constraint::Bound {
+    let rule = Constraint::Bound(rule::Bound {
         scope,
         measure: Measure::Count(mask),
         comparison: Comparison::GreaterOrEqual,
         limit: Limit::Constant(1.0),
-    };
+    });
     wanted.constraints.push(Named::new(WANTED, rule));
     match solve(&wanted, &Options::default(), stop) {
         Ok(other) => {

@@ -3,7 +3,7 @@
 //! Conflicts and ways out are each other's hitting sets: a set of rules that meets every conflict found so far either
 //! is a way out, or leaves another conflict to be found (Reiter, "A theory of diagnosis from first principles", 1987).
 
-use crate::conflict::{self, Relaxation};
+use crate::infeasibility::{self, Relaxation};
 use crate::problem::Problem;
 
 /// More rules than this are never given up together.
@@ -21,7 +21,7 @@ pub fn cheapest_relaxation(problem: &Problem, stop: &mut dyn FnMut() -> bool) ->
     loop {
         let given_up = (0..=GIVEN_UP_MAX).find_map(|size| hitting(&conflicts, size, &mut Vec::new()))?;
         let part = without(problem, &given_up);
-        match conflict::decide(&part, stop)? {
+        match infeasibility::decide(&part, stop)? {
             None => return relaxed(problem, &given_up, stop),
             Some(names) if names.is_empty() => return None,
             Some(names) => conflicts.push(names.iter().filter_map(number).collect()),
@@ -63,9 +63,9 @@ fn relaxed(problem: &Problem, given_up: &[usize], stop: &mut dyn FnMut() -> bool
     let mut found = Vec::new();
     for rule in rules {
         let named = &problem.constraints[rule];
-        let limit = conflict::nearest(&part, &named.item, stop);
+        let limit = infeasibility::nearest(&part, &named.item, stop);
         if let Some(limit) = limit {
-            part.constraints.push(conflict::with_limit(named, limit));
+            part.constraints.push(infeasibility::with_limit(named, limit));
         }
         found.push(Relaxation { rule: named.name.clone(), limit });
     }

@@ -1,9 +1,10 @@
 //! What is maximised, in whole millionths: utilities, costs and migration, and the values they need to know.
 
-use super::{MinizincError, Writer, list, micro, set, whole};
 use crate::constraint::Scope;
+use crate::minizinc_text::{MinizincError, Writer, list, micro, set, whole};
 use crate::objective::{Measure, Of, Utility};
 use crate::problem::{MachineIndex, Named, Stock};
+use crate::rule;
 
 /// Products stay below this: many solvers count in 32 bits.
 const PRODUCT_MAX: f64 = 2e9;
@@ -51,7 +52,7 @@ impl Writer<'_> {
             });
         }
         for named in problem.constraints.iter() {
-            if let crate::constraint::Constraint::Bound { scope, measure, .. } = &named.item {
+            if let crate::constraint::Constraint::Bound(rule::Bound { scope, measure, .. }) = &named.item {
                 self.known(scope, measure);
             }
         }

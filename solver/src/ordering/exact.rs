@@ -4,9 +4,8 @@
 //! its parts alone, so sets are built up from smaller ones. Stopovers split a step in two, or send away and
 //! bring back what does not move at all; they are tried one by one, then in pairs.
 
-use super::Least;
-use super::Step;
 use super::greedy::Found;
+use super::sequence::{Least, Step};
 use super::task::{Task, apply};
 use crate::assignment::{Assignment, Instance, Place};
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 //!
 //! Steps that free the hosts others wait for go first. Read next: `exact.rs` for small changes.
 
-use super::Step;
+use super::sequence::Step;
 use super::task::{Loads, Task, add, apply, take};
 use crate::assignment::{Assignment, Instance, Place};
 use std::collections::BTreeMap;

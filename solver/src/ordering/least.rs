@@ -3,7 +3,7 @@
 //! A step can run in wave t at the earliest if its host has room for it once everything has left that can have left
 //! before. Steps for which that never comes true wait for each other, and something else has to give way.
 
-use super::Least;
+use super::sequence::Least;
 use super::task::{Loads, Task, add, take};
 use crate::assignment::Place;
 use crate::check::CAPACITY_TOLERANCE;

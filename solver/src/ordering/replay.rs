@@ -3,8 +3,8 @@
 //! It shares no judgement with the search. Resources are counted on both sides of everything that changes; rules are
 //! tried on every subset of a wave, and for waves too large for that on every subset of the steps that a rule looks at.
 
+use super::sequence::{Step, Wave};
 use super::task::{apply, difference, looks_at};
-use super::{Step, Wave};
 use crate::assignment::{Assignment, Place};
 use crate::check::{CAPACITY_TOLERANCE, Violation, broken_rule, capacity_of, check_counts, effective_needs};
 use crate::problem::Problem;

@@ -3,12 +3,13 @@
 //! It judges a set of steps that run at once (`Task::allows`); who goes first is decided in `exact.rs` and
 //! `greedy.rs`.
 
-use super::{OrderError, Step};
+use super::sequence::{OrderError, Step};
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::{CAPACITY_TOLERANCE, broken_rule, capacity_of, in_scope};
 use crate::constraint::{Constraint, Scope};
-use crate::objective::Measure;
 use crate::problem::Problem;
+use crate::rule;
+use crate::rules::table::meaning;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -109,7 +110,9 @@ impl<'a> Task<'a> {
     /// What preserve rules ask for, by instance.
     fn add_least_needs(&mut self) {
         for named in &self.problem.constraints {
-            let Constraint::Preserve { scope, resource, amount } = &named.item else { continue };
+            let Constraint::Preserve(rule::Preserve { scope, resource, amount }) = &named.item else {
+                continue;
+            };
             if let Scope::Instances(instances) = scope {
                 for &(component, ordinal) in instances {
                     let least = self.least_of.entry(Instance { component, ordinal }).or_default();
@@ -276,37 +279,9 @@ pub(super) fn take(loads: &mut Loads, place: Place, needs: &[f64]) {
     }
 }
 
-/// Whether what a rule says can depend on where an instance is. When in doubt, it can.
+/// Whether the host of an instance can change whether a rule is kept. When in doubt, it can.
 pub(super) fn looks_at(rule: &Constraint, instance: Instance) -> bool {
-    let among = |components: &[usize]| components.contains(&instance.component);
-    match rule {
-        Constraint::Each { scope, .. }
-        | Constraint::Ban { scope, .. }
-        | Constraint::Spread { scope, .. }
-        | Constraint::Apart { scope, .. }
-        | Constraint::Gather { scope, .. }
-        | Constraint::Root { scope }
-        | Constraint::Moves { scope, .. }
-        | Constraint::Survive { scope, .. } => in_scope(scope, instance),
-        Constraint::Split { scopes, .. } => scopes.iter().any(|scope| in_scope(scope, instance)),
-        Constraint::Neighbour { user, provider, .. } => {
-            in_scope(user, instance) || in_scope(provider, instance)
-        }
-        Constraint::Bound { scope, measure, .. } => match measure {
-            Measure::TotalPrice | Measure::Overload { .. } | Measure::Imbalance { .. } => true,
-            Measure::PairLatencyMs(other) | Measure::MeanPairLatencyMs(other) => {
-                in_scope(scope, instance) || in_scope(other, instance)
-            }
-            _ => in_scope(scope, instance),
-        },
-        Constraint::Require { user, provider, .. } => among(&[*user, *provider]),
-        Constraint::Conflict { first, second } => among(&[*first, *second]),
-        Constraint::Count { components, .. }
-        | Constraint::Alternatives { components, .. }
-        | Constraint::Together { components } => among(components),
-        Constraint::Linear { terms, .. } => terms.iter().any(|(c, _)| *c == instance.component),
-        Constraint::DependsOn { component, any_of } => *component == instance.component || among(any_of),
-        Constraint::Overbook { .. } | Constraint::Preserve { .. } => false,
-        _ => true,
-    }
+    let mut any = false;
+    meaning(rule).visit_dependencies(&mut |scope| any |= in_scope(scope, instance));
+    any
 }

@@ -35,21 +35,28 @@ fn shop(seed: u64) -> Problem {
         let mask = dice.mask(machines, 70);
         let some = Scope::Components(all.iter().copied().filter(|_| dice.chance(60)).collect());
         let rule = match dice.below(14) {
-            0 => Constraint::Each { scope: some, allowed: mask },
-            1 => Constraint::Lonely { scope: some },
-            2 => Constraint::Apart { scope: some, partition: None },
-            3..=4 => {
-                Constraint::Split { scopes: vec![Scope::Component(a), Scope::Component(b)], partition: None }
-            }
-            5 => Constraint::Together { components: vec![a, b] },
-            6 => Constraint::Everywhere { component: a },
-            7 => Constraint::MaxOnline { machines: mask, max: 1 },
-            8 => Constraint::Require { user: a, provider: b, per_user: 1, per_provider: 2, exactly: false },
-            9 => Constraint::Linear { terms: vec![(a, 2), (b, -1)], max: 0 },
-            10 => Constraint::Alternatives { components: vec![a, b], min: 1, max: 1 },
-            11 => Constraint::DependsOn { component: a, any_of: vec![b] },
-            12 => Constraint::Conflict { first: a, second: b },
-            _ => Constraint::Budget { max_per_hour: dice.number(9) },
+            0 => Constraint::Each(rule::Each { scope: some, allowed: mask }),
+            1 => Constraint::Lonely(rule::Lonely { scope: some }),
+            2 => Constraint::Apart(rule::Apart { scope: some, partition: None }),
+            3..=4 => Constraint::Split(rule::Split {
+                scopes: vec![Scope::Component(a), Scope::Component(b)],
+                partition: None,
+            }),
+            5 => Constraint::Together(rule::Together { components: vec![a, b] }),
+            6 => Constraint::Everywhere(rule::Everywhere { component: a }),
+            7 => Constraint::MaxOnline(rule::MaxOnline { machines: mask, max: 1 }),
+            8 => Constraint::Require(rule::Require {
+                user: a,
+                provider: b,
+                per_user: 1,
+                per_provider: 2,
+                exactly: false,
+            }),
+            9 => Constraint::Linear(rule::Linear { terms: vec![(a, 2), (b, -1)], max: 0 }),
+            10 => Constraint::Alternatives(rule::Alternatives { components: vec![a, b], min: 1, max: 1 }),
+            11 => Constraint::DependsOn(rule::DependsOn { component: a, any_of: vec![b] }),
+            12 => Constraint::Conflict(rule::Conflict { first: a, second: b }),
+            _ => Constraint::Budget(rule::Budget { max_per_hour: dice.number(9) }),
         };
         problem.constraints.push(Named::new(format!("r{r}"), rule));
     }
@@ -98,9 +105,8 @@ fn a_useless_offer_changes_nothing() {
         more.quantities.iter_mut().for_each(|q| q.values.push(Some(0.0)));
         for named in &mut more.constraints {
             match &mut named.item {
-                Constraint::Each { allowed: mask, .. } | Constraint::MaxOnline { machines: mask, .. } => {
-                    mask.push(true)
-                }
+                Constraint::Each(rule::Each { allowed: mask, .. })
+                | Constraint::MaxOnline(rule::MaxOnline { machines: mask, .. }) => mask.push(true),
                 _ => {}
             }
         }

@@ -28,30 +28,37 @@ fn shop(seed: u64) -> Problem {
         let near = |measure: Measure, dice: &mut Dice| {
             let limit = Limit::Constant(5.0 + dice.number(40));
             let comparison = if dice.chance(50) { Comparison::Less } else { Comparison::LessOrEqual };
-            Constraint::Bound { scope: scope.clone(), measure, comparison, limit }
+            Constraint::Bound(rule::Bound { scope: scope.clone(), measure, comparison, limit })
         };
         let rule = match dice.below(13) {
-            0 => Constraint::Each { scope, allowed: dice.mask(machines, 75) },
-            1 => Constraint::Ban { scope, machines: vec![dice.below(machines)] },
+            0 => Constraint::Each(rule::Each { scope, allowed: dice.mask(machines, 75) }),
+            1 => Constraint::Ban(rule::Ban { scope, machines: vec![dice.below(machines)] }),
             2..=3 => near(Measure::DiameterMs, &mut dice),
             4..=5 => near(Measure::PairLatencyMs(Scope::Component(b)), &mut dice),
-            6..=7 => Constraint::Spread {
+            6..=7 => Constraint::Spread(rule::Spread {
                 scope: Scope::Component(a),
                 partition: dice.below(2),
                 max_in_class: dice.chance(50).then(|| limit(&mut dice, 3)),
                 min_distinct: dice.chance(50).then(|| limit(&mut dice, 2)),
-            },
-            8 => Constraint::Survive {
+            }),
+            8 => Constraint::Survive(rule::Survive {
                 scope: Scope::Component(a),
                 partition: dice.below(2),
                 min_left: limit(&mut dice, 1),
-            },
-            9 => Constraint::Require { user: a, provider: b, per_user: 1, per_provider: 1, exactly: false },
-            10 => Constraint::Apart { scope, partition: None },
-            11 => {
-                Constraint::Split { scopes: vec![Scope::Component(a), Scope::Component(b)], partition: None }
-            }
-            _ => Constraint::Count { components: vec![a], min: 1, max: 2 },
+            }),
+            9 => Constraint::Require(rule::Require {
+                user: a,
+                provider: b,
+                per_user: 1,
+                per_provider: 1,
+                exactly: false,
+            }),
+            10 => Constraint::Apart(rule::Apart { scope, partition: None }),
+            11 => Constraint::Split(rule::Split {
+                scopes: vec![Scope::Component(a), Scope::Component(b)],
+                partition: None,
+            }),
+            _ => Constraint::Count(rule::Count { components: vec![a], min: 1, max: 2 }),
         };
         problem.constraints.push(Named::new(format!("r{r}"), rule));
     }
@@ -141,22 +148,30 @@ fn counts_that_the_spread_leaves_no_room_for_are_given_up_at_once() {
     }
     let price = Cost { scope: Scope::All, measure: Measure::TotalPrice, per_unit: 1.0 };
     problem.costs.push(Named::new("price", price));
-    let spread = |component, max_in_class| Constraint::Spread {
-        scope: Scope::Component(component),
-        partition: 0,
-        max_in_class,
-        min_distinct: Some(Limit::Constant(2.0)),
+    let spread = |component, max_in_class| {
+        Constraint::Spread(rule::Spread {
+            scope: Scope::Component(component),
+            partition: 0,
+            max_in_class,
+            min_distinct: Some(Limit::Constant(2.0)),
+        })
     };
     let rules = [
         spread(0, None),
         spread(5, Some(Limit::Constant(1.0))),
-        Constraint::Require { user: 0, provider: 5, per_user: 1, per_provider: 1, exactly: false },
-        Constraint::Bound {
+        Constraint::Require(rule::Require {
+            user: 0,
+            provider: 5,
+            per_user: 1,
+            per_provider: 1,
+            exactly: false,
+        }),
+        Constraint::Bound(rule::Bound {
             scope: Scope::All,
             measure: Measure::DiameterMs,
             comparison: Comparison::LessOrEqual,
             limit: Limit::Constant(40.0),
-        },
+        }),
     ];
     let named = rules.into_iter().enumerate().map(|(r, rule)| Named::new(format!("r{r}"), rule));
     problem.constraints.extend(named);

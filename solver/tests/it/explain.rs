@@ -30,21 +30,21 @@ fn three_regions() -> Problem {
 }
 
 fn bound(measure: Measure, comparison: Comparison, limit: f64) -> Constraint {
-    Constraint::Bound { scope: Scope::All, measure, comparison, limit: Limit::Constant(limit) }
+    Constraint::Bound(rule::Bound { scope: Scope::All, measure, comparison, limit: Limit::Constant(limit) })
 }
 
 fn spread(max: f64) -> Constraint {
     let max_in_class = Some(Limit::Constant(max));
-    Constraint::Spread { scope: Scope::All, partition: 0, max_in_class, min_distinct: None }
+    Constraint::Spread(rule::Spread { scope: Scope::All, partition: 0, max_in_class, min_distinct: None })
 }
 
 #[test]
 fn a_conflict_names_only_the_rules_it_needs() {
     let mut problem = three_regions();
     problem.constraints = vec![
-        Named::new("cheap", Constraint::Budget { max_per_hour: 20.0 }),
+        Named::new("cheap", Constraint::Budget(rule::Budget { max_per_hour: 20.0 })),
         Named::new("near", bound(Measure::DiameterMs, Comparison::Less, 80.0)),
-        Named::new("not-tokyo", Constraint::Ban { scope: Scope::All, machines: vec![2] }),
+        Named::new("not-tokyo", Constraint::Ban(rule::Ban { scope: Scope::All, machines: vec![2] })),
         Named::new("wide", spread(1.0)),
     ];
     // Two continents are at least 80 ms apart, whether or not Tokyo may be used.
@@ -70,7 +70,7 @@ fn a_machine_that_is_not_chosen_is_refused_in_conflict_or_worse() {
     assert_eq!(why_not(&problem, &plan, 0, 2, &mut || false), conflicts);
     problem
         .constraints
-        .push(Named::new("not-tokyo", Constraint::Ban { scope: Scope::All, machines: vec![2] }));
+        .push(Named::new("not-tokyo", Constraint::Ban(rule::Ban { scope: Scope::All, machines: vec![2] })));
     assert_eq!(why_not(&problem, &plan, 0, 2, &mut || false), WhyNot::Refused { rule: "not-tokyo".into() });
 }
 

@@ -47,53 +47,82 @@ fn rule(dice: &mut Dice, problem: &Problem, kind: usize) -> Constraint {
     let all: Vec<usize> = (0..problem.components.len()).collect();
     let group = scope(dice, problem);
     match kind % 29 {
-        0 => Constraint::Each { scope: group, allowed: dice.mask(machines, 75) },
-        1 => Constraint::Ban { scope: group, machines: vec![dice.below(machines)] },
+        0 => Constraint::Each(rule::Each { scope: group, allowed: dice.mask(machines, 75) }),
+        1 => Constraint::Ban(rule::Ban { scope: group, machines: vec![dice.below(machines)] }),
         2 => {
             let other = scope(dice, problem);
             let measure = measure(dice, machines, &|_| other.clone());
-            Constraint::Bound { scope: group, measure, comparison: comparison(dice), limit: limit(dice, 20) }
+            Constraint::Bound(rule::Bound {
+                scope: group,
+                measure,
+                comparison: comparison(dice),
+                limit: limit(dice, 20),
+            })
         }
-        3 => Constraint::Spread {
+        3 => Constraint::Spread(rule::Spread {
             scope: group,
             partition,
             max_in_class: dice.chance(70).then(|| limit(dice, 3)),
             min_distinct: dice.chance(40).then(|| limit(dice, 2)),
-        },
-        4 => Constraint::Apart { scope: group, partition: by },
-        5 => Constraint::Gather { scope: group, partition: by },
-        6 => Constraint::Split { scopes: vec![Scope::Component(a), Scope::Component(b)], partition: by },
-        7 => Constraint::Lonely { scope: group },
-        8 => Constraint::Together { components: all },
-        9 => Constraint::Everywhere { component: a },
-        10 => Constraint::Root { scope: group },
-        11 => Constraint::Quarantine { machines: dice.mask(machines, 30) },
-        12 => Constraint::MaxOnline { machines: dice.mask(machines, 70), max: dice.below(3) as u32 },
-        13 => Constraint::Overbook { machines: dice.mask(machines, 70), resource: 0, ratio: dice.number(2) },
-        14 => Constraint::Preserve { scope: group, resource: 0, amount: dice.number(4) },
-        15 => Constraint::Require {
+        }),
+        4 => Constraint::Apart(rule::Apart { scope: group, partition: by }),
+        5 => Constraint::Gather(rule::Gather { scope: group, partition: by }),
+        6 => Constraint::Split(rule::Split {
+            scopes: vec![Scope::Component(a), Scope::Component(b)],
+            partition: by,
+        }),
+        7 => Constraint::Lonely(rule::Lonely { scope: group }),
+        8 => Constraint::Together(rule::Together { components: all }),
+        9 => Constraint::Everywhere(rule::Everywhere { component: a }),
+        10 => Constraint::Root(rule::Root { scope: group }),
+        11 => Constraint::Quarantine(rule::Quarantine { machines: dice.mask(machines, 30) }),
+        12 => Constraint::MaxOnline(rule::MaxOnline {
+            machines: dice.mask(machines, 70),
+            max: dice.below(3) as u32,
+        }),
+        13 => Constraint::Overbook(rule::Overbook {
+            machines: dice.mask(machines, 70),
+            resource: 0,
+            ratio: dice.number(2),
+        }),
+        14 => Constraint::Preserve(rule::Preserve { scope: group, resource: 0, amount: dice.number(4) }),
+        15 => Constraint::Require(rule::Require {
             user: a,
             provider: b,
             per_user: 1 + dice.below(2) as u32,
             per_provider: 1 + dice.below(3) as u32,
             exactly: dice.chance(30),
-        },
-        16 => Constraint::Alternatives { components: all, min: dice.below(2) as u32, max: 1 },
-        17 => Constraint::DependsOn { component: a, any_of: vec![b] },
-        18 => Constraint::Conflict { first: a, second: b },
-        19 => Constraint::Neighbour { user: group, provider: scope(dice, problem), partition },
-        20 => Constraint::Budget { max_per_hour: dice.number(9) },
-        21 => Constraint::Moves { scope: group, max: dice.below(3) as u32 },
-        22 => Constraint::Survive { scope: group, partition, min_left: limit(dice, 2) },
-        23 => Constraint::Count { components: all, min: dice.below(3) as u32, max: 3 },
-        25 => Constraint::Reserve { scope: group, partition, resource: 0, share: dice.number(2) / 2.0 },
-        26 => Constraint::Versions { package: "p".into(), max: dice.below(2) as u32 },
-        27 => Constraint::Needs { component: a, any_of: (0..=dice.below(2)).map(|_| wanted(dice)).collect() },
-        28 => Constraint::Breaks { component: a, wanted: wanted(dice) },
-        _ => Constraint::Linear {
+        }),
+        16 => Constraint::Alternatives(rule::Alternatives {
+            components: all,
+            min: dice.below(2) as u32,
+            max: 1,
+        }),
+        17 => Constraint::DependsOn(rule::DependsOn { component: a, any_of: vec![b] }),
+        18 => Constraint::Conflict(rule::Conflict { first: a, second: b }),
+        19 => {
+            Constraint::Neighbour(rule::Neighbour { user: group, provider: scope(dice, problem), partition })
+        }
+        20 => Constraint::Budget(rule::Budget { max_per_hour: dice.number(9) }),
+        21 => Constraint::Moves(rule::Moves { scope: group, max: dice.below(3) as u32 }),
+        22 => Constraint::Survive(rule::Survive { scope: group, partition, min_left: limit(dice, 2) }),
+        23 => Constraint::Count(rule::Count { components: all, min: dice.below(3) as u32, max: 3 }),
+        25 => Constraint::Reserve(rule::Reserve {
+            scope: group,
+            partition,
+            resource: 0,
+            share: dice.number(2) / 2.0,
+        }),
+        26 => Constraint::Versions(rule::Versions { package: "p".into(), max: dice.below(2) as u32 }),
+        27 => Constraint::Needs(rule::Needs {
+            component: a,
+            any_of: (0..=dice.below(2)).map(|_| wanted(dice)).collect(),
+        }),
+        28 => Constraint::Breaks(rule::Breaks { component: a, wanted: wanted(dice) }),
+        _ => Constraint::Linear(rule::Linear {
             terms: vec![(a, dice.below(5) as i64 - 2), (b, dice.below(5) as i64 - 2)],
             max: dice.below(4) as i64 - 1,
-        },
+        }),
     }
 }
 

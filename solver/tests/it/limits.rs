@@ -105,13 +105,13 @@ fn lists_and_numbers_are_looked_at_wherever_they_stand() {
     let wrong: [Wrong; 31] = [
         (|p| p.machines[0].price = 1e308, |e| matches!(e, Huge { .. })),
         (
-            |p| rule(p, Constraint::Lonely { scope: Scope::Components(vec![0, 0]) }),
+            |p| rule(p, Constraint::Lonely(rule::Lonely { scope: Scope::Components(vec![0, 0]) })),
             |e| matches!(e, Twice { .. }),
         ),
         (
             |p| {
                 let scope = Scope::Instances(vec![(0, 1), (0, 1)]);
-                rule(p, Constraint::Apart { scope, partition: None });
+                rule(p, Constraint::Apart(rule::Apart { scope, partition: None }));
             },
             |e| matches!(e, Twice { .. }),
         ),
@@ -139,23 +139,34 @@ fn lists_and_numbers_are_looked_at_wherever_they_stand() {
         (|p| p.machines[0].safety = vec![1.0, 1.0], |e| matches!(e, Length { .. })),
         (|p| p.machines[0].move_cost = vec![f64::NAN], |e| matches!(e, NotFinite { .. })),
         (
-            |p| rule(p, Constraint::Each { scope: Scope::All, allowed: Vec::new() }),
+            |p| rule(p, Constraint::Each(rule::Each { scope: Scope::All, allowed: Vec::new() })),
             |e| matches!(e, Length { .. }),
         ),
-        (|p| rule(p, Constraint::Budget { max_per_hour: f64::NAN }), |e| matches!(e, NotFinite { .. })),
         (
-            |p| rule(p, Constraint::Count { components: vec![0], min: 3, max: 2 }),
+            |p| rule(p, Constraint::Budget(rule::Budget { max_per_hour: f64::NAN })),
+            |e| matches!(e, NotFinite { .. }),
+        ),
+        (
+            |p| rule(p, Constraint::Count(rule::Count { components: vec![0], min: 3, max: 2 })),
             |e| matches!(e, EmptyRange { .. }),
         ),
         (
-            |p| rule(p, Constraint::Linear { terms: vec![(0, i64::MIN)], max: 0 }),
+            |p| rule(p, Constraint::Linear(rule::Linear { terms: vec![(0, i64::MIN)], max: 0 })),
             |e| matches!(e, TooLarge { .. }),
         ),
         (
             |p| {
                 let limit = Limit::BySize(Vec::new());
                 let comparison = Comparison::Less;
-                rule(p, Constraint::Bound { scope: Scope::All, measure: Measure::Size, comparison, limit });
+                rule(
+                    p,
+                    Constraint::Bound(rule::Bound {
+                        scope: Scope::All,
+                        measure: Measure::Size,
+                        comparison,
+                        limit,
+                    }),
+                );
             },
             |e| matches!(e, Length { .. }),
         ),
@@ -170,23 +181,26 @@ fn lists_and_numbers_are_looked_at_wherever_they_stand() {
     // A price that must not be negative differs from a limit that may be.
     let mut problem = furnished();
     let (measure, comparison, limit) = (Measure::Sum(0), Comparison::GreaterOrEqual, Limit::Constant(-7.0));
-    rule(&mut problem, Constraint::Bound { scope: all(), measure, comparison, limit });
+    rule(&mut problem, Constraint::Bound(rule::Bound { scope: all(), measure, comparison, limit }));
     assert!(answer(&problem).is_ok());
 }
 
 #[test]
 fn rules_that_cannot_hold_together_are_named() {
     let contradictions: [(&[Constraint], &[&str]); 4] = [
-        (&[Constraint::Budget { max_per_hour: 0.5 }], &["rule 0"]),
+        (&[Constraint::Budget(rule::Budget { max_per_hour: 0.5 })], &["rule 0"]),
         (
             &[
-                Constraint::Count { components: vec![0], min: 0, max: 3 },
-                Constraint::Count { components: vec![0], min: 4, max: 9 },
+                Constraint::Count(rule::Count { components: vec![0], min: 0, max: 3 }),
+                Constraint::Count(rule::Count { components: vec![0], min: 4, max: 9 }),
             ],
             &["rule 1"],
         ),
-        (&[Constraint::Ban { scope: Scope::All, machines: vec![0] }], &["rule 0"]),
-        (&[Constraint::Alternatives { components: vec![0], min: 2, max: 2 }], &["rule 0"]),
+        (&[Constraint::Ban(rule::Ban { scope: Scope::All, machines: vec![0] })], &["rule 0"]),
+        (
+            &[Constraint::Alternatives(rule::Alternatives { components: vec![0], min: 2, max: 2 })],
+            &["rule 0"],
+        ),
     ];
     for (rules, expected) in contradictions {
         let mut problem = one_host(3);
@@ -206,7 +220,10 @@ fn nobody_cannot_be_spread() {
     problem.partitions =
         vec![Partition { name: "rack".into(), classes: vec!["a".into()], class_of: vec![Some(0)] }];
     let (scope, min_distinct) = (Scope::Component(1), Some(Limit::Constant(1.0)));
-    rule(&mut problem, Constraint::Spread { scope, partition: 0, max_in_class: None, min_distinct });
+    rule(
+        &mut problem,
+        Constraint::Spread(rule::Spread { scope, partition: 0, max_in_class: None, min_distinct }),
+    );
     let large = Options { seed: 1, engine: Some(EngineName::Reassignment) };
     assert!(matches!(solve(&problem, &large, &mut || false), Err(SolveError::Unsuited { .. })));
     assert!(matches!(answer(&problem), Err(SolveError::Infeasible { conflict }) if conflict == ["rule"]));
@@ -264,8 +281,11 @@ fn empty_problems_have_answers() {
     assert_eq!(answer(&problem).unwrap().assignment.count(0), 2);
     // Rules over nobody hold.
     problem.constraints = vec![
-        Named::new("apart", Constraint::Apart { scope: Scope::Components(Vec::new()), partition: None }),
-        Named::new("none", Constraint::Count { components: Vec::new(), min: 0, max: 0 }),
+        Named::new(
+            "apart",
+            Constraint::Apart(rule::Apart { scope: Scope::Components(Vec::new()), partition: None }),
+        ),
+        Named::new("none", Constraint::Count(rule::Count { components: Vec::new(), min: 0, max: 0 })),
     ];
     assert_eq!(answer(&problem).unwrap().assignment.count(0), 2);
 }
@@ -310,11 +330,11 @@ fn widen(problem: &mut Problem) {
     };
     for named in &mut problem.constraints {
         match &mut named.item {
-            Constraint::Each { allowed: mask, .. }
-            | Constraint::Quarantine { machines: mask }
-            | Constraint::MaxOnline { machines: mask, .. }
-            | Constraint::Overbook { machines: mask, .. } => mask.push(mask[0]),
-            Constraint::Bound { measure: of, .. } => measure(of),
+            Constraint::Each(rule::Each { allowed: mask, .. })
+            | Constraint::Quarantine(rule::Quarantine { machines: mask })
+            | Constraint::MaxOnline(rule::MaxOnline { machines: mask, .. })
+            | Constraint::Overbook(rule::Overbook { machines: mask, .. }) => mask.push(mask[0]),
+            Constraint::Bound(rule::Bound { measure: of, .. }) => measure(of),
             _ => {}
         }
     }

@@ -23,22 +23,22 @@ fn change(seed: u64) -> (Problem, Assignment, Assignment) {
     for r in 0..rules {
         let scope = Scope::Component(dice.below(2));
         let rule = match dice.below(7) {
-            0 => Constraint::Apart { scope: Scope::All, partition: None },
-            1 => Constraint::Gather { scope, partition: Some(0) },
-            2 => Constraint::Spread {
+            0 => Constraint::Apart(rule::Apart { scope: Scope::All, partition: None }),
+            1 => Constraint::Gather(rule::Gather { scope, partition: Some(0) }),
+            2 => Constraint::Spread(rule::Spread {
                 scope: Scope::All,
                 partition: 0,
                 max_in_class: Some(Limit::Constant(2.0)),
                 min_distinct: Some(Limit::Constant(dice.number(2))),
-            },
-            3 => Constraint::Preserve { scope, resource: 1, amount: dice.number(1) },
-            4 => Constraint::MaxOnline { machines: vec![true; 3], max: 2 },
-            5 => Constraint::Lonely { scope },
-            _ => Constraint::Neighbour {
+            }),
+            3 => Constraint::Preserve(rule::Preserve { scope, resource: 1, amount: dice.number(1) }),
+            4 => Constraint::MaxOnline(rule::MaxOnline { machines: vec![true; 3], max: 2 }),
+            5 => Constraint::Lonely(rule::Lonely { scope }),
+            _ => Constraint::Neighbour(rule::Neighbour {
                 user: Scope::Component(0),
                 provider: Scope::Component(1),
                 partition: 0,
-            },
+            }),
         };
         problem.constraints.push(Named::new(format!("r{r}"), rule));
     }
@@ -173,7 +173,7 @@ fn replay_wave(problem: &Problem, ends: (&Assignment, &Assignment), a: &Assignme
             let need = |i: Instance| {
                 let own = problem.components[i.component].need(i.ordinal, r);
                 problem.constraints.iter().fold(own, |need, named| match &named.item {
-                    Constraint::Preserve { scope: Scope::Component(c), resource, amount }
+                    Constraint::Preserve(rule::Preserve { scope: Scope::Component(c), resource, amount })
                         if *c == i.component && *resource == r =>
                     {
                         need.max(*amount)

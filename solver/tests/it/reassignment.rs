@@ -23,30 +23,40 @@ fn cluster(seed: u64) -> Problem {
     for r in 0..dice.below(4) {
         let scope = scope(&mut dice);
         let rule = match dice.below(8) {
-            0 => Constraint::Each { scope, allowed: dice.mask(3, 75) },
-            1 => Constraint::Ban { scope: Scope::Instances(vec![(0, 0)]), machines: vec![dice.below(3)] },
-            2 => Constraint::Apart { scope, partition: dice.chance(50).then_some(0) },
-            3 => Constraint::Gather { scope, partition: dice.chance(70).then_some(0) },
-            4 => Constraint::Spread {
+            0 => Constraint::Each(rule::Each { scope, allowed: dice.mask(3, 75) }),
+            1 => Constraint::Ban(rule::Ban {
+                scope: Scope::Instances(vec![(0, 0)]),
+                machines: vec![dice.below(3)],
+            }),
+            2 => Constraint::Apart(rule::Apart { scope, partition: dice.chance(50).then_some(0) }),
+            3 => Constraint::Gather(rule::Gather { scope, partition: dice.chance(70).then_some(0) }),
+            4 => Constraint::Spread(rule::Spread {
                 scope,
                 partition: 0,
                 max_in_class: None,
                 min_distinct: Some(Limit::Constant(dice.number(2))),
-            },
-            5 => Constraint::Root { scope: Scope::Instances(vec![(1, 0)]) },
-            _ => Constraint::Neighbour {
+            }),
+            5 => Constraint::Root(rule::Root { scope: Scope::Instances(vec![(1, 0)]) }),
+            _ => Constraint::Neighbour(rule::Neighbour {
                 user: Scope::Component(0),
                 provider: Scope::Component(1),
                 partition: 1,
-            },
+            }),
         };
         problem.constraints.push(Named::new(format!("r{r}"), rule));
     }
     if dice.chance(30) {
-        let rule = Constraint::Preserve { scope: Scope::Component(0), resource: 0, amount: dice.number(2) };
+        let rule = Constraint::Preserve(rule::Preserve {
+            scope: Scope::Component(0),
+            resource: 0,
+            amount: dice.number(2),
+        });
         problem.constraints.push(Named::new("preserve", rule));
-        let rule =
-            Constraint::Overbook { machines: dice.mask(3, 70), resource: 1, ratio: 0.5 + dice.number(1) };
+        let rule = Constraint::Overbook(rule::Overbook {
+            machines: dice.mask(3, 70),
+            resource: 1,
+            ratio: 0.5 + dice.number(1),
+        });
         problem.constraints.push(Named::new("overbook", rule));
     } else {
         let mut add = |name: &str, measure: Measure, per_unit: f64| {
@@ -101,7 +111,7 @@ fn thousands_of_rules_about_a_few_instances_each_do_not_keep_the_engine_away() {
     problem.components.push(component);
     for r in 0..4_000 {
         let scope = Scope::Instances((3 * r..3 * r + 3).map(|ordinal| (0, ordinal)).collect());
-        let rule = Constraint::Apart { scope, partition: None };
+        let rule = Constraint::Apart(rule::Apart { scope, partition: None });
         problem.constraints.push(Named::new(format!("apart {r}"), rule));
     }
     // Takes half a second; another engine would search for very long.

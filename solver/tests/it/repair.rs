@@ -93,12 +93,12 @@ fn running(hosts: usize, components: usize, dice: &mut Dice) -> Problem {
             component.current.push(Some(at));
             at = (at + 1) % hosts;
         }
-        let spread = Constraint::Spread {
+        let spread = Constraint::Spread(rule::Spread {
             scope: Scope::Component(c),
             partition: 0,
             max_in_class: None,
             min_distinct: Some(Limit::Constant(2.0)),
-        };
+        });
         problem.constraints.push(Named::new(format!("spread {c}"), spread));
         problem.components.push(component);
     }

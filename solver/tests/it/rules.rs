@@ -37,7 +37,8 @@ fn on(machines: &[usize]) -> Assignment {
 #[test]
 fn a_reserve_is_what_the_other_classes_have_free() {
     let mut problem = hosts(&[0, 0, 1]);
-    let reserve = |share| Constraint::Reserve { scope: Scope::All, partition: 0, resource: 0, share };
+    let reserve =
+        |share| Constraint::Reserve(rule::Reserve { scope: Scope::All, partition: 0, resource: 0, share });
     problem.constraints = vec![Named::new("reserve", reserve(1.0))];
     assert_eq!(
         sentence(&problem, &problem.constraints[0]),

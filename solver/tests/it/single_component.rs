@@ -14,35 +14,35 @@ fn one_component(seed: u64) -> Problem {
         let scope = scope(&mut dice);
         let partition = dice.below(2);
         let rule = match dice.below(10) {
-            0 => Constraint::Each { scope, allowed: dice.mask(machines, 80) },
-            1 => Constraint::Ban { scope, machines: vec![dice.below(machines)] },
-            2..=3 => Constraint::Spread {
+            0 => Constraint::Each(rule::Each { scope, allowed: dice.mask(machines, 80) }),
+            1 => Constraint::Ban(rule::Ban { scope, machines: vec![dice.below(machines)] }),
+            2..=3 => Constraint::Spread(rule::Spread {
                 scope,
                 partition,
                 max_in_class: dice.chance(80).then(|| limit(&mut dice, 3)),
                 min_distinct: dice.chance(30).then(|| limit(&mut dice, 2)),
-            },
+            }),
             4..=5 => {
                 let measure = measure(&mut dice, machines, &|_| Scope::All);
                 let top =
                     if matches!(measure, Measure::DiameterMs | Measure::AnchorLatencyMs) { 40 } else { 6 };
-                Constraint::Bound {
+                Constraint::Bound(rule::Bound {
                     scope,
                     measure,
                     comparison: comparison(&mut dice),
                     limit: limit(&mut dice, top),
-                }
+                })
             }
-            6 => Constraint::Budget { max_per_hour: dice.number(9) },
-            7 => Constraint::Moves { scope, max: dice.below(3) as u32 },
-            8 => Constraint::Root {
+            6 => Constraint::Budget(rule::Budget { max_per_hour: dice.number(9) }),
+            7 => Constraint::Moves(rule::Moves { scope, max: dice.below(3) as u32 }),
+            8 => Constraint::Root(rule::Root {
                 scope: if dice.chance(50) { Scope::Instances(vec![(0, 0)]) } else { scope },
-            },
-            _ => Constraint::Survive { scope, partition, min_left: limit(&mut dice, 2) },
+            }),
+            _ => Constraint::Survive(rule::Survive { scope, partition, min_left: limit(&mut dice, 2) }),
         };
         // A root rule over an ordinal that cannot exist is no problem at all.
         let has_first = problem.components[0].replicas_max > 0 || !problem.components[0].current.is_empty();
-        if has_first || !matches!(rule, Constraint::Root { scope: Scope::Instances(_) }) {
+        if has_first || !matches!(rule, Constraint::Root(rule::Root { scope: Scope::Instances(_) })) {
             problem.constraints.push(Named::new(format!("r{r}"), rule));
         }
     }

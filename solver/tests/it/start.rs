@@ -45,23 +45,44 @@ fn tied(seed: u64, replicas_max: u32) -> Problem {
         let (rule, holds) = match dice.below(8) {
             0..=2 => {
                 let sum = x * counts[a] - y * counts[b] - z * counts[c];
-                (Constraint::Linear { terms: vec![(a, x), (b, -y), (c, -z)], max: sum.max(0) }, sum <= 2)
+                (
+                    Constraint::Linear(rule::Linear {
+                        terms: vec![(a, x), (b, -y), (c, -z)],
+                        max: sum.max(0),
+                    }),
+                    sum <= 2,
+                )
             }
             3..=4 => {
                 let (per_user, per_provider) = (x as u32, y as u32);
                 let exactly = dice.chance(30);
                 let needed = (x * counts[a] + y - 1) / y;
                 let holds = if exactly { counts[b] == needed } else { counts[b] >= needed };
-                (Constraint::Require { user: a, provider: b, per_user, per_provider, exactly }, holds)
+                (
+                    Constraint::Require(rule::Require {
+                        user: a,
+                        provider: b,
+                        per_user,
+                        per_provider,
+                        exactly,
+                    }),
+                    holds,
+                )
             }
             5 => {
                 let present = u32::from(counts[a] > 0) + u32::from(counts[b] > 0);
-                (Constraint::Alternatives { components: vec![a, b], min: 1, max: 1 }, present == 1)
+                (
+                    Constraint::Alternatives(rule::Alternatives { components: vec![a, b], min: 1, max: 1 }),
+                    present == 1,
+                )
             }
-            6 => (Constraint::DependsOn { component: a, any_of: vec![b] }, counts[a] > 0 && counts[b] > 0),
+            6 => (
+                Constraint::DependsOn(rule::DependsOn { component: a, any_of: vec![b] }),
+                counts[a] > 0 && counts[b] > 0,
+            ),
             _ => {
                 let scopes = vec![Scope::Component(a), Scope::Component(b)];
-                (Constraint::Split { scopes, partition: None }, a != b)
+                (Constraint::Split(rule::Split { scopes, partition: None }), a != b)
             }
         };
         rules += 1;
@@ -134,24 +155,26 @@ fn far_away(seed: u64) -> Problem {
         component.needs = vec![dice.number(4)];
         problem.components.push(component);
         let scope = Scope::Component(c);
-        let spread = Constraint::Spread {
+        let spread = Constraint::Spread(rule::Spread {
             scope: scope.clone(),
             partition: 0,
             max_in_class: None,
             min_distinct: Some(Limit::Constant(2.0)),
-        };
-        let near = Constraint::Bound {
+        });
+        let near = Constraint::Bound(rule::Bound {
             scope,
             measure: Measure::PairLatencyMs(Scope::Component(dice.below(c))),
             comparison: Comparison::LessOrEqual,
             limit: Limit::Constant(30.0),
-        };
+        });
         problem.constraints.push(Named::new(format!("spread {c}"), spread));
         problem.constraints.push(Named::new(format!("near {c}"), near));
     }
     problem.components[0] = Component::new("c0", 1, 8);
-    let users =
-        Constraint::Each { scope: Scope::Component(0), allowed: (0..sites).map(|s| s >= 3).collect() };
+    let users = Constraint::Each(rule::Each {
+        scope: Scope::Component(0),
+        allowed: (0..sites).map(|s| s >= 3).collect(),
+    });
     problem.constraints.push(Named::new("users", users));
     problem
 }

@@ -26,17 +26,17 @@ fn catalogue(seed: u64) -> Problem {
         component.release = Some(Release { package: package.into(), version, provides });
         problem.components.push(component);
     }
-    let mut rules = vec![Constraint::Count { components: vec![0, 1], min: 1, max: 2 }];
+    let mut rules = vec![Constraint::Count(rule::Count { components: vec![0, 1], min: 1, max: 2 })];
     for package in ["p", "q"] {
-        rules.push(Constraint::Versions { package: package.into(), max: 1 });
+        rules.push(Constraint::Versions(rule::Versions { package: package.into(), max: 1 }));
     }
     for _ in 0..2 + dice.below(5) {
         let component = dice.below(5);
         rules.push(if dice.chance(70) {
             let any_of = (0..=dice.below(2)).map(|_| wanted(&mut dice)).collect();
-            Constraint::Needs { component, any_of }
+            Constraint::Needs(rule::Needs { component, any_of })
         } else {
-            Constraint::Breaks { component, wanted: wanted(&mut dice) }
+            Constraint::Breaks(rule::Breaks { component, wanted: wanted(&mut dice) })
         });
     }
     let name = |(at, rule)| Named::new(format!("r{at}"), rule);
@@ -93,9 +93,9 @@ fn versions_that_do_not_fit_are_named_by_their_rules() {
     }
     let db = |range: &str| Wanted { package: "db".into(), range: range.parse().unwrap() };
     problem.constraints = vec![
-        Named::new("one-db", Constraint::Versions { package: "db".into(), max: 1 }),
-        Named::new("web-db", Constraint::Needs { component: 0, any_of: vec![db(">=4")] }),
-        Named::new("old-db", Constraint::Breaks { component: 0, wanted: db(">=4, <5") }),
+        Named::new("one-db", Constraint::Versions(rule::Versions { package: "db".into(), max: 1 })),
+        Named::new("web-db", Constraint::Needs(rule::Needs { component: 0, any_of: vec![db(">=4")] })),
+        Named::new("old-db", Constraint::Breaks(rule::Breaks { component: 0, wanted: db(">=4, <5") })),
     ];
     let error = solve(&problem, &Options::default(), &mut || false).unwrap_err();
     assert_eq!(error, SolveError::Infeasible { conflict: vec!["web-db".into(), "old-db".into()] });

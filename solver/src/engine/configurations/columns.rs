@@ -5,6 +5,7 @@ use crate::check::{CAPACITY_TOLERANCE, capacity_of};
 use crate::constraint::{Constraint, Scope};
 use crate::eligible::refused_by;
 use crate::problem::{ComponentIndex, MachineIndex, Problem, Stock};
+use crate::rule;
 
 /// More configurations than this are left to other engines.
 pub(super) const CONFIGURATIONS_MAX: usize = 20_000;
@@ -72,7 +73,7 @@ impl Columns {
         let only_cost = !problem
             .constraints
             .iter()
-            .any(|named| matches!(named.item, Constraint::MaxOnline { .. } | Constraint::Budget { .. }));
+            .any(|named| matches!(named.item, Constraint::MaxOnline(_) | Constraint::Budget(_)));
         let mut columns = Vec::new();
         for (index, configuration) in configurations.iter().enumerate() {
             let needs = needs_of(problem, configuration);
@@ -110,7 +111,7 @@ fn kinds(problem: &Problem) -> Vec<Kind> {
         let allowed: Vec<bool> = refused.iter().map(|of| of[machine]).collect();
         let cost = host_cost(problem, machine);
         let masks = problem.constraints.iter().filter_map(|named| match &named.item {
-            Constraint::MaxOnline { machines, .. } => Some(u64::from(machines[machine])),
+            Constraint::MaxOnline(rule::MaxOnline { machines, .. }) => Some(u64::from(machines[machine])),
             _ => None,
         });
         let numbers = capacity.iter().chain([&cost, &m.price]).map(|v| v.to_bits());
@@ -200,13 +201,13 @@ impl<'a> Enumerator<'a> {
             (0..configuration.len()).filter(|c| covers(scope, *c)).map(|c| configuration[c]).sum()
         };
         let allowed = |rule: &Constraint| match rule {
-            Constraint::Apart { scope, partition: None } => total(scope) <= 1,
+            Constraint::Apart(rule::Apart { scope, partition: None }) => total(scope) <= 1,
             // Whoever is in two of the scopes is apart from itself: it cannot run at all.
-            Constraint::Split { scopes, .. } => {
+            Constraint::Split(rule::Split { scopes, .. }) => {
                 let sides = scopes.iter().filter(|s| total(s) > 0).count();
                 sides <= 1
             }
-            Constraint::Lonely { scope } => {
+            Constraint::Lonely(rule::Lonely { scope }) => {
                 let own = total(scope);
                 own == 0 || own == configuration.iter().sum::<u32>()
             }
@@ -220,8 +221,10 @@ impl<'a> Enumerator<'a> {
     fn is_whole(&self, configuration: &[u32]) -> bool {
         let has = |c: &usize| configuration[*c] > 0;
         self.problem.constraints.iter().all(|named| match &named.item {
-            Constraint::Together { components } => components.iter().all(has) || !components.iter().any(has),
-            Constraint::Everywhere { component } => {
+            Constraint::Together(rule::Together { components }) => {
+                components.iter().all(has) || !components.iter().any(has)
+            }
+            Constraint::Everywhere(rule::Everywhere { component }) => {
                 let excuse = |c: usize| has(&c) && crate::check::kept_apart(self.problem, *component, c);
                 has(component) || (0..configuration.len()).any(excuse)
             }

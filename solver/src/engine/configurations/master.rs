@@ -6,6 +6,7 @@ use crate::engine::branch::{Program, Variable};
 use crate::engine::linear::Row;
 use crate::objective::Measure;
 use crate::problem::{Problem, Stock};
+use crate::rule;
 
 /// The program, and what every solution costs besides.
 pub(super) struct Master {
@@ -111,40 +112,40 @@ impl Builder<'_> {
 
     fn add_rule(&mut self, rule: &Constraint) {
         match rule {
-            Constraint::Require { user, provider, per_user, per_provider, .. } => {
+            Constraint::Require(rule::Require { user, provider, per_user, per_provider, .. }) => {
                 let weights = [(*user, f64::from(*per_user)), (*provider, -f64::from(*per_provider))];
                 self.add_row(&weights, f64::NEG_INFINITY, 0.0);
             }
             #[expect(clippy::cast_precision_loss, reason = "validation keeps these below 2^53")]
-            Constraint::Linear { terms, max } => {
+            Constraint::Linear(rule::Linear { terms, max }) => {
                 let weights: Vec<(usize, f64)> = terms.iter().map(|(c, w)| (*c, *w as f64)).collect();
                 self.add_row(&weights, f64::NEG_INFINITY, *max as f64);
             }
-            Constraint::Count { components, min, max } => {
+            Constraint::Count(rule::Count { components, min, max }) => {
                 let weights: Vec<(usize, f64)> = components.iter().map(|c| (*c, 1.0)).collect();
                 self.add_row(&weights, f64::from(*min), f64::from(*max));
             }
-            Constraint::Alternatives { components, min, max } => {
+            Constraint::Alternatives(rule::Alternatives { components, min, max }) => {
                 let terms = components.iter().map(|c| (self.present(*c), 1.0)).collect();
                 self.program.rows.push(Row { terms, low: f64::from(*min), high: f64::from(*max) });
             }
-            Constraint::DependsOn { component, any_of } => {
+            Constraint::DependsOn(rule::DependsOn { component, any_of }) => {
                 let mut terms: Vec<(usize, f64)> = any_of.iter().map(|c| (self.present(*c), 1.0)).collect();
                 terms.push((self.present(*component), -1.0));
                 self.program.rows.push(Row { terms, low: 0.0, high: f64::INFINITY });
             }
-            Constraint::Conflict { first, second } => {
+            Constraint::Conflict(rule::Conflict { first, second }) => {
                 let terms = vec![(self.present(*first), 1.0), (self.present(*second), 1.0)];
                 self.program.rows.push(Row { terms, low: 0.0, high: 1.0 });
             }
-            Constraint::Budget { max_per_hour } => {
+            Constraint::Budget(rule::Budget { max_per_hour }) => {
                 let price = |kind: usize| self.columns.kinds[kind].price;
                 let terms =
                     self.columns.columns.iter().enumerate().map(|(at, c)| (at, price(c.kind))).collect();
                 let kept = self.problem.machines.iter().filter(|m| m.stock == Stock::Kept).map(|m| m.price);
                 self.program.rows.push(Row { terms, low: 0.0, high: max_per_hour - kept.sum::<f64>() });
             }
-            Constraint::MaxOnline { machines, max } => {
+            Constraint::MaxOnline(rule::MaxOnline { machines, max }) => {
                 let counts = |kind: usize| machines[self.columns.kinds[kind].machines[0]];
                 let used = self.columns.columns.iter().enumerate().filter(|(_, c)| counts(c.kind));
                 let terms = used.map(|(at, _)| (at, 1.0)).collect();

@@ -6,7 +6,7 @@
 //! which is found by dynamic programming: the bound does not rest on the linear program's being right.
 
 use super::grid::{Cells, Grid, Table};
-use super::packing::Bounded;
+use super::knapsack::Bounded;
 use super::zones::Zone;
 use crate::engine::linear::{self, minimum};
 
@@ -127,7 +127,7 @@ impl Loads {
 
 /// The least cost of a host that holds one instance; infinite when none does.
 pub(super) fn alone(zone: &Zone, needs: &[f64]) -> f64 {
-    let holding = zone.offers.iter().filter(|offer| super::packing::fits(needs, &offer.capacity));
+    let holding = zone.offers.iter().filter(|offer| super::zones::fits(needs, &offer.capacity));
     holding.map(|offer| offer.cost).fold(f64::INFINITY, f64::min)
 }
 

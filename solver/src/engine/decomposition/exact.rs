@@ -7,7 +7,8 @@
 
 use super::layout::{Layout, Prices, all_below};
 use super::model::Model;
-use super::packing::{Host, fits, may_join};
+use super::packing::{Host, may_join};
+use super::zones::fits;
 use crate::problem::ComponentIndex;
 use std::collections::BTreeMap;
 

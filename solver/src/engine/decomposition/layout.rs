@@ -6,6 +6,7 @@
 use super::model::{Group, Model, Spread};
 use super::zones::ZoneSet;
 use crate::constraint::Constraint;
+use crate::rule;
 use std::collections::BTreeSet;
 
 /// Branches of one group before the search settles for the best it has: some milliseconds.
@@ -379,27 +380,29 @@ fn may_hold(rule: &Constraint, range: &dyn Fn(&usize) -> (i64, i64)) -> bool {
         components.iter().map(range).fold((0, 0), |sum, (low, high)| (sum.0 + low, sum.1 + high))
     };
     match rule {
-        Constraint::Require { user, provider, per_user, per_provider, .. } => {
+        Constraint::Require(rule::Require { user, provider, per_user, per_provider, .. }) => {
             range(user).0 * i64::from(*per_user) <= range(provider).1 * i64::from(*per_provider)
         }
-        Constraint::Linear { terms, max } => {
+        Constraint::Linear(rule::Linear { terms, max }) => {
             let least = |(c, weight): &(usize, i64)| {
                 let (low, high) = range(c);
                 (weight * low).min(weight * high)
             };
             terms.iter().map(least).sum::<i64>() <= *max
         }
-        Constraint::Count { components, min, max } => {
+        Constraint::Count(rule::Count { components, min, max }) => {
             let (low, high) = sum(components);
             low <= i64::from(*max) && high >= i64::from(*min)
         }
-        Constraint::Alternatives { components, min, max } => {
+        Constraint::Alternatives(rule::Alternatives { components, min, max }) => {
             let low = components.iter().filter(|c| runs(c)).count();
             let high = components.iter().filter(|c| may_run(c)).count();
             low <= *max as usize && high >= *min as usize
         }
-        Constraint::DependsOn { component, any_of } => !runs(component) || any_of.iter().any(may_run),
-        Constraint::Conflict { first, second } => !(runs(first) && runs(second)),
+        Constraint::DependsOn(rule::DependsOn { component, any_of }) => {
+            !runs(component) || any_of.iter().any(may_run)
+        }
+        Constraint::Conflict(rule::Conflict { first, second }) => !(runs(first) && runs(second)),
         _ => true,
     }
 }
@@ -408,25 +411,27 @@ fn may_hold(rule: &Constraint, range: &dyn Fn(&usize) -> (i64, i64)) -> bool {
 fn counts_hold(rule: &Constraint, count: &dyn Fn(&usize) -> u64) -> bool {
     let runs = |c: &usize| count(c) > 0;
     match rule {
-        Constraint::Require { user, provider, per_user, per_provider, exactly } => {
+        Constraint::Require(rule::Require { user, provider, per_user, per_provider, exactly }) => {
             let (wanted, providers) = (count(user) * u64::from(*per_user), count(provider));
             let share = u64::from(*per_provider);
             let spare = providers > 0 && wanted <= (providers - 1) * share;
             wanted <= providers * share && !(*exactly && spare)
         }
-        Constraint::Linear { terms, max } => {
+        Constraint::Linear(rule::Linear { terms, max }) => {
             let term = |(c, weight): &(usize, i64)| weight * i64::try_from(count(c)).unwrap_or(i64::MAX);
             terms.iter().map(term).sum::<i64>() <= *max
         }
-        Constraint::Count { components, min, max } => {
+        Constraint::Count(rule::Count { components, min, max }) => {
             (u64::from(*min)..=u64::from(*max)).contains(&components.iter().map(count).sum())
         }
-        Constraint::Alternatives { components, min, max } => {
+        Constraint::Alternatives(rule::Alternatives { components, min, max }) => {
             let running = components.iter().filter(|c| runs(c)).count() as u64;
             (u64::from(*min)..=u64::from(*max)).contains(&running)
         }
-        Constraint::DependsOn { component, any_of } => !runs(component) || any_of.iter().any(runs),
-        Constraint::Conflict { first, second } => !(runs(first) && runs(second)),
+        Constraint::DependsOn(rule::DependsOn { component, any_of }) => {
+            !runs(component) || any_of.iter().any(runs)
+        }
+        Constraint::Conflict(rule::Conflict { first, second }) => !(runs(first) && runs(second)),
         _ => true,
     }
 }

@@ -7,6 +7,7 @@ use super::zones::{Zone, ZoneSet, members, zones};
 use crate::constraint::{Comparison, Constraint, Limit};
 use crate::objective::Measure;
 use crate::problem::{ComponentIndex, Problem};
+use crate::rule;
 use std::collections::BTreeMap;
 
 /// Components that rules tie together, at most; more make the search for the best places hopeless.
@@ -159,7 +160,7 @@ impl<'a> Model<'a> {
         let mut set = ZoneSet::default();
         let needs = &self.classes[self.class_of[component]];
         for (index, zone) in self.zones.iter().enumerate() {
-            if zone.offers.iter().any(|offer| super::packing::fits(needs, &offer.capacity)) {
+            if zone.offers.iter().any(|offer| super::zones::fits(needs, &offer.capacity)) {
                 set.insert(index);
             }
         }
@@ -178,47 +179,54 @@ impl<'a> Model<'a> {
     fn add(&mut self, rule: &Constraint, lowering: &mut Lowering) -> Option<()> {
         let problem = self.problem;
         match rule {
-            Constraint::Each { scope, allowed } => {
+            Constraint::Each(rule::Each { scope, allowed }) => {
                 members(problem, scope)?.into_iter().for_each(|c| self.forbid(c, &|m| !allowed[m]));
             }
-            Constraint::Ban { scope, machines } => {
+            Constraint::Ban(rule::Ban { scope, machines }) => {
                 members(problem, scope)?.into_iter().for_each(|c| self.forbid(c, &|m| machines.contains(&m)));
             }
-            Constraint::Spread { scope, partition, max_in_class, min_distinct } => {
+            Constraint::Spread(rule::Spread { scope, partition, max_in_class, min_distinct }) => {
                 let spread = (max_in_class.clone(), min_distinct.clone(), None);
                 self.add_spread(&members(problem, scope)?, *partition, spread)?;
             }
-            Constraint::Survive { scope, partition, min_left } => {
+            Constraint::Survive(rule::Survive { scope, partition, min_left }) => {
                 let spread = (None, None, Some(min_left.clone()));
                 self.add_spread(&members(problem, scope)?, *partition, spread)?;
             }
-            Constraint::Bound { scope, measure, comparison, limit: Limit::Constant(limit) } => {
+            Constraint::Bound(rule::Bound { scope, measure, comparison, limit: Limit::Constant(limit) }) => {
                 self.add_near((&members(problem, scope)?, measure), (*comparison, *limit), lowering)?;
             }
-            Constraint::Require { user, provider, .. } => lowering.tie_counted([user, provider], rule),
-            Constraint::Conflict { first, second } => lowering.tie_counted([first, second], rule),
-            Constraint::Linear { terms, .. } => lowering.tie_counted(terms.iter().map(|(c, _)| c), rule),
-            Constraint::Count { components, .. } | Constraint::Alternatives { components, .. } => {
+            Constraint::Require(rule::Require { user, provider, .. }) => {
+                lowering.tie_counted([user, provider], rule)
+            }
+            Constraint::Conflict(rule::Conflict { first, second }) => {
+                lowering.tie_counted([first, second], rule)
+            }
+            Constraint::Linear(rule::Linear { terms, .. }) => {
+                lowering.tie_counted(terms.iter().map(|(c, _)| c), rule)
+            }
+            Constraint::Count(rule::Count { components, .. })
+            | Constraint::Alternatives(rule::Alternatives { components, .. }) => {
                 lowering.tie_counted(components, rule);
             }
-            Constraint::DependsOn { component, any_of } => {
+            Constraint::DependsOn(rule::DependsOn { component, any_of }) => {
                 lowering.tie_counted([component].into_iter().chain(any_of), rule);
             }
-            Constraint::Apart { scope, partition: None } => {
+            Constraint::Apart(rule::Apart { scope, partition: None }) => {
                 let own = members(problem, scope)?;
                 own.iter().for_each(|c| self.per_host[*c] = 1);
                 self.keep_apart(&own, &own);
             }
-            Constraint::Split { scopes, partition: None } => {
+            Constraint::Split(rule::Split { scopes, partition: None }) => {
                 let sides = scopes.iter().map(|s| members(problem, s)).collect::<Option<Vec<_>>>()?;
                 for (at, side) in sides.iter().enumerate() {
                     sides[at + 1..].iter().for_each(|other| self.keep_apart(side, other));
                 }
             }
             // Judged when all is bought.
-            Constraint::Budget { .. } => {}
+            Constraint::Budget(_) => {}
             // Capacities are looked up with it.
-            Constraint::Overbook { .. } => {}
+            Constraint::Overbook(_) => {}
             _ => return None,
         }
         Some(())

@@ -4,7 +4,8 @@
 
 use super::layout::Layout;
 use super::model::{Group, Model};
-use super::packing::{Host, fits};
+use super::packing::{Host, may_join};
+use super::zones::fits;
 use crate::problem::ComponentIndex;
 
 /// Instances of one group on hosts: what came or went.
@@ -94,7 +95,7 @@ impl<'a> Purchases<'a> {
         let Some(alone) = self.cheapest(zone, needs) else { return false };
         let mut best = (offers[alone].cost, f64::INFINITY, None, alone);
         for (at, host) in self.hosts[zone].iter().enumerate() {
-            if !super::packing::may_join(self.model, host, component) {
+            if !may_join(self.model, host, component) {
                 continue;
             }
             let load: Vec<f64> = self.load(host).iter().zip(needs).map(|(a, b)| a + b).collect();

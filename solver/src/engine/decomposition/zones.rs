@@ -1,13 +1,19 @@
 //! Zones: machines that no rule about places tells apart, and sets of them.
 
-use crate::check::capacity_of;
+use crate::check::{CAPACITY_TOLERANCE, capacity_of};
 use crate::constraint::{Constraint, Scope};
 use crate::objective::Measure;
 use crate::problem::{MachineIndex, Problem, Stock};
+use crate::rule;
 use std::collections::BTreeMap;
 
 /// Zones that a [`ZoneSet`] can hold; four times the regions of the three large clouds.
 pub(super) const ZONES_MAX: usize = 256;
+
+/// Whether needs fit a capacity, as the checker sees it.
+pub(super) fn fits(needs: &[f64], capacity: &[f64]) -> bool {
+    needs.iter().zip(capacity).all(|(need, c)| *need <= c + CAPACITY_TOLERANCE * c.abs() / 2.0)
+}
 
 /// A set of zones, as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -101,8 +107,8 @@ fn signature(problem: &Problem, machine: MachineIndex) -> Vec<u64> {
     let (mut bits, mut count) = (0u64, 0);
     for named in &problem.constraints {
         let bit = match &named.item {
-            Constraint::Each { allowed, .. } => allowed[machine],
-            Constraint::Ban { machines, .. } => machines.contains(&machine),
+            Constraint::Each(rule::Each { allowed, .. }) => allowed[machine],
+            Constraint::Ban(rule::Ban { machines, .. }) => machines.contains(&machine),
             _ => continue,
         };
         bits = bits << 1 | u64::from(bit);

@@ -15,6 +15,7 @@ use crate::constraint::Constraint;
 use crate::evaluate::{self, WORTH_TOLERANCE};
 use crate::objective::Measure;
 use crate::problem::{Problem, Stock};
+use crate::rule;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How an assignment compares: less broken first, as penalties weigh it, then worth more.
@@ -104,7 +105,7 @@ impl<'a> IncrementalScore<'a> {
                 }
             }
         }
-        let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
+        let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook(_)));
         let of_machine = |m: usize| {
             if overbooks {
                 (0..resources).map(|r| capacity_of(problem, m, r)).collect()
@@ -387,7 +388,7 @@ impl<'a> IncrementalScore<'a> {
         let (problem, assignment) = (self.problem, &self.assignment);
         match item {
             Item::Rule(rule) => match &problem.constraints[rule].item {
-                Constraint::Budget { max_per_hour } => {
+                Constraint::Budget(rule::Budget { max_per_hour }) => {
                     let (price, tolerance) = (self.sums.price, CAPACITY_TOLERANCE * max_per_hour.abs());
                     let over = (price - max_per_hour) / max_per_hour.max(price / 2.0);
                     (if price > max_per_hour + tolerance { over } else { 0.0 }, 0.0)

@@ -2,9 +2,11 @@
 //!
 //! It errs on the side of too many: a rule that is judged again without need costs time, one that is not costs truth.
 
-use crate::constraint::{Constraint, Scope};
+use crate::constraint::Constraint;
 use crate::objective::{Measure, Of};
 use crate::problem::Problem;
+use crate::rules::table::meaning;
+use crate::scope::Scope;
 use std::collections::BTreeSet;
 
 /// A rule, a utility or a cost, by its number in the problem.
@@ -43,41 +45,9 @@ pub(super) fn by_component(problem: &Problem, items: &[Item]) -> Vec<Vec<usize>>
 }
 
 fn of_rule(problem: &Problem, rule: &Constraint) -> BTreeSet<usize> {
-    let all = || (0..problem.components.len()).collect();
-    match rule {
-        Constraint::Each { scope, .. }
-        | Constraint::Ban { scope, .. }
-        | Constraint::Spread { scope, .. }
-        | Constraint::Apart { scope, .. }
-        | Constraint::Gather { scope, .. }
-        | Constraint::Survive { scope, .. }
-        | Constraint::Root { scope }
-        | Constraint::Moves { scope, .. } => of_scope(problem, scope),
-        Constraint::Bound { scope, measure, .. } => of_measure(problem, scope, measure),
-        Constraint::Split { scopes, .. } => scopes.iter().flat_map(|s| of_scope(problem, s)).collect(),
-        Constraint::Neighbour { user, provider, .. } => {
-            of_scope(problem, user).into_iter().chain(of_scope(problem, provider)).collect()
-        }
-        Constraint::Together { components }
-        | Constraint::Alternatives { components, .. }
-        | Constraint::Count { components, .. } => components.iter().copied().collect(),
-        Constraint::Require { user, provider, .. } => [*user, *provider].into(),
-        Constraint::Linear { terms, .. } => terms.iter().map(|(component, _)| *component).collect(),
-        Constraint::DependsOn { component, any_of } => any_of.iter().chain([component]).copied().collect(),
-        Constraint::Conflict { first, second } => [*first, *second].into(),
-        // Judged with the hosts.
-        Constraint::Overbook { .. } | Constraint::Preserve { .. } => BTreeSet::new(),
-        // What else runs on a host, or anywhere, matters to the others.
-        Constraint::Lonely { .. }
-        | Constraint::Everywhere { .. }
-        | Constraint::Quarantine { .. }
-        | Constraint::MaxOnline { .. }
-        | Constraint::Budget { .. }
-        | Constraint::Reserve { .. }
-        | Constraint::Versions { .. }
-        | Constraint::Needs { .. }
-        | Constraint::Breaks { .. } => all(),
-    }
+    let mut components = BTreeSet::new();
+    meaning(rule).visit_dependencies(&mut |scope| components.extend(of_scope(problem, scope)));
+    components
 }
 
 fn of_measure(problem: &Problem, scope: &Scope, measure: &Measure) -> BTreeSet<usize> {

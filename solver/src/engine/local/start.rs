@@ -5,8 +5,8 @@
 //! AAAI 1993); `penalties.rs` has the weights. Small problems where that leads nowhere are searched whole. A repair
 //! takes back in the end what it did without need. It does not improve what is whole already.
 
-use super::Search;
 use super::incremental::Rank;
+use super::search::Search;
 use crate::assignment::{Assignment, Instance, Place};
 use crate::engine::exhaustive::{self, Exhaustive};
 use crate::engine::{Aim, Engine, Request};

@@ -7,6 +7,7 @@
 //! longer, until several in a row find nothing.
 //! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
 
+use super::cooling::{COLD_SHARE, STEPS_PER_POLL, advance, temperature};
 use super::incumbent::Incumbent;
 use super::moves::{MOVE_MIXES, MoveMix, Mover};
 use super::population;
@@ -23,23 +24,14 @@ const COOLER: f64 = 0.5;
 const STEPS_MAX: u64 = 400_000_000;
 /// Cycles without a better configuration before the search ends by itself.
 const STALLED_MAX: u32 = 8;
-/// Steps between two questions to the caller: a fraction of a millisecond.
-const STEPS_PER_POLL: u64 = 4_096;
 /// Bad moves that are sampled to learn what a bad move costs.
 const SAMPLES: usize = 4_000;
 /// The share of the sampled moves that are cheaper than what counts as a large bad move.
 const LARGE: f64 = 0.9;
 /// A cycle starts at so many large bad moves. Of 1 to 8, on three public instances, 2 to 8 did about equally well.
 const HOT: f64 = 4.0;
-/// Temperature at the end of the slow part of a cycle, relative to its start: below it costs hardly fall any more.
-const COOLING: f64 = 1e-3;
-/// The slow part takes so much of a cycle; the rest falls by [`QUENCH`], so that even the smallest costs settle.
-const SLOW_SHARE: f64 = 0.9;
-const QUENCH: f64 = 1e-4;
 /// Share of the time that each move mix is tried for.
 const TRIAL_SHARE: f64 = 0.04;
-/// Share of the time after which only improvements are taken.
-pub(super) const COLD_SHARE: f64 = 0.97;
 /// Shares of a cycle after which a better configuration from elsewhere replaces the own one. Before the first,
 /// what a configuration costs says little about where it will end.
 const EXCHANGES: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
@@ -172,17 +164,6 @@ fn large_bad_move(state: &State, rng: &mut Xoshiro256PlusPlus) -> f64 {
     worse.get(at).copied().unwrap_or(1.0)
 }
 
-/// The temperature after a share of a cycle.
-pub(super) fn temperature(hot: f64, share: f64) -> f64 {
-    if share >= 1.0 || hot <= 0.0 {
-        0.0
-    } else if share < SLOW_SHARE {
-        hot * COOLING.powf(share.max(0.0) / SLOW_SHARE)
-    } else {
-        hot * COOLING * QUENCH.powf((share - SLOW_SHARE) / (1.0 - SLOW_SHARE))
-    }
-}
-
 /// Which share of a cycle is over after so many steps.
 fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -195,13 +176,6 @@ fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
         Pace::Trial { since, until } => between(since, until),
         Pace::Deadline { since, from } => from + (1.0 - from) * between(since, COLD_SHARE),
     }
-}
-
-/// The steps between two questions to the caller, and what they found.
-pub(super) fn advance(mover: &mut Mover, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
-    mover.steps(STEPS_PER_POLL, rng, &mut || incumbent.stop());
-    incumbent.count(STEPS_PER_POLL);
-    incumbent.offer_when_due(&mover.state);
 }
 
 /// One cycle; whether the search is to end.

@@ -235,6 +235,7 @@ mod tests {
     use crate::engine::reassignment::rearrange::tests::{component, hall};
     use crate::engine::reassignment::state::State;
     use crate::problem::Named;
+    use crate::rule;
     use rand::SeedableRng;
 
     /// What the cheapest configuration of all costs.
@@ -262,11 +263,11 @@ mod tests {
             problem.components.push(component("b", 1.0 + some(4.0), &[0, 1, 2]));
             problem.components.push(component("c", 1.0 + some(4.0), &[0, 0]));
             problem.components[0].per_host_max = 1;
-            let needs = Constraint::Neighbour {
+            let needs = Constraint::Neighbour(rule::Neighbour {
                 user: Scope::Component(2),
                 provider: Scope::Component(1),
                 partition: 0,
-            };
+            });
             if round % 2 == 0 {
                 problem.constraints.push(Named::new("near", needs));
             }

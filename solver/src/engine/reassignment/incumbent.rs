@@ -6,7 +6,7 @@
 use super::model::{Model, NOWHERE, to_u32};
 use super::state::State;
 use crate::assignment::{Assignment, Place};
-use crate::engine::name::EngineName;
+use crate::engine_name::EngineName;
 use crate::watch::{Improvement, Watch};
 
 /// Differences of cost below this, relative to the cost, are rounding.

@@ -17,7 +17,7 @@ impl Lists {
         packed.start.push(0);
         for list in lists {
             packed.entries.extend_from_slice(list);
-            packed.start.push(super::model::to_u32(packed.entries.len()));
+            packed.start.push(to_u32(packed.entries.len()));
         }
         packed
     }
@@ -27,4 +27,9 @@ impl Lists {
     pub(super) fn of(&self, item: usize) -> &[u32] {
         &self.entries[self.start[item] as usize..self.start[item + 1] as usize]
     }
+}
+
+/// Validation keeps all counts far below 2^32.
+pub(super) fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

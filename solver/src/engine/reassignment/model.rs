@@ -6,10 +6,12 @@
 //! operations without a branch. Read next: `state.rs`.
 
 use super::lists::Lists;
+pub(super) use super::lists::to_u32;
 use crate::check::{CAPACITY_TOLERANCE, capacity_of};
 use crate::constraint::{Constraint, Limit, Scope};
 use crate::objective::Measure;
 use crate::problem::Problem;
+use crate::rule;
 use std::collections::BTreeMap;
 
 /// No machine: the item does not run.
@@ -121,7 +123,7 @@ impl<'a> Model<'a> {
         let of = |f: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
             (0..machines).flat_map(|m| (0..resources).map(move |r| (m, r))).map(|(m, r)| f(m, r)).collect()
         };
-        let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook { .. }));
+        let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook(_)));
         let capacity =
             of(&|m, r| if overbooks { capacity_of(problem, m, r) } else { problem.machines[m].capacity[r] });
         let mut model = Self {
@@ -273,7 +275,9 @@ impl<'a> Model<'a> {
     fn add_masks(&mut self, first_of: &[usize]) {
         let mut rules_of: Vec<Vec<usize>> = vec![Vec::new(); self.items.len()];
         for (rule, named) in self.problem.constraints.iter().enumerate() {
-            if let Constraint::Each { scope, .. } | Constraint::Ban { scope, .. } = &named.item {
+            if let Constraint::Each(rule::Each { scope, .. }) | Constraint::Ban(rule::Ban { scope, .. }) =
+                &named.item
+            {
                 for item in members(self.problem, first_of, scope) {
                     rules_of[item].push(rule);
                 }
@@ -287,10 +291,12 @@ impl<'a> Model<'a> {
                 let mut allowed = vec![true; self.machines];
                 for rule in rules {
                     match &self.problem.constraints[rule].item {
-                        Constraint::Each { allowed: mask, .. } => {
+                        Constraint::Each(rule::Each { allowed: mask, .. }) => {
                             allowed.iter_mut().zip(mask).for_each(|(a, ok)| *a &= ok);
                         }
-                        Constraint::Ban { machines, .. } => machines.iter().for_each(|m| allowed[*m] = false),
+                        Constraint::Ban(rule::Ban { machines, .. }) => {
+                            machines.iter().for_each(|m| allowed[*m] = false)
+                        }
                         _ => {}
                     }
                 }
@@ -302,20 +308,25 @@ impl<'a> Model<'a> {
 
     fn add_rule(&mut self, lowered: &mut Lowered, rule: &Constraint) {
         match rule {
-            Constraint::Apart { scope, partition } => {
+            Constraint::Apart(rule::Apart { scope, partition }) => {
                 let cells = lowered.cells(self, *partition);
                 self.add_group(lowered, scope, GroupRule::Apart, cells);
             }
-            Constraint::Gather { scope, partition } => {
+            Constraint::Gather(rule::Gather { scope, partition }) => {
                 let cells = lowered.cells(self, *partition);
                 self.add_group(lowered, scope, GroupRule::Gather, cells);
             }
-            Constraint::Spread { scope, partition, min_distinct: Some(Limit::Constant(limit)), .. } => {
+            Constraint::Spread(rule::Spread {
+                scope,
+                partition,
+                min_distinct: Some(Limit::Constant(limit)),
+                ..
+            }) => {
                 let cells = lowered.cells(self, Some(*partition));
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
                 self.add_group(lowered, scope, GroupRule::Distinct(limit.ceil().max(0.0) as u32), cells);
             }
-            Constraint::Neighbour { user, provider, partition } => {
+            Constraint::Neighbour(rule::Neighbour { user, provider, partition }) => {
                 let cells = lowered.cells(self, Some(*partition));
                 let dependency = to_u32(self.dependencies.len());
                 self.dependencies.push(Dependency { cell_of: cells, start: self.dependency_counts });
@@ -327,12 +338,12 @@ impl<'a> Model<'a> {
                     lowered.provides[item].push(dependency);
                 }
             }
-            Constraint::Root { scope } => {
+            Constraint::Root(rule::Root { scope }) => {
                 for item in members(self.problem, &lowered.first_of, scope) {
                     self.pinned[item] |= self.origin[item] != NOWHERE;
                 }
             }
-            Constraint::Preserve { scope, resource, amount } => {
+            Constraint::Preserve(rule::Preserve { scope, resource, amount }) => {
                 for item in members(self.problem, &lowered.first_of, scope) {
                     let need = &mut self.amount[item * self.quads + resource / LANES][resource % LANES];
                     *need = need.max(*amount);
@@ -386,9 +397,4 @@ fn members(problem: &Problem, first_of: &[usize], scope: &Scope) -> Vec<usize> {
         Scope::Components(cs) => cs.iter().flat_map(|c| of(*c)).collect(),
         Scope::Instances(list) => list.iter().map(|(c, ordinal)| first_of[*c] + ordinal).collect(),
     }
-}
-
-/// Validation keeps all counts far below 2^32.
-pub(super) fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -7,7 +7,7 @@
 //! and Iba 2003, but the worse quarter is replaced whatever the difference). One goes on to the cold
 //! part, which is in `anneal.rs`, as is whether there is a population at all.
 
-use super::anneal::{COLD_SHARE, advance, temperature};
+use super::cooling::{COLD_SHARE, advance, temperature};
 use super::incumbent::Incumbent;
 use super::moves::{MOVE_MIXES, MoveMix, Mover};
 use rand::rngs::Xoshiro256PlusPlus;

@@ -242,6 +242,7 @@ pub(super) mod tests {
     use crate::engine::reassignment::state::State;
     use crate::objective::{Cost, Measure};
     use crate::problem::{Component, Machine, Named, Partition, Problem, Resource, Stock};
+    use crate::rule;
     use rand::SeedableRng;
 
     /// Machines with a hard and a soft limit each, one to a rack.
@@ -302,7 +303,7 @@ pub(super) mod tests {
         problem.components.push(component("large", 8.0, &[0]));
         problem.components.push(component("medium", 6.0, &[1]));
         problem.components.push(component("small", 3.0, &[2]));
-        let ban = Constraint::Ban { scope: Scope::Components(vec![1, 2]), machines: vec![0] };
+        let ban = Constraint::Ban(rule::Ban { scope: Scope::Components(vec![1, 2]), machines: vec![0] });
         problem.constraints.push(Named::new("not there", ban));
         let model = Model::new(&problem);
         let mut mover = Mover::new(State::at(&model, &model.origin));
@@ -319,8 +320,11 @@ pub(super) mod tests {
         problem.components.push(component("small", 1.0, &[0, 1, 2, 2, 3, 4]));
         problem.components.push(component("user", 1.0, &[0, 1, 2]));
         problem.components[0].per_host_max = 1;
-        let needs =
-            Constraint::Neighbour { user: Scope::Component(2), provider: Scope::Component(1), partition: 0 };
+        let needs = Constraint::Neighbour(rule::Neighbour {
+            user: Scope::Component(2),
+            provider: Scope::Component(1),
+            partition: 0,
+        });
         problem.constraints.push(Named::new("near", needs));
         let model = Model::new(&problem);
         let mut mover = Mover::new(State::at(&model, &model.origin));

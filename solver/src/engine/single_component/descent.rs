@@ -3,7 +3,7 @@
 //! Candidates are tried by falling additive worth. A branch is cut when the best sums that quotas, kept hosts
 //! and compatibility allow, with the best anchors still in reach, cannot beat the incumbent.
 
-use super::Incumbent;
+use super::incumbent::{Incumbent, ROUNDING};
 use super::model::{Model, Sized};
 use crate::assignment::Place;
 
@@ -255,7 +255,7 @@ pub(super) fn first_sets(model: &Model, sized: &Sized, incumbent: &mut Incumbent
                 }
                 set[at] = *candidate;
                 let next = quick_worth(model, sized, &set);
-                if next > worth + super::ROUNDING {
+                if next > worth + ROUNDING {
                     (worth, better) = (next, Some((at, *candidate)));
                 }
             }

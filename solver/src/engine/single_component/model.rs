@@ -7,6 +7,7 @@ use crate::constraint::{Comparison, Constraint, Limit, Scope};
 use crate::eligible::eligible;
 use crate::objective::{Cost, Measure, Of, Utility};
 use crate::problem::{Named, Problem, Stock};
+use crate::rule;
 
 /// Whether an optimistic value of a cost is known.
 pub(crate) fn is_boundable(cost: &Named<Cost>) -> bool {
@@ -135,30 +136,32 @@ impl<'a> Model<'a> {
 
     fn add_rule(&mut self, rule: &Constraint) {
         match rule {
-            Constraint::Spread { scope, partition, max_in_class: Some(limit), .. } if is_whole(scope) => {
+            Constraint::Spread(rule::Spread { scope, partition, max_in_class: Some(limit), .. })
+                if is_whole(scope) =>
+            {
                 let partition = &self.problem.partitions[*partition];
                 // Candidates of no class are refused already.
                 let class = |c: &Candidate| partition.class_of[c.place.machine].unwrap_or(0);
                 let class_of = self.candidates.iter().map(|c| u32::try_from(class(c)).unwrap_or(0)).collect();
                 self.quotas.push(Quota { class_of, classes: partition.classes.len(), limit: limit.clone() });
             }
-            Constraint::Apart { scope, partition: Some(partition) } if is_whole(scope) => {
+            Constraint::Apart(rule::Apart { scope, partition: Some(partition) }) if is_whole(scope) => {
                 let limit = Limit::Constant(1.0);
-                let rule = Constraint::Spread {
+                let rule = Constraint::Spread(rule::Spread {
                     scope: scope.clone(),
                     partition: *partition,
                     max_in_class: Some(limit),
                     min_distinct: None,
-                };
+                });
                 self.add_rule(&rule);
             }
             // "This machine is wanted": the only one of a mask has to be chosen.
-            Constraint::Bound {
+            Constraint::Bound(rule::Bound {
                 scope,
                 measure: Measure::Count(mask),
                 comparison,
                 limit: Limit::Constant(limit),
-            } if is_whole(scope) && *limit >= 1.0 && *comparison == Comparison::GreaterOrEqual => {
+            }) if is_whole(scope) && *limit >= 1.0 && *comparison == Comparison::GreaterOrEqual => {
                 if let [machine] =
                     mask.iter().enumerate().filter(|(_, m)| **m).map(|(i, _)| i).collect::<Vec<_>>()[..]
                 {
@@ -166,7 +169,7 @@ impl<'a> Model<'a> {
                     self.candidates.iter_mut().filter(first).for_each(|c| c.mandatory = true);
                 }
             }
-            Constraint::Bound { scope, measure, comparison, limit } if is_whole(scope) => {
+            Constraint::Bound(rule::Bound { scope, measure, comparison, limit }) if is_whole(scope) => {
                 let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
                 match measure {
                     Measure::DiameterMs => self.diameter_limits.push((*comparison, limit.clone())),
@@ -177,8 +180,10 @@ impl<'a> Model<'a> {
                     _ => {}
                 }
             }
-            Constraint::Budget { max_per_hour } => self.price_limits.push(Limit::Constant(*max_per_hour)),
-            Constraint::Moves { scope, max } if is_whole(scope) => {
+            Constraint::Budget(rule::Budget { max_per_hour }) => {
+                self.price_limits.push(Limit::Constant(*max_per_hour))
+            }
+            Constraint::Moves(rule::Moves { scope, max }) if is_whole(scope) => {
                 self.moves_max = self.moves_max.min(*max as usize);
             }
             _ => {}
@@ -256,7 +261,10 @@ fn candidates(problem: &Problem) -> Vec<Candidate> {
         let pinned = |scope: &Scope| {
             is_whole(scope) || matches!(scope, Scope::Instances(i) if i.contains(&(0, ordinal)))
         };
-        problem.constraints.iter().any(|n| matches!(&n.item, Constraint::Root { scope } if pinned(scope)))
+        problem
+            .constraints
+            .iter()
+            .any(|n| matches!(&n.item, Constraint::Root(rule::Root { scope }) if pinned(scope)))
     };
     let mut found = Vec::new();
     for machine in eligible(problem, 0) {

@@ -6,6 +6,7 @@
 use super::{chain, options, timed};
 use crate::arguments::Arguments;
 use flate2::read::GzDecoder;
+use rhizo_solver::rule;
 use rhizo_solver::{
     Component, Constraint, Machine, Migration, Named, Partition, Plan, Problem, Resource, Scope, Stock, check,
 };
@@ -153,7 +154,10 @@ fn rules(instance: &Value, index: &Index, problem: &mut Problem) -> Result<(), S
     for (at, constraint) in instance["constraints"].as_array().ok_or("find constraints")?.iter().enumerate() {
         let kind = constraint["id"].as_str().unwrap_or_default();
         let rule = match kind {
-            "spread" => Constraint::Apart { scope: index.instances(&constraint["vms"])?, partition: None },
+            "spread" => Constraint::Apart(rule::Apart {
+                scope: index.instances(&constraint["vms"])?,
+                partition: None,
+            }),
             "among" => {
                 let key = constraint["parts"].to_string();
                 let next = problem.partitions.len();
@@ -161,17 +165,20 @@ fn rules(instance: &Value, index: &Index, problem: &mut Problem) -> Result<(), S
                 if partition == next {
                     problem.partitions.push(parts(index, &constraint["parts"], next)?);
                 }
-                Constraint::Gather { scope: index.instances(&constraint["vms"])?, partition: Some(partition) }
+                Constraint::Gather(rule::Gather {
+                    scope: index.instances(&constraint["vms"])?,
+                    partition: Some(partition),
+                })
             }
             "preserve" => {
                 let name = constraint["rc"].as_str().unwrap_or_default();
                 let resource =
                     problem.resources.iter().position(|r| r.name == name).ok_or("find a resource")?;
-                Constraint::Preserve {
+                Constraint::Preserve(rule::Preserve {
                     scope: Scope::Instances(vec![(0, Index::of(&index.vms, &constraint["vm"])?)]),
                     resource,
                     amount: constraint["amount"].as_f64().ok_or("find an amount")?,
-                }
+                })
             }
             "offline" => {
                 offline.push(Index::of(&index.nodes, &constraint["node"])?);
@@ -185,7 +192,9 @@ fn rules(instance: &Value, index: &Index, problem: &mut Problem) -> Result<(), S
     }
     offline.sort_unstable();
     offline.dedup();
-    problem.constraints.push(Named::new("offline", Constraint::Ban { scope: Scope::All, machines: offline }));
+    problem
+        .constraints
+        .push(Named::new("offline", Constraint::Ban(rule::Ban { scope: Scope::All, machines: offline })));
     Ok(())
 }
 
@@ -209,7 +218,9 @@ pub(super) fn moves_min(problem: &Problem) -> u32 {
     let component = &problem.components[0];
     let mut needs = component.needs_each.clone();
     for named in &problem.constraints {
-        if let Constraint::Preserve { scope: Scope::Instances(list), resource, amount } = &named.item {
+        if let Constraint::Preserve(rule::Preserve { scope: Scope::Instances(list), resource, amount }) =
+            &named.item
+        {
             for (_, vm) in list {
                 needs[*vm][*resource] = needs[*vm][*resource].max(*amount);
             }
@@ -248,7 +259,9 @@ fn overlaps(problem: &Problem, plan: &Plan) -> usize {
     let then = |vm: usize| places.get(vm).copied().flatten().map(|p| p.machine);
     let mut count = 0;
     for named in &problem.constraints {
-        let Constraint::Apart { scope: Scope::Instances(vms), .. } = &named.item else { continue };
+        let Constraint::Apart(rule::Apart { scope: Scope::Instances(vms), .. }) = &named.item else {
+            continue;
+        };
         for (_, a) in vms {
             if now(*a) != then(*a) {
                 count +=

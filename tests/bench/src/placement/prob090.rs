@@ -4,6 +4,7 @@
 
 use super::sage::{figures, machines, price, resources};
 use crate::arguments::Arguments;
+use rhizo_solver::rule;
 use rhizo_solver::{Component, Constraint, Named, Problem, Scope};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -45,25 +46,30 @@ pub(super) fn problem(offers: &Value, instances: u32) -> Result<Problem, String>
         component.needs = needs.to_vec();
         component
     });
-    let split = |a: usize, b: usize| Constraint::Split {
-        scopes: vec![Scope::Component(a), Scope::Component(b)],
-        partition: None,
+    let split = |a: usize, b: usize| {
+        Constraint::Split(rule::Split {
+            scopes: vec![Scope::Component(a), Scope::Component(b)],
+            partition: None,
+        })
     };
     let mut rules = vec![
-        ("one kind of balancer", Constraint::Alternatives { components: vec![DNS, HTTP], min: 1, max: 1 }),
+        (
+            "one kind of balancer",
+            Constraint::Alternatives(rule::Alternatives { components: vec![DNS, HTTP], min: 1, max: 1 }),
+        ),
         (
             "balancers serve WordPress",
-            Constraint::Linear { terms: vec![(WORDPRESS, 1), (DNS, -7), (HTTP, -3)], max: 0 },
+            Constraint::Linear(rule::Linear { terms: vec![(WORDPRESS, 1), (DNS, -7), (HTTP, -3)], max: 0 }),
         ),
         (
             "MySQL serves WordPress",
-            Constraint::Require {
+            Constraint::Require(rule::Require {
                 user: WORDPRESS,
                 provider: MYSQL,
                 per_user: 2,
                 per_provider: 3,
                 exactly: false,
-            },
+            }),
         ),
         ("Varnish without MySQL", split(VARNISH, MYSQL)),
     ];

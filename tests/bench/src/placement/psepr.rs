@@ -8,6 +8,7 @@ use super::{chain, latency_file, options, timed, write_problem};
 use crate::arguments::Arguments;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use rhizo_solver::rule;
 use rhizo_solver::{
     Comparison, Component, Constraint, Latency, Limit, Machine, Measure, Migration, Named, Of, Partition,
     Problem, Quantity, Scope, Stock, Utility,
@@ -150,7 +151,7 @@ fn problem(snapshot: &Snapshot) -> Problem {
 
 /// The hard rules of the example.
 fn rules(snapshot: &Snapshot, broker: &Scope) -> Vec<Named<Constraint>> {
-    let each = |allowed: Vec<bool>| Constraint::Each { scope: broker.clone(), allowed };
+    let each = |allowed: Vec<bool>| Constraint::Each(rule::Each { scope: broker.clone(), allowed });
     let light =
         snapshot.load5.iter().zip(&snapshot.live_slices).map(|(l, s)| *l < 10.0 && *s < 10.0).collect();
     let in_class: Vec<f64> = (0..=10).map(|n: i32| f64::from((n - 1).max(0) / 4 + 1)).collect();
@@ -159,23 +160,23 @@ fn rules(snapshot: &Snapshot, broker: &Scope) -> Vec<Named<Constraint>> {
         Named::new("spare-cpu", each(snapshot.free_ghz.iter().map(|f| *f > 1.5).collect())),
         Named::new(
             "geo-spread",
-            Constraint::Spread {
+            Constraint::Spread(rule::Spread {
                 scope: broker.clone(),
                 partition: 0,
                 max_in_class: Some(Limit::BySize(in_class)),
                 min_distinct: None,
-            },
+            }),
         ),
         Named::new(
             "small-diameter",
-            Constraint::Bound {
+            Constraint::Bound(rule::Bound {
                 scope: broker.clone(),
                 measure: Measure::DiameterMs,
                 comparison: Comparison::Less,
                 limit: Limit::Constant(1000.0),
-            },
+            }),
         ),
-        Named::new("[budget]", Constraint::Budget { max_per_hour: 1.5 }),
+        Named::new("[budget]", Constraint::Budget(rule::Budget { max_per_hour: 1.5 })),
     ]
 }
 

@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 use rhizo_solver::explain::unpaid_moves;
+use rhizo_solver::rule;
 use rhizo_solver::{Assignment, Constraint, Machine, Migration, Options, Place, Problem, Stock, check};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -75,8 +76,8 @@ fn installed(problem: &Problem, assignment: &Assignment) -> Result<Problem, Stri
         running.partitions.iter_mut().for_each(|p| p.class_of.push(p.class_of[place.machine]));
         for named in &mut running.constraints {
             match &mut named.item {
-                Constraint::Each { allowed, .. } => allowed.push(allowed[place.machine]),
-                Constraint::Bound { .. } | Constraint::Spread { .. } | Constraint::Require { .. } => {}
+                Constraint::Each(rule::Each { allowed, .. }) => allowed.push(allowed[place.machine]),
+                Constraint::Bound(_) | Constraint::Spread(_) | Constraint::Require(_) => {}
                 other => return Err(format!("widen the rule {other:?} by a host")),
             }
         }

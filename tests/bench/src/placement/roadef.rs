@@ -7,6 +7,7 @@ mod published;
 
 use super::{chain, limit};
 use crate::arguments::Arguments;
+use rhizo_solver::rule;
 use rhizo_solver::{
     Component, Constraint, Cost, Limit, Machine, Measure, Migration, Named, Options, Partition, Problem,
     Resource, Scope, Stock, check,
@@ -180,17 +181,17 @@ fn services(numbers: &mut Numbers, problem: &mut Problem) -> Result<(), String> 
         let scope = Scope::Component(service);
         let spread = numbers.next()?;
         if spread > 1 {
-            let rule = Constraint::Spread {
+            let rule = Constraint::Spread(rule::Spread {
                 scope: scope.clone(),
                 partition: 0,
                 max_in_class: None,
                 min_distinct: Some(Limit::Constant(f64::from(spread))),
-            };
+            });
             problem.constraints.push(Named::new(format!("spread {service}"), rule));
         }
         for d in 0..numbers.next()? {
             let provider = Scope::Component(numbers.index()?);
-            let rule = Constraint::Neighbour { user: scope.clone(), provider, partition: 1 };
+            let rule = Constraint::Neighbour(rule::Neighbour { user: scope.clone(), provider, partition: 1 });
             problem.constraints.push(Named::new(format!("dependency {service}.{d}"), rule));
         }
     }

@@ -5,6 +5,7 @@
 
 use super::{chain, options, timed, write_problem};
 use crate::arguments::Arguments;
+use rhizo_solver::rule;
 use rhizo_solver::{
     Component, Constraint, Cost, Machine, Measure, Named, Problem, Resource, Scope, Stock, check,
 };
@@ -142,7 +143,7 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
             let alpha = component(problem, restriction, "alphaCompId")?;
             for other in identifiers(problem, restriction)? {
                 let scopes = vec![Scope::Component(alpha), Scope::Component(other)];
-                rules.push(Constraint::Split { scopes, partition: None });
+                rules.push(Constraint::Split(rule::Split { scopes, partition: None }));
             }
         }
         "LowerBound" | "EqualBound" | "UpperBound" => {
@@ -153,30 +154,40 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
             };
             let components = identifiers(problem, restriction)?;
             // A bound on several components counts them together; each of them still runs at least once.
-            rules.push(Constraint::Count { components, min, max });
+            rules.push(Constraint::Count(rule::Count { components, min, max }));
         }
         "FullDeployment" => {
-            rules.push(Constraint::Everywhere { component: component(problem, restriction, "alphaCompId")? });
+            rules.push(Constraint::Everywhere(rule::Everywhere {
+                component: component(problem, restriction, "alphaCompId")?,
+            }));
         }
         "OneToOneDependency" => {
             let alpha = component(problem, restriction, "alphaCompId")?;
             let beta = component(problem, restriction, "betaCompId")?;
-            rules.push(Constraint::Together { components: vec![alpha, beta] });
+            rules.push(Constraint::Together(rule::Together { components: vec![alpha, beta] }));
         }
         "OneToManyDependency" => {
             // One alpha serves up to `number` betas, and there is no alpha more than that needs.
             let alpha = component(problem, restriction, "alphaCompId")?;
             let beta = component(problem, restriction, "betaCompId")?;
             let number = i64::from(count(restriction, "number")?);
-            rules.push(Constraint::Linear { terms: vec![(beta, 1), (alpha, -number)], max: -1 });
-            rules.push(Constraint::Linear { terms: vec![(alpha, number), (beta, -1)], max: number });
+            rules
+                .push(Constraint::Linear(rule::Linear { terms: vec![(beta, 1), (alpha, -number)], max: -1 }));
+            rules.push(Constraint::Linear(rule::Linear {
+                terms: vec![(alpha, number), (beta, -1)],
+                max: number,
+            }));
         }
         "AlternativeComponents" => {
             let alpha = component(problem, restriction, "alphaCompId")?;
             let beta = component(problem, restriction, "betaCompId")?;
             problem.components[alpha].replicas_min = 0;
             problem.components[beta].replicas_min = 0;
-            rules.push(Constraint::Alternatives { components: vec![alpha, beta], min: 1, max: 1 });
+            rules.push(Constraint::Alternatives(rule::Alternatives {
+                components: vec![alpha, beta],
+                min: 1,
+                max: 1,
+            }));
         }
         // Several at once: see `share_load`.
         "RequireProvideDependency" => {}
@@ -194,7 +205,7 @@ fn share_load(problem: &mut Problem, restrictions: &[Value]) -> Result<(), Strin
         .constraints
         .iter()
         .filter_map(|named| match &named.item {
-            Constraint::Alternatives { components, .. } => Some(components.clone()),
+            Constraint::Alternatives(rule::Alternatives { components, .. }) => Some(components.clone()),
             _ => None,
         })
         .collect();
@@ -217,7 +228,8 @@ fn share_load(problem: &mut Problem, restrictions: &[Value]) -> Result<(), Strin
                 None => return Err("share alternatives between users of more than one share".to_owned()),
             }
         } else {
-            let rule = Constraint::Require { user, provider, per_user, per_provider, exactly: false };
+            let rule =
+                Constraint::Require(rule::Require { user, provider, per_user, per_provider, exactly: false });
             problem.constraints.push(Named::new(format!("RequireProvide {at}"), rule));
         }
     }
@@ -225,7 +237,7 @@ fn share_load(problem: &mut Problem, restrictions: &[Value]) -> Result<(), Strin
         terms.push((user, 1));
         problem.constraints.push(Named::new(
             format!("RequireProvide alternatives {at}"),
-            Constraint::Linear { terms, max: 0 },
+            Constraint::Linear(rule::Linear { terms, max: 0 }),
         ));
     }
     Ok(())

@@ -6,6 +6,7 @@
 use super::catalogue::{BY_CLOUD, BY_REGION};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use rhizo_solver::rule;
 use rhizo_solver::{Comparison, Component, Constraint, Limit, Measure, Named, Problem, Scope};
 use std::collections::BTreeSet;
 
@@ -101,8 +102,13 @@ impl Application {
             let (user, provider) = (self.first, self.first + self.size - 1);
             // As many providers as users: possible when the ranges overlap.
             if problem.components[provider].replicas_max >= problem.components[user].replicas_min {
-                let rule =
-                    Constraint::Require { user, provider, per_user: 1, per_provider: 1, exactly: false };
+                let rule = Constraint::Require(rule::Require {
+                    user,
+                    provider,
+                    per_user: 1,
+                    per_provider: 1,
+                    exactly: false,
+                });
                 rules.push((format!("serve a{number}"), rule));
             }
         }
@@ -120,7 +126,7 @@ impl Application {
         let limit = USER_LIMITS_MS[rng.random_range(0..USER_LIMITS_MS.len())].max(farthest);
         let is_near = |site: Option<usize>| site.is_some_and(|s| problem.latency.ms(self.users, s) <= limit);
         let allowed = problem.machines.iter().map(|m| is_near(m.site)).collect();
-        Constraint::Each { scope: Scope::Component(self.first), allowed }
+        Constraint::Each(rule::Each { scope: Scope::Component(self.first), allowed })
     }
 }
 
@@ -138,10 +144,20 @@ fn ball(problem: &Problem, users: usize) -> Vec<usize> {
 }
 
 fn at_most(scope: Scope, measure: Measure, limit: f64) -> Constraint {
-    Constraint::Bound { scope, measure, comparison: Comparison::LessOrEqual, limit: Limit::Constant(limit) }
+    Constraint::Bound(rule::Bound {
+        scope,
+        measure,
+        comparison: Comparison::LessOrEqual,
+        limit: Limit::Constant(limit),
+    })
 }
 
 fn spread(component: usize, partition: usize, max_in_class: Option<Limit>) -> Constraint {
     let min_distinct = Some(Limit::Constant(2.0));
-    Constraint::Spread { scope: Scope::Component(component), partition, max_in_class, min_distinct }
+    Constraint::Spread(rule::Spread {
+        scope: Scope::Component(component),
+        partition,
+        max_in_class,
+        min_distinct,
+    })
 }

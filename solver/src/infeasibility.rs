@@ -3,13 +3,16 @@
 //! The minimal conflicting set is found by dividing the rules in halves (Junker, "QuickXplain", AAAI 2004), with
 //! an exact engine as the judge. Built-in rules (counts, capacity, known values) are taken as given.
 
+use crate::assignment::Assignment;
 use crate::check::check;
-use crate::constraint::{Comparison, Constraint, Limit};
+use crate::constraint::Constraint;
 use crate::engine::{Aim, Request, registry};
-use crate::objective::{Cost, Measure, Migration};
+use crate::evaluate;
+use crate::objective::{Cost, Migration};
 use crate::problem::{Named, Problem};
+use crate::rules::Relaxable;
+use crate::rules::table::meaning;
 use crate::versions::lowered;
-use crate::{Scope, assignment::Assignment, evaluate};
 use serde::{Deserialize, Serialize};
 
 /// What would have to give, one rule at a time, for the others to hold.
@@ -125,7 +128,10 @@ pub fn relaxations(
 
 /// The nearest limit of a rule that could be met beside the others; none where the rule has no such limit.
 pub(crate) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
-    let Some((scope, measure)) = minimised(rule) else { return wider(others, rule, stop) };
+    let (scope, measure) = match meaning(rule).relaxable()? {
+        Relaxable::Measured(scope, measure) => (scope, measure),
+        Relaxable::Counted => return smallest_count(others, rule, stop),
+    };
     // The smallest value the others allow is the limit that could be met.
     let mut problem = bare(others);
     problem.constraints.clone_from(&others.constraints);
@@ -137,30 +143,8 @@ pub(crate) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut(
 
 /// A rule with another limit; rules without one are returned as they are.
 pub(crate) fn with_limit(named: &Named<Constraint>, limit: f64) -> Named<Constraint> {
-    let mut other = named.clone();
-    match &mut other.item {
-        Constraint::Bound { limit: l, comparison, .. } => {
-            (*l, *comparison) = (Limit::Constant(limit), Comparison::LessOrEqual);
-        }
-        Constraint::Budget { max_per_hour } => *max_per_hour = limit,
-        Constraint::Spread { max_in_class, .. } => *max_in_class = Some(Limit::Constant(limit)),
-        _ => {}
-    }
-    other
-}
-
-/// The number that a rule with a constant upper limit bounds.
-fn minimised(rule: &Constraint) -> Option<(Scope, Measure)> {
-    match rule {
-        Constraint::Bound {
-            scope,
-            measure,
-            comparison: Comparison::Less | Comparison::LessOrEqual,
-            limit: Limit::Constant(_),
-        } => Some((scope.clone(), measure.clone())),
-        Constraint::Budget { .. } => Some((Scope::All, Measure::TotalPrice)),
-        _ => None,
-    }
+    let item = meaning(&named.item).with_limit(limit).unwrap_or_else(|| named.item.clone());
+    Named { item, ..named.clone() }
 }
 
 fn optimum(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Assignment> {
@@ -170,23 +154,14 @@ fn optimum(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Assignme
     found.best.filter(|_| found.complete)
 }
 
-/// Most that the share of a class is widened by, in instances, before the rule counts as one to leave out.
-const WIDER_MAX: u32 = 16;
+/// The largest limit that is tried for a rule over counts before the rule counts as one to leave out.
+const COUNT_LIMIT_MAX: u32 = 16;
 
-/// The smallest constant share of a class that could be met, for a spread rule.
-fn wider(without: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
-    let Constraint::Spread { scope, partition, max_in_class: Some(_), min_distinct: None } = rule else {
-        return None;
-    };
-    (1..=WIDER_MAX).map(f64::from).find(|limit| {
-        let mut problem = without.clone();
-        let rule = Constraint::Spread {
-            scope: scope.clone(),
-            partition: *partition,
-            max_in_class: Some(Limit::Constant(*limit)),
-            min_distinct: None,
-        };
-        problem.constraints.push(Named::new("[wider]", rule));
+/// The smallest limit of a rule over counts that could be met beside the others.
+fn smallest_count(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
+    (1..=COUNT_LIMIT_MAX).map(f64::from).find(|limit| {
+        let mut problem = others.clone();
+        problem.constraints.extend(meaning(rule).with_limit(*limit).map(|rule| Named::new("[wider]", rule)));
         satisfiable(&problem, stop) == Some(true)
     })
 }
