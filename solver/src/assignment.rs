@@ -1,23 +1,23 @@
 //! A candidate solution: which instance runs on which host.
 //!
-//! It knows nothing of rules or of worth. Read next: [`mod@crate::check`] and [`mod@crate::evaluate`].
+//! This module judges neither rules nor the objective. Read next: [`mod@crate::check`] and [`mod@crate::evaluate`].
 
 use crate::constraint::Scope;
 use crate::problem::{Component, ComponentIndex, MachineIndex, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A host: an existing one, or one of those bought from an offer.
+/// A host: an existing one, or one of the hosts bought from an offer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Place {
-    /// The host or the offer.
+    /// Index of the host or of the offer.
     pub machine: MachineIndex,
-    /// Which of the hosts bought from the offer, from 0; 0 for an existing host.
+    /// Number of the host among those bought from the offer, from 0; 0 for an existing host.
     pub copy: u32,
 }
 
 impl Place {
-    /// The host that exists, or the first one bought of an offer.
+    /// The existing host, or the first host bought from an offer.
     #[must_use]
     pub fn on(machine: MachineIndex) -> Self {
         Self { machine, copy: 0 }
@@ -27,13 +27,13 @@ impl Place {
 /// One instance: a component and its ordinal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Instance {
-    /// Of which component.
+    /// Index of the component.
     pub component: ComponentIndex,
     /// Its number among the component's instances.
     pub ordinal: usize,
 }
 
-/// For each component, for each ordinal, where it runs; none where that ordinal is not in use.
+/// The host of each instance of each component; none where an ordinal is not in use.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Assignment {
     /// `places[component][ordinal]`.
@@ -41,13 +41,13 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Nothing runs.
+    /// The assignment in which no instance runs.
     #[must_use]
     pub fn empty(problem: &Problem) -> Self {
         Self { places: vec![Vec::new(); problem.components.len()] }
     }
 
-    /// What runs now.
+    /// The running configuration.
     #[must_use]
     pub fn current(problem: &Problem) -> Self {
         let of = |c: &Component| c.current.iter().map(|m| m.map(Place::on)).collect();
@@ -56,8 +56,8 @@ impl Assignment {
 
     /// Chooses ordinals for a set of hosts per component, so that as few instances as possible move.
     ///
-    /// Instances whose host is still wanted stay. The others take the new hosts in ascending order (a move);
-    /// what is left of the new hosts gets the lowest free ordinals (a start).
+    /// An instance whose host is still among the chosen ones stays. The other running instances take the new hosts in
+    /// ascending order, which moves them. Instances with the lowest free ordinals start on the remaining new hosts.
     #[must_use]
     pub fn from_hosts(problem: &Problem, hosts: &[Vec<Place>]) -> Self {
         let places = problem.components.iter().zip(hosts).map(|(c, wanted)| align(c, wanted)).collect();
@@ -74,7 +74,7 @@ impl Assignment {
         })
     }
 
-    /// Where an instance runs.
+    /// The host of an instance; none when it does not run.
     #[must_use]
     pub fn place(&self, instance: Instance) -> Option<Place> {
         self.places.get(instance.component)?.get(instance.ordinal).copied().flatten()
@@ -108,7 +108,7 @@ impl Assignment {
         self.places.get(component).map_or(0, |places| places.iter().flatten().count())
     }
 
-    /// What runs on each used host.
+    /// The instances on each used host.
     #[must_use]
     pub fn by_host(&self) -> BTreeMap<Place, Vec<Instance>> {
         let mut hosts: BTreeMap<Place, Vec<Instance>> = BTreeMap::new();

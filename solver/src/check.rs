@@ -1,7 +1,8 @@
-//! The independent judge: whether an assignment keeps to every rule, from the rules' definitions alone.
+//! The independent checker: judges an assignment by the definitions of the rules alone.
 //!
-//! Engines never call each other's shortcuts here, and no result leaves the crate unchecked. Built-in rules
-//! (counts, capacity, instances per host, copies of an offer) have names of their own, in square brackets.
+//! It shares no shortcut with an engine, and every result passes it before it leaves the crate. Built-in rules (counts,
+//! capacity, instances per host, copies of an offer) have names in square brackets. It decides nothing about worth: see
+//! [`mod@crate::evaluate`]. Read next: [`mod@crate::rules`].
 
 mod hosts;
 mod violation;
@@ -18,9 +19,9 @@ pub(crate) use crate::rules::{
 use crate::scope::Scope;
 pub use violation::Violation;
 
-/// Finds every rule that an assignment breaks; empty means feasible.
+/// Returns every rule that an assignment breaks; an empty list means that it is feasible.
 ///
-/// Expects a problem that [`mod@crate::validate`] accepts; any assignment, also of a wrong shape, is judged.
+/// Expects a problem that [`mod@crate::validate`] accepts. The assignment may have any shape.
 #[must_use]
 pub fn check(problem: &Problem, assignment: &Assignment) -> Vec<Violation> {
     let mut found = Vec::new();
@@ -39,31 +40,31 @@ pub fn check(problem: &Problem, assignment: &Assignment) -> Vec<Violation> {
     found
 }
 
-/// Finds what is wrong with counts alone: replica ranges, ordinals, instances per host.
+/// Returns the broken built-in rules about counts: replica ranges, ordinals, instances per host.
 pub(crate) fn check_counts(problem: &Problem, assignment: &Assignment) -> Vec<Violation> {
     let mut found = Vec::new();
     hosts::counts(problem, assignment, &mut found);
     found
 }
 
-/// How far one component is from its replica range, and from what may share a host.
+/// The distance of a component from its replica range and from its limit of instances per host.
 pub(crate) fn counts_broken(problem: &Problem, assignment: &Assignment, component: ComponentIndex) -> f64 {
     let mut found = Vec::new();
     hosts::counts_of(problem, assignment, component, &mut found);
     found.iter().map(|v| v.amount).sum()
 }
 
-/// How far one rule is from being kept.
+/// The distance of an assignment from keeping one rule; 0 when it is kept.
 pub(crate) fn rule_broken(problem: &Problem, assignment: &Assignment, rule: &Constraint) -> f64 {
     broken_rule(problem, assignment, rule).map_or(0.0, |(_, amount)| amount)
 }
 
-/// For how many instances a utility cannot be worked out.
+/// The number of instances on machines without the value that a utility needs.
 pub(crate) fn utility_unknown(problem: &Problem, assignment: &Assignment, of: &Of) -> f64 {
     unknown::unknown_of(problem, assignment, of).map_or(0.0, |(_, amount)| amount)
 }
 
-/// For how many instances a cost cannot be worked out.
+/// The number of instances on machines without the value that a cost needs.
 pub(crate) fn cost_unknown(problem: &Problem, assignment: &Assignment, cost: &Cost) -> f64 {
     unknown::unknown(problem, assignment, &cost.scope, &cost.measure).map_or(0.0, |(_, amount)| amount)
 }

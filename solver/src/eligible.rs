@@ -1,6 +1,7 @@
-//! Whether a rule refuses a machine to a component, whatever else runs where.
+//! The machines that a component may use, judged one at a time and independently of all other placements.
 //!
-//! The first rule in the order of the problem is the one that is named.
+//! A refusal names the first refusing rule in the order of the problem. Rules that depend on other instances are the
+//! checker's: see [`mod@crate::check`].
 
 use crate::constraint::Constraint;
 use crate::objective::{Measure, Of};
@@ -9,17 +10,17 @@ use crate::rules::table::meaning;
 use crate::rules::unknown::is_unknown_at;
 use crate::scope::Scope;
 
-/// The first rule that refuses a machine for a component, whatever else runs where; none when it is eligible.
+/// The first rule that refuses a machine to a component in every placement; none when the machine is eligible.
 #[must_use]
 pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> Option<&str> {
     let rules: Vec<&Named<Constraint>> = problem.constraints.iter().collect();
     refused_among(problem, &rules, component, machine)
 }
 
-/// Machines that no rule refuses to a component, whatever else runs where.
+/// The machines that no rule refuses to a component in every placement.
 #[must_use]
 pub fn eligible(problem: &Problem, component: ComponentIndex) -> Vec<MachineIndex> {
-    // Most rules of a large problem have nothing to do with one component.
+    // Most rules of a large problem do not concern a given component.
     let concerned = |named: &&Named<Constraint>| concerns(&named.item, component);
     let rules: Vec<&Named<Constraint>> = problem.constraints.iter().filter(concerned).collect();
     let all = 0..problem.machines.len();
@@ -64,7 +65,7 @@ fn refused_among<'a>(
     (!holds_any(problem, rules, component, machine)).then_some("[capacity]")
 }
 
-/// Whether a machine with nothing else on it has room for some instance of a component.
+/// Whether an otherwise empty machine has room for some instance of a component.
 fn holds_any(
     problem: &Problem,
     rules: &[&Named<Constraint>],

@@ -13,7 +13,7 @@ use crate::rules::{CAPACITY_TOLERANCE, float};
 use crate::scope::Scope;
 use std::collections::BTreeMap;
 
-/// Whether every index exists at all; nothing else can be judged before.
+/// Checks that every index exists. The other checks expect that.
 pub(super) fn shape(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
     if assignment.places.len() != problem.components.len() {
         let (have, want) = (assignment.places.len(), problem.components.len());
@@ -40,14 +40,14 @@ pub(super) fn shape(problem: &Problem, assignment: &Assignment, found: &mut Vec<
     }
 }
 
-/// Replica ranges and instances per host.
+/// Checks replica ranges and instances per host of all components.
 pub(super) fn counts(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
     for component in 0..problem.components.len() {
         counts_of(problem, assignment, component, found);
     }
 }
 
-/// The same of one component.
+/// Checks replica range, ordinals and instances per host of one component.
 pub(super) fn counts_of(
     problem: &Problem,
     assignment: &Assignment,
@@ -86,7 +86,7 @@ pub(super) fn counts_of(
     }
 }
 
-/// An instance that ends while another one starts: moves must not be hidden, for they cost.
+/// The ordinals of an instance that ends while another one starts: a move disguised to avoid its cost.
 fn ordinals(component: &Component, places: &[Option<Place>]) -> Option<(usize, usize)> {
     let running = |ordinal: &usize| component.current_of(*ordinal).is_some();
     let planned = |ordinal: &usize| places.get(*ordinal).copied().flatten().is_some();
@@ -96,7 +96,7 @@ fn ordinals(component: &Component, places: &[Option<Place>]) -> Option<(usize, u
     Some((ended, started))
 }
 
-/// Hard capacity, transient resources counted on both sides of a move.
+/// Checks hard capacities. A moving instance holds transient resources on both hosts.
 pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
     let overbooks = problem.constraints.iter().any(|n| matches!(n.item, Constraint::Overbook(_)));
     for (resource, r) in problem.resources.iter().enumerate() {
@@ -127,7 +127,7 @@ pub(super) fn capacity(problem: &Problem, assignment: &Assignment, found: &mut V
     }
 }
 
-/// A machine whose site or number is unknown is refused by what needs it.
+/// Checks that no instance runs on a machine without a value that a utility or cost needs.
 pub(super) fn known_values(problem: &Problem, assignment: &Assignment, found: &mut Vec<Violation>) {
     for named in &problem.utilities {
         if let Some(what) = unknown_of(problem, assignment, &named.item.of) {

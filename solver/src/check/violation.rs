@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Violation {
     /// The rule's name; built-in ones are in square brackets.
     pub rule: String,
-    /// What is wrong, as a sentence fragment with names and numbers.
+    /// The reason, as a sentence fragment with names and numbers.
     pub what: String,
-    /// How far it is from being kept: above zero, about 1 for each instance that would have to change.
+    /// The distance from keeping the rule: above zero, about 1 for each instance that would have to change.
     pub amount: f64,
 }
 

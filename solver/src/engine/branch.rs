@@ -1,13 +1,13 @@
-//! Branch and bound for a small program with whole-numbered variables, over linear relaxations.
+//! Branch and bound for small integer programs, over linear relaxations.
 //!
-//! The back end (`linear.rs`) solves linear programs only; branching, bounds and the integrality of every incumbent are
-//! judged here, so that a search can be stopped, is repeatable, and is not at the mercy of a back end's own search.
+//! The back end (`linear.rs`) solves only linear programs. Branching, bounds and the integrality of every incumbent are
+//! decided here, so that a search can be stopped and repeated and does not depend on the integer search of a back end.
 
 use crate::engine::linear::{Row, Unsolved, minimum};
 
-/// A value this near to a whole number counts as one; incumbents are re-checked with the whole number.
+/// A value this near to an integer counts as that integer; incumbents are checked again with the integer.
 const WHOLE: f64 = 1e-6;
-/// How far a row may be missed by rounding, relative to its size.
+/// How far a row may be violated by rounding, relative to its limit.
 const ROW_TOLERANCE: f64 = 1e-7;
 
 /// A variable from 0 to `max`.
@@ -15,24 +15,24 @@ const ROW_TOLERANCE: f64 = 1e-7;
 pub(crate) struct Variable {
     pub(crate) cost: f64,
     pub(crate) max: f64,
-    /// Only whole numbers.
+    /// The variable takes only integer values.
     pub(crate) whole: bool,
 }
 
-/// Minimise the cost.
+/// An integer program: minimise the cost under the rows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub(crate) variables: Vec<Variable>,
     pub(crate) rows: Vec<Row>,
 }
 
-/// What a search found.
+/// The result of a search.
 pub(crate) struct Outcome {
-    /// The best solution, if one is below the limit.
+    /// The best solution that costs less than the limit; none when there is none or none was found.
     pub(crate) best: Option<Vec<f64>>,
     /// No solution costs less; none when nothing is known.
     pub(crate) bound: Option<f64>,
-    /// The search was complete.
+    /// The search was complete: `best` is optimal, or no solution costs less than the limit.
     pub(crate) complete: bool,
     pub(crate) visited: u64,
 }
@@ -46,7 +46,7 @@ struct Node {
     bound: f64,
 }
 
-/// Minimises until proven or stopped; only solutions that cost less than `limit` are looked for.
+/// Minimises until the optimum is proven or `stop` says so. Solutions that cost `limit` or more are discarded.
 pub(crate) fn solve(program: &Program, limit: f64, stop: &mut dyn FnMut() -> bool) -> Outcome {
     let step = cost_step(program);
     let root = Node {
@@ -75,7 +75,7 @@ pub(crate) fn solve(program: &Program, limit: f64, stop: &mut dyn FnMut() -> boo
             Ok(values) => values,
             Err(Unsolved::Infeasible) => continue,
             Err(Unsolved::Failed) => {
-                // What the back end cannot solve is not proven to hold nothing.
+                // A numerical failure, such as a singular basis, proves nothing about this part of the search space.
                 trusted = false;
                 continue;
             }
@@ -105,7 +105,7 @@ pub(crate) fn solve(program: &Program, limit: f64, stop: &mut dyn FnMut() -> boo
     }
 }
 
-/// Rounds a relaxed solution and keeps it if it holds and is the best.
+/// Rounds a relaxed solution and keeps it when it satisfies every row and is the best so far.
 fn keep_better(program: &Program, values: &[f64], limit: f64, best: &mut Option<(f64, Vec<f64>)>) {
     for whole in [rounded(program, values, f64::round), rounded(program, values, f64::ceil)] {
         let cost = cost_of(program, &whole);
@@ -115,9 +115,9 @@ fn keep_better(program: &Program, values: &[f64], limit: f64, best: &mut Option<
     }
 }
 
-/// When all costs are whole numbers, so is every total: bounds may be rounded up.
+/// The step between two possible totals: 1 when all costs are integers, so that bounds may be rounded up.
 fn cost_step(program: &Program) -> Option<f64> {
-    // Beyond 2^50 sums of whole numbers are no longer surely exact.
+    // Beyond 2^50 sums of integers may no longer be exact.
     let whole = |v: &Variable| v.whole && v.cost.fract() == 0.0 && v.cost.abs() < 1e15;
     program.variables.iter().all(whole).then_some(1.0)
 }

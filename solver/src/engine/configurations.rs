@@ -1,9 +1,10 @@
-//! Exact engine for buying machines: what shares a host is a *pattern*, and patterns are counted, not hosts.
+//! Exact engine for buying machines: an integer program that counts host configurations.
 //!
-//! Takes problems whose objective is the price and number of hosts, and whose rules speak of what may share a
-//! host and of how many instances there are. The model over hosts has a useless bound and endless
-//! symmetry; over patterns, each with the cheapest machine that fits it, the bound is close and symmetry is gone.
-//! `columns.rs` makes the patterns, `master.rs` the integer program, `engine/branch.rs` solves it.
+//! A *host configuration* is a set of instances that share a host (a pattern of the cutting-stock literature). The
+//! engine accepts problems whose objective is the price and number of hosts, and whose rules restrict which instances
+//! share a host and how many there are. A model with a variable for each host has a weak bound and much symmetry; over
+//! configurations, each with the cheapest machine that holds it, the bound is close and the symmetry is gone.
+//! `columns.rs` enumerates the configurations, `master.rs` builds the program, `engine/branch.rs` solves it.
 
 mod columns;
 mod master;
@@ -48,7 +49,7 @@ impl Engine for Configurations {
         matches!(aim, Aim::Best | Aim::Feasible)
     }
 
-    /// Configurations, columns, and the linear program over them.
+    /// The configurations, the columns, and the linear program over them.
     fn memory_bytes(&self, _problem: &Problem, sizes: &Sizes) -> u64 {
         let possible = 2u64.saturating_pow(sizes.components.min(40) as u32).saturating_mul(4);
         let configurations = possible.min(CONFIGURATIONS_MAX as u64);
@@ -63,7 +64,7 @@ impl Engine for Configurations {
     }
 }
 
-/// Sums over hosts or instances.
+/// Whether a cost is a sum over hosts or instances.
 fn is_linear(cost: &Cost) -> bool {
     match cost.measure {
         Measure::TotalPrice => true,
@@ -73,7 +74,7 @@ fn is_linear(cost: &Cost) -> bool {
     }
 }
 
-/// Rules about what shares a host, which machines are allowed, and how many there are.
+/// Whether a rule restricts only which instances share a host, which machines they use, and how many there are.
 fn is_countable(rule: &Constraint) -> bool {
     match rule {
         Constraint::Each(rule::Each { scope, .. })
@@ -100,7 +101,7 @@ fn whole_components(scope: &Scope) -> bool {
     !matches!(scope, Scope::Instances(_))
 }
 
-/// Searches until the optimum is proven or `stop` says so; none when there are too many patterns.
+/// Searches until the optimum is proven or `stop` says so; none when there are too many configurations.
 fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
     let columns = Columns::new(problem)?;
     let master = Master::new(problem, &columns);
@@ -115,7 +116,7 @@ fn search(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
     })
 }
 
-/// Hands out machines to the columns that were chosen so many times.
+/// Assigns machines to columns, each of which was chosen `counts` times.
 fn assignment(problem: &Problem, columns: &Columns, counts: &[f64]) -> Assignment {
     let mut hosts: Vec<Vec<Place>> = vec![Vec::new(); problem.components.len()];
     let mut taken: BTreeMap<usize, usize> = BTreeMap::new();

@@ -1,10 +1,11 @@
-//! Machine buying at scale: which zone every instance goes to, and which hosts are bought there.
+//! Price decomposition: buys machines in many zones for thousands of components.
 //!
-//! Takes problems in which everything is bought at prices, and rules speak of places and counts within small groups
-//! of components. Both questions are held together by prices for an instance of each class in each zone
-//! (`duals.rs`): under any such prices the sum of the groups' cheapest layouts is a bound, and the layouts are good
-//! ones to pack. Prices and layouts follow each other for some rounds; then hosts are packed zone by zone and layouts
-//! are improved at what they cost in truth. Read next: `model.rs`, `layout.rs`, `duals.rs`, `packing.rs`, `plan.rs`.
+//! The engine accepts problems in which every host is bought, and whose rules restrict zones and counts within small
+//! groups of components. Two questions, the zone of each instance and the hosts bought there, are separated by a price
+//! for an instance of each class in each zone (`duals.rs`). Under any such prices the sum of the groups' cheapest
+//! layouts is a bound (Lagrangian duality), and those layouts are good ones to pack. Prices follow layouts and layouts
+//! follow prices for some rounds. Then hosts are packed zone by zone, and layouts are improved at their true cost.
+//! Read next: `model.rs`, `layout.rs`, `duals.rs`, `packing.rs`, `plan.rs`.
 
 mod ascent;
 mod duals;
@@ -33,7 +34,7 @@ use model::Model;
 use plan::{PROOF_COMPONENTS_MAX, Planner};
 use zones::ZONES_MAX;
 
-/// Rounds of narrowing where components can be: each starts from better bounds than the one before.
+/// Rounds of reducing the zones of components; each starts from better bounds than the one before.
 const NARROWINGS_MAX: u64 = 12;
 
 /// Bytes of one table of the most valuable loads: at most so many cells (`grid.rs`), of so many bytes each.
@@ -87,9 +88,9 @@ impl Engine for Decomposition {
     }
 }
 
-/// Searches until the optimum is proven, `stop` says so or nothing better is found for long.
+/// Searches until the optimum is proven, `stop` says so, or several rounds in a row find nothing better.
 ///
-/// None when the problem holds a rule that is not understood here.
+/// None when the model cannot represent a rule of the problem.
 fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Option<Found> {
     let mut model = Model::new(problem)?;
     model.narrow();
@@ -104,7 +105,7 @@ fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Optio
             best = Some((planner.cost(), assignment));
         }
         let limit = best.as_ref().map_or(f64::INFINITY, |(cost, _)| *cost);
-        // From the second round on only purchases are looked at that would be better than the best.
+        // From the second round on only purchases that cost less than the best are considered.
         bound = bound.max(planner.bound().min(limit));
         complete = bound >= limit || planner.bound() == f64::INFINITY;
         let small = problem.components.len() <= PROOF_COMPONENTS_MAX;
@@ -130,13 +131,13 @@ fn search(problem: &Problem, seed: u64, stop: &mut dyn FnMut() -> bool) -> Optio
     let affordable = |(_, a): &(f64, Assignment)| evaluate(problem, a).price_per_hour <= limit;
     let had = best.is_some();
     let best = best.filter(affordable).map(|(_, assignment)| assignment);
-    // What is too dear is no proof that nothing is cheap enough, unless it was the cheapest.
+    // A purchase beyond the budget does not prove that none is within it, unless it is the cheapest one.
     let complete = complete && (best.is_some() || !had || limit.is_finite());
     let bound = bound.is_finite().then_some(-bound);
     Some(Found { best, bound, complete, evaluated })
 }
 
-/// The least budget there is.
+/// The lowest of the budgets; infinite without a budget.
 fn budget(problem: &Problem) -> f64 {
     let budgets = problem.constraints.iter().filter_map(|named| match &named.item {
         Constraint::Budget(rule::Budget { max_per_hour }) => Some(*max_per_hour),

@@ -1,8 +1,9 @@
-//! Exact engine for small problems of any kind: every assignment, but for what cannot be allowed or good enough.
+//! Exact engine for small problems of any kind: enumerates every assignment by depth-first search.
 //!
-//! It decides slot by slot (one per instance that may run), cuts on rules that more instances cannot mend and on
-//! an optimistic worth, and has every complete assignment judged. It gives up after a number of search nodes, so
-//! that it always ends soon. Its use is proving: that a small plan is optimal, that a set of rules conflicts.
+//! It decides slot by slot (one slot per instance that may run). It prunes branches that break a rule which further
+//! instances cannot repair, and branches whose optimistic worth is not better than the best found; checker and evaluator
+//! judge every complete assignment. It gives up after a fixed number of search nodes, so that it always ends soon. It
+//! proves that a small plan is optimal and that a set of rules conflicts.
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::{CAPACITY_TOLERANCE, capacity_of, check};
@@ -19,9 +20,9 @@ use crate::rule;
 use crate::watch::Watch;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Search nodes before it gives up: about a second.
+/// Search nodes before the search gives up: about a second.
 const NODES_MAX: u64 = 400_000;
-/// More slots than this are never searched in that many nodes.
+/// Problems with more slots are not accepted: [`NODES_MAX`] nodes are never enough for them.
 const SLOTS_MAX: usize = 40;
 /// Differences of worth below this are rounding.
 const ROUNDING: f64 = 1e-11;
@@ -57,23 +58,23 @@ struct Search<'a> {
     problem: &'a Problem,
     /// Every instance that may run, in order.
     slots: Vec<Instance>,
-    /// Per component: its instances are alike, so places are tried in ascending order only.
+    /// Per component: whether its instances are interchangeable, so that hosts are tried in ascending order only.
     alike: Vec<bool>,
     eligible: Vec<Vec<usize>>,
     /// No assignment is worth more than this, before prices.
     ceiling: f64,
-    /// What a unit of the total price costs, at least.
+    /// The least cost of one unit of the total price.
     per_price: f64,
     kept_price: f64,
     best: Option<(f64, Assignment)>,
-    /// Stop at the first assignment that is allowed.
+    /// Whether the search stops at the first feasible assignment.
     any: bool,
     nodes: u64,
     stop: &'a mut dyn FnMut() -> bool,
     stopped: bool,
 }
 
-/// What has been decided on the way down.
+/// The decisions from the root of the search to the current node.
 #[derive(Clone, Default)]
 struct Partial {
     places: Vec<Option<Place>>,
@@ -134,7 +135,7 @@ impl Search<'_> {
         let count = partial.places[started..].iter().flatten().count();
         let slots_left = self.slots.iter().filter(|s| s.component == slot.component).count() - slot.ordinal;
         let alike = self.alike[slot.component];
-        // With instances that are alike, the ones that do not run come last.
+        // Of interchangeable instances, those that do not run come last.
         let closed = alike && before == Some(None);
         if !closed && count < component.replicas_max as usize {
             for place in self.places(partial, slot) {
@@ -169,7 +170,7 @@ impl Search<'_> {
         }
     }
 
-    /// Hosts that a slot may take: of each offer, those in use and the next one.
+    /// Hosts that a slot may use: of each offer, the used ones and the next unused one.
     fn places(&self, partial: &Partial, slot: Instance) -> Vec<Place> {
         let mut places = Vec::new();
         for machine in &self.eligible[slot.component] {
@@ -184,7 +185,7 @@ impl Search<'_> {
         places
     }
 
-    /// Whether no rule is broken that further instances cannot mend.
+    /// Whether no rule is broken that further instances cannot repair.
     fn may_take(&self, partial: &Partial, slot: Instance, place: Place) -> bool {
         let problem = self.problem;
         let here = partial.used.get(&place).map_or(&[][..], Vec::as_slice);
@@ -283,7 +284,7 @@ fn covers(scope: &Scope, instance: Instance) -> bool {
     crate::check::in_scope(scope, instance)
 }
 
-/// The most that any assignment can be worth, whatever the rules; infinite when nothing is known.
+/// Upper bound of the worth of any assignment, with all rules ignored; infinite when nothing is known.
 pub(crate) fn most(problem: &Problem) -> f64 {
     ceiling(problem) - per_price(problem) * kept_price(problem)
 }
@@ -292,7 +293,7 @@ fn kept_price(problem: &Problem) -> f64 {
     problem.machines.iter().filter(|m| m.stock == Stock::Kept).map(|m| m.price).sum()
 }
 
-/// The most that any assignment can be worth, before the price of its hosts.
+/// Upper bound of the worth of any assignment, before the price of its hosts.
 fn ceiling(problem: &Problem) -> f64 {
     let total: f64 = problem.utilities.iter().map(|u| u.item.weight).sum();
     let mut worth = 0.0;

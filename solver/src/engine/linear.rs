@@ -1,7 +1,7 @@
 //! Linear programs: good_lp and its back end, in one place.
 //!
-//! The back end is good_lp's pure Rust one, or HiGHS with the feature `highs`. Engines ask for relaxations only and
-//! branch themselves, so that a search can be stopped and repeated; what comes back is judged by whoever asked.
+//! The back end is good_lp's pure Rust one, or HiGHS with the feature `highs`. Engines solve
+//! relaxations with it and branch themselves, so that a search can be stopped and repeated. The caller judges the values.
 
 use good_lp::{Expression, ProblemVariables, ResolutionError, Solution, SolverModel, variable};
 
@@ -13,24 +13,27 @@ pub(crate) struct Row {
     pub(crate) high: f64,
 }
 
-/// Why there are no values.
+/// Why a program has no values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unsolved {
-    /// Nothing satisfies the rows.
+    /// No values satisfy the rows.
     Infeasible,
-    /// The back end gave up, which says nothing about the program.
+    /// The back end failed, for example on a singular basis. This says nothing about the program.
     Failed,
 }
 
 /// Minimises a sum of costs over variables in their ranges, under the rows.
 ///
-/// `ranges` has the least and the most of each variable, in the order of `costs`.
+/// `ranges` has the lower and upper end of each variable, in the order of `costs`.
+///
+/// # Errors
+/// See [`Unsolved`].
 pub(crate) fn minimum<'a>(
     costs: impl Iterator<Item = f64>,
     ranges: impl Iterator<Item = (f64, f64)>,
     rows: impl Iterator<Item = &'a Row>,
 ) -> Result<Vec<f64>, Unsolved> {
-    // Back ends differ in what they make of empty programs and rows.
+    // Back ends handle empty programs and rows in different ways.
     let (rows, empty): (Vec<&Row>, Vec<&Row>) = rows.partition(|row| !row.terms.is_empty());
     if empty.iter().any(|row| row.low > 0.0 || row.high < 0.0) {
         return Err(Unsolved::Infeasible);

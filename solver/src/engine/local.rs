@@ -1,10 +1,10 @@
 //! Local search over the whole model: start, end, shift, swap, and whole hosts at once.
 //!
-//! It takes any problem. Descents end where no change of one instance, no exchange of two and no move of all that
-//! shares a host helps; then a few instances are thrown about and the next descent starts. `incremental.rs` judges each
-//! change by what it touches, `start.rs` finds the first answer where descents do not. Deterministic for a problem, a
-//! seed and a number of steps. It proves no optimum: the bound is what no assignment can pass whatever the rules
-//! (`ceiling` in `exhaustive.rs`).
+//! The engine accepts every problem. A descent ends when no change of one instance, no exchange of two and no move of
+//! all instances of a host improves the assignment; then a few instances are moved at random and the next descent
+//! starts. `incremental.rs` judges each change by the rules and hosts it touches. `start.rs` finds the first feasible
+//! assignment where descents do not. The search is deterministic for a problem, a seed and a number of steps. It proves
+//! no optimum: its bound ignores all rules (`most` in `exhaustive.rs`). Read next: `search.rs`.
 
 mod incremental;
 mod items;
@@ -60,7 +60,7 @@ impl Engine for Local {
     }
 }
 
-/// Searches from what runs now, or from nothing; from `warm` when that is better.
+/// Searches from the running configuration, or from `warm` when that is better.
 ///
 /// Complete only when nothing is feasible: the exhaustive engine proves that for small problems.
 fn search(
@@ -89,7 +89,7 @@ fn search(
     }
 }
 
-/// Equal but for the order of sums.
+/// Whether two numbers are equal up to the rounding of sums in different order.
 fn is_near(a: f64, b: f64) -> bool {
     a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
 }

@@ -1,9 +1,9 @@
-//! Repair and local search for many instances on machines that exist.
+//! Reassignment: repairs and improves the placement of many instances on existing machines.
 //!
-//! First a repair: what is in trouble leaves its machine, and finds another, as little as possible moves. Then
-//! local search by shifts, exchanges and returns, under falling temperatures, judged incrementally. Problems with a
-//! fixed number of instances, hard capacities and costs of load and migration. The bound is that of `bound.rs`.
-//! Read next: `model.rs`, `state.rs`, `judge.rs`, `moves.rs`, `rearrange.rs`, `anneal.rs`.
+//! First a repair moves as few items as possible off machines that break a limit or rule. Then simulated annealing by
+//! shifts, exchanges and returns improves the configuration, judged incrementally. The engine accepts problems with a
+//! fixed number of instances, hard capacities, and costs of load and migration. `bound.rs` has its lower bound. Read
+//! next: `model.rs`, `state.rs`, `judge.rs`, `moves.rs`, `rearrange.rs`, `anneal.rs`.
 
 mod anneal;
 mod bound;
@@ -35,7 +35,8 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use state::State;
 
-/// Counters for rules over hosts and classes, of two bytes each: more would not fit a small machine.
+/// The largest number of counters for rules over hosts and classes, of two bytes each. More would not fit a small
+/// machine.
 const COUNTERS_MAX: usize = 300_000_000;
 
 /// Repair and simulated annealing of many instances on existing hosts.
@@ -101,7 +102,7 @@ fn is_load(cost: &Cost) -> bool {
     cost.per_unit >= 0.0 && matches!(cost.measure, Measure::Overload { .. } | Measure::Imbalance { .. })
 }
 
-/// Rules that can be kept by judging one item on one machine at a time.
+/// Whether a rule can be kept by judging one item on one machine at a time.
 fn is_local(problem: &Problem, rule: &Constraint) -> bool {
     match rule {
         Constraint::Each(_)
@@ -110,14 +111,14 @@ fn is_local(problem: &Problem, rule: &Constraint) -> bool {
         | Constraint::Gather(_)
         | Constraint::Neighbour(_)
         | Constraint::Root(_) => true,
-        // Nobody cannot be spread, and there is no item whose move would be judged.
+        // A scope without instances cannot be spread, and there is no item whose move would be judged.
         Constraint::Spread(rule::Spread {
             scope,
             max_in_class: None,
             min_distinct: Some(Limit::Constant(_)),
             ..
         }) => !is_nobody(problem, scope),
-        // The costs speak of what instances ask for and machines have, not of what these rules make of it.
+        // Costs are defined over the declared needs and capacities, which these rules change.
         Constraint::Overbook(_) | Constraint::Preserve(_) => problem.costs.is_empty(),
         _ => false,
     }
@@ -133,7 +134,8 @@ fn is_nobody(problem: &Problem, scope: &Scope) -> bool {
     }
 }
 
-/// Repairs what runs now and improves it until the watch says so or nothing better is found for long.
+/// Repairs the running configuration and improves it until the watch says to stop or several cycles find nothing
+/// better.
 fn search(problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Found {
     let model = Model::new(problem);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(request.seed);
@@ -145,7 +147,7 @@ fn search(problem: &Problem, request: &Request, watch: &mut dyn Watch) -> Found 
     let least = bound::least_cost(&model);
     let mut incumbent = Incumbent::new(&state, watch, least, evaluated);
     if request.aim == Aim::Best {
-        // What is known to be good from the last round is a better start than what runs now.
+        // The caller's last good assignment is a better start than the running configuration.
         if incumbent.exchange() {
             state = State::at(&model, incumbent.at());
         }

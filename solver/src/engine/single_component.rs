@@ -1,10 +1,10 @@
-//! Exact engine: which hosts one component uses, by branch and bound.
+//! Exact engine for one component: branch and bound over the hosts that it uses.
 //!
-//! Takes problems with a single component of exchangeable instances, at most one on a host, under any rules and
-//! utilities; those it knows (see `model.rs`) sharpen its bounds, the others are judged at the leaves.
-//! The number of instances and, where the diameter matters, the pair of hosts that spans it are fixed first: a *root*.
-//! Under a root the diameter is exact, so what is left is nearly additive. Roots are searched in the order
-//! of their bounds until the next bound cannot beat the best found, which is the proof. Read next: `model.rs`.
+//! The engine accepts problems with a single component of interchangeable instances, at most one on a host, under any
+//! rules and utilities. Those that the model represents (`model.rs`) tighten its bounds; the others are judged at the
+//! leaves. The number of instances and, where the diameter matters, the two hosts that are farthest apart are fixed
+//! first: a *root*. Under a root the diameter is exact, so what is left is nearly additive. Roots are searched by
+//! falling bound until the next bound cannot exceed the best worth found, which is the proof. Read next: `model.rs`.
 
 mod descent;
 mod incumbent;
@@ -46,7 +46,7 @@ impl Engine for SingleComponent {
         aim != Aim::Repair
     }
 
-    /// The hosts that can be chosen, with the round-trip times between all of them where the diameter matters.
+    /// The candidate hosts, with the round-trip times between all of them where the diameter matters.
     fn memory_bytes(&self, problem: &Problem, sizes: &Sizes) -> u64 {
         let copies = |m: &Machine| u64::from(m.copies_max()).min(sizes.instances);
         let candidates: u64 = problem.machines.iter().map(copies).sum();
@@ -70,9 +70,9 @@ fn measures_diameter(problem: &Problem) -> bool {
         || problem.costs.iter().any(|n| spans(&n.item.measure))
 }
 
-/// A part of the search space: so many instances, and the pair that spans the diameter.
+/// A part of the search space: a number of instances, and the pair of hosts that spans the diameter.
 struct Root {
-    /// Index into the sizes.
+    /// Index into the list of sizes.
     size: usize,
     pair: Option<(u32, u32)>,
     bound: f64,

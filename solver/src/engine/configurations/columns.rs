@@ -7,21 +7,21 @@ use crate::eligible::refused_by;
 use crate::problem::{ComponentIndex, MachineIndex, Problem, Stock};
 use crate::rule;
 
-/// More configurations than this are left to other engines.
+/// Problems with more configurations are left to other engines.
 pub(super) const CONFIGURATIONS_MAX: usize = 20_000;
-/// More columns than this are left to other engines: the linear programs would be slow.
+/// Problems with more columns are left to other engines: the linear programs would be slow.
 pub(super) const COLUMNS_MAX: usize = 60_000;
 
-/// Machines that no rule and no price tells apart.
+/// Machines with the same price, capacities and allowed components.
 pub(super) struct Kind {
     pub(super) machines: Vec<MachineIndex>,
-    /// How many hosts of it there can be.
+    /// The number of hosts that these machines can provide.
     pub(super) count_max: u64,
     pub(super) price: f64,
-    /// What a host of it costs in the objective.
+    /// The cost of one host in the objective.
     pub(super) cost: f64,
     capacity: Vec<f64>,
-    /// Per component, whether it is allowed here.
+    /// Per component: whether it is allowed on these machines.
     allowed: Vec<bool>,
 }
 
@@ -35,7 +35,7 @@ impl Kind {
             }
             n -= copies;
         }
-        // More than there are: the checker refuses it.
+        // There are fewer hosts than that; the checker refuses this place.
         Place { machine: self.machines[0], copy: u32::MAX }
     }
 
@@ -46,30 +46,30 @@ impl Kind {
     }
 }
 
-/// A configuration on a kind of machine.
+/// A host configuration on a kind of machine.
 pub(super) struct Column {
     pub(super) configuration: usize,
     pub(super) kind: usize,
     pub(super) count_max: u64,
 }
 
-/// Everything that can be counted.
+/// The columns of the integer program.
 pub(super) struct Columns {
     pub(super) kinds: Vec<Kind>,
-    /// For each, how many instances of each component share the host.
+    /// For each configuration: the number of instances of each component that share the host.
     pub(super) configurations: Vec<Vec<u32>>,
     pub(super) columns: Vec<Column>,
 }
 
 impl Columns {
-    /// All of them that can be of use; none when there are too many.
+    /// Builds every useful column; none when there are too many.
     pub(super) fn new(problem: &Problem) -> Option<Self> {
         let kinds = kinds(problem);
         let configurations = Enumerator::all(problem, &kinds)?;
         let hosts_max: u64 = problem.components.iter().map(|c| u64::from(c.replicas_max)).sum();
         let mut by_cost: Vec<usize> = (0..kinds.len()).collect();
         by_cost.sort_by(|a, b| kinds[*a].cost.total_cmp(&kinds[*b].cost).then(a.cmp(b)));
-        // A budget or a bound on hosts in use may prefer a machine that the objective does not.
+        // A budget or a limit of used hosts may prefer a machine that the objective does not.
         let only_cost = !problem
             .constraints
             .iter()
@@ -80,7 +80,7 @@ impl Columns {
             for kind in by_cost.iter().copied().filter(|k| kinds[*k].fits(&needs, configuration)) {
                 let count_max = kinds[kind].count_max.min(hosts_max);
                 columns.push(Column { configuration: index, kind, count_max });
-                // Machines come by rising cost: one that never runs out makes all dearer ones useless.
+                // Machines come by rising cost: one with enough hosts makes all dearer ones useless.
                 if only_cost && count_max == hosts_max {
                     break;
                 }
@@ -140,7 +140,7 @@ fn kinds(problem: &Problem) -> Vec<Kind> {
     found.into_iter().map(|(_, kind)| kind).filter(|kind| kind.count_max > 0).collect()
 }
 
-/// What using a host adds to the cost.
+/// The cost that using one host of a machine adds.
 fn host_cost(problem: &Problem, machine: MachineIndex) -> f64 {
     use crate::objective::Measure;
     let m = &problem.machines[machine];
@@ -159,7 +159,7 @@ fn host_cost(problem: &Problem, machine: MachineIndex) -> f64 {
     cost
 }
 
-/// Enumerates configurations component by component.
+/// Enumerates host configurations component by component.
 struct Enumerator<'a> {
     problem: &'a Problem,
     kinds: &'a [Kind],
@@ -184,7 +184,7 @@ impl<'a> Enumerator<'a> {
         let max = if c.per_host_max == 0 { c.replicas_max } else { c.per_host_max.min(c.replicas_max) };
         for n in 0..=max {
             configuration[component] = n;
-            // More of it only needs more.
+            // Further instances only need more room.
             if n > 0 && !self.may_grow(configuration) {
                 break;
             }
@@ -194,7 +194,7 @@ impl<'a> Enumerator<'a> {
         Some(())
     }
 
-    /// Whether some machine holds it and no rule forbids what is already there.
+    /// Whether some machine holds the configuration and no rule forbids it.
     fn may_grow(&self, configuration: &[u32]) -> bool {
         let needs = needs_of(self.problem, configuration);
         let total = |scope: &Scope| -> u32 {
@@ -202,7 +202,7 @@ impl<'a> Enumerator<'a> {
         };
         let allowed = |rule: &Constraint| match rule {
             Constraint::Apart(rule::Apart { scope, partition: None }) => total(scope) <= 1,
-            // Whoever is in two of the scopes is apart from itself: it cannot run at all.
+            // A component that is in two of the scopes conflicts with itself and cannot run at all.
             Constraint::Split(rule::Split { scopes, .. }) => {
                 let sides = scopes.iter().filter(|s| total(s) > 0).count();
                 sides <= 1
@@ -217,7 +217,7 @@ impl<'a> Enumerator<'a> {
             && self.problem.constraints.iter().all(|named| allowed(&named.item))
     }
 
-    /// Whether nothing is missing that a rule wants on the same host.
+    /// Whether the configuration has every instance that a rule requires on the same host.
     fn is_whole(&self, configuration: &[u32]) -> bool {
         let has = |c: &usize| configuration[*c] > 0;
         self.problem.constraints.iter().all(|named| match &named.item {

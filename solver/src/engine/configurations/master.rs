@@ -1,4 +1,4 @@
-//! The integer program over columns: how often each configuration is used on each kind of machine.
+//! The integer program over columns: how often each host configuration is used on each kind of machine.
 
 use super::columns::{Columns, covers};
 use crate::constraint::Constraint;
@@ -8,7 +8,7 @@ use crate::objective::Measure;
 use crate::problem::{Problem, Stock};
 use crate::rule;
 
-/// The program, and what every solution costs besides.
+/// The program, and the cost that every solution has beside it.
 pub(super) struct Master {
     pub(super) program: Program,
     pub(super) fixed_cost: f64,
@@ -39,7 +39,7 @@ struct Builder<'a> {
     problem: &'a Problem,
     columns: &'a Columns,
     program: Program,
-    /// For each component, the variable that says whether it runs at all.
+    /// For each component, the 0/1 variable that is 1 when it has instances; none until a rule needs it.
     presence: Vec<Option<usize>>,
 }
 
@@ -62,7 +62,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Bounds a weighted sum of the components' counts.
+    /// Adds a row that bounds a weighted sum of the components' counts.
     fn add_row(&mut self, weights: &[(usize, f64)], low: f64, high: f64) {
         let terms = self.terms(weights);
         self.program.rows.push(Row { terms, low, high });
@@ -78,7 +78,7 @@ impl Builder<'_> {
             .collect()
     }
 
-    /// No kind of machine is used more often than there are hosts of it.
+    /// Adds rows so that no kind of machine is used more often than it has hosts.
     fn add_kinds(&mut self) {
         let hosts: u64 = self.problem.components.iter().map(|c| u64::from(c.replicas_max)).sum();
         for (index, kind) in self.columns.kinds.iter().enumerate() {
@@ -91,7 +91,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The 0/1 variable that says whether a component runs.
+    /// The 0/1 variable that is 1 when a component has instances; adds it on first use.
     fn present(&mut self, component: usize) -> usize {
         if let Some(variable) = self.presence[component] {
             return variable;
@@ -151,7 +151,7 @@ impl Builder<'_> {
                 let terms = used.map(|(at, _)| (at, 1.0)).collect();
                 self.program.rows.push(Row { terms, low: 0.0, high: f64::from(*max) });
             }
-            // The others were met when configurations and kinds were made.
+            // The enumeration of configurations and kinds keeps the other rules.
             _ => {}
         }
     }

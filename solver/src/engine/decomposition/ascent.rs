@@ -1,10 +1,10 @@
-//! The best prices for all zones at once, and so the best bound that prices give.
+//! The best prices of all zones from one linear program, and the bound that they prove.
 //!
-//! `duals.rs` settles prices zone by zone for a demand that is guessed. Here one linear program holds all of them: each
-//! group pays at most what any of its known layouts costs, no host holds more than it costs, and what all groups pay
-//! is maximised. Layouts and loads that the answer breaks are added until there are none (Dantzig and Wolfe, 1960,
-//! seen from the dual). Its answers jump, so the step goes half the way from the best prices so far. Prices are
-//! scaled before a bound is taken from them: nothing rests on the linear program's being right.
+//! `duals.rs` finds prices zone by zone for an estimated demand. Here one linear program holds all zones: each group
+//! pays at most the cost of any known layout of it, no host holds more than it costs, and the sum that all groups pay
+//! is maximised. Layouts and loads that a solution violates are added until there are none (Dantzig and Wolfe, 1960,
+//! seen from the dual). Solutions jump, so each step goes half the way from the best prices so far. Prices are scaled
+//! before a bound is taken from them, so that the bound does not depend on the linear program being right.
 
 use super::duals::{Duals, alone, scale};
 use super::grid::Grid;
@@ -13,16 +13,16 @@ use super::model::Model;
 use crate::engine::linear::{Row, minimum};
 use std::collections::BTreeMap;
 
-/// Rounds of adding layouts and loads; on thirty components the bound stands still after some twenty.
+/// Rounds of adding layouts and loads. With thirty components the bound no longer rises after some twenty.
 const ROUNDS_MAX: u32 = 80;
-/// Of four rounds, one goes the whole way to the program's answer: it finds what is missing there.
+/// One of this many rounds goes the whole way to the program's solution and adds the layouts and loads missing there.
 const WHOLE_STEP_EVERY: u32 = 4;
-/// A bound this near to what the program promises is as good, relative to it.
+/// A bound this near to the program's value, relative to it, counts as equal.
 const NEAR: f64 = 1e-7;
-/// What a price is worth beside what the groups pay: among equal answers those that keep groups away are better.
+/// Weight of a price beside the payments of the groups: among equal solutions the one with higher prices is preferred.
 const TIE: f64 = 1e-6;
 
-/// A number for each zone and class of needs: instances, or a price.
+/// A number for each zone and class of needs: instances or a price.
 type ByPlace = BTreeMap<(usize, usize), f64>;
 
 /// Prices and the bound that they prove.
@@ -35,9 +35,9 @@ pub(super) struct Ascent<'a> {
     model: &'a Model<'a>,
     grid: &'a Grid,
     shares: Option<&'a [Vec<u32>]>,
-    /// For each zone and class that can meet: the most that an instance costs there.
+    /// For each zone and class that fits there: the largest price of an instance.
     pairs: ByPlace,
-    /// Known layouts of each group.
+    /// The known layouts of each group.
     layouts: Vec<(usize, ByPlace)>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Ascent<'a> {
         Self { model, grid, shares, pairs, layouts: Vec::new() }
     }
 
-    /// Betters the prices until they are the best, or stopped.
+    /// Improves the prices until they are optimal or the search is stopped.
     pub(super) fn climb(
         &mut self,
         duals: &mut [Duals],
@@ -90,7 +90,7 @@ impl<'a> Ascent<'a> {
         best
     }
 
-    /// Adds loads that are worth more than their host, and scales prices so that none is.
+    /// Adds loads whose value exceeds the cost of their host, and scales the prices so that no load does.
     fn make_fair(&self, prices: &mut [Vec<f64>], duals: &mut [Duals]) {
         for (zone, row) in prices.iter_mut().enumerate() {
             let share = self.shares.map(|shares| shares[zone].as_slice());
@@ -103,7 +103,7 @@ impl<'a> Ascent<'a> {
         }
     }
 
-    /// Adds each group's cheapest layout; the bound, or none when stopped or a group has no layout.
+    /// Adds the cheapest layout of each group. Returns the bound; none when stopped or when a group has no layout.
     fn add_layouts(&mut self, prices: &Prices, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
         let mut bound = 0.0;
         for (index, group) in self.model.groups.iter().enumerate() {
@@ -130,7 +130,7 @@ impl<'a> Ascent<'a> {
         usage
     }
 
-    /// The program's answer: prices, and what all groups would pay under them.
+    /// The solution of the program: prices, and the sum that all groups pay under them.
     fn answer(&self, duals: &[Duals]) -> Option<(ByPlace, f64)> {
         let groups = self.model.groups.len();
         let at: BTreeMap<(usize, usize), usize> =

@@ -1,21 +1,21 @@
-//! What an instance of each class costs in a zone at least: prices under which no host holds more than it costs.
+//! The prices of one zone: for each class of needs a price, such that the load of no host is worth more than the host.
 //!
-//! Such prices bound every purchase: whatever is bought, each host pays for at most its own cost. The best ones for a
-//! demand solve a linear program with a row for each load of each host (the dual of cutting stock, Gilmore and Gomory,
-//! 1961); rows are added while some load is worth more than its host. In the end prices are scaled so that none is,
-//! which is found by dynamic programming: the bound does not rest on the linear program's being right.
+//! Such prices bound every purchase, because the instances on a host are worth at most what the host costs. The best
+//! prices for a demand solve a linear program with a row for each load of each host (the dual of cutting stock, Gilmore
+//! and Gomory, 1961). Rows are added while some load is worth more than its host. At the end the prices are scaled by
+//! dynamic programming so that no load is, so that the bound does not depend on the linear program being right.
 
 use super::grid::{Cells, Grid, Table};
 use super::knapsack::Bounded;
 use super::zones::Zone;
 use crate::engine::linear::{self, minimum};
 
-/// Rounds of adding rows; prices are usually settled after a dozen.
+/// Rounds of adding rows; prices usually no longer change after a dozen.
 const ROUNDS_MAX: usize = 40;
-/// A load that is worth more than its host by less than this needs no row.
+/// A load that is worth less than this more than its host gets no row.
 const WORTH_MORE: f64 = 1e-7;
 
-/// A load that some host holds: how many of each class, and the host's cost.
+/// A load of a host: the number of instances of each class, and the cost of the host.
 pub(super) type Row = (Vec<u32>, f64);
 
 /// The prices of one zone, and the rows they were found with.
@@ -26,11 +26,11 @@ pub(super) struct Duals {
 }
 
 impl Duals {
-    /// Prices for a demand, starting with the rows known from before.
+    /// Finds prices for a demand, starting with the rows of earlier demands.
     ///
-    /// Classes that no host of the zone holds get an infinite price: nothing is put there.
+    /// A class that no host of the zone holds gets an infinite price, so that no instance is placed there.
     ///
-    /// `share` bounds how many of each class can be on one host at all, where that is known.
+    /// `share` is the largest number of instances of each class on one host, where that is known.
     pub(super) fn settle(
         &mut self,
         zone: &Zone,
@@ -60,7 +60,7 @@ impl Duals {
         self.prices = prices;
     }
 
-    /// Adds a row for each host that holds more than it costs; whether there was a new one.
+    /// Adds a row for each host whose best load is worth more than it costs. Returns true when a row was added.
     pub(super) fn add_rows(
         &mut self,
         zone: &Zone,
@@ -83,20 +83,20 @@ impl Duals {
         grew
     }
 
-    /// The loads that are known to bind prices, each with the cost of its host.
+    /// The known loads, each with the cost of its host.
     pub(super) fn rows(&self) -> &[Row] {
         &self.rows
     }
 }
 
-/// The capacities of a zone's offers in cells, and the largest along each axis.
+/// The capacities of a zone's offers in cells, and the largest capacity along each axis.
 fn sizes(zone: &Zone, grid: &Grid) -> (Vec<Cells>, Cells) {
     let sizes: Vec<Cells> = zone.offers.iter().map(|o| grid.cells_of(&o.capacity)).collect();
     let largest = [0, 1].map(|axis| sizes.iter().map(|s| s[axis]).max().unwrap_or(0));
     (sizes, largest)
 }
 
-/// The most valuable loads, of any number of instances or of so many at most.
+/// The most valuable loads, with or without a limit of instances per class.
 enum Loads {
     Any(Table),
     Bounded(Bounded),
@@ -125,13 +125,13 @@ impl Loads {
     }
 }
 
-/// The least cost of a host that holds one instance; infinite when none does.
+/// The least cost of a host that holds an instance; infinite when no host does.
 pub(super) fn alone(zone: &Zone, needs: &[f64]) -> f64 {
     let holding = zone.offers.iter().filter(|offer| super::zones::fits(needs, &offer.capacity));
     holding.map(|offer| offer.cost).fold(f64::INFINITY, f64::min)
 }
 
-/// Makes prices small enough that no host holds more than it costs.
+/// Scales prices down until no load is worth more than its host.
 pub(super) fn scale(zone: &Zone, grid: &Grid, share: Option<&[u32]>, prices: &mut [f64]) {
     let (sizes, largest) = sizes(zone, grid);
     prices.iter_mut().for_each(|p| *p = if p.is_finite() { p.max(0.0) } else { 0.0 });
@@ -149,9 +149,9 @@ pub(super) fn scale(zone: &Zone, grid: &Grid, share: Option<&[u32]>, prices: &mu
     }
 }
 
-/// Maximises what the demand pays under the rows.
+/// Maximises the payment of the demand under the rows.
 fn best_prices(rows: &[Row], ceiling: &[f64], demand: &[f64]) -> Option<Vec<f64>> {
-    // A class that nobody asks for still gets a price, so that it is known what asking would cost.
+    // A class without demand still gets a price, which tells other groups the cost of an instance.
     let total: f64 = demand.iter().sum::<f64>().max(1.0);
     let unpaid = demand.iter().map(|d| -(d / total + 1e-4));
     let under = |(load, cost): &Row| {

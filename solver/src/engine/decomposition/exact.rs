@@ -1,9 +1,9 @@
-//! Proof for few components: every choice of layouts that could still beat the best purchase.
+//! Proof for few components: enumerates the combinations of layouts that could cost less than the best purchase.
 //!
-//! Under given prices a layout costs more than its group's cheapest by its *excess*, and a zone costs more than its
-//! instances pay by its *waste*. Whatever beats the best purchase has less excess and waste than the gap, so every
-//! group has a list of layouts that can be part of it. They are combined group by group; a zone that no later group
-//! can use is closed, and from then on its waste counts in full: it is packed exactly.
+//! Under given prices the *excess* of a layout is its cost beyond the group's cheapest layout, and the *waste* of a
+//! zone is its cost beyond what its instances pay. A cheaper purchase has less excess and waste together than the gap,
+//! so every group has a list of layouts that can be part of it. The lists are combined group by group. A zone that no
+//! later group can use is closed: it is packed exactly, and from then on its waste counts in full.
 
 use super::layout::{Layout, Prices, all_below};
 use super::model::Model;
@@ -12,23 +12,23 @@ use super::zones::fits;
 use crate::problem::ComponentIndex;
 use std::collections::BTreeMap;
 
-/// Layouts of all groups that are looked at: fifty megabytes, and less than a second to list.
+/// The largest number of layouts of all groups: fifty megabytes, and less than a second to list.
 const LAYOUTS_MAX: usize = 200_000;
-/// Ways to pack one zone that are looked at.
+/// The largest number of ways to pack one zone that are tried.
 const PACKINGS_MAX: u64 = 200_000;
 /// Differences of cost below this are rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// What the proof came to.
+/// The result of a proof.
 pub(super) struct Proof {
-    /// No purchase costs less than this and the best one.
+    /// Whether no purchase costs less than the best one.
     pub(super) complete: bool,
-    /// A cheaper purchase than the one to beat, as layouts and hosts.
+    /// A cheaper purchase, as layouts and hosts; none when none was found.
     pub(super) better: Option<(Vec<Layout>, Vec<Vec<Host>>)>,
     pub(super) visited: u64,
 }
 
-/// How cheaply a zone can be packed.
+/// The cheapest packing of a zone.
 #[derive(Clone)]
 struct Packed {
     cost: f64,
@@ -39,11 +39,11 @@ struct Packed {
 struct Search<'a> {
     model: &'a Model<'a>,
     prices: &'a Prices,
-    /// Groups in order, each with its layouts and their excess.
+    /// The groups in order, each with its layouts and their excess.
     lists: Vec<(usize, Vec<(f64, Layout)>)>,
-    /// For each group in order, the zones that no later one can use.
+    /// For each group in order, the zones that no later group can use.
     closing: Vec<Vec<usize>>,
-    /// Excess and waste have to stay below it.
+    /// The limit of excess and waste together.
     gap: f64,
     chosen: Vec<usize>,
     lots: Vec<BTreeMap<ComponentIndex, u32>>,
@@ -55,7 +55,7 @@ struct Search<'a> {
     stopped: bool,
 }
 
-/// Looks for a purchase that costs less than `bound + gap`.
+/// Searches for a purchase that costs less than `bound + gap`.
 pub(super) fn prove(model: &Model, prices: &Prices, gap: f64, stop: &mut dyn FnMut() -> bool) -> Proof {
     let failed = Proof { complete: false, better: None, visited: 0 };
     let mut lists = Vec::new();
@@ -96,7 +96,7 @@ pub(super) fn prove(model: &Model, prices: &Prices, gap: f64, stop: &mut dyn FnM
     Proof { complete, better, visited }
 }
 
-/// Groups that can use the same zones come one after another, so that zones are closed soon.
+/// Orders groups so that those with common zones are adjacent and zones are closed early.
 fn order(lists: &mut Vec<(usize, Vec<(f64, Layout)>)>) {
     let zones_of = |list: &[(f64, Layout)]| {
         let mut zones: Vec<usize> = list.iter().flat_map(|(_, l)| l.iter().flatten().copied()).collect();
@@ -129,7 +129,7 @@ impl Search<'_> {
         self.visited += 1;
         self.stopped |= self.visited.is_multiple_of(64) && (self.stop)();
         if at == self.lists.len() {
-            // It is cheaper by what is left of the gap; from now on that has to be beaten.
+            // The purchase is cheaper by the rest of the gap, which becomes the new limit.
             self.gap = spent;
             self.better = Some(self.chosen.clone());
             return;
@@ -156,7 +156,7 @@ impl Search<'_> {
         }
     }
 
-    /// Puts a layout's instances into the zones' lots, or takes them out.
+    /// Adds the instances of a layout to the lots of the zones, or removes them.
     fn change(&mut self, at: usize, index: usize, add: bool) {
         let (group, list) = &self.lists[at];
         for (component, zones) in self.model.groups[*group].components.iter().zip(&list[index].1) {
@@ -170,14 +170,14 @@ impl Search<'_> {
         }
     }
 
-    /// What a zone costs beyond what its instances pay.
+    /// The waste of a zone.
     fn waste(&mut self, zone: usize) -> f64 {
         let lots: Vec<(ComponentIndex, u32)> = self.lots[zone].iter().map(|(c, n)| (*c, *n)).collect();
         let paid: f64 =
             lots.iter().map(|(c, n)| f64::from(*n) * self.prices.of[zone][self.model.class_of[*c]]).sum();
         let packed = self.packed(zone, lots);
         if !packed.exact {
-            // Nothing is known of the waste but that it is not negative.
+            // The waste is unknown but not negative.
             self.inexact = true;
             return 0.0;
         }
@@ -211,7 +211,7 @@ impl Search<'_> {
     }
 }
 
-/// The cheapest packing of one zone: instances from the largest, each on a host that is there or a new one.
+/// The search for the cheapest packing of one zone: instances from the largest, each on an open or a new host.
 fn pack(model: &Model, zone: usize, lots: &[(ComponentIndex, u32)], prices: &[f64]) -> Packed {
     let mut items: Vec<ComponentIndex> =
         lots.iter().flat_map(|(c, n)| std::iter::repeat_n(*c, *n as usize)).collect();
@@ -247,7 +247,7 @@ struct Packing<'a> {
 impl Packing<'_> {
     fn descend(&mut self, at: usize, cost: f64) {
         self.visited += 1;
-        // Nothing is cheaper than what the instances pay, so reaching that is the end.
+        // No packing costs less than the instances pay, so the search ends when it reaches that cost.
         if self.visited > PACKINGS_MAX || cost.max(self.paid) >= self.best.cost - ROUNDING {
             return;
         }
@@ -283,8 +283,8 @@ impl Packing<'_> {
     }
 }
 
-/// Whether two hosts are alike to all that may still come: they hold the same components.
+/// Whether two hosts are interchangeable for the remaining instances: they hold the same components.
 fn is_same(a: &Host, b: &Host) -> bool {
-    // Instances come in one order, so that equal sets are equal lists.
+    // Instances are placed in one order, so that equal sets are equal lists.
     a.components == b.components
 }

@@ -1,34 +1,35 @@
-//! Needs and capacities in whole cells, and the most valuable load of a host over them.
+//! Needs and capacities in integer cells, and the most valuable load of a host over them.
 //!
-//! Two resources at most are looked at, and needs are rounded down: what fits in truth fits here too, so the value is
-//! never too low, and a bound made from it is one. Where needs are multiples of a common unit nothing is lost.
+//! At most two resources are considered, and needs are rounded down: a load that fits in fact also fits here, so the
+//! value is never too low, and a bound made from it is valid. Nothing is lost where needs are multiples of a common
+//! unit.
 
-/// Resources that are looked at.
+/// The number of resources that are considered.
 pub(super) const AXES: usize = 2;
-/// Cells of a table; needs are rounded more coarsely when there would be more.
+/// The largest number of cells of a table; needs are rounded more coarsely when there would be more.
 const CELLS_MAX: usize = 40_000;
-/// Needs that are multiples of this are taken exactly.
+/// Needs that are multiples of this are exact.
 const FINEST: f64 = 1e-3;
 
 /// A point or a size in cells.
 pub(super) type Cells = [usize; AXES];
 
-/// How real numbers become cells.
+/// The conversion of needs and capacities to cells.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
-    /// Which resources; fewer than two when there are fewer.
+    /// The resources; fewer than two when the problem has fewer.
     axes: Vec<usize>,
     unit: [f64; AXES],
-    /// What each class needs.
+    /// The needs of each class.
     pub(super) needs: Vec<Cells>,
 }
 
 impl Grid {
-    /// A grid for classes of needs, with capacities up to `largest`.
+    /// Makes the grid for classes of needs, with capacities up to `largest`.
     pub(super) fn new(classes: &[Vec<f64>], largest: &[f64]) -> Self {
         let mut axes: Vec<usize> =
             (0..largest.len()).filter(|r| classes.iter().any(|c| c[*r] > 0.0)).collect();
-        // Those of which a host has least beside what is asked for bind most.
+        // The resources that are scarcest relative to the needs restrict loads the most.
         let pressure = |r: usize| classes.iter().map(|c| c[r]).sum::<f64>() / largest[r].max(FINEST);
         axes.sort_by(|a, b| pressure(*b).total_cmp(&pressure(*a)).then(a.cmp(b)));
         axes.truncate(AXES);
@@ -46,7 +47,7 @@ impl Grid {
         grid
     }
 
-    /// Rounds down; a number that is a multiple but for rounding counts as one.
+    /// Rounds down; a number that is a multiple up to rounding counts as that multiple.
     pub(super) fn cells_of(&self, numbers: &[f64]) -> Cells {
         let mut cells = [0; AXES];
         for (axis, r) in self.axes.iter().enumerate() {
@@ -62,7 +63,7 @@ impl Grid {
     }
 }
 
-/// The largest number that all are multiples of, if it is not too fine.
+/// The largest number that all are multiples of; none when it is too small.
 fn common_unit(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut unit = 0u64;
     for number in numbers {
@@ -85,12 +86,12 @@ fn common_unit(numbers: impl Iterator<Item = f64>) -> f64 {
 pub(super) struct Table {
     size: Cells,
     value: Vec<f64>,
-    /// Which class was added last; none where a smaller host holds as much.
+    /// The class that was added last; none where a smaller host holds a load of the same value.
     last: Vec<Option<u16>>,
 }
 
 impl Table {
-    /// Any number of instances of each class; classes without needs are left out.
+    /// Makes the table for any number of instances of each class, without classes that need nothing.
     pub(super) fn new(grid: &Grid, values: &[f64], size: Cells) -> Self {
         let width = size[1] + 1;
         let mut table =
@@ -103,7 +104,7 @@ impl Table {
         for x in 0..=size[0] {
             for y in 0..=size[1] {
                 let at = x * width + y;
-                // A smaller host's load, found by following the point itself one step down.
+                // The load is that of a smaller host, one step down.
                 let mut best = 0.0;
                 if x > 0 {
                     best = table.value[at - width];

@@ -1,7 +1,7 @@
-//! The cheapest places for one group, when every zone has a price for every class of needs: depth first, exact.
+//! The cheapest layout of one group under prices for every zone and class, by exact depth-first search.
 //!
-//! Components are placed one after another, instances of one in rising order of price. A branch is cut when the least
-//! that is still to be paid reaches the best known, or when a component has no zone left that is near enough.
+//! Components are placed one after another, the instances of a component by rising price. A branch is cut when its
+//! lower bound reaches the best cost, or when a component has no zone left that is near enough.
 
 use super::model::{Group, Model, Spread};
 use super::zones::ZoneSet;
@@ -9,15 +9,15 @@ use crate::constraint::Constraint;
 use crate::rule;
 use std::collections::BTreeSet;
 
-/// Branches of one group before the search settles for the best it has: some milliseconds.
+/// Branches of one group after which the search returns the best layout so far: some milliseconds.
 const NODES_MAX: u64 = 20_000;
 
-/// Branches before the order is changed, when nothing was found.
+/// Branches without a layout after which the order of components is changed.
 const FIRST_NODES_MAX: u64 = 500;
-/// Classes that a bound looks at: more than a component has instances, mostly; beyond, the bound is only weaker.
+/// The largest number of classes in a bound. Components mostly have fewer instances; with more, the bound is weaker.
 const SEEN_MAX: usize = 16;
 
-/// What an instance of each class costs in each zone, and the zones of each class from the cheapest.
+/// The price of an instance of each class in each zone, and the zones of each class from the cheapest.
 #[derive(Clone, Debug)]
 pub(super) struct Prices {
     /// By zone, then by class.
@@ -37,13 +37,13 @@ impl Prices {
     }
 }
 
-/// Where the instances of a group go: for each of its components, a zone per instance.
+/// The zones of a group: for each of its components, one zone per instance.
 pub(super) type Layout = Vec<Vec<usize>>;
 
-/// The answer for one group.
+/// The result for one group.
 pub(super) struct Placed {
     pub(super) layout: Option<Layout>,
-    /// No layout costs less; infinite when there is none.
+    /// Lower bound of the cost of every layout; infinite when there is none.
     pub(super) bound: f64,
 }
 
@@ -88,7 +88,7 @@ pub(super) fn may_use(
     search.chosen[position].push(zone);
     let price = prices.of[zone][search.class(position)];
     search.instances(0, 0, price, &next);
-    // One that is found is enough, and so is not knowing.
+    // The answer is true when a layout was found, and also when the search was cut off.
     !search.found.is_empty() || search.nodes > search.nodes_max
 }
 
@@ -96,16 +96,16 @@ struct Search<'a> {
     model: &'a Model<'a>,
     group: &'a Group,
     prices: &'a Prices,
-    /// Positions in the order in which they are placed.
+    /// The positions of components, in the order in which they are placed.
     order: Vec<usize>,
     chosen: Layout,
     best: Option<Layout>,
     best_cost: f64,
     root_bound: f64,
-    /// All layouts below the limit, instead of the best one.
+    /// Collects all layouts below the limit instead of the best one.
     found: Vec<(f64, Layout)>,
     collect_max: Option<usize>,
-    /// How often each position had no zone.
+    /// How often each position had no zone left.
     failures: Vec<u64>,
     nodes: u64,
     nodes_max: u64,
@@ -147,7 +147,8 @@ impl<'a> Search<'a> {
         let zones: Vec<ZoneSet> = self.group.components.iter().map(|c| self.model.allowed[*c]).collect();
         self.root_bound = self.least(0, &zones).unwrap_or(f64::INFINITY);
         let nodes_max = self.nodes_max;
-        // Where nothing at all is found soon, what failed most is placed first (Boussemart and others, ECAI 2004).
+        // When no layout is found soon, the components that failed most often are placed first (Boussemart and others,
+        // ECAI 2004).
         self.nodes_max = FIRST_NODES_MAX.min(nodes_max);
         loop {
             self.nodes = 0;
@@ -161,7 +162,7 @@ impl<'a> Search<'a> {
             self.order.sort_by_key(|p| (std::cmp::Reverse(failures[*p]), *p));
         }
         if self.nodes > self.nodes_max && self.nodes_max < nodes_max {
-            // Something was found: now the whole search, with that to beat.
+            // A layout was found: the complete search follows, with its cost as the limit.
             self.nodes_max = nodes_max;
             (self.nodes, self.found) = (0, Vec::new());
             self.component(0, 0.0, &zones);
@@ -172,12 +173,12 @@ impl<'a> Search<'a> {
         self.model.class_of[self.group.components[position]]
     }
 
-    /// The least that the components from `depth` on cost; none when one of them has nowhere to go.
+    /// Lower bound of the cost of the components from `depth` on; none when one of them has no zone.
     fn least(&self, depth: usize, zones: &[ZoneSet]) -> Option<f64> {
         self.order[depth..].iter().map(|p| self.least_of(*p, &zones[*p])).sum()
     }
 
-    /// The least that one component costs in these zones, each of its spread rules taken alone.
+    /// Lower bound of the cost of one component in these zones, with each of its spread rules taken alone.
     fn least_of(&self, position: usize, zones: &ZoneSet) -> Option<f64> {
         let component = self.group.components[position];
         let wanted = self.model.problem.components[component].replicas_min;
@@ -190,7 +191,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The cheapest class takes as many as it may while enough classes are left to be used, then the next.
+    /// Fills the cheapest class as far as enough other classes can still be used, then the next.
     fn least_spread(
         &self,
         position: usize,
@@ -233,7 +234,7 @@ impl<'a> Search<'a> {
         self.nodes > self.nodes_max || self.collect_max.is_some_and(|max| self.found.len() > max)
     }
 
-    /// Places the components from `depth` on; whether that was not impossible from the outset.
+    /// Places the components from `depth` on. Returns false when that was impossible from the start.
     fn component(&mut self, depth: usize, cost: f64, zones: &[ZoneSet]) -> bool {
         self.nodes += 1;
         if self.is_over() {
@@ -271,7 +272,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Places the next instance of the component at `depth`, or goes on to the next; whether any place was possible.
+    /// Places the next instance of the component at `depth`, or continues with the next component. Returns whether any
+    /// zone was possible.
     fn instances(&mut self, depth: usize, from: usize, cost: f64, zones: &[ZoneSet]) -> bool {
         if !self.counts_possible(depth, zones) {
             return true;
@@ -287,7 +289,7 @@ impl<'a> Search<'a> {
             if spread {
                 possible |= self.component(depth + 1, cost, zones);
             }
-            // More instances only cost more, unless a rule wants them.
+            // More instances only cost more, unless a rule requires them.
             if placed >= c.replicas_max as usize || (spread && self.group.counted.is_empty()) {
                 return possible;
             }
@@ -299,7 +301,7 @@ impl<'a> Search<'a> {
         for (at, zone) in order.iter().enumerate().skip(from) {
             let price = self.prices.of[*zone][class];
             if self.is_over() || cost + super::model::count(wanted) * price + rest >= self.best_cost {
-                // Too dear is not impossible.
+                // A zone that is too expensive is still possible.
                 return true;
             }
             if !zones[position].holds(*zone) || self.crowds(component, position, *zone) {
@@ -313,7 +315,7 @@ impl<'a> Search<'a> {
         possible
     }
 
-    /// Whether one more instance in a zone breaks a limit that more instances cannot mend.
+    /// Whether one more instance in a zone breaks a limit that more instances cannot repair.
     fn crowds(&self, component: usize, position: usize, zone: usize) -> bool {
         use crate::constraint::Limit;
         self.model.spreads[component].iter().any(|spread| {
@@ -324,7 +326,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// What is left to each component once one has an instance in a zone.
+    /// The zones left to each component after one has an instance in a zone.
     fn nearer(&self, position: usize, zone: usize, zones: &[ZoneSet]) -> Vec<ZoneSet> {
         let mut next = zones.to_vec();
         for (other, set) in next.iter_mut().enumerate() {
@@ -335,7 +337,7 @@ impl<'a> Search<'a> {
         next
     }
 
-    /// As many instances of a component as these zones and its spread rules leave room for.
+    /// The largest number of instances of a component in these zones under its spread rules.
     fn most_of(&self, position: usize, zones: &ZoneSet) -> i64 {
         let component = self.group.components[position];
         let replicas_max = i64::from(self.model.problem.components[component].replicas_max);
@@ -350,8 +352,8 @@ impl<'a> Search<'a> {
         bounded.map(most).fold(replicas_max, i64::min)
     }
 
-    /// Whether the rules about counts can still be kept, when the components before `depth` are settled and these
-    /// zones are left to the others.
+    /// Whether the rules about counts can still be kept when the components before `depth` are placed and these zones
+    /// are left to the others.
     fn counts_possible(&self, depth: usize, zones: &[ZoneSet]) -> bool {
         if self.group.counted.is_empty() {
             return true;
@@ -372,7 +374,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether a rule about counts can hold when each number of instances is in a range; true where that is not known.
+/// Whether a rule about counts can hold when each number of instances is in a range; true when unknown.
 fn may_hold(rule: &Constraint, range: &dyn Fn(&usize) -> (i64, i64)) -> bool {
     let runs = |c: &usize| range(c).0 > 0;
     let may_run = |c: &usize| range(c).1 > 0;

@@ -1,7 +1,7 @@
-//! A buying problem lowered: components in groups that rules tie together, zones they may use, classes of needs.
+//! The model of a purchase: groups of components that rules tie together, the zones they may use, classes of needs.
 //!
-//! A rule is either about places (which zones, how near, how spread), about counts, or about what shares a host.
-//! Rules of the first two kinds never reach beyond a group; rules of the last kind are left to `packing.rs`.
+//! A rule restricts zones (which ones, how near, how spread), counts, or the instances that share a host. Rules of the
+//! first two kinds stay within a group; `packing.rs` keeps rules of the last kind. Read next: `zones.rs`, `layout.rs`.
 
 use super::zones::{Zone, ZoneSet, members, zones};
 use crate::constraint::{Comparison, Constraint, Limit};
@@ -10,22 +10,22 @@ use crate::problem::{ComponentIndex, Problem};
 use crate::rule;
 use std::collections::BTreeMap;
 
-/// Components that rules tie together, at most; more make the search for the best places hopeless.
+/// The largest group; with more components the search for the best layout is hopeless.
 const GROUP_MAX: usize = 16;
 
-/// How the instances of one component are spread over a partition.
+/// A rule about the spread of one component over a partition.
 #[derive(Clone, Debug)]
 pub(super) struct Spread {
     /// The class of each zone.
     pub(super) class_of: Vec<usize>,
     pub(super) max_in_class: Option<Limit>,
     pub(super) min_distinct: Option<Limit>,
-    /// So many are left whichever class is lost.
+    /// The number of instances left whichever class is lost.
     pub(super) min_left: Option<Limit>,
 }
 
 impl Spread {
-    /// At least so many classes, at most so many instances in one, where these do not depend on the number.
+    /// The least number of classes and the most instances in one, where these do not depend on the number of instances.
     pub(super) fn constants(&self) -> (u32, u32) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let whole = |value: f64| value.clamp(0.0, f64::from(u32::MAX)) as u32;
@@ -40,7 +40,7 @@ impl Spread {
         (distinct, max)
     }
 
-    /// Whether a whole set of instances keeps to it.
+    /// Whether a complete set of instances keeps the rule.
     pub(super) fn holds(&self, zones: &[usize]) -> bool {
         let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
         zones.iter().for_each(|z| *counts.entry(self.class_of[*z]).or_default() += 1);
@@ -60,11 +60,11 @@ pub(super) fn count(n: usize) -> f64 {
     n as f64
 }
 
-/// Components that are placed together.
+/// Components whose zones are chosen together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
     pub(super) components: Vec<ComponentIndex>,
-    /// For each pair of them, by position: which matrices say how near they have to be.
+    /// For each pair of components, by position: the matrices of nearness that apply.
     pub(super) near: Vec<Vec<Vec<usize>>>,
     /// Rules about counts.
     pub(super) counted: Vec<Constraint>,
@@ -73,25 +73,25 @@ pub(super) struct Group {
 pub(super) struct Model<'a> {
     pub(super) problem: &'a Problem,
     pub(super) zones: Vec<Zone>,
-    /// What instances need: each different vector once.
+    /// The classes: each different vector of needs once.
     pub(super) classes: Vec<Vec<f64>>,
     /// The class of each component.
     pub(super) class_of: Vec<usize>,
-    /// Where each component may be.
+    /// The zones that each component may use.
     pub(super) allowed: Vec<ZoneSet>,
-    /// The rules about the spread of each component.
+    /// The spread rules of each component.
     pub(super) spreads: Vec<Vec<Spread>>,
     pub(super) groups: Vec<Group>,
-    /// For each limit, for each zone, the zones near enough.
+    /// For each latency limit and zone, the zones near enough.
     pub(super) matrices: Vec<Vec<ZoneSet>>,
     /// Pairs of components that never share a host.
     pub(super) apart: BTreeMap<ComponentIndex, Vec<ComponentIndex>>,
-    /// At most so many instances of each component share a host.
+    /// The most instances of each component on one host.
     pub(super) per_host: Vec<u32>,
 }
 
 impl<'a> Model<'a> {
-    /// None when the problem holds something that is not understood here.
+    /// Builds the model; none when it cannot represent a rule of the problem.
     pub(super) fn new(problem: &'a Problem) -> Option<Self> {
         let instances = problem.components.iter().map(|c| u64::from(c.replicas_max)).sum();
         let zones = zones(problem, instances)?;
@@ -130,7 +130,7 @@ impl<'a> Model<'a> {
         model.add_groups(lowering).then_some(model)
     }
 
-    /// Leaves to each component only zones that are near enough to some zone of the components it has to be near.
+    /// Removes zones that are not near enough to any zone of a component that has to be near.
     pub(super) fn narrow(&mut self) {
         let mut changed = true;
         while changed {
@@ -155,7 +155,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Zones in which some machine holds an instance.
+    /// The zones in which some machine holds an instance.
     fn roomy(&self, component: ComponentIndex) -> ZoneSet {
         let mut set = ZoneSet::default();
         let needs = &self.classes[self.class_of[component]];
@@ -175,7 +175,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Lowers one rule; none when it is not understood.
+    /// Adds one rule to the model; none when the model cannot represent it.
     fn add(&mut self, rule: &Constraint, lowering: &mut Lowering) -> Option<()> {
         let problem = self.problem;
         match rule {
@@ -223,16 +223,16 @@ impl<'a> Model<'a> {
                     sides[at + 1..].iter().for_each(|other| self.keep_apart(side, other));
                 }
             }
-            // Judged when all is bought.
+            // The budget is checked for the finished purchase.
             Constraint::Budget(_) => {}
-            // Capacities are looked up with it.
+            // Overbook rules are part of the capacities.
             Constraint::Overbook(_) => {}
             _ => return None,
         }
         Some(())
     }
 
-    /// Lowers a bound on round-trip times within a group, or between two.
+    /// Adds a limit of round-trip times within a scope or between two scopes.
     fn add_near(
         &mut self,
         (own, measure): (&[ComponentIndex], &Measure),
@@ -281,7 +281,7 @@ impl<'a> Model<'a> {
         Some(())
     }
 
-    /// Which zones are near enough to each other; none when not even two hosts of a zone are.
+    /// The zones that are near enough to each other; none when two hosts of one zone are not.
     fn matrix(&mut self, limit: f64, strict: bool, lowering: &mut Lowering) -> Option<usize> {
         let key = (limit.to_bits(), strict);
         if let Some(matrix) = lowering.matrix_of.get(&key) {
@@ -324,7 +324,7 @@ impl<'a> Model<'a> {
             group.near = vec![vec![Vec::new(); group.components.len()]; group.components.len()];
         }
         for (first, tie) in lowering.rules {
-            // A rule over no component holds, or can never hold; both are for the checker to say.
+            // A rule over no component holds always or never; the checker decides that.
             let Some(first) = first else { continue };
             let group = &mut self.groups[position[first].0];
             match tie {
@@ -344,7 +344,7 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Whether some zone of a set is near enough to a zone, as all these matrices have it.
+/// Whether some zone of a set is near enough to a zone under all these matrices.
 fn is_near(matrices: &[Vec<ZoneSet>], near: &[usize], zone: usize, of: &ZoneSet) -> bool {
     let mut left = *of;
     near.iter().for_each(|matrix| left.keep(&matrices[*matrix][zone]));
@@ -363,7 +363,7 @@ enum Tie {
 struct Lowering {
     matrix_of: BTreeMap<(u64, bool), usize>,
     ties: Ties,
-    /// Rules over groups, with the first component each speaks of.
+    /// Rules over groups, with the first component of each.
     rules: Vec<(Option<ComponentIndex>, Tie)>,
 }
 
@@ -386,7 +386,7 @@ impl Lowering {
     }
 }
 
-/// Which components are tied together: a forest of disjoint sets.
+/// The components that are tied together: a forest of disjoint sets.
 struct Ties(Vec<usize>);
 
 impl Ties {

@@ -1,7 +1,7 @@
-//! Packs what is placed in one zone into hosts: by value at the prices of `duals.rs`, then by ruin and repair.
+//! Packs the instances of one zone into hosts: by value at the prices of `duals.rs`, then by ruin and repair.
 //!
-//! Loads are found for classes of needs; which component gets which slot is settled afterwards, so that no component
-//! has more instances on a host than it may. What finds no slot gets a host of its own.
+//! Loads are found for classes of needs. Slots are assigned to components afterwards, so that no component exceeds its
+//! limit per host. An instance without a slot gets a host of its own.
 
 use super::duals::Duals;
 use super::grid::{Cells, Grid, Table};
@@ -12,7 +12,7 @@ use crate::problem::ComponentIndex;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-/// A better packing is one that is cheaper by more than this.
+/// A packing is better when it is cheaper by more than this.
 const CHEAPER: f64 = 1e-9;
 
 /// A host with a number of instances of each class.
@@ -30,17 +30,17 @@ pub(super) struct Host {
     pub(super) components: Vec<ComponentIndex>,
 }
 
-/// What is to be packed in a zone.
+/// The instances to be packed in a zone.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Demand {
     /// Instances of each class.
     pub(super) count: Vec<u32>,
-    /// At most so many of each class share a host.
+    /// The most instances of each class on one host.
     pub(super) share: Vec<u32>,
 }
 
 impl Demand {
-    /// The demand of components with so many instances each.
+    /// The demand of components with their numbers of instances.
     pub(super) fn of(model: &Model, lots: &[(ComponentIndex, u32)]) -> Self {
         let classes = model.classes.len();
         let mut demand = Self { count: vec![0; classes], share: vec![0; classes] };
@@ -74,7 +74,7 @@ impl<'a> Packer<'a> {
         bins.iter().map(|bin| self.zone.offers[bin.offer].cost).sum()
     }
 
-    /// Packs by value, then takes a few hosts apart and packs them again, `tries` times.
+    /// Packs by value, then removes a few hosts and packs their instances again, `tries` times.
     pub(super) fn pack(
         &self,
         demand: &Demand,
@@ -94,7 +94,8 @@ impl<'a> Packer<'a> {
         Some(bins)
     }
 
-    /// Takes the least efficient host and some others apart, and keeps the result when it is cheaper.
+    /// Removes the least efficient host and some others, packs their instances again, and keeps the result when it is
+    /// cheaper.
     fn again(&self, bins: &mut Vec<Bin>, demand: &Demand, prices: &[f64], rng: &mut Xoshiro256PlusPlus) {
         let waste = |bin: &Bin| self.zone.offers[bin.offer].cost - worth(&bin.load, prices);
         bins.sort_by(|a, b| waste(b).total_cmp(&waste(a)));
@@ -114,7 +115,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Buys the host whose best load is worth most beside its cost, until nothing is left.
+    /// Buys the host whose best load is worth most relative to its cost, until no instance is left.
     fn fill(&self, count: &[u32], share: &[u32], prices: &[f64]) -> Option<Vec<Bin>> {
         let prices: Vec<f64> = prices.iter().map(|p| if p.is_finite() { *p } else { 0.0 }).collect();
         let mut left = count.to_vec();
@@ -128,9 +129,9 @@ impl<'a> Packer<'a> {
         Some(bins)
     }
 
-    /// While there is plenty of everything, the best load of all is used over and over.
+    /// Uses the best load of all repeatedly while enough instances of every class are left.
     fn bulk(&self, left: &mut [u32], share: &[u32], prices: &[f64], bins: &mut Vec<Bin>) {
-        // With less than this there are too few for whole loads.
+        // With fewer instances there are too few for complete loads.
         if left.iter().sum::<u32>() < 24 {
             return;
         }
@@ -156,7 +157,7 @@ impl<'a> Packer<'a> {
         fits(&needs, capacity)
     }
 
-    /// The host with the best load of what is left; none when prices say nothing.
+    /// The host with the best load of the remaining instances; none when all prices are zero.
     fn most_worth(&self, left: &[u32], share: &[u32], prices: &[f64]) -> Option<Bin> {
         let bounded: Vec<u32> = left.iter().zip(share).map(|(l, s)| (*l).min(*s)).collect();
         let mut size = [0; super::grid::AXES];
@@ -167,10 +168,10 @@ impl<'a> Packer<'a> {
         let table = Bounded::new(self.grid, prices, &bounded, size);
         let worth_of =
             |offer: &usize| table.value(self.sizes[*offer]) / self.zone.offers[*offer].cost.max(1e-12);
-        // Offers come by rising cost: of two that are as good, the smaller one leaves less to waste.
+        // Offers come by rising cost: of two that are equally good, the smaller one wastes less.
         let offer = (0..self.zone.offers.len()).rev().max_by(|a, b| worth_of(a).total_cmp(&worth_of(b)))?;
         let mut load = table.load(self.grid, self.sizes[offer]);
-        // What was rounded down may not fit in truth.
+        // A load of rounded needs may not fit in fact.
         while !self.holds(offer, &load) {
             let last = load.iter().rposition(|n| *n > 0)?;
             load[last] -= 1;
@@ -179,7 +180,7 @@ impl<'a> Packer<'a> {
         load.iter().any(|n| *n > 0).then_some(Bin { offer, load })
     }
 
-    /// Adds whatever else fits.
+    /// Adds further instances that fit.
     fn with_free_riders(&self, offer: usize, mut load: Vec<u32>, left: &[u32], share: &[u32]) -> Vec<u32> {
         for class in 0..load.len() {
             while load[class] < left[class].min(share[class]) {
@@ -193,7 +194,7 @@ impl<'a> Packer<'a> {
         load
     }
 
-    /// The cheapest host for some class that is left, and what fits beside it.
+    /// The cheapest host for a remaining class, with further instances that fit.
     fn any(&self, left: &[u32], share: &[u32]) -> Option<Bin> {
         let class = left.iter().position(|n| *n > 0)?;
         let mut load = vec![0; left.len()];
@@ -202,7 +203,8 @@ impl<'a> Packer<'a> {
         Some(Bin { offer, load: self.with_free_riders(offer, load, left, share) })
     }
 
-    /// Gives slots to components; what finds none gets a host of its own. Every host becomes the cheapest that holds it.
+    /// Assigns slots to components; an instance without a slot gets a host of its own. Every host becomes the cheapest
+    /// offer that holds its load.
     pub(super) fn seat(
         &self,
         model: &Model,
@@ -218,7 +220,7 @@ impl<'a> Packer<'a> {
             let class = model.class_of[component];
             for _ in 0..n {
                 let takes = |at: &usize| slots[*at][class] > 0 && may_join(model, &hosts[*at], component);
-                // The host with most slots left for the class keeps the others open.
+                // The host with most slots left for the class is used, which keeps slots on the others.
                 match (0..hosts.len()).filter(takes).max_by_key(|at| (slots[*at][class], usize::MAX - *at)) {
                     Some(at) => {
                         slots[at][class] -= 1;

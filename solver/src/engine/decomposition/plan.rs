@@ -1,4 +1,4 @@
-//! Prices and layouts in turn, then hosts, then better layouts: the course of the search.
+//! The course of the search: prices and layouts in turn, then hosts, then better layouts.
 
 use super::ascent::{Ascent, Priced};
 use super::duals::Duals;
@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds in which prices follow demand and layouts follow prices.
 const PRICE_ROUNDS: u32 = 6;
-/// Tries of packing a zone better, for each of its hosts.
+/// Attempts to pack a zone better, for each of its hosts.
 const TRIES_PER_HOST: u32 = 12;
 
-/// Passes over all groups without a gain before the search ends by itself.
+/// The search ends after this many passes over all groups without a gain.
 const STALLED_PASSES_MAX: u32 = 4;
-/// More components than this are not proven.
+/// The most components for which optimality is proven.
 pub(super) const PROOF_COMPONENTS_MAX: usize = 60;
 /// A gain counts when it is more than this.
 const CHEAPER: f64 = 1e-9;
@@ -30,13 +30,13 @@ pub(super) struct Planner<'a> {
     grid: Grid,
     duals: Vec<Duals>,
     layouts: Vec<Layout>,
-    /// For each zone, components with their numbers of instances.
+    /// For each zone, its components with their numbers of instances.
     lots: Vec<BTreeMap<ComponentIndex, u32>>,
     hosts: Vec<Vec<Host>>,
-    /// How many of each class can share a host of each zone; looked at where there are few components.
+    /// The most instances of each class on one host of each zone; computed only for few components.
     shares: Option<Vec<Vec<u32>>>,
     bound: f64,
-    /// The prices that the bound comes from.
+    /// The prices that give the bound.
     bound_prices: Option<Prices>,
     seed: u64,
     evaluated: u64,
@@ -64,7 +64,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// No purchase costs less; infinite when nothing is allowed.
+    /// Lower bound of the cost of every purchase; infinite when none is possible.
     pub(super) fn bound(&self) -> f64 {
         self.bound
     }
@@ -73,14 +73,14 @@ impl<'a> Planner<'a> {
         self.evaluated
     }
 
-    /// The best purchase found; none when there is none or `stop` came too early.
+    /// Runs the search. Returns the best purchase; none when there is none or `stop` said so before the first.
     pub(super) fn run(&mut self, stop: &mut dyn FnMut() -> bool) -> Option<Assignment> {
         let classes = self.model.classes.len();
         let mut wanted = vec![0.0; classes];
         for (component, c) in self.model.problem.components.iter().enumerate() {
             wanted[self.model.class_of[component]] += f64::from(c.replicas_min);
         }
-        // Where nothing is known yet, every zone is asked for a little of everything.
+        // Without a demand yet, every zone gets a small demand for every class.
         let mut demand: Vec<Vec<f64>> = vec![wanted; self.model.zones.len()];
         for round in 0..PRICE_ROUNDS {
             if round > 0 && stop() {
@@ -120,7 +120,8 @@ impl<'a> Planner<'a> {
         Some(self.assignment())
     }
 
-    /// Starts again from the layouts that are cheapest under the best prices; keeps what comes of it if it is cheaper.
+    /// Packs the layouts that are cheapest under the best prices, improves them, and keeps the result when it is
+    /// cheaper.
     fn restart_from_best_prices(&mut self, stop: &mut dyn FnMut() -> bool) {
         let small = self.model.problem.components.len() <= PROOF_COMPONENTS_MAX;
         let Some(prices) = self.bound_prices.clone().filter(|_| small && !stop()) else { return };
@@ -141,7 +142,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Betters the bound of few components by prices that are the best for all zones together.
+    /// For few components, raises the bound with the prices that are optimal for all zones together.
     fn raise_bound(&mut self, stop: &mut dyn FnMut() -> bool) {
         let small = self.model.problem.components.len() <= PROOF_COMPONENTS_MAX;
         let Some(prices) = self.bound_prices.clone().filter(|_| small) else { return };
@@ -153,7 +154,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Moves groups to where they cost least in truth and packs zones anew, until nothing helps for some passes.
+    /// Moves groups to their cheapest zones at true cost and packs zones again, until several passes gain nothing.
     fn improve(&mut self, stop: &mut dyn FnMut() -> bool) {
         let mut purchases = Purchases::new(self.model, std::mem::take(&mut self.hosts));
         let mut stalled = 0;
@@ -192,7 +193,7 @@ impl<'a> Planner<'a> {
         self.hosts = purchases.hosts;
     }
 
-    /// Takes one group out and puts it where it costs least; puts it back when that is not cheaper.
+    /// Moves one group to its cheapest zones at true cost; undoes the move when it is not cheaper.
     fn relocate(&mut self, purchases: &mut Purchases, index: usize, pass: u32) {
         let group = &self.model.groups[index];
         let old = self.layouts[index].clone();
@@ -201,7 +202,7 @@ impl<'a> Planner<'a> {
         };
         let mut touched: BTreeSet<usize> = old.iter().flatten().copied().collect();
         let mut before = purchases.take_out(group, &old);
-        // Room that is free now may be taken by others later: later passes believe less in what is free.
+        // Room that is free now may be used by other groups later, so later passes trust it less.
         let trust = [1.0, 0.9, 0.75, 0.5][pass as usize % 4];
         let blend = |zone: usize| -> Vec<f64> {
             let settled = &self.duals[zone].prices;
@@ -241,7 +242,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Counts a layout's instances into the zones' lots, or out of them.
+    /// Adds the instances of a layout to the lots of the zones, or removes them.
     fn count(&mut self, index: usize, layout: &Layout, add: bool) {
         for (component, zones) in self.model.groups[index].components.iter().zip(layout) {
             for zone in zones {
@@ -254,7 +255,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Looks at every choice that costs less than `limit`; a better purchase, and whether there is no better one.
+    /// Enumerates the purchases that cost less than `limit`. Returns a cheaper one, if any, and whether the enumeration
+    /// was complete.
     pub(super) fn prove(&mut self, limit: f64, stop: &mut dyn FnMut() -> bool) -> (Option<Assignment>, bool) {
         let gap = limit - self.bound;
         let Some(prices) = &self.bound_prices else { return (None, false) };
@@ -267,7 +269,8 @@ impl<'a> Planner<'a> {
         (better, proof.complete)
     }
 
-    /// Gives every group its cheapest layout, and bounds by what they cost; false when stopped or impossible.
+    /// Gives every group its cheapest layout and raises the bound. Returns false when stopped or when a group has no
+    /// layout.
     fn place(&mut self, prices: &Prices, stop: &mut dyn FnMut() -> bool) -> bool {
         let mut bound = 0.0;
         let mut layouts = Vec::new();
@@ -302,7 +305,7 @@ impl<'a> Planner<'a> {
         true
     }
 
-    /// Packs a zone: once by value, or with many tries that differ by round.
+    /// Packs a zone: once by value, or with many attempts that differ by round.
     fn pack(&mut self, zone: usize, round: Option<u64>, stop: &mut dyn FnMut() -> bool) -> Option<Vec<Host>> {
         let lots: Vec<(ComponentIndex, u32)> = self.lots[zone].iter().map(|(c, n)| (*c, *n)).collect();
         let packer = Packer::new(&self.model.zones[zone], &self.model.classes, &self.grid);
@@ -315,12 +318,12 @@ impl<'a> Planner<'a> {
         packer.seat(self.model, &bins, &lots)
     }
 
-    /// What the best purchase costs.
+    /// The cost of the best purchase.
     pub(super) fn cost(&self) -> f64 {
         Purchases::new(self.model, self.hosts.clone()).cost()
     }
 
-    /// For each component, the zones where it can be in a purchase that costs less than `limit`.
+    /// For each component, the zones that it can use in a purchase that costs less than `limit`.
     pub(super) fn narrowed(&self, limit: f64, stop: &mut dyn FnMut() -> bool) -> Option<Vec<ZoneSet>> {
         let prices = self.bound_prices.as_ref()?;
         let mut narrowed = self.model.allowed.clone();
@@ -357,7 +360,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// How many instances of each class can share a host of each zone at most.
+/// The most instances of each class on one host of each zone.
 fn shares(model: &Model) -> Vec<Vec<u32>> {
     let of_zone = |zone: usize| {
         let mut shares = vec![0u32; model.classes.len()];

@@ -1,6 +1,6 @@
-//! The hosts of all zones as they are bought so far, and what one more instance of each class would cost in each.
+//! The purchases so far: the hosts of all zones, and the cost of one more instance of each class in each zone.
 //!
-//! Groups are taken out and put in again elsewhere; a host is always the cheapest offer that holds its load.
+//! Groups are removed and added again elsewhere. A host is always the cheapest offer that holds its load.
 
 use super::layout::Layout;
 use super::model::{Group, Model};
@@ -8,11 +8,11 @@ use super::packing::{Host, may_join};
 use super::zones::fits;
 use crate::problem::ComponentIndex;
 
-/// Instances of one group on hosts: what came or went.
+/// The hosts of all zones with their instances.
 pub(super) struct Purchases<'a> {
     model: &'a Model<'a>,
     pub(super) hosts: Vec<Vec<Host>>,
-    /// By zone, then by class: what one more instance costs; kept up to date.
+    /// By zone, then by class: the cost of one more instance; kept up to date.
     pub(super) marginal: Vec<Vec<f64>>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Purchases<'a> {
         (0..self.hosts.len()).map(|zone| self.zone_cost(zone)).sum()
     }
 
-    /// What is needed on a host, of every resource.
+    /// The need of each resource on a host.
     fn load(&self, host: &Host) -> Vec<f64> {
         let mut load = vec![0.0; self.model.problem.resources.len()];
         for component in &host.components {
@@ -42,12 +42,12 @@ impl<'a> Purchases<'a> {
         load
     }
 
-    /// The cheapest offer of a zone that holds so much.
+    /// The cheapest offer of a zone that holds a load.
     fn cheapest(&self, zone: usize, load: &[f64]) -> Option<usize> {
         self.model.zones[zone].offers.iter().position(|offer| fits(load, &offer.capacity))
     }
 
-    /// Works out anew what one more instance costs in a zone.
+    /// Recomputes the cost of one more instance in a zone.
     pub(super) fn refresh(&mut self, zone: usize) {
         let offers = &self.model.zones[zone].offers;
         let loads: Vec<Vec<f64>> = self.hosts[zone].iter().map(|host| self.load(host)).collect();
@@ -65,7 +65,7 @@ impl<'a> Purchases<'a> {
         self.marginal[zone] = self.model.classes.iter().map(cost_of).collect();
     }
 
-    /// Takes every instance of a group out; zones that are changed are returned with their hosts before.
+    /// Removes every instance of a group. Returns the changed zones with their previous hosts.
     pub(super) fn take_out(&mut self, group: &Group, layout: &Layout) -> Vec<(usize, Vec<Host>)> {
         let mut zones: Vec<usize> = layout.iter().flatten().copied().collect();
         zones.sort_unstable();
@@ -88,7 +88,7 @@ impl<'a> Purchases<'a> {
         before
     }
 
-    /// Puts one instance where it costs least in a zone; false when no host may take it.
+    /// Adds one instance where it costs least in a zone. Returns false when no host of the zone holds it.
     pub(super) fn put_in(&mut self, component: ComponentIndex, zone: usize) -> bool {
         let needs = &self.model.classes[self.model.class_of[component]];
         let offers = &self.model.zones[zone].offers;
@@ -101,7 +101,7 @@ impl<'a> Purchases<'a> {
             let load: Vec<f64> = self.load(host).iter().zip(needs).map(|(a, b)| a + b).collect();
             let Some(offer) = self.cheapest(zone, &load) else { continue };
             let more = offers[offer].cost - offers[host.offer].cost;
-            // Of two that cost the same, the one that is left with less room.
+            // Of two hosts that cost the same, the one that is left with less room.
             let room: f64 = offers[offer].capacity.iter().zip(&load).map(|(c, l)| c - l).sum();
             if (more, room) < (best.0, best.1) {
                 best = (more, room, Some(at), offer);
@@ -117,7 +117,7 @@ impl<'a> Purchases<'a> {
         true
     }
 
-    /// Puts zones back as they were.
+    /// Restores the previous hosts of zones.
     pub(super) fn restore(&mut self, before: Vec<(usize, Vec<Host>)>) {
         for (zone, hosts) in before {
             self.hosts[zone] = hosts;

@@ -1,4 +1,4 @@
-//! Zones: machines that no rule about places tells apart, and sets of them.
+//! Zones: sets of machines that no rule about places distinguishes.
 
 use crate::check::{CAPACITY_TOLERANCE, capacity_of};
 use crate::constraint::{Constraint, Scope};
@@ -46,17 +46,17 @@ impl ZoneSet {
 pub(super) struct Offer {
     pub(super) machine: MachineIndex,
     pub(super) capacity: Vec<f64>,
-    /// What a host of it adds to the cost.
+    /// The cost of one host.
     pub(super) cost: f64,
     pub(super) count_max: u32,
 }
 
-/// Machines that no rule about places tells apart.
+/// Machines that no rule about places distinguishes.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Zone {
-    /// One of its machines, for rules to look at.
+    /// One of its machines, which stands for all of them in rules about places.
     pub(super) machine: MachineIndex,
-    /// Those of use, cheapest first: others have no more capacity for no less.
+    /// The useful offers, cheapest first; offers that are dominated by another are left out.
     pub(super) offers: Vec<Offer>,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn zones(problem: &Problem, instances: u64) -> Option<Vec<Zone>> {
     (!zones.is_empty() && zones.len() <= ZONES_MAX).then_some(zones)
 }
 
-/// Leaves out offers beside which another has as much for no more, and never runs out.
+/// Removes offers that are dominated: another one with enough hosts has at least the capacity for at most the price.
 fn prune(offers: &mut Vec<Offer>, instances: u64) {
     offers.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.machine.cmp(&b.machine)));
     let mut kept: Vec<Offer> = Vec::new();
@@ -99,7 +99,7 @@ fn prune(offers: &mut Vec<Offer>, instances: u64) {
     *offers = kept;
 }
 
-/// What rules can see of a machine, but for its capacity and price.
+/// The properties of a machine that rules can distinguish, without its capacity and price.
 fn signature(problem: &Problem, machine: MachineIndex) -> Vec<u64> {
     let class = |c: &Option<usize>| c.map_or(0, |c| c as u64 + 1);
     let mut key: Vec<u64> = vec![class(&problem.machines[machine].site)];
@@ -122,7 +122,7 @@ fn signature(problem: &Problem, machine: MachineIndex) -> Vec<u64> {
     key
 }
 
-/// Whether a scope names whole components; which ones.
+/// The components of a scope; none when it names single instances.
 pub(super) fn members(problem: &Problem, scope: &Scope) -> Option<Vec<usize>> {
     match scope {
         Scope::All => Some((0..problem.components.len()).collect()),

@@ -1,8 +1,8 @@
-//! The judgement of one assignment, kept up to date: a change judges again only what it can have changed.
+//! The incremental score of an assignment: a change re-evaluates only the items that it can affect.
 //!
-//! Numbers come from the checker and the evaluator, rule by rule and term by term, so there is no second meaning of
-//! a rule here; what is own is the sums over hosts and moves. Changes are tried and taken back through a journal.
-//! `items.rs` says which rules and terms a component has to do with, `penalties.rs` how much each broken thing counts.
+//! The amounts come from the checker and the evaluator, rule by rule and term by term, so that no rule has a second
+//! definition here; only the sums over hosts and moves are this module's own. An undo log reverts changes that are
+//! tried. `items.rs` has the rules and terms of each component, `penalties.rs` the weight of each broken item.
 
 use super::items::{self, Item};
 use super::penalties::Penalties;
@@ -18,7 +18,7 @@ use crate::problem::{Problem, Stock};
 use crate::rule;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How an assignment compares: less broken first, as penalties weigh it, then worth more.
+/// The rank of an assignment: the weighted amount that is broken, then the worth.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Rank {
     pub(super) broken: f64,
@@ -32,7 +32,7 @@ impl Rank {
     }
 }
 
-/// What one component adds: how far its counts are from allowed, and what its moves cost.
+/// The contribution of one component: the distance of its counts from their range, and the cost of its moves.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 struct Own {
     broken: f64,
@@ -40,7 +40,8 @@ struct Own {
     move_cost: f64,
 }
 
-/// What the rank is made of. Sums follow changes and are made anew when changes are kept, so that rounding does not add up.
+/// The sums of a rank. They are updated with each change and recomputed when changes are kept, so that rounding errors
+/// do not accumulate.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 struct Sums {
     broken: f64,
@@ -51,7 +52,7 @@ struct Sums {
     running_used: u32,
 }
 
-/// One entry of the journal: what was there before.
+/// An entry of the undo log: a value before a change.
 enum Was {
     Place(Instance, Option<Place>),
     Item(usize, (f64, f64)),
@@ -59,32 +60,32 @@ enum Was {
     Over(Place, Option<f64>),
 }
 
-/// An assignment with its judgement.
+/// An assignment with its score.
 pub(super) struct IncrementalScore<'a> {
     problem: &'a Problem,
     assignment: Assignment,
     on: BTreeMap<Place, Vec<Instance>>,
     items: Vec<Item>,
-    /// For each component, the items that change with it.
+    /// For each component, the items that depend on its instances.
     touched: Vec<Vec<usize>>,
-    /// What is broken of each item, and what it adds to the worth.
+    /// For each item, the broken amount and its contribution to the worth.
     judged: Vec<(f64, f64)>,
     own: Vec<Own>,
-    /// What each host is asked for beyond its capacity.
+    /// For each overloaded host, the need beyond its capacity.
     over: BTreeMap<Place, f64>,
-    /// What instances need, by component, ordinal and resource.
+    /// The needs of instances, by component, ordinal and resource.
     needs: Vec<Vec<Vec<f64>>>,
     capacities: Vec<Vec<f64>>,
-    /// Which instances run on each machine now, where resources are held on both sides of a move.
+    /// The instances that run on each machine now; empty without transient resources.
     leaving: BTreeMap<usize, Vec<Instance>>,
     weights: f64,
     kept_price: f64,
     running: u32,
     penalties: Penalties,
-    /// Sums as of the last time changes were kept, and what changed since.
+    /// `kept` has the sums when changes were last kept, `sums` the current ones, `undo_log` the changes between them.
     sums: Sums,
     kept: Sums,
-    journal: Vec<Was>,
+    undo_log: Vec<Was>,
     pub(super) judgements: u64,
 }
 
@@ -134,7 +135,7 @@ impl<'a> IncrementalScore<'a> {
             touched,
             needs,
             capacities,
-            journal: Vec::new(),
+            undo_log: Vec::new(),
             judgements: 0,
             assignment,
         };
@@ -232,7 +233,7 @@ impl<'a> IncrementalScore<'a> {
 
     /// Keeps the changes made since the last time, and says what the assignment is worth.
     pub(super) fn keep(&mut self) -> Rank {
-        self.journal.clear();
+        self.undo_log.clear();
         let mut sums = self.counted();
         let Penalties { components, items, room } = &self.penalties;
         let own = self.own.iter().zip(components).map(|(own, weight)| weight * own.broken).sum::<f64>();
@@ -246,7 +247,7 @@ impl<'a> IncrementalScore<'a> {
 
     /// Takes back the changes made since the last [`Self::keep`].
     pub(super) fn undo(&mut self) {
-        while let Some(was) = self.journal.pop() {
+        while let Some(was) = self.undo_log.pop() {
             match was {
                 Was::Place(instance, place) => {
                     self.set(instance, place);
@@ -294,7 +295,7 @@ impl<'a> IncrementalScore<'a> {
 
     fn put(&mut self, instance: Instance, place: Option<Place>, places: &mut Vec<Place>) {
         let was = self.set(instance, place);
-        self.journal.push(Was::Place(instance, was));
+        self.undo_log.push(Was::Place(instance, was));
         places.extend(was.into_iter().chain(place));
         if !self.leaving.is_empty() {
             let from = self.problem.components[instance.component].current_of(instance.ordinal);
@@ -349,7 +350,7 @@ impl<'a> IncrementalScore<'a> {
         let was = std::mem::replace(&mut self.own[component], own);
         self.sums.broken += self.penalties.components[component] * (own.broken - was.broken);
         self.sums.move_cost += own.move_cost - was.move_cost;
-        self.journal.push(Was::Own(component, was));
+        self.undo_log.push(Was::Own(component, was));
     }
 
     fn judge_host(&mut self, place: Place) {
@@ -372,7 +373,7 @@ impl<'a> IncrementalScore<'a> {
         let was = if over > 0.0 { self.over.insert(place, over) } else { self.over.remove(&place) };
         self.sums.broken += self.penalties.room * (over - was.unwrap_or(0.0));
         if was.is_some() || over > 0.0 {
-            self.journal.push(Was::Over(place, was));
+            self.undo_log.push(Was::Over(place, was));
         }
     }
 
@@ -381,7 +382,7 @@ impl<'a> IncrementalScore<'a> {
         let was = std::mem::replace(&mut self.judged[item], judged);
         self.sums.broken += self.penalties.items[item] * (judged.0 - was.0);
         self.sums.worth += judged.1 - was.1;
-        self.journal.push(Was::Item(item, was));
+        self.undo_log.push(Was::Item(item, was));
     }
 
     fn judgement(&self, item: Item) -> (f64, f64) {

@@ -1,6 +1,7 @@
-//! Which rules and terms can change when an instance of a component does.
+//! The rules and terms that can change when an instance of a component changes.
 //!
-//! It errs on the side of too many: a rule that is judged again without need costs time, one that is not costs truth.
+//! When in doubt an item is included: an item that is evaluated needlessly costs time, an item that is missed makes the
+//! score wrong.
 
 use crate::constraint::Constraint;
 use crate::objective::{Measure, Of};
@@ -17,14 +18,14 @@ pub(crate) enum Item {
     Cost(usize),
 }
 
-/// All of a problem.
+/// All items of a problem.
 pub(super) fn all(problem: &Problem) -> Vec<Item> {
     let rules = (0..problem.constraints.len()).map(Item::Rule);
     let utilities = (0..problem.utilities.len()).map(Item::Utility);
     rules.chain(utilities).chain((0..problem.costs.len()).map(Item::Cost)).collect()
 }
 
-/// For each component, the items that change with it.
+/// For each component, the items that depend on its instances.
 pub(super) fn by_component(problem: &Problem, items: &[Item]) -> Vec<Vec<usize>> {
     let mut touched = vec![Vec::new(); problem.components.len()];
     for (index, item) in items.iter().enumerate() {

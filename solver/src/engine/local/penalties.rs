@@ -1,22 +1,22 @@
-//! How much each broken thing counts in local search.
+//! The weight of each broken rule in local search.
 //!
-//! Everything counts alike at first. Where a descent ends with something broken, what is broken there counts more from
-//! then on, until a way out is worth its while. `start.rs` drives it; see it for where the idea comes from.
+//! All weights are equal at first. When a descent ends with broken rules, their weights are raised, until a change that
+//! repairs them improves the weighted sum. `start.rs` drives this and names the source of the method.
 
-/// How much what is broken counts more after each descent that left it so.
+/// Factor by which a weight rises after each descent that leaves its rule broken.
 ///
-/// Amounts differ by about a hundred between rules, which is some dozen such steps.
+/// Amounts differ by a factor of about a hundred between rules, which is some dozen such steps.
 const STEP: f64 = 1.5;
-/// Weights go no farther apart than this: their products with amounts keep ten digits, so what is whole stays exact.
+/// The largest weight: products with amounts keep ten digits, so that an amount of zero stays exact.
 const WEIGHT_MAX: f64 = 10_000.0;
 
-/// A weight for each thing that can be broken.
+/// A weight for everything that can be broken.
 pub(super) struct Penalties {
-    /// By component: its counts.
+    /// By component: the weight of its counts.
     pub(super) components: Vec<f64>,
-    /// By item: rules, and terms that cannot be worked out.
+    /// By item: the weight of a rule, or of a term with unknown values.
     pub(super) items: Vec<f64>,
-    /// Room on hosts, all of them alike.
+    /// The weight of exceeded capacities, the same for all hosts.
     pub(super) room: f64,
 }
 
@@ -25,7 +25,7 @@ impl Penalties {
         Self { components: vec![1.0; components], items: vec![1.0; items], room: 1.0 }
     }
 
-    /// Makes what is broken count more; says whether that was still possible.
+    /// Raises the weights of broken items; returns false when a weight exceeds [`WEIGHT_MAX`].
     pub(super) fn raise(
         &mut self,
         components: impl Iterator<Item = bool>,

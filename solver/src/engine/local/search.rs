@@ -13,21 +13,23 @@ use rand::{RngExt, SeedableRng};
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-/// Descents from disturbed optima without a better one before the search ends by itself.
+/// The search ends after this many descents in a row that found nothing better.
 ///
-/// On the 69 measured regions the optimum is found within the first few; more only costs time.
+/// On the 69 measured regions the optimum is found within the first few; more only cost time.
 const STALLED_ROUNDS_MAX: u32 = 30;
-/// The same while there is no answer at all; each goes through rising penalties, which is some twenty descents.
+/// The search ends after this many rounds without a feasible assignment; each round is some twenty descents with rising
+/// penalties.
 ///
-/// Of 956 random shops that have an answer (`tests/it/buying.rs`), 951 have it after the first, 955 after two, all after ten.
+/// Of 956 random shops that have an answer (`tests/it/buying.rs`), 951 have it after one round, 955 after two, all after
+/// ten.
 const STARTLESS_ROUNDS_MAX: u32 = 10;
-/// Exchanges that are tried in a descent before it counts as ended; all pairs of a hundred instances are fewer.
+/// Exchanges that are tried before a descent counts as ended; all pairs of a hundred instances are fewer.
 const EXCHANGES_MAX: usize = 5_000;
 
 pub(super) struct Search<'a> {
     pub(super) problem: &'a Problem,
-    /// For each component, machines that no rule about single machines refuses; found out when first asked for,
-    /// because a repair asks for few components of thousands.
+    /// For each component, its eligible machines; computed on first use, because a repair needs few of thousands of
+    /// components.
     pub(super) eligible: Vec<OnceCell<Vec<usize>>>,
     pub(super) score: IncrementalScore<'a>,
     pub(super) rank: Rank,
@@ -62,7 +64,7 @@ impl<'a> Search<'a> {
         Self { problem, eligible, score, rank, aim: request.aim, rng, stop, stopped: false }
     }
 
-    /// Descents from where it is and from disturbed optima, until too many of them in a row are in vain.
+    /// Descends from the current assignment and then from disturbed optima, until too many descents in a row fail.
     pub(super) fn rounds(&mut self) -> (Assignment, Rank) {
         match self.aim {
             Aim::Repair | Aim::Feasible => self.mend(),
@@ -97,19 +99,19 @@ impl<'a> Search<'a> {
         matches!(self.aim, Aim::Best | Aim::Proof)
     }
 
-    /// What the assignment is worth after a change; it stays until it is kept or undone.
+    /// Applies a change and returns the new rank; the caller then keeps or undoes the change.
     pub(super) fn after(&mut self, change: &[(Instance, Option<Place>)]) -> Rank {
         self.stopped |= (self.stop)();
         self.score.change(change)
     }
 
-    /// Whether a rank is better than another one, and worth a change: a repair changes only what mends.
+    /// Whether a rank is better than another one; a repair accepts it only when less is broken.
     pub(super) fn is_gain(&self, rank: Rank, than: Rank) -> bool {
         let mends = || rank.broken < self.rank.broken - WORTH_TOLERANCE;
         rank.better_than(than) && (self.improves() || mends())
     }
 
-    /// Makes a change for good if it helps.
+    /// Keeps a change when it improves the rank, and undoes it otherwise; returns whether it was kept.
     pub(super) fn take_if_better(&mut self, change: &[(Instance, Option<Place>)]) -> bool {
         let rank = self.after(change);
         let better = self.is_gain(rank, self.rank);
@@ -121,23 +123,23 @@ impl<'a> Search<'a> {
         better
     }
 
-    /// Takes changes that help until none is found.
+    /// Keeps improving changes until none is found.
     pub(super) fn descend(&mut self) {
         while !self.stopped {
-            // What is in trouble first: the rest may be left as it is.
+            // Components with broken rules first: the others may not have to change.
             let troubled = self.score.troubled();
             if !troubled.is_empty() && self.shift_each(&|component| troubled.contains(&component)) {
                 continue;
             }
             let singles = self.shift_each(&|_| true);
-            // Dearer neighbourhoods only where the cheap one is exhausted.
+            // Costlier neighbourhoods only when the cheap one is exhausted.
             if !singles && !self.move_hosts() && !self.exchange() {
                 break;
             }
         }
     }
 
-    /// Takes changes until nothing is broken, of what is in trouble first and of others only where that is not enough.
+    /// Keeps changes until nothing is broken: of components with broken rules first, of others only when that fails.
     pub(super) fn mend(&mut self) {
         while !self.stopped && self.rank.broken > 0.0 {
             let troubled = self.score.troubled();
@@ -151,19 +153,19 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Machines that no rule about single machines refuses to a component.
+    /// The eligible machines of a component.
     fn eligible(&self, component: usize) -> &[usize] {
         self.eligible[component].get_or_init(|| crate::eligible::eligible(self.problem, component))
     }
 
-    /// Gives every instance of some components, in random order, the place that is best for it alone.
+    /// Moves every instance of the selected components, in random order, to the place that is best for it alone.
     fn shift_each(&mut self, of: &dyn Fn(usize) -> bool) -> bool {
         let mut slots: Vec<Instance> = Vec::new();
         let components = self.score.assignment().places.iter().enumerate();
         for (component, places) in components.filter(|(component, _)| of(*component)) {
             slots.extend((0..places.len()).map(|ordinal| Instance { component, ordinal }));
             let max = self.problem.components[component].replicas_max as usize;
-            // One more may start.
+            // One more instance may start.
             if places.len() < max {
                 slots.push(Instance { component, ordinal: places.len() });
             }
@@ -205,7 +207,7 @@ impl<'a> Search<'a> {
         self.take_if_better(&[(instance, place)])
     }
 
-    /// Hosts a component may use: those in use, and the next one of each offer.
+    /// Hosts that a component may use: the used ones, and the next unused one of each offer.
     fn places(&self, component: usize) -> Vec<Place> {
         let mut places = Vec::new();
         for machine in self.eligible(component) {
@@ -220,7 +222,7 @@ impl<'a> Search<'a> {
         places
     }
 
-    /// Moves all that shares a host to another one, in use or new.
+    /// Moves all instances of one host to another host, used or new.
     fn move_hosts(&mut self) -> bool {
         let mut hosts: Vec<(Place, Vec<Instance>)> =
             self.score.hosts().iter().map(|(place, here)| (*place, here.clone())).collect();
@@ -253,7 +255,7 @@ impl<'a> Search<'a> {
         false
     }
 
-    /// Exchanges the places of two instances; the first exchange that helps is taken.
+    /// Exchanges the places of two instances; keeps the first exchange that improves the rank.
     fn exchange(&mut self) -> bool {
         let all: Vec<(Instance, Place)> = self.score.assignment().iter().collect();
         let problem = self.problem;
@@ -276,7 +278,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Throws a few instances about, so that the next descent ends elsewhere.
+    /// Moves a few instances to random places, so that the next descent ends elsewhere.
     fn disturb(&mut self) {
         for _ in 0..self.rng.random_range(2..=4) {
             let all: Vec<(Instance, Place)> = self.score.assignment().iter().collect();

@@ -1,9 +1,10 @@
-//! The way to a first assignment that keeps to all rules, where descents alone do not get there, and the way back.
+//! The search for a first feasible assignment where descents alone find none, and the undoing of needless changes.
 //!
-//! Counts tied by rules, or instances that have to be near each other, leave a descent where every single change breaks
-//! as much as it mends. What is broken there then counts more, and the descent goes on (the breakout method: Morris,
-//! AAAI 1993); `penalties.rs` has the weights. Small problems where that leads nowhere are searched whole. A repair
-//! takes back in the end what it did without need. It does not improve what is whole already.
+//! When rules tie counts together, or instances have to be near each other, a descent ends where every single change
+//! breaks as much as it repairs. The rules that are broken there then get a higher weight, and the descent continues (the
+//! breakout method: Morris, AAAI 1993); `penalties.rs` has the weights. Small problems that still have no feasible
+//! assignment are enumerated. At the end a repair undoes every change that is not needed. A feasible assignment is not
+//! improved here.
 
 use super::incremental::Rank;
 use super::search::Search;
@@ -11,21 +12,21 @@ use crate::assignment::{Assignment, Instance, Place};
 use crate::engine::exhaustive::{self, Exhaustive};
 use crate::engine::{Aim, Engine, Request};
 
-/// What came of looking for a start by other means than descents.
+/// The result of the search for a first feasible assignment by other means than descents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
-    /// There is one already.
+    /// There already is a feasible assignment.
     Needless,
-    /// The search stands on one.
+    /// One was found, and the search has adopted it.
     Found,
-    /// None was found.
+    /// None was found; there may be one.
     Missing,
-    /// There is none.
+    /// Proven: no assignment is feasible.
     Impossible,
 }
 
 impl Search<'_> {
-    /// Descends under rising penalties until nothing is broken, or the weights are as far apart as they may be.
+    /// Descends under rising penalties until nothing is broken, or the weights differ by the largest allowed factor.
     pub(super) fn press_on(&mut self) {
         if self.rank.broken <= 0.0 {
             return;
@@ -38,7 +39,7 @@ impl Search<'_> {
         self.rank = self.score.ease();
     }
 
-    /// Looks at every assignment of a small problem until one keeps to all rules.
+    /// Enumerates the assignments of a small problem until one is feasible.
     pub(super) fn start(&mut self, best: Rank) -> Start {
         if best.broken <= 0.0 {
             return Start::Needless;
@@ -58,7 +59,7 @@ impl Search<'_> {
         }
     }
 
-    /// Of a repair, what is left of an answer when every change is taken back that is not needed for it.
+    /// For a repair, undoes every change without which the assignment stays feasible.
     pub(super) fn settled(&mut self, (best, rank): (Assignment, Rank)) -> (Assignment, Rank) {
         if self.improves() || rank.broken > 0.0 {
             return (best, rank);
@@ -80,7 +81,7 @@ impl Search<'_> {
         (self.score.assignment().clone(), self.rank)
     }
 
-    /// Instances that are not where they run now, with that place.
+    /// Instances that are not on their current host, with that host.
     fn changed(&self) -> Vec<(Instance, Option<Place>)> {
         let mut changed = Vec::new();
         for (component, c) in self.problem.components.iter().enumerate() {

@@ -1,11 +1,11 @@
-//! Local search under falling temperatures: a descent, then annealing, with nothing read from a clock.
+//! Simulated annealing: a descent, a trial of the move mixes, then cooling cycles. No clock is read.
 //!
-//! First a descent, for a good answer at once. Then a trial: a short cycle in each of a few move mixes, which differ in how
-//! much time goes into rearrangements; the move mix that ends best is kept, because which one that is differs from problem
-//! to problem and shows early. With a deadline in sight one cycle follows that cools for as long as there is time, its
-//! hot part as a population when there is enough (`population.rs`); otherwise cycles that start from the best and grow
-//! longer, until several in a row find nothing.
-//! The moves themselves are in `moves.rs`, the best so far in `incumbent.rs`.
+//! The descent gives a good answer at once. The trial runs a short cycle with each move mix and keeps the mix that ends
+//! at the lowest cost: which one that is differs from problem to problem and shows early. With a deadline, one cycle
+//! follows that cools for the whole remaining time; its hot part runs a population when there is time for one
+//! (`population.rs`). Without a deadline, cycles start from the best configuration and grow longer, until several in a
+//! row find nothing better. `moves.rs` has the moves, `cooling.rs` the temperature, `incumbent.rs` the best
+//! configuration so far.
 
 use super::cooling::{COLD_SHARE, STEPS_PER_POLL, advance, temperature};
 use super::incumbent::Incumbent;
@@ -17,37 +17,39 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 /// Steps of the descent and of the first cycle without a deadline, per item.
 const FIRST_STEPS_PER_ITEM: u64 = 20;
-/// Later cycles are longer by this factor, up to [`STEPS_MAX`], and start cooler by [`COOLER`].
+/// Factor by which each later cycle is longer, up to [`STEPS_MAX`]; its start is cooler by the factor [`COOLER`].
 const GROWTH: f64 = 1.5;
 const COOLER: f64 = 0.5;
-/// The longest cycle.
+/// Steps of the longest cycle.
 const STEPS_MAX: u64 = 400_000_000;
-/// Cycles without a better configuration before the search ends by itself.
+/// The search ends after this many cycles in a row without a better configuration.
 const STALLED_MAX: u32 = 8;
-/// Bad moves that are sampled to learn what a bad move costs.
+/// Number of worsening moves that are sampled to learn what such a move costs.
 const SAMPLES: usize = 4_000;
-/// The share of the sampled moves that are cheaper than what counts as a large bad move.
+/// Quantile of the sampled moves that counts as a large worsening move.
 const LARGE: f64 = 0.9;
-/// A cycle starts at so many large bad moves. Of 1 to 8, on three public instances, 2 to 8 did about equally well.
+/// Starting temperature of a cycle, in large worsening moves. Of 1 to 8, on three public instances, 2 to 8 did about
+/// equally well.
 const HOT: f64 = 4.0;
-/// Share of the time that each move mix is tried for.
+/// Share of the time that the trial of one move mix takes.
 const TRIAL_SHARE: f64 = 0.04;
-/// Shares of a cycle after which a better configuration from elsewhere replaces the own one. Before the first,
-/// what a configuration costs says little about where it will end.
+/// Shares of a cycle after which a better configuration of the other thread replaces this one. Before the first, the
+/// cost of a configuration says little about where it will end.
 const EXCHANGES: [f64; 4] = [0.45, 0.6, 0.75, 1.0];
 
-/// How a cycle cools.
+/// The schedule of a cycle.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// Over so many steps.
+    /// Cools over a number of steps.
     Steps(u64),
-    /// From one share of the time to another, undisturbed by what others find: it is to be judged by what it comes to.
+    /// Cools from one share of the time to another and takes no configurations from the other thread, so that its
+    /// result can be compared.
     Trial { since: f64, until: f64 },
-    /// From this share of the time, and of the cycle, to [`COLD_SHARE`], and on until stopped.
+    /// Cools from a share of the time and of the cycle to [`COLD_SHARE`], and continues cold until stopped.
     Deadline { since: f64, from: f64 },
 }
 
-/// Improves until stopped, stalled or at the least possible cost; the incumbent has the result.
+/// Improves until stopped, stalled, or at the lower bound of the cost; the incumbent has the result.
 pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
     let items = state.at.len() as u64;
     let mut mover = Mover::new(state);
@@ -91,7 +93,7 @@ pub(super) fn improve(state: State, rng: &mut Xoshiro256PlusPlus, incumbent: &mu
     }
 }
 
-/// One cycle that ends with the time, its hot part as a population if there are members for one.
+/// Runs one cycle that ends with the time; its hot part runs a population when `members` is more than one.
 fn until_deadline(
     mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,
@@ -110,7 +112,7 @@ fn until_deadline(
     cycle(mover, rng, incumbent, hot, Pace::Deadline { since, from });
 }
 
-/// Lets each move mix show what it comes to in the same short time, and keeps the best; whether the search is to end.
+/// Runs a short cycle with each move mix and keeps the best mix. Returns true when the search has to end.
 fn trial(
     mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,
@@ -138,12 +140,13 @@ fn trial(
     if let Some((_, move_mix)) = best {
         mover.set_move_mix(move_mix);
     }
-    // From near what runs now: from a configuration that is good and far away, this heat does not find back.
+    // The main cycle starts near the running configuration. At its starting temperature it does not find back from a
+    // configuration that is good but far away.
     mover.restart(&start);
     false
 }
 
-/// What a move costs that is worse than most bad moves are.
+/// The cost of a move that is worse than most worsening moves.
 fn large_bad_move(state: &State, rng: &mut Xoshiro256PlusPlus) -> f64 {
     let mut worse = Vec::new();
     for _ in 0..SAMPLES * 20 {
@@ -164,7 +167,7 @@ fn large_bad_move(state: &State, rng: &mut Xoshiro256PlusPlus) -> f64 {
     worse.get(at).copied().unwrap_or(1.0)
 }
 
-/// Which share of a cycle is over after so many steps.
+/// The share of a cycle that is over after a number of steps.
 fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let of_steps = |steps: u64| step as f64 / steps as f64;
@@ -178,7 +181,7 @@ fn progress(pace: Pace, step: u64, incumbent: &mut Incumbent) -> f64 {
     }
 }
 
-/// One cycle; whether the search is to end.
+/// Runs one cycle. Returns true when the search has to end.
 fn cycle(
     mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,
@@ -186,7 +189,8 @@ fn cycle(
     hot: f64,
     pace: Pace,
 ) -> bool {
-    // A leader that is still hot costs more than an old cold answer from elsewhere, and must not be replaced by it.
+    // The chosen member of a population is still hot and costs more than an old cold answer of the other thread, which
+    // must not replace it.
     let from = if let Pace::Deadline { from, .. } = pace { from } else { 0.0 };
     let mut exchanges = EXCHANGES.iter().filter(|at| **at > from).peekable();
     let mut step = 0u64;

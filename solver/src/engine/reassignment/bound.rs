@@ -1,15 +1,16 @@
-//! What any configuration costs at least: moves that overloaded machines force, and load that fits nowhere.
+//! Lower bound of the cost of any configuration: the moves that overloaded machines force, and the load that fits
+//! nowhere.
 //!
-//! Moves and loads are different costs, so their least amounts add up.
+//! Moves and loads are separate costs, so their lower bounds add up.
 
 use super::model::{Model, NOWHERE};
 
-/// No configuration costs less.
+/// The lower bound of the cost of every configuration.
 pub(super) fn least_cost(model: &Model) -> f64 {
     forced_moves(model) + forced_load(model)
 }
 
-/// On each machine that is over its limits as things are, the fewest and cheapest moves that relieve it.
+/// The cost of the fewest and cheapest moves that bring each overloaded machine under its limits.
 fn forced_moves(model: &Model) -> f64 {
     let mut on: Vec<Vec<usize>> = vec![Vec::new(); model.machines];
     let mut cost = 0.0;
@@ -32,9 +33,9 @@ fn forced_moves(model: &Model) -> f64 {
     cost
 }
 
-/// How many items have to leave for one resource: the largest first.
+/// The number of items that have to leave a machine for one resource, the largest first.
 fn fewest(model: &Model, machine: usize, items: &[usize], resource: usize) -> usize {
-    // What leaves still holds a transient resource: leaving does not help, and the rule cannot be met by it.
+    // An item that leaves still holds a transient resource, so leaving does not help.
     if model.is_transient[resource] {
         return 0;
     }
@@ -43,7 +44,7 @@ fn fewest(model: &Model, machine: usize, items: &[usize], resource: usize) -> us
     let mut left: f64 = needs.iter().sum();
     let limit = model.limit[machine * model.resources + resource];
     let mut count = 0;
-    // Rounding of the sum must not force a move that is not needed.
+    // Rounding of the sum must not count a move that is not needed.
     while left > limit * (1.0 + 1e-12) && count < needs.len() {
         left -= needs[count];
         count += 1;
@@ -51,7 +52,7 @@ fn fewest(model: &Model, machine: usize, items: &[usize], resource: usize) -> us
     count
 }
 
-/// Costs of load if it could be shared out at will.
+/// The cost of load when it could be divided freely among the machines.
 fn forced_load(model: &Model) -> f64 {
     let total = |values: &[f64], r: usize| values.iter().skip(r).step_by(model.resources).sum::<f64>();
     let needed = |r: usize| (0..model.items.len()).map(|item| model.need(item, r)).sum::<f64>();

@@ -1,4 +1,4 @@
-//! The temperature over a cycle, and the steps between two questions to the caller.
+//! The temperature over a cycle, and the steps between two calls of the watch.
 //!
 //! `anneal.rs` runs one configuration through a cycle, `population.rs` several.
 
@@ -6,14 +6,15 @@ use super::incumbent::Incumbent;
 use super::moves::Mover;
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// Steps between two questions to the caller: a fraction of a millisecond.
+/// Steps between two calls of the watch: a fraction of a millisecond.
 pub(super) const STEPS_PER_POLL: u64 = 4_096;
-/// Temperature at the end of the slow part of a cycle, relative to its start: below it costs hardly fall any more.
+/// Temperature at the end of the slow part of a cycle, relative to its start. Below it the cost hardly falls any more.
 const COOLING: f64 = 1e-3;
-/// The slow part takes so much of a cycle; the rest falls by [`QUENCH`], so that even the smallest costs settle.
+/// Share of a cycle that its slow part takes. In the rest the temperature falls by [`QUENCH`], so that even the
+/// smallest costs settle.
 const SLOW_SHARE: f64 = 0.9;
 const QUENCH: f64 = 1e-4;
-/// Share of the time after which only improvements are taken.
+/// Share of the time after which only improving moves are accepted.
 pub(super) const COLD_SHARE: f64 = 0.97;
 
 /// The temperature after a share of a cycle.
@@ -27,7 +28,7 @@ pub(super) fn temperature(hot: f64, share: f64) -> f64 {
     }
 }
 
-/// The steps between two questions to the caller, and what they found.
+/// Runs the steps between two calls of the watch and offers the result to the incumbent.
 pub(super) fn advance(mover: &mut Mover, rng: &mut Xoshiro256PlusPlus, incumbent: &mut Incumbent) {
     mover.steps(STEPS_PER_POLL, rng, &mut || incumbent.stop());
     incumbent.count(STEPS_PER_POLL);

@@ -1,10 +1,10 @@
-//! A few machines at once, solved exactly: which of them each of their items goes to.
+//! Exact subproblems: the best assignment of the items of a few machines to those machines.
 //!
-//! Where annealing has frozen, what is left to gain needs several items to change places together. A mixed-integer
-//! program over two or three machines sees all such changes at once (as in the large neighbourhoods of Jaskowski,
-//! Szubert and Gawron, Annals of Operations Research, 2015). Rules of groups that only speak of machines are rows;
-//! items under other rules keep their class. The cost of moving whole components is left out of the program and
-//! judged afterwards, with everything else: nothing rests on the program's being right.
+//! When annealing is over, the remaining improvements need several items to change places together. A mixed-integer
+//! program over two or three machines covers all such changes (as in the large neighbourhoods of Jaskowski, Szubert and
+//! Gawron, Annals of Operations Research, 2015). Group rules over machines become rows; items under other rules keep
+//! their class. The cost of moving whole components is left out of the program and judged afterwards with everything
+//! else, so that no result depends on the program being right.
 
 use super::model::{GroupRule, LANES, NOWHERE};
 use super::moves::Mover;
@@ -14,34 +14,34 @@ use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 use std::collections::BTreeMap;
 
-/// Machines of one program.
+/// Largest number of machines of one program.
 const MACHINES_MAX: usize = 3;
-/// Items of one program; more make one relaxation take milliseconds.
+/// Largest number of items of one program; with more, one relaxation takes milliseconds.
 const ITEMS_MAX: usize = 40;
-/// Relaxations before a program is given up.
+/// Relaxations after which a program is given up.
 const NODES_MAX: u64 = 60;
-/// What a relaxation takes for each product of a row and a variable, in judged steps: 0.3 microseconds of 30 nanoseconds
-/// each, measured on four public instances.
+/// Duration of a relaxation for each product of a row and a variable, in judged steps: 0.3 microseconds of 30
+/// nanoseconds each, measured on four public instances.
 const STEPS_PER_ENTRY: f64 = 5.0;
-/// A configuration is better when it costs less by more than this share: below it is rounding.
+/// A configuration is better when its cost is lower by more than this share; smaller differences are rounding.
 const BETTER: f64 = 1e-10;
 
-/// A part of the configuration, as a program.
+/// The program of a few machines and their items.
 struct Part {
     machines: Vec<usize>,
     items: Vec<usize>,
     program: Program,
-    /// The variable of each item on each machine it may be on.
+    /// The variable of each item on each machine that it may use.
     at: Vec<(usize, usize, usize)>,
 }
 
-/// Members of a group that may come to a cell, as terms of a row, and how many of them are there.
+/// The members of a group that may move to a cell, as terms of a row, and the number of members already in it.
 type Members = (Vec<(usize, f64)>, u16);
 
 impl Mover<'_, '_> {
-    /// Puts the items of a few machines where they cost least together; about how many plain steps it took.
+    /// Assigns the items of a few machines at the least joint cost. Returns its duration in plain steps.
     ///
-    /// Asked to stop after each relaxation: all of a program's together may take a second.
+    /// `stop` is polled after each relaxation, because all relaxations of a program may take a second.
     pub(super) fn try_few_machines(
         &mut self,
         rng: &mut Xoshiro256PlusPlus,
@@ -68,7 +68,7 @@ impl Mover<'_, '_> {
         steps
     }
 
-    /// A machine where load costs much, of a few, and others at random, as long as their items are not too many.
+    /// The costliest of a few machines and others at random, as long as their items are not too many.
     fn pick_machines(&self, rng: &mut Xoshiro256PlusPlus) -> Vec<usize> {
         let state = &self.state;
         let any = |rng: &mut Xoshiro256PlusPlus| rng.random_range(0..state.model.machines);
@@ -118,7 +118,7 @@ impl Mover<'_, '_> {
         Some(part)
     }
 
-    /// Whether an item may be on a machine as far as rules say that look at it alone, or at classes.
+    /// Whether the rules over single machines and over classes allow an item on a machine.
     fn may_change(&self, item: usize, to: usize) -> bool {
         let model = self.state.model;
         let from = self.state.at[item] as usize;
@@ -134,7 +134,7 @@ impl Mover<'_, '_> {
                 && model.uses.of(item).iter().chain(model.provides.of(item)).all(tied))
     }
 
-    /// Rows for the hard limits, and for what is beyond the soft ones: a variable for each that costs.
+    /// Adds rows for the hard limits, and a variable and row for each costly excess over a soft limit.
     fn add_loads(&self, part: &mut Part) {
         let (state, model) = (&self.state, self.state.model);
         for machine in part.machines.clone() {
@@ -165,7 +165,7 @@ impl Mover<'_, '_> {
         }
     }
 
-    /// No two members of a group in one cell, beside those that are elsewhere in it.
+    /// Adds rows that keep members of a group in different cells, members on other machines included.
     fn add_groups(&self, part: &mut Part) {
         let model = self.state.model;
         let mut members: BTreeMap<(u32, u32), Members> = BTreeMap::new();
@@ -184,20 +184,20 @@ impl Mover<'_, '_> {
             let group = &model.groups[g as usize];
             let outside = self.state.counts[group.start + cell as usize].saturating_sub(inside);
             let high = 1.0 - f64::from(outside);
-            // A variable alone in its row matters only when others hold the cell.
+            // A row with a single variable matters only when a member on another machine holds the cell.
             if terms.len() > 1 || high < 1.0 {
                 part.program.rows.push(Row { terms, low: f64::NEG_INFINITY, high: high.max(0.0) });
             }
         }
     }
 
-    /// What the program's costs are now.
+    /// The current value of the program's costs.
     fn part_cost(&self, part: &Part) -> f64 {
         let loads: f64 = part.machines.iter().map(|m| self.state.load_cost[*m]).sum();
         loads + part.items.iter().map(|i| self.state.move_cost(*i, self.state.at[*i])).sum::<f64>()
     }
 
-    /// Takes the program's answer, if it is what it promises and keeps to all rules.
+    /// Applies the program's answer when it costs less, as judged, and keeps every rule.
     fn take_answer(&mut self, part: &Part, values: &[f64]) {
         let before = self.state.cost;
         self.trail.clear();

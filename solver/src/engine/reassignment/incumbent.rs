@@ -1,7 +1,7 @@
-//! The best configuration so far, and the line to the caller: when to end, what was found.
+//! The best configuration so far, and the connection to the watch: when to end, and what was found.
 //!
-//! Copying a configuration and telling it costs time in proportion to its items, so both wait until as many steps
-//! were taken. Read next: `anneal.rs`.
+//! Copying and reporting a configuration costs time in proportion to its items, so both are done only after a number of
+//! steps in the same proportion. Read next: `anneal.rs`.
 
 use super::model::{Model, NOWHERE, to_u32};
 use super::state::State;
@@ -58,7 +58,7 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
         self.evaluated
     }
 
-    /// Whether nothing better exists.
+    /// Whether the cost has reached the lower bound.
     pub(super) fn is_least(&self) -> bool {
         self.cost <= self.least + ROUNDING * self.least.abs().max(1.0)
     }
@@ -71,14 +71,14 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
         self.watch.elapsed_share()
     }
 
-    /// So many moves were judged.
+    /// Counts judged moves.
     pub(super) fn count(&mut self, steps: u64) {
         self.evaluated += steps;
         self.since_copy += steps;
         self.since_report += steps;
     }
 
-    /// Tells the caller, unless it knows already.
+    /// Reports the best configuration to the watch, unless it was reported before.
     fn report(&mut self) {
         self.since_report = 0;
         if self.cost < self.reported {
@@ -93,7 +93,7 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
         }
     }
 
-    /// Tells what was found here and takes what is better from elsewhere; whether something was.
+    /// Reports the best configuration and adopts a better one of the other thread. Returns true when it adopted one.
     pub(super) fn exchange(&mut self) -> bool {
         self.report();
         let Some(other) = self.watch.exchange(-self.cost) else { return false };
@@ -106,7 +106,8 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
         true
     }
 
-    /// Takes a configuration if it is better and the last copy is long ago.
+    /// Copies a configuration when it is better and enough steps have passed since the last copy; reports when that is
+    /// due.
     pub(super) fn offer_when_due(&mut self, state: &State) {
         if self.since_copy >= STEPS_PER_COPY * state.at.len() as u64 {
             self.offer(state);
@@ -116,7 +117,7 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
         }
     }
 
-    /// Takes a configuration if it is better.
+    /// Copies a configuration when it is better.
     pub(super) fn offer(&mut self, state: &State) {
         if state.cost < self.cost - ROUNDING * self.cost.abs().max(1.0) {
             self.at.copy_from_slice(&state.at);
@@ -126,7 +127,7 @@ impl<'a, 'm, 'p> Incumbent<'a, 'm, 'p> {
     }
 }
 
-/// The configuration in the problem's own terms.
+/// The configuration as an assignment of the problem.
 pub(super) fn assignment(model: &Model, at: &[u32]) -> Assignment {
     let mut places = vec![Vec::new(); model.problem.components.len()];
     for ((component, _), machine) in model.items.iter().zip(at) {
@@ -136,7 +137,7 @@ pub(super) fn assignment(model: &Model, at: &[u32]) -> Assignment {
     Assignment { places }
 }
 
-/// The machine of each item; none when something does not run or runs where this engine puts nothing.
+/// The machine of each item; none when an instance does not run or is not one of this engine's items.
 fn positions(model: &Model, assignment: &Assignment) -> Option<Vec<u32>> {
     let of = |(component, ordinal): &(u32, u32)| {
         let place = *assignment.places.get(*component as usize)?.get(*ordinal as usize)?;

@@ -1,12 +1,12 @@
-//! What a move would cost and whether the rules allow it, without taking it.
+//! The change of cost of a move and whether the rules allow it, without making the move.
 //!
-//! A judgement takes a few operations per resource and none per item or machine. Costs are exact, except that an
-//! exchange of items that lean on each other's presence is refused where a longer look might allow it.
+//! A judgement takes a few operations per resource and none per item or machine. Costs are exact. An exchange of two
+//! items that depend on each other's presence is refused, although some such exchanges keep the rules.
 
 use super::model::{GroupRule, LANES, NOWHERE, Quad};
 use super::state::State;
 
-/// What load costs when an amount is added to a machine, and another one is taken away.
+/// The cost of load on a machine when one amount is added to it and another one is removed.
 #[inline]
 fn cost_with(over: &[Quad], weight: &[Quad], add: &[Quad], take: Option<&[Quad]>) -> f64 {
     let mut sums = [0.0; LANES];
@@ -39,7 +39,7 @@ impl State<'_, '_> {
         &self.over[machine * self.model.quads..(machine + 1) * self.model.quads]
     }
 
-    /// What moving there from the origin costs, but for the part that speaks of whole components.
+    /// The cost of moving an item from its origin to a machine, without the cost of the most moved component.
     #[inline]
     pub(super) fn move_cost(&self, item: usize, machine: u32) -> f64 {
         let origin = self.model.origin[item];
@@ -50,7 +50,7 @@ impl State<'_, '_> {
         self.model.move_cost[item] + self.model.per_pair * pair
     }
 
-    /// By how much the cost changes when a placed item moves.
+    /// The change of cost when a placed item moves.
     #[inline]
     pub(super) fn shift_delta(&self, item: usize, to: usize) -> f64 {
         let model = self.model;
@@ -61,7 +61,7 @@ impl State<'_, '_> {
         arrival + departure + way + self.moved_delta(&[(item, to)])
     }
 
-    /// By how much the cost changes when two items change places.
+    /// The change of cost when two items exchange places.
     #[inline]
     pub(super) fn exchange_delta(&self, a: usize, b: usize) -> f64 {
         let model = self.model;
@@ -75,7 +75,7 @@ impl State<'_, '_> {
         here + there + way + self.moved_delta(&[(a, n), (b, m)])
     }
 
-    /// How the cost of the most moved component changes.
+    /// The change of the cost of the most moved component.
     #[inline]
     fn moved_delta(&self, moves: &[(usize, usize)]) -> f64 {
         let per_service = self.model.problem.migration.per_service;
@@ -113,7 +113,8 @@ impl State<'_, '_> {
         } else if at_most > 0 {
             most
         } else {
-            // One component alone was the most moved; what it has left, or what others have, is the most now.
+            // Only this component had the most moved items; its remaining number, or that of another component, is the
+            // largest now.
             let others = (0..self.moved_max).rev().find(|k| self.with_moved[*k as usize] > 0).unwrap_or(0);
             next.max(i64::from(others).min(most - 1))
         };
@@ -122,20 +123,20 @@ impl State<'_, '_> {
         per_service * difference
     }
 
-    /// What load costs less on an item's machine once it has left.
+    /// The cost of load that an item's machine saves when the item leaves.
     pub(super) fn departure_saving(&self, item: usize) -> f64 {
         let from = self.at[item] as usize;
         self.load_cost[from] - cost_without(self.over_of(from), &self.model.weight, self.model.amount(item))
     }
 
-    /// What putting a homeless item there costs.
+    /// The change of cost when an unplaced item is put on a machine.
     pub(super) fn arrival_cost(&self, item: usize, machine: usize) -> f64 {
         let over = self.over_of(machine);
         cost_with(over, &self.model.weight, self.model.amount(item), None) - self.load_cost[machine]
             + self.move_cost(item, super::model::to_u32(machine))
     }
 
-    /// Whether an item that is elsewhere has room on a machine.
+    /// Whether an item of another machine has room on a machine.
     #[inline]
     pub(super) fn has_room(&self, item: usize, machine: usize) -> bool {
         let model = self.model;
@@ -149,7 +150,7 @@ impl State<'_, '_> {
         fits
     }
 
-    /// Whether two items have room in each other's place.
+    /// Whether two items have room on each other's machine.
     #[inline]
     pub(super) fn exchange_has_room(&self, a: usize, b: usize) -> bool {
         let (m, n) = (self.at[a] as usize, self.at[b] as usize);
@@ -171,12 +172,13 @@ impl State<'_, '_> {
         fits
     }
 
-    /// Whether an item that is nowhere may come here. Dependencies of others on it are the mover's business.
+    /// Whether the rules allow an unplaced item on a machine. The caller checks the dependencies of other items on it.
     pub(super) fn fits(&self, item: usize, machine: usize) -> bool {
         self.model.may_use(item, machine) && self.has_room(item, machine) && self.groups_allow(item, machine)
     }
 
-    /// Whether rules allow a placed item on another machine; `partner` is an item that goes the other way.
+    /// Whether the rules allow a placed item on another machine; `partner` is an item that moves in the opposite
+    /// direction.
     pub(super) fn rules_allow(&self, item: usize, to: usize, partner: Option<usize>) -> bool {
         let (model, from) = (self.model, self.at[item] as usize);
         model.may_use(item, to)
@@ -192,7 +194,7 @@ impl State<'_, '_> {
         if is == NOWHERE {
             return false;
         }
-        // Within a cell, or in exchange for another member, nothing changes.
+        // A move within a cell or an exchange with another member does not change the group.
         if was == is || partner.is_some_and(|b| self.model.groups_of.of(b).contains(&g)) {
             return true;
         }
@@ -207,7 +209,7 @@ impl State<'_, '_> {
         }
     }
 
-    /// Whether what the item depends on is there, whatever the partner takes with it.
+    /// Whether the item still has a provider there after its partner has left.
     fn may_arrive(&self, item: usize, to: usize, partner: Option<usize>) -> bool {
         let (model, from) = (self.model, self.at[item] as usize);
         model.uses.of(item).iter().all(|d| {
@@ -225,7 +227,7 @@ impl State<'_, '_> {
         })
     }
 
-    /// Whether everybody has a provider in the class of a machine that an item has left.
+    /// Whether every user in the class of a machine has a provider after an item has left.
     pub(super) fn is_served_without(&self, item: usize, was: u32) -> bool {
         let model = self.model;
         model.provides.of(item).iter().all(|d| {
@@ -236,7 +238,7 @@ impl State<'_, '_> {
         })
     }
 
-    /// Whether nobody is left without a provider when this item goes from its machine to another.
+    /// Whether every user keeps a provider when this item moves to another machine.
     fn may_leave(&self, item: usize, to: usize, partner: Option<usize>) -> bool {
         let (model, from) = (self.model, self.at[item] as usize);
         model.provides.of(item).iter().all(|d| {

@@ -1,7 +1,7 @@
-//! Many short lists in one allocation: which rules speak of an item.
+//! Many short lists in one allocation: the rules of each item.
 //!
-//! Items are asked for their rules millions of times a second; a vector of vectors would miss the cache twice.
-//! Read next: `model.rs`, which fills them.
+//! The rules of items are read millions of times a second; a vector of vectors would miss the cache twice. Read next:
+//! `model.rs`, which fills the lists.
 
 /// For each item, the indices that belong to it.
 #[derive(Clone, Debug, Default)]

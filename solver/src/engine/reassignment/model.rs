@@ -1,8 +1,8 @@
 //! A problem with many instances on existing machines, lowered to flat arrays.
 //!
-//! Instances become *items*. Rules over shared hosts or classes become *groups*; what an item may use is a mask.
-//! Resources become *dimensions*, and so does each balance: `target * free(first) - free(second)` grows by a fixed
-//! amount with each item, just as a load does. Dimensions are packed by four, so that a judgement is a few vector
+//! Instances become *items*. Rules over shared hosts or classes become *groups*; the machines that an item may use are
+//! a mask. Resources become *dimensions*, and so does each balance: `target * free(first) - free(second)` grows by a
+//! fixed amount with each item, just as a load does. Dimensions are packed by four, so that a judgement is a few vector
 //! operations without a branch. Read next: `state.rs`.
 
 use super::lists::Lists;
@@ -17,28 +17,28 @@ use std::collections::BTreeMap;
 /// No machine: the item does not run.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// Dimensions that are worked on together: two vectors of a plain x86-64.
+/// Dimensions that are processed together: two vectors of a plain x86-64.
 pub(super) const LANES: usize = 4;
 /// Four dimensions.
 pub(super) type Quad = [f64; LANES];
 
-/// What a group wants of its members.
+/// The rule of a group over the cells of its members.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum GroupRule {
-    /// No two in one cell.
+    /// No two members share a cell.
     Apart,
-    /// At least so many cells.
+    /// The members use at least this number of cells.
     Distinct(u32),
-    /// All in one cell.
+    /// All members share one cell.
     Gather,
 }
 
-/// A rule over the cells (machines, or classes of a partition) that items are in.
+/// A rule over the cells of its members; a cell is a machine or a class of a partition.
 pub(super) struct Group {
     pub(super) rule: GroupRule,
-    /// The cell of each machine; none where members may not be.
+    /// The cell of each machine; none where members are not allowed.
     pub(super) cell_of: usize,
-    /// Where its counts start.
+    /// Index of its first counter.
     pub(super) start: usize,
     pub(super) members: u32,
 }
@@ -46,7 +46,7 @@ pub(super) struct Group {
 /// A user needs a provider in the same class.
 pub(super) struct Dependency {
     pub(super) cell_of: usize,
-    /// Where its counts start: users and providers alternate.
+    /// Index of its first counter; counters of users and providers alternate.
     pub(super) start: usize,
 }
 
@@ -65,19 +65,19 @@ pub(super) struct Model<'a> {
     pub(super) machines: usize,
     /// Component and ordinal of each item.
     pub(super) items: Vec<(u32, u32)>,
-    /// Quads of dimensions: resources first, then balances, then nothing.
+    /// Number of quads of dimensions: resources first, then balances, then padding.
     pub(super) quads: usize,
-    /// What an item adds to each dimension, `quads` per item.
+    /// The amount that an item adds to each dimension, `quads` per item.
     pub(super) amount: Vec<Quad>,
-    /// What a unit beyond zero costs in each dimension.
+    /// The cost of one unit beyond zero in each dimension.
     pub(super) weight: Vec<Quad>,
-    /// One where an item takes its share with it, zero where it holds it at its origin until the move is done.
+    /// One where a moving item releases its share, zero where it holds the share at its origin until the move is done.
     pub(super) released: Vec<Quad>,
-    /// One in every dimension.
+    /// The value one in every dimension.
     pub(super) whole: Vec<Quad>,
-    /// For each machine, how far it is beyond its soft limits when nothing runs, as quads.
+    /// For each machine, its distance beyond the soft limits when nothing runs on it, as quads.
     pub(super) over_empty: Vec<Quad>,
-    /// For each machine, how much room there is when nothing runs or is held, as quads.
+    /// For each machine, its room when nothing runs on it and nothing is held, as quads.
     pub(super) room_empty: Vec<Quad>,
     /// Hard limits with the checker's tolerance.
     pub(super) limit: Vec<f64>,
@@ -88,22 +88,22 @@ pub(super) struct Model<'a> {
     pub(super) balances: Vec<Balance>,
     pub(super) origin: Vec<u32>,
     pub(super) move_cost: Vec<f64>,
-    /// It holds something at home while it is elsewhere.
+    /// Per item: whether it holds a transient resource at its origin while it is elsewhere.
     pub(super) holds: Vec<bool>,
     mask_of: Vec<u32>,
     masks: Vec<Vec<bool>>,
-    /// It has to stay where it is.
+    /// Per item: whether a root rule keeps it on its machine.
     pub(super) pinned: Vec<bool>,
     pub(super) groups: Vec<Group>,
     pub(super) groups_of: Lists,
     pub(super) dependencies: Vec<Dependency>,
     pub(super) uses: Lists,
     pub(super) provides: Lists,
-    /// For each way to cut machines into cells, the cell of each machine.
+    /// For each division of machines into cells, the cell of each machine.
     pub(super) cells: Vec<Vec<u32>>,
     pub(super) group_counts: usize,
     pub(super) dependency_counts: usize,
-    /// Cost of moving between two machines, weighted; empty rows cost nothing.
+    /// Weighted cost of moving between two machines; an empty row costs nothing.
     pub(super) pair: Vec<&'a [f64]>,
     pub(super) per_pair: f64,
 }
@@ -195,7 +195,7 @@ impl<'a> Model<'a> {
         self.holds = (0..self.items.len()).map(|i| self.origin[i] != NOWHERE && transient(i)).collect();
     }
 
-    /// Packs what items need, what machines have, and what is costly, by dimension.
+    /// Packs the needs of items, the limits of machines and the costs by dimension.
     fn add_dimensions(&mut self) {
         let (resources, balances) = (self.resources, self.balances.clone());
         let quads = (resources + balances.len()).div_ceil(LANES);
@@ -242,14 +242,14 @@ impl<'a> Model<'a> {
         self.amount[item * self.quads + resource / LANES][resource % LANES]
     }
 
-    /// The dimensions of an item.
+    /// The amounts of an item in each dimension.
     #[inline]
     pub(super) fn amount(&self, item: usize) -> &[Quad] {
         &self.amount[item * self.quads..(item + 1) * self.quads]
     }
 
-    /// What an item takes with it when it leaves a machine, or brings when it comes: all, or at home what is not
-    /// held there anyway.
+    /// The amounts that an item removes from a machine when it leaves and adds when it arrives: everything, except
+    /// transient resources at its origin.
     #[inline]
     pub(super) fn share(&self, item: usize, machine: usize) -> &[Quad] {
         if self.origin[item] as usize == machine { &self.released } else { &self.whole }
@@ -271,7 +271,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Items under the same rules about single machines share a mask.
+    /// Builds the masks; items under the same rules over single machines share one.
     fn add_masks(&mut self, first_of: &[usize]) {
         let mut rules_of: Vec<Vec<usize>> = vec![Vec::new(); self.items.len()];
         for (rule, named) in self.problem.constraints.iter().enumerate() {

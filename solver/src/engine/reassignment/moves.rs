@@ -1,10 +1,11 @@
-//! One step of the local search: a shift, an exchange or a return, taken or left.
+//! One annealing step: a shift, an exchange or a return, accepted or rejected.
 //!
-//! Of n machines one is the home of an item. Where rules and costs leave it free, chance alone would put it elsewhere
-//! n - 1 times in n; what holds transient resources keeps them at home there, and soon nothing has room to move. So
-//! its going away is taxed with T ln n, which weighs home as much as all other machines together; the tax melts with T.
-//! While it is hot the tax is light: what goes away then still finds back, and large items need the others to give way.
-//! What holds nothing at home goes free. Read next: `rearrange.rs` for larger steps.
+//! One of n machines is the home of an item. Where rules and costs do not decide, chance alone would put the item
+//! elsewhere n - 1 times in n. Items that hold transient resources hold them at home in the meantime, and soon no
+//! machine has room for a move. So leaving home is taxed with T ln n, which gives home the same weight as all other
+//! machines together; the tax falls with the temperature T. At high temperature only a part of the tax is due: items
+//! still return then, and large items need others to make room. Items that hold nothing at home are not taxed. Read
+//! next: `rearrange.rs` for larger steps.
 
 use super::model::{NOWHERE, to_u32};
 use super::repair::size;
@@ -12,63 +13,67 @@ use super::state::State;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt};
 
-/// Beyond this many temperatures a worse configuration is never taken: e^-30 is less than once in 10^13.
+/// A move that costs more than this many temperatures is never accepted: e^-30 is less than once in 10^13.
 const HOPELESS: f64 = 30.0;
-/// Of 16 steps, so many try to return an item to where it runs now, and so many shift one; the rest exchange two.
+/// Of 16 steps, this many return an item to its home machine and [`SHIFTS`] shift an item; the others exchange two
+/// items.
 const RETURNS: u32 = 1;
 const SHIFTS: u32 = 8;
 
-/// Shares of the starting temperature above which large items are picked more often, and how often by one more factor.
+/// Shares of the starting temperature above which large items are picked more often, with the number of additional
+/// factors.
 ///
-/// Small items are soon where the temperature wants them and large ones are not; they also freeze first, and from then
-/// on every try to move them is wasted. Of n items in order of size, the one at n u^(1 + factors) is picked, u being
-/// uniform. Which item is picked does not depend on where it is, so that no configuration is preferred.
+/// Small items soon reach the distribution of the temperature; large ones do not, and they also stop moving first,
+/// after which every attempt to move them is wasted. Of n items in order of size, the one at n u^(1 + factors) is
+/// picked, with u uniform. The pick does not depend on where an item is, so that no configuration is preferred.
 const LARGE_FIRST: [(f64, u32); 2] = [(0.1, 2), (0.001, 1)];
-/// The part of the tax on leaving home that is due above this share of the starting temperature; all of it below.
+/// The part of the tax on leaving home that is due above [`TAXED_BELOW`] of the starting temperature; all of it is due
+/// below.
 ///
-/// With all of it from the start, large items stay where they are until it is too cold for the others to make room:
-/// five public instances ended a third worse. With a fifth to the end, too much is held at home at last, on two others.
+/// With the whole tax from the start, large items stay until the temperature is too low for others to make room: five
+/// public instances ended a third worse. With a fifth to the end, too many resources are held at home at last, on two
+/// other instances.
 const LIGHT_TAX: f64 = 0.2;
 const TAXED_BELOW: f64 = 0.02;
 
-/// How a search divides its time.
+/// The division of the time between single moves and rearrangements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct MoveMix {
-    /// Steps for every step's worth of judging in rearrangements.
+    /// Single moves for every judgement in a rearrangement.
     steps_per_rearranging: u64,
 }
 
-/// The move mixes that are tried: a fortieth and a fifth of the time for rearrangements.
+/// The move mixes of the trial: a fortieth and a fifth of the time for rearrangements.
 ///
-/// Where many small items are to be balanced, rearrangements disturb more than they help; where large items block one
-/// another, nothing else helps. Half of the time looks better than it is in a short trial.
+/// Where many small items have to be balanced, rearrangements disturb more than they help; where large items block one
+/// another, nothing else helps. Half of the time looks better in a short trial than it is.
 pub(super) const MOVE_MIXES: [MoveMix; 2] =
     [MoveMix { steps_per_rearranging: 40 }, MoveMix { steps_per_rearranging: 4 }];
 
-/// Steps for every step's worth of solving few machines exactly, once annealing is over: half of the time.
+/// Single moves for every step's duration of exact subproblems, once annealing is over: half of the time.
 const STEPS_PER_EXACT_STEP: u64 = 1;
 
-/// A configuration that moves.
+/// The annealed configuration, with the state of the annealing.
 pub(super) struct Mover<'m, 'p> {
     pub(super) state: State<'m, 'p>,
     temperature: f64,
-    /// What leaving home costs beside the move itself.
+    /// The tax on leaving home, beside the cost of the move.
     pub(super) tax: f64,
-    /// What the current rearrangement took up, and from which machines.
+    /// The items that the current rearrangement removed, with their machines.
     pub(super) trail: Vec<(usize, u32)>,
-    /// How many steps have to come before the next rearrangement.
+    /// Steps until the next rearrangement.
     owed: u64,
-    /// What the current rearrangement took so far, in steps.
+    /// Duration of the current rearrangement so far, in steps.
     pub(super) work: u64,
-    /// How many steps have to come before the next few machines are solved exactly.
+    /// Steps until the next exact subproblem.
     owed_exact: u64,
     move_mix: MoveMix,
     frozen: bool,
-    /// What the first cycle starts at; zero as long as nothing was heated.
+    /// The starting temperature of the first cycle; zero before it.
     hottest: f64,
     /// The items, the largest first.
     by_size: Vec<u32>,
-    /// How many factors make large items more likely.
+    /// The number of additional factors that make large items more likely.
     factors: u32,
 }
 
@@ -101,7 +106,7 @@ impl<'m, 'p> Mover<'m, 'p> {
         self.owed = 0;
     }
 
-    /// Says what counts as hot.
+    /// Sets the starting temperature that shares refer to.
     pub(super) fn set_hottest(&mut self, temperature: f64) {
         self.hottest = temperature;
     }
@@ -114,7 +119,7 @@ impl<'m, 'p> Mover<'m, 'p> {
         self.factors = LARGE_FIRST.iter().find(|(above, _)| heat > *above).map_or(0, |(_, factors)| *factors);
     }
 
-    /// So many steps, with rearrangements in between; a program over some machines is given up when `stop` says so.
+    /// Runs a number of steps, with rearrangements in between; an exact subproblem ends early when `stop` says so.
     pub(super) fn steps(&mut self, count: u64, rng: &mut Xoshiro256PlusPlus, stop: &mut dyn FnMut() -> bool) {
         let mut left = count;
         while left > 0 {
@@ -132,12 +137,12 @@ impl<'m, 'p> Mover<'m, 'p> {
         }
     }
 
-    /// Says whether annealing is over: what is left to gain needs several items to change places together.
+    /// Sets whether annealing is over, so that exact subproblems run.
     pub(super) fn set_frozen(&mut self, frozen: bool) {
         self.frozen = frozen;
     }
 
-    /// An item from 32 random bits, the larger ones more often when it is hot.
+    /// Picks an item from 32 random bits; larger items are more likely at high temperature.
     #[inline]
     fn pick(&self, bits: u32) -> usize {
         let mut at = u64::from(bits);
@@ -156,7 +161,7 @@ impl<'m, 'p> Mover<'m, 'p> {
         if self.state.model.pinned[item] {
             return;
         }
-        // The lowest bits of the first number choose the kind: they hardly matter for which item it is.
+        // The lowest bits of the first number choose the kind of step; they hardly affect which item is picked.
         let kind = first % 16;
         if kind < RETURNS {
             let origin = self.state.model.origin[item];
@@ -197,7 +202,7 @@ impl<'m, 'p> Mover<'m, 'p> {
         }
     }
 
-    /// The tax on leaving home, given back on return.
+    /// The tax on leaving home, refunded on return.
     #[inline]
     fn taxes(&self, item: usize, to: usize) -> f64 {
         let origin = self.state.model.origin[item];
@@ -211,7 +216,7 @@ impl<'m, 'p> Mover<'m, 'p> {
         }
     }
 
-    /// Whether a move that costs so much is taken.
+    /// Whether a move with this change of cost is accepted.
     #[inline]
     pub(super) fn takes(&self, delta: f64, rng: &mut Xoshiro256PlusPlus) -> bool {
         if delta <= 0.0 {

@@ -1,40 +1,41 @@
-//! Several annealings side by side, of which the better ones go on.
+//! Population annealing of the hot part: several configurations cool side by side, and the better ones continue.
 //!
-//! Which items a machine is left with that cost most is decided while it is still hot, by chance, and no longer
-//! cooling decides it better: of twelve cycles on one public instance the worst ended 13 % above the best, and the
-//! order they ended in was the order they were in before half of the cooling. So the hot part is run for a
-//! population; whoever is behind starts again from where one of the leaders is (as in population annealing, Hukushima
-//! and Iba 2003, but the worse quarter is replaced whatever the difference). One goes on to the cold
-//! part, which is in `anneal.rs`, as is whether there is a population at all.
+//! Which items remain on the costliest machines is decided by chance at high temperature, and longer cooling does not
+//! decide it better: of twelve cycles on one public instance the worst ended 13 % above the best, and their final order
+//! was their order before half of the cooling. So the hot part runs for a population. After each stage the members that
+//! are behind restart from the configurations of the leaders (as in population annealing, Hukushima and Iba 2003,
+//! except that the worst quarter is replaced whatever the difference). One member continues with the cold part in
+//! `anneal.rs`, which also decides whether there is a population at all.
 
 use super::cooling::{COLD_SHARE, advance, temperature};
 use super::incumbent::Incumbent;
 use super::moves::{MOVE_MIXES, MoveMix, Mover};
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// The share of a cycle that is over when one is chosen. Later, the order hardly changes any more.
+/// The share of a cycle after which one member is chosen. Later, the order of the members hardly changes.
 pub(super) const CHOSEN: f64 = 0.6;
-/// Share of the time for the population; the rest is for the one that is chosen.
+/// Share of the time for the population; the chosen member gets the rest.
 const TIME_SHARE: f64 = 0.75;
-/// Steps per item that each member needs at least: with fewer, one that cools longer is better.
+/// The least steps per item of each member; with fewer, one configuration that cools longer ends better.
 const STEPS_PER_ITEM: f64 = 200_000.0;
-/// Bounds the memory; on the public instances five minutes are enough for about so many.
+/// The largest population. It bounds the memory; on the public instances five minutes are enough for about this many.
 pub(super) const MEMBERS_MAX: usize = 24;
-/// The hot part is cut into so many; after each the worse members are replaced.
+/// Number of stages of the hot part; the worst members are replaced after each.
 const STAGES: u32 = 24;
-/// One in so many members is replaced after a stage: of fewer, none, and the best is chosen at the end.
+/// One in this many members is replaced after a stage. Smaller populations replace none and only choose the best at the
+/// end.
 const REPLACED: usize = 4;
-/// The share of a cycle before which costs say nothing about the end, so that nobody is replaced.
+/// The share of a cycle before which costs do not predict the final order, so that no member is replaced.
 const TELLING: f64 = 0.1;
 
 struct Member {
     at: Vec<u32>,
     move_mix: MoveMix,
-    /// The mean during the last stage: at one moment it is a matter of chance.
+    /// Mean cost over the last stage. The cost at a single step depends too much on chance to rank the members.
     cost: f64,
 }
 
-/// How many members so many steps are enough for.
+/// The number of members that a number of steps is enough for.
 pub(super) fn size(steps: f64, items: u64) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -46,7 +47,8 @@ pub(super) fn size(steps: f64, items: u64) -> usize {
     members.min(MEMBERS_MAX)
 }
 
-/// Cools a population from what the mover has and leaves the best in it; whether the search is to end.
+/// Cools a population that starts from the mover's configuration and leaves the best member in the mover. Returns true
+/// when the search has to end.
 pub(super) fn select(
     mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,
@@ -63,7 +65,7 @@ pub(super) fn select(
     let share = |part: u32| CHOSEN * f64::from(part) / f64::from(STAGES);
     for stage in 0..STAGES {
         for k in 0..population.len() {
-            // What is left is shared among all that are still to come, so that a slow one costs all others alike.
+            // The remaining time is divided among the remaining runs, so that a slow run costs all others the same.
             let now = incumbent.elapsed_share().unwrap_or(1.0);
             let to_come = (STAGES - stage) as usize * population.len() - k;
             #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
@@ -86,7 +88,8 @@ pub(super) fn select(
     false
 }
 
-/// Puts the best first; if costs are telling, the worse members start again from where the leaders are.
+/// Sorts the members by cost. If costs predict the final order, the worst members take over the leaders'
+/// configurations.
 fn rank(population: &mut [Member], is_telling: bool) {
     population.sort_by(|a, b| a.cost.total_cmp(&b.cost));
     let replaced = if is_telling { population.len() / REPLACED } else { 0 };
@@ -97,7 +100,7 @@ fn rank(population: &mut [Member], is_telling: bool) {
     }
 }
 
-/// Anneals for a slice of the time; the mean cost, or none when the search is to end.
+/// Anneals for a slice of the time. Returns the mean cost, or none when the search has to end.
 fn anneal(
     mover: &mut Mover,
     rng: &mut Xoshiro256PlusPlus,

@@ -1,8 +1,9 @@
-//! A large step: one item takes the place of several, which find others.
+//! Rearrangement: one item moves to a machine where others make room for it.
 //!
-//! A large item often has no room anywhere, and no chain of small steps makes any: what leaves a machine is replaced
-//! at once. So the item goes where it wants to be, as few as possible make way, and each of them goes where it costs
-//! least, or where one smaller item makes way in turn. All of it is one step, taken or taken back as a whole.
+//! A large item often has no room on any machine, and no sequence of single moves makes room, because other items take
+//! the place of those that leave. So the item moves to the machine where it costs least, as few items as possible make
+//! room, and each of them moves to its cheapest machine, or to one where one smaller item makes room in turn. The
+//! rearrangement is one step, accepted or undone as a whole.
 
 use super::model::NOWHERE;
 use super::moves::Mover;
@@ -10,21 +11,21 @@ use super::repair::size;
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
-/// More items than that do not make way for one.
+/// The largest number of items that make room for one.
 const EVICTED_MAX: usize = 16;
-/// Items of a machine of which one is chosen to make way.
+/// Items of a machine among which the one that makes room is chosen.
 const CANDIDATES: usize = 16;
-/// Machines on which a place is looked for.
+/// Machines that are tried for an item.
 const PLACES: usize = 128;
-/// The costliest of up to so many items is moved.
+/// The costliest of this many items is moved.
 const TOURNAMENT: u32 = 16;
-/// Taking an item off, putting it elsewhere and back takes about as long as so many judged steps.
+/// Removing an item, placing it and undoing that takes about as long as this many judged steps.
 const STEPS_PER_MOVE: u64 = 20;
-/// Judging who makes way looks at each resource by itself, and takes about as long as so many judged steps.
+/// Choosing an item that makes room judges each resource by itself and takes about as long as this many judged steps.
 const STEPS_PER_CANDIDATE: u64 = 4;
 
 impl Mover<'_, '_> {
-    /// Tries one rearrangement; returns about how many plain steps would have taken as long.
+    /// Tries one rearrangement. Returns its duration in plain steps.
     pub(super) fn try_rearrangement(&mut self, rng: &mut Xoshiro256PlusPlus) -> u64 {
         if self.rearrange(rng).is_some_and(|price| !self.takes(price, rng)) {
             self.undo();
@@ -32,7 +33,8 @@ impl Mover<'_, '_> {
         self.work
     }
 
-    /// Carries out one rearrangement and says what it costs; leaves everything as it was when there is none.
+    /// Makes one rearrangement and returns its change of cost; none when it is not possible, and nothing has changed
+    /// then.
     fn rearrange(&mut self, rng: &mut Xoshiro256PlusPlus) -> Option<f64> {
         self.work = TOURNAMENT.into();
         let item = self.burden(rng)?;
@@ -58,13 +60,13 @@ impl Mover<'_, '_> {
     }
 
     fn take_up(&mut self, item: usize) {
-        // It is taken off, put elsewhere, and perhaps all that is undone.
+        // The item is removed and placed elsewhere, and both may be undone.
         self.work += STEPS_PER_MOVE;
         self.trail.push((item, self.state.at[item]));
         self.state.remove(item);
     }
 
-    /// The item whose departure would save most, of a few.
+    /// Of a few items, the one whose departure saves the most.
     fn burden(&self, rng: &mut Xoshiro256PlusPlus) -> Option<usize> {
         let mut best = None;
         for _ in 0..rng.random_range(1..=TOURNAMENT) {
@@ -77,14 +79,14 @@ impl Mover<'_, '_> {
         best.map(|(_, item)| item)
     }
 
-    /// Whether an item could run on a machine with nothing beside it.
+    /// Whether an item fits on an otherwise empty machine.
     fn could_hold(&self, item: usize, machine: usize) -> bool {
         let model = self.state.model;
         model.may_use(item, machine)
             && (0..model.resources).all(|r| model.need(item, r) <= model.limit[machine * model.resources + r])
     }
 
-    /// Takes up what is in the way of a new item; whether that is enough.
+    /// Removes items that leave no room for a new one. Returns true when there is room then.
     fn make_room(&mut self, machine: usize, newcomer: usize, rng: &mut Xoshiro256PlusPlus) -> bool {
         while self.state.excess(machine) > 0.0 {
             if self.trail.len() > EVICTED_MAX {
@@ -109,7 +111,7 @@ impl Mover<'_, '_> {
         true
     }
 
-    /// Takes up what has lost its provider on a machine since an entry of the trail; whether that is not too much.
+    /// Removes users that lost their provider since an entry of the trail. Returns false when there are too many.
     fn follow(&mut self, since: usize) -> bool {
         let mut next = since;
         while let Some((item, was)) = self.trail.get(next).copied() {
@@ -121,7 +123,7 @@ impl Mover<'_, '_> {
             let here = self.state.on[was as usize].iter().map(|i| *i as usize);
             let lost = |i: &usize| model.uses.of(*i).iter().any(|d| model.provides.of(item).contains(d));
             let users: Vec<usize> = here.filter(|i| lost(i) && !model.pinned[*i]).collect();
-            // Who was put somewhere by this very step must not have to leave again.
+            // An item that this rearrangement has placed must not have to leave again.
             if self.trail.len() + users.len() > EVICTED_MAX
                 || users.iter().any(|user| self.is_in_trail(*user))
             {
@@ -136,7 +138,7 @@ impl Mover<'_, '_> {
         self.trail.iter().any(|(i, _)| *i == item)
     }
 
-    /// Puts what made way where it costs least, the largest first; whether all found a place.
+    /// Places the removed items where each costs least, the largest first. Returns true when all found a place.
     fn house(&mut self, rng: &mut Xoshiro256PlusPlus) -> bool {
         let mut homeless: Vec<usize> = self.trail[1..].iter().map(|(item, _)| *item).collect();
         loop {
@@ -157,7 +159,7 @@ impl Mover<'_, '_> {
         }
     }
 
-    /// Where a homeless item costs least of what has room for it: at home, or on one of some machines.
+    /// The cheapest machine with room for an unplaced item: its home, or one of some machines.
     fn cheapest_place(&mut self, item: usize, rng: &mut Xoshiro256PlusPlus) -> Option<usize> {
         let machines = self.state.model.machines;
         let start = rng.random_range(0..machines);
@@ -179,7 +181,7 @@ impl Mover<'_, '_> {
         best.map(|(_, machine)| machine)
     }
 
-    /// Where a homeless item costs least when one smaller item makes way for it.
+    /// The cheapest machine for an unplaced item when one smaller item makes room for it.
     fn cheapest_displacement(&mut self, item: usize, rng: &mut Xoshiro256PlusPlus) -> Option<(usize, usize)> {
         let (state, model) = (&self.state, self.state.model);
         let start = rng.random_range(0..model.machines);
@@ -206,12 +208,12 @@ impl Mover<'_, '_> {
         best.map(|(_, machine, other)| (machine, other))
     }
 
-    /// Whether nobody was left without a provider by what went away.
+    /// Whether every user still has a provider after the removals.
     pub(super) fn serves_all(&self) -> bool {
         self.trail.iter().all(|(item, was)| self.state.is_served_without(*item, *was))
     }
 
-    /// One when an item went away from home, less one when it came back.
+    /// 1 when an item has left its home, -1 when it has returned.
     fn left_home(&self, item: usize, was: u32) -> i32 {
         let origin = self.state.model.origin[item];
         if !self.state.model.holds[item] {

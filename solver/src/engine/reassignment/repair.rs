@@ -1,7 +1,8 @@
-//! Makes a configuration keep to all rules, moving as little as possible.
+//! Makes a configuration keep every rule with as few moves as possible.
 //!
-//! Everything starts where it is. Machines that are over their limits and groups that break their rules send away as
-//! few items as they can; those find the fullest machine that takes them, or push one other item out of the way.
+//! Every item starts on its current machine. Machines that exceed their limits and groups that break their rules give
+//! up as few items as possible. Each of those goes to the fullest machine that accepts it, or pushes one other item
+//! away. Read next: `state.rs`.
 
 use super::model::{GroupRule, NOWHERE, to_u32};
 use super::state::State;
@@ -10,10 +11,10 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 /// Machines that are tried when an item has to push another one away.
 const PUSH_TRIES: usize = 2_000;
-/// Rounds of placing what is still nowhere, each with the machines in another order.
+/// Rounds of placing the unplaced items, each with the machines in another order.
 const ROUNDS_MAX: usize = 200;
 
-/// Whether everything runs and keeps to the rules afterwards.
+/// Repairs the state. Returns true when every item is placed and every rule is kept.
 pub(super) fn repair(
     state: &mut State,
     rng: &mut Xoshiro256PlusPlus,
@@ -41,7 +42,7 @@ pub(super) fn repair(
             return stands(state);
         }
         if round > 2 {
-            // Whoever is in the way of the largest one left goes too, so that the next round differs.
+            // Items on machines that the largest unplaced item may use are removed too, so that the next round differs.
             loosen(state, rng, &mut left);
         }
         homeless = left;
@@ -49,8 +50,8 @@ pub(super) fn repair(
     false
 }
 
-/// Whether nothing is left that could not be repaired: pinned items in the way, or a transient resource that is
-/// short on a machine even if everything leaves it.
+/// Whether a repair is possible at all. It is not when pinned items exceed a limit, or when a machine lacks a transient
+/// resource even after all items have left.
 fn stands(state: &mut State) -> bool {
     let model = state.model;
     let pinned_well = (0..state.at.len()).filter(|i| model.pinned[*i]).all(|item| {
@@ -63,7 +64,7 @@ fn stands(state: &mut State) -> bool {
     pinned_well && (0..model.machines).all(|machine| state.excess(machine) == 0.0)
 }
 
-/// Puts everything where it runs now; what may not run there is returned.
+/// Places every item on its current machine and returns the items that may not run there.
 fn settle(state: &mut State) -> Vec<usize> {
     let mut homeless = Vec::new();
     for item in 0..state.at.len() {
@@ -77,7 +78,7 @@ fn settle(state: &mut State) -> Vec<usize> {
     homeless
 }
 
-/// Sends away as few items as bring a machine under its limits.
+/// Removes as few items as bring a machine under its limits.
 fn relieve(state: &mut State, machine: usize, homeless: &mut Vec<usize>) {
     while state.excess(machine) > 0.0 {
         let mut best: Option<(f64, f64, usize)> = None;
@@ -87,7 +88,7 @@ fn relieve(state: &mut State, machine: usize, homeless: &mut Vec<usize>) {
                 continue;
             }
             state.remove(item);
-            // Least excess left; among those that leave none, the smallest item.
+            // The item that leaves the least excess; among those that leave none, the smallest.
             let key = (state.excess(machine), size(state, item));
             state.insert(item, machine);
             if best.is_none_or(|(excess, size, _)| key < (excess, size)) {
@@ -100,7 +101,7 @@ fn relieve(state: &mut State, machine: usize, homeless: &mut Vec<usize>) {
     }
 }
 
-/// Sends away what breaks a rule of a group, or has nothing to depend on.
+/// Removes items that break the rule of a group or lack a provider.
 fn break_up(state: &mut State) -> Vec<usize> {
     let mut homeless = Vec::new();
     let model = state.model;
@@ -139,7 +140,7 @@ fn break_up(state: &mut State) -> Vec<usize> {
     homeless
 }
 
-/// The largest share of an average machine that an item needs.
+/// The size of an item: the largest share of an average machine that it needs.
 pub(super) fn size(state: &State, item: usize) -> f64 {
     let model = state.model;
     let share = |r: usize| {
@@ -153,7 +154,7 @@ fn sort_by_size(state: &State, items: &mut [usize]) {
     items.sort_by(|a, b| size(state, *b).total_cmp(&size(state, *a)).then(a.cmp(b)));
 }
 
-/// Puts an item where it costs least and, among equals, leaves the least room.
+/// Places an item where it costs least and, among equals, leaves the least room.
 fn place(state: &mut State, item: usize) -> bool {
     let origin = state.model.origin[item];
     if origin != NOWHERE && state.fits(item, origin as usize) {
@@ -174,7 +175,7 @@ fn place(state: &mut State, item: usize) -> bool {
     true
 }
 
-/// Puts an item in the place of another one that finds a place elsewhere.
+/// Places an item in the place of another one that finds a place elsewhere.
 fn push(state: &mut State, rng: &mut Xoshiro256PlusPlus, item: usize) -> bool {
     for _ in 0..PUSH_TRIES {
         let machine = rng.random_range(0..state.model.machines);
@@ -198,7 +199,7 @@ fn push(state: &mut State, rng: &mut Xoshiro256PlusPlus, item: usize) -> bool {
     false
 }
 
-/// Sends away a few items of machines that the largest homeless item may use.
+/// Removes a few items from machines that the largest unplaced item may use.
 fn loosen(state: &mut State, rng: &mut Xoshiro256PlusPlus, left: &mut Vec<usize>) {
     let Some(item) = left.first().copied() else { return };
     for _ in 0..PUSH_TRIES {

@@ -1,7 +1,7 @@
-//! Where every item is, with everything that makes judging and taking a move cheap.
+//! The machine of every item, with the sums that make judging and making a move cheap.
 //!
-//! It takes moves; `judge.rs` says what they would cost and whether rules allow them. Loads are kept as distances to
-//! the soft and hard limits, so that a judgement only adds and compares.
+//! This module makes moves; `judge.rs` computes their cost and whether the rules allow them. Loads are kept as
+//! distances to the soft and hard limits, so that a judgement only adds and compares.
 
 use super::model::{GroupRule, LANES, Model, NOWHERE, Quad, to_u32};
 
@@ -9,12 +9,12 @@ use super::model::{GroupRule, LANES, Model, NOWHERE, Quad, to_u32};
 pub(super) struct State<'m, 'p> {
     pub(super) model: &'m Model<'p>,
     pub(super) at: Vec<u32>,
-    /// Items on each machine, and where in that list each item stands.
+    /// Items on each machine, and the position of each item in that list.
     pub(super) on: Vec<Vec<u32>>,
     slot: Vec<u32>,
-    /// For each machine, how far each dimension is beyond its soft limit.
+    /// For each machine, the distance of each dimension beyond its soft limit.
     pub(super) over: Vec<Quad>,
-    /// For each machine, what is left to the hard limit beside loads and what is held for items that left.
+    /// For each machine, the room up to the hard limit, less loads and resources held for items that left.
     pub(super) room: Vec<Quad>,
     /// Cost of load of each machine.
     pub(super) load_cost: Vec<f64>,
@@ -24,7 +24,7 @@ pub(super) struct State<'m, 'p> {
     pub(super) placed: Vec<u32>,
     /// For each dependency, users and providers per class.
     pub(super) served: Vec<u32>,
-    /// Moved items per component, and how many components have so many.
+    /// Moved items per component, and the number of components for each number of moved items.
     pub(super) moved: Vec<u32>,
     pub(super) with_moved: Vec<u32>,
     pub(super) moved_max: u32,
@@ -32,7 +32,7 @@ pub(super) struct State<'m, 'p> {
 }
 
 impl<'m, 'p> State<'m, 'p> {
-    /// Nothing runs; every origin is held.
+    /// The state in which no item is placed; transient resources are held at every origin.
     pub(super) fn empty(model: &'m Model<'p>) -> Self {
         let items = model.items.len();
         let components = model.problem.components.len();
@@ -66,7 +66,7 @@ impl<'m, 'p> State<'m, 'p> {
         state
     }
 
-    /// Every item on its machine; sums are made anew, without the drift of many changes.
+    /// Places every item on its machine; sums are computed anew, without the rounding drift of many changes.
     pub(super) fn at(model: &'m Model<'p>, at: &[u32]) -> Self {
         let mut state = Self::empty(model);
         for (item, machine) in at.iter().enumerate() {
@@ -77,7 +77,7 @@ impl<'m, 'p> State<'m, 'p> {
         state
     }
 
-    /// Takes the transient share of an item at its origin, where it stays whether the item does or not.
+    /// Subtracts the transient share of an item at its origin, which is held whether or not the item is there.
     fn hold(&mut self, item: usize) {
         let (model, origin) = (self.model, self.model.origin[item]);
         if origin != NOWHERE {
@@ -102,7 +102,7 @@ impl<'m, 'p> State<'m, 'p> {
         cost
     }
 
-    /// Adds an item to the loads of a machine, or with -1 takes it off.
+    /// Adds an item to the loads of a machine, or removes it with the sign -1.
     fn load(&mut self, item: usize, machine: usize, sign: f64) {
         let model = self.model;
         let base = machine * model.quads;
@@ -152,13 +152,13 @@ impl<'m, 'p> State<'m, 'p> {
         }
     }
 
-    /// Takes an item to another machine.
+    /// Moves an item to another machine.
     pub(super) fn shift(&mut self, item: usize, machine: usize) {
         self.remove(item);
         self.insert(item, machine);
     }
 
-    /// Lets two items change places.
+    /// Exchanges the machines of two items.
     pub(super) fn exchange(&mut self, a: usize, b: usize) {
         let (m, n) = (self.at[a] as usize, self.at[b] as usize);
         self.remove(a);
@@ -214,7 +214,7 @@ impl<'m, 'p> State<'m, 'p> {
         }
     }
 
-    /// How far a machine is over its hard limits, in parts of its capacity.
+    /// The excess of a machine over its hard limits, relative to its capacity.
     pub(super) fn excess(&self, machine: usize) -> f64 {
         let over = |r: usize| {
             let limit = self.model.limit[machine * self.model.resources + r];
@@ -224,7 +224,7 @@ impl<'m, 'p> State<'m, 'p> {
         (0..self.model.resources).map(over).sum()
     }
 
-    /// How far a machine is over its hard limits once an item has left it.
+    /// The excess of a machine over its hard limits after an item has left it.
     pub(super) fn excess_without(&self, machine: usize, item: usize) -> f64 {
         let model = self.model;
         let share = model.share(item, machine);
@@ -241,7 +241,7 @@ impl<'m, 'p> State<'m, 'p> {
         self.room[machine * self.model.quads + resource / LANES][resource % LANES]
     }
 
-    /// What is free of the resource that is scarcest for this item, as a share of the capacity.
+    /// The free share of the resource that is scarcest for an item.
     pub(super) fn tightness(&self, item: usize, machine: usize) -> f64 {
         let left = |r: usize| {
             let limit = self.model.limit[machine * self.model.resources + r].max(1e-300);
@@ -250,7 +250,7 @@ impl<'m, 'p> State<'m, 'p> {
         (0..self.model.resources).map(left).fold(f64::INFINITY, f64::min)
     }
 
-    /// Whether the rules of its groups allow a homeless item on a machine.
+    /// Whether the group rules allow an unplaced item on a machine.
     pub(super) fn groups_allow(&self, item: usize, machine: usize) -> bool {
         let model = self.model;
         let groups = model.groups_of.of(item).iter().all(|g| {
@@ -263,7 +263,7 @@ impl<'m, 'p> State<'m, 'p> {
             match group.rule {
                 GroupRule::Apart => here == 0,
                 GroupRule::Gather => u32::from(here) == self.placed[*g as usize],
-                // While others are still nowhere, they may yet come to other cells.
+                // Items that are still unplaced may go to other cells.
                 GroupRule::Distinct(min) => {
                     let left = group.members - self.placed[*g as usize] - 1;
                     self.distinct[*g as usize] + u32::from(here == 0) + left >= min

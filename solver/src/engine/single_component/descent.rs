@@ -1,15 +1,15 @@
-//! Depth-first search under one root, and the quick first sets that give it something to beat.
+//! Depth-first search under one root, and the construction of first sets.
 //!
-//! Candidates are tried by falling additive worth. A branch is cut when the best sums that quotas, kept hosts
-//! and compatibility allow, with the best anchors still in reach, cannot beat the incumbent.
+//! Candidates are tried by falling additive worth. A branch is cut when the best sums under quotas, kept hosts and
+//! compatibility, with the best anchors still available, cannot exceed the incumbent.
 
 use super::incumbent::{Incumbent, ROUNDING};
 use super::model::{Model, Sized};
 use crate::assignment::Place;
 
-/// Search nodes between two looks at the clock of the caller: a few tens of microseconds.
+/// Search nodes between two calls of `stop`: a few tens of microseconds.
 const NODES_PER_POLL: u64 = 256;
-/// Passes of improvement for a first set; each costs sizes × candidates evaluations.
+/// Improvement passes for a first set; each costs sizes × candidates evaluations.
 const FIRST_PASSES_MAX: usize = 20;
 
 pub(super) struct Descent<'m, 'p, 's> {
@@ -19,19 +19,19 @@ pub(super) struct Descent<'m, 'p, 's> {
     pub(super) stopped: bool,
     pub(super) visited: u64,
     chosen: Vec<u32>,
-    /// For each quota, how many of each class are chosen.
+    /// For each quota, the number of chosen hosts of each class.
     taken: Vec<Vec<u32>>,
-    /// Scratch of the bound: per class of the quota at hand.
+    /// Scratch space of the bound: per class of the current quota.
     counted: Vec<u32>,
 }
 
-/// What is fixed on the way down.
+/// The state of a node: the chosen hosts and the sums over them.
 #[derive(Clone)]
 struct Path {
-    /// Additive worth of the chosen.
+    /// Additive worth of the chosen hosts.
     sum: f64,
     price: f64,
-    /// Chosen hosts that are in use now.
+    /// Number of chosen hosts on which an instance runs now.
     kept: usize,
     /// For each anchor, the round-trip time to the nearest chosen host.
     nearest: Vec<f64>,
@@ -82,7 +82,7 @@ impl<'m, 'p, 's> Descent<'m, 'p, 's> {
         self.descend(sized, diameter, &path, &left);
     }
 
-    /// The diameter of fewer than two hosts, or the best of one that no rule speaks of.
+    /// The diameter when there are fewer than two hosts or no rule depends on it.
     fn unspanned_worth(&self, sized: &Sized) -> f64 {
         if sized.n < 2 {
             self.model.diameter_worth(0.0)
@@ -91,7 +91,7 @@ impl<'m, 'p, 's> Descent<'m, 'p, 's> {
         }
     }
 
-    /// Whether nothing on the way down forbids a candidate.
+    /// Whether a candidate is compatible with the chosen hosts.
     fn may_join(&self, sized: &Sized, candidate: u32, diameter: f64) -> bool {
         let quota_left = (self.model.quotas.iter().zip(&self.taken).zip(&sized.quota_max))
             .all(|((q, taken), max)| taken[q.class_of[candidate as usize] as usize] < *max);
@@ -163,7 +163,7 @@ impl<'m, 'p, 's> Descent<'m, 'p, 's> {
         }
     }
 
-    /// Copies of an offer are alike, so they are used in order.
+    /// Copies of an offer are interchangeable, so they are used in order.
     fn skips_a_copy(&self, candidate: u32) -> bool {
         let place = self.model.candidates[candidate as usize].place;
         place.copy > 0
@@ -173,7 +173,8 @@ impl<'m, 'p, 's> Descent<'m, 'p, 's> {
             })
     }
 
-    /// No set that adds `need` of `rest` to the chosen is worth more; negative infinity when none is allowed.
+    /// Upper bound of the worth of a set that adds `need` of `rest` to the chosen hosts; negative infinity when none is
+    /// allowed.
     fn bound(&mut self, sized: &Sized, path: &Path, rest: &[u32], need: usize) -> f64 {
         let model = self.model;
         let best = |to: &Vec<f64>, nearest: f64| rest.iter().map(|c| to[*c as usize]).fold(nearest, f64::min);
@@ -195,7 +196,8 @@ impl<'m, 'p, 's> Descent<'m, 'p, 's> {
         path.sum + sum + model.anchor_worth(anchor) + model.price_worth(price)
     }
 
-    /// The best additive worth of `need` of `rest`, under each quota alone and under the rule about moves alone.
+    /// Upper bound of the additive worth of `need` of `rest`, under each quota alone and under the rule about moves
+    /// alone.
     fn best_sum(&mut self, sized: &Sized, path: &Path, rest: &[u32], need: usize) -> f64 {
         let model = self.model;
         let value = |c: &u32| sized.value[*c as usize];
@@ -293,7 +295,7 @@ fn greedy(model: &Model, sized: &Sized) -> Option<Vec<u32>> {
     (descent.chosen.len() == sized.n).then_some(descent.chosen)
 }
 
-/// The worth of a set by the terms the model knows; negative infinity where a rule it knows is broken.
+/// The worth of a set by the terms of the model; negative infinity when a rule of the model is broken.
 fn quick_worth(model: &Model, sized: &Sized, set: &[u32]) -> f64 {
     for (quota, max) in model.quotas.iter().zip(&sized.quota_max) {
         let class = |c: &u32| quota.class_of[*c as usize];

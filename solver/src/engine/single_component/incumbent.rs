@@ -5,7 +5,7 @@ use crate::check::check;
 use crate::evaluate::evaluate;
 use crate::problem::Problem;
 
-/// Differences of worth below this are rounding: branches that promise less are cut.
+/// Differences of worth below this are rounding: branches that gain less are cut.
 ///
 /// Net worth is about 1, sums have a few dozen terms, so rounding stays below 1e-14.
 pub(super) const ROUNDING: f64 = 1e-11;
@@ -18,12 +18,12 @@ pub(super) struct Incumbent {
 }
 
 impl Incumbent {
-    /// What a set must promise to be looked at.
+    /// The worth that the bound of a set must exceed.
     pub(super) fn to_beat(&self) -> f64 {
         if self.assignment.is_some() { self.net + ROUNDING } else { f64::NEG_INFINITY }
     }
 
-    /// Judges a set by the independent checker and evaluator, and keeps it if it is the best.
+    /// Judges a set by the checker and the evaluator, and keeps it when it is the best.
     pub(super) fn offer(&mut self, problem: &Problem, places: Vec<Place>) {
         self.offer_assignment(problem, Assignment::from_hosts(problem, &[places]));
     }

@@ -1,6 +1,7 @@
-//! What the exact engine knows of a problem: candidates, additive worth, diameter, anchors, quotas, price.
+//! The model of a problem with one component: candidates, additive worth, diameter, anchors, quotas, price.
 //!
-//! Everything here is a bound or a necessary condition; the checker and the evaluator judge complete sets.
+//! Everything here is a bound or a necessary condition; the checker and the evaluator judge complete sets. Read next:
+//! `descent.rs`.
 
 use crate::assignment::Place;
 use crate::constraint::{Comparison, Constraint, Limit, Scope};
@@ -9,13 +10,13 @@ use crate::objective::{Cost, Measure, Of, Utility};
 use crate::problem::{Named, Problem, Stock};
 use crate::rule;
 
-/// Whether an optimistic value of a cost is known.
+/// Whether the model has an optimistic value of a cost.
 pub(crate) fn is_boundable(cost: &Named<Cost>) -> bool {
     let may_be_negative = matches!(cost.item.measure, Measure::Sum(_) | Measure::Average(_));
     is_additive(&cost.item) || cost.item.per_unit == 0.0 || (cost.item.per_unit > 0.0 && !may_be_negative)
 }
 
-/// With one instance on each host, these are sums over hosts.
+/// Whether a cost is a sum over hosts when each host has one instance.
 fn is_additive(cost: &Cost) -> bool {
     match cost.measure {
         Measure::TotalPrice => true,
@@ -26,25 +27,25 @@ fn is_additive(cost: &Cost) -> bool {
     }
 }
 
-/// A host that can be chosen; an offer gives several, which are used in order.
+/// A candidate host. An offer gives several, which are used in order.
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) place: Place,
-    /// One instance runs there now.
+    /// Whether an instance runs there now.
     pub(super) current: bool,
-    /// A rule says that it stays.
+    /// Whether a rule keeps the instance there.
     pub(super) mandatory: bool,
     pub(super) price: f64,
 }
 
-/// At most so many in each class, by the number of instances.
+/// A limit of hosts in each class, by the number of instances.
 pub(super) struct Quota {
     pub(super) class_of: Vec<u32>,
     pub(super) classes: usize,
     limit: Limit,
 }
 
-/// A group utility whose value only gets worse as hosts join, or is known.
+/// A group utility whose worth only falls as hosts are added, or is known.
 pub(super) struct GroupTerm {
     pub(super) utility: Utility,
     /// Weight divided by the sum of weights.
@@ -66,9 +67,9 @@ pub(super) struct Model<'a> {
     diameter_limits: Vec<(Comparison, Limit)>,
     anchor_limits: Vec<(Comparison, Limit)>,
     price_limits: Vec<Limit>,
-    /// Price of hosts that are kept whatever is chosen.
+    /// Price of the hosts that are kept in any case.
     kept_price: f64,
-    /// Instances that run now, and how many of them may move or end.
+    /// The number of running instances, and how many of them may move or end.
     running: usize,
     moves_max: usize,
 }
@@ -140,7 +141,7 @@ impl<'a> Model<'a> {
                 if is_whole(scope) =>
             {
                 let partition = &self.problem.partitions[*partition];
-                // Candidates of no class are refused already.
+                // Machines without a class are not candidates.
                 let class = |c: &Candidate| partition.class_of[c.place.machine].unwrap_or(0);
                 let class_of = self.candidates.iter().map(|c| u32::try_from(class(c)).unwrap_or(0)).collect();
                 self.quotas.push(Quota { class_of, classes: partition.classes.len(), limit: limit.clone() });
@@ -155,7 +156,7 @@ impl<'a> Model<'a> {
                 });
                 self.add_rule(&rule);
             }
-            // "This machine is wanted": the only one of a mask has to be chosen.
+            // A rule that requires an instance on a mask with one machine: that machine has to be chosen.
             Constraint::Bound(rule::Bound {
                 scope,
                 measure: Measure::Count(mask),
@@ -195,7 +196,7 @@ impl<'a> Model<'a> {
         !(self.diameter.is_empty() && self.diameter_limits.is_empty())
     }
 
-    /// The numbers of instances that can be chosen.
+    /// The possible numbers of instances.
     pub(super) fn sizes(&self) -> impl Iterator<Item = usize> {
         let component = &self.problem.components[0];
         component.replicas_min as usize..=(component.replicas_max as usize).min(self.candidates.len())
@@ -205,7 +206,7 @@ impl<'a> Model<'a> {
         self.distance[a as usize * self.candidates.len() + b as usize]
     }
 
-    /// Whether a pair uses the first copies of its offers; other copies are alike.
+    /// Whether a pair uses the first copies of its offers; other copies are interchangeable with them.
     pub(super) fn is_first_pair(&self, a: u32, b: u32) -> bool {
         let (a, b) = (self.candidates[a as usize].place, self.candidates[b as usize].place);
         if a.machine == b.machine {
@@ -215,24 +216,24 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Whether a diameter is allowed for so many instances.
+    /// Whether a diameter is allowed for a number of instances.
     pub(super) fn diameter_fits(&self, n: usize, diameter: f64) -> bool {
         self.diameter_limits.iter().all(|(comparison, limit)| comparison.holds(diameter, limit.at(n)))
     }
 
-    /// Whether an anchor latency, at best, is allowed for so many instances.
+    /// Whether the best possible anchor latency is allowed for a number of instances.
     pub(super) fn anchor_fits(&self, n: usize, latency: f64) -> bool {
         self.anchor_limits.iter().all(|(comparison, limit)| comparison.holds(latency, limit.at(n)))
     }
 
-    /// The most that the chosen hosts may cost together.
+    /// The largest allowed price of the chosen hosts together.
     pub(super) fn price_max(&self, n: usize) -> f64 {
         let limit = self.price_limits.iter().map(|l| l.at(n)).fold(f64::INFINITY, f64::min);
-        // The checker allows for rounding; a necessary condition must allow for more.
+        // The checker tolerates rounding; a necessary condition must tolerate more.
         limit * (1.0 + 1e-8) - self.kept_price
     }
 
-    /// How many of the hosts in use must stay.
+    /// The number of running hosts that must stay.
     pub(super) fn kept_min(&self) -> usize {
         self.running.saturating_sub(self.moves_max)
     }
@@ -275,7 +276,7 @@ fn candidates(problem: &Problem) -> Vec<Candidate> {
                 place: Place { machine, copy },
                 current: runs.is_some(),
                 mandatory: runs.is_some_and(stays),
-                // A kept host is paid for anyway; as a bound on the price of the chosen, nothing is right as well.
+                // A kept host is paid for anyway, so that zero is a valid lower bound of its price.
                 price: if m.stock == Stock::Kept { 0.0 } else { m.price },
             });
         }
@@ -283,22 +284,22 @@ fn candidates(problem: &Problem) -> Vec<Candidate> {
     found
 }
 
-/// What depends on the number of instances.
+/// The parts of the model that depend on the number of instances.
 pub(super) struct Sized {
     pub(super) n: usize,
     /// Additive worth of each candidate.
     pub(super) value: Vec<f64>,
-    /// Worth that every set of this size has.
+    /// The worth that every set of this size has in common.
     pub(super) base: f64,
-    /// Candidates by falling value; copies of an offer in order.
+    /// Candidates by falling worth; copies of an offer in order.
     pub(super) order: Vec<u32>,
-    /// The most in a class, for each quota.
+    /// For each quota, the most hosts in a class.
     pub(super) quota_max: Vec<u32>,
-    /// No set of this size is worth more.
+    /// Upper bound of the worth of any set of this size.
     pub(super) bound: f64,
     /// The best sums of additive worth of 0, 1, … candidates.
     best_sums: Vec<f64>,
-    /// The largest anchor latency if all candidates were chosen.
+    /// The anchor latency if all candidates were chosen.
     anchor_best: f64,
 }
 
@@ -360,7 +361,7 @@ impl Sized {
         sized
     }
 
-    /// A bound for sets in which this pair spans the diameter; none when that is not allowed.
+    /// Upper bound for sets in which this pair spans the diameter; none when that diameter is not allowed.
     pub(super) fn pair_bound(&self, model: &Model, a: u32, b: u32) -> Option<f64> {
         let diameter = model.distance(a, b);
         if !model.diameter_fits(self.n, diameter) {
@@ -393,7 +394,7 @@ fn constant_cost(cost: &Cost, kept_price: f64) -> f64 {
     if matches!(cost.measure, Measure::TotalPrice) { cost.per_unit * kept_price } else { 0.0 }
 }
 
-/// What a utility is worth at most, whatever is chosen; known terms are added elsewhere.
+/// Upper bound of the worth of a utility for any set; terms of the model are added elsewhere.
 fn constant_worth(utility: &Utility, size: f64) -> f64 {
     match &utility.of {
         Of::Each { .. } => 0.0,
