@@ -57,7 +57,7 @@ impl Request {
 pub(crate) struct Found {
     /// The best feasible assignment, if one was found.
     pub(crate) best: Option<Assignment>,
-    /// No assignment is worth more; none when unknown.
+    /// Upper bound of the worth of any assignment; none when unknown.
     pub(crate) bound: Option<f64>,
     /// The search was complete: `best` is optimal, or nothing is feasible.
     pub(crate) complete: bool,

@@ -1,7 +1,7 @@
-//! What an assignment is worth: every term by name, from the definition, independent of the engines.
+//! The evaluator: the worth of an assignment, every term by name, from the definitions and independent of the engines.
 //!
-//! It is written for being right, not fast: engines have incremental forms of their own, and every result of
-//! theirs goes through here. It does not check rules: see [`mod@crate::check`].
+//! It is written to be correct, not fast. Engines have incremental forms of their own, and every result of theirs is
+//! evaluated here. Rules are checked in [`mod@crate::check`].
 
 use crate::assignment::{Assignment, Place};
 use crate::constraint::Scope;
@@ -22,11 +22,11 @@ pub struct Score {
     pub utility: f64,
     /// Every cost, in the order of the problem.
     pub costs: Vec<CostTerm>,
-    /// What getting there from the current configuration costs.
+    /// The cost of changing from the running configuration to this one.
     pub migration: MigrationScore,
     /// `utility - costs - migration`: what is maximised.
     pub net: f64,
-    /// Of all hosts that are used or kept.
+    /// Price per hour of all used and kept hosts.
     pub price_per_hour: f64,
 }
 
@@ -35,9 +35,9 @@ pub struct Score {
 pub struct Term {
     /// The utility's name.
     pub name: String,
-    /// The quantity; for a number of each host, its mean.
+    /// The measured quantity; for a quantity of each host, its mean.
     pub value: f64,
-    /// What it is worth, in 0..1.
+    /// The worth of the quantity, in 0..1.
     pub worth: f64,
     /// Its weight in the mean.
     pub weight: f64,
@@ -50,28 +50,28 @@ pub struct CostTerm {
     pub name: String,
     /// The quantity.
     pub value: f64,
-    /// What is subtracted.
+    /// The amount that is subtracted from the utility.
     pub cost: f64,
 }
 
-/// What getting to an assignment costs.
+/// The cost of changing from the running configuration to an assignment.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct MigrationScore {
-    /// Hosts that are bought.
+    /// Number of hosts that are bought.
     pub hosts_added: u32,
-    /// Running hosts that are given back.
+    /// Number of running hosts that are released.
     pub hosts_removed: u32,
-    /// Running instances that go elsewhere.
+    /// Number of running instances that move.
     pub moved: u32,
-    /// Instances that start.
+    /// Number of instances that start.
     pub started: u32,
-    /// Running instances that end.
+    /// Number of running instances that end.
     pub ended: u32,
-    /// The whole cost.
+    /// The total cost, in the unit of utility.
     pub total: f64,
 }
 
-/// Works out every term of the objective.
+/// Evaluates every term of the objective.
 ///
 /// Expects a problem that [`mod@crate::validate`] accepts and an assignment of its shape.
 #[must_use]
@@ -96,7 +96,7 @@ pub fn evaluate(problem: &Problem, assignment: &Assignment) -> Score {
     score
 }
 
-/// The quantity of a utility, and what it is worth.
+/// The quantity of a utility, and its worth.
 pub(crate) fn utility(problem: &Problem, assignment: &Assignment, utility: &Utility) -> (f64, f64) {
     match &utility.of {
         Of::Each { component, quantity } => {
@@ -122,7 +122,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if count == 0 { 0.0 } else { sum / f64::from(count) }
 }
 
-/// Works out one number of a group.
+/// Evaluates one measure of a group.
 #[must_use]
 pub fn measure(problem: &Problem, assignment: &Assignment, scope: &Scope, measure: &Measure) -> f64 {
     let group = assignment.in_scope(scope);
@@ -198,7 +198,7 @@ fn diameter_ms(problem: &Problem, hosts: &BTreeSet<Place>) -> f64 {
     largest
 }
 
-/// The round-trip times that a measure is the largest of; none where it is no such measure.
+/// The round-trip times whose maximum a measure is; none for other measures.
 pub(crate) fn latencies_ms(
     problem: &Problem,
     assignment: &Assignment,
@@ -225,7 +225,7 @@ fn anchor_latency_ms(problem: &Problem, hosts: &BTreeSet<Place>) -> f64 {
     let sites: Vec<usize> = hosts.iter().filter_map(|p| problem.machines[p.machine].site).collect();
     let nearest = |anchor: &Vec<f64>| sites.iter().map(|s| anchor[*s]).fold(f64::INFINITY, f64::min);
     let largest = problem.anchors.iter().map(nearest).fold(0.0, f64::max);
-    // Without a host nothing is near; a finite number keeps scores printable, and no rule is met by it.
+    // Without a host no anchor is near. A finite number keeps scores printable, and no rule accepts it.
     if largest.is_finite() { largest } else { f64::MAX }
 }
 
@@ -236,7 +236,7 @@ fn total_price(problem: &Problem, assignment: &Assignment) -> f64 {
     hosts.iter().map(|p| problem.machines[p.machine].price).sum()
 }
 
-/// What is needed of a resource on every host that exists or is used.
+/// The need of a resource on every existing or used host.
 fn usage(problem: &Problem, assignment: &Assignment, resource: usize) -> BTreeMap<Place, f64> {
     let exists = problem.machines.iter().enumerate().filter(|(_, m)| !m.is_offer());
     let mut used: BTreeMap<Place, f64> = exists.map(|(m, _)| (Place::on(m), 0.0)).collect();

@@ -1,7 +1,7 @@
-//! Why: which rule refuses a machine, what another choice would be worth, and which rules conflict.
+//! Explanations: the rule that refuses a machine, the worth of other choices, the rules that conflict.
 //!
-//! Every answer names rules as the user named them. `eligible.rs` looks at one machine at a time, `conflict.rs` at
-//! sets of rules, `alternative.rs` at other plans. They search only to explain; see [`mod@crate::solve`].
+//! Every answer uses the rule names of the problem. `eligible.rs` judges one machine at a time, `infeasibility.rs` sets
+//! of rules, `alternative.rs` other plans. Searches here serve only explanations; for plans see [`mod@crate::solve`].
 
 mod alternative;
 mod here;

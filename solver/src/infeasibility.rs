@@ -1,7 +1,7 @@
-//! Which named rules cannot hold together, and how little would have to give.
+//! Infeasibility: the named rules that cannot hold together, and the nearest limits that could be met.
 //!
-//! The minimal conflicting set is found by dividing the rules in halves (Junker, "QuickXplain", AAAI 2004), with
-//! an exact engine as the judge. Built-in rules (counts, capacity, known values) are taken as given.
+//! The minimal conflicting set is found by dividing the rules in halves (Junker, "QuickXplain", AAAI 2004); an engine
+//! decides each subset. Built-in rules (counts, capacity, known values) are taken as given.
 
 use crate::assignment::Assignment;
 use crate::check::check;
@@ -15,23 +15,23 @@ use crate::rules::table::meaning;
 use crate::versions::lowered;
 use serde::{Deserialize, Serialize};
 
-/// What would have to give, one rule at a time, for the others to hold.
+/// A rule that has to be relaxed for the others to hold.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Relaxation {
     /// The rule's name.
     pub rule: String,
-    /// The nearest limit that can be met instead; none where only leaving the rule out helps.
+    /// The nearest limit that can be met instead; none when only leaving the rule out helps.
     pub limit: Option<f64>,
 }
 
-/// A minimal set of rules that cannot hold together; none when they can, or when it could not be decided.
+/// Returns a minimal set of rules that cannot hold together; none when they can, or when that could not be decided.
 ///
-/// The answer is empty when not even the built-in rules can hold.
+/// The set is empty when not even the built-in rules can hold.
 pub fn conflict(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Vec<String>> {
     decide(problem, stop).flatten()
 }
 
-/// The same, with the two reasons for having no conflict told apart: undecided, or decided that there is none.
+/// As [`conflict`], but distinguishes undecided (outer none) from proven to have no conflict (inner none).
 pub(crate) fn decide(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Option<Vec<String>>> {
     let mut judge = Judge { bare: bare(problem), rules: &problem.constraints, stop };
     let all: Vec<usize> = (0..problem.constraints.len()).collect();
@@ -46,7 +46,7 @@ pub(crate) fn decide(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Optio
     Some(Some(found.into_iter().map(|rule| problem.constraints[rule].name.clone()).collect()))
 }
 
-/// The problem without rules. Its terms are worth nothing, but still refuse what they know no value of.
+/// The problem without rules. Its utilities and costs have no weight, but still refuse machines with unknown values.
 fn bare(problem: &Problem) -> Problem {
     let mut bare = problem.clone();
     bare.constraints.clear();
@@ -94,7 +94,7 @@ pub(crate) fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> 
     let request = Request::new(Aim::Feasible, 0);
     let (_, found) = registry::first_answer(problem, &request, &mut || stop()).ok()?;
     match found.best {
-        // Engines are not trusted: what they found is judged like any plan.
+        // Engines are not trusted: their assignment is checked like that of any plan.
         Some(best) => check(problem, &best).is_empty().then_some(true),
         None if found.complete => Some(false),
         None => None,
@@ -132,7 +132,7 @@ pub(crate) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut(
         Relaxable::Measured(scope, measure) => (scope, measure),
         Relaxable::Counted => return smallest_count(others, rule, stop),
     };
-    // The smallest value the others allow is the limit that could be met.
+    // The smallest value that the other rules allow is the limit that could be met.
     let mut problem = bare(others);
     problem.constraints.clone_from(&others.constraints);
     let cost = Cost { scope: scope.clone(), measure: measure.clone(), per_unit: 1.0 };

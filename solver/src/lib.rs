@@ -1,9 +1,9 @@
-//! Placement: which machines to keep, to buy and to give back, and which instance runs where.
+//! Placement: which machines to keep, buy and release, and which instance runs on which machine.
 //!
-//! Maximises `utility - costs - migration` under hard rules. The crate is a pure function of a
-//! [`problem::Problem`], a seed and a closure that says when to stop: no clock, no socket, no file. Every result
-//! has passed the independent checker in [`mod@check`] before it leaves.
-//! Read in this order: [`problem`], [`constraint`], [`objective`], [`assignment`], [`mod@solve`], then the engines.
+//! Maximises `utility - costs - migration` under hard rules. The crate is a pure function of a [`problem::Problem`], a
+//! seed and a closure that says when to stop: it uses no clock, socket or file. Every result has passed the independent
+//! checker in [`mod@check`]. Read in this order: [`problem`], [`constraint`], [`objective`], [`assignment`],
+//! [`mod@solve`], then `engine.rs`.
 
 #![forbid(unsafe_code)]
 

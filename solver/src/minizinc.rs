@@ -1,9 +1,9 @@
-//! Writes a problem as a MiniZinc model, so that any other solver can be asked the same question.
+//! Writes a problem as a MiniZinc model, so that another solver can answer the same question.
 //!
-//! Each instance that may run is a *slot* with a variable: the host it is on, or 0. Hosts are numbered from 1, copies
-//! of an offer one after another. Everything is whole-numbered: amounts and times in thousandths, prices and worth in
-//! millionths, each rounded, which is said in the model. What cannot be said so is refused by name.
-//! `rules/` has the constraint of each rule, `objective.rs` writes what is maximised.
+//! Everything is an integer: amounts and times in thousandths, prices and worth in millionths, each rounded, which a
+//! comment in the model says. A rule, utility or cost that integers cannot express is refused by name.
+//! `minizinc_text.rs` has the numbering of slots and hosts, `rules/` the constraint of each rule, and `objective.rs`
+//! writes the objective.
 
 mod objective;
 
@@ -72,7 +72,7 @@ impl Writer<'_> {
         );
     }
 
-    /// Counts, instances per host, capacities.
+    /// Writes counts, instances per host and capacities.
     fn built_in(&mut self) {
         let problem = self.problem;
         for (component, c) in problem.components.iter().enumerate() {
@@ -103,7 +103,7 @@ impl Writer<'_> {
             let capacity = list(self.places.iter().map(|p| milli(capacity_of(problem, p.machine, resource))));
             let mut also = String::new();
             if r.transient {
-                // What moves holds it on its old host too.
+                // A moving instance holds the resource on its old host too.
                 for (at, instance) in self.slots.iter().enumerate() {
                     if let Some(from) = problem.components[instance.component].current_of(instance.ordinal) {
                         let (s, host) = (at + 1, self.host(from));
@@ -124,7 +124,7 @@ impl Writer<'_> {
     }
 }
 
-/// Names stand in comments only, and end where the line ends.
+/// Names occur only in comments, which end with the line.
 fn comment(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

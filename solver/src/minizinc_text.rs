@@ -19,28 +19,28 @@ const SIZE_MAX: usize = 400_000;
 /// Why a problem cannot be written.
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum MinizincError {
-    /// The problem makes no sense.
+    /// The problem is not valid.
     #[error("pose the problem")]
     Problem(#[source] ProblemError),
-    /// A rule, utility or cost that the model has no words for.
+    /// A rule, utility or cost that MiniZinc cannot express.
     #[error("write `{name}`: {why}")]
     Unknown {
         /// Its name.
         name: String,
-        /// What there are no words for.
+        /// The part that cannot be expressed.
         why: &'static str,
     },
-    /// More than a solver would take.
+    /// The model would be too large for a solver.
     #[error("write {slots} instances on {hosts} hosts: the model would be too large")]
     TooLarge {
-        /// Instances that may run.
+        /// Number of instances that may run.
         slots: usize,
-        /// Hosts that may be used.
+        /// Number of hosts that may be used.
         hosts: usize,
     },
 }
 
-/// A number with what it was multiplied by to be whole.
+/// An integer expression, and the factor by which the real value was multiplied.
 pub(crate) struct Scaled {
     pub(crate) text: String,
     pub(crate) factor: f64,
@@ -70,7 +70,7 @@ pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     if items.is_empty() { "[i | i in 1..0]".to_owned() } else { format!("[{}]", items.join(", ")) }
 }
 
-/// A set of hosts; some solvers cannot read an empty one, so that has a member that is never met.
+/// A set of hosts. Some solvers cannot read an empty set, so that an empty one has a member that no host has.
 pub(crate) fn set(hosts: &[usize]) -> String {
     let hosts: Vec<String> = hosts.iter().map(usize::to_string).collect();
     if hosts.is_empty() { "{-1}".to_owned() } else { format!("{{{}}}", hosts.join(", ")) }
@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
         format!("forall(s in {})(at[s] in {})", self.group(scope), set(&hosts))
     }
 
-    /// Where a slot runs now: its host's number, or 0.
+    /// The current host of each slot, or 0.
     pub(crate) fn current(&self) -> Vec<usize> {
         let now = |i: &Instance| {
             self.problem.components[i.component].current_of(i.ordinal).map_or(0, |m| self.host(m))
@@ -181,7 +181,7 @@ impl<'a> Writer<'a> {
         format!("bool2int({} > 0)", self.count(component))
     }
 
-    /// Hosts that are paid for: in use, or kept anyway.
+    /// The price of all used and kept hosts.
     pub(crate) fn total_price(&self) -> String {
         let problem = self.problem;
         let kept = |m: usize| problem.machines[m].stock == Stock::Kept;
@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
         format!("({fixed} + sum(h in 1..H)({prices}[h] * bool2int(used[h])))")
     }
 
-    /// A number of a group, and where it cannot be worked out nothing of the group may be.
+    /// The expression of a measure of a group.
     pub(crate) fn measure(
         &self,
         name: &str,

@@ -1,7 +1,7 @@
 //! Utilities, costs and migration costs: what the solver maximises.
 //!
-//! `net = U - Σ costs - migration`, U being the weighted mean of the utilities. It only declares; the numbers
-//! are worked out in [`mod@crate::evaluate`]. Read next: `evaluate.rs`.
+//! `net = U - Σ costs - migration`, where U is the weighted mean of the utilities. This module has only declarations;
+//! [`mod@crate::evaluate`] computes the values.
 
 use crate::scope::{ComponentIndex, PartitionIndex, QuantityIndex, Scope};
 use serde::{Deserialize, Serialize};
@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 pub struct Utility {
     /// The quantity x.
     pub of: Of,
-    /// The value that is worth 1.
+    /// The value whose worth is 1.
     pub best: f64,
-    /// The value that is worth 0; differs from `best`.
+    /// The value whose worth is 0; differs from `best`.
     pub worst: f64,
     /// Its share of the weighted mean; not negative.
     pub weight: f64,
 }
 
 impl Utility {
-    /// What a value is worth, in 0..1.
+    /// The worth of a value, in 0..1.
     #[must_use]
     pub fn worth(&self, value: f64) -> f64 {
         ((self.worst - value) / (self.worst - self.best)).clamp(0.0, 1.0)
@@ -32,16 +32,16 @@ impl Utility {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Of {
-    /// A number of each host of a component; the utility is the mean over its instances.
+    /// A quantity of each host of a component; the utility is the mean over its instances.
     Each {
-        /// Whose hosts.
+        /// The component.
         component: ComponentIndex,
         /// The number.
         quantity: QuantityIndex,
     },
-    /// A number of a whole group.
+    /// A measure of a whole group.
     Group {
-        /// Which instances form the group.
+        /// The instances that form the group.
         scope: Scope,
         /// The number.
         measure: Measure,
@@ -52,25 +52,25 @@ pub enum Of {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
-    /// Which instances form the group.
+    /// The instances that form the group.
     pub scope: Scope,
     /// The number.
     pub measure: Measure,
-    /// What one unit of it costs.
+    /// The cost of one unit, in the unit of utility.
     pub per_unit: f64,
 }
 
-/// A number of a group of instances, of their hosts, or of all hosts.
+/// A measure of a group of instances, of their hosts, or of all hosts.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
-    /// How many instances.
+    /// Number of instances.
     Size,
-    /// How many hosts.
+    /// Number of hosts.
     Hosts,
     /// Largest round-trip time between two of the hosts, in milliseconds; 0 for fewer than two.
     DiameterMs,
-    /// Over the anchors, the round-trip time to the nearest host: the largest; 0 without anchors.
+    /// The largest, over all anchors, of the round-trip time to the nearest host, in milliseconds; 0 without anchors.
     AnchorLatencyMs,
     /// Largest round-trip time between a host of the group and a host of the other.
     PairLatencyMs(Scope),
@@ -78,48 +78,49 @@ pub enum Measure {
     MeanPairLatencyMs(Scope),
     /// Price per hour of the hosts.
     Price,
-    /// Price per hour of all hosts that are used or kept, whatever the scope.
+    /// Price per hour of all used and kept hosts, independent of the scope.
     TotalPrice,
-    /// How many different classes the hosts fall in.
+    /// Number of different classes of the hosts.
     Distinct(PartitionIndex),
-    /// How many of the instances are on machines of the mask.
+    /// Number of instances on machines of the mask.
     Count(Vec<bool>),
-    /// The same, divided by the number of instances.
+    /// Share of instances on machines of the mask.
     Share(Vec<bool>),
-    /// Sum of a number of the machine, over the instances.
+    /// Sum of a quantity of the machine over the instances.
     Sum(QuantityIndex),
-    /// Mean of a number of the machine, over the instances; 0 for none.
+    /// Mean of a quantity of the machine over the instances; 0 without instances.
     Average(QuantityIndex),
-    /// Over all hosts, whatever the scope: what is needed of a resource beyond the soft limit.
+    /// Sum over all hosts, independent of the scope, of the need of a resource beyond the soft limit.
     Overload {
-        /// Which resource.
+        /// Index of the resource.
         resource: usize,
     },
-    /// Over all hosts, whatever the scope: `max(0, target * free(first) - free(second))`.
+    /// Sum over all hosts, independent of the scope, of `max(0, target * free(first) - free(second))`.
     Imbalance {
-        /// The resource that is to be usable.
+        /// Index of the resource that should be usable.
         first: usize,
-        /// The resource that makes it usable.
+        /// Index of the resource that makes it usable.
         second: usize,
-        /// Units of the second that a unit of the first wants.
+        /// Units of the second resource that a unit of the first needs.
         target: f64,
     },
 }
 
-/// What a change of the running configuration costs, in the unit of utility.
+/// The costs of changing the running configuration, in the unit of utility.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Migration {
-    /// For each host that is bought.
+    /// Cost of each host that is bought.
     pub add: f64,
-    /// For each running host that is given back.
+    /// Cost of each running host that is released.
     pub remove: f64,
-    /// For each instance that moves, times the component's own move cost.
+    /// Factor of the move cost of each instance that moves.
     pub per_move: f64,
-    /// Times the largest number of moved instances of one component.
+    /// Cost of each moved instance of the component with the most moved instances.
     pub per_service: f64,
-    /// Times the machine-to-machine cost of each move.
+    /// Factor of the machine-to-machine cost of each move.
     pub per_pair: f64,
-    /// A voluntary change must gain more than this beyond its cost; the caller decides by it, the plan reports it.
+    /// The least gain, beyond its cost, of a change that repairs nothing. The caller compares it with the gain of a
+    /// plan.
     pub min_gain: f64,
 }

@@ -1,12 +1,12 @@
-//! In which order a change is made: from one configuration to another by waves that are safe at every moment.
+//! The order of a change: from one configuration to another by waves that are safe at every moment.
 //!
-//! All steps of a wave run at once and in any order. While a wave runs, every instance that moves or starts takes its
-//! resources where it goes, and what it leaves keeps them until the wave is over; and whatever part of the wave is
-//! done, no rule is broken that was not broken at either end of the change. Where hosts are so full that
-//! nothing can go first, an instance makes a *stopover*: it runs for a while where it neither was nor will be.
+//! All steps of a wave run at once and in any order. During a wave every instance that moves or starts takes its
+//! resources on the new host, and it keeps those on the old host until the wave is over. No subset of the steps breaks
+//! a rule that was not broken at either end of the change. When hosts are so full that no step can go first, an
+//! instance makes a *stopover*: it runs for a while on a host where it neither was nor will be.
 //!
-//! [`order`] finds few stopovers first and few waves second; [`replay`] is the independent judge of a sequence.
-//! It decides nothing about time: a wave lasts as long as it lasts. Read next: `ordering/task.rs`.
+//! [`order`] minimises stopovers first and waves second; [`replay`] judges a sequence independently. Durations are not
+//! considered. Read next: `ordering/task.rs`.
 
 mod exact;
 mod greedy;
@@ -25,8 +25,8 @@ pub use sequence::{OrderError, Sequence, Step, Wave};
 
 /// Orders the change from one configuration to another.
 ///
-/// Small changes are ordered exactly, large ones by a heuristic with a lower bound. `stop` is polled; when it says
-/// so, the best sequence so far is returned, which is the heuristic's at least.
+/// Small changes are ordered exactly, large ones by a heuristic with a lower bound. `stop` is polled; when it returns
+/// true, the best sequence so far is returned, at least that of the heuristic.
 ///
 /// # Errors
 /// See [`OrderError`].
@@ -68,11 +68,11 @@ fn sequence(task: &Task, found: &greedy::Found, least: Least) -> Sequence {
         waves.push(Wave { steps, target: now.clone() });
     }
     if let Some(last) = waves.last_mut() {
-        // The same configuration, written as the caller wrote it.
+        // The same configuration in the caller's form.
         last.target = task.to.clone();
     }
     let extras = found.stopovers + found.extra_hosts;
-    // The bound on waves speaks of sequences with the fewest extras; with more of them one wave is all that is known.
+    // The bound on waves holds for sequences with the fewest extras; with more of them only one wave is certain.
     let waves_min = if extras == least.extras { least.waves } else { waves.len().min(1) };
     Sequence {
         stopovers: found.stopovers,

@@ -1,6 +1,6 @@
-//! What a solver run answers: the target, what has to be bought and given back, and how good that is.
+//! The result of a solver run: the target, the hosts to buy and release, and the worth.
 //!
-//! A plan leaves no choice to whoever carries it out. It holds no times: the caller measures them.
+//! A plan leaves no choice to its executor. It contains no times: the caller measures them.
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::Violation;
@@ -10,39 +10,39 @@ use crate::problem::{MachineIndex, Problem, Stock};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The best assignment found, with its consequences and its proof.
+/// The best assignment found, with the changes it implies and its proof.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// Where each instance is to run.
+    /// The host of each instance.
     pub assignment: Assignment,
-    /// What has to be bought.
+    /// The hosts to buy.
     pub orders: Vec<Order>,
-    /// Running hosts that nothing is left to run on.
+    /// Running hosts that are no longer used and can be released.
     pub released: Vec<MachineIndex>,
-    /// Each instance that starts, moves or ends; in ascending order of instance.
+    /// Every instance that starts, moves or ends, in ascending order of instance.
     pub changes: Vec<Change>,
-    /// What runs now and its worth, without migration cost; none when nothing runs.
+    /// The score of the running configuration, without migration cost; none when nothing runs.
     pub before: Option<Score>,
-    /// What is wrong with what runs now; not empty means that the change is a repair.
+    /// The rules that the running configuration breaks; not empty means that the plan is a repair.
     pub broken_before: Vec<Violation>,
-    /// The worth of the assignment.
+    /// The score of the assignment.
     pub after: Score,
-    /// No assignment is worth more than this; none when the engine knows no bound.
+    /// Upper bound of the worth of any assignment; none when the engine has no bound.
     pub bound: Option<f64>,
     /// `bound - after.net`, never negative.
     pub gap: Option<f64>,
-    /// Nothing better exists (beyond rounding).
+    /// Whether it is proven that no assignment is worth more, up to rounding.
     pub proven: bool,
-    /// Which engine found it.
+    /// The engine that found the assignment.
     pub engine: EngineName,
-    /// How many candidates or search nodes were looked at.
+    /// Number of candidates or search nodes that were evaluated.
     pub evaluated: u64,
-    /// What the search took of memory, about, beside the problem; see [`crate::Watch::memory_max_bytes`].
+    /// Estimate of the memory of the search, beside the problem; see [`crate::Watch::memory_max_bytes`].
     pub memory_bytes: u64,
 }
 
 impl Plan {
-    /// By how much the objective is better than that of staying; none when nothing runs.
+    /// The objective of the plan less that of keeping the running configuration; none when nothing runs.
     #[must_use]
     pub fn gain(&self) -> Option<f64> {
         self.before.as_ref().map(|before| self.after.net - before.net)
@@ -57,27 +57,27 @@ impl Plan {
     }
 }
 
-/// So many hosts of an offer.
+/// A purchase: a number of hosts of an offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// Which offer.
+    /// Index of the offer.
     pub machine: MachineIndex,
-    /// How many; copies `0..count` in the assignment.
+    /// The number of hosts; copies `0..count` in the assignment.
     pub count: u32,
 }
 
-/// What happens to one instance.
+/// The change of one instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Change {
-    /// Which instance.
+    /// The instance.
     pub instance: Instance,
-    /// Where it ran; none when it starts.
+    /// Its host before; none when it starts.
     pub from: Option<MachineIndex>,
-    /// Where it will run; none when it ends.
+    /// Its host in the plan; none when it ends.
     pub to: Option<Place>,
 }
 
-/// Derives what an assignment means for hosts: which to buy, which to give back.
+/// Derives the hosts to buy, the hosts to release and the changes of instances that an assignment implies.
 #[must_use]
 pub fn consequences(
     problem: &Problem,

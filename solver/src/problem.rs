@@ -1,8 +1,8 @@
-//! What is to be solved: machines, components, rules, utilities, costs, and what runs now.
+//! The input of the solver: machines, components, rules, utilities, costs, and the running configuration.
 //!
-//! A [`Problem`] is plain data, complete and immutable: no names are looked up while solving, no expression is
-//! evaluated. Whoever poses it (the control loop, a benchmark reader) turns expressions into one value per
-//! machine: a mask, a [`Partition`] or a [`Quantity`]. Numbers are `f64`; [`mod@crate::validate`] refuses NaN and infinities.
+//! A [`Problem`] is plain data, complete and immutable: no name is resolved and no expression is evaluated while
+//! solving. The code that poses it (the control loop, a benchmark reader) turns expressions into one value per machine:
+//! a mask, a [`Partition`] or a [`Quantity`]. Numbers are `f64`; [`mod@crate::validate`] refuses NaN and infinities.
 //! Read next: [`crate::constraint`] for the rules, [`crate::assignment`] for what a solution looks like.
 
 use crate::constraint::Constraint;
@@ -11,12 +11,12 @@ use crate::release::{Release, Wanted};
 pub use crate::scope::{ComponentIndex, MachineIndex, PartitionIndex, QuantityIndex, SiteIndex};
 use serde::{Deserialize, Serialize};
 
-/// Something with the name that an operator sees.
+/// An item with the name that an operator sees.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Named<T> {
     /// Unique among the rules, utilities and costs of a problem.
     pub name: String,
-    /// The thing itself.
+    /// The item itself.
     pub item: T,
 }
 
@@ -27,31 +27,31 @@ impl<T> Named<T> {
     }
 }
 
-/// The pure input of a solver run.
+/// The input of a solver run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Problem {
-    /// What machines have and instances need; gives the length of every capacity and need vector.
+    /// The resources that machines have and instances need; every capacity and need vector has this length.
     pub resources: Vec<Resource>,
     /// Hosts that exist and offers that can be bought, in any order.
     pub machines: Vec<Machine>,
     /// Round-trip times between sites.
     pub latency: Latency,
-    /// Sites of users: each is the round-trip time in milliseconds to every site.
+    /// Sites of users, each as its round-trip times in milliseconds to every site.
     pub anchors: Vec<Vec<f64>>,
-    /// Ways to class machines: provider, region, quarter, rack.
+    /// Classifications of machines: by provider, region, quarter, rack.
     pub partitions: Vec<Partition>,
-    /// Numbers of machines: load, free processor, anything an expression gives.
+    /// Quantities of machines: load, free processor, the value of any expression.
     pub quantities: Vec<Quantity>,
-    /// What is to be placed.
+    /// The components to be placed.
     pub components: Vec<Component>,
-    /// What must hold. The first one that rejects a machine is the one that is named.
+    /// The hard rules. Explanations name the first one that rejects a machine.
     pub constraints: Vec<Named<Constraint>>,
-    /// What is to be maximised: a weighted mean in 0..1.
+    /// The utilities, whose weighted mean in 0..1 is maximised.
     pub utilities: Vec<Named<Utility>>,
-    /// What is to be minimised beside that, in the unit of utility.
+    /// The costs that are subtracted from the utility, in its unit.
     pub costs: Vec<Named<Cost>>,
-    /// What a change of the running configuration costs, in the unit of utility.
+    /// The costs of changing the running configuration, in the unit of utility.
     pub migration: Migration,
 }
 
@@ -59,9 +59,9 @@ pub struct Problem {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
-    /// For messages: `cpu`, `memory`, `port 5222`.
+    /// The name in messages: `cpu`, `memory`, `port 5222`.
     pub name: String,
-    /// A moving instance holds it on both machines until the move is done.
+    /// Whether a moving instance holds it on both machines until the move is done.
     #[serde(default)]
     pub transient: bool,
 }
@@ -70,26 +70,27 @@ pub struct Resource {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// For messages, unique: the host's or the offer's name.
+    /// The name of the host or offer in messages; unique.
     pub name: String,
-    /// Who sells it; only shown (rules speak of partitions).
+    /// The provider, only for display; rules use partitions.
     #[serde(default)]
     pub provider: String,
-    /// Where it stands; only shown.
+    /// The region, only for display.
     #[serde(default)]
     pub region: String,
     /// Whether it exists already.
     pub stock: Stock,
-    /// Its row in the latency matrix. Without one, it is refused wherever a rule or utility speaks of latency.
+    /// Its row in the latency matrix. A machine without one is refused wherever a rule, utility or cost measures
+    /// latency.
     #[serde(default)]
     pub site: Option<SiteIndex>,
-    /// Hard limit per resource; what all instances on it may need together.
+    /// Hard limit per resource of what all instances on the machine may need together.
     #[serde(default)]
     pub capacity: Vec<f64>,
     /// Soft limit per resource, for [`crate::objective::Measure::Overload`]; empty means the capacity.
     #[serde(default)]
     pub safety: Vec<f64>,
-    /// Per hour, in the currency of the budget.
+    /// Price per hour, in the currency of the budget.
     #[serde(default)]
     pub price: f64,
     /// Cost of moving an instance from here to each machine; empty means nothing.
@@ -101,13 +102,13 @@ pub struct Machine {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stock {
-    /// A host that is there and free to be given back when nothing runs on it.
+    /// An existing host that can be released when no instance runs on it.
     Running,
-    /// A host that is there and stays there, paid for or not, whatever runs on it.
+    /// An existing host that is kept, and paid for, even when no instance runs on it.
     Kept,
-    /// An offer: so many hosts of it can be bought.
+    /// An offer, from which hosts can be bought.
     Offer {
-        /// At most this many.
+        /// The largest number of hosts.
         count_max: u32,
     },
 }
@@ -119,7 +120,7 @@ impl Machine {
         matches!(self.stock, Stock::Offer { .. })
     }
 
-    /// How many hosts it can be: one, or as many as can be bought.
+    /// The largest number of hosts: one, or the number that can be bought.
     #[must_use]
     pub fn copies_max(&self) -> u32 {
         match self.stock {
@@ -143,7 +144,7 @@ impl Machine {
 pub struct Latency {
     /// Number of sites.
     pub sites: usize,
-    /// Row by row, `sites * sites` numbers. Read in one direction only where it is not symmetric: see [`Latency::ms`].
+    /// `sites * sites` numbers, row by row. It need not be symmetric: see [`Latency::ms`].
     pub ms: Vec<f64>,
 }
 
@@ -161,45 +162,45 @@ impl Latency {
     }
 }
 
-/// A way to class machines.
+/// A classification of machines.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
-    /// For messages: `node.quarter`.
+    /// The name in messages: `node.quarter`.
     pub name: String,
-    /// What the classes are called.
+    /// The names of the classes.
     pub classes: Vec<String>,
-    /// The class of each machine; none means that it has no class, and is refused by rules over this partition.
+    /// The class of each machine. Rules over this partition refuse a machine without a class.
     pub class_of: Vec<Option<usize>>,
 }
 
-/// A number of each machine.
+/// A quantity of each machine.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantity {
-    /// For messages: `node.load5`.
+    /// The name in messages: `node.load5`.
     pub name: String,
-    /// The value at each machine; none means unknown, and the machine is refused by what needs the value.
+    /// The value of each machine. A machine whose value is unknown is refused wherever the value is needed.
     pub values: Vec<Option<f64>>,
 }
 
-/// What is to be placed: so many instances of one kind.
+/// A component: a number of instances of one kind.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
-    /// For messages, unique.
+    /// The name in messages; unique.
     pub name: String,
-    /// At least so many instances.
+    /// The least number of instances.
     pub replicas_min: u32,
-    /// At most so many instances.
+    /// The largest number of instances.
     pub replicas_max: u32,
-    /// What one instance needs, per resource; empty means nothing.
+    /// The needs of one instance, per resource; empty means nothing.
     #[serde(default)]
     pub needs: Vec<f64>,
-    /// Instead of `needs`: a vector for each instance, which are then no longer exchangeable and all placed.
+    /// Instead of `needs`: a vector for each instance. The instances are then not interchangeable, and all are placed.
     #[serde(default)]
     pub needs_each: Vec<Vec<f64>>,
-    /// At most so many instances on one host; zero means any number.
+    /// The most instances on one host; zero means any number.
     #[serde(default = "one")]
     pub per_host_max: u32,
     /// Cost of moving one instance; multiplied by [`Migration::per_move`].
@@ -208,10 +209,10 @@ pub struct Component {
     /// Instead of `move_cost`: a number for each instance.
     #[serde(default)]
     pub move_cost_each: Vec<f64>,
-    /// Which version of which package it is, where rules over versions speak of it.
+    /// The package and version of the component, for rules over versions.
     #[serde(default)]
     pub release: Option<Release>,
-    /// Where each instance runs now, by ordinal; none where that ordinal is not in use or its host is lost.
+    /// The current host of each instance, by ordinal; none where the ordinal is not in use or the host is lost.
     #[serde(default)]
     pub current: Vec<Option<MachineIndex>>,
 }
@@ -225,7 +226,7 @@ fn one_f64() -> f64 {
 }
 
 impl Component {
-    /// A component with so many instances that need nothing, at most one on a host, none of which run yet.
+    /// A component whose instances need nothing, at most one on a host, and do not run yet.
     #[must_use]
     pub fn new(name: impl Into<String>, replicas_min: u32, replicas_max: u32) -> Self {
         Self {
@@ -242,7 +243,7 @@ impl Component {
         }
     }
 
-    /// What an instance needs of a resource.
+    /// The need of an instance of a resource.
     #[must_use]
     pub fn need(&self, ordinal: usize, resource: usize) -> f64 {
         let vector = self.needs_each.get(ordinal).unwrap_or(&self.needs);
@@ -255,7 +256,7 @@ impl Component {
         self.move_cost_each.get(ordinal).copied().unwrap_or(self.move_cost)
     }
 
-    /// Where an instance runs now.
+    /// The current host of an instance.
     #[must_use]
     pub fn current_of(&self, ordinal: usize) -> Option<MachineIndex> {
         self.current.get(ordinal).copied().flatten()
@@ -267,7 +268,7 @@ impl Component {
         self.release.as_ref().is_some_and(|release| wanted.is_met_by(release))
     }
 
-    /// Whether one instance is as good as another.
+    /// Whether the instances are interchangeable.
     #[must_use]
     pub fn is_exchangeable(&self) -> bool {
         self.needs_each.is_empty() && self.move_cost_each.is_empty()

@@ -1,6 +1,6 @@
-//! The entry: picks the engines that fit a problem, judges what they return, and writes the plan.
+//! The entry points: select an engine for a problem, check what it returns, and write the plan.
 //!
-//! It knows no algorithm. Read next: [`crate::engine`].
+//! This module has no search algorithm of its own. Read next: `engine.rs`.
 
 use crate::assignment::Assignment;
 use crate::check::{Violation, check};
@@ -18,62 +18,62 @@ use crate::versions::lowered;
 use crate::watch::{Improvement, Watch};
 use thiserror::Error;
 
-/// How to solve.
+/// Options of a solver run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// Seeds every random choice; the same problem, seed and number of steps give the same plan.
+    /// Seed of every random choice; the same problem, seed and number of steps give the same plan.
     pub seed: u64,
-    /// Only this engine; none picks by the problem.
+    /// Uses only this engine; none selects an engine by the problem.
     pub engine: Option<EngineName>,
 }
 
 /// Why there is no plan.
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum SolveError {
-    /// The problem makes no sense.
+    /// The problem is not valid.
     #[error("pose the problem")]
     Problem(#[source] ProblemError),
-    /// No assignment keeps to all rules; proven.
+    /// Proven: no assignment keeps every rule.
     #[error("satisfy all rules at once: {}", .conflict.join(", "))]
     Infeasible {
-        /// Names of rules that cannot hold together; none of them can be left out. Empty when counts and
-        /// capacities alone cannot hold, or when the search for the names was stopped.
+        /// Names of rules that cannot hold together, none of which can be left out. Empty when counts and capacities
+        /// alone cannot hold, or when the search for the names was stopped.
         conflict: Vec<String>,
     },
-    /// No assignment that keeps to all rules was found before the search was stopped.
+    /// The search was stopped before it found an assignment that keeps every rule.
     #[error("find an assignment that keeps to all rules in time")]
     NotFound {
-        /// What is wrong with the nearest one.
+        /// The rules that the running configuration breaks.
         nearest: Vec<Violation>,
     },
-    /// An engine returned an assignment that breaks rules. A bug in the engine; the checker caught it.
+    /// An engine returned an assignment that breaks rules: a bug in the engine, found by the checker.
     #[error("accept what engine `{engine}` returned")]
     Rejected {
-        /// Which engine.
+        /// The engine.
         engine: EngineName,
         /// The rules it breaks.
         violations: Vec<Violation>,
     },
-    /// Every engine that takes the problem would need more memory than it may have.
+    /// Every engine that accepts the problem would need more memory than the watch allows.
     #[error("solve within {max_bytes} bytes of memory: {needed_bytes} would be needed")]
     TooLarge {
-        /// What the most modest engine would need, about.
+        /// Estimate for the last engine that was asked.
         needed_bytes: u64,
-        /// What it may have.
+        /// The limit of the watch.
         max_bytes: u64,
     },
-    /// The engine asked for cannot take the problem.
+    /// The requested engine does not accept the problem.
     #[error("use engine `{engine}` for this problem")]
     Unsuited {
-        /// Which engine.
+        /// The engine.
         engine: EngineName,
     },
 }
 
-/// Finds the best assignment it can until `stop` says so or it is proven.
+/// Searches for the best assignment until it is proven or `stop` returns true.
 ///
-/// `stop` is polled every few thousand steps at most; a closure over a deadline makes the search anytime.
-/// Without a proof the search also ends by itself, after a number of rounds without progress.
+/// `stop` is polled at least every few thousand steps; a closure over a deadline makes the search anytime. Without a
+/// proof the search also ends by itself, after a number of rounds without progress.
 ///
 /// # Errors
 /// See [`SolveError`].
@@ -85,7 +85,7 @@ pub fn solve(
     solve_watched(problem, options, &mut stop)
 }
 
-/// As [`solve`], and tells the watch what it finds on the way; see there what else a watch can say.
+/// As [`solve`], and reports improvements to the watch while it searches. See [`Watch`] for what else a watch decides.
 ///
 /// # Errors
 /// See [`SolveError`].
@@ -97,11 +97,11 @@ pub fn solve_watched(
     answered(problem, watch, |lowered, watch| search(lowered, options, watch))
 }
 
-/// Mends what runs now: only what is in trouble moves, and what stands in its way.
+/// Repairs the running configuration: moves only instances that break a rule, and instances that make room for them.
 ///
-/// Ends as soon as nothing is broken, which takes little time even among thousands of hosts; what is worth more is
-/// left to [`solve`]. Nothing changes where nothing is broken. It buys hosts where that is what mends, and proves
-/// nothing but that.
+/// Ends as soon as no rule is broken, which takes little time even with thousands of hosts; [`solve`] searches for a
+/// better plan. A configuration that breaks no rule is left unchanged. Hosts are bought where that repairs. The only
+/// proof it can give is that no assignment is feasible.
 ///
 /// # Errors
 /// See [`SolveError`].
@@ -111,7 +111,7 @@ pub fn repair(problem: &Problem, seed: u64, watch: &mut dyn Watch) -> Result<Pla
     })
 }
 
-/// Checks the problem, lets engines search, checks what they found, and writes the plan.
+/// Validates the problem, runs the search, checks its result, and writes the plan.
 fn answered(
     problem: &Problem,
     watch: &mut dyn Watch,
@@ -132,8 +132,8 @@ fn answered(
     Ok(plan(problem, best, engine, &found))
 }
 
-/// Stands between engines and the caller's watch: only what passed the checker goes either way, and only better
-/// news than before goes out. Worth is what the evaluator says, not what an engine believes.
+/// Stands between engines and the caller's watch. Only assignments that pass the checker go either way, and only
+/// improvements go out. Their worth is computed by the evaluator, not by the engine.
 struct Judge<'a> {
     problem: &'a Problem,
     watch: &'a mut dyn Watch,
@@ -229,7 +229,7 @@ fn plan(problem: &Problem, assignment: Assignment, engine: EngineName, found: &F
     let runs = current.iter().next().is_some();
     let after = evaluate(problem, &assignment);
     let bound = found.bound.map(|b| b.max(after.net));
-    // A bound that is reached is a proof, whoever found the assignment.
+    // A bound that is reached is a proof, whichever engine found the assignment.
     let reached = bound.is_some_and(|b| b - after.net <= WORTH_TOLERANCE);
     Plan {
         orders,

@@ -1,20 +1,21 @@
-//! Takes back moves that buy nothing.
+//! Undoes moves that gain nothing.
 //!
-//! Engines that choose hosts by what they hold are free to say that an instance leaves its host for another one and
-//! that a new one comes to where it was. If the other way round is worth as much, everything that runs stays. Nothing
-//! here makes an assignment worth less or breaks a rule: evaluator and checker judge every step. Read next:
-//! [`mod@crate::solve`], which calls it on whatever an engine found.
+//! Engines that choose hosts first may assign ordinals so that a running instance leaves its host while a new instance
+//! starts there. When the reverse is worth as much, the running instance stays instead. The evaluator and the checker
+//! judge every step, so the result is worth at least as much and breaks no rule. Read next: [`mod@crate::solve`], which
+//! applies it to the result of every engine.
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
 use crate::evaluate::evaluate;
 use crate::problem::Problem;
 
-/// A judgement looks at every instance and every rule; so many looks take some milliseconds. It is asked for once, after
-/// the search, so the search's deadline does not end it. Thousands of instances get none: their engine counts moves.
+/// The budget in evaluations of an instance under a rule, some milliseconds. It is spent once after the search, so that
+/// the deadline of the search does not limit it. Problems with thousands of instances get no judgement from it: the
+/// engine for those counts moves itself.
 const LOOKS_MAX: usize = 200_000;
 
-/// The same assignment, or one with fewer moves that is worth as much and breaks no rule.
+/// Returns the assignment, or one with fewer moves that is worth at least as much and breaks no rule.
 pub(crate) fn undo_unprofitable_moves(problem: &Problem, found: Assignment) -> Assignment {
     let looks = (found.iter().count() + problem.components.len()) * (1 + problem.constraints.len());
     let mut left = LOOKS_MAX / looks.max(1);
@@ -23,7 +24,7 @@ pub(crate) fn undo_unprofitable_moves(problem: &Problem, found: Assignment) -> A
     loop {
         let mut changed = false;
         for (instance, from) in moved(problem, &best) {
-            for (to, others) in ways_back(problem, &best, instance, from) {
+            for (to, others) in ways_to_stay(problem, &best, instance, from) {
                 if left == 0 {
                     return best;
                 }
@@ -43,7 +44,7 @@ pub(crate) fn undo_unprofitable_moves(problem: &Problem, found: Assignment) -> A
     }
 }
 
-/// What runs and leaves its host, with that host.
+/// The running instances that leave their host, with that host.
 fn moved(problem: &Problem, assignment: &Assignment) -> Vec<(Instance, Place)> {
     let of = |(instance, place): (Instance, Place)| {
         let from = Place::on(problem.components[instance.component].current_of(instance.ordinal)?);
@@ -52,8 +53,9 @@ fn moved(problem: &Problem, assignment: &Assignment) -> Vec<(Instance, Place)> {
     assignment.iter().filter_map(of).collect()
 }
 
-/// Where it would have gone, and who goes there in its place: nobody, one of those that came to its host, all of them.
-fn ways_back(
+/// The host that an instance moved to, with each choice of instances to send there when it stays: none, one of the
+/// arrivals at its old host, or all of them.
+fn ways_to_stay(
     problem: &Problem,
     assignment: &Assignment,
     instance: Instance,

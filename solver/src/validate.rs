@@ -1,7 +1,8 @@
-//! Whether a problem makes sense at all, before anything is solved.
+//! Validation of a problem before it is solved.
 //!
-//! Everything that could make an engine panic or answer nonsense is refused here, by name: NaN, infinities,
-//! negative capacities, vectors of a wrong length, indices out of range, contradictory ranges.
+//! Input that could make an engine panic or return nonsense is refused here, by name: NaN, infinities, negative
+//! capacities, vectors of a wrong length, indices out of range, contradictory ranges. Each rule validates its own
+//! fields (`rules/`).
 
 use crate::objective::Of;
 use crate::problem::{Component, Machine, Problem};
@@ -12,10 +13,10 @@ pub use crate::problem_error::{INSTANCES_MAX, MACHINES_MAX, NUMBER_MAX, ProblemE
 use crate::rules::table::meaning;
 use std::collections::BTreeSet;
 
-/// Refuses a problem that makes no sense.
+/// Refuses an invalid problem.
 ///
 /// # Errors
-/// The first thing found wrong.
+/// The first fault found.
 pub fn validate(problem: &Problem) -> Checked {
     let p = problem;
     at_most("machines", p.machines.len() as u64, MACHINES_MAX as u64)?;
@@ -98,7 +99,7 @@ fn component(p: &Problem, c: &Component) -> Checked {
     for machine in c.current.iter().flatten() {
         index(what(), *machine, p.machines.len())?;
         if p.machines[*machine].is_offer() {
-            // Nothing can run on what was not bought yet.
+            // No instance can run on an offer that was not bought yet.
             return Err(ProblemError::Index { what: what(), index: *machine, count: p.machines.len() });
         }
     }

@@ -1,52 +1,52 @@
-//! How a running search and its caller talk: when to end, how far the time has run, and what was found so far.
+//! The interface between a running search and its caller: when to end, the share of time, improvements.
 //!
-//! The crate knows no clock and starts no thread. A caller that has them answers here; a closure that says when to
-//! stop is a watch too. Two callers on two threads may run one search each and hand each other their best through
+//! The crate reads no clock and starts no thread; a caller that does implements [`Watch`]. A closure that says when to
+//! stop is a watch too. Two callers on two threads may run one search each and exchange their best through
 //! [`Watch::exchange`]. Read next: [`mod@crate::solve`].
 
 use crate::assignment::Assignment;
 use crate::engine_name::EngineName;
 
-/// A better assignment than all before it in one search; it has passed the checker.
+/// An assignment that is better than all before it in one search and has passed the checker.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Improvement<'a> {
-    /// Where each instance is to run.
+    /// The host of each instance.
     pub assignment: &'a Assignment,
-    /// What it is worth: utility less costs and migration, as the evaluator says.
+    /// Its worth by the evaluator: utility less costs and migration.
     pub net: f64,
-    /// No assignment is worth more; none when unknown.
+    /// Upper bound of the worth of any assignment; none when unknown.
     pub bound: Option<f64>,
-    /// Who found it.
+    /// The engine that found it.
     pub engine: EngineName,
 }
 
-/// What a search may take of memory when its caller says nothing else: what a small server can spare.
+/// The default memory limit of a search, in bytes: what a small server can spare.
 pub const MEMORY_MAX_BYTES: u64 = 2 << 30;
 
-/// What a running search asks of its caller, and tells it.
+/// The caller of a running search.
 pub trait Watch {
-    /// Whether to end now; asked about every millisecond.
+    /// Whether the search has to end; called about every millisecond.
     fn stop(&mut self) -> bool;
 
-    /// Which share of the time has run, from 0 to 1, or none when there is no deadline.
+    /// The share of the time that has passed, from 0 to 1; none without a deadline.
     ///
-    /// A search that cools down is slower when it has more time. Answers from a clock make a run unrepeatable;
-    /// without them, or with answers that count the questions, the same seed gives the same plan.
+    /// An annealing search cools more slowly when it has more time. Answers from a clock make a run unrepeatable.
+    /// Without them, or with answers that count the calls, the same seed gives the same plan.
     fn elapsed_share(&mut self) -> Option<f64> {
         None
     }
 
-    /// How many bytes the search may take beside the problem; engines that would take more are passed over.
+    /// The most bytes that the search may allocate beside the problem; engines that would need more are passed over.
     fn memory_max_bytes(&self) -> u64 {
         MEMORY_MAX_BYTES
     }
 
-    /// Takes a better assignment than all before it.
+    /// Receives an assignment that is better than all before it.
     fn improved(&mut self, _improvement: &Improvement) {}
 
-    /// An assignment from elsewhere that is worth more than `net`, if there is one.
+    /// Returns an assignment of another search that is worth more than `net`, if there is one.
     ///
-    /// Asked a few times in a run. It is checked before it is used.
+    /// Called a few times in a run. The search checks the assignment before it uses it.
     fn exchange(&mut self, _net: f64) -> Option<Assignment> {
         None
     }

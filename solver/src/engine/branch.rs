@@ -173,6 +173,8 @@ fn holds(program: &Program, values: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::rngs::Xoshiro256PlusPlus;
+    use rand::{RngExt, SeedableRng};
 
     #[test]
     fn whole_numbers_and_others_are_mixed() {
@@ -191,5 +193,60 @@ mod tests {
         assert_eq!(solve(&program, -8.0, &mut || false).best, None, "nothing is below the limit");
         let other = solve(&program, -7.5, &mut || false);
         assert_eq!(other.best, Some(vec![2.0, 1.0, 0.0]));
+    }
+
+    #[test]
+    fn what_is_proven_to_have_no_solution_has_none() {
+        let (mut infeasible, mut unproven) = (0, 0);
+        for seed in 0..2_000 {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let program = dependent(&mut rng);
+            let outcome = solve(&program, f64::INFINITY, &mut || false);
+            let least = enumerated(&program);
+            unproven += u32::from(!outcome.complete);
+            if outcome.complete {
+                let found = outcome.best.as_ref().map(|values| cost_of(&program, values));
+                assert_eq!(found.is_some(), least.is_some(), "seed {seed}: {program:?}");
+                let near = found.zip(least).is_none_or(|(a, b)| (a - b).abs() < 1e-6);
+                assert!(near, "seed {seed}: {found:?} {least:?} {program:?}");
+                infeasible += u32::from(found.is_none());
+            }
+        }
+        println!("{infeasible} infeasible, {unproven} unproven");
+        assert!(infeasible > 100 && unproven < 100, "{infeasible} {unproven}");
+    }
+
+    /// A program over a few whole numbers with equations, some of which are sums of others, so that a basis can be
+    /// singular; half of them have a solution by construction.
+    fn dependent(rng: &mut Xoshiro256PlusPlus) -> Program {
+        let count = rng.random_range(2..=5);
+        let variable = |rng: &mut Xoshiro256PlusPlus| Variable {
+            cost: f64::from(rng.random_range(-3..=3)),
+            max: 3.0,
+            whole: true,
+        };
+        let variables: Vec<Variable> = (0..count).map(|_| variable(rng)).collect();
+        let point: Vec<f64> = (0..count).map(|_| f64::from(rng.random_range(0..=3))).collect();
+        let shift = if rng.random_range(0..2) == 0 { 0.0 } else { f64::from(rng.random_range(0..=1)) };
+        let mut rows: Vec<Row> = Vec::new();
+        for _ in 0..rng.random_range(1..=3) {
+            let weight = |rng: &mut Xoshiro256PlusPlus| f64::from(rng.random_range(-2..=2));
+            let terms: Vec<(usize, f64)> = (0..count).map(|at| (at, weight(rng))).collect();
+            let value: f64 = terms.iter().map(|(at, weight)| weight * point[*at]).sum::<f64>() + shift;
+            rows.push(Row { terms, low: value, high: value });
+        }
+        let (first, last) = (rows[0].clone(), rows[rows.len() - 1].clone());
+        let terms = first.terms.iter().zip(&last.terms).map(|((at, a), (_, b))| (*at, a + b)).collect();
+        let sum = first.low + last.low + shift * f64::from(rng.random_range(0..=1));
+        rows.push(Row { terms, low: sum, high: sum });
+        Program { variables, rows }
+    }
+
+    /// The least cost of a solution, by trying every point.
+    fn enumerated(program: &Program) -> Option<f64> {
+        let count = u32::try_from(program.variables.len()).expect("a few");
+        let point = |code: u32| (0..count).map(|at| f64::from(code / 4u32.pow(at) % 4)).collect::<Vec<f64>>();
+        let solutions = (0..4u32.pow(count)).map(point).filter(|values| holds(program, values));
+        solutions.map(|values| cost_of(program, &values)).min_by(f64::total_cmp)
     }
 }

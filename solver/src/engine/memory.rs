@@ -1,29 +1,29 @@
-//! How much memory an engine will take for a problem: estimates from its sizes, made before anything is built.
+//! Estimates of the memory that an engine allocates for a problem, from its sizes and before anything is built.
 //!
-//! They are meant to be a little too high, never too low: `tests/memory.rs` holds them against what an allocator
-//! counts. The problem itself is not counted, it belongs to the caller. Read next: `solve.rs`, which asks.
+//! The estimates may be a little too high and never too low: `tests/memory.rs` compares them with a counting allocator.
+//! The problem itself belongs to the caller and is not counted. Read next: `registry.rs`, which applies them.
 
 use crate::constraint::{Constraint, Scope};
 use crate::problem::Problem;
 use crate::rule;
 
-/// A list by itself: pointer, length, capacity.
+/// Bytes of a list without its entries: pointer, length, capacity.
 pub(crate) const LIST: u64 = 24;
-/// An instance in an assignment: a list holds optional places.
+/// Bytes of an instance in an assignment: a list of optional places.
 const PLACE: u64 = 24;
-/// An entry of a map, with its share of half-full nodes.
+/// Bytes of a map entry, with its share of half-full nodes.
 pub(crate) const ENTRY: u64 = 100;
-/// Two machines with the round-trip time between them, and their place in the order of all pairs.
+/// Bytes of a pair of machines: their round-trip time, and their position in the order of all pairs.
 pub(crate) const PAIR: u64 = 24;
-/// What the shortest list of numbers that is not empty takes beside it.
+/// Bytes of the allocation of the shortest non-empty list of numbers.
 pub(crate) const LIST_LEAST: u64 = 16;
-/// A rule that speaks of an item: a number that is listed twice, in a list that grew to double its length, and once
-/// more while the rule is read.
+/// Bytes of an item in the scope of a rule: a number that is listed twice, in a list that grew to double its length,
+/// and once more while the rule is read.
 pub(crate) const MEMBERSHIP: u64 = 32;
-/// Assignments that live at once: what runs now, the best, the next, the one that is judged, the plan's.
+/// Assignments that exist at once: the running one, the best, the next, the one being judged, the plan's.
 const ASSIGNMENTS: u64 = 6;
 
-/// What the estimates are made of.
+/// The sizes of a problem.
 pub(crate) struct Sizes {
     pub(crate) instances: u64,
     pub(crate) components: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Sizes {
     pub(crate) groups: u64,
     /// Rules about single machines, each of which may need a mask of its own.
     pub(crate) masks: u64,
-    /// How often rules speak of an instance, all instances together.
+    /// Memberships of instances in the scopes of rules, all rules together.
     pub(crate) memberships: u64,
 }
 
@@ -70,9 +70,8 @@ impl Sizes {
         }
     }
 
-    /// Judgements of rules, the rules and terms that touch each component, and the machines that each may use.
-    ///
-    /// What local search and the exhaustive engine allocate.
+    /// Bytes of the judgements of rules, the rules and terms of each component, and its eligible machines: what local
+    /// search and the exhaustive engine allocate.
     pub(crate) fn judgements(&self) -> u64 {
         let exchanges = (self.instances * self.instances / 2).min(5_000) * 16;
         exchanges
@@ -82,7 +81,7 @@ impl Sizes {
             + self.machines * (LIST + 8 * self.resources)
     }
 
-    /// Assignments, and what checker and evaluator count while they judge one.
+    /// Bytes of the assignments, and of what checker and evaluator count while they judge one.
     pub(crate) fn judged(&self) -> u64 {
         let assignment = self.instances * PLACE + self.components * LIST;
         ASSIGNMENTS * assignment

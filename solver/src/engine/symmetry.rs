@@ -6,9 +6,9 @@ use crate::problem::Problem;
 use crate::rules::table::meaning;
 use crate::scope::Scope;
 
-/// Whether it matters which instance of a component goes where, beyond staying or not.
+/// Whether it matters which instance of a component runs on which host, beyond staying or moving.
 ///
-/// When it does not, hosts are chosen first and ordinals follow ([`Assignment::from_hosts`]).
+/// When it does not, engines choose hosts first and ordinals follow ([`crate::Assignment::from_hosts`]).
 pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
     let single = |scope: &Scope| matches!(scope, Scope::Instances(_));
     let measures_single = |measure: &Measure| match measure {
@@ -18,7 +18,7 @@ pub(crate) fn tells_instances_apart(problem: &Problem) -> bool {
     let utility_does =
         |of: &Of| matches!(of, Of::Group { scope, measure } if single(scope) || measures_single(measure));
     let rule_does = |rule: &Constraint| meaning(rule).tells_instances_apart();
-    // Transient resources are held on the old host by what moves, not by what ends.
+    // Transient resources are held on the old host by instances that move, not by those that end.
     let running = problem.components.iter().any(|c| c.current.iter().flatten().next().is_some());
     (running && problem.resources.iter().any(|r| r.transient))
         || problem.migration.per_pair != 0.0

@@ -1,4 +1,4 @@
-//! Why not there: the best plan that does use a machine, beside the one that does not. And other weights.
+//! Why an instance does not run on a machine: the best plan that uses the machine. Also plans under other weights.
 
 use crate::constraint::{Comparison, Constraint, Limit, Scope};
 use crate::eligible::refused_by;
@@ -10,38 +10,38 @@ use crate::problem::{ComponentIndex, MachineIndex, Named, Problem};
 use crate::rule;
 use crate::solve::{Options, SolveError, solve};
 
-/// Name of the rule that asks for the machine in question.
+/// Name of the rule that requires the machine in question.
 const WANTED: &str = "[wanted]";
 
 /// Why a component does not run on a machine.
 #[derive(Clone, PartialEq, Debug)]
 pub enum WhyNot {
-    /// It does run there.
+    /// It runs there.
     Chosen,
-    /// This rule refuses the machine, whatever else is chosen.
+    /// A rule refuses the machine in every placement.
     Refused {
-        /// The first rule that does.
+        /// Name of the first such rule.
         rule: String,
     },
-    /// Nothing that uses it keeps to these rules together.
+    /// No assignment that uses the machine keeps these rules together.
     Conflict {
         /// Names of rules; empty when that could not be decided.
         rules: Vec<String>,
     },
     /// The best plan that uses it is worth less.
     Worse {
-        /// By how much; never negative for a plan that was proven.
+        /// The loss of worth; never negative for a plan that was proven.
         by: f64,
         /// The worth of the best plan that uses it.
         score: Score,
-        /// Whether nothing better uses it.
+        /// Whether it is proven that no better plan uses the machine.
         proven: bool,
     },
     /// Stopped before an answer was found.
     Unknown,
 }
 
-/// Says why a plan does not run a component on a machine.
+/// Explains why a plan does not run a component on a machine.
 pub fn why_not(
     problem: &Problem,
     plan: &Plan,
@@ -78,9 +78,10 @@ pub fn why_not(
     }
 }
 
-/// The same problem with other weights: what if `load` counted twice as much?
+/// Returns the problem with other weights of its utilities, to answer questions such as "what if `load` counted
+/// twice?".
 ///
-/// Names that no utility has are returned.
+/// The second list has the names that no utility has.
 #[must_use]
 pub fn reweighted(problem: &Problem, weights: &[(&str, f64)]) -> (Problem, Vec<String>) {
     let mut other = problem.clone();

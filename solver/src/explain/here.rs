@@ -1,4 +1,4 @@
-//! Why here: what every other machine would do to one instance, everything else staying as it is.
+//! Why an instance runs where it does: the effect of every other machine, with all other instances unchanged.
 //!
 //! It judges single changes of a plan with the checker and the evaluator. For whole other plans see `alternative.rs`.
 
@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 pub struct WhyHere {
     /// Where it runs.
     pub machine: MachineIndex,
-    /// The best of the other machines; none when every one of them breaks a rule.
+    /// The best of the other machines; none when each of them breaks a rule.
     pub next: Option<Next>,
-    /// How many of the other machines each rule keeps it from; a machine counts for the first rule that does.
+    /// For each rule, the number of other machines that it refuses; a machine counts for the first refusing rule.
     pub kept_from: BTreeMap<String, usize>,
-    /// Machines that would do: no rule is broken there.
+    /// Number of other machines on which no rule is broken.
     pub possible: usize,
-    /// Machines where it would be worth more; nothing but for plans that were stopped early.
+    /// Number of other machines that would be worth more; zero unless the plan was stopped early.
     pub better: usize,
 }
 
@@ -30,13 +30,13 @@ pub struct WhyHere {
 pub struct Next {
     /// Which machine.
     pub machine: MachineIndex,
-    /// By how much the plan would be worse; negative when it would be better.
+    /// The loss of worth on that machine; negative when it would be better.
     pub worse_by: f64,
-    /// What that comes from: utilities, costs and `[migration]` by name, the largest first, what changes nothing left out.
+    /// The terms that change: utilities, costs and `[migration]` by name, the largest first.
     pub because: Vec<(String, f64)>,
 }
 
-/// Says why an instance of a plan runs where it does; none when it does not run.
+/// Explains why an instance of a plan runs where it does; none when it does not run.
 ///
 /// `machines_max` bounds the machines that are tried, in the order of the problem.
 #[must_use]
@@ -73,7 +73,7 @@ pub fn why_here(
 
 /// The assignment with one instance on another machine, or the first rule that this breaks.
 ///
-/// Of an offer, hosts that are already bought are tried as well as a new one; the best of those allowed counts.
+/// For an offer, the hosts already bought and one new host are tried, and the best feasible one counts.
 fn moved(
     problem: &Problem,
     assignment: &Assignment,
@@ -104,7 +104,7 @@ fn moved(
     best.map(|(_, other)| other).ok_or(rule)
 }
 
-/// What one worth has more of than another, in the unit of the objective.
+/// The differences of two scores by term, in the unit of the objective.
 pub(super) fn differences(one: &Score, other: &Score) -> Vec<(String, f64)> {
     let weights: f64 = one.terms.iter().map(|t| t.weight).sum();
     let share = |weight: f64| if weights > 0.0 { weight / weights } else { 0.0 };

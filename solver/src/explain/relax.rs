@@ -1,19 +1,20 @@
-//! The cheapest way out: the fewest rules that have to give for all others to hold, and how little each has to.
+//! The cheapest relaxation: the fewest rules to relax so that all others hold, with the nearest limit of each.
 //!
-//! Conflicts and ways out are each other's hitting sets: a set of rules that meets every conflict found so far either
-//! is a way out, or leaves another conflict to be found (Reiter, "A theory of diagnosis from first principles", 1987).
+//! Conflicts and relaxations are each other's hitting sets: a set of rules that contains one rule of every known
+//! conflict either is a relaxation, or leaves another conflict to be found (Reiter, "A theory of diagnosis from first
+//! principles", 1987).
 
 use crate::infeasibility::{self, Relaxation};
 use crate::problem::Problem;
 
-/// More rules than this are never given up together.
+/// The largest number of rules that are relaxed together.
 const GIVEN_UP_MAX: usize = 6;
 
 /// The fewest rules without which all others can hold, each with the nearest limit that could be met instead.
 ///
-/// None when it could not be decided in time, or when not even the built-in rules can hold. Empty when nothing has
-/// to give. Of ways out that are equally short, rules that come later are given up first: the first ones were named
-/// first. The limits hold together: each is worked out with those before it in force.
+/// None when it could not be decided in time, or when not even the built-in rules can hold. Empty when all rules can
+/// hold. Of equally short relaxations, rules that come later in the problem are relaxed first. The limits hold
+/// together: each one is found with those before it in force.
 #[must_use]
 pub fn cheapest_relaxation(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Vec<Relaxation>> {
     let mut conflicts: Vec<Vec<usize>> = Vec::new();
@@ -36,7 +37,7 @@ fn without(problem: &Problem, rules: &[usize]) -> Problem {
     part
 }
 
-/// A set of so many rules that has one of each conflict; later rules are tried first.
+/// A set of `size` rules with one rule of each conflict; later rules are tried first.
 fn hitting(conflicts: &[Vec<usize>], size: usize, chosen: &mut Vec<usize>) -> Option<Vec<usize>> {
     let Some(open) = conflicts.iter().find(|c| !c.iter().any(|rule| chosen.contains(rule))) else {
         return Some(chosen.clone());
@@ -55,7 +56,7 @@ fn hitting(conflicts: &[Vec<usize>], size: usize, chosen: &mut Vec<usize>) -> Op
     None
 }
 
-/// How little each of these rules has to give when none of them is left as it was.
+/// The nearest limits of these rules when all of them are relaxed.
 fn relaxed(problem: &Problem, given_up: &[usize], stop: &mut dyn FnMut() -> bool) -> Option<Vec<Relaxation>> {
     let mut rules = given_up.to_vec();
     rules.sort_unstable();

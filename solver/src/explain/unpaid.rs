@@ -1,22 +1,22 @@
-//! Moves that cost more than they save: the check that no instance moves for nothing.
+//! Moves that cost more than they gain: a check that no instance of a plan moves needlessly.
 //!
-//! It takes a plan's moves back one at a time and judges what is left. It changes no plan.
+//! It undoes the moves of a plan one at a time and judges the result. It changes no plan.
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::check;
 use crate::evaluate::{WORTH_TOLERANCE, evaluate};
 use crate::problem::Problem;
 
-/// A move that need not have been.
+/// A move without which the plan would be better.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Unpaid {
     /// Which instance moves.
     pub instance: Instance,
-    /// By how much the plan would be better if it stayed.
+    /// The worth that the plan would gain if the instance stayed.
     pub loss: f64,
 }
 
-/// Every single move without which the assignment would keep to all rules and be worth more.
+/// Returns every single move without which the assignment would keep every rule and be worth more.
 ///
 /// Costs one check and one evaluation for each move; an optimal assignment has none.
 #[must_use]

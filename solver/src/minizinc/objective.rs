@@ -1,4 +1,4 @@
-//! What is maximised, in whole millionths: utilities, costs and migration, and the values they need to know.
+//! The objective in integer millionths: utilities, costs and migration, and constraints for the values that they need.
 
 use crate::constraint::Scope;
 use crate::minizinc_text::{MinizincError, Writer, list, micro, set, whole};
@@ -6,13 +6,13 @@ use crate::objective::{Measure, Of, Utility};
 use crate::problem::{MachineIndex, Named, Stock};
 use crate::rule;
 
-/// Products stay below this: many solvers count in 32 bits.
+/// Limit of products, because many solvers compute in 32 bits.
 const PRODUCT_MAX: f64 = 2e9;
 
-/// Quotients are looked for among so many denominators.
+/// Number of denominators that are tried for a quotient.
 const DENOMINATORS_MAX: u32 = 10_000;
 
-/// What a total is of each unit of a range, as the nearest quotient of whole numbers that keeps products small.
+/// The part of a total for each unit of a range, as the nearest quotient of integers that keeps products small.
 fn ratio(total: f64, range: f64) -> (i64, i64) {
     let largest = (PRODUCT_MAX / total.max(1.0)).min(range * 1e3).max(1.0).floor();
     let error = |down: &f64| {
@@ -24,7 +24,7 @@ fn ratio(total: f64, range: f64) -> (i64, i64) {
     (whole(total * down / range), whole(down))
 }
 
-/// A number as a quotient of whole numbers, exact where a denominator up to a thousand makes it so.
+/// A number as a quotient of integers, exact when some denominator up to a thousand makes it exact.
 fn fraction(value: f64) -> (i64, i64) {
     let is_whole = |d: &f64| (value * d - (value * d).round()).abs() < 1e-9 * (value * d).abs().max(1.0);
     let down = (1..=1_000).map(f64::from).find(is_whole).unwrap_or(1_000.0);
@@ -44,7 +44,7 @@ impl Writer<'_> {
             let value = self.measure(&named.name, &named.item.scope, &named.item.measure)?;
             self.known(&named.item.scope, &named.item.measure);
             let (up, down) = fraction(named.item.per_unit * 1e6 / value.factor);
-            // What divides evenly is not rounded.
+            // A value that divides evenly is not rounded.
             terms.push(if down == 1 {
                 format!("-{up} * {}", value.text)
             } else {
@@ -86,7 +86,7 @@ impl Writer<'_> {
             Of::Group { scope, measure } => {
                 let value = self.measure(&named.name, scope, measure)?;
                 self.known(scope, measure);
-                // Ends of the range between whole numbers ask for a finer unit.
+                // Ends of the range between integers need a finer unit.
                 let is_whole = |end: f64| (end * value.factor).fract().abs() < 1e-9;
                 let finer = if is_whole(utility.best) && is_whole(utility.worst) { 1 } else { 1_000 };
                 let end = |end: f64| whole(end * value.factor * f64::from(finer));
@@ -106,7 +106,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Nothing of a group is where its number cannot be worked out.
+    /// Keeps a group off machines without the value that a measure needs.
     fn known(&mut self, scope: &Scope, measure: &Measure) {
         let problem = self.problem;
         let no_site = |m: MachineIndex| problem.machines[m].site.is_none();

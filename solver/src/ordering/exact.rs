@@ -1,8 +1,8 @@
-//! The shortest sequence of a small change, by looking at every set of steps.
+//! The shortest sequence of a small change, by dynamic programming over sets of done steps.
 //!
-//! What is done is a set of bits, one for each step; a wave adds a safe set of others. Whether a set is safe depends on
-//! its parts alone, so sets are built up from smaller ones. Stopovers split a step in two, or send away and
-//! bring back what does not move at all; they are tried one by one, then in pairs.
+//! The done steps are a set of bits; a wave adds a safe set of others. The safety of a set depends only on its parts,
+//! so sets are built from smaller ones. A stopover splits a step in two, or moves an instance away and back that does
+//! not move otherwise; stopovers are tried one by one, then in pairs.
 
 use super::greedy::Found;
 use super::sequence::{Least, Step};
@@ -12,26 +12,26 @@ use std::collections::BTreeSet;
 
 /// Steps of a change that is ordered exactly without stopovers: 3^10 pairs of sets.
 const STEPS_MAX: u32 = 10;
-/// The same when stopovers are tried, which is done many times over.
+/// The limit when stopovers are tried, which repeats the search many times.
 const STEPS_WITH_STOPOVERS_MAX: u32 = 7;
-/// Ways to make stopovers that are looked at.
+/// The largest number of ways to make stopovers that are tried.
 const WAYS_MAX: usize = 4_000;
 
-/// A step, and the one that has to be done in an earlier wave.
+/// A step, and the step that has to be done in an earlier wave.
 #[derive(Clone, Copy)]
 struct Bit {
     step: Step,
     after: Option<usize>,
 }
 
-/// An instance that runs for a while where it neither was nor will be.
+/// A stopover of an instance.
 #[derive(Clone, Copy, PartialEq)]
 struct Stopover {
     instance: Instance,
     at: Place,
 }
 
-/// The best sequence with fewer extras than `extras_best` or as many, and a better lower bound.
+/// The best sequence with at most `extras_best` extras, and an improved lower bound.
 pub(super) fn search(
     task: &Task,
     least: Least,
@@ -69,7 +69,7 @@ pub(super) fn search(
     (None, least)
 }
 
-/// The shortest sequence over several ways to make stopovers; whether all were looked at.
+/// The shortest sequence over several ways to make stopovers, and whether all were tried.
 fn best_of(task: &Task, ways: &[Vec<Stopover>], stop: &mut dyn FnMut() -> bool) -> (Option<Found>, bool) {
     let mut best: Option<Found> = None;
     for (tried, way) in ways.iter().enumerate() {
@@ -103,7 +103,7 @@ fn singles(task: &Task) -> Vec<Stopover> {
     found
 }
 
-/// Every way to have so many extras: one stopover; one on a host bought for it; two.
+/// Every way to have a number of extras: one stopover, one on a host bought for it, or two.
 fn ways(task: &Task, singles: &[Stopover], extras: usize) -> Vec<Vec<Stopover>> {
     let is_extra = |s: &Stopover| task.is_extra(s.at);
     let known: Vec<Stopover> = singles.iter().copied().filter(|s| !is_extra(s)).collect();
@@ -113,7 +113,7 @@ fn ways(task: &Task, singles: &[Stopover], extras: usize) -> Vec<Vec<Stopover>> 
     let mut ways: Vec<Vec<Stopover>> = singles.iter().filter(|s| is_extra(s)).map(|s| vec![*s]).collect();
     for (i, a) in known.iter().enumerate() {
         for (j, b) in known.iter().enumerate() {
-            // Two stopovers of one instance come one after the other; of two instances, in any order.
+            // Two stopovers of one instance follow each other; those of two instances may come in any order.
             let in_turn = a.instance == b.instance && i != j;
             if ways.len() <= WAYS_MAX && (in_turn || (a.instance < b.instance)) {
                 ways.push(vec![*a, *b]);
@@ -146,11 +146,11 @@ fn bits(task: &Task, way: &[Stopover]) -> Vec<Bit> {
     bits
 }
 
-/// The fewest waves that do all bits.
+/// The fewest waves that do all steps.
 fn shortest(task: &Task, bits: &[Bit]) -> Option<Vec<Vec<Step>>> {
     let all = (1u32 << bits.len()) - 1;
     let mut sets = Sets { task, bits, bears: vec![None; all as usize + 1] };
-    // The wave in which each set of done bits is reached first, and from which set.
+    // The wave in which each set of done steps is first reached, and the set before it.
     let mut reached: Vec<Option<u32>> = vec![None; all as usize + 1];
     reached[0] = Some(0);
     let mut front = vec![0u32];
@@ -185,19 +185,19 @@ fn members(set: u32) -> impl Iterator<Item = usize> {
 struct Sets<'t, 'a> {
     task: &'t Task<'a>,
     bits: &'t [Bit],
-    /// Whether the rules bear what has done exactly these bits.
+    /// Whether the rules allow the configuration after exactly these steps.
     bears: Vec<Option<bool>>,
 }
 
 impl Sets<'_, '_> {
-    /// Every safe wave after some bits are done.
+    /// Every safe wave after some steps are done.
     fn safe(&mut self, done: u32, left: u32) -> Vec<u32> {
         let now = self.after(done);
         let loads = self.task.loads(&now);
         let mut known = vec![false; left as usize + 1];
         known[0] = true;
         let mut waves = Vec::new();
-        // In ascending order, so that the parts of a set come before it.
+        // In ascending order, so that the subsets of a set come before it.
         for wave in 1..=left {
             if wave & !left != 0 || !members(wave).all(|bit| known[(wave & !(1 << bit)) as usize]) {
                 continue;
@@ -213,7 +213,7 @@ impl Sets<'_, '_> {
 
     fn after(&self, done: u32) -> Assignment {
         let mut now = self.task.from.clone();
-        // A later part of a path has a higher bit than an earlier one.
+        // A later part of a path has a higher bit than an earlier part.
         members(done).for_each(|bit| apply(&mut now, &self.bits[bit].step));
         now
     }

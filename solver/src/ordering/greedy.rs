@@ -1,13 +1,13 @@
-//! Waves for changes of any size: as much at once as is safe, and a stopover when nothing can go.
+//! Heuristic waves for changes of any size: as many safe steps at once as possible, and a stopover when none is safe.
 //!
-//! Steps that free the hosts others wait for go first. Read next: `exact.rs` for small changes.
+//! Steps that free hosts which other steps wait for go first. Read next: `exact.rs` for small changes.
 
 use super::sequence::Step;
 use super::task::{Loads, Task, add, apply, take};
 use crate::assignment::{Assignment, Instance, Place};
 use std::collections::BTreeMap;
 
-/// Instances of one host that are looked at for a stopover, the least first.
+/// Instances of one host that are tried for a stopover, the smallest first.
 const GUESTS_MAX: usize = 64;
 
 /// A sequence, in steps.
@@ -19,7 +19,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Stopovers and the hosts bought for them.
+    /// The number of stopovers and of hosts bought for them.
     pub(super) fn extras(&self) -> usize {
         self.stopovers + self.extra_hosts
     }
@@ -34,7 +34,7 @@ struct Search<'t, 'a> {
     hosts: Vec<Place>,
 }
 
-/// A safe sequence, or the steps that are left when there is no way on.
+/// Finds a safe sequence, or returns the steps that are left when no further step is possible.
 pub(super) fn search(task: &Task) -> Result<Found, Vec<Step>> {
     let mut search = Search {
         task,
@@ -44,7 +44,7 @@ pub(super) fn search(task: &Task) -> Result<Found, Vec<Step>> {
         found: Found { waves: Vec::new(), stopovers: 0, extra_hosts: 0 },
         hosts: Vec::new(),
     };
-    // Each instance stops over once or twice at most; more means going round in circles.
+    // Each instance makes at most two stopovers; more would repeat a configuration.
     let stopovers_max = 2 * task.steps.len() + 8;
     while !search.left.is_empty() {
         if !search.wave() && (search.found.stopovers >= stopovers_max || !search.stopover()) {
@@ -55,7 +55,7 @@ pub(super) fn search(task: &Task) -> Result<Found, Vec<Step>> {
 }
 
 impl Search<'_, '_> {
-    /// Runs what can run now; whether anything could.
+    /// Makes a wave of the steps that are safe now. Returns false when there is none.
     fn wave(&mut self) -> bool {
         let mut waiting: BTreeMap<Place, usize> = BTreeMap::new();
         for step in &self.left {
@@ -95,9 +95,9 @@ impl Search<'_, '_> {
         self.found.waves.push(wave);
     }
 
-    /// Sends one instance out of the way; whether that is possible.
+    /// Moves one instance to a stopover. Returns false when that is not possible.
     ///
-    /// First one after which a waiting step can go, else any that waits itself.
+    /// Prefers a stopover after which a waiting step can go, and else takes any waiting instance.
     fn stopover(&mut self) -> bool {
         let mut places = self.task.stopover_places();
         places.sort_by_key(|place| (self.task.is_extra(*place) && !self.hosts.contains(place), *place));
@@ -118,7 +118,7 @@ impl Search<'_, '_> {
         false
     }
 
-    /// Who is on a host: those that are to leave anyway, then, if others may be asked, the rest; the least first.
+    /// The instances on a host that are to leave anyway, then, if `others` is set, the rest; the smallest first.
     fn guests(&self, at: Place, others_too: bool) -> Vec<Instance> {
         let here = self.now.iter().filter(|(_, place)| *place == at).map(|(instance, _)| instance);
         let leaves = |i: &Instance| self.left.iter().any(|s| s.instance == *i);
@@ -129,7 +129,7 @@ impl Search<'_, '_> {
         guests
     }
 
-    /// Whether a step can go once a guest has left its host.
+    /// Whether a step can go after an instance has left its host.
     fn helps(&self, blocked: &Step, at: Place, guest: Instance) -> bool {
         let mut loads = BTreeMap::new();
         loads.extend(self.loads.get(&at).map(|load| (at, load.clone())));
@@ -149,7 +149,7 @@ impl Search<'_, '_> {
                     &Step { instance: guest, from: Some(at), to: Some(**place) },
                 )
         };
-        // A host that nothing waits for is better, for it stays out of the way.
+        // A host that no step waits for is preferred.
         let free = places.iter().filter(|place| !wanted(place)).find(|place| able(place));
         free.or_else(|| places.iter().find(|place| able(place))).copied()
     }

@@ -1,7 +1,8 @@
-//! What any safe sequence needs at least, from capacity alone.
+//! Lower bounds of stopovers and waves of any safe sequence, from capacity alone.
 //!
-//! A step can run in wave t at the earliest if its host has room for it once everything has left that can have left
-//! before. Steps for which that never comes true wait for each other, and something else has to give way.
+//! A step can run in wave t at the earliest when its host has room for it after all instances have left that can have
+//! left before. Steps for which that never becomes true wait for each other, and another instance has to make a
+//! stopover.
 
 use super::sequence::Least;
 use super::task::{Loads, Task, add, take};
@@ -41,7 +42,7 @@ pub(super) fn least(task: &Task) -> Least {
     Least { extras: stopovers, waves }
 }
 
-/// Parts of the change that share no host and cannot go on by themselves: each needs a stopover of its own.
+/// The number of parts of the change that share no host and are stuck; each needs a stopover of its own.
 fn stuck_parts(task: &Task, earliest: &[Option<usize>]) -> usize {
     let mut part: BTreeMap<Place, usize> = BTreeMap::new();
     for step in task.steps.iter().zip(earliest).filter(|(_, e)| e.is_none()).map(|(step, _)| step) {
@@ -56,7 +57,7 @@ fn stuck_parts(task: &Task, earliest: &[Option<usize>]) -> usize {
     part.values().collect::<BTreeSet<_>>().len()
 }
 
-/// The first wave before which enough can have left every host that all that comes has room.
+/// The first wave before which enough instances can have left every host for all that arrive.
 fn last_arrivals(task: &Task, needs: &[Vec<f64>], earliest: &[Option<usize>]) -> usize {
     let mut arriving = Loads::new();
     for (step, needs) in task.steps.iter().zip(needs) {

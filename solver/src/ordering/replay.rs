@@ -1,7 +1,7 @@
-//! The independent judge of a sequence: every moment of every wave, from the definitions alone.
+//! The independent judge of a sequence: checks every moment of every wave from the definitions alone.
 //!
-//! It shares no judgement with the search. Resources are counted on both sides of everything that changes; rules are
-//! tried on every subset of a wave, and for waves too large for that on every subset of the steps that a rule looks at.
+//! It shares no judgement with the search. Resources are counted on both hosts of every change. Rules are checked on
+//! every subset of a wave; for larger waves, on every subset of the steps that the rule depends on.
 
 use super::sequence::{Step, Wave};
 use super::task::{apply, difference, looks_at};
@@ -10,16 +10,17 @@ use crate::check::{CAPACITY_TOLERANCE, Violation, broken_rule, capacity_of, chec
 use crate::problem::Problem;
 use std::collections::BTreeMap;
 
-/// Waves of so many steps are tried in every subset, whatever the rules look at.
+/// Waves of at most this many steps are checked in every subset for every rule.
 const WHOLE_MAX: usize = 8;
-/// Steps of a larger wave that one rule looks at: 2^12 subsets; more cannot be judged, which is a finding.
+/// The most steps of a larger wave that one rule may depend on: 2^12 subsets. More cannot be judged, which is a
+/// violation.
 const CLOSE_MAX: usize = 12;
 /// Rule amounts differ by rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// Finds everything that is wrong with a sequence; empty means that it is safe and leads where it should.
+/// Returns all faults of a sequence; an empty list means that it is safe and leads to the target.
 ///
-/// A rule may be broken on the way as far as it is at the worse of both ends, and no further.
+/// During the change a rule may be broken as far as it is at the worse of both ends, and no further.
 #[must_use]
 pub fn replay(problem: &Problem, from: &Assignment, to: &Assignment, waves: &[Wave]) -> Vec<Violation> {
     let mut found = Vec::new();
@@ -45,7 +46,7 @@ fn finding(rule: &str, what: String, amount: f64) -> Violation {
     Violation { rule: rule.to_owned(), what, amount }
 }
 
-/// Everything that is on a host before or after a wave is there during it.
+/// The loads during a wave: every instance that is on a host before or after the wave counts there.
 fn capacity(problem: &Problem, now: &Assignment, steps: &[Step], number: usize, found: &mut Vec<Violation>) {
     for (resource, r) in problem.resources.iter().enumerate() {
         let needs = effective_needs(problem, resource);
@@ -90,7 +91,7 @@ fn rules(
         let parts: Vec<Vec<Step>> = match rule {
             _ if steps.len() <= WHOLE_MAX => vec![steps.to_vec()],
             Some(rule) => vec![steps.iter().copied().filter(|s| looks_at(rule, s.instance)).collect()],
-            // Counts of one component have nothing to do with those of another.
+            // The counts of one component do not depend on those of another.
             None => (0..problem.components.len())
                 .map(|c| steps.iter().copied().filter(|s| s.instance.component == c).collect())
                 .collect(),

@@ -1,52 +1,52 @@
-//! A sequence of waves, its steps, and why there is none.
+//! Types of a sequence of waves: steps, waves, the sequence, and the error when there is none.
 
 use crate::assignment::{Assignment, Instance, Place};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What happens to one instance in a wave.
+/// The change of one instance in a wave.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// Which instance.
+    /// The instance.
     pub instance: Instance,
-    /// Where it runs before; none when it starts.
+    /// Its host before the wave; none when it starts.
     pub from: Option<Place>,
-    /// Where it runs after; none when it ends.
+    /// Its host after the wave; none when it ends.
     pub to: Option<Place>,
 }
 
-/// Steps that run at once, and the whole configuration they lead to.
+/// Steps that run at once, and the configuration after them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Wave {
-    /// In ascending order of instance.
+    /// The steps in ascending order of instance.
     pub steps: Vec<Step>,
-    /// Complete and explicit: what runs where when the wave is over.
+    /// The complete configuration after the wave.
     pub target: Assignment,
 }
 
-/// A safe way from one configuration to another.
+/// A safe sequence of waves from one configuration to another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sequence {
-    /// One after the other; empty when nothing changes.
+    /// The waves in their order; empty when nothing changes.
     pub waves: Vec<Wave>,
-    /// Steps that lead to where an instance neither was nor will be.
+    /// Number of steps that move an instance to a host where it neither was nor will be.
     pub stopovers: usize,
-    /// Hosts that are bought for stopovers alone.
+    /// Number of hosts that are bought only for stopovers.
     pub extra_hosts: usize,
-    /// No safe sequence has fewer stopovers and hosts bought for them, taken together.
+    /// Lower bound of the stopovers and hosts bought for them, taken together, of any safe sequence.
     pub extras_min: usize,
-    /// No safe sequence with so few of them has fewer waves.
+    /// Lower bound of the waves of any safe sequence with that few of them.
     pub waves_min: usize,
 }
 
 impl Sequence {
-    /// Stopovers and the hosts bought for them.
+    /// The number of stopovers and of hosts bought for them.
     #[must_use]
     pub fn extras(&self) -> usize {
         self.stopovers + self.extra_hosts
     }
 
-    /// Whether it is proven that no safe sequence has fewer extras, nor as few and fewer waves.
+    /// Whether it is proven that no safe sequence has fewer extras, or equally few extras and fewer waves.
     #[must_use]
     pub fn is_shortest(&self) -> bool {
         self.extras() == self.extras_min && self.waves.len() == self.waves_min
@@ -62,15 +62,15 @@ pub enum OrderError {
         /// What is wrong with the first of them.
         what: String,
     },
-    /// Every way that was tried breaks a rule or a capacity on the way.
+    /// Every order that was tried breaks a rule or a capacity during the change.
     #[error("order the change safely: {} of its steps have to wait for each other", .stuck.len())]
     Stuck {
-        /// The steps that were left.
+        /// The steps that could not be ordered.
         stuck: Vec<Step>,
     },
 }
 
-/// What any safe sequence needs at least.
+/// Lower bounds of any safe sequence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Least {
     pub(super) extras: usize,

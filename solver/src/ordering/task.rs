@@ -1,7 +1,6 @@
-//! A change, made ready for ordering: its steps, what hosts have, and which rules look at which instances.
+//! A change prepared for ordering: its steps, the capacities of hosts, and the rules that depend on each instance.
 //!
-//! It judges a set of steps that run at once (`Task::allows`); who goes first is decided in `exact.rs` and
-//! `greedy.rs`.
+//! It judges sets of steps that run at once; `exact.rs` and `greedy.rs` decide which go first.
 
 use super::sequence::{OrderError, Step};
 use crate::assignment::{Assignment, Instance, Place};
@@ -13,20 +12,20 @@ use crate::rules::table::meaning;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Steps that one rule looks at in one wave: more subsets than 2^6 are not tried, the step waits for the next wave.
+/// The most steps of one wave that one rule may depend on. With more than 2^6 subsets the step waits for the next wave.
 const CLOSE_MAX: usize = 6;
 /// Rule amounts differ by rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// What each host's instances need together.
+/// The need of each host's instances together.
 pub(super) type Loads = BTreeMap<Place, Vec<f64>>;
 
-/// Something that judges configurations.
+/// A rule that judges configurations.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Judge {
     /// A rule of the problem, by index.
     Rule(usize),
-    /// How many instances of a component run, and how many share a host.
+    /// The built-in rules about the counts of a component.
     Counts(usize),
 }
 
@@ -37,11 +36,11 @@ pub(super) struct Task<'a> {
     /// The change without stopovers.
     pub(super) steps: Vec<Step>,
     judges: Vec<Judge>,
-    /// How much each judge may find fault: as much as it does at the worse of both ends.
+    /// For each judge, the largest allowed amount: that of the worse of both ends.
     faults: Vec<f64>,
     /// The judges of every instance that changes.
     judges_of: BTreeMap<Instance, Vec<usize>>,
-    /// Least needs of single instances and of whole scopes: resource and amount.
+    /// Least needs by preserve rules, of single instances and of whole scopes: resource and amount.
     least_of: BTreeMap<Instance, Vec<(usize, f64)>>,
     least_wide: Vec<(&'a Scope, usize, f64)>,
     capacity: Vec<Vec<f64>>,
@@ -82,7 +81,7 @@ impl<'a> Task<'a> {
         Ok(task)
     }
 
-    /// How far a configuration is from what a judge wants.
+    /// The amount by which a configuration breaks the rule of a judge.
     fn fault(&self, judge: Judge, assignment: &Assignment) -> f64 {
         match judge {
             Judge::Rule(rule) => {
@@ -107,7 +106,7 @@ impl<'a> Task<'a> {
         f64::from(u32::try_from(fault).unwrap_or(u32::MAX))
     }
 
-    /// What preserve rules ask for, by instance.
+    /// The least needs by preserve rules, by instance.
     fn add_least_needs(&mut self) {
         for named in &self.problem.constraints {
             let Constraint::Preserve(rule::Preserve { scope, resource, amount }) = &named.item else {
@@ -124,7 +123,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// The judges that an instance matters to.
+    /// The judges that depend on an instance.
     fn find_judges(&self, instance: Instance) -> Vec<usize> {
         let looks = |judge: &Judge| match judge {
             Judge::Rule(rule) => looks_at(&self.problem.constraints[*rule].item, instance),
@@ -138,7 +137,7 @@ impl<'a> Task<'a> {
         known.map_or_else(|| Cow::Owned(self.find_judges(instance)), |known| Cow::Borrowed(known.as_slice()))
     }
 
-    /// What an instance needs of each resource.
+    /// The need of an instance of each resource.
     pub(super) fn needs(&self, instance: Instance) -> Vec<f64> {
         let component = &self.problem.components[instance.component];
         let mut needs: Vec<f64> =
@@ -159,7 +158,7 @@ impl<'a> Task<'a> {
         loads
     }
 
-    /// Whether a host has room for more, beside what is there.
+    /// Whether a host has room for further needs beside its load.
     pub(super) fn has_room(&self, loads: &Loads, place: Place, needs: &[f64]) -> bool {
         let none = vec![0.0; needs.len()];
         let load = loads.get(&place).unwrap_or(&none);
@@ -168,12 +167,12 @@ impl<'a> Task<'a> {
         })
     }
 
-    /// What a host has of each resource.
+    /// The capacity of a host of each resource.
     pub(super) fn capacity(&self, machine: usize) -> &[f64] {
         &self.capacity[machine]
     }
 
-    /// Whether rules bear a step beside others in one wave, whatever part of the wave is done first.
+    /// Whether the rules allow a step beside others in one wave, for every subset of the wave that is done first.
     pub(super) fn rules_bear(&self, now: &Assignment, wave: &[Step], step: &Step) -> bool {
         self.judges_of(step.instance).iter().all(|&judge| {
             let close: Vec<&Step> =
@@ -191,12 +190,12 @@ impl<'a> Task<'a> {
         })
     }
 
-    /// Whether no judge finds more fault with a configuration than with the ends.
+    /// Whether no rule is broken further than at the ends of the change.
     pub(super) fn bears(&self, assignment: &Assignment) -> bool {
         self.judges.iter().zip(&self.faults).all(|(judge, most)| self.fault(*judge, assignment) <= *most)
     }
 
-    /// Hosts where a stopover is thinkable: those that exist, then those in use, then one more of each offer.
+    /// Hosts for a stopover: existing ones, then used ones, then one more of each offer.
     pub(super) fn stopover_places(&self) -> Vec<Place> {
         let used = |assignment: &Assignment| assignment.iter().map(|(_, place)| place).collect::<Vec<_>>();
         let mut bought: Vec<Place> = used(self.from).into_iter().chain(used(self.to)).collect();
@@ -214,7 +213,7 @@ impl<'a> Task<'a> {
         places
     }
 
-    /// Whether a host is neither there nor in use at either end.
+    /// Whether a host would be bought and is used at neither end.
     pub(super) fn is_extra(&self, place: Place) -> bool {
         let used = |assignment: &Assignment| assignment.iter().any(|(_, p)| p == place);
         self.problem.machines[place.machine].is_offer() && !used(self.from) && !used(self.to)
@@ -245,7 +244,7 @@ fn shape(problem: &Problem, assignment: &Assignment) -> Result<(), OrderError> {
     Ok(())
 }
 
-/// Every instance that is not in the same place at both ends.
+/// The step of every instance whose host differs between the ends.
 pub(super) fn difference(from: &Assignment, to: &Assignment) -> Vec<Step> {
     let mut steps = Vec::new();
     for component in 0..from.places.len() {

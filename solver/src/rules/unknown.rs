@@ -8,7 +8,7 @@ use crate::objective::{Measure, Of};
 use crate::problem::Problem;
 use crate::scope::{ComponentIndex, MachineIndex, Scope};
 
-/// The first machine at which the quantity of a utility cannot be worked out.
+/// Reports the machines of instances without the value that a utility needs; none when there are none.
 pub(crate) fn unknown_of(problem: &Problem, assignment: &Assignment, of: &Of) -> Option<Broken> {
     match of {
         Of::Each { component, quantity } => {
@@ -18,7 +18,7 @@ pub(crate) fn unknown_of(problem: &Problem, assignment: &Assignment, of: &Of) ->
     }
 }
 
-/// The first machine at which a measure cannot be worked out.
+/// Reports the machines of instances without the value that a measure needs; none when there are none.
 pub(crate) fn unknown(
     problem: &Problem,
     assignment: &Assignment,
@@ -68,7 +68,7 @@ fn refused(
     Some((format!("{what} of {host} is unknown"), float(1 + lost.count())))
 }
 
-/// Whether a number of a group cannot be worked out once the component is on this machine.
+/// Whether a machine lacks a value that a measure needs of a component on it.
 pub(crate) fn is_unknown_at(
     problem: &Problem,
     component: ComponentIndex,

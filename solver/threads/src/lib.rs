@@ -1,8 +1,8 @@
-//! Runs the solver against the clock, large problems on two threads that hand each other what they find.
+//! Runs the solver against the clock; large problems on two threads that exchange their best assignments.
 //!
-//! The solver itself knows neither clock nor thread, so that it can be replayed; this is the one place where it meets
-//! both. It makes no decision about placement. With two threads, which of them is ahead depends on the machine: a run
-//! is repeatable only with [`Time::threads`] = 1 and without [`Time::use_all`]. Read next: `rhizo_solver::Watch`.
+//! The solver itself uses neither clock nor threads, so that it can be replayed; this crate adds both. It makes no
+//! placement decision. With two threads the result depends on their relative speed: a run is repeatable only with
+//! [`Time::threads`] = 1 and without [`Time::use_all`]. Read next: `rhizo_solver::Watch`.
 
 #![forbid(unsafe_code)]
 
@@ -13,26 +13,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Problems with fewer instances are solved before a second thread has warmed up, and proofs gain nothing from one.
+/// Problems with fewer instances are solved before a second thread has warmed up, and a second thread does not help
+/// proofs.
 const INSTANCES_FOR_TWO: u64 = 200;
 /// Turns one seed into an unrelated one: the golden ratio in 64 bits, as splitmix64 steps.
 const OTHER_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// How long, and on how much of the machine.
+/// The time and threads of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Time {
     /// The search ends after this time.
     pub limit: Duration,
-    /// The search cools for all of that time; otherwise it ends when it finds nothing better for long.
+    /// Whether the search uses all of the time; otherwise it ends earlier when it no longer finds improvements.
     pub use_all: bool,
-    /// At most so many threads; two is the most that is used. They share the memory that a search may take.
+    /// The most threads; at most two are used. They share the memory limit of the search.
     pub threads: usize,
 }
 
-/// Solves within a time; the better of two plans when two threads were used.
+/// Solves within a time. With two threads, returns the better of their plans.
 ///
 /// # Errors
-/// As the solver says; when both threads fail, what the first says.
+/// Those of the solver; when both threads fail, the error of the first.
 pub fn solve_within(problem: &Problem, options: &Options, time: Time) -> Result<Plan, SolveError> {
     let board =
         Board { start: Instant::now(), time, is_over: AtomicBool::new(false), best: Mutex::new(None) };
@@ -54,7 +55,7 @@ pub fn solve_within(problem: &Problem, options: &Options, time: Time) -> Result<
     }
 }
 
-/// The plan that is worth more; of equals the one that is proven, then the first.
+/// The plan that is worth more; of equal ones the proven one, else the first.
 fn better(first: Plan, second: Plan) -> Plan {
     let is_first = match first.after.net.total_cmp(&second.after.net) {
         std::cmp::Ordering::Less => false,
@@ -64,11 +65,11 @@ fn better(first: Plan, second: Plan) -> Plan {
     if is_first { first } else { second }
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Board {
     start: Instant,
     time: Time,
-    /// One of them has an answer that the other cannot better.
+    /// Whether one thread has a proven answer, so that the other can stop.
     is_over: AtomicBool,
     best: Mutex<Option<(f64, Assignment)>>,
 }
@@ -82,13 +83,13 @@ impl Board {
         answer
     }
 
-    /// What is on the board is whole at any moment, whoever panicked.
+    /// The board is consistent at any moment, even after a thread panicked while holding the lock.
     fn best(&self) -> MutexGuard<'_, Option<(f64, Assignment)>> {
         self.best.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One thread's view of the board.
+/// The watch of one thread, with its view of the board.
 struct Looker<'a> {
     board: &'a Board,
 }

@@ -147,12 +147,12 @@ impl<'a> IncrementalScore<'a> {
         &self.assignment
     }
 
-    /// Hosts in use, with what runs there.
+    /// The used hosts with their instances.
     pub(super) fn hosts(&self) -> &BTreeMap<Place, Vec<Instance>> {
         &self.on
     }
 
-    /// Takes another assignment.
+    /// Replaces the assignment.
     pub(super) fn reset(&mut self, assignment: Assignment) {
         self.assignment = assignment;
         self.judge_all();
@@ -177,14 +177,14 @@ impl<'a> IncrementalScore<'a> {
         self.keep();
     }
 
-    /// The sums over hosts in use.
+    /// The sums over used hosts.
     fn counted(&self) -> Sums {
         let mut sums = Sums { price: self.kept_price, ..Sums::default() };
         self.on.keys().for_each(|place| self.count_host(&mut sums, *place, true));
         sums
     }
 
-    /// Counts a host that comes into use or falls out of it.
+    /// Counts a host that becomes used or unused.
     fn count_host(&self, sums: &mut Sums, place: Place, used: bool) {
         let machine = &self.problem.machines[place.machine];
         let count = match machine.stock {
@@ -196,7 +196,7 @@ impl<'a> IncrementalScore<'a> {
         sums.price += if used { machine.price } else { -machine.price };
     }
 
-    /// Makes changes and says what the assignment is then worth; [`Self::undo`] takes them back.
+    /// Applies changes and returns the new rank; [`Self::undo`] reverts them.
     pub(super) fn change(&mut self, changes: &[(Instance, Option<Place>)]) -> Rank {
         self.judgements += 1;
         let mut places = Vec::new();
@@ -231,7 +231,7 @@ impl<'a> IncrementalScore<'a> {
         self.rank()
     }
 
-    /// Keeps the changes made since the last time, and says what the assignment is worth.
+    /// Keeps the changes since the last call and returns the rank.
     pub(super) fn keep(&mut self) -> Rank {
         self.undo_log.clear();
         let mut sums = self.counted();
@@ -245,7 +245,7 @@ impl<'a> IncrementalScore<'a> {
         self.rank()
     }
 
-    /// Takes back the changes made since the last [`Self::keep`].
+    /// Reverts the changes since the last [`Self::keep`].
     pub(super) fn undo(&mut self) {
         while let Some(was) = self.undo_log.pop() {
             match was {
@@ -269,8 +269,7 @@ impl<'a> IncrementalScore<'a> {
         Rank { broken: self.sums.broken, net: self.sums.worth - self.migration() }
     }
 
-    /// Makes everything that is broken count more, and says what the assignment is worth then; none once the weights
-    /// are as far apart as they may be.
+    /// Raises the weights of broken items and returns the new rank; none once a weight exceeds its limit.
     pub(super) fn press(&mut self) -> Option<Rank> {
         let own = self.own.iter().map(|own| own.broken > 0.0);
         let items = self.judged.iter().map(|(broken, _)| *broken > 0.0);
@@ -278,13 +277,13 @@ impl<'a> IncrementalScore<'a> {
         more.then(|| self.keep())
     }
 
-    /// Lets everything count alike again.
+    /// Resets all weights and returns the new rank.
     pub(super) fn ease(&mut self) -> Rank {
         self.penalties = Penalties::even(self.own.len(), self.items.len());
         self.keep()
     }
 
-    /// Components that have to do with something broken, or none when nothing is.
+    /// The components that broken items depend on.
     pub(super) fn troubled(&self) -> BTreeSet<usize> {
         let on_full = self.over.keys().filter_map(|place| self.on.get(place)).flatten().map(|i| i.component);
         let own = self.own.iter().enumerate().filter(|(_, own)| own.broken > 0.0).map(|(c, _)| c);
@@ -303,7 +302,7 @@ impl<'a> IncrementalScore<'a> {
         }
     }
 
-    /// Puts an instance somewhere and says where it was.
+    /// Moves an instance and returns its previous host.
     fn set(&mut self, instance: Instance, place: Option<Place>) -> Option<Place> {
         let places = &mut self.assignment.places[instance.component];
         if places.len() <= instance.ordinal {
@@ -427,7 +426,7 @@ impl<'a> IncrementalScore<'a> {
     }
 }
 
-/// Instances by the machine they run on, where some resource is held there until they have left.
+/// The running instances by machine when some resource is transient; else empty.
 fn leaving(problem: &Problem) -> BTreeMap<usize, Vec<Instance>> {
     let mut leaving: BTreeMap<usize, Vec<Instance>> = BTreeMap::new();
     if problem.resources.iter().any(|r| r.transient) {
