@@ -1,6 +1,6 @@
-//! What engines say they take of memory, beside what an allocator counts; and that the limit holds.
+//! The memory estimates of engines, compared with a counting allocator, and the memory limit.
 //!
-//! A binary of its own with one test that counts, because the allocator counts for the whole process.
+//! A binary of its own with a single test, because the allocator counts for the whole process.
 
 use peak_alloc::PeakAlloc;
 use rhizo_solver::*;
@@ -8,10 +8,10 @@ use rhizo_solver::*;
 #[global_allocator]
 static COUNTED: PeakAlloc = PeakAlloc;
 
-/// Questions whether to stop before a search is stopped: long enough for all that a search ever builds.
+/// Calls of `stop` before a search is stopped: enough for a search to build all of its state.
 const QUESTIONS_MAX: u32 = 30_000;
 
-/// Tables of loads are estimated at their largest, which small problems are far from.
+/// Bytes of the fixed tables, whose estimates assume their largest size.
 const TABLES: u64 = 4 << 20;
 
 fn machine(name: String, stock: Stock, site: Option<usize>, capacity: f64) -> Machine {
@@ -60,7 +60,7 @@ fn cost(problem: &mut Problem, name: &str, measure: Measure) {
     problem.costs.push(Named::new(name, Cost { scope: Scope::All, measure, per_unit: 1.0 }));
 }
 
-/// Many instances where they run now, with soft limits and spread.
+/// Many running instances, with soft limits and spread rules.
 fn cluster() -> Problem {
     let mut problem = world(200, Stock::Kept);
     add(&mut problem, 200, 5, 1);
@@ -131,7 +131,7 @@ fn service() -> Problem {
     problem
 }
 
-/// Something of no special form.
+/// A problem of no special form.
 fn mixture() -> Problem {
     let mut problem = world(60, Stock::Running);
     add(&mut problem, 12, 4, 1);
@@ -191,12 +191,12 @@ fn estimates_are_near_what_is_taken_and_the_limit_holds() {
     an_engine_that_needs_less_takes_over();
 }
 
-/// Not a test by itself: what it takes would be counted for the other.
+/// Called by the test above, because the allocator would count the memory of a second test for the first.
 fn an_engine_that_needs_less_takes_over() {
     let problem = service();
     let free = solve(&problem, &Options::default(), &mut || false).expect("feasible");
     assert_eq!(free.engine, EngineName::SingleComponent);
-    // Round-trip times between all machines take most of it.
+    // The round-trip times between all machines take most of the memory.
     let answer = solve_watched(&problem, &Options::default(), &mut Modest(free.memory_bytes / 2));
     assert_eq!(answer.expect("feasible").engine, EngineName::Local);
 }

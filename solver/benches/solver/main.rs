@@ -1,7 +1,7 @@
-//! How fast the engines are on problems of fixed seeds: `cargo bench -p rhizo-solver [-- NAME]`.
+//! The speed of the engines on problems of fixed seeds: `cargo bench -p rhizo-solver [-- NAME]`.
 //!
-//! Each run is the same work: it ends with a proof or after so many questions whether to stop. What the engines reach
-//! with time is another matter; `rhizo-bench` measures it on public problems. Read next: `problems.rs`.
+//! Every run does the same work: it ends with a proof or after a fixed number of calls of `stop`. `rhizo-bench`
+//! measures the values that the engines reach in a given time, on public problems. Read next: `problems.rs`.
 
 mod problems;
 
@@ -10,7 +10,7 @@ use rhizo_solver::{EngineName, Options, Plan, Problem, check, evaluate, solve};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Solves with one engine until it has a proof or has asked so often.
+/// Solves with one engine until it has a proof or has called `stop` a number of times.
 fn run(problem: &Problem, engine: EngineName, questions_max: u32) -> Plan {
     let mut questions = 0;
     let options = Options { seed: 1, engine: Some(engine) };
@@ -21,13 +21,13 @@ fn run(problem: &Problem, engine: EngineName, questions_max: u32) -> Plan {
     answer.unwrap_or_else(|error| panic!("the problems of the benches have answers: {error}"))
 }
 
-/// What is proven: the time until then.
+/// Problems that are proven: measures the time to the proof.
 fn proofs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("proof");
     let cases = [
-        ("choice, 69 regions", EngineName::SingleComponent, problems::brokers()),
-        ("patterns, 40 offers", EngineName::Configurations, problems::shop()),
-        ("market, 12 components", EngineName::Decomposition, problems::applications(12)),
+        ("single component, 69 regions", EngineName::SingleComponent, problems::brokers()),
+        ("configurations, 40 offers", EngineName::Configurations, problems::shop()),
+        ("decomposition, 12 components", EngineName::Decomposition, problems::applications(12)),
     ];
     for (name, engine, problem) in &cases {
         assert!(run(problem, *engine, u32::MAX).proven, "{name} is proven");
@@ -36,13 +36,13 @@ fn proofs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What searches: moves and candidates judged in a second, model and first answer included.
+/// Problems without a proof: measures judged moves and candidates per second, model and first answer included.
 fn searches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("search");
     let cases = [
-        ("large, 5,000 on 100", EngineName::Reassignment, problems::cluster(), 200),
+        ("reassignment, 5,000 on 100", EngineName::Reassignment, problems::cluster(), 200),
         ("local, 69 regions", EngineName::Local, problems::brokers(), u32::MAX),
-        ("market, 300 components", EngineName::Decomposition, problems::applications(300), 200),
+        ("decomposition, 300 components", EngineName::Decomposition, problems::applications(300), 200),
     ];
     for (name, engine, problem, questions) in &cases {
         let evaluated = run(problem, *engine, *questions).evaluated;

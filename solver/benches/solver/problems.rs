@@ -95,7 +95,7 @@ pub(crate) fn shop() -> Problem {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(11);
     let offer = |at: usize| {
         let (cpu, memory) = (f64::from(1 << rng.random_range(0..5)), f64::from(1 << rng.random_range(1..7)));
-        // Larger machines are a little cheaper for what they have, as they are sold.
+        // Larger machines are a little cheaper relative to their capacity, as in real price lists.
         let price = (10.0 * cpu + 2.0 * memory) * rng.random_range(0.8..1.0);
         machine(
             format!("offer {at}"),

@@ -1,4 +1,4 @@
-//! Machine buying by patterns, against plain enumeration.
+//! The configurations engine against plain enumeration.
 
 use crate::common::*;
 use rhizo_solver::*;

@@ -1,4 +1,4 @@
-//! Machine buying at scale, on problems small enough for plain enumeration.
+//! The decomposition engine on problems that are small enough for plain enumeration.
 
 use crate::common::*;
 use rhizo_solver::*;
@@ -90,9 +90,10 @@ fn what_is_bought_is_allowed_and_the_bound_holds() {
             (Err(SolveError::Infeasible { .. }), None) => infeasible += 1,
             // Offers run out, or a layout cannot be packed: other engines take over where none is asked for.
             (Err(SolveError::Unsuited { .. } | SolveError::NotFound { .. }), _) => {}
-            // Nothing is allowed: it need not prove that, and what it tries is refused.
+            // No assignment is feasible: the engine need not prove that, and the checker refuses its attempts.
             (Err(SolveError::Rejected { .. }), None) => {}
-            // Anything else that the checker refuses is a fault of the engine, although nobody would ever get it.
+            // Any other refusal by the checker is a fault of the engine, although no caller would receive the
+            // assignment.
             (Err(SolveError::Rejected { violations, .. }), Some(_))
                 if violations.iter().all(|violation| violation.rule == "[copies]") => {}
             (answer, best) => panic!("seed {seed}: {answer:?}, but enumeration says {best:?}"),

@@ -1,4 +1,5 @@
-//! What makes no sense is refused by name, what is large is answered, and what should not matter does not.
+//! Limits of the input: invalid problems are refused by name, large ones are answered, and irrelevant parts do not
+//! change the answer.
 
 use crate::general::several_components;
 use rhizo_solver::*;
@@ -30,7 +31,7 @@ fn answer(problem: &Problem) -> Result<Plan, SolveError> {
     stopped_after(problem, 2_000_000)
 }
 
-/// Solves until so many questions whether to stop have been asked.
+/// Solves until `stop` was called a number of times.
 fn stopped_after(problem: &Problem, questions_max: u32) -> Result<Plan, SolveError> {
     let mut questions = 0u32;
     solve(problem, &Options::default(), &mut || {
@@ -51,7 +52,7 @@ fn a_million_instances_have_an_answer() {
     ));
 }
 
-/// One thing wrong with a problem, and how it is refused.
+/// A fault in a problem, and the error that refuses it.
 type Wrong = (fn(&mut Problem), fn(&ProblemError) -> bool);
 
 #[test]
@@ -279,7 +280,7 @@ fn empty_problems_have_answers() {
     assert!(matches!(answer(&problem), Err(SolveError::Infeasible { .. })));
     problem.components[0].needs[0] = 0.0;
     assert_eq!(answer(&problem).unwrap().assignment.count(0), 2);
-    // Rules over nobody hold.
+    // Rules over no instance hold.
     problem.constraints = vec![
         Named::new(
             "apart",

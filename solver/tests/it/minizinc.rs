@@ -1,4 +1,4 @@
-//! The export to MiniZinc: what it says of every rule, and, where `minizinc` is installed, what a solver makes of it.
+//! The export to MiniZinc: the text of every rule and, where `minizinc` is installed, the answer of a solver.
 
 use crate::common::*;
 use crate::general::several_components;
@@ -6,7 +6,7 @@ use rhizo_solver::minizinc::{MinizincError, minizinc};
 use rhizo_solver::*;
 use std::process::Command;
 
-/// What `minizinc` says to a model; none when it is not installed.
+/// The output of `minizinc` for a model; none when it is not installed.
 fn ask(model: &str, seed: u64) -> Option<String> {
     let path = std::env::temp_dir().join(format!("rhizo-export-{}-{seed}.mzn", std::process::id()));
     std::fs::write(&path, model).ok()?;

@@ -50,7 +50,7 @@ fn change(seed: u64) -> (Problem, Assignment, Assignment) {
             .map(|c| (0..c.replicas_max).map(|_| place(dice)).collect())
             .collect(),
     };
-    // Ends that keep to the rules say more than random ones; a few tries, then whatever came.
+    // Ends that keep the rules test more than random ones; after a few tries any end is used.
     let end = |dice: &mut Dice| {
         let mut tries = (0..40).map(|_| fill(dice, &problem)).collect::<Vec<_>>();
         let good = tries.iter().position(|a| check(&problem, a).is_empty()).unwrap_or(0);
@@ -74,7 +74,8 @@ fn least(problem: &Problem, from: &Assignment, to: &Assignment) -> Option<(usize
             .into_iter()
             .flat_map(|a| {
                 let places = (0..problem.machines.len()).map(|m| Some(Place::on(m)));
-                // What runs at both ends is not stopped in between; what runs at neither is not started.
+                // An instance that runs at both ends is not stopped in between; one that runs at neither is not
+                // started.
                 let absent = (was.is_none() || is.is_none()).then_some(None);
                 let places: Vec<Option<Place>> = places.chain(absent).collect();
                 places
@@ -133,7 +134,7 @@ fn extras(
         .map(|instance| Step { instance, from: a.place(instance), to: b.place(instance) })
         .filter(|step| step.from != step.to)
         .collect();
-    // Nothing that has yet to start or has ended comes back from nowhere twice.
+    // An instance starts and ends at most once.
     let odd = |s: &Step| s.to.is_none() && ends.1.place(s.instance).is_some();
     let late = |s: &Step| s.from.is_none() && ends.0.place(s.instance).is_some();
     if steps.iter().any(|s| odd(s) || late(s)) {
@@ -146,7 +147,7 @@ fn extras(
     found.then(|| steps.iter().filter(strange).count())
 }
 
-/// Safety of one wave by its definition, written out again.
+/// The safety of one wave, implemented a second time from its definition.
 fn replay_wave(problem: &Problem, ends: (&Assignment, &Assignment), a: &Assignment, wave: &Wave) -> bool {
     let fault = |assignment: &Assignment| -> BTreeMap<String, f64> {
         let mut faults = BTreeMap::new();
@@ -195,7 +196,7 @@ fn small_changes_are_ordered_with_the_fewest_extras_and_waves() {
     for seed in 0..1_500 {
         let (problem, from, to) = change(seed);
         if problem.machines.iter().any(Machine::is_offer) {
-            // Whoever runs on an offer has it already; the plain search does not count what is bought.
+            // An instance that runs on an offer has bought it already; the plain search does not count bought hosts.
             continue;
         }
         match (order(&problem, &from, &to, &mut || false), least(&problem, &from, &to)) {

@@ -1,4 +1,4 @@
-//! Repair and local search on existing machines, against plain enumeration on small problems.
+//! The reassignment engine against plain enumeration on small problems.
 
 use crate::common::*;
 use rhizo_solver::*;

@@ -1,4 +1,4 @@
-//! Repairs: what is in trouble moves, nothing else; of any problem, and among thousands of hosts.
+//! Repairs move only instances that break a rule, in problems of any kind and with thousands of hosts.
 
 use crate::common::{Dice, enumerate};
 use crate::general::several_components;
@@ -24,7 +24,7 @@ fn what_is_well_is_left_alone_and_what_is_not_is_mended() {
                 }
                 mended += 1;
             }
-            // It says so only when nothing can be mended.
+            // It returns an error only when no repair is possible.
             Err(SolveError::Infeasible { .. }) => {
                 assert!(enumerate(&problem).is_none(), "seed {seed}: there is an answer");
                 none += 1;
@@ -38,7 +38,7 @@ fn what_is_well_is_left_alone_and_what_is_not_is_mended() {
     );
 }
 
-/// Without any one of its changes a repair would not be whole.
+/// Checks that every change of a repair is needed.
 fn needs_every_change(problem: &Problem, plan: &Plan) {
     for (component, c) in problem.components.iter().enumerate() {
         let places = &plan.assignment.places[component];
@@ -114,7 +114,7 @@ fn among_thousands_of_hosts_only_what_ran_on_the_lost_ones_starts_anew() {
     let is_lost = |m: &Option<usize>| m.is_some_and(|m| lost.contains(&m));
     let mut short = Vec::new();
     for (c, component) in problem.components.iter_mut().enumerate() {
-        // All three are wanted, so that each loss has to be made good.
+        // All three instances are required, so that each loss has to be replaced.
         component.replicas_min = 3;
         if component.current.iter().any(is_lost) {
             short.push(c);
@@ -131,7 +131,7 @@ fn among_thousands_of_hosts_only_what_ran_on_the_lost_ones_starts_anew() {
         plan.changes
     );
     assert_eq!(plan.changes.len(), plan.after.migration.started as usize, "nothing moves");
-    // One look at each host for each instance that starts, and little more.
+    // About one evaluation of each host for each instance that starts.
     let looked_at = plan.changes.len() as u64 * 3_001;
     assert!(plan.evaluated < 3 * looked_at, "{} judgements for {}", plan.evaluated, plan.changes.len());
 }

@@ -1,4 +1,4 @@
-//! What single rules mean, by hand: enumeration uses the same checker and cannot find its mistakes.
+//! The meaning of single rules on hand-made examples: enumeration uses the same checker and cannot find its mistakes.
 
 use rhizo_solver::explain::unpaid_moves;
 use rhizo_solver::*;

@@ -1,6 +1,7 @@
-//! Local search finds a start where counts tied by rules leave no single step that mends more than it breaks.
+//! Local search finds a first feasible assignment when rules tie counts together, so that no single step repairs more
+//! than it breaks.
 //!
-//! That it finds one whenever a small problem has one is in `general.rs` and `buying.rs`, against enumeration.
+//! `general.rs` and `buying.rs` compare it with enumeration on small problems.
 
 use crate::common::Dice;
 use rhizo_solver::*;
@@ -95,11 +96,11 @@ fn tied(seed: u64, replicas_max: u32) -> Problem {
     problem
 }
 
-/// Local search has an answer before it has asked so often whether to stop.
+/// Checks that local search has an answer before it has called `stop` a number of times.
 fn finds_a_start(problem: &Problem, seed: u64, what: &str) {
     let options = Options { seed, engine: Some(EngineName::Local) };
     let mut polls = 0;
-    // Without an end to it, most of the time would go into what is cheaper.
+    // Without a limit, most of the time would be spent on cheaper assignments.
     let mut stop = || {
         polls += 1;
         polls > 100_000

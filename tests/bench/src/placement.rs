@@ -1,6 +1,6 @@
-//! Benches of the solver: each reads or makes a problem, solves it, has it checked, and prints figures.
+//! Benches of the solver: each reads or makes a problem, solves it, checks the plan, and prints figures.
 //!
-//! All of them pose an ordinary `Problem`; there is no solver of their own.
+//! All of them pose an ordinary `Problem`; none has a solver of its own.
 
 mod btrplace;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) const NAMES: &[&str] =
     &["psepr", "sage", "prob090", "btrplace", "multicloud", "replan", "roadef", "table"];
 
-/// A bench: its options as given, to its figures.
+/// A bench: a function from its options to its figures.
 type Bench = fn(&[String]) -> Result<Value, String>;
 
 /// The bench of this name, and the options it knows.
@@ -69,7 +69,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     })
 }
 
-/// The most memory that this process ever had resident, as Linux tells it.
+/// The largest resident memory of this process so far, as Linux reports it.
 fn memory_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -88,7 +88,7 @@ fn print_figures(figures: &Value, json: bool) {
     }
 }
 
-/// The seed, and `--engine NAME` where a bench is to ask one engine only.
+/// Reads `--seed`, and `--engine NAME` where a bench uses only one engine.
 fn options(arguments: &Arguments) -> Result<Options, String> {
     let engine = |name: &str| name.parse().map_err(|error: UnknownEngine| error.to_string());
     Ok(Options {
@@ -97,14 +97,14 @@ fn options(arguments: &Arguments) -> Result<Options, String> {
     })
 }
 
-/// Solves under a time limit and says how long it took.
+/// Solves under a time limit. Returns the plan and the duration in seconds.
 fn timed(problem: &Problem, options: Options, seconds: f64) -> (Result<Plan, SolveError>, f64) {
     let mut deadline = Deadline { start: Instant::now(), limit: limit(seconds) };
     let answer = solve_watched(problem, &options, &mut deadline);
     (answer, deadline.start.elapsed().as_secs_f64())
 }
 
-/// A time limit as given; what no clock can hold is none, and what is no number is no time.
+/// The time limit of a number of seconds: none when no clock can represent it, zero when it is not a number.
 fn limit(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }

@@ -1,7 +1,7 @@
 //! BtrPlace's instances: repair 5,000 nodes after a load increase (`li`) or the removal of nodes (`nr`).
 //!
-//! Reads the official compressed JSON. Judged is the configuration that is reached; `overlaps` counts moves onto
-//! a machine that another member of the same spread group is leaving, which an ordering has to put off.
+//! Reads the official compressed JSON. The reached configuration is judged; `overlaps` counts moves onto a machine that
+//! another member of the same spread group is leaving, which an ordering has to postpone.
 
 use super::{chain, options, timed};
 use crate::arguments::Arguments;
@@ -184,7 +184,7 @@ fn rules(instance: &Value, index: &Index, problem: &mut Problem) -> Result<(), S
                 offline.push(Index::of(&index.nodes, &constraint["node"])?);
                 continue;
             }
-            // All virtual machines run, and all other nodes stay on, whatever is solved.
+            // In every solution all virtual machines run and all other nodes stay on.
             "online" | "running" => continue,
             other => return Err(format!("understand a constraint of kind {other}")),
         };
@@ -213,7 +213,7 @@ fn parts(index: &Index, parts: &Value, number: usize) -> Result<Partition, Strin
     })
 }
 
-/// Whatever is done, so many virtual machines have to leave: on each overloaded node, the fewest that relieve it.
+/// Lower bound of the moves: on each overloaded node, the fewest virtual machines whose departure relieves it.
 pub(super) fn moves_min(problem: &Problem) -> u32 {
     let component = &problem.components[0];
     let mut needs = component.needs_each.clone();

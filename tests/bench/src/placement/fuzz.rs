@@ -1,7 +1,7 @@
-//! Spoilt input: every reader answers with an error or a problem, and every problem with an error or an answer.
+//! Damaged input: every reader returns an error or a problem, and every problem gets an error or an answer.
 //!
-//! Small samples of each format are damaged byte by byte and part by part. Nothing may panic, and neither memory nor
-//! time may follow a number that the input merely names. `catalogue.json` has every rule, measure and term.
+//! Small samples of each format are damaged byte by byte and part by part. No reader or engine may panic, and neither
+//! memory nor time may follow a number that the input merely names. `catalogue.json` has every rule, measure and term.
 
 mod mutate;
 
@@ -81,10 +81,11 @@ fn instance() -> Value {
     })
 }
 
-/// Enough for the first answers on samples this small, and thousands of problems can be tried.
+/// Calls of `stop` in a search: enough for a first answer on such small samples, and few enough to try thousands of
+/// problems.
 const QUESTIONS_MAX: u32 = 4;
 
-/// Solves with every engine for a few questions; whatever comes out has to be consistent.
+/// Solves with every engine until `stop` was called a few times, and checks that the result is consistent.
 fn survives(problem: &Problem) {
     for named in &problem.constraints {
         let _ = validate(problem).is_ok().then(|| sentence(problem, named));

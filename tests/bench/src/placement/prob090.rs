@@ -1,4 +1,4 @@
-//! CSPLib problem 90: WordPress with so many instances on so many offers, built in code as the library states it.
+//! CSPLib problem 90: WordPress with a number of instances and offers, built in code as the library states it.
 //!
 //! `--offers FILE` reads the offers of the SAGE data, or `--offers 20|40|250|500` with `--dir DIRECTORY` of them.
 
@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 pub(super) const OPTIONS: &[&str] = &["instances", "offers", "dir", "time", "seed", "problem", "engine"];
 
-/// Instances of a component that no rule bounds.
+/// Instances of a component that no rule limits.
 const REPLICAS_MAX: u32 = 60;
-/// What the library's page says of each component: cores, memory in MB, storage in GB.
+/// The needs of each component on the library's page: cores, memory in MB, storage in GB.
 const NEEDS: [(&str, [f64; 3]); 5] = [
     ("WordPress", [2.0, 512.0, 1000.0]),
     ("MySQL", [2.0, 512.0, 2000.0]),

@@ -16,11 +16,11 @@ use rhizo_solver::{
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// `--nodes` cuts the matrix, `--running` starts from so many random nodes, `--problem` writes the problem as JSON.
+/// `--nodes` cuts the matrix, `--running` starts from a number of random nodes, `--problem` writes the problem as JSON.
 pub(super) const OPTIONS: &[&str] =
     &["latency", "nodes", "seed", "time", "running", "tsv", "problem", "engine"];
 
-/// So many far-apart sites play the users.
+/// Number of far-apart sites that stand for users.
 const ANCHORS: usize = 4;
 
 /// A snapshot of all nodes.

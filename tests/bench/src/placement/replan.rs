@@ -1,7 +1,7 @@
-//! What a small change makes move: the applications of `multicloud` run, and one in a hundred hosts is lost.
+//! Moves after a small failure: the applications of `multicloud` run, and one in a hundred hosts is lost.
 //!
-//! The minimum is what replica ranges ask for: so many instances have to start again. Moves beyond it have to pay;
-//! those that do not are counted by taking each back. Prices and moves are in one unit, dollars per hour.
+//! The minimum is the number of instances that replica ranges require to start again. Further moves have to pay; those
+//! that do not are counted by undoing each. Prices and moves are in one unit, dollars per hour.
 
 use super::{chain, multicloud, timed, write_problem};
 use crate::arguments::Arguments;
@@ -53,15 +53,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     }))
 }
 
-/// What a move costs, in dollars per hour: about the price of the smallest machine.
+/// Cost of a move, in dollars per hour: about the price of the smallest machine.
 const MOVE_COST: f64 = 0.05;
 
-/// How many instances a component is short of.
+/// The number of instances that a component lacks.
 fn missing(component: &rhizo_solver::Component) -> usize {
     (component.replicas_min as usize).saturating_sub(component.current.iter().flatten().count())
 }
 
-/// The problem as it is when an assignment runs: what was bought are hosts of their own, offers stay.
+/// The problem after an assignment was carried out: bought hosts exist, and the offers remain.
 fn installed(problem: &Problem, assignment: &Assignment) -> Result<Problem, String> {
     let mut running = problem.clone();
     let mut host_of: BTreeMap<Place, usize> = BTreeMap::new();
@@ -88,7 +88,7 @@ fn installed(problem: &Problem, assignment: &Assignment) -> Result<Problem, Stri
     Ok(running)
 }
 
-/// Loses a share of the hosts, at least one; how many, and how many instances with them.
+/// Removes a share of the hosts, at least one. Returns the numbers of lost hosts and instances.
 fn lose(problem: &mut Problem, share: f64, seed: u64) -> (usize, usize) {
     let mut hosts: Vec<usize> =
         (0..problem.machines.len()).filter(|m| problem.machines[*m].stock == Stock::Running).collect();

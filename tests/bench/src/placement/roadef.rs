@@ -21,7 +21,7 @@ use std::time::Instant;
 
 pub(super) const OPTIONS: &[&str] = &["t", "p", "i", "o", "s", "name", "threads"];
 
-/// Share of the time that is kept for judging and writing the answer, per process in seconds.
+/// Seconds per process that are kept for checking and writing the answer.
 const CLOSING_PER_PROCESS: f64 = 1e-5;
 
 /// A model with its assignment, and where each process is in the problem.
@@ -65,9 +65,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
         "cost": cost,
         "initial": initial,
         "bound": bound,
-        // Of the bound; there is none where nothing but 0 is known to be needed.
+        // The gap relative to the bound; none when the bound is 0.
         "gap": bound.filter(|bound| *bound > 0.0).map(|bound| (cost - bound) / bound),
-        // The challenge's: what is beyond the best published cost, in percent of the initial one.
+        // The score of the challenge: the cost beyond the best published one, in percent of the initial cost.
         "score": best.zip(initial).map(|(best, initial)| 100.0 * (cost - best) / initial),
         "moves": plan.after.migration.moved,
         "violations": violations,
@@ -162,7 +162,7 @@ fn machines(numbers: &mut Numbers, problem: &mut Problem) -> Result<(), String> 
         });
     }
     for (name, class_of) in [("location", locations), ("neighbourhood", neighbourhoods)] {
-        // By their numbers as they stand, a class of a huge number would need as many classes.
+        // Locations are renumbered: a huge location number would need as many classes.
         let classes: BTreeSet<usize> = class_of.iter().copied().collect();
         let index: BTreeMap<usize, usize> =
             classes.iter().enumerate().map(|(at, class)| (*class, at)).collect();

@@ -1,4 +1,4 @@
-//! SAGE: rent machines for an application at the least price, under rules on what shares a machine.
+//! SAGE: rent machines for an application at the least price, under rules on the instances that share a machine.
 //!
 //! Reads the official JSON of applications and offers. `--instances N` sets the open bound of an application
 //! (the number of WordPress instances), which the file marks by -1. Prices are in thousandths of a currency unit.
@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub(super) const OPTIONS: &[&str] = &["app", "offers", "instances", "time", "seed", "problem", "engine"];
 
-/// Instances of a component that no rule bounds; far above any published optimum.
+/// Instances of a component that no rule limits; far above any published optimum.
 const REPLICAS_MAX: u32 = 60;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
@@ -52,7 +52,7 @@ fn read(path: &Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("understand {}: {error}", path.display()))
 }
 
-/// A number somewhere inside a value.
+/// The number at a path inside a value.
 fn number(value: &Value, path: &str) -> Result<f64, String> {
     value.pointer(path).and_then(Value::as_f64).ok_or_else(|| format!("find the number {path} in {value}"))
 }
@@ -153,7 +153,7 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
                 _ => (0, bound()?),
             };
             let components = identifiers(problem, restriction)?;
-            // A bound on several components counts them together; each of them still runs at least once.
+            // A limit of several components counts their instances together; each component still has at least one.
             rules.push(Constraint::Count(rule::Count { components, min, max }));
         }
         "FullDeployment" => {
@@ -167,7 +167,7 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
             rules.push(Constraint::Together(rule::Together { components: vec![alpha, beta] }));
         }
         "OneToManyDependency" => {
-            // One alpha serves up to `number` betas, and there is no alpha more than that needs.
+            // One alpha serves up to `number` betas, and there are no more alphas than needed.
             let alpha = component(problem, restriction, "alphaCompId")?;
             let beta = component(problem, restriction, "betaCompId")?;
             let number = i64::from(count(restriction, "number")?);
@@ -189,7 +189,7 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
                 max: 1,
             }));
         }
-        // Several at once: see `share_load`.
+        // `share_load` reads several such rules together.
         "RequireProvideDependency" => {}
         other => return Err(format!("understand a restriction of type {other}")),
     }
@@ -199,7 +199,7 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
     Ok(())
 }
 
-/// What one component needs of another; alternatives serve it together, for only one of them runs.
+/// The share of a provider that a component needs; alternative providers count together, because only one of them runs.
 fn share_load(problem: &mut Problem, restrictions: &[Value]) -> Result<(), String> {
     let alternatives: Vec<Vec<usize>> = problem
         .constraints

@@ -1,8 +1,8 @@
-//! Runs a whole set and writes its table into a document; what was run before is not run again.
+//! Runs a set of benches and writes its table into a document; rows with known figures are not run again.
 //!
-//! Figures are kept in a file, one line of JSON for each row, so that a run can be stopped and taken up. The table goes
-//! between `<!-- table NAME -->` and `<!-- end NAME -->`. A row is a call of another bench with its own options: there is
-//! no way to a figure here that the command line has not.
+//! Figures are kept in a file, one line of JSON for each row, so that a run can be stopped and continued. The table
+//! goes between `<!-- table NAME -->` and `<!-- end NAME -->`. A row is a call of another bench with its options, so
+//! that every figure can be reproduced from the command line.
 
 use crate::arguments::Arguments;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ const SAGE: [(&str, Option<u32>); 13] = [
 /// Sizes of the offer lists that SAGE and CSPLib publish times for.
 const OFFERS: [u32; 4] = [20, 40, 250, 500];
 
-/// The instances of ROADEF/EURO 2012 whose models can still be had: set A, and eight of set B.
+/// The instances of ROADEF/EURO 2012 whose models are still available: set A, and eight of set B.
 const ROADEF: [&str; 18] = [
     "a1_1", "a1_2", "a1_3", "a1_4", "a1_5", "a2_1", "a2_2", "a2_3", "a2_4", "a2_5", "b_1", "b_2", "b_3",
     "b_4", "b_5", "b_6", "b_8", "b_9",
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     Ok(json!({ "set": set, "rows": rows.len(), "run": ran, "failed": failed }))
 }
 
-/// What the set's table is called in a document: sets that are run for several times have a table for each.
+/// The name of the set's table in a document; a set that is run with several time limits has a table for each.
 fn mark(set: &str, arguments: &Arguments) -> String {
     match (set, arguments.text("time")) {
         ("roadef", time) => format!("roadef {} s", time.unwrap_or("10")),
@@ -227,7 +227,7 @@ fn path(directory: &Path, file: &str) -> String {
     directory.join(file).display().to_string()
 }
 
-/// Figures that are known already, by row; a line that is cut off counts as missing.
+/// The known figures by row; a truncated line counts as missing.
 fn read(path: &Path) -> Result<BTreeMap<String, Value>, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,9 +1,9 @@
-//! Spoils texts and JSON values: each step is drawn by proptest, which also takes steps away from what fails.
+//! Damages texts and JSON values. Proptest draws the steps and removes steps from a failing case.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-/// One step of damage: what is done, where, and with what.
+/// One step of damage: the operation, the place and the value.
 pub(super) type Step = (u8, u32, u32);
 
 /// A few steps.
@@ -11,7 +11,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(any::<Step>(), 1..4)
 }
 
-/// What readers of numbers stumble over.
+/// Texts that readers of numbers commonly mishandle.
 const WORDS: [&str; 14] = [
     "0",
     "1",
@@ -29,7 +29,7 @@ const WORDS: [&str; 14] = [
     "",
 ];
 
-/// A text with bytes or words changed, cut out, doubled or put elsewhere; always valid UTF-8.
+/// A text with bytes or words changed, removed, doubled or moved; always valid UTF-8.
 pub(super) fn text(sample: &str, steps: &[Step]) -> String {
     let mut bytes = sample.as_bytes().to_vec();
     for (kind, at, with) in steps {
@@ -63,7 +63,7 @@ fn word(bytes: &[u8], at: usize) -> (usize, usize) {
     (start, end.max(start))
 }
 
-/// A value with parts replaced, left out, doubled, or put in the place of others.
+/// A value with parts replaced, removed, doubled or moved.
 pub(super) fn value(sample: &Value, steps: &[Step]) -> Value {
     let mut spoilt = sample.clone();
     for (kind, at, with) in steps {
@@ -111,7 +111,7 @@ fn extreme(which: usize) -> Value {
     all[which % all.len()].clone()
 }
 
-/// How many values there are, the whole one counted.
+/// The number of nested values, including the whole value.
 fn size(value: &Value) -> usize {
     1 + match value {
         Value::Array(list) => list.iter().map(size).sum(),
@@ -120,7 +120,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// One of them by its number, counted from the outside.
+/// A nested value by its number, counted from the outside.
 fn part(value: &mut Value, number: usize) -> &mut Value {
     let mut number = number % size(value);
     let mut here = value;

@@ -10,7 +10,7 @@ use rhizo_solver::rule;
 use rhizo_solver::{Comparison, Component, Constraint, Limit, Measure, Named, Problem, Scope};
 use std::collections::BTreeSet;
 
-/// What instances ask for: processors and gibibytes, the sizes that machines are sold in, and halves of the smallest.
+/// Needs of instances: processors and gibibytes in the sizes of machines, and halves of the smallest.
 const NEEDS: [[f64; 2]; 12] = [
     [0.5, 1.0],
     [0.5, 2.0],
@@ -32,7 +32,7 @@ const USER_LIMITS_MS: [f64; 4] = [10.0, 25.0, 50.0, 100.0];
 /// Components of an application.
 const SIZES: std::ops::RangeInclusive<usize> = 3..=6;
 
-/// Adds applications until there are so many components.
+/// Adds applications until the number of components is reached.
 pub(super) fn add(problem: &mut Problem, components: usize, seed: u64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     while problem.components.len() < components {
@@ -100,7 +100,7 @@ impl Application {
         }
         if self.size > 1 && rng.random_range(0..3) == 0 {
             let (user, provider) = (self.first, self.first + self.size - 1);
-            // As many providers as users: possible when the ranges overlap.
+            // As many providers as users, which is possible when the ranges overlap.
             if problem.components[provider].replicas_max >= problem.components[user].replicas_min {
                 let rule = Constraint::Require(rule::Require {
                     user,

@@ -5,16 +5,16 @@ use rhizo_solver::{Latency, Machine, Partition, Problem, Resource, Stock};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The two ways to class machines, in this order.
+/// Indices of the two partitions of machines.
 pub(super) const BY_REGION: usize = 0;
 /// See [`BY_REGION`].
 pub(super) const BY_CLOUD: usize = 1;
 
-/// So many hosts of a type can be bought in a region: more than any optimum of the bench uses.
+/// Number of hosts of a type that can be bought in a region: more than any optimum of the bench uses.
 const HOSTS_MAX: u32 = 20_000;
 
-/// GCP sells no price list that may be used here, so its prices are **synthetic**: dollars for a processor and for a
-/// gibibyte per hour, so that the 2-processor 8-gibibyte machine costs the 0.07 that the regional level counts from.
+/// GCP has no price list that may be used here, so its prices are **synthetic**: dollars per hour for a processor and
+/// for a gibibyte, such that the machine with 2 processors and 8 gibibytes costs the 0.07 of the regional price level.
 const GCP_PRICES: (f64, f64) = (0.023, 0.003);
 /// Gibibytes for each processor of GCP's three families, and the family's name.
 const GCP_FAMILIES: [(f64, &str); 3] = [(1.0, "highcpu"), (4.0, "standard"), (8.0, "highmem")];
@@ -93,7 +93,7 @@ fn price_list(path: &Path) -> Result<PriceList, String> {
     Ok((azure, aws))
 }
 
-/// How dear each region is beside the base, from the offers of the example: the third column of its file.
+/// The price level of each region relative to the base, from the third column of the example's offers.
 fn levels(path: &Path, base: f64) -> Result<BTreeMap<String, f64>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
     let mut levels = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! The best published costs of the challenge's instances: what scores are counted from.
+//! The best published costs of the challenge's instances, from which scores are computed.
 //!
-//! Of each instance the least cost that a text or program has published (the finalists' own tables, a list of 2022, a
-//! long run of a MIP solver), without those that lie below a bound that can be proven and so cannot be true.
+//! For each instance, the least cost that a paper or program has published (the finalists' own tables, a list of 2022,
+//! a long run of a MIP solver), except costs below a proven bound, which cannot be true.
 
 use std::path::Path;
 
