@@ -22,12 +22,19 @@ pub(crate) enum Unsolved {
     Failed,
 }
 
+/// The least violation of all rows together, relative to their limits, that counts as one.
+///
+/// Programs are posed in numbers of about 1 to 10,000, and back ends round at about 1e-9.
+const VIOLATION_MIN: f64 = 1e-6;
+
 /// Minimises a sum of costs over variables in their ranges, under the rows.
 ///
-/// `ranges` has the lower and upper end of each variable, in the order of `costs`.
+/// `ranges` has the lower and upper end of each variable, in the order of `costs`. A back end that calls a program
+/// infeasible is not believed at once: simplex codes do so for feasible programs with nearly singular bases. The answer
+/// is confirmed by a second program, which is always feasible.
 ///
 /// # Errors
-/// See [`Unsolved`].
+/// [`Unsolved::Infeasible`] when that is confirmed, else [`Unsolved::Failed`].
 pub(crate) fn minimum<'a>(
     costs: impl Iterator<Item = f64>,
     ranges: impl Iterator<Item = (f64, f64)>,
@@ -38,9 +45,47 @@ pub(crate) fn minimum<'a>(
     if empty.iter().any(|row| row.low > 0.0 || row.high < 0.0) {
         return Err(Unsolved::Infeasible);
     }
+    let ranges: Vec<(f64, f64)> = ranges.collect();
+    let answer = answer(costs, &ranges, &rows);
+    if answer == Err(Unsolved::Infeasible) && !is_violated(&ranges, &rows) {
+        return Err(Unsolved::Failed);
+    }
+    answer
+}
+
+/// Whether every choice of values violates the rows by more than rounding.
+///
+/// Each row may be violated at a cost, so that the program is feasible, and the least cost is the least violation.
+fn is_violated(ranges: &[(f64, f64)], rows: &[&Row]) -> bool {
+    let mut elastic: Vec<Row> = Vec::new();
+    let (mut costs, mut ranges) = (vec![0.0; ranges.len()], ranges.to_vec());
+    for row in rows {
+        for (low, high, limit, sign) in
+            [(row.low, f64::INFINITY, row.low, 1.0), (f64::NEG_INFINITY, row.high, row.high, -1.0)]
+        {
+            if limit.is_finite() {
+                let mut terms = row.terms.clone();
+                terms.push((costs.len(), sign));
+                costs.push(1.0 / limit.abs().max(1.0));
+                ranges.push((0.0, f64::INFINITY));
+                elastic.push(Row { terms, low, high });
+            }
+        }
+    }
+    let elastic: Vec<&Row> = elastic.iter().collect();
+    let least = answer(costs.iter().copied(), &ranges, &elastic);
+    least.is_ok_and(|values| costs.iter().zip(&values).map(|(c, v)| c * v).sum::<f64>() > VIOLATION_MIN)
+}
+
+/// The answer of the back end, as it is.
+fn answer(
+    costs: impl Iterator<Item = f64>,
+    ranges: &[(f64, f64)],
+    rows: &[&Row],
+) -> Result<Vec<f64>, Unsolved> {
     let mut variables = ProblemVariables::new();
     let all: Vec<good_lp::Variable> =
-        ranges.map(|(low, high)| variables.add(variable().min(low).max(high))).collect();
+        ranges.iter().map(|(low, high)| variables.add(variable().min(*low).max(*high))).collect();
     if all.is_empty() {
         return Ok(Vec::new());
     }
@@ -115,43 +160,42 @@ mod tests {
         assert_eq!(nothing, Ok(Vec::new()));
     }
 
-    /// A power-flow program with a known solution: `flow = b (angle_i - angle_j)` on every edge of a graph, flows that
-    /// balance at every vertex, and sums of those rows again. The angles are free and the rows depend on each other, so
-    /// that a basis can be singular in exact arithmetic; back ends have called such programs singular.
+    /// A power-flow program with a known solution: `flow = b (angle_i - angle_j)` on every edge of a graph, and flows that
+    /// balance at every vertex. The angles are free and the rows depend on each other, so that a basis can be singular
+    /// in exact arithmetic. The solution satisfies the rows up to the rounding of a few sums.
     fn power_flow(rng: &mut Xoshiro256PlusPlus) -> (Vec<f64>, Vec<(f64, f64)>, Vec<Row>) {
         let vertices = rng.random_range(3..12);
         let mut edges: Vec<(usize, usize)> = (1..vertices).map(|v| (rng.random_range(0..v), v)).collect();
         edges.extend((0..vertices).map(|v| (v, (v + rng.random_range(1..vertices)) % vertices)));
-        let angles: Vec<f64> = (0..vertices).map(|_| f64::from(rng.random_range(-4..=4))).collect();
-        let (mut ranges, mut costs) =
-            (vec![(f64::NEG_INFINITY, f64::INFINITY); vertices], vec![0.0; vertices]);
-        let (mut rows, mut net) = (Vec::new(), vec![0.0; vertices]);
+        let mut point: Vec<f64> = (0..vertices).map(|_| f64::from(rng.random_range(-4..=4))).collect();
+        let mut ranges = vec![(f64::NEG_INFINITY, f64::INFINITY); vertices];
+        let (mut costs, mut rows) = (vec![0.0; vertices], Vec::new());
         let mut balance: Vec<Vec<(usize, f64)>> = vec![Vec::new(); vertices];
         for (from, to) in edges {
             let (flow, b) = (costs.len(), [0.01, 1.0, 3.0, 1e4][rng.random_range(0..4)]);
-            let amount: f64 = b * (angles[from] - angles[to]);
+            let amount: f64 = b * (point[from] - point[to]);
+            point.push(amount);
             costs.push(f64::from(rng.random_range(-2..=2)));
             ranges.push((amount.min(0.0), amount.max(1.0)));
             rows.push(row(&[(flow, 1.0), (from, -b), (to, b)], 0.0, 0.0));
             balance[from].push((flow, 1.0));
             balance[to].push((flow, -1.0));
-            net[from] += amount;
-            net[to] -= amount;
         }
-        for (terms, net) in balance.iter().zip(&net) {
-            rows.push(row(terms, *net, *net));
-        }
-        let first: Vec<(usize, f64)> = balance[0].iter().chain(&balance[1]).copied().collect();
-        rows.push(row(&first, net[0] + net[1] - 1e-3, f64::INFINITY));
+        let sum = |terms: &[(usize, f64)]| terms.iter().map(|(at, weight)| weight * point[*at]).sum::<f64>();
+        rows.extend(balance.iter().map(|terms| row(terms, sum(terms), sum(terms))));
+        let holds = |row: &Row| (sum(&row.terms) - row.low).abs() <= 1e-7 && row.low == row.high;
+        assert!(rows.iter().all(holds), "feasible by construction");
         (costs, ranges, rows)
     }
 
     #[test]
     fn a_feasible_program_is_never_called_infeasible() {
-        let (mut solved, mut failed) = (0, 0);
+        let (mut solved, mut failed, mut doubted) = (0, 0, 0);
         for seed in 0..3_000 {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
             let (costs, ranges, rows) = power_flow(&mut rng);
+            let all: Vec<&Row> = rows.iter().collect();
+            doubted += u32::from(answer(costs.iter().copied(), &ranges, &all) == Err(Unsolved::Infeasible));
             match minimum(costs.iter().copied(), ranges.iter().copied(), rows.iter()) {
                 Ok(_) => solved += 1,
                 // Says nothing about the program, and proves nothing: see `branch.rs`.
@@ -159,7 +203,7 @@ mod tests {
                 Err(Unsolved::Infeasible) => panic!("seed {seed}: {costs:?} {ranges:?} {rows:?}"),
             }
         }
-        println!("{solved} solved, {failed} failed");
-        assert!(solved > failed);
+        println!("{solved} solved, {failed} failed, of which the back end called {doubted} infeasible");
+        assert!(solved > 10 * failed, "{failed} of {solved}");
     }
 }
