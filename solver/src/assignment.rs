@@ -102,7 +102,7 @@ impl Assignment {
         }
     }
 
-    /// How many instances of a component run.
+    /// The number of instances of a component that run.
     #[must_use]
     pub fn count(&self, component: ComponentIndex) -> usize {
         self.places.get(component).map_or(0, |places| places.iter().flatten().count())

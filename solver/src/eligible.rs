@@ -12,7 +12,11 @@ use crate::scope::Scope;
 
 /// The first rule that refuses a machine to a component in every placement; none when the machine is eligible.
 #[must_use]
-pub fn refused_by(problem: &Problem, component: ComponentIndex, machine: MachineIndex) -> Option<&str> {
+pub(crate) fn refused_by(
+    problem: &Problem,
+    component: ComponentIndex,
+    machine: MachineIndex,
+) -> Option<&str> {
     let rules: Vec<&Named<Constraint>> = problem.constraints.iter().collect();
     refused_among(problem, &rules, component, machine)
 }

@@ -1,4 +1,4 @@
-//! What every engine offers: which problems it accepts, the memory it needs, and a search.
+//! The interface of an engine: the problems it accepts, the memory it needs, and its search.
 //!
 //! An engine is a search algorithm for assignments. No engine is trusted: [`mod@crate::solve`] checks every
 //! assignment that one returns. A new engine is a file with an implementation of [`Engine`], its name in `engine_name.rs` and
@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::watch::Watch;
 use memory::Sizes;
 
-/// What a search is asked for.
+/// The aim of a search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Aim {
     /// The best assignment that can be found.
@@ -52,7 +52,7 @@ impl Request {
     }
 }
 
-/// What an engine found.
+/// The result of a search.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Found {
     /// The best feasible assignment, if one was found.

@@ -10,7 +10,7 @@ use crate::problem::{MachineIndex, Problem, Stock};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far two values of the objective may differ by rounding and still count as equal.
+/// The largest difference of two values of the objective that counts as rounding.
 pub const WORTH_TOLERANCE: f64 = 1e-9;
 
 /// The worth of one assignment.
@@ -24,7 +24,7 @@ pub struct Score {
     pub costs: Vec<CostTerm>,
     /// The cost of changing from the running configuration to this one.
     pub migration: MigrationScore,
-    /// `utility - costs - migration`: what is maximised.
+    /// `utility - costs - migration`, which is maximised.
     pub net: f64,
     /// Price per hour of all used and kept hosts.
     pub price_per_hour: f64,

@@ -8,8 +8,8 @@ mod here;
 mod relax;
 mod unpaid;
 
-pub use crate::eligible::{eligible, refused_by};
-pub use crate::infeasibility::{Relaxation, conflict, relaxations};
+pub use crate::eligible::eligible;
+pub use crate::infeasibility::{Relaxation, conflict};
 pub use alternative::{WhyNot, reweighted, why_not};
 pub use here::{Next, WhyHere, why_here};
 pub use relax::cheapest_relaxation;

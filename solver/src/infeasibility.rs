@@ -101,31 +101,6 @@ pub(crate) fn satisfiable(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> 
     }
 }
 
-/// For each rule of a conflict, whether the rest holds without it, and the nearest limit that could be met.
-///
-/// Rules whose absence does not help are left out: another conflict remains without them.
-pub fn relaxations(
-    problem: &Problem,
-    conflict: &[String],
-    stop: &mut dyn FnMut() -> bool,
-) -> Vec<Relaxation> {
-    let mut found = Vec::new();
-    for (at, named) in problem.constraints.iter().enumerate() {
-        if !conflict.contains(&named.name) {
-            continue;
-        }
-        let mut without = bare(problem);
-        let others = problem.constraints.iter().enumerate().filter(|(other, _)| *other != at);
-        without.constraints.extend(others.map(|(_, rule)| rule.clone()));
-        if let Some(limit) = nearest(&without, &named.item, stop) {
-            found.push(Relaxation { rule: named.name.clone(), limit: Some(limit) });
-        } else if satisfiable(&without, stop) == Some(true) {
-            found.push(Relaxation { rule: named.name.clone(), limit: None });
-        }
-    }
-    found
-}
-
 /// The nearest limit of a rule that could be met beside the others; none where the rule has no such limit.
 pub(crate) fn nearest(others: &Problem, rule: &Constraint, stop: &mut dyn FnMut() -> bool) -> Option<f64> {
     let (scope, measure) = match meaning(rule).relaxable()? {

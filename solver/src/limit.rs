@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// The same for every number of instances.
+    /// One limit for every number of instances.
     Constant(f64),
     /// Indexed by the number of instances in scope, from zero; the last entry holds for all larger numbers.
     BySize(Vec<f64>),
@@ -23,7 +23,7 @@ impl Limit {
     }
 }
 
-/// How a number is compared with its limit.
+/// The comparison of a value with a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {

@@ -165,13 +165,13 @@ impl<'a> Writer<'a> {
         self.slots.iter().map(now).collect()
     }
 
-    /// How many running instances of a scope move or end.
+    /// The number of running instances of a scope that move or end.
     pub(crate) fn displaced(&self, scope: &Scope) -> String {
         let now = list(self.current());
         format!("sum(s in {})(bool2int({now}[s] > 0 /\\ at[s] != {now}[s]))", self.group(scope))
     }
 
-    /// How many instances of a component run.
+    /// The number of instances of a component that run.
     pub(crate) fn count(&self, component: ComponentIndex) -> String {
         format!("size({})", self.group(&Scope::Component(component)))
     }

@@ -9,9 +9,9 @@ use crate::scope::Scope;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
-/// Most machines a problem may have; ten times the largest published benchmark with room.
+/// The most machines of a problem: ten times the largest published benchmark, with room.
 pub const MACHINES_MAX: usize = 200_000;
-/// Most instances a problem may ask for.
+/// The most instances of a problem.
 pub const INSTANCES_MAX: u64 = 2_000_000;
 /// Largest weight of a linear rule; with [`INSTANCES_MAX`] instances, sums stay exact in `f64` and `i64`.
 pub const WEIGHT_MAX: u64 = 1 << 30;
@@ -57,7 +57,7 @@ pub enum ProblemError {
         what: String,
         /// The index.
         index: usize,
-        /// How many there are.
+        /// The number of things that an index may name.
         count: usize,
     },
     /// A range is empty.
@@ -99,9 +99,9 @@ pub enum ProblemError {
     /// The problem has more of something than the solver accepts.
     #[error("accept {have} {what}: at most {max} are")]
     TooLarge {
-        /// What the problem has too much of.
+        /// The things that the problem has too many of.
         what: &'static str,
-        /// How many.
+        /// Their number.
         have: u64,
         /// The limit.
         max: u64,

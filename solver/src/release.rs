@@ -1,6 +1,6 @@
 //! Versions of packages, and what one package wants of another.
 //!
-//! What these declarations demand of a configuration is in [`mod@crate::versions`].
+//! [`mod@crate::versions`] turns rules over them into rules over components; `rules/needs.rs` has their meaning.
 
 pub use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};

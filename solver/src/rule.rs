@@ -25,9 +25,9 @@ pub struct Each {
 pub struct Bound {
     /// The instances that form the group.
     pub scope: Scope,
-    /// What is measured.
+    /// The measure.
     pub measure: Measure,
-    /// How the measured value is compared with the limit.
+    /// The comparison of the measured value with the limit.
     pub comparison: Comparison,
     /// The limit, in the unit of the measure.
     pub limit: Limit,
@@ -146,9 +146,9 @@ pub struct Require {
     pub user: ComponentIndex,
     /// The component that is needed.
     pub provider: ComponentIndex,
-    /// How many shares of a provider each user takes.
+    /// The number of shares of a provider that each user takes.
     pub per_user: u32,
-    /// How many shares each provider has.
+    /// The number of shares that each provider has.
     pub per_provider: u32,
     /// Also forbids a provider that the users do not need.
     pub exactly: bool,

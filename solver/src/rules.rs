@@ -1,4 +1,4 @@
-//! What every hard rule answers: is it well formed, does an assignment keep it, and how is it said and written.
+//! The meaning of hard rules: the trait that every rule implements.
 //!
 //! One file for each kind of rule, named after its declaration in [`crate::rule`], has the whole meaning of that rule.
 //! The checker works from the definition alone and shares no arithmetic with the MiniZinc form beside it or with the
@@ -48,7 +48,7 @@ use crate::problem::Problem;
 use crate::problem_error::Checked;
 use crate::scope::{ComponentIndex, MachineIndex, Scope};
 
-/// How far a sum of needs may exceed a capacity by rounding, relative to the capacity.
+/// The largest excess of a sum of needs over a capacity that counts as rounding, relative to the capacity.
 ///
 /// Sums of a few thousand `f64` differ by about 1e-13 with their order; this is far above that and far below any unit.
 pub(crate) const CAPACITY_TOLERANCE: f64 = 1e-9;
@@ -58,7 +58,7 @@ pub(crate) const CAPACITY_TOLERANCE: f64 = 1e-9;
 /// The amount is above zero and about 1 for each instance that would have to change.
 pub(crate) type Broken = (String, f64);
 
-/// How a rule can be relaxed, for the explanation of a conflict.
+/// The way in which a rule can be relaxed, for the explanation of a conflict.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Relaxable {
     /// The rule is an upper limit of a measure: the least value of the measure is the limit that can be met.
@@ -95,7 +95,7 @@ pub(crate) trait Rule {
     /// Why an assignment breaks the rule, from its definition; none when the rule is kept.
     fn broken(&self, problem: &Problem, assignment: &Assignment) -> Option<Broken>;
 
-    /// What the rule demands, in the names of the problem; one clause without a full stop.
+    /// The demand of the rule, in the names of the problem; one clause without a full stop.
     fn sentence(&self, problem: &Problem) -> String;
 
     /// The MiniZinc constraint; none when the rule is part of the built-in constraints.
@@ -104,7 +104,7 @@ pub(crate) trait Rule {
     /// [`MinizincError::Unknown`] with the rule's `name` when MiniZinc cannot express it.
     fn minizinc(&self, model: &Writer, name: &str) -> Result<Option<String>, MinizincError>;
 
-    /// Whether the rule forbids every instance of a component on a machine, whatever else runs where.
+    /// Whether the rule forbids every instance of a component on a machine, in every placement of the others.
     fn refuses(&self, _problem: &Problem, _component: ComponentIndex, _machine: MachineIndex) -> bool {
         false
     }
@@ -114,7 +114,7 @@ pub(crate) trait Rule {
         None
     }
 
-    /// How the rule can be relaxed to another limit; none when it can only be left out.
+    /// The way in which the rule can be relaxed to another limit; none when it can only be left out.
     fn relaxable(&self) -> Option<Relaxable> {
         None
     }

@@ -12,7 +12,7 @@ pub use crate::release::{Provided, Release, Version, VersionReq, Wanted};
 use crate::rules::table::meaning;
 use std::borrow::Cow;
 
-/// The same problem with rules over ranges of versions turned into rules over components.
+/// Returns the problem with rules over ranges of versions turned into rules over components.
 ///
 /// A rule may become several, all under its name.
 #[must_use]

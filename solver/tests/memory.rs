@@ -80,7 +80,7 @@ fn cluster() -> Problem {
     problem
 }
 
-/// Many instances of one component, and many rules that each speak of three of them.
+/// Many instances of one component, and many rules over three of them each.
 fn virtual_machines() -> Problem {
     let mut problem = world(200, Stock::Kept);
     add(&mut problem, 1, 4_000, 0);

@@ -7,7 +7,7 @@ use crate::engine::linear::{Row, Unsolved, minimum};
 
 /// A value this near to an integer counts as that integer; incumbents are checked again with the integer.
 const WHOLE: f64 = 1e-6;
-/// How far a row may be violated by rounding, relative to its limit.
+/// The largest violation of a row that counts as rounding, relative to its limit.
 const ROW_TOLERANCE: f64 = 1e-7;
 
 /// A variable from 0 to `max`.

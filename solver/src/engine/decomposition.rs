@@ -37,7 +37,7 @@ use zones::ZONES_MAX;
 /// Rounds of reducing the zones of components; each starts from better bounds than the one before.
 const NARROWINGS_MAX: u64 = 12;
 
-/// Bytes of one table of the most valuable loads: at most so many cells (`grid.rs`), of so many bytes each.
+/// Bytes of one table of the most valuable loads: the largest number of cells (`grid.rs`) times the bytes of each.
 const TABLE: u64 = 40_000 * 12;
 /// Bytes of the layouts that the proof lists at most (`exact.rs`), of some lists each.
 const LAYOUTS: u64 = 200_000 * 250;

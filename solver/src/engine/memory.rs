@@ -90,7 +90,7 @@ impl Sizes {
     }
 }
 
-/// How many instances a rule of the reassignment engine covers.
+/// The number of instances in the scopes of a rule of the reassignment engine.
 fn memberships(problem: &Problem, rule: &Constraint) -> u64 {
     let all = |c: &crate::problem::Component| u64::from(c.replicas_max);
     let of = |scope: &Scope| match scope {

@@ -1,7 +1,7 @@
 //! The table of engines, and the selection of one for a problem.
 //!
-//! The order is the order of preference: from the engine for the most special problems to the one for any problem.
-//! Read next: [`mod@crate::solve`], which asks for a plan, and `conflict.rs`, which asks whether rules can hold.
+//! The order is the order of preference, from the engine for the most special problems to the one for every problem.
+//! Read next: [`mod@crate::solve`], which requests plans, and `infeasibility.rs`, which asks whether rules can hold.
 
 use super::configurations::Configurations;
 use super::decomposition::Decomposition;

@@ -59,7 +59,7 @@ pub enum OrderError {
     /// A configuration names machines or instances that the problem does not have.
     #[error("understand the configurations: {what}")]
     Shape {
-        /// What is wrong with the first of them.
+        /// The first fault.
         what: String,
     },
     /// Every order that was tried breaks a rule or a capacity during the change.

@@ -25,7 +25,7 @@ impl Rule for Bound {
 
     fn visit_dependencies(&self, visit: &mut dyn FnMut(&Scope)) {
         match self.measure {
-            // Measured over all hosts, whatever the scope.
+            // Measured over all hosts, independent of the scope.
             Measure::TotalPrice | Measure::Overload { .. } | Measure::Imbalance { .. } => visit(&Scope::All),
             _ => self.visit_scopes(visit),
         }

@@ -43,7 +43,7 @@ impl Rule for Preserve {
     }
 }
 
-/// What each instance needs of one resource, preserve rules included.
+/// The need of each instance of one resource, preserve rules included.
 ///
 /// Rules that list single instances are indexed once: large problems have thousands of them.
 pub(crate) fn effective_needs(problem: &Problem, resource: usize) -> impl Fn(Instance) -> f64 + '_ {

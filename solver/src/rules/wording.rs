@@ -16,12 +16,12 @@ pub(super) fn component_name(problem: &Problem, component: ComponentIndex) -> &s
     &problem.components[component].name
 }
 
-/// What a cell is called: the partition's name, or a host.
+/// The name of a kind of cell: the partition's name, or `host`.
 pub(super) fn cell_kind(problem: &Problem, partition: Option<PartitionIndex>) -> &str {
     partition.map_or("host", |p| problem.partitions[p].name.as_str())
 }
 
-/// How many machines a mask marks.
+/// The number of machines that a mask marks.
 pub(super) fn count(mask: &[bool]) -> usize {
     mask.iter().filter(|m| **m).count()
 }
@@ -31,7 +31,7 @@ pub(super) fn names(problem: &Problem, components: &[usize]) -> String {
     components.iter().map(|c| problem.components[*c].name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// What a scope is called.
+/// The name of a scope.
 pub(super) fn scope_name(problem: &Problem, scope: &Scope) -> String {
     let name = |c: &usize| problem.components[*c].name.clone();
     match scope {
@@ -47,7 +47,7 @@ pub(super) fn scope_name(problem: &Problem, scope: &Scope) -> String {
     }
 }
 
-/// What a measure is called, to be followed by `of` and a scope.
+/// The name of a measure, to be followed by `of` and a scope.
 pub(super) fn measure_name(problem: &Problem, measure: &Measure) -> String {
     match measure {
         Measure::Size => "the number".to_owned(),

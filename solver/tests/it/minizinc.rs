@@ -20,7 +20,7 @@ fn ask(model: &str, seed: u64) -> Option<String> {
 fn a_solver_of_finite_domains_agrees_with_enumeration() {
     let is_installed = Command::new("minizinc").arg("--version").output().is_ok();
     let (mut written, mut agreed) = (0, 0);
-    // Each call takes a good part of a second; RHIZO_DEEP asks for more of them.
+    // Each call takes a good part of a second; RHIZO_DEEP runs more of them.
     let count = if std::env::var_os("RHIZO_DEEP").is_some() { 300 } else { 40 };
     for seed in 0..count {
         let problem = several_components(seed);

@@ -119,7 +119,7 @@ fn least(problem: &Problem, from: &Assignment, to: &Assignment) -> Option<(usize
     }
 }
 
-/// How many stopovers a wave makes; none when it is not safe.
+/// The number of stopovers of a wave; none when it is not safe.
 fn extras(
     problem: &Problem,
     ends: (&Assignment, &Assignment),

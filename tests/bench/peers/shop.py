@@ -1,9 +1,9 @@
 """Buying machines as rows: from the JSON of `rhizo_solver::Problem` to a model over numbered hosts.
 
-Each host is one offer or not bought, hosts stand in the order of their price, and a variable says how many instances of
-a component a host runs: no instance is told from another. Offers that another one of the same place beats in everything
-are left out, which both solvers gain from. Hosts are limited to what the counts need at least and `SPARE` more.
-Rules that machine-buying benches do not use raise `Unknown`.
+Each host is one offer or not bought, hosts are ordered by price, and a variable counts the instances of a component on a
+host, so that instances are interchangeable. Offers that are dominated by another of the same place are left out, which
+helps both solvers. The number of hosts is the least that the counts need, and `SPARE` more. Rules that the machine-buying
+benches do not use raise `Unknown`.
 """
 
 from rows import INFINITY, Rows, solve
@@ -13,7 +13,7 @@ SPARE = 2
 
 
 class Unknown(Exception):
-    """A rule that the model has no words for."""
+    """A rule that the model cannot express."""
 
 
 def scope(problem, value):
@@ -33,7 +33,7 @@ def most(limit):
 
 
 class Shop:
-    """The rules of a problem as plain lists, whatever they were called."""
+    """The rules of a problem as plain lists."""
 
     def __init__(self, problem):
         self.problem = problem
@@ -204,7 +204,7 @@ def rows_of(problem):
 
 
 def on_hosts(shop, rows, hosts, runs, buys, per_host):
-    """Rules on what shares a host."""
+    """Adds the rules about instances that share a host."""
     known = {}
 
     def has(c, h):
@@ -227,7 +227,7 @@ def on_hosts(shop, rows, hosts, runs, buys, per_host):
 
 
 class Places:
-    """Rules on where hosts stand: which instances are at which site, or in which class."""
+    """Rules about the places of hosts: which instances are at which site, or in which class."""
 
     def __init__(self, shop, rows, hosts, runs, buys, per_host):
         self.shop, self.rows, self.hosts, self.runs, self.buys = shop, rows, hosts, runs, buys
@@ -236,7 +236,7 @@ class Places:
         self.stands = {}
 
     def host_in(self, h, place_of, key):
-        """For each place, a column that is 1 where the host stands there."""
+        """For each place, a column that is 1 when the host is there."""
         if (h, key) not in self.stands:
             columns = {}
             for o in self.shop.offers:

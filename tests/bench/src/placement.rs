@@ -125,7 +125,7 @@ impl Watch for Deadline {
     }
 }
 
-/// Writes the problem as JSON where `--problem FILE` asks for it.
+/// Writes the problem as JSON to the file of `--problem FILE`.
 fn write_problem(arguments: &Arguments, problem: &Problem) -> Result<(), String> {
     let Some(path) = arguments.text("problem") else { return Ok(()) };
     let text = serde_json::to_string(problem).map_err(|error| format!("write the problem: {error}"))?;

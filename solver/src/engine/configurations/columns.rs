@@ -80,7 +80,7 @@ impl Columns {
             for kind in by_cost.iter().copied().filter(|k| kinds[*k].fits(&needs, configuration)) {
                 let count_max = kinds[kind].count_max.min(hosts_max);
                 columns.push(Column { configuration: index, kind, count_max });
-                // Machines come by rising cost: one with enough hosts makes all dearer ones useless.
+                // Machines come by rising cost: one with enough hosts makes all costlier ones useless.
                 if only_cost && count_max == hosts_max {
                     break;
                 }

@@ -151,7 +151,7 @@ pub(super) fn scale(zone: &Zone, grid: &Grid, share: Option<&[u32]>, prices: &mu
 
 /// Maximises the payment of the demand under the rows.
 fn best_prices(rows: &[Row], ceiling: &[f64], demand: &[f64]) -> Option<Vec<f64>> {
-    // A class without demand still gets a price, which tells other groups the cost of an instance.
+    // A class without demand still gets a price: it is the cost of an instance for groups that move there.
     let total: f64 = demand.iter().sum::<f64>().max(1.0);
     let unpaid = demand.iter().map(|d| -(d / total + 1e-4));
     let under = |(load, cost): &Row| {

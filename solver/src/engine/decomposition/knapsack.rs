@@ -1,8 +1,8 @@
-//! The most valuable load of a host when only so many instances of each class are left: a bounded knapsack.
+//! The most valuable load of a host when few instances of each class are left: a bounded knapsack.
 
 use super::grid::{Cells, Grid};
 
-/// The most valuable load of a host out of so many instances of each class.
+/// The most valuable load of a host from a limited number of instances of each class.
 pub(super) struct Bounded {
     size: Cells,
     value: Vec<f64>,

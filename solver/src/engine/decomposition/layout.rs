@@ -105,7 +105,7 @@ struct Search<'a> {
     /// Collects all layouts below the limit instead of the best one.
     found: Vec<(f64, Layout)>,
     collect_max: Option<usize>,
-    /// How often each position had no zone left.
+    /// For each position, the number of times that it had no zone left.
     failures: Vec<u64>,
     nodes: u64,
     nodes_max: u64,

@@ -1,6 +1,6 @@
 //! The model of a purchase: groups of components that rules tie together, the zones they may use, classes of needs.
 //!
-//! A rule restricts zones (which ones, how near, how spread), counts, or the instances that share a host. Rules of the
+//! A rule restricts zones (allowed ones, latency, spread), counts, or the instances that share a host. Rules of the
 //! first two kinds stay within a group; `packing.rs` keeps rules of the last kind. Read next: `zones.rs`, `layout.rs`.
 
 use super::zones::{Zone, ZoneSet, members, zones};

@@ -160,7 +160,7 @@ impl<'a> IncrementalScore<'a> {
 
     fn judge_all(&mut self) {
         self.on = self.assignment.by_host();
-        // Some judgements ask for the price.
+        // Some items depend on the price.
         self.sums = self.counted();
         for component in 0..self.own.len() {
             self.judge_own(component);

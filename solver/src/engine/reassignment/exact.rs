@@ -238,7 +238,7 @@ mod tests {
     use crate::rule;
     use rand::SeedableRng;
 
-    /// What the cheapest configuration of all costs.
+    /// The cost of the cheapest configuration, by enumeration.
     fn least(model: &Model) -> f64 {
         let mut at = vec![0u32; model.items.len()];
         let mut least = f64::INFINITY;

@@ -237,7 +237,7 @@ impl<'a> Model<'a> {
             .collect();
     }
 
-    /// What an item needs of a resource.
+    /// The need of an item of a resource.
     pub(super) fn need(&self, item: usize, resource: usize) -> f64 {
         self.amount[item * self.quads + resource / LANES][resource % LANES]
     }

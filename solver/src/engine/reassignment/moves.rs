@@ -250,7 +250,7 @@ mod tests {
         let model = Model::new(&problem);
         let mut mover = Mover::new(State::at(&model, &model.origin));
         mover.set_hottest(8.0);
-        // Of u, u² and u³ below a half, what is left is a half, its root, and its cube root.
+        // The shares of u, u² and u³ that are below a half are a half, its square root and its cube root.
         for (temperature, large, due) in
             [(8.0, 0.794, 0.2), (0.4, 0.707, 0.2), (0.08, 0.707, 1.0), (0.004, 0.5, 1.0)]
         {

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     }))
 }
 
-/// The problem that the options ask for.
+/// The problem of the given options.
 pub(super) fn of(arguments: &Arguments) -> Result<Problem, String> {
     let components = arguments.value("n", 30)?;
     if !(1..=COMPONENTS_MAX).contains(&components) {

@@ -137,10 +137,12 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
     let kind = restriction["type"].as_str().unwrap_or_default();
     let bound =
         || if restriction["bound"] == json!(-1) { Ok(instances) } else { count(restriction, "bound") };
+    let alpha = |problem: &Problem| component(problem, restriction, "alphaCompId");
+    let pair = |p: &Problem| Ok::<_, String>((alpha(p)?, component(p, restriction, "betaCompId")?));
     let mut rules = Vec::new();
     match kind {
         "Conflicts" => {
-            let alpha = component(problem, restriction, "alphaCompId")?;
+            let alpha = alpha(problem)?;
             for other in identifiers(problem, restriction)? {
                 let scopes = vec![Scope::Component(alpha), Scope::Component(other)];
                 rules.push(Constraint::Split(rule::Split { scopes, partition: None }));
@@ -157,37 +159,27 @@ fn add(problem: &mut Problem, restriction: &Value, at: usize, instances: u32) ->
             rules.push(Constraint::Count(rule::Count { components, min, max }));
         }
         "FullDeployment" => {
-            rules.push(Constraint::Everywhere(rule::Everywhere {
-                component: component(problem, restriction, "alphaCompId")?,
-            }));
+            let component = alpha(problem)?;
+            rules.push(Constraint::Everywhere(rule::Everywhere { component }));
         }
         "OneToOneDependency" => {
-            let alpha = component(problem, restriction, "alphaCompId")?;
-            let beta = component(problem, restriction, "betaCompId")?;
+            let (alpha, beta) = pair(problem)?;
             rules.push(Constraint::Together(rule::Together { components: vec![alpha, beta] }));
         }
         "OneToManyDependency" => {
             // One alpha serves up to `number` betas, and there are no more alphas than needed.
-            let alpha = component(problem, restriction, "alphaCompId")?;
-            let beta = component(problem, restriction, "betaCompId")?;
+            let (alpha, beta) = pair(problem)?;
             let number = i64::from(count(restriction, "number")?);
-            rules
-                .push(Constraint::Linear(rule::Linear { terms: vec![(beta, 1), (alpha, -number)], max: -1 }));
-            rules.push(Constraint::Linear(rule::Linear {
-                terms: vec![(alpha, number), (beta, -1)],
-                max: number,
-            }));
+            let mut add = |terms, max| rules.push(Constraint::Linear(rule::Linear { terms, max }));
+            add(vec![(beta, 1), (alpha, -number)], -1);
+            add(vec![(alpha, number), (beta, -1)], number);
         }
         "AlternativeComponents" => {
-            let alpha = component(problem, restriction, "alphaCompId")?;
-            let beta = component(problem, restriction, "betaCompId")?;
+            let (alpha, beta) = pair(problem)?;
             problem.components[alpha].replicas_min = 0;
             problem.components[beta].replicas_min = 0;
-            rules.push(Constraint::Alternatives(rule::Alternatives {
-                components: vec![alpha, beta],
-                min: 1,
-                max: 1,
-            }));
+            let components = vec![alpha, beta];
+            rules.push(Constraint::Alternatives(rule::Alternatives { components, min: 1, max: 1 }));
         }
         // `share_load` reads several such rules together.
         "RequireProvideDependency" => {}
