@@ -34,6 +34,7 @@ pub mod sabotage;
 pub mod secret;
 pub mod status;
 pub mod turn;
+pub mod words;
 
 pub use event::{
     AcquireResult, ActResult, Event, ListError, ListedHost, LogStatus, Proposal, ProposeResult, Request,

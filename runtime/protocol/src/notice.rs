@@ -183,6 +183,87 @@ pub enum Notice {
     Halting(HaltReason),
 }
 
+/// Defines [`Notice::kind`] by an exhaustive match, and the list of all kinds for the test that compares them.
+macro_rules! kinds {
+    ($($notice:pat => $kind:literal,)*) => {
+        impl Notice {
+            /// The kind of this notice as one word of the JSON contract (`kind` of an event record).
+            ///
+            /// A word is never reused for another kind. It does not follow a renamed variant: scripts compare it.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $($notice => $kind,)*
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const KINDS: &[&str] = &[$($kind),*];
+    };
+}
+
+kinds! {
+    Notice::CoordinatorBegan(_) => "CoordinatorBegan",
+    Notice::CoordinatorEnded(_) => "CoordinatorEnded",
+    Notice::TermBegan(_) => "TermBegan",
+    Notice::SpecSet(_) => "SpecSet",
+    Notice::SolveBegan(_) => "SolveBegan",
+    Notice::PlanCommitted { .. } => "PlanCommitted",
+    Notice::PlanKept { .. } => "PlanKept",
+    Notice::Infeasible { .. } => "Infeasible",
+    Notice::SolveFailed(_) => "SolveFailed",
+    Notice::CommandRefused(_) => "CommandRefused",
+    Notice::AcquireBegan { .. } => "AcquireBegan",
+    Notice::AcquireFailed { .. } => "AcquireFailed",
+    Notice::HostBound { .. } => "HostBound",
+    Notice::IntentAbsent { .. } => "IntentAbsent",
+    Notice::ReleaseBegan { .. } => "ReleaseBegan",
+    Notice::HostReleased(_) => "HostReleased",
+    Notice::HostUnexplained { .. } => "HostUnexplained",
+    Notice::ProviderFailed { .. } => "ProviderFailed",
+    Notice::NodeJoined(_) => "NodeJoined",
+    Notice::NodeLeft(_) => "NodeLeft",
+    Notice::NodeSuspected(_) => "NodeSuspected",
+    Notice::NodesDead(_) => "NodesDead",
+    Notice::VotersChanged(_) => "VotersChanged",
+    Notice::TargetCommitted(_) => "TargetCommitted",
+    Notice::TargetSettled(_) => "TargetSettled",
+    Notice::InstanceStarted(_) => "InstanceStarted",
+    Notice::InstanceStopped(_) => "InstanceStopped",
+    Notice::InstanceFailed { .. } => "InstanceFailed",
+    Notice::ActionFailed { .. } => "ActionFailed",
+    Notice::Unwound(_) => "Unwound",
+    Notice::ScriptBegan(_) => "ScriptBegan",
+    Notice::ScriptAt { .. } => "ScriptAt",
+    Notice::ScriptDone(_) => "ScriptDone",
+    Notice::ScriptEnded(_) => "ScriptEnded",
+    Notice::ScriptFailed { .. } => "ScriptFailed",
+    Notice::InstanceSuspended(_) => "InstanceSuspended",
+    Notice::InstanceResumed(_) => "InstanceResumed",
+    Notice::TakeDownBegan => "TakeDownBegan",
+    Notice::Halting(_) => "Halting",
+}
+
+/// The outcome of a comparison between the configuration in force and a better one, as a notice carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Judgement {
+    /// What the change would gain in utility, before its migration cost.
+    pub gain: Number,
+    /// What the change would cost, in the unit of utility.
+    pub migration_cost: Number,
+}
+
+impl Notice {
+    /// The numbers of a change that was found and not made, because it does not pay; `None` for other notices.
+    #[must_use]
+    pub fn judgement(&self) -> Option<Judgement> {
+        let Self::PlanKept { net_gain, migration_cost, .. } = self else { return None };
+        let gain = Number::try_from(net_gain.get() + migration_cost.get()).ok()?;
+        Some(Judgement { gain, migration_cost: *migration_cost })
+    }
+}
+
 /// `n1, n2 and n3`.
 struct List<'a, T>(&'a BTreeSet<T>);
 
@@ -339,5 +420,33 @@ impl fmt::Display for CauseText<'_> {
                 write!(f, "there are too few copies of {}", List(components))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_notices_have_the_same_kind() {
+        let different: BTreeSet<&str> = KINDS.iter().copied().collect();
+        assert_eq!(different.len(), KINDS.len());
+        for kind in KINDS {
+            assert!(!kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphabetic()), "`{kind}` is no word");
+        }
+    }
+
+    #[test]
+    fn a_kept_plan_tells_the_whole_gain() {
+        let number = |value: f64| Number::try_from(value).unwrap();
+        let kept = Notice::PlanKept {
+            net_gain: number(-0.25),
+            gain_min: number(0.0),
+            migration_cost: number(0.75),
+            reason: String::new(),
+        };
+        assert_eq!(kept.kind(), "PlanKept");
+        assert_eq!(kept.judgement(), Some(Judgement { gain: number(0.5), migration_cost: number(0.75) }));
+        assert_eq!(Notice::TakeDownBegan.judgement(), None);
     }
 }

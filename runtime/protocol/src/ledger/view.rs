@@ -4,7 +4,7 @@
 
 use super::Ledger;
 use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, ProviderName};
-use rhizo_types::intent::IntentState;
+use rhizo_types::intent::{Intent, IntentState};
 use rhizo_types::ledger::Timers;
 use rhizo_types::spec::{Component, Spec};
 use rhizo_types::target::Slot;
@@ -93,6 +93,14 @@ impl Ledger {
         }
     }
 
+    /// The intents whose host is being acquired or whose node has not joined yet, in the order of their ids.
+    pub fn arriving(&self) -> impl Iterator<Item = &Intent> {
+        let is_arriving = |intent: &&Intent| {
+            intent.node.is_none() && self.slot_state(Slot::Intent(intent.id)) == SlotState::Arriving
+        };
+        self.intents.values().filter(is_arriving)
+    }
+
     /// Whether a majority of the voters remains without these nodes.
     #[must_use]
     pub fn keeps_quorum<'a>(&self, without: impl IntoIterator<Item = &'a NodeId>) -> bool {
@@ -139,6 +147,6 @@ impl Ledger {
             return true;
         }
         let intent = self.departed.get(&node).and_then(|departed| departed.intent);
-        intent.and_then(|intent| self.intents.get(&intent)).is_some_and(rhizo_types::intent::Intent::is_open)
+        intent.and_then(|intent| self.intents.get(&intent)).is_some_and(Intent::is_open)
     }
 }
