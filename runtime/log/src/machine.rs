@@ -4,6 +4,7 @@
 
 use rhizo_types::{NodeId, Term};
 use std::collections::BTreeSet;
+use std::pin::Pin;
 
 /// One committed entry, as a [`Machine`] sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,9 +37,21 @@ pub struct RestoreError {
 /// What committed entries are applied to, in log order, on every member.
 ///
 /// Calls come from one task, one at a time, and must not block or panic: a machine that panics stops its
-/// member. After a restart the machine starts empty and receives the last snapshot and the entries after it
-/// again; the last entries before the stop may arrive only once a leader is known.
+/// member. Back-pressure goes through [`ready`](Self::ready). After a restart the machine starts empty and
+/// receives the last snapshot and the entries after it again; the last entries before the stop may arrive only
+/// once a leader is known.
 pub trait Machine: Send + 'static {
+    /// Resolves when the machine can take one more entry or snapshot; by default at once.
+    ///
+    /// The log waits for it before each [`apply`](Self::apply) and [`restore`](Self::restore). A machine that passes
+    /// entries on through a bounded queue waits here for a free place. While it waits, the member still appends and
+    /// acknowledges entries of the leader; only their application, and the answers of its own proposals, are delayed.
+    /// The future must not depend on a call to this [`LogNode`](crate::LogNode) that is awaited by whoever empties
+    /// the queue: [`open`](crate::LogNode::open) and [`shutdown`](crate::LogNode::shutdown) wait for the machine.
+    fn ready(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Applies the committed entry at `index`, proposed in `term`.
     fn apply(&mut self, index: u64, term: Term, entry: Entry<'_>);
 

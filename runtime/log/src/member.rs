@@ -78,6 +78,7 @@ impl RaftStateMachine<Engine> for Member {
                     members_entry(membership)
                 }
             };
+            self.machine().ready().await;
             self.machine().apply(at.index, Term(at.leader_id.term), seen);
             self.applied = Some(at);
             if let Some(responder) = responder {
@@ -98,6 +99,7 @@ impl RaftStateMachine<Engine> for Member {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, state: Arc<[u8]>) -> Result<(), io::Error> {
         let Some(at) = meta.last_log_id else { return Err(io::Error::other("a snapshot of nothing")) };
+        self.machine().ready().await;
         self.machine().restore(at.index, Term(at.leader_id.term), &state).map_err(io::Error::other)?;
         self.applied = Some(at);
         self.members = meta.last_membership.clone();
