@@ -1,26 +1,26 @@
-//! What a command line (or a dashboard) can ask a node, and the answers: versioned records in JSON.
+//! The questions that the command line asks a node, and the answers: versioned records in JSON.
 //!
-//! Only data. Any node takes a question; what only the coordinator knows is passed on to it by
-//! `node::admin`. Read next: `cli`, which prints the answers.
+//! Only data. The command line prints text and JSON from the same record, so that both tell the same; the JSON form is a
+//! contract with scripts. Read next: `node::admin`, which composes the answers, and `cli`, which prints them.
 
 use rhizo_config::Finding;
 use rhizo_types::{Lineage, Revision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Longest question in bytes: the text of a config and little else.
-pub const ASK_BYTES_MAX: usize = 1 << 20;
+/// The longest question in bytes: the text of a config and little else.
+pub(crate) const ASK_BYTES_MAX: usize = 1 << 20;
 
-/// A question with the form's version.
+/// A question as it is sent, with the version of its form.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "v")]
-pub enum AskRecord {
+pub(crate) enum AskRecord {
     /// First form.
     #[serde(rename = "1")]
     V1 {
         /// The question.
         ask: Ask,
-        /// Set when a member passes the question on: it is not passed on again.
+        /// Whether a member passed the question on; it is then not passed on again.
         #[serde(default)]
         passed_on: bool,
     },
@@ -29,66 +29,66 @@ pub enum AskRecord {
 /// A question.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ask {
-    /// How the application is.
+pub(crate) enum Ask {
+    /// The state of the application.
     Status,
-    /// What happened, beyond what was seen already.
+    /// The events that the asker has not seen yet.
     Events {
-        /// The last number seen of every node; all that is kept of a node that is not named.
+        /// The last event number seen of each node. Of a node that is not named, all kept events are wanted.
         after: BTreeMap<String, u64>,
-        /// Whether the members are asked as well, or only the answering node.
+        /// Whether the answering node asks the other members for their events as well.
         everyone: bool,
     },
-    /// Why it is as it is, or why an instance is where it is.
+    /// The reasons for the configuration in force, or for the place of an instance.
     Why {
-        /// An instance or node; none for the last decisions.
+        /// An instance or a node; `None` for the last decisions.
         subject: Option<String>,
     },
     /// The last output of an instance.
     Logs {
-        /// Which instance.
+        /// The instance, for example `web.0`.
         instance: String,
-        /// At most so many bytes.
+        /// The length of the answer in bytes at most.
         bytes_max: u64,
     },
-    /// What would be done for this config (or for the one in force), without doing it.
+    /// The plan for a config, without carrying it out.
     Plan {
-        /// The text of a config, with the name of its file and the directory its paths start from.
+        /// The config; `None` for the one in force.
         config: Option<ConfigText>,
     },
-    /// Put this config in force.
+    /// Order: put this config in force.
     Apply {
         /// The config.
         config: ConfigText,
     },
-    /// Carry out this reconfiguration script.
+    /// Order: carry out this reconfiguration script.
     RunScript {
-        /// The script, in the place of a config.
+        /// The script's text and file.
         script: ConfigText,
     },
-    /// End the script that runs where it is.
+    /// Order: end the running script at the statement that it has reached.
     EndScript,
-    /// Stop everything and give all hosts back.
+    /// Order: stop all instances and release all hosts.
     TakeDown,
-    /// Node 0 hands over and leaves.
+    /// Order: node 0 transfers its leadership and leaves.
     Detach,
 }
 
-/// A config as it travels.
+/// The text of a config or script, with what is needed to read it on another machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ConfigText {
+pub(crate) struct ConfigText {
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
     /// The file's name, for messages.
-    pub file: String,
+    pub(crate) file: String,
     /// The directory that relative paths start from.
-    pub base: String,
+    pub(crate) base: String,
 }
 
 /// An answer.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub(crate) enum Answer {
     /// To [`Ask::Status`].
     Status(Box<Status>),
     /// To [`Ask::Events`].
@@ -106,248 +106,248 @@ pub enum Answer {
         /// The spec in force after it.
         spec: Revision,
     },
-    /// The question cannot be answered, or not here.
+    /// The question was not answered, or the order was not carried out.
     Refused {
         /// The reason, completing "failed to …".
         reason: String,
-        /// What to do about it.
+        /// What the operator can do about it.
         hint: Option<String>,
     },
 }
 
-/// How the application is. Its JSON form is a contract with scripts.
+/// The state of the application.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The application.
-    pub app: String,
+    pub(crate) app: String,
     /// Its lineage.
-    pub lineage: Lineage,
+    pub(crate) lineage: Lineage,
     /// The newest term that the answering node knows of.
-    pub term: u64,
+    pub(crate) term: u64,
     /// The coordinator of that term; absent until a committed entry of it has been seen.
-    pub coordinator: Option<String>,
+    pub(crate) coordinator: Option<String>,
     /// `stable`, `changing`, `degraded` or `no-quorum`.
-    pub state: String,
-    /// Weighted mean of the utilities; absent while nothing is placed or it is not known.
-    pub utility: Option<f64>,
-    /// Sum of the hourly prices of all hosts held.
-    pub cost_per_hour: f64,
-    /// Members.
-    pub nodes: Vec<NodeStatus>,
-    /// Instances.
-    pub components: Vec<InstanceStatus>,
-    /// How many intents can still cost anything without being a bound host in use.
-    pub intents: IntentCounts,
-    /// What is wrong or not survivable, in words.
-    pub problems: Vec<String>,
+    pub(crate) state: String,
+    /// Weighted mean of the utilities, 0..1; absent while no instance is placed or the problem cannot be evaluated.
+    pub(crate) utility: Option<f64>,
+    /// Sum of the hourly prices of all hosts that may cost something, in the currency of the budget.
+    pub(crate) cost_per_hour: f64,
+    /// The members, and the hosts whose node has not joined yet.
+    pub(crate) nodes: Vec<NodeStatus>,
+    /// The placed instances.
+    pub(crate) components: Vec<InstanceStatus>,
+    /// Numbers of intents that may cost something and are no host in use.
+    pub(crate) intents: IntentCounts,
+    /// Sentences about what is missing, broken or not survivable.
+    pub(crate) problems: Vec<String>,
     /// The node that answered.
-    pub answered_by: String,
+    pub(crate) answered_by: String,
     /// The spec in force.
-    pub spec: Revision,
+    pub(crate) spec: Revision,
     /// The target in force.
-    pub target: Revision,
+    pub(crate) target: Revision,
     /// The last ledger index that the answering node applied.
-    pub applied: u64,
+    pub(crate) applied: u64,
     /// The script that runs or ran last.
     #[serde(default)]
-    pub script: Option<ScriptStatus>,
+    pub(crate) script: Option<ScriptStatus>,
 }
 
-/// How a script stands.
+/// The state of a script.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ScriptStatus {
+pub(crate) struct ScriptStatus {
     /// Its number, from one.
-    pub number: u64,
+    pub(crate) number: u64,
     /// `running`, `done`, `ended` or `failed`.
-    pub state: String,
+    pub(crate) state: String,
     /// The line that is next, or that failed; absent when it is done.
-    pub line: Option<u32>,
+    pub(crate) line: Option<u32>,
     /// The statement of that line.
-    pub statement: Option<String>,
-    /// Why it failed.
-    pub reason: Option<String>,
+    pub(crate) statement: Option<String>,
+    /// The reason of a failure.
+    pub(crate) reason: Option<String>,
 }
 
 /// A member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct NodeStatus {
+pub(crate) struct NodeStatus {
     /// Its id.
-    pub id: String,
-    /// Where its host comes from.
-    pub provider: String,
-    /// Where its host is.
-    pub region: String,
+    pub(crate) id: String,
+    /// The provider of its host.
+    pub(crate) provider: String,
+    /// The region of its host.
+    pub(crate) region: String,
     /// `member`, `joining`, `draining`.
-    pub state: String,
+    pub(crate) state: String,
     /// Whether it votes.
-    pub voter: bool,
-    /// Its process, when the provider runs it on this machine.
-    pub pid: Option<u32>,
-    /// Where it accepts links.
-    pub address: Option<String>,
+    pub(crate) voter: bool,
+    /// Its process id on its host, as it states it.
+    pub(crate) pid: Option<u32>,
+    /// The address at which it accepts links.
+    pub(crate) address: Option<String>,
     /// Its key in hexadecimal digits; absent while it has not joined.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Its host at the provider.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Instances placed on it.
-    pub components: Vec<String>,
+    pub(crate) components: Vec<String>,
 }
 
 /// An instance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct InstanceStatus {
+pub(crate) struct InstanceStatus {
     /// Its component.
-    pub name: String,
+    pub(crate) name: String,
     /// The instance.
-    pub instance: String,
-    /// Where it is placed.
-    pub node: String,
-    /// `waiting`, `starting`, `started`, `draining`, `stopping`, `failed` or `unknown`.
-    pub state: String,
-    /// What its imports are bound to.
-    pub bindings: Vec<BindingStatus>,
+    pub(crate) instance: String,
+    /// The node that it is placed on.
+    pub(crate) node: String,
+    /// `waiting`, `starting`, `started`, `draining`, `stopping`, `suspended`, `resting`, `failed` or `unknown`.
+    pub(crate) state: String,
+    /// The bindings of its imports in the target.
+    pub(crate) bindings: Vec<BindingStatus>,
 }
 
 /// A binding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct BindingStatus {
+pub(crate) struct BindingStatus {
     /// The import.
-    pub import: String,
+    pub(crate) import: String,
     /// The exporting instance.
-    pub to: String,
+    pub(crate) to: String,
 }
 
 /// Open intents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct IntentCounts {
+pub(crate) struct IntentCounts {
     /// Neither closed nor a bound host.
-    pub open: u32,
-    /// Of these, the ones whose outcome is unknown.
-    pub unknown: u32,
+    pub(crate) open: u32,
+    /// Those whose outcome is unknown.
+    pub(crate) unknown: u32,
 }
 
-/// Something that happened.
+/// A notice of the core, as one node keeps it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct EventRecord {
+pub(crate) struct EventRecord {
     /// Its number at the node that saw it.
-    pub number: u64,
-    /// When that node saw it: milliseconds of Unix time, by its clock.
-    pub at_unix_ms: u64,
+    pub(crate) number: u64,
+    /// The time at which that node saw it: milliseconds of Unix time by its clock.
+    pub(crate) at_unix_ms: u64,
     /// The node that saw it.
-    pub node: String,
-    /// What happened, as one word.
-    pub kind: String,
-    /// What happened, as a sentence.
-    pub text: String,
+    pub(crate) node: String,
+    /// The kind of notice as one word.
+    pub(crate) kind: String,
+    /// The notice as a sentence.
+    pub(crate) text: String,
 }
 
-/// Why it is as it is.
+/// The reasons for the configuration in force.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Why {
-    /// What was asked for.
-    pub subject: Option<String>,
+pub(crate) struct Why {
+    /// The instance or node that was asked about.
+    pub(crate) subject: Option<String>,
     /// Sentences, most important first.
-    pub sentences: Vec<String>,
+    pub(crate) sentences: Vec<String>,
     /// The last decisions of the coordinator, newest first.
-    pub decisions: Vec<DecisionRecord>,
-    /// What happened to the subject, oldest first; the command line asks every node for it.
+    pub(crate) decisions: Vec<DecisionRecord>,
+    /// Events that name the subject, oldest first. The command line fills them in; a node leaves them empty.
     #[serde(default)]
-    pub events: Vec<EventRecord>,
+    pub(crate) events: Vec<EventRecord>,
 }
 
 /// A decision for or against a change.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct DecisionRecord {
-    /// When: milliseconds of Unix time at the coordinator.
-    pub at_unix_ms: u64,
-    /// What made the coordinator look.
-    pub cause: String,
+pub(crate) struct DecisionRecord {
+    /// The time of the decision: milliseconds of Unix time at the coordinator.
+    pub(crate) at_unix_ms: u64,
+    /// The cause of the solver run.
+    pub(crate) cause: String,
     /// `planned`, `kept`, `infeasible` or `failed`.
-    pub verdict: String,
-    /// Utility of what was in force.
-    pub utility_before: Option<f64>,
-    /// Utility of the best that was found.
-    pub utility_after: Option<f64>,
-    /// What the change to it costs, in the unit of utility.
-    pub migration_cost: Option<f64>,
-    /// By how much the best beats staying, before its migration cost.
-    pub gain: Option<f64>,
+    pub(crate) verdict: String,
+    /// Utility of the configuration that was in force.
+    pub(crate) utility_before: Option<f64>,
+    /// Utility of the best configuration found.
+    pub(crate) utility_after: Option<f64>,
+    /// Migration cost of the change to it, in the unit of utility.
+    pub(crate) migration_cost: Option<f64>,
+    /// Utility of the best minus utility of staying, before the migration cost.
+    pub(crate) gain: Option<f64>,
     /// The decision as a sentence, with its numbers.
-    pub text: String,
+    pub(crate) text: String,
 }
 
-/// What would be done, and what it is worth.
+/// A plan that was made for an operator, with its value.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct PlanReport {
-    /// Where each instance is now.
-    pub current: Vec<PlacedReport>,
-    /// Where each instance would be.
-    pub proposed: Vec<PlacedReport>,
+pub(crate) struct PlanReport {
+    /// The place of each instance now.
+    pub(crate) current: Vec<PlacedReport>,
+    /// The place of each instance in the proposal.
+    pub(crate) proposed: Vec<PlacedReport>,
     /// Each step, with its reason.
-    pub actions: Vec<ActionReport>,
+    pub(crate) actions: Vec<ActionReport>,
     /// Each utility term, before and after.
-    pub terms: Vec<TermReport>,
-    /// Utility of what is in force.
-    pub utility_before: Option<f64>,
+    pub(crate) terms: Vec<TermReport>,
+    /// Utility of the configuration in force.
+    pub(crate) utility_before: Option<f64>,
     /// Utility of the proposal.
-    pub utility_after: f64,
-    /// What the change costs, in the unit of utility.
-    pub migration_cost: f64,
+    pub(crate) utility_after: f64,
+    /// Migration cost, in the unit of utility.
+    pub(crate) migration_cost: f64,
     /// Utility minus migration cost.
-    pub objective: f64,
+    pub(crate) objective: f64,
     /// No configuration has a greater objective than this; absent when not known.
-    pub bound: Option<f64>,
+    pub(crate) bound: Option<f64>,
     /// Distance between objective and bound.
-    pub gap: Option<f64>,
+    pub(crate) gap: Option<f64>,
     /// Whether the proposal is proven to be the best.
-    pub proven: bool,
-    /// Sum of the hourly prices.
-    pub cost_per_hour: f64,
+    pub(crate) proven: bool,
+    /// Sum of the hourly prices of the proposal.
+    pub(crate) cost_per_hour: f64,
     /// Currency of the price.
-    pub currency: String,
-    /// How long the solver ran.
-    pub solver_seconds: f64,
-    /// Which engine found it.
-    pub engine: String,
-    /// What the proposal cannot survive, and other warnings.
-    pub warnings: Vec<String>,
+    pub(crate) currency: String,
+    /// Duration of the solver run in seconds.
+    pub(crate) solver_seconds: f64,
+    /// The engine that found the proposal.
+    pub(crate) engine: String,
+    /// Sentences: losses that the proposal does not survive, and other warnings.
+    pub(crate) warnings: Vec<String>,
 }
 
-/// Where an instance is or would be.
+/// The place of an instance, now or in a proposal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PlacedReport {
+pub(crate) struct PlacedReport {
     /// The instance.
-    pub instance: String,
-    /// The node, when the host exists.
-    pub node: Option<String>,
+    pub(crate) instance: String,
+    /// The node; absent when the host would have to be acquired.
+    pub(crate) node: Option<String>,
     /// The provider.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The region.
-    pub region: String,
-    /// The offer, when the host would have to be acquired.
-    pub offer: Option<String>,
+    pub(crate) region: String,
+    /// The offer of the host to acquire; absent when the host exists.
+    pub(crate) offer: Option<String>,
 }
 
 /// One step of a plan.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ActionReport {
+pub(crate) struct ActionReport {
     /// `acquire`, `start`, `move`, `stop` or `release`.
-    pub action: String,
-    /// What it is done to.
-    pub subject: String,
-    /// Why.
-    pub reason: String,
+    pub(crate) action: String,
+    /// The instance or host that it concerns.
+    pub(crate) subject: String,
+    /// The reason, as a sentence.
+    pub(crate) reason: String,
 }
 
 /// One utility term.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct TermReport {
+pub(crate) struct TermReport {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its share of the weighted mean.
-    pub weight: f64,
-    /// Its value in what is in force.
-    pub before: Option<f64>,
+    pub(crate) weight: f64,
+    /// Its value in the configuration in force.
+    pub(crate) before: Option<f64>,
     /// Its value in the proposal.
-    pub after: f64,
+    pub(crate) after: f64,
 }

@@ -1,7 +1,7 @@
 //! The embedding API: an application that carries rhizo in its binary.
 //!
-//! The binary is payload, node and command line at once. What it is this time, its arguments say: a command
-//! of an operator, the supervisor of a host, or the node of a host. Read next: `cli` for the commands.
+//! The binary is payload, node and command line at once. The arguments of a process say which: a command of an operator,
+//! the supervisor of a host, or the node of a host. Read next: `cli` for the commands.
 
 use crate::cli;
 use crate::component::action::function::ActionCtx;
@@ -16,13 +16,13 @@ use tokio::runtime::Handle;
 
 pub(crate) use rhizo_sensors::AppSensor;
 
-/// How often an application's own sensor is read unless it says otherwise: gossip carries facts on within a
-/// second or two, so that reading more often would tell nobody anything.
+/// Period of an application's own sensor. Facts decide about placements, which change over minutes; a shorter period would
+/// only cost gossip.
 const SENSOR_EVERY: Duration = Duration::from_secs(5);
 
 type SensorMaker = Arc<dyn Fn(Handle) -> AppSensor + Send + Sync>;
 
-/// An application in the making: its config, its components, its sensors.
+/// An application before it runs: its config, the code of its components, its sensors.
 ///
 /// ```no_run
 /// use rhizo::prelude::*;
@@ -50,23 +50,24 @@ pub struct Rhizo {
 }
 
 impl Rhizo {
-    /// An application whose config is this file, unless the command line names another.
+    /// An application with this config file, unless the command line names another.
     ///
-    /// The file is read when a command needs it; on a host it is not needed at all.
+    /// A command reads the file when it needs it. The node of a host gets the spec from the other members.
     pub fn from_file(config: impl AsRef<Path>) -> Self {
         Self { config: Some(config.as_ref().to_owned()), ..Self::bare() }
     }
 
-    /// An application without closures and without a config of its own: the stock binary.
+    /// An application without code and without a config of its own, as the stock binary `rhizo` is.
     pub fn bare() -> Self {
         Self { config: None, registry: Registry::default(), sensors: Vec::new() }
     }
 
     /// Registers the closure that runs each instance of a component.
     ///
-    /// It is called with the instance's [`Ctx`], on the application's runtime. It should call
-    /// [`Ctx::ready`] when it works, and return when [`Ctx::stopped`] resolves. If it returns or panics
-    /// before, the instance has failed.
+    /// The closure is called once for each start of an instance, with the instance's [`Ctx`], and its future is spawned on
+    /// the runtime that [`run`](Self::run) makes. It calls [`Ctx::ready`] when the instance can serve, and returns when
+    /// [`Ctx::stopped`] resolves. When it returns or panics before that, the instance has failed. A second closure for
+    /// the same component replaces the first.
     pub fn component<F, Fut>(mut self, name: &str, closure: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -78,8 +79,9 @@ impl Rhizo {
 
     /// Registers a function that actions of a component's life-cycle call: `{ call = "NAME" }` in the config.
     ///
-    /// It is called with the action's [`ActionCtx`], on the application's runtime, and dropped at its next await
-    /// when the action is cancelled. If it fails or panics, the action has failed.
+    /// The function is called with the action's [`ActionCtx`], and its future is spawned on the runtime that
+    /// [`run`](Self::run) makes. When the action is cancelled, the future is dropped at its next await. When it returns
+    /// an error or panics, the action has failed.
     pub fn action<F, Fut>(mut self, component: &str, name: &str, function: F) -> Self
     where
         F: Fn(ActionCtx) -> Fut + Send + Sync + 'static,
@@ -89,7 +91,9 @@ impl Rhizo {
         self
     }
 
-    /// Registers a sensor: rules can use what it reads as `node.<name>`.
+    /// Registers a sensor that every host's node reads every five seconds. Rules use its value as `node.NAME`.
+    ///
+    /// After three failed readings in a row the value is absent, not zero.
     pub fn sensor<F, Fut>(mut self, name: &str, read: F) -> Self
     where
         F: Fn() -> Fut + Clone + Send + Sync + 'static,
@@ -101,15 +105,18 @@ impl Rhizo {
         self
     }
 
-    /// Does what the arguments of this process say, to the end.
+    /// Runs the command that the arguments of this process name, and returns its exit code.
     ///
-    /// Call it first in `main`: as a host's supervisor it forks, which is sound only while there is one
-    /// thread. Otherwise it makes the tokio runtime that the components run on.
+    /// Call it first in `main`. As the supervisor of a host it forks, which is sound only while the process has one
+    /// thread; otherwise it makes the tokio runtime that components run on.
+    ///
+    /// # Panics
+    /// Inside a tokio runtime: a runtime cannot be started in another one.
     pub fn run(self) -> ExitCode {
         self.run_with(std::env::args_os())
     }
 
-    /// Does what these arguments say, the program's name being the first.
+    /// Runs the command that these arguments name. The first one is the name of the program.
     pub fn run_with(self, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         cli::run(self.into_parts(), arguments.into_iter().collect())
     }

@@ -1,7 +1,7 @@
-//! Reading a config for this binary: the text, the typed spec, and what only the binary knows about it.
+//! Reads a config file, and checks it against this machine and this binary.
 //!
-//! The language itself is `rhizo-config`'s. Here its findings meet the closures that the binary registered, and the
-//! template files that the config names are read.
+//! `rhizo-config` parses and checks the text, without reading any file. This reads the config and the templates that it
+//! names, and compares the spec with the closures and functions that the binary has.
 
 use crate::admin::ConfigText;
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
@@ -12,28 +12,31 @@ use rhizo_types::spec::{Component, Run, Spec};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// A config that was read and found good.
+/// A config without findings.
 pub(crate) struct Config {
     pub(crate) text: ConfigText,
     pub(crate) parsed: rhizo_config::Parsed,
 }
 
-/// Why a config cannot be used.
+/// The reason why a config cannot be used.
 pub(crate) enum ConfigError {
-    /// The file could not be read; completes "failed to …".
+    /// The config file could not be read. Completes "failed to …".
     Unreadable(String),
-    /// Findings of the config, or of the templates that it names.
+    /// The config, or templates that it names, have faults.
     Findings(Vec<Flawed>),
 }
 
-/// What is wrong in one file.
+/// The findings in one file.
 pub(crate) struct Flawed {
     pub(crate) findings: Vec<Finding>,
-    /// The text that they point into.
+    /// The text whose places the findings name.
     pub(crate) text: String,
 }
 
-/// Reads and checks a config file.
+/// Reads and checks a config file and the templates that it names.
+///
+/// # Errors
+/// When the file cannot be read, or anything in it or in a template is wrong. All findings are returned at once.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let unreadable =
         |error: std::io::Error| ConfigError::Unreadable(format!("read `{}`: {error}", path.display()));
@@ -53,12 +56,12 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     }
 }
 
-/// What is wrong with the template files: those that cannot be read, by their places in the config, and each that can
-/// and has placeholders that stand for nothing.
+/// The findings about template files. A file that cannot be read is a finding at its place in the config; a placeholder
+/// that names nothing is a finding in the template.
 fn flawed_templates(parsed: &rhizo_config::Parsed, config: &str) -> Vec<Flawed> {
     let mut missing = Vec::new();
     let mut flawed = Vec::new();
-    // What several actions of a component write from is told once.
+    // A template that several actions of a component use is checked once.
     let mut seen = BTreeSet::new();
     for template in &parsed.templates {
         match read_template(Path::new(&template.path)) {
@@ -84,7 +87,10 @@ fn read_template(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
-/// Parses a config that came over a link; findings as text.
+/// Parses a config that came over a link.
+///
+/// # Errors
+/// The findings as text, completing "failed to …".
 pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
     rhizo_config::parse(&config.text, &config.file, Path::new(&config.base))
         .map(|parsed| parsed.spec)
@@ -93,7 +99,7 @@ pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
         })
 }
 
-/// The actions of a component's declared life-cycle.
+/// The actions of a component's declared life-cycle; none when it declares no life-cycle.
 fn actions(component: &Component) -> impl Iterator<Item = &Action> {
     let cycle = component.lifecycle.iter();
     cycle.flat_map(|cycle| {
@@ -102,7 +108,7 @@ fn actions(component: &Component) -> impl Iterator<Item = &Action> {
     })
 }
 
-/// What the spec asks of the embedding binary and the binary does not have, as sentences.
+/// Sentences that name the closures and functions that the spec needs and this binary does not have.
 pub(crate) fn missing_code(spec: &Spec, registry: &Registry) -> Vec<String> {
     let mut missing = Vec::new();
     for (name, component) in &spec.components {

@@ -1,39 +1,21 @@
-//! Errors of the runtime as an embedding program and the command line see them, and how a chain is printed.
+//! The error of the application directory, and how an error is printed with its causes.
 //!
-//! Variants name the step that failed; messages complete "failed to …". The whole chain is printed once, at
-//! the edge, by [`chain`].
+//! Errors of a node are in `node`, those of the command line in `cli::exit`. Every message completes "failed to …" and
+//! leaves its cause out; [`chain`] prints the causes once, where the error is handled.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// What the runtime failed to do.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The home directory.
-    #[error("use the application's directory")]
-    Home(#[from] HomeError),
-    /// The node could not be set up.
-    #[error("start the node: {0}")]
-    Node(String),
-    /// A command for an application failed.
-    #[error("{0}")]
-    Command(String),
-}
-
-/// A [`Result`] of the runtime.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What was being done with a home directory.
+/// The step in which the application directory could not be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// Its place was looked for.
+pub(crate) enum Step {
+    /// Determining the directory's absolute path.
     Find,
-    /// A record was read.
+    /// Reading a record.
     Read,
-    /// A record was written.
+    /// Writing a record.
     Write,
-    /// It was removed.
+    /// Removing a record or the directory.
     Remove,
 }
 
@@ -48,24 +30,24 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// A home directory or one of its records could not be used.
+/// The application directory or one of its records could not be used. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 #[error("{step} `{}`", path.display())]
-pub struct HomeError {
+pub(crate) struct AppDirError {
     step: Step,
     path: PathBuf,
     source: std::io::Error,
 }
 
-impl HomeError {
+impl AppDirError {
     pub(crate) fn new(step: Step, path: &Path, source: std::io::Error) -> Self {
         Self { step, path: path.to_owned(), source }
     }
 }
 
-/// The message of an error and of everything that caused it, in one line.
+/// The error's message followed by the messages of its causes, separated by `: `, in one line.
 #[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

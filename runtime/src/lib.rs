@@ -1,30 +1,82 @@
-//! Rhizo: a runtime that an application embeds to deploy and manage itself.
+//! An embeddable runtime by which an application deploys and manages itself.
 //!
-//! An application declares components, rules and utilities in one file. Its instances form an authenticated
-//! overlay, elect a coordinator, choose hosts by utility minus migration cost, acquire and release them at
-//! several providers, and start, bind, move and repair components among themselves. There is no control plane.
+//! An application declares its components, rules and utilities in one TOML file and carries this runtime in its
+//! binary. Its instances form an authenticated overlay, elect a coordinator, choose hosts by utility minus migration
+//! cost, acquire and release hosts at several providers, and start, bind, move and repair components. There is no
+//! control plane to install.
 //!
-//! This crate is where everything meets: the embedding API ([`Rhizo`], [`Ctx`]), the node's event loop, the
-//! control loop, the command line. Decisions are in `rhizo-protocol` and `rhizo-solver`; see ARCHITECTURE.md.
+//! The same binary is the command line (`up`, `status`, `plan`, `down`, …), the supervisor of a host and the node on
+//! that host; its arguments say which. [`Rhizo`] is the entry point, [`Ctx`] what a running component gets.
+//!
+//! # Example
+//!
+//! A component that answers every connection with its own name:
+//!
+//! ```no_run
+//! use rhizo::prelude::*;
+//! use tokio::io::AsyncWriteExt;
+//!
+//! fn main() -> std::process::ExitCode {
+//!     Rhizo::from_file("rhizo.toml").component("greeter", greet).run()
+//! }
+//!
+//! async fn greet(cx: Ctx) -> Result<(), BoxError> {
+//!     let listener = cx.export("tcp").listen().await?;
+//!     cx.ready();
+//!     let stopped = cx.stopped();
+//!     tokio::pin!(stopped);
+//!     loop {
+//!         tokio::select! {
+//!             () = &mut stopped => return Ok(()),
+//!             accepted = listener.accept() => {
+//!                 let (mut connection, _) = accepted?;
+//!                 connection.write_all(cx.instance().to_string().as_bytes()).await?;
+//!             }
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! The file `rhizo.toml` beside it:
+//!
+//! ```toml
+//! rhizo = 1
+//!
+//! [app]
+//! name = "hello"
+//! version = "0.1.0"
+//!
+//! [components.greeter]
+//! exports.tcp = {}
+//! ```
+//!
+//! `./hello up` then shows a plan with its price and carries it out when it is confirmed. Without a provider in the
+//! file every host is a directory and a loopback address of this machine.
+//!
+//! # Stability
+//!
+//! Only what is listed on this page is meant to be used. The crates `rhizo-types`, `rhizo-protocol`, `rhizo-solver`
+//! and the others that this one is made of follow its version and change without notice.
 
 #![forbid(unsafe_code)]
 
-pub mod admin;
+mod admin;
 mod app;
+mod app_dir;
 mod cli;
-pub mod component;
+mod component;
 mod config;
-pub mod error;
-pub mod home;
-pub mod node;
+mod error;
+mod node;
 mod pose;
 
 pub use app::Rhizo;
+pub use component::NodeView;
 pub use component::action::function::ActionCtx;
 pub use component::embedded::{BoxError, Ctx, ExportHandle, Import};
-pub use error::{Error, Result};
+pub use rhizo_types::{InstanceId, NodeId, ProviderName, RegionName};
 
-/// What most embedding programs need.
+/// The names that most embedding programs use.
 pub mod prelude {
     pub use crate::{ActionCtx, BoxError, Ctx, Import, Rhizo};
 }

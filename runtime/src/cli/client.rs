@@ -5,7 +5,7 @@
 
 use super::exit::{Exit, Failure};
 use crate::admin::{Answer, Ask, AskRecord, Status};
-use crate::home::{Deployment, Home};
+use crate::app_dir::{AppDir, Deployment};
 use rhizo_overlay::{Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents};
 use rhizo_types::PeerKey;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const ANSWER_MS_MAX: u64 = 15_000;
 
 /// A link into the overlay, or the means to make one.
 pub(crate) struct Client {
-    home: Home,
+    home: AppDir,
     overlay: Overlay,
     events: OverlayEvents,
     peer: Option<PeerKey>,
@@ -44,7 +44,11 @@ impl From<ClientError> for Failure {
 
 impl Client {
     /// Prepares to talk to the application of a home, with the operator's key.
-    pub(crate) async fn new(home: &Home, deployment: &Deployment, secret: [u8; 32]) -> Result<Self, Failure> {
+    pub(crate) async fn new(
+        home: &AppDir,
+        deployment: &Deployment,
+        secret: [u8; 32],
+    ) -> Result<Self, Failure> {
         let secret = NodeSecret::from_bytes(secret);
         let mut config = OverlayConfig::new(secret, deployment.app.clone(), deployment.lineage, None);
         config.gossip = false;

@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::founding::Beginning;
 use super::{Session, confirm, offline, refused};
 use crate::admin::{Answer, Ask};
-use crate::home::Deployment;
+use crate::app_dir::Deployment;
 use rhizo_actuators::{HostState, Owner, Provider};
 use rhizo_types::ProviderName;
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ pub(crate) async fn abandon(session: &Session, deployment: &Deployment) -> Resul
 
 /// Releases what is left at the providers and forgets it. Returns how many hosts there still were.
 pub(crate) async fn clean(session: &Session, deployment: &Deployment) -> Result<usize, Failure> {
-    let Some(beginning) = session.home.record::<Beginning>()? else { return Ok(0) };
+    let Some(beginning) = session.home.beginning::<Beginning>()? else { return Ok(0) };
     let spec =
         crate::config::parse(&beginning.config).map_err(|reason| Failure::new(Exit::Failed, reason))?;
     let providers = offline::providers(session, &spec)?;

@@ -54,8 +54,8 @@ impl Failure {
     }
 }
 
-impl From<crate::error::HomeError> for Failure {
-    fn from(error: crate::error::HomeError) -> Self {
+impl From<crate::error::AppDirError> for Failure {
+    fn from(error: crate::error::AppDirError) -> Self {
         Self::new(Exit::Failed, crate::error::chain(&error))
     }
 }

@@ -3,7 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::{Embedding, Session, offline::Offline};
 use crate::admin::ConfigText;
-use crate::home::{Deployment, Home, KnownMember, to_hex};
+use crate::app_dir::{AppDir, Deployment, KnownMember, to_hex};
 use crate::node::{self, Founding, NodeHandle};
 use rhizo_actuators::process::Program;
 use rhizo_overlay::NodeSecret;
@@ -43,7 +43,7 @@ pub(crate) fn begin(
     let beginning = Beginning { version: 1, deployment, config: config.clone(), timers };
     session.home.set_deployment(&beginning.deployment)?;
     session.home.operator_secret(rand::random)?;
-    session.home.set_record(&beginning)?;
+    session.home.set_beginning(&beginning)?;
     Ok(beginning)
 }
 
@@ -60,7 +60,11 @@ fn timers(rtt_ms_max: f64) -> Timers {
 }
 
 /// Starts node 0 in this process.
-pub(crate) fn start(home: &Home, embedding: &Embedding, beginning: Beginning) -> Result<NodeHandle, Failure> {
+pub(crate) fn start(
+    home: &AppDir,
+    embedding: &Embedding,
+    beginning: Beginning,
+) -> Result<NodeHandle, Failure> {
     let failed = |message: String| Failure::new(Exit::Failed, message);
     let spec = crate::config::parse(&beginning.config).map_err(failed)?;
     let secret = NodeSecret::generate();
@@ -95,7 +99,7 @@ pub(crate) fn start(home: &Home, embedding: &Embedding, beginning: Beginning) ->
 }
 
 /// Keeps the home's list of members, from which every command finds the application.
-fn note_members(home: Home) -> Box<dyn FnMut(&Ledger) + Send> {
+fn note_members(home: AppDir) -> Box<dyn FnMut(&Ledger) + Send> {
     Box::new(move |ledger| {
         let member = |(node, member): (&rhizo_types::NodeId, &rhizo_protocol::ledger::Member)| KnownMember {
             node: *node,
@@ -112,8 +116,8 @@ fn note_members(home: Home) -> Box<dyn FnMut(&Ledger) + Send> {
 /// The hidden command: node 0 in a process of its own, until it has left or the application is taken down.
 pub(crate) async fn background(embedding: Embedding, directory: PathBuf) -> Result<Exit, Failure> {
     super::log_to_stderr(super::LOG_FILTER);
-    let home = Home::below(&directory)?;
-    let beginning: Beginning = home.record()?.ok_or_else(|| {
+    let home = AppDir::below(&directory)?;
+    let beginning: Beginning = home.beginning()?.ok_or_else(|| {
         Failure::new(Exit::Failed, format!("find what to begin in `{}`", home.path().display()))
     })?;
     let mut handle = start(&home, &embedding, beginning)?;

@@ -19,9 +19,9 @@ mod verify;
 
 use crate::admin::{Answer, Ask, Status};
 use crate::app::AppSensor;
+use crate::app_dir::{AppDir, Deployment, KnownMember};
 use crate::component::embedded::Registry;
 use crate::config::{self, Config, ConfigError};
-use crate::home::{Deployment, Home, KnownMember};
 use args::{Arguments, Command};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use client::Client;
@@ -52,7 +52,7 @@ pub(crate) struct Embedding {
 /// What every command works with.
 pub(crate) struct Session {
     embedding: Embedding,
-    home: Home,
+    home: AppDir,
     json: bool,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn run(embedding: Embedding, arguments: Vec<OsString>) -> ExitCode {
         Command::Supervise { host } => return rhizo_actuators::process::supervise(&host),
         Command::Node { host } => node(&embedding, &host),
         Command::Founder { directory } => with_runtime(WORKERS, founding::background(embedding, directory)),
-        command => Home::below(Path::new("."))
+        command => AppDir::below(Path::new("."))
             .map_err(Failure::from)
             .and_then(|home| with_runtime(1, interact(Session { embedding, home, json }, command))),
     };

@@ -9,8 +9,8 @@ use super::interruption::Interruptions;
 use super::offline::{self, Offline};
 use super::{Session, down, refused, render};
 use crate::admin::{Answer, Ask, Status};
+use crate::app_dir::FounderProcess;
 use crate::config::Config;
-use crate::home::FounderProcess;
 use crate::node::NodeHandle;
 use indicatif::ProgressBar;
 use std::io::IsTerminal as _;
@@ -58,9 +58,9 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
         Answer::Done { .. } => {}
         other => return Err(refused(other)),
     }
-    if let Some(mut beginning) = session.home.record::<Beginning>()? {
+    if let Some(mut beginning) = session.home.beginning::<Beginning>()? {
         beginning.config = text;
-        session.home.set_record(&beginning)?;
+        session.home.set_beginning(&beginning)?;
     }
     if !up.wait && !up.detach {
         return Ok(Exit::Done);

@@ -39,14 +39,14 @@ const PUBLISHED_MS_MAX: u64 = 100;
 
 /// The code of the embedding binary: closures by component, functions by component and name.
 #[derive(Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     closures: BTreeMap<ComponentName, Embedded>,
     functions: BTreeMap<(ComponentName, String), Function>,
 }
 
 impl Registry {
     /// Registers the closure that runs each instance of a component.
-    pub fn add_closure<F, Fut>(&mut self, component: &str, closure: F)
+    pub(crate) fn add_closure<F, Fut>(&mut self, component: &str, closure: F)
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -56,7 +56,7 @@ impl Registry {
     }
 
     /// Registers a function that the actions of a component's life-cycle call.
-    pub fn add_function<F, Fut>(&mut self, component: &str, name: &str, function: F)
+    pub(crate) fn add_function<F, Fut>(&mut self, component: &str, name: &str, function: F)
     where
         F: Fn(ActionCtx) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -67,13 +67,13 @@ impl Registry {
 
     /// Whether there is a closure for the component.
     #[must_use]
-    pub fn has_closure(&self, component: &ComponentName) -> bool {
+    pub(crate) fn has_closure(&self, component: &ComponentName) -> bool {
         self.closures.contains_key(component)
     }
 
     /// Whether there is a function of that name for the component.
     #[must_use]
-    pub fn has_function(&self, component: &ComponentName, name: &str) -> bool {
+    pub(crate) fn has_function(&self, component: &ComponentName, name: &str) -> bool {
         self.function(component, name).is_some()
     }
 

@@ -77,7 +77,7 @@ impl LogWriter {
 ///
 /// # Errors
 /// When the log exists and cannot be read. A log that does not exist yet is empty.
-pub fn tail(dir: &Path, bytes_max: u64) -> io::Result<String> {
+pub(crate) fn tail(dir: &Path, bytes_max: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     for name in ["log.1", "log"] {
         match File::open(dir.join(name)) {

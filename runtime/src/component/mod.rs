@@ -4,12 +4,12 @@
 //! one order after the other and reports each result. Every service and every action has a task of its own, on the
 //! application's runtime. Read next: [`exec`] for programs, [`embedded`] for Rust closures, [`action`] for actions.
 
-pub mod action;
+pub(crate) mod action;
 mod action_output;
-pub mod embedded;
+pub(crate) mod embedded;
 mod exec;
 mod http_client;
-pub mod instance_log;
+pub(crate) mod instance_log;
 mod launch;
 mod ports;
 mod probe;
@@ -18,7 +18,7 @@ mod program;
 mod run_report;
 mod template;
 
-pub use run_report::{RunOutcome, RunReport};
+pub(crate) use run_report::{RunOutcome, RunReport};
 
 use action::Act;
 use embedded::Registry;
@@ -40,7 +40,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Addresses an instance offers at its exports.
-pub type ExportTable = BTreeMap<PortName, SocketAddr>;
+pub(crate) type ExportTable = BTreeMap<PortName, SocketAddr>;
 
 /// The start time-out of a component that sets none. Long enough for a program that warms up its caches, short enough
 /// for an operator who waits.
@@ -137,7 +137,7 @@ impl Live {
 }
 
 /// All instances of this node.
-pub struct Components {
+pub(crate) struct Components {
     app: AppName,
     node: NodeView,
     dir: PathBuf,
@@ -154,7 +154,7 @@ pub struct Components {
 
 impl Components {
     /// Prepares to run instances in directories below `dir` and tasks on `runtime`; results are sent to `reports`.
-    pub fn new(
+    pub(crate) fn new(
         app: AppName,
         node: NodeView,
         dir: PathBuf,
@@ -244,7 +244,7 @@ impl Components {
     }
 
     /// Starts the service of an instance; the result is reported.
-    pub fn start(&mut self, call: StartCall) {
+    pub(crate) fn start(&mut self, call: StartCall) {
         let StartCall { run, component, version: _, imports, values } = call;
         let scope = self.scope(&run, &component, imports, values);
         let registry = self.registry.clone();
@@ -273,7 +273,7 @@ impl Components {
     }
 
     /// Begins an action; the result is reported.
-    pub fn act(&mut self, call: ActCall) {
+    pub(crate) fn act(&mut self, call: ActCall) {
         let ActCall { id: ActionId { run, number }, step, action, component, version: _, imports, values } =
             call;
         tracing::debug!(instance = %run.instance, step, number, "action begins");
@@ -297,14 +297,20 @@ impl Components {
     }
 
     /// Cancels an action; its result follows. Returns false when there is no such action.
-    pub fn cancel(&mut self, action: &ActionId) -> bool {
+    pub(crate) fn cancel(&mut self, action: &ActionId) -> bool {
         let live = self.current(&action.run);
         let flag = live.and_then(|live| live.actions.get(&action.number));
         flag.map(|flag| flag.send_replace(true)).is_some()
     }
 
     /// Changes what one import of a run is bound to. Nothing happens when the run is not the instance's last.
-    pub fn rebind(&mut self, run: &RunId, import: &PortName, bound: Bound, unbound: &BTreeSet<InstanceId>) {
+    pub(crate) fn rebind(
+        &mut self,
+        run: &RunId,
+        import: &PortName,
+        bound: Bound,
+        unbound: &BTreeSet<InstanceId>,
+    ) {
         let Some(live) = self.current(run) else { return };
         live.imports.send_modify(|told| {
             let exporters = told.entry(import.clone()).or_default();
@@ -314,14 +320,14 @@ impl Components {
     }
 
     /// Changes the component's attributes in a run. Nothing happens when the run is not the instance's last.
-    pub fn set_attributes(&mut self, run: &RunId, attributes: Values) {
+    pub(crate) fn set_attributes(&mut self, run: &RunId, attributes: Values) {
         if let Some(live) = self.current(run) {
             live.attributes.send_replace(attributes);
         }
     }
 
     /// Stops a service; [`RunOutcome::Stopped`] follows. Returns false when there is no such service.
-    pub fn stop(&mut self, run: &RunId) -> bool {
+    pub(crate) fn stop(&mut self, run: &RunId) -> bool {
         let flag = self.current(run).and_then(|live| live.service.as_ref());
         flag.map(|flag| flag.send_replace(true)).is_some()
     }
@@ -331,7 +337,7 @@ impl Components {
     }
 
     /// Takes a report into account. Returns false when its run is not the instance's last: then the core ignores it.
-    pub fn reported(&mut self, report: &RunReport) -> bool {
+    pub(crate) fn reported(&mut self, report: &RunReport) -> bool {
         if let Some(live) = self.replaced.iter_mut().find(|live| live.run == report.run) {
             live.reported(&report.outcome);
             self.end_replaced();
@@ -342,7 +348,7 @@ impl Components {
     }
 
     /// Forgets the runs of instances that no longer exist, once they are idle, and ends what they left behind.
-    pub fn keep(&mut self, exists: impl Fn(&InstanceId) -> bool) {
+    pub(crate) fn keep(&mut self, exists: impl Fn(&InstanceId) -> bool) {
         let gone = self.live.extract_if(.., |instance, live| live.is_idle() && !exists(instance));
         self.replaced.extend(gone.map(|(_, live)| live));
         self.end_replaced();
@@ -350,21 +356,21 @@ impl Components {
 
     /// Whether no service and no action runs.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.replaced.is_empty() && self.live.values().all(Live::is_idle)
     }
 
     /// The longest time that [`Self::stop_all`] and then [`Self::end_all`] may take by what the spec allows, in
     /// milliseconds: the grace of a service, then the grace of the processes that actions left behind.
     #[must_use]
-    pub fn halt_ms_max(&self) -> u64 {
+    pub(crate) fn halt_ms_max(&self) -> u64 {
         let runs = self.live.values().chain(&self.replaced);
         let grace_ms = runs.filter_map(|live| Some(live.stop.as_ref()?.grace_ms)).max().unwrap_or(0);
         HALT_MARGIN_MS.saturating_add(grace_ms.saturating_mul(2))
     }
 
     /// Ends every process that actions of any run left behind; returns when none is left.
-    pub async fn end_all(&mut self) {
+    pub(crate) async fn end_all(&mut self) {
         for live in std::mem::take(&mut self.live).into_values().chain(std::mem::take(&mut self.replaced)) {
             self.end_processes_of(&live);
         }
@@ -372,7 +378,7 @@ impl Components {
     }
 
     /// Stops every service and cancels every action.
-    pub fn stop_all(&mut self) {
+    pub(crate) fn stop_all(&mut self) {
         self.live.values().for_each(Live::stop_all);
     }
 }

@@ -9,7 +9,7 @@ use rhizo_types::lifecycle::Values;
 
 /// The result of a service or an action.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RunOutcome {
+pub(crate) enum RunOutcome {
     /// The service passed its start gate and listens at these addresses.
     Started(ExportTable),
     /// The service could not be started, for this reason.
@@ -31,17 +31,17 @@ pub enum RunOutcome {
 
 /// A message of a service or an action to the node's event loop.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// The run it belongs to.
-    pub run: RunId,
+    pub(crate) run: RunId,
     /// What happened.
-    pub outcome: RunOutcome,
+    pub(crate) outcome: RunOutcome,
 }
 
 impl RunReport {
     /// Returns the event that reports it to the core.
     #[must_use]
-    pub fn into_event(self) -> Event {
+    pub(crate) fn into_event(self) -> Event {
         let Self { run, outcome } = self;
         match outcome {
             RunOutcome::Started(exports) => Event::Started { run, exports },

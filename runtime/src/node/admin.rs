@@ -1,79 +1,76 @@
-//! Answering questions: from what this node knows, or by passing them on to whoever knows more.
+//! Answering questions of the command line: from what this node knows, or by passing them on to a node that knows more.
 //!
-//! Any node takes any question. What only the coordinator knows is asked of it once; if that fails, this node
-//! answers for itself and says so in the answer. Orders go through the core to the log.
+//! Any node takes any question. A question for the coordinator is passed on to it once; when that fails, this node
+//! answers from its own records, and the answer names it. Orders go through the core to the log. The answers are the
+//! records of [`crate::admin`], whatever carries them: a link, or the program that this node is embedded in.
+//! Read next: [`status`], which composes the largest answer.
 
-use super::shell::{Asker, Shell};
+mod asked;
+mod events;
+mod recent;
+mod status;
+
+pub(super) use asked::{Asker, reply};
+
+use super::shell::Shell;
 use super::{NodeError, solving};
-use crate::admin::{
-    Answer, Ask, AskRecord, BindingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
-    Why,
-};
+use crate::admin::{Answer, Ask, AskRecord, Status, Why};
 use crate::component::instance_log;
 use crate::pose::{self, Posed, Situation};
-use rhizo_overlay::{Class, Reply};
+use asked::Asked;
+use recent::Recent;
 use rhizo_protocol::event::{Event, Request as CoreRequest};
-use rhizo_protocol::ledger::{Ledger, ScriptRun, ScriptState};
+use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::turn;
 use rhizo_solver::Assignment;
-use rhizo_types::fact::{Subject, Value};
-use rhizo_types::intent::IntentState;
-use rhizo_types::message::InstancePhase;
+use rhizo_types::ledger::FOUNDER;
 use rhizo_types::spec::Spec;
-use rhizo_types::{AttributeName, InstanceId, NodeId};
+use rhizo_types::{InstanceId, NodeId, Revision};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long another node may take to answer a question that was passed on to it.
+/// How long another node may take to answer a question that was passed on to it, in milliseconds.
 const PASS_ON_MS_MAX: u64 = 3_000;
 
-/// The attribute under which a node tells its process id: for the operator, not for rules.
-pub(super) const PID: &str = "pid";
-
-/// Longest log tail in an answer, in bytes: it has to fit into one frame.
+/// The longest log tail in an answer, in bytes: it has to fit into one frame.
 const LOG_BYTES_MAX: u64 = 512 * 1024;
 
-/// Sends an answer over a link.
-pub(super) fn reply(reply: Reply, answer: &Answer) {
-    match serde_json::to_vec(answer) {
-        Ok(body) => {
-            let _asker_gone = reply.send(body);
-        }
-        Err(error) => tracing::error!(%error, "answer could not be encoded"),
+/// What this node keeps for the questions of operators.
+pub(super) struct Admin {
+    /// Requests that wait for the core.
+    pub(super) asked: Asked,
+    /// Recent events and decisions.
+    pub(super) recent: Recent,
+    /// The directory of the instances, each with its logs.
+    instances: PathBuf,
+}
+
+impl Admin {
+    /// Nothing was asked and nothing has happened yet; `dir` is the node's directory.
+    pub(super) fn new(me: NodeId, dir: &Path) -> Self {
+        Self { asked: Asked::default(), recent: Recent::new(me), instances: dir.join("instances") }
     }
 }
 
-/// Sends an answer to whoever asked.
-pub(super) fn answer(asker: Asker, answer: &Answer) {
-    match asker {
-        Asker::Link(link) | Asker::Joiner(link) => reply(link, answer),
-        Asker::Local(sender) => {
-            let _asker_gone = sender.send(answer.clone());
-        }
-    }
-}
-
-fn script_status(run: &ScriptRun) -> ScriptStatus {
-    let (state, failed, reason) = match &run.state {
-        ScriptState::Running => ("running", None, None),
-        ScriptState::Done => ("done", None, None),
-        ScriptState::Ended => ("ended", None, None),
-        ScriptState::Failed { line, reason } => ("failed", Some(*line), Some(reason.clone())),
-    };
-    let statement = match failed {
-        Some(line) => run.script.statements.iter().find(|statement| statement.line == line),
-        None => run.statement(),
-    };
-    ScriptStatus {
-        number: run.number,
-        state: state.to_owned(),
-        line: failed.or_else(|| statement.map(|statement| statement.line)),
-        statement: statement.map(|statement| statement.order.to_string()),
-        reason,
+/// The answer to an order, when the core has decided it; `spec` is the spec in force.
+pub(super) fn decided(answer: &turn::Answer, spec: Revision) -> Answer {
+    match answer {
+        turn::Answer::Accepted => Answer::Done { spec },
+        turn::Answer::Later => Answer::Refused {
+            reason: "have it committed: the outcome is not known, or no node coordinates".to_owned(),
+            hint: Some("ask again in a moment".to_owned()),
+        },
+        turn::Answer::Refused(reason) => refused(format!("carry that out: {reason}")),
     }
 }
 
 fn refused(reason: impl Into<String>) -> Answer {
     Answer::Refused { reason: reason.into(), hint: None }
+}
+
+fn answer(asker: Asker, answer: &Answer) {
+    asker.answer(answer);
 }
 
 impl Shell {
@@ -92,18 +89,18 @@ impl Shell {
                 Ok(())
             }
             Ask::Events { after, everyone: true } => {
-                self.tell_history(after, asker);
+                self.answer_events(after, asker);
                 Ok(())
             }
             ask => {
-                let said = self.tell(&ask);
-                answer(asker, &said);
+                asker.answer(&self.answer_here(&ask));
                 Ok(())
             }
         }
     }
 
-    /// The other node that has to answer this question; none when it is this one.
+    /// The other node that has the answer: the node with the logs, else the coordinator. `None` when that is this node,
+    /// is not known or is not linked.
     fn better_informed(&self, ask: &Ask) -> Option<NodeId> {
         let me = self.core.me();
         let coordinator = self.core.status(self.now()).coordinator;
@@ -114,58 +111,71 @@ impl Shell {
             }
             _ => coordinator,
         };
-        wanted.filter(|node| *node != me && self.peers.is_linked(*node))
+        wanted.filter(|node| *node != me && self.links.is_linked(*node))
     }
 
     fn pass_on(&self, node: NodeId, ask: Ask, asker: Asker) {
         let fallback = match &ask {
-            Ask::Status | Ask::Events { .. } | Ask::Why { .. } => self.tell(&ask),
+            Ask::Status | Ask::Events { .. } | Ask::Why { .. } => self.answer_here(&ask),
             _ => Answer::Refused {
                 reason: format!("get an answer from {node}"),
                 hint: Some("ask again in a moment".to_owned()),
             },
         };
-        let (overlay, key) = (self.overlay.clone(), self.peers.key(node));
+        let question = match serde_json::to_vec(&AskRecord::V1 { ask, passed_on: true }) {
+            Ok(question) => question,
+            Err(error) => return asker.answer(&refused(format!("pass the question on: {error}"))),
+        };
+        let answer = self.links.request(node, question, Duration::from_millis(PASS_ON_MS_MAX));
         tokio::spawn(async move {
-            let asked = async {
-                let body = serde_json::to_vec(&AskRecord::V1 { ask, passed_on: true }).ok()?;
-                let patience = Duration::from_millis(PASS_ON_MS_MAX);
-                let body = overlay.request(key?, Class::Admin, body, patience).await.ok()?;
-                serde_json::from_slice::<Answer>(&body).ok()
-            };
-            answer(asker, &asked.await.unwrap_or(fallback));
+            let answer = answer.await.and_then(|body| serde_json::from_slice::<Answer>(&body).ok());
+            asker.answer(&answer.unwrap_or(fallback));
         });
     }
 
+    /// Reads an order and passes it to the core, whose decision is the answer.
     async fn order(&mut self, ask: Ask, asker: Asker) -> Result<(), NodeError> {
-        let order = match ask {
-            Ask::Apply { config } => match crate::config::parse(&config) {
-                Ok(spec) => CoreRequest::SetSpec { spec: Box::new(spec), source: config.text },
-                Err(reason) => {
-                    answer(asker, &refused(reason));
-                    return Ok(());
-                }
-            },
-            Ask::RunScript { script } => {
-                let Some(spec) = self.core.ledger().spec() else {
-                    answer(asker, &refused("read the script: no spec is in force"));
-                    return Ok(());
-                };
-                match rhizo_config::parse_script(&script.text, &script.file, spec) {
-                    Ok(script) => CoreRequest::Script(Box::new(script)),
-                    Err(findings) => {
-                        answer(asker, &Answer::Findings(findings));
-                        return Ok(());
-                    }
-                }
+        let order = match self.read_order(ask) {
+            Ok(order) => order,
+            Err(answer) => {
+                asker.answer(&answer);
+                return Ok(());
             }
-            Ask::EndScript => CoreRequest::EndScript,
-            Ask::TakeDown => CoreRequest::TakeDown,
-            _ => CoreRequest::Leave { node: rhizo_types::ledger::FOUNDER },
         };
-        match self.remember(asker) {
-            Some(id) => self.feed(Event::Request { id, request: order }).await,
-            None => Ok(()),
+        match self.admin.asked.wait(asker) {
+            Ok(id) => self.feed(Event::Request { id, request: order }).await,
+            Err(asker) => {
+                asker.answer(&Answer::Refused {
+                    reason: "take the order: too many wait already".to_owned(),
+                    hint: Some("ask again in a moment".to_owned()),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// An order in the core's terms.
+    ///
+    /// # Errors
+    /// The answer to give instead, when the order's text has faults.
+    fn read_order(&self, ask: Ask) -> Result<CoreRequest, Answer> {
+        match ask {
+            Ask::Apply { config } => {
+                let spec = crate::config::parse(&config).map_err(refused)?;
+                Ok(CoreRequest::SetSpec { spec: Box::new(spec), source: config.text })
+            }
+            Ask::RunScript { script } => {
+                let spec = self.core.ledger().spec();
+                let spec = spec.ok_or_else(|| refused("read the script: no spec is in force"))?;
+                let script = rhizo_config::parse_script(&script.text, &script.file, spec);
+                Ok(CoreRequest::Script(Box::new(script.map_err(Answer::Findings)?)))
+            }
+            Ask::EndScript => Ok(CoreRequest::EndScript),
+            Ask::TakeDown => Ok(CoreRequest::TakeDown),
+            Ask::Detach => Ok(CoreRequest::Leave { node: FOUNDER }),
+            Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Logs { .. } | Ask::Plan { .. } => {
+                Err(refused("carry out a question"))
+            }
         }
     }
 
@@ -215,8 +225,8 @@ impl Shell {
         })
     }
 
-    /// Answers from what this node knows.
-    fn tell(&self, ask: &Ask) -> Answer {
+    /// Answers a question from this node's records.
+    fn answer_here(&self, ask: &Ask) -> Answer {
         match ask {
             Ask::Status => Answer::Status(Box::new(self.status())),
             Ask::Events { after, .. } => Answer::Events(self.own_events(after)),
@@ -237,7 +247,7 @@ impl Shell {
         if placed.node != self.core.me() {
             return refused(format!("reach {}, which has the logs of `{name}`", placed.node));
         }
-        let dir = self.dir.join("instances").join(format!("{id}-g{}", placed.generation));
+        let dir = self.admin.instances.join(format!("{id}-g{}", placed.generation));
         match instance_log::tail(&dir, bytes_max.min(LOG_BYTES_MAX)) {
             Ok(text) => Answer::Logs(text),
             Err(error) => refused(format!("read the logs of `{name}`: {error}")),
@@ -256,7 +266,7 @@ impl Shell {
             sentences.extend(self.why_placed(subject));
         }
         sentences.extend(self.core.status(self.now()).problems);
-        Why { subject, sentences, decisions: self.past.decisions(), events: Vec::new() }
+        Why { subject, sentences, decisions: self.admin.recent.decisions(), events: Vec::new() }
     }
 
     /// Where the subject is, and which rule refuses each other machine.
@@ -299,9 +309,9 @@ impl Shell {
     }
 
     fn status(&self) -> Status {
-        let ledger = self.core.ledger();
-        let core = self.core.status(self.now());
-        let mut problems = core.problems.clone();
+        let (now, ledger) = (self.now(), self.core.ledger());
+        let core = self.core.status(now);
+        let mut problems = Vec::new();
         if core.coordinates {
             problems.extend(
                 self.catalogue
@@ -309,25 +319,9 @@ impl Shell {
                     .map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}")),
             );
         }
-        let count = |set: &BTreeSet<_>| u32::try_from(set.len()).unwrap_or(u32::MAX);
-        Status {
-            app: ledger.genesis.as_ref().map(|genesis| genesis.app.to_string()).unwrap_or_default(),
-            lineage: ledger.lineage(),
-            term: core.term.0,
-            coordinator: core.coordinator.map(|node| node.to_string()),
-            state: core.state.word().to_owned(),
-            utility: self.utility(ledger),
-            cost_per_hour: ledger.spending_micros() as f64 / 1e6,
-            nodes: self.node_statuses(ledger),
-            components: self.instance_statuses(ledger, &core),
-            intents: IntentCounts { open: count(&core.intents_open), unknown: count(&core.intents_unknown) },
-            problems,
-            answered_by: self.core.me().to_string(),
-            spec: ledger.spec_revision(),
-            target: ledger.target.revision,
-            applied: ledger.index,
-            script: ledger.script.as_ref().map(script_status),
-        }
+        let utility = self.utility(ledger);
+        let facts = &self.facts;
+        status::compose(status::Records { me: self.core.me(), now, ledger, core, facts, utility, problems })
     }
 
     fn utility(&self, ledger: &Ledger) -> Option<f64> {
@@ -338,87 +332,5 @@ impl Shell {
         let posed = self.pose_current(spec, false);
         rhizo_solver::validate(&posed.problem).ok()?;
         Some(rhizo_solver::evaluate(&posed.problem, &Assignment::current(&posed.problem)).utility)
-    }
-
-    fn node_statuses(&self, ledger: &Ledger) -> Vec<NodeStatus> {
-        let now = self.now();
-        let status = |(node, member): (&NodeId, &rhizo_protocol::ledger::Member)| {
-            let pid = self.knowledge.believe(&Subject::Node(*node), &AttributeName::from(PID), now);
-            let pid = pid.and_then(|(_, fact)| match &fact.value {
-                Value::Number(number) => Some(number.get() as u32),
-                Value::Text(_) => None,
-            });
-            let intent = member.record.intent.and_then(|intent| ledger.intents.get(&intent));
-            let placed = ledger.target.instances.iter().filter(|(_, placed)| placed.node == *node);
-            NodeStatus {
-                id: node.to_string(),
-                provider: member.record.provider.to_string(),
-                region: member.record.region.to_string(),
-                state: if member.draining { "draining" } else { "member" }.to_owned(),
-                voter: ledger.voters.contains(node),
-                pid,
-                address: member.record.addresses.first().map(ToString::to_string),
-                key: Some(crate::home::to_hex(&member.record.key.0)),
-                host: intent.and_then(|intent| intent.host.as_ref()).map(|bound| bound.host.to_string()),
-                components: placed.map(|(instance, _)| instance.to_string()).collect(),
-            }
-        };
-        let mut nodes: Vec<NodeStatus> = ledger.members.iter().map(status).collect();
-        // Hosts that are being acquired have no node yet.
-        for intent in ledger.intents.values().filter(|intent| intent.node.is_none()) {
-            if matches!(intent.state, IntentState::Open | IntentState::Unknown | IntentState::Bound) {
-                nodes.push(NodeStatus {
-                    id: intent.id.to_string(),
-                    provider: intent.order.provider.to_string(),
-                    region: intent.order.region.to_string(),
-                    state: "joining".to_owned(),
-                    voter: false,
-                    pid: None,
-                    address: None,
-                    key: None,
-                    host: intent.host.as_ref().map(|bound| bound.host.to_string()),
-                    components: Vec::new(),
-                });
-            }
-        }
-        nodes
-    }
-
-    fn instance_statuses(
-        &self,
-        ledger: &Ledger,
-        core: &rhizo_protocol::status::Status,
-    ) -> Vec<InstanceStatus> {
-        let state = |id: &InstanceId| match core.reports.get(id).map(|(_, report)| report) {
-            None => "unknown",
-            Some(report) => match report.phase {
-                InstancePhase::Waiting if report.failure.is_some() => "failed",
-                InstancePhase::Waiting => "waiting",
-                InstancePhase::Starting => "starting",
-                InstancePhase::Started => "started",
-                InstancePhase::Draining => "draining",
-                InstancePhase::Stopping => "stopping",
-                InstancePhase::Suspended => "suspended",
-                InstancePhase::Resting => "resting",
-            },
-        };
-        let bindings = |id: &InstanceId| {
-            let imports = ledger.target.bindings.get(id).into_iter().flatten();
-            imports
-                .flat_map(|(import, exporters)| {
-                    exporters
-                        .iter()
-                        .map(|to| BindingStatus { import: import.to_string(), to: to.to_string() })
-                })
-                .collect()
-        };
-        let status = |(id, placed): (&InstanceId, &rhizo_types::target::Placed)| InstanceStatus {
-            name: id.component.to_string(),
-            instance: id.to_string(),
-            node: placed.node.to_string(),
-            state: state(id).to_owned(),
-            bindings: bindings(id),
-        };
-        ledger.target.instances.iter().map(status).collect()
     }
 }

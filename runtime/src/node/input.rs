@@ -1,38 +1,40 @@
-//! Everything that wakes a node's event loop, apart from the overlay's and the log's own queues.
+//! The inputs of a node's event loop that come from spawned work and from the embedding program.
 //!
-//! A closed enum: results of spawned work come back through one bounded queue and nowhere else.
+//! Results of spawned work come back through this one bounded queue and nowhere else. The overlay, the log's committed
+//! entries and the log's status have queues of their own.
 
+use super::NodeError;
 use crate::admin::{Answer, Ask};
 use crate::component::RunReport;
 use crate::node::catalogue::Offered;
 use crate::node::solving::Solution;
-use rhizo_overlay::Reply;
+use rhizo_log::LogNode;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::turn::SolveRequest;
+use rhizo_types::ProviderName;
 use rhizo_types::fact::Statement;
-use rhizo_types::{PeerKey, ProviderName};
 use tokio::sync::oneshot;
 
-/// Results waiting for the loop. Work is only spawned by the loop itself, so a full queue makes workers wait
-/// and nothing else.
+/// Inputs that wait for the loop at most. Only the loop spawns work and the loop never waits for this queue, so that a
+/// full queue makes workers wait and cannot stop the loop.
 pub(crate) const QUEUE_LEN: usize = 1_024;
 
-/// Something that the loop has to look at.
+/// One input of the loop.
 pub(crate) enum Input {
-    /// An event for the core, from spawned work.
+    /// An event for the core, made by spawned work.
     Core(Event),
-    /// An instance's task has something to tell.
+    /// A task of an instance reports what became of a service or an action.
     Component(RunReport),
-    /// Providers were asked what they sell.
+    /// The log was opened, or could not be.
+    LogOpened(Result<LogNode, NodeError>),
+    /// Providers answered with their offers.
     Offered(Vec<(ProviderName, Offered)>),
-    /// Providers were asked what they sell, for this solver run.
+    /// Providers answered with their offers for this solver run.
     OfferedFor(Box<SolveRequest>, Vec<(ProviderName, Offered)>),
     /// A solver run has ended.
     Solved(Box<Solution>),
-    /// Sensors of this node have something to say of it.
+    /// Sensors of this node made statements about it.
     Sampled(Vec<Statement>),
-    /// A question from within this process.
+    /// The embedding program asks a question.
     Ask(Ask, oneshot::Sender<Answer>),
-    /// The log received its first message, from this member; it has to be opened.
-    RaftRequest(PeerKey, Vec<u8>, Reply),
 }

@@ -1,4 +1,6 @@
-//! The way of a new node into the overlay: dial a member, prove the ticket, ask until an answer is final.
+//! How the node of a new host becomes a member: it dials a member, proves its ticket and asks until an answer is final.
+//!
+//! The link proves the ticket; the coordinator commits the join. Who may join is decided there.
 
 use super::NodeError;
 use rhizo_overlay::{Class, Credential, LinkTarget, Overlay, OverlayEvents, TicketId, TicketSecret};
@@ -11,20 +13,24 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How long a member may take to have the join committed.
+/// How long a member may take to have the join committed, in milliseconds.
 const ANSWER_MS_MAX: u64 = 15_000;
 
-/// Pause before the next member is asked.
+/// Pause before the next member is asked, in milliseconds.
 const PAUSE_MS: u64 = 200;
 
-/// What a node knows once it is a member.
+/// What a node gets with its admission: its id, and the ledger.
 pub(super) struct Joined {
     pub(super) node: NodeId,
     pub(super) ledger: Ledger,
 }
 
-/// Asks members for admission until one gives a final answer. The host's supervisor ends a node that asks
-/// for longer than its ticket lasts.
+/// Asks members for admission until one gives a final answer.
+///
+/// It has no time limit of its own: the host's supervisor ends a node that asks for longer than its ticket is valid.
+///
+/// # Errors
+/// When a member refuses for good, the boot document names no member, or the node is told to stop.
 pub(super) async fn join(
     boot: &Boot,
     host: HostId,
@@ -37,9 +43,9 @@ pub(super) async fn join(
     loop {
         tokio::select! {
             biased;
-            () = crate::component::raised(stop) => return Err(NodeError::Join("it was told to stop".to_owned())),
+            () = crate::component::raised(stop) => return Err(NodeError::Join("the node was stopped".to_owned())),
             joined = &mut asking => return joined,
-            // Nothing that links say matters before the node is a member; but the queue must not fill up.
+            // Messages mean nothing before the node is a member, but their queue must not fill up.
             _ignored = events.recv() => {}
         }
     }
@@ -56,7 +62,7 @@ async fn ask_all(boot: &Boot, host: HostId, overlay: &Overlay) -> Result<Joined,
     let mut next = 0;
     loop {
         let Some(member) = members.get(next % members.len().max(1)).cloned() else {
-            return Err(NodeError::Join("the boot document names nobody to ask".to_owned()));
+            return Err(NodeError::Join("the boot document names no member".to_owned()));
         };
         let target = LinkTarget { key: member.key, addresses: member.addresses.clone() };
         let secret = TicketSecret::from_bytes(boot.secret.0);
@@ -78,7 +84,7 @@ async fn ask_all(boot: &Boot, host: HostId, overlay: &Overlay) -> Result<Joined,
             }
             Ok(Ok(JoinAnswer::Refused { reason })) => return Err(NodeError::Join(reason)),
             Ok(Ok(JoinAnswer::Redirect { member, .. })) => {
-                // The coordinator is asked next; it may not have been known when the host was ordered.
+                // The coordinator is asked next. It may have joined after the boot document was written.
                 if !members.iter().any(|known| known.key == member.key) {
                     members.push(member.clone());
                 }

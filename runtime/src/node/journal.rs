@@ -1,7 +1,7 @@
-//! The node's own durable records: an append-only file of checksummed, length-prefixed records.
+//! The journal: this node's own durable records, in an append-only file with a length and a checksum before each.
 //!
-//! A torn tail, as a crash leaves it, is cut off when the file is opened; a wrong checksum before the tail is
-//! an error. It does not know what records mean.
+//! A last record that a crash left incomplete is cut off when the file is opened; a wrong checksum before the last
+//! record is an error. What the records mean is the core's business. The replicated log has a store of its own.
 
 use rhizo_protocol::codec;
 use rhizo_types::wire::Record;
@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Longest record: an instance name and two numbers fit many times over.
+/// The longest record in bytes. A record holds an instance name and two numbers.
 const RECORD_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes before each record: its length and its checksum.
@@ -21,19 +21,22 @@ pub(crate) enum JournalError {
     /// The file could not be opened, read or written.
     #[error("use the journal `{}`", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// A record in the middle is damaged.
+    /// A record before the last one is damaged.
     #[error("read the journal `{}`: the record at byte {offset} is damaged", path.display())]
     Damaged { path: PathBuf, offset: usize },
 }
 
-/// An open journal.
+/// An open journal, at whose end records are appended.
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
 }
 
 impl Journal {
-    /// Opens or makes the journal; gives the records in it, in order.
+    /// Opens the journal, or makes an empty one. Returns it with its records, oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, read or cut, or a record before the last one is damaged.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
         let fault = |source| JournalError::File { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
@@ -48,7 +51,10 @@ impl Journal {
         Ok((Self { path: path.to_owned(), file }, records))
     }
 
-    /// Appends records and syncs them: when this returns, they survive the loss of power.
+    /// Appends records and syncs the file: when this returns, the records survive a power cut.
+    ///
+    /// # Errors
+    /// When the file cannot be written or synced.
     pub(crate) fn append(&mut self, records: &[Record]) -> Result<(), JournalError> {
         let mut bytes = Vec::new();
         for record in records {
@@ -78,7 +84,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, usize), JournalError>
         let Some(body) = bytes.get(start..start + length.min(RECORD_BYTES_MAX)) else { break };
         let damaged = JournalError::Damaged { path: path.to_owned(), offset };
         if length > RECORD_BYTES_MAX || checksum(body) != header[4..] {
-            // Only the last append can be torn; nothing readable may follow it.
+            // A crash leaves only the last append incomplete; a readable record after it means damage.
             return if start + length >= bytes.len() { Ok((records, offset)) } else { Err(damaged) };
         }
         records.push(codec::decode_record(body).map_err(|_| damaged)?);

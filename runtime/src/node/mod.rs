@@ -1,84 +1,83 @@
-//! One running node: its own thread for the overlay, the log and the event loop; components on the caller's runtime.
+//! One running node: a thread of its own for the overlay, the log and the event loop; components run on the caller's
+//! runtime.
 //!
-//! A node is either the founder, which begins a lineage, or the node of a host, which joins one by its ticket.
-//! Read next: [`shell`] for the loop, [`join`] for the way in.
+//! A node is either the founder, which begins a lineage, or the node of a host, which joins one with its ticket.
+//! Read next: [`shell`] for the loop, [`join`] for how a host's node becomes a member.
 
 mod admin;
 pub(crate) mod catalogue;
 mod effects;
-mod history;
+mod facts;
 mod inbound;
 mod input;
 mod join;
 mod journal;
-mod logbook;
-mod peers;
-mod record;
-mod sense;
-mod sensing;
+mod links;
+mod own_statements;
+mod providers;
+mod replicated_log;
+mod sensors;
 mod shell;
 pub(crate) mod solving;
 
-pub use shell::View;
+pub(crate) use providers::make as make_providers;
 
 use crate::admin::{Answer, Ask};
 use crate::component::embedded::Registry;
 use crate::component::{Components, NodeView};
 use input::{Input, QUEUE_LEN};
 use journal::Journal;
+use providers::Providers;
 use rhizo_actuators::process::{HostHome, Program};
-use rhizo_actuators::{Provider, Surroundings, provider_from};
 use rhizo_overlay::{LinkShaper, NodeSecret, Overlay, OverlayConfig};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn::HaltReason;
 use rhizo_protocol::{Node as Core, NodeConfig};
 use rhizo_types::ledger::{FOUNDER, Genesis, SetSpec};
-use rhizo_types::spec::Spec;
 use rhizo_types::{AppName, Lineage, NodeId, ProviderName, RegionName};
-use sensing::Sensors;
+use sensors::Sensors;
 use shell::{Parts, Shell};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The port nodes listen on, when it is free: each host has an address of its own, and a fixed port is one
-/// that firewalls can name.
+/// The port that nodes listen on when it is free. Each host has an address of its own, and a firewall can name a fixed
+/// port.
 const PORT: u16 = 4747;
 
 /// Why a node could not start, or had to stop. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// A directory could not be made or a file not be read.
+pub(crate) enum NodeError {
+    /// A directory could not be made, or a file could not be read.
     #[error("{step} `{}`", path.display())]
     File {
-        /// What was being done.
+        /// The failed step as a verb phrase.
         step: &'static str,
-        /// With what.
+        /// The directory or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
-    /// The boot document is unusable.
+    /// The host's boot document could not be decoded.
     #[error("read the boot document")]
     Boot(#[source] rhizo_protocol::codec::DecodeError),
-    /// The overlay could not start.
+    /// The overlay could not listen.
     #[error("start the overlay")]
     Overlay(#[from] rhizo_overlay::BindError),
     /// The log could not be opened.
     #[error("open the log")]
     Log(#[from] rhizo_log::OpenError),
-    /// The log could not be founded.
-    #[error("found the overlay: {0}")]
+    /// The log of a new lineage could not be begun.
+    #[error("begin the log: {0}")]
     Found(String),
-    /// The node was not let in.
+    /// No member admitted the node.
     #[error("join the overlay: {0}")]
     Join(String),
-    /// The node's durable records could not be kept.
+    /// The node's journal could not be read or written.
     #[error("keep the node's records: {0}")]
     Journal(String),
-    /// The thread or its runtime could not be made, or ended.
+    /// The node's thread or runtime could not be made, or ended early.
     #[error("run the node: {0}")]
     Ended(&'static str),
 }
@@ -89,66 +88,30 @@ impl From<journal::JournalError> for NodeError {
     }
 }
 
-/// Providers made from a spec, and why some could not be.
-pub(super) struct MadeProviders {
-    providers: BTreeMap<ProviderName, Arc<dyn Provider>>,
-    problems: Vec<String>,
-}
-
-type ProviderMaker = Box<dyn Fn(Option<&Spec>) -> MadeProviders + Send>;
-
-/// Makes the providers of a spec; `state` is where those that run on this machine keep theirs.
-pub(crate) fn providers(
-    spec: &Spec,
-    state: &Path,
-    program: &Program,
-) -> (BTreeMap<ProviderName, Arc<dyn Provider>>, Vec<String>) {
-    // Config has made every path of the settings absolute.
-    let surroundings =
-        Surroundings { base_dir: PathBuf::from("/"), state_dir: state.to_owned(), program: program.clone() };
-    let (mut made, mut problems) = (BTreeMap::new(), Vec::new());
-    for (name, configured) in &spec.providers {
-        let table = serde_json::from_str(&configured.settings).unwrap_or(serde_json::Value::Null);
-        match provider_from(&configured.kind, name, &table, &surroundings) {
-            Ok(provider) => {
-                made.insert(name.clone(), Arc::from(provider));
-            }
-            Err(error) => problems.push(crate::error::chain(&error)),
-        }
-    }
-    (made, problems)
-}
-
-fn maker(state: PathBuf, program: Program) -> ProviderMaker {
-    Box::new(move |spec| {
-        let (providers, problems) = spec.map(|spec| providers(spec, &state, &program)).unwrap_or_default();
-        MadeProviders { providers, problems }
-    })
-}
-
-/// What a founder begins with.
+/// The input of a founder: node 0 of a new lineage.
 pub(crate) struct Founding {
     pub(crate) genesis: Genesis,
     pub(crate) spec: SetSpec,
     pub(crate) secret: NodeSecret,
     pub(crate) dir: PathBuf,
-    /// Where providers that run on this machine keep their state.
+    /// The directory in which providers that run on this machine keep their state.
     pub(crate) state: PathBuf,
+    /// The executable that new hosts run.
     pub(crate) program: Program,
+    /// Called when the members have changed.
     pub(crate) members_changed: Box<dyn FnMut(&Ledger) + Send>,
 }
 
 /// A running node.
-pub struct NodeHandle {
+pub(crate) struct NodeHandle {
     input: mpsc::Sender<Input>,
     stop: watch::Sender<bool>,
-    view: watch::Receiver<View>,
     ended: oneshot::Receiver<Result<HaltReason, NodeError>>,
 }
 
 impl NodeHandle {
     /// Asks the node a question, as an operator would.
-    pub async fn ask(&self, ask: Ask) -> Answer {
+    pub(crate) async fn ask(&self, ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
         let gone = || Answer::Refused { reason: "ask the node: it has stopped".to_owned(), hint: None };
         if self.input.send(Input::Ask(ask, reply)).await.is_err() {
@@ -157,35 +120,28 @@ impl NodeHandle {
         answer.await.unwrap_or_else(|_| gone())
     }
 
-    /// What the node sees, as it changes.
-    #[must_use]
-    pub fn view(&self) -> watch::Receiver<View> {
-        self.view.clone()
-    }
-
-    /// Tells the node to stop its instances and end, without leaving the overlay first.
-    pub fn stop(&self) {
+    /// Orders the node to stop its instances and to end, without leaving the overlay first.
+    pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Waits until the node has ended.
+    /// Waits until the node has ended; returns why it halted.
     ///
     /// # Errors
-    /// When it could not start or had to stop.
-    pub async fn ended(&mut self) -> Result<HaltReason, NodeError> {
+    /// When the node could not start, or had to stop because of a fault.
+    pub(crate) async fn ended(&mut self) -> Result<HaltReason, NodeError> {
         match (&mut self.ended).await {
             Ok(ended) => ended,
-            Err(_) => Err(NodeError::Ended("its thread ended without a word")),
+            Err(_) => Err(NodeError::Ended("its thread ended without a result")),
         }
     }
 }
 
-/// The queues of a node, in pairs.
+/// The node's ends of the queues that it shares with its [`NodeHandle`].
 struct Ends {
     input: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
     stop: watch::Receiver<bool>,
-    view: watch::Sender<View>,
 }
 
 /// Starts a thread with a runtime of its own and runs a node on it.
@@ -196,24 +152,23 @@ where
 {
     let (input, inputs) = mpsc::channel(QUEUE_LEN);
     let (stop, stop_seen) = watch::channel(false);
-    let (view, view_seen) = watch::channel(View::default());
     let (done, ended) = oneshot::channel();
-    let ends = Ends { input: input.clone(), inputs, stop: stop_seen, view };
+    let ends = Ends { input: input.clone(), inputs, stop: stop_seen };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|_| NodeError::Ended("its runtime could not be made"))?;
     let thread = std::thread::Builder::new().name("rhizo-node".to_owned()).spawn(move || {
         let result = runtime.block_on(body(ends));
-        // Tasks of the overlay and of instances have ended; a provider call that hangs is not waited for.
+        // The overlay and the instances have ended. A provider call that hangs is not waited for.
         runtime.shutdown_background();
         let _nobody_waits = done.send(result);
     });
     thread.map_err(|_| NodeError::Ended("its thread could not be made"))?;
-    Ok(NodeHandle { input, stop, view: view_seen, ended })
+    Ok(NodeHandle { input, stop, ended })
 }
 
-/// Starts node 0 of a new lineage. Components run on `runtime`.
+/// Starts node 0 of a new lineage on a thread of its own. Components run on `runtime`.
 pub(crate) fn start_founder(
     founding: Founding,
     registry: Arc<Registry>,
@@ -252,16 +207,16 @@ pub(crate) fn start_founder(
             components,
             input: ends.input,
             inputs: ends.inputs,
-            make_provider: maker(founding.state, founding.program),
+            providers: Providers::new(founding.state, founding.program),
             stop: ends.stop,
-            view: ends.view,
             members_changed: founding.members_changed,
         };
         Shell::run(parts, Some((lineage, timers))).await
     })
 }
 
-/// Starts the node of a host: joins by the ticket in the host's boot document. Components run on `runtime`.
+/// Starts the node of a host on a thread of its own. It joins with the ticket in the host's boot document. Components run
+/// on `runtime`.
 pub(crate) fn start_host(
     home: HostHome,
     program: Program,
@@ -301,9 +256,8 @@ pub(crate) fn start_host(
             components,
             input: ends.input,
             inputs: ends.inputs,
-            make_provider: maker(state, program),
+            providers: Providers::new(state, program),
             stop: ends.stop,
-            view: ends.view,
             members_changed: Box::new(|_| {}),
         };
         Shell::run(parts, None).await
@@ -342,7 +296,7 @@ fn make_dir(dir: &Path) -> Result<(), NodeError> {
     })
 }
 
-/// Binds the overlay at the usual port, or at a free one when somebody else has that.
+/// Binds the overlay at [`PORT`], or at a free port when that one is in use.
 async fn bind(
     secret: NodeSecret,
     app: &AppName,
@@ -362,13 +316,13 @@ async fn bind(
     }
 }
 
-/// The emulated distance to another host of this machine.
+/// The emulated delay to another host of this machine.
 struct Shaper(rhizo_actuators::process::DelayTable);
 
 impl LinkShaper for Shaper {
     fn one_way_delay(&self, remote: SocketAddr) -> std::time::Duration {
         self.0.one_way_delay(remote.ip()).unwrap_or_else(|error| {
-            tracing::warn!(error = %crate::error::chain(&error), "delay is not known, and taken as none");
+            tracing::warn!(error = %crate::error::chain(&error), "delay could not be read and is taken as zero");
             std::time::Duration::ZERO
         })
     }

@@ -3,7 +3,7 @@
 //! Time-outs, repetitions and what follows are decided by `rhizo-protocol`. Read next: [`function`] for the functions
 //! of an embedding binary, [`super::program`] for commands and scripts.
 
-pub mod function;
+pub(crate) mod function;
 mod http;
 mod wait;
 pub(crate) mod write;

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_log_line_has_its_time_of_day() {
-        let line = "2026-01-02T01:02:03.500000Z  INFO rhizo::node::record: dead: n8 node=n1";
+        let line = "2026-01-02T01:02:03.500000Z  INFO rhizo::node::admin::recent: dead: n8 node=n1";
         let (at, text) = timed(line).unwrap();
         assert!((at - 3_723.5).abs() < 1e-9 && text.contains(": dead: n8 node="), "{at} {text}");
         assert!(timed("no time").is_none());

@@ -1,7 +1,8 @@
-//! What this node says of itself and of its links, and when it says it.
+//! The statements of this node about itself and its links, and the times at which they are gossiped.
 //!
-//! Sensors run in tasks of their own; this keeps their last statements, smooths round-trip times, and decides
-//! when a batch is worth gossiping: when something changed, or when the others would find it stale.
+//! Sensors run in tasks of their own and send statements. This keeps the last value of each, smooths round-trip times,
+//! and makes a batch when a value has changed or when the other nodes would soon consider the last batch stale. Which
+//! statements a node believes is `rhizo-knowledge`'s decision. Read next: [`super::facts`].
 
 use rhizo_knowledge::snapshot::RTT_MS;
 use rhizo_types::fact::{Batch, STATEMENTS_MAX, Statement, Subject, Value};
@@ -9,58 +10,62 @@ use rhizo_types::{AttributeName, NodeId, Number, Revision, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Samples of a link kept: the smallest of the last four, one every five seconds, is free of queueing and still
-/// follows a new route within some twenty seconds.
+/// Samples kept of each link. There is one every five seconds: the smallest of four is free of queueing delays, and
+/// still follows a new route within twenty seconds.
 const RTT_SAMPLES: usize = 4;
 
-/// A change of a round-trip time below this, in milliseconds, is noise.
+/// A round-trip time that changes by less than this, in milliseconds, is not stated again: it is noise.
 const RTT_NOISE_MS: f64 = 2.0;
 
-/// Statements are repeated this often although nothing changed: three times before others find them stale.
+/// Time after which unchanged statements are gossiped again: other nodes get three batches before they consider the
+/// statements stale.
 const REPEAT_MS: u64 = 20_000;
 
-/// Batches are sent no more often than this, however much changes.
+/// Time between two batches at least, however often values change.
 const SPACING_MS: u64 = 1_000;
 
-/// The node's own statements.
-pub(crate) struct Sense {
+/// The last value of each of this node's statements.
+pub(super) struct OwnStatements {
     me: NodeId,
+    /// The revision of the last batch.
     revision: Revision,
     said: BTreeMap<(Subject, AttributeName), Option<Value>>,
     rtts: BTreeMap<NodeId, VecDeque<f64>>,
-    dirty: bool,
+    /// Whether a value has changed since the last batch.
+    changed: bool,
+    /// The time of the last batch.
     sent: Option<Time>,
 }
 
-impl Sense {
-    pub(crate) fn new(me: NodeId) -> Self {
+impl OwnStatements {
+    pub(super) fn new(me: NodeId) -> Self {
         Self {
             me,
             revision: Revision::ZERO,
             said: BTreeMap::new(),
             rtts: BTreeMap::new(),
-            dirty: false,
+            changed: false,
             sent: None,
         }
     }
 
-    /// Takes what a sensor says.
-    pub(crate) fn state(&mut self, statements: Vec<Statement>) {
+    /// Takes statements of a sensor. New attributes beyond the limit of one batch are dropped.
+    pub(super) fn state(&mut self, statements: Vec<Statement>) {
         for said in statements {
             let key = (said.subject, said.attribute);
             if self.said.len() >= STATEMENTS_MAX && !self.said.contains_key(&key) {
-                tracing::warn!("statement dropped: this node says too much");
+                tracing::warn!("statement dropped: this node has too many attributes");
                 continue;
             }
             if self.said.get(&key) != Some(&said.value) {
                 self.said.insert(key, said.value);
-                self.dirty = true;
+                self.changed = true;
             }
         }
     }
 
-    /// Takes a measured round trip to a member.
-    pub(crate) fn rtt(&mut self, peer: NodeId, rtt: Duration) {
+    /// Takes a measured round-trip time to a member.
+    pub(super) fn rtt(&mut self, peer: NodeId, rtt: Duration) {
         let samples = self.rtts.entry(peer).or_default();
         if samples.len() == RTT_SAMPLES {
             samples.pop_front();
@@ -80,8 +85,8 @@ impl Sense {
         }
     }
 
-    /// Forgets links to nodes that are no longer members.
-    pub(crate) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
+    /// Removes the statements about links to nodes that are no members any more.
+    pub(super) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
         self.rtts.retain(|node, _| is_member(*node));
         self.said.retain(|(subject, _), _| match subject {
             Subject::Link(a, b) => is_member(*a) && is_member(*b),
@@ -89,14 +94,14 @@ impl Sense {
         });
     }
 
-    /// A batch, when it is time for one.
-    pub(crate) fn batch(&mut self, now: Time) -> Option<Batch> {
+    /// A batch of all statements when one is due, else `None`. Withdrawn statements are in one batch only.
+    pub(super) fn batch(&mut self, now: Time) -> Option<Batch> {
         let since = self.sent.map_or(u64::MAX, |sent| now.ms_since(sent));
-        let due = (self.dirty && since >= SPACING_MS) || since >= REPEAT_MS;
+        let due = (self.changed && since >= SPACING_MS) || since >= REPEAT_MS;
         if !due || self.said.is_empty() {
             return None;
         }
-        self.dirty = false;
+        self.changed = false;
         self.sent = Some(now);
         self.revision = self.revision.next();
         let statement = |((subject, attribute), value): (&(Subject, AttributeName), &Option<Value>)| {
@@ -121,32 +126,32 @@ mod tests {
 
     #[test]
     fn a_round_trip_time_is_the_smallest_of_the_last_samples() {
-        let mut sense = Sense::new(NodeId(1));
+        let mut own = OwnStatements::new(NodeId(1));
         for ms in [90, 80, 300, 85] {
-            sense.rtt(NodeId(2), Duration::from_millis(ms));
+            own.rtt(NodeId(2), Duration::from_millis(ms));
         }
-        assert_eq!(sense.batch(Time::ZERO).as_ref().and_then(rtt), Some(80.0));
+        assert_eq!(own.batch(Time::ZERO).as_ref().and_then(rtt), Some(80.0));
         for _ in 0..RTT_SAMPLES {
-            sense.rtt(NodeId(2), Duration::from_millis(120));
+            own.rtt(NodeId(2), Duration::from_millis(120));
         }
-        assert_eq!(sense.batch(Time::ZERO.after_ms(SPACING_MS)).as_ref().and_then(rtt), Some(120.0));
+        assert_eq!(own.batch(Time::ZERO.after_ms(SPACING_MS)).as_ref().and_then(rtt), Some(120.0));
     }
 
     #[test]
-    fn nothing_new_is_said_again_only_before_it_gets_stale() {
-        let mut sense = Sense::new(NodeId(1));
-        sense.rtt(NodeId(2), Duration::from_millis(80));
-        assert!(sense.batch(Time::ZERO).is_some());
-        sense.rtt(NodeId(2), Duration::from_millis(81));
-        assert_eq!(sense.batch(Time::ZERO.after_ms(REPEAT_MS - 1)), None);
-        assert!(sense.batch(Time::ZERO.after_ms(REPEAT_MS)).is_some());
+    fn unchanged_statements_are_repeated_before_they_get_stale() {
+        let mut own = OwnStatements::new(NodeId(1));
+        own.rtt(NodeId(2), Duration::from_millis(80));
+        assert!(own.batch(Time::ZERO).is_some());
+        own.rtt(NodeId(2), Duration::from_millis(81));
+        assert_eq!(own.batch(Time::ZERO.after_ms(REPEAT_MS - 1)), None);
+        assert!(own.batch(Time::ZERO.after_ms(REPEAT_MS)).is_some());
     }
 
     #[test]
-    fn a_link_to_a_former_member_is_no_longer_spoken_of() {
-        let mut sense = Sense::new(NodeId(1));
-        sense.rtt(NodeId(2), Duration::from_millis(80));
-        sense.keep(|node| node == NodeId(1));
-        assert_eq!(sense.batch(Time::ZERO), None);
+    fn no_statement_is_made_about_a_link_to_a_former_member() {
+        let mut own = OwnStatements::new(NodeId(1));
+        own.rtt(NodeId(2), Duration::from_millis(80));
+        own.keep(|node| node == NodeId(1));
+        assert_eq!(own.batch(Time::ZERO), None);
     }
 }

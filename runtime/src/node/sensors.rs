@@ -1,8 +1,8 @@
-//! The sensors of this node, running: its host, its process, the application's own.
+//! The running sensors of this node: of its host, of its process and of the application.
 //!
-//! What they read becomes statements about this node; what is believed is `rhizo-knowledge`'s matter.
+//! Each reading becomes statements about this node, which [`super::own_statements`] keeps and gossips.
 
-use super::admin::PID;
+use super::facts::PROCESS_ID;
 use super::input::Input;
 use rhizo_actuators::Value;
 use rhizo_actuators::process::HostHome;
@@ -17,19 +17,20 @@ impl From<Vec<Statement>> for Input {
     }
 }
 
-/// Running sensors; dropping them stops them.
+/// The tasks that read the sensors; dropping this stops them.
 pub(super) struct Sensors {
     _sampling: Sampling,
 }
 
 impl Sensors {
-    /// Of node 0, which lends its machine to nobody: only its process is told.
+    /// The sensors of node 0. It hosts no component, so that its machine is of no interest: only its process id is read.
     pub(super) fn of_process(node: NodeId, out: mpsc::Sender<Input>) -> Self {
         let sampler = Sampler::new().with(Box::new(process()));
         Self { _sampling: sampler.start(node, &out) }
     }
 
-    /// Of an emulated host: the attributes of its offer as the provider's files have them now.
+    /// The sensors of an emulated host. The attributes of its offer are read from the provider's data file, never from
+    /// the machine that all emulated hosts share.
     pub(super) fn of_host(
         node: NodeId,
         home: HostHome,
@@ -53,7 +54,7 @@ impl Sensors {
     }
 }
 
-/// Tells the process id, for the operator.
+/// A sensor of the process id, which `status` shows to the operator.
 fn process() -> impl rhizo_sensors::Sensor {
     struct Process;
     impl rhizo_sensors::Sensor for Process {
@@ -62,14 +63,16 @@ fn process() -> impl rhizo_sensors::Sensor {
         }
 
         fn every(&self) -> std::time::Duration {
-            // It never changes; a statement is repeated by the gossip itself.
+            // The id never changes, and gossip repeats the statement by itself.
             std::time::Duration::from_secs(3_600)
         }
 
         fn sample(
             &mut self,
         ) -> rhizo_sensors::BoxFuture<'_, Result<Vec<Sample>, rhizo_sensors::SensorError>> {
-            Box::pin(async { Ok(Sample::number(PID, f64::from(std::process::id())).into_iter().collect()) })
+            Box::pin(async {
+                Ok(Sample::number(PROCESS_ID, f64::from(std::process::id())).into_iter().collect())
+            })
         }
     }
     Process

@@ -1,0 +1,108 @@
+//! The fact exchange: this node's own statements, the batches of the others, and what follows from both.
+//!
+//! Which of several statements is believed is decided in `rhizo-knowledge`; whether a fact makes a change worthwhile is
+//! decided in the core. Read next: [`super::own_statements`] for what this node says, [`super::sensors`] for who
+//! measures it.
+
+use super::own_statements::OwnStatements;
+use rhizo_knowledge::{Knowledge, Snapshot};
+use rhizo_protocol::ledger::Ledger;
+use rhizo_types::fact::{Batch, Statement, Subject, Value};
+use rhizo_types::{AttributeName, NodeId, RegionName, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The attribute under which a node states its process id. It is for the operator; no rule uses it.
+pub(super) const PROCESS_ID: &str = "pid";
+
+/// Round-trip times between regions, in whole milliseconds.
+type Latencies = BTreeMap<(RegionName, RegionName), u32>;
+
+/// What this node knows, and what it tells the others.
+pub(super) struct Facts {
+    knowledge: Knowledge,
+    own: OwnStatements,
+    /// The round-trip times that the core was told last.
+    latencies: Latencies,
+}
+
+impl Facts {
+    pub(super) fn new(me: NodeId) -> Self {
+        Self { knowledge: Knowledge::new(), own: OwnStatements::new(me), latencies: Latencies::new() }
+    }
+
+    /// Forgets what was said by and about nodes that are no members any more.
+    pub(super) fn keep_members(&mut self, ledger: &Ledger) {
+        let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
+        self.knowledge.keep_nodes(&members);
+        self.own.keep(|node| members.contains(&node));
+    }
+
+    /// Takes statements of this node's sensors.
+    pub(super) fn state(&mut self, statements: Vec<Statement>) {
+        self.own.state(statements);
+    }
+
+    /// Takes a measured round-trip time to a member.
+    pub(super) fn take_rtt(&mut self, peer: NodeId, rtt: Duration) {
+        self.own.rtt(peer, rtt);
+    }
+
+    /// Merges a batch. Returns whether a value that this node believes has changed.
+    pub(super) fn merge(&mut self, batch: &Batch, now: Time) -> bool {
+        self.knowledge.merge(batch, now).changed > 0
+    }
+
+    /// This node's statements as a batch to be merged and gossiped, when one is due.
+    pub(super) fn due_batch(&mut self, now: Time) -> Option<Batch> {
+        self.own.batch(now)
+    }
+
+    /// The knowledge base, into which providers' catalogues are merged.
+    pub(super) fn knowledge_mut(&mut self) -> &mut Knowledge {
+        &mut self.knowledge
+    }
+
+    /// The facts as one solver run reads them.
+    pub(super) fn snapshot(&self, ledger: &Ledger, now: Time) -> Snapshot {
+        let regions =
+            ledger.members.iter().map(|(node, member)| (*node, member.record.region.clone())).collect();
+        Snapshot::cut(&self.knowledge, &regions, now)
+    }
+
+    /// The round-trip times between the regions of members, by which the core chooses voters and bindings; `None` when
+    /// they are the same as at the last call.
+    pub(super) fn changed_latencies(&mut self, ledger: &Ledger, now: Time) -> Option<Latencies> {
+        let latencies = self.latencies(ledger, now);
+        if latencies == self.latencies {
+            return None;
+        }
+        self.latencies.clone_from(&latencies);
+        Some(latencies)
+    }
+
+    fn latencies(&self, ledger: &Ledger, now: Time) -> Latencies {
+        let snapshot = self.snapshot(ledger, now);
+        let regions: BTreeSet<&RegionName> =
+            ledger.members.values().map(|member| &member.record.region).collect();
+        let pairs = regions.iter().flat_map(|from| regions.iter().map(move |to| (*from, *to)));
+        pairs
+            .filter_map(|(from, to)| match &snapshot.path(from, to)?.value {
+                // The cast saturates; round-trip times are far below its limit.
+                Value::Number(ms) => Some(((from.clone(), to.clone()), ms.get().round() as u32)),
+                Value::Text(_) => None,
+            })
+            .collect()
+    }
+
+    /// The process id that a node stated last.
+    pub(super) fn process_id(&self, node: NodeId, now: Time) -> Option<u32> {
+        let (_, fact) =
+            self.knowledge.believe(&Subject::Node(node), &AttributeName::from(PROCESS_ID), now)?;
+        match &fact.value {
+            // Process ids are below 2^22.
+            Value::Number(number) => Some(number.get() as u32),
+            Value::Text(_) => None,
+        }
+    }
+}

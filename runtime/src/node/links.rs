@@ -1,0 +1,182 @@
+//! The links of this node: the overlay, the members' keys and addresses, and which links are up.
+//!
+//! The overlay knows peers by their public keys, the core by node ids; this translates between the two. What is
+//! derived from the ledger (who is a member, who may connect, where members are dialled) is replaced whenever the
+//! ledger changes. Nothing is decided here. Read next: [`super::inbound`], which reads what links deliver.
+
+use rhizo_log::CallError;
+use rhizo_overlay::{Admission, Class, LinkTarget, Overlay, RequestError, Role, TicketId, TicketSecret};
+use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::{codec, secret};
+use rhizo_types::fact::{Batch, BatchRecord};
+use rhizo_types::message::Message;
+use rhizo_types::{NodeId, PeerKey};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// The key of each member, shared with the transport of the replicated log.
+type Directory = Arc<RwLock<BTreeMap<NodeId, PeerKey>>>;
+
+/// The overlay with the members that it connects to.
+pub(super) struct Links {
+    overlay: Overlay,
+    directory: Directory,
+    members: BTreeMap<NodeId, (PeerKey, Vec<SocketAddr>)>,
+    nodes: BTreeMap<PeerKey, NodeId>,
+    /// The links that are up, with the role that the overlay authenticated.
+    up: BTreeMap<PeerKey, Role>,
+    /// The members that the core wants links to.
+    wanted: BTreeSet<NodeId>,
+}
+
+impl Links {
+    pub(super) fn new(overlay: Overlay) -> Self {
+        Self {
+            overlay,
+            directory: Directory::default(),
+            members: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            up: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+        }
+    }
+
+    /// Takes members, their addresses and the admission of new links from the ledger.
+    pub(super) fn follow(&mut self, ledger: &Ledger) {
+        let members = ledger.members.iter();
+        self.members = members
+            .map(|(node, member)| (*node, (member.record.key, member.record.addresses.clone())))
+            .collect();
+        self.nodes = self.members.iter().map(|(node, (key, _))| (*key, *node)).collect();
+        let keys = self.members.iter().map(|(node, (key, _))| (*node, *key)).collect();
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.overlay.set_admission(admission(ledger));
+        self.overlay.set_links(self.targets());
+    }
+
+    /// Keeps links to exactly these members from now on.
+    pub(super) fn want(&mut self, wanted: BTreeSet<NodeId>) {
+        self.wanted = wanted;
+        self.overlay.set_links(self.targets());
+    }
+
+    fn targets(&self) -> Vec<LinkTarget> {
+        let target = |node| self.members.get(node).map(|(key, addresses)| (*key, addresses.clone()));
+        self.wanted.iter().filter_map(target).map(|(key, addresses)| LinkTarget { key, addresses }).collect()
+    }
+
+    /// Records that a link is up, or that its role has changed.
+    pub(super) fn link_up(&mut self, key: PeerKey, role: Role) {
+        self.up.insert(key, role);
+    }
+
+    /// Records that a link is down.
+    pub(super) fn link_down(&mut self, key: &PeerKey) {
+        self.up.remove(key);
+    }
+
+    /// The member with this key.
+    pub(super) fn node(&self, key: &PeerKey) -> Option<NodeId> {
+        self.nodes.get(key).copied()
+    }
+
+    /// The role of the peer at the other end of a link that is up.
+    pub(super) fn role(&self, key: &PeerKey) -> Option<Role> {
+        self.up.get(key).copied()
+    }
+
+    /// Whether a link to the member is up.
+    pub(super) fn is_linked(&self, node: NodeId) -> bool {
+        self.members.get(&node).is_some_and(|(key, _)| self.up.contains_key(key))
+    }
+
+    /// The members that a link is up to, in the order of their ids.
+    pub(super) fn linked(&self) -> impl Iterator<Item = NodeId> {
+        self.members.keys().copied().filter(|node| self.is_linked(*node))
+    }
+
+    /// Sends a message of the core. A message to a member without a link is lost.
+    pub(super) fn send(&self, to: NodeId, message: &Message) {
+        let class = match message {
+            Message::Control(_) => Class::Control,
+            Message::Channel(_) => Class::Agent,
+        };
+        if let Some((key, _)) = self.members.get(&to) {
+            // The core repeats lost messages: control messages after a time, agents' messages by their channel.
+            let _lost = self.overlay.send(*key, class, codec::encode_message(message));
+        }
+    }
+
+    /// Sends a request of the command-line interface to a member. Resolves to the reply, or to `None` when there is
+    /// none after `patience` or the member is not linked.
+    pub(super) fn request(
+        &self,
+        node: NodeId,
+        body: Vec<u8>,
+        patience: Duration,
+    ) -> impl Future<Output = Option<Vec<u8>>> + Send + use<> {
+        let (overlay, key) = (self.overlay.clone(), self.members.get(&node).map(|(key, _)| *key));
+        async move { overlay.request(key?, Class::Admin, body, patience).await.ok() }
+    }
+
+    /// Gossips a batch of facts to all members.
+    pub(super) fn publish(&self, batch: &Batch) {
+        match postcard::to_stdvec(&BatchRecord::V1(batch.clone())) {
+            Ok(body) => {
+                if let Err(error) = self.overlay.publish(body) {
+                    tracing::debug!(%error, "facts not published");
+                }
+            }
+            Err(error) => tracing::error!(%error, "facts could not be encoded"),
+        }
+    }
+
+    /// A transport for the replicated log. It finds members by the ledger that [`follow`](Self::follow) saw last.
+    pub(super) fn transport(&self) -> Arc<dyn rhizo_log::Transport> {
+        Arc::new(Transport { overlay: self.overlay.clone(), directory: self.directory.clone() })
+    }
+
+    /// Closes all links.
+    pub(super) async fn close(&self) {
+        self.overlay.clone().close().await;
+    }
+}
+
+/// The peers that may open a link to this node: members, operators, and hosts with a ticket of an open intent.
+fn admission(ledger: &Ledger) -> Admission {
+    let members = ledger.members.iter().map(|(node, member)| (member.record.key, *node)).collect();
+    let operators = ledger.genesis.as_ref().map(|genesis| genesis.operators.clone()).unwrap_or_default();
+    let tickets = secret::open_tickets(ledger)
+        .into_iter()
+        .map(|(intent, ticket)| (TicketId(intent.0), TicketSecret::from_bytes(ticket.0).verifier()))
+        .collect();
+    Admission { members, operators, tickets }
+}
+
+/// Carries requests of the replicated log over the overlay's links.
+struct Transport {
+    overlay: Overlay,
+    directory: Directory,
+}
+
+impl rhizo_log::Transport for Transport {
+    fn call(
+        &self,
+        target: NodeId,
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> rhizo_log::BoxFuture<Result<Vec<u8>, CallError>> {
+        let key = self.directory.read().unwrap_or_else(PoisonError::into_inner).get(&target).copied();
+        let overlay = self.overlay.clone();
+        Box::pin(async move {
+            let key = key.ok_or(CallError::Unreachable)?;
+            overlay.request(key, Class::Raft, request, timeout).await.map_err(|error| match error {
+                RequestError::NotSent(_) | RequestError::TooMany => CallError::Unreachable,
+                RequestError::TimedOut => CallError::Timeout,
+                RequestError::LinkLost | RequestError::Declined => CallError::Refused(error.to_string()),
+            })
+        })
+    }
+}

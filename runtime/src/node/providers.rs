@@ -1,0 +1,224 @@
+//! The providers of the spec in force, and the calls that the core orders of them.
+//!
+//! A call waits for a read barrier of the log first, so that a coordinator that was replaced without knowing it calls
+//! nobody. Its result, or the lack of one, becomes an event; which call to make, and what an unclear result means, is
+//! decided in the core. Read next: [`super::catalogue`], for what providers sell.
+
+use super::replicated_log::ReplicatedLog;
+use super::solving::unix_ms;
+use rhizo_actuators::process::Program;
+use rhizo_actuators::{
+    Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Surroundings, Tags, Token,
+    provider_from,
+};
+use rhizo_protocol::codec;
+use rhizo_protocol::event::{AcquireResult, Event, ListError, ListedHost};
+use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::turn::AcquireCall;
+use rhizo_types::intent::{AcquireOrder, BoundHost};
+use rhizo_types::spec::Spec;
+use rhizo_types::{HostId, IntentId, ProviderName, Revision};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the read barrier before a provider call may take, in milliseconds; a leader that cannot confirm itself by
+/// then calls no provider.
+const BARRIER_MS_MAX: u64 = 5_000;
+
+/// How long a provider call may take, in milliseconds; after it the outcome is unknown.
+const PROVIDER_MS_MAX: u64 = 60_000;
+
+/// Makes the providers of a spec, each with a directory below `state` when it runs on this machine. Returns the
+/// providers, and for each that could not be made a message that completes "failed to …".
+pub(crate) fn make(
+    spec: &Spec,
+    state: &Path,
+    program: &Program,
+) -> (BTreeMap<ProviderName, Arc<dyn Provider>>, Vec<String>) {
+    // The config's reader has made every path of the settings absolute.
+    let surroundings =
+        Surroundings { base_dir: PathBuf::from("/"), state_dir: state.to_owned(), program: program.clone() };
+    let (mut made, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, configured) in &spec.providers {
+        let table = serde_json::from_str(&configured.settings).unwrap_or(serde_json::Value::Null);
+        match provider_from(&configured.kind, name, &table, &surroundings) {
+            Ok(provider) => {
+                made.insert(name.clone(), Arc::from(provider));
+            }
+            Err(error) => problems.push(crate::error::chain(&error)),
+        }
+    }
+    (made, problems)
+}
+
+/// The providers of the spec in force.
+pub(super) struct Providers {
+    state: PathBuf,
+    program: Program,
+    /// The spec that `made` belongs to.
+    spec: Revision,
+    made: BTreeMap<ProviderName, Arc<dyn Provider>>,
+}
+
+impl Providers {
+    /// No providers yet; those that run on this machine will keep their state below `state`.
+    pub(super) fn new(state: PathBuf, program: Program) -> Self {
+        Self { state, program, spec: Revision::ZERO, made: BTreeMap::new() }
+    }
+
+    /// Makes the providers anew when the spec has changed. Returns whether it has.
+    pub(super) fn follow(&mut self, ledger: &Ledger) -> bool {
+        if ledger.spec_revision() == self.spec {
+            return false;
+        }
+        self.spec = ledger.spec_revision();
+        let (made, problems) =
+            ledger.spec().map(|spec| make(spec, &self.state, &self.program)).unwrap_or_default();
+        for problem in problems {
+            tracing::error!(problem, "provider cannot be used");
+        }
+        self.made = made;
+        true
+    }
+
+    pub(super) fn names(&self) -> BTreeSet<ProviderName> {
+        self.made.keys().cloned().collect()
+    }
+
+    /// All providers with their names, for a task that asks each of them.
+    pub(super) fn list_all(&self) -> Vec<(ProviderName, Arc<dyn Provider>)> {
+        self.made.iter().map(|(name, provider)| (name.clone(), provider.clone())).collect()
+    }
+
+    /// Orders a host; answered by [`Event::Acquired`].
+    pub(super) fn acquire(&self, call: AcquireCall, ledger: &Ledger, log: &ReplicatedLog) {
+        let AcquireCall { intent, order, token, boot } = call;
+        let Some(owner) = owner(ledger) else { return };
+        let tags = Tags { app: owner.app, lineage: owner.lineage, intent };
+        let request = rhizo_actuators::Order {
+            token: Token(token),
+            offer: order.offer.clone(),
+            tags,
+            boot: codec::encode_boot(&boot),
+            join_within_ms: ledger.timers().join_ms_max,
+        };
+        let acquired = |result| Event::Acquired { intent, result };
+        let not_called = acquired(AcquireResult::NotIssued);
+        let late = acquired(AcquireResult::Unknown("the provider did not answer".to_owned()));
+        self.call(log, &order.provider, not_called, late, move |provider| async move {
+            let result = match provider.acquire(&request).await {
+                Ok(host) if host.state == HostState::Terminated => {
+                    AcquireResult::Unknown("the host of this order has ended already".to_owned())
+                }
+                Ok(host) => AcquireResult::Bound(bound(&host)),
+                Err(error) => acquire_result(&error),
+            };
+            Event::Acquired { intent, result }
+        });
+    }
+
+    /// Releases a host; answered by [`Event::Released`].
+    pub(super) fn release(
+        &self,
+        intent: IntentId,
+        provider: &ProviderName,
+        host: HostId,
+        log: &ReplicatedLog,
+    ) {
+        let not_accepted = Event::Released { intent, accepted: false };
+        self.call(log, provider, not_accepted.clone(), not_accepted, move |provider| async move {
+            let released = provider.release(&host).await;
+            if let Err(error) = &released {
+                tracing::debug!(%intent, error = %crate::error::chain(error), "release not accepted");
+            }
+            Event::Released { intent, accepted: released.is_ok() }
+        });
+    }
+
+    /// Lists this lineage's hosts; answered by [`Event::Listed`].
+    pub(super) fn list(&self, provider: ProviderName, ledger: &Ledger, log: &ReplicatedLog) {
+        let Some(owner) = owner(ledger) else { return };
+        let listed = |provider: &ProviderName, result| Event::Listed { provider: provider.clone(), result };
+        let not_called = listed(&provider, Err(ListError::NotIssued));
+        let late = listed(&provider, Err(ListError::Unavailable("no answer in time".to_owned())));
+        let name = provider.clone();
+        self.call(log, &name, not_called, late, move |source| async move {
+            let result = match source.list(&owner).await {
+                Ok(hosts) => Ok(hosts.iter().map(|host| listed_host(&provider, host)).collect()),
+                Err(ProviderError::Throttled { retry_after_ms, .. }) => {
+                    Err(ListError::Throttled { retry_after_ms })
+                }
+                Err(error) => Err(ListError::Unavailable(crate::error::chain(&error))),
+            };
+            Event::Listed { provider, result }
+        });
+    }
+
+    /// Calls a provider after a read barrier. The event is `not_called` when the barrier fails or the provider is not
+    /// configured any more, and `late` when the provider does not answer in time.
+    fn call<F, Fut>(
+        &self,
+        log: &ReplicatedLog,
+        provider: &ProviderName,
+        not_called: Event,
+        late: Event,
+        call: F,
+    ) where
+        F: FnOnce(Arc<dyn Provider>) -> Fut + Send + 'static,
+        Fut: Future<Output = Event> + Send,
+    {
+        let provider = self.made.get(provider).cloned();
+        log.call(not_called.clone(), move |log| async move {
+            let barrier = log.read_barrier(Duration::from_millis(BARRIER_MS_MAX)).await;
+            match (barrier, provider) {
+                (Ok(_), Some(provider)) => {
+                    let called = tokio::time::timeout(Duration::from_millis(PROVIDER_MS_MAX), call(provider));
+                    called.await.unwrap_or(late)
+                }
+                _ => not_called,
+            }
+        });
+    }
+}
+
+/// The owner that this lineage's hosts are tagged with; `None` before genesis is committed.
+fn owner(ledger: &Ledger) -> Option<Owner> {
+    let genesis = ledger.genesis.as_ref()?;
+    Some(Owner { app: genesis.app.clone(), lineage: genesis.lineage })
+}
+
+fn bound(host: &Host) -> BoundHost {
+    BoundHost { host: host.id.clone(), address: host.address }
+}
+
+fn acquire_result(error: &ProviderError) -> AcquireResult {
+    let text = crate::error::chain(error);
+    match error {
+        ProviderError::NoCapacity { .. } => AcquireResult::NoCapacity(text),
+        ProviderError::Throttled { retry_after_ms, .. } => {
+            AcquireResult::Throttled { retry_after_ms: *retry_after_ms }
+        }
+        _ if error.effect() == ProviderEffect::None => AcquireResult::Refused(text),
+        _ => AcquireResult::Unknown(text),
+    }
+}
+
+fn listed_host(provider: &ProviderName, host: &Host) -> ListedHost {
+    let age_ms = unix_ms().checked_sub(host.created_unix_ms);
+    ListedHost {
+        host: bound(host),
+        intent: Some(host.tags.intent),
+        order: AcquireOrder {
+            provider: provider.clone(),
+            offer: host.offer.clone(),
+            region: host.region.clone(),
+            price_micros_per_hour: 0,
+            capacity: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+        },
+        terminated: host.state == HostState::Terminated,
+        age_ms,
+    }
+}

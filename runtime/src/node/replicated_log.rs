@@ -1,0 +1,438 @@
+//! This node's member of the replicated log: opened when it is needed, its calls, and the queue of what it commits.
+//!
+//! Committed entries go to the event loop through a bounded queue; what they mean is the core's business. When the
+//! queue is full the log waits with applying (`Machine::ready`), so that a busy loop never holds more than
+//! [`ENTRIES_MAX`] entries. The loop therefore awaits nothing that waits for the log to apply: the log is opened and
+//! called in tasks of their own, whose results come back as [`Input`], and [`ReplicatedLog::close`] is called only
+//! after the loop has closed its end of the queue. Read next: [`super::links`] for the log's transport.
+
+use super::NodeError;
+use super::input::Input;
+use rhizo_log::{
+    Entry, LogConfig, LogNode, Machine, OpenError, ProposeError, RestoreError, Storage, Timers, Transport,
+};
+use rhizo_overlay::Reply;
+use rhizo_protocol::codec;
+use rhizo_protocol::event::{Event, LogStatus, ProposeResult};
+use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::turn::{MembershipChange, ProposalId};
+use rhizo_types::ledger::Command;
+use rhizo_types::message::LogEntry;
+use rhizo_types::{Lineage, NodeId, Term, ledger};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::watch;
+
+/// Committed entries that wait for the event loop at most. A command has at most 256 KiB, so that a full queue holds
+/// 16 MiB in the worst case; one turn takes well under a millisecond, so that the log seldom waits.
+pub(super) const ENTRIES_MAX: usize = 64;
+
+/// Requests of other members that are kept while the log is being opened. Opening takes milliseconds, in which a
+/// leader sends a few; it repeats those that are dropped.
+const WAITING_MAX: usize = 16;
+
+/// How long a proposal may take, in milliseconds; after it the outcome is unknown. Several election time-outs over a
+/// wide area.
+const PROPOSE_MS_MAX: u64 = 10_000;
+
+/// How long a change of the members may take, in milliseconds. It needs a majority of the old and of the new voters;
+/// new voters have caught up as learners before.
+const CHANGE_MS_MAX: u64 = 20_000;
+
+/// The log's timers for the timers of an overlay.
+fn timers(timers: &ledger::Timers) -> Timers {
+    Timers {
+        heartbeat_ms: timers.raft_heartbeat_ms,
+        election_ms_min: timers.raft_election_ms_min,
+        election_ms_max: timers.raft_election_ms_max,
+    }
+}
+
+/// A request of another member's log that came before this node's log was open.
+struct Waiting {
+    from: NodeId,
+    body: Vec<u8>,
+    reply: Reply,
+}
+
+enum State {
+    /// This node holds no log: it follows the ledger by gossip and pull.
+    Closed,
+    /// A task opens the log and sends [`Input::LogOpened`].
+    Opening(Vec<Waiting>),
+    Open(LogNode),
+}
+
+/// This node's member of the replicated log.
+pub(super) struct ReplicatedLog {
+    me: NodeId,
+    dir: PathBuf,
+    transport: Arc<dyn Transport>,
+    entries: mpsc::Sender<Event>,
+    results: mpsc::Sender<Input>,
+    state: State,
+}
+
+impl ReplicatedLog {
+    /// A log that is not open yet and keeps its store below `dir`. Committed entries will go to `entries`, results of
+    /// calls to `results`.
+    pub(super) fn new(
+        me: NodeId,
+        dir: &Path,
+        transport: Arc<dyn Transport>,
+        entries: mpsc::Sender<Event>,
+        results: mpsc::Sender<Input>,
+    ) -> Self {
+        Self { me, dir: dir.join("raft"), transport, entries, results, state: State::Closed }
+    }
+
+    /// Begins a new log with this node as its only voter. [`Input::LogOpened`] tells when it is done.
+    pub(super) fn found(&mut self, lineage: Lineage, of: &ledger::Timers) {
+        let opening = self.opening(lineage, of);
+        self.begin(Vec::new(), async move {
+            let log = opening.await?;
+            log.initialise().await.map_err(|error| NodeError::Found(error.to_string()))?;
+            Ok(log)
+        });
+    }
+
+    /// Passes on a request of another member's log, and opens the log when it is the first one. The answer goes to
+    /// `reply`; a request that is not answered is repeated by its sender.
+    pub(super) fn handle(
+        &mut self,
+        from: NodeId,
+        body: Vec<u8>,
+        reply: Reply,
+        lineage: Lineage,
+        of: &ledger::Timers,
+    ) {
+        let request = Waiting { from, body, reply };
+        match &mut self.state {
+            State::Open(log) => answer(log.clone(), request),
+            State::Opening(waiting) if waiting.len() < WAITING_MAX => waiting.push(request),
+            State::Opening(_) => tracing::debug!(%from, "log message declined: the log is being opened"),
+            State::Closed => {
+                let opening = self.opening(lineage, of);
+                self.begin(vec![request], async move { Ok(opening.await?) });
+            }
+        }
+    }
+
+    fn begin<F>(&mut self, waiting: Vec<Waiting>, opening: F)
+    where
+        F: Future<Output = Result<LogNode, NodeError>> + Send + 'static,
+    {
+        self.state = State::Opening(waiting);
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            let _loop_ended = results.send(Input::LogOpened(opening.await)).await;
+        });
+    }
+
+    fn opening(
+        &self,
+        lineage: Lineage,
+        of: &ledger::Timers,
+    ) -> impl Future<Output = Result<LogNode, OpenError>> + Send + use<> {
+        // The node of a host never restarts in the same directory, so that there is no older store to insist on.
+        let storage = Storage::Disk { dir: self.dir.clone(), must_exist: false };
+        let config = LogConfig::new(self.me, lineage, storage, timers(of));
+        let machine = Applied { ledger: Ledger::default(), entries: self.entries.clone(), place: None };
+        LogNode::open(config, Box::new(machine), self.transport.clone())
+    }
+
+    /// Takes the opened log and lets it answer the requests that waited. Returns the log's status and its changes.
+    pub(super) fn opened(&mut self, log: LogNode) -> watch::Receiver<rhizo_log::LogStatus> {
+        let changes = log.watch();
+        if let State::Opening(waiting) = std::mem::replace(&mut self.state, State::Open(log.clone())) {
+            waiting.into_iter().for_each(|request| answer(log.clone(), request));
+        }
+        changes
+    }
+
+    /// Proposes a command; answered by [`Event::Proposed`].
+    pub(super) fn propose(&self, id: ProposalId, command: &Command) {
+        let command = codec::encode_command(command);
+        let refused = Event::Proposed { id, result: ProposeResult::Refused };
+        self.call(refused, move |log| async move {
+            let result = match log.propose(command, Duration::from_millis(PROPOSE_MS_MAX)).await {
+                Ok(proposed) => ProposeResult::Committed { index: proposed.index },
+                Err(ProposeError::NotLeader { .. } | ProposeError::Busy | ProposeError::TooLarge { .. }) => {
+                    ProposeResult::Refused
+                }
+                Err(ProposeError::Unknown | ProposeError::Stopped) => ProposeResult::Unknown,
+            };
+            Event::Proposed { id, result }
+        });
+    }
+
+    /// Changes the members of the log; answered by [`Event::MembershipChanged`].
+    pub(super) fn change_membership(&self, change: MembershipChange) {
+        let patience = Duration::from_millis(CHANGE_MS_MAX);
+        self.call(Event::MembershipChanged { done: false }, move |log| async move {
+            let changed = match change {
+                MembershipChange::AddLearner(node) => log.add_learner(node, patience).await,
+                MembershipChange::SetVoters(voters) => log.change_voters(voters, patience).await,
+                MembershipChange::Remove(node) => log.remove(node, patience).await,
+            };
+            if let Err(error) = &changed {
+                tracing::debug!(%error, "log membership not changed");
+            }
+            Event::MembershipChanged { done: changed.is_ok() }
+        });
+    }
+
+    /// Hands leadership to another voter. The log's status shows the result.
+    pub(super) fn transfer_leadership(&self, to: NodeId) {
+        if let State::Open(log) = &self.state {
+            let log = log.clone();
+            tokio::spawn(async move {
+                if let Err(error) = log.transfer_leadership(to, Duration::from_millis(CHANGE_MS_MAX)).await {
+                    tracing::debug!(%error, %to, "leadership not handed over");
+                }
+            });
+        }
+    }
+
+    /// Runs `task` with the log in a task of its own and passes its event to the core; `absent` when the log is not
+    /// open.
+    pub(super) fn call<F, Fut>(&self, absent: Event, task: F)
+    where
+        F: FnOnce(LogNode) -> Fut + Send + 'static,
+        Fut: Future<Output = Event> + Send,
+    {
+        let log = match &self.state {
+            State::Open(log) => Some(log.clone()),
+            State::Closed | State::Opening(_) => None,
+        };
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            let event = match log {
+                Some(log) => task(log).await,
+                None => absent,
+            };
+            let _loop_ended = results.send(Input::Core(event)).await;
+        });
+    }
+
+    /// Stops the log, if it is open, and waits until its store is closed.
+    ///
+    /// The receiver of the committed entries must be closed before: the log waits for its last application.
+    pub(super) async fn close(&mut self) {
+        if let State::Open(log) = std::mem::replace(&mut self.state, State::Closed) {
+            log.shutdown().await;
+        }
+    }
+}
+
+/// Lets the log answer a request of another member, in a task of its own.
+fn answer(log: LogNode, request: Waiting) {
+    let Waiting { from, body, reply } = request;
+    tokio::spawn(async move {
+        match log.handle(from, &body).await {
+            Ok(answer) => {
+                let _link_gone = reply.send(answer);
+            }
+            Err(error) => tracing::debug!(%from, %error, "log message declined"),
+        }
+    });
+}
+
+/// The log's own status as an event's content.
+pub(super) fn status(status: &rhizo_log::LogStatus) -> LogStatus {
+    LogStatus {
+        term: status.term,
+        leader: status.leader,
+        quorum: status.quorum,
+        last_index: status.last_log.unwrap_or(0),
+        voters: status.voters.clone(),
+        changing: status.joint,
+        learners: status.learners.clone(),
+        matched: status.matched.iter().filter_map(|(node, index)| Some((*node, (*index)?))).collect(),
+    }
+}
+
+/// Keeps the ledger that the log's snapshots are taken of, and passes every committed entry on.
+struct Applied {
+    ledger: Ledger,
+    entries: mpsc::Sender<Event>,
+    /// The place in the queue for the next event; taken before the log applies anything.
+    place: Option<OwnedPermit<Event>>,
+}
+
+impl Applied {
+    fn pass_on(&mut self, event: Event) {
+        // There is no place when the event loop has ended: then nobody needs the event.
+        if let Some(place) = self.place.take() {
+            let _sender = place.send(event);
+        }
+    }
+}
+
+impl Machine for Applied {
+    fn ready(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            if self.place.is_none() {
+                self.place = self.entries.clone().reserve_owned().await.ok();
+            }
+        })
+    }
+
+    fn apply(&mut self, index: u64, term: Term, entry: Entry<'_>) {
+        let entry = match entry {
+            Entry::Blank => LogEntry::Blank,
+            Entry::Command(bytes) => codec::decode_entry(bytes),
+            Entry::Membership { voters, learners, .. } => LogEntry::Membership { voters, learners },
+        };
+        // The core applies the entry too and acts on the outcome; this ledger only has to be the same.
+        let _outcome = self.ledger.apply(index, term, &entry);
+        self.pass_on(Event::Committed { index, term, entry });
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        codec::encode_ledger(&self.ledger)
+    }
+
+    fn restore(&mut self, _: u64, _: Term, bytes: &[u8]) -> Result<(), RestoreError> {
+        let fault = |error: codec::DecodeError| RestoreError {
+            bytes: bytes.len(),
+            reason: crate::error::chain(&error),
+        };
+        self.ledger = codec::decode_ledger(bytes).map_err(fault)?;
+        self.pass_on(Event::Restored(Box::new(self.ledger.clone())));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_log::{BoxFuture, CallError};
+    use rhizo_types::Revision;
+    use tokio::time::timeout;
+
+    const WATCHDOG: Duration = Duration::from_secs(60);
+    const LINEAGE: Lineage = Lineage(7);
+
+    /// The log of a group of one has nobody to call.
+    struct Nobody;
+
+    impl Transport for Nobody {
+        fn call(&self, _: NodeId, _: Vec<u8>, _: Duration) -> BoxFuture<Result<Vec<u8>, CallError>> {
+            Box::pin(async { Err(CallError::Unreachable) })
+        }
+    }
+
+    struct Fixture {
+        log: ReplicatedLog,
+        entries: mpsc::Receiver<Event>,
+        results: mpsc::Receiver<Input>,
+    }
+
+    impl Fixture {
+        fn new(dir: &Path) -> Self {
+            let (entries_in, entries) = mpsc::channel(ENTRIES_MAX);
+            let (results_in, results) = mpsc::channel(1_024);
+            let log = ReplicatedLog::new(NodeId(0), dir, Arc::new(Nobody), entries_in, results_in);
+            Self { log, entries, results }
+        }
+
+        async fn lead(&mut self) -> watch::Receiver<rhizo_log::LogStatus> {
+            self.log.found(LINEAGE, &ledger::Timers::LOCAL);
+            let Some(Input::LogOpened(opened)) = self.results.recv().await else { panic!("not opened") };
+            let mut status = self.log.opened(opened.unwrap());
+            status.wait_for(|status| status.role == rhizo_log::Role::Leader).await.unwrap();
+            status
+        }
+
+        fn propose(&self, count: u64) {
+            for number in 0..count {
+                self.log.propose(ProposalId(number), &Command::Settled { target: Revision(number) });
+            }
+        }
+    }
+
+    fn committed(entry: Option<Event>) -> u64 {
+        match entry {
+            Some(Event::Committed { index, .. }) => index,
+            other => panic!("not a committed entry: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_busy_loop_holds_a_bounded_number_of_entries_and_gets_all_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let test = async {
+            let mut node = Fixture::new(dir.path());
+            let mut status = node.lead().await;
+            // More than the queue holds, but no more than may be proposed at the same time.
+            let count = 2 * ENTRIES_MAX as u64 + 17;
+            node.propose(count);
+            // The log goes on to append while nobody takes entries out …
+            let appended = status.wait_for(|status| status.last_log.unwrap_or(0) >= count).await;
+            let last = appended.unwrap().last_log.unwrap();
+            // … and waits with applying as soon as the queue is full.
+            while node.entries.len() < ENTRIES_MAX {
+                tokio::task::yield_now().await;
+            }
+            for expected in 0..=last {
+                assert_eq!(committed(node.entries.recv().await), expected);
+                assert!(node.entries.len() <= ENTRIES_MAX);
+            }
+            for _ in 0..count {
+                let result = node.results.recv().await;
+                assert!(matches!(
+                    result,
+                    Some(Input::Core(Event::Proposed { result: ProposeResult::Committed { .. }, .. }))
+                ));
+            }
+            node.log.close().await;
+        };
+        timeout(WATCHDOG, test).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_waits_for_a_place_can_be_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let test = async {
+            let mut node = Fixture::new(dir.path());
+            node.lead().await;
+            node.propose(2 * ENTRIES_MAX as u64);
+            while node.entries.len() < ENTRIES_MAX {
+                tokio::task::yield_now().await;
+            }
+            node.entries.close();
+            node.log.close().await;
+        };
+        timeout(WATCHDOG, test).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_with_more_entries_than_the_queue_holds_can_be_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let test = async {
+            let count = 2 * ENTRIES_MAX as u64;
+            let mut node = Fixture::new(dir.path());
+            node.lead().await;
+            node.propose(count);
+            while committed(node.entries.recv().await) < count {}
+            node.log.close().await;
+
+            let mut node = Fixture::new(dir.path());
+            node.log.found(LINEAGE, &ledger::Timers::LOCAL);
+            let refused = loop {
+                // The loop's other inputs are served while the log applies its old entries again.
+                tokio::select! {
+                    Some(Input::LogOpened(opened)) = node.results.recv() => break opened,
+                    Some(_) = node.entries.recv() => {}
+                }
+            };
+            // A store that is not empty is not founded a second time.
+            assert!(matches!(refused, Err(NodeError::Found(_))));
+        };
+        timeout(WATCHDOG, test).await.unwrap();
+    }
+}
