@@ -1,34 +1,34 @@
-//! The store of facts and its merge rules. Cutting a snapshot for a solver run is in [`crate::snapshot`].
+//! The store of facts and its merge rules. Snapshots for the solver are in [`crate::snapshot`].
 
 use rhizo_types::fact::{Batch, Source, Statement, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most facts kept. 5,000 nodes with some twenty attributes each fit; a flood of made-up subjects does not
-/// exhaust memory.
+/// Most facts kept: enough for 5,000 nodes with some twenty attributes each. The bound keeps a member that invents
+/// subjects from exhausting memory.
 pub const FACTS_MAX: usize = 131_072;
 
-/// A measurement not renewed for this long no longer counts. Sensors speak every few seconds, so a source
-/// that missed this much is gone or cut off; the catalogue's value is the better guess then.
+/// A measurement that is older than this is ignored. Sensors report every few seconds, so a source that was silent this
+/// long is gone or disconnected, and the catalogue's value is the better estimate.
 pub const FRESH_MS_MAX: u64 = 60_000;
 
-/// One believed value.
+/// One value of an attribute, from one source.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Fact {
     /// The value.
     pub value: Value,
-    /// The batch of its source that said it last.
+    /// The revision of the last batch that contained it.
     pub revision: Revision,
-    /// When this node heard it last, in its own time.
+    /// When this node received it last, in its own time.
     pub heard: Time,
 }
 
-/// What a merge did.
+/// The result of a merge.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Merged {
-    /// Values that are new or different from before.
+    /// Number of values that are new, different or withdrawn.
     pub changed: usize,
-    /// Statements refused because the store is full.
+    /// Number of statements refused because the store is full.
     pub refused: usize,
 }
 
@@ -41,13 +41,13 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
-    /// Knows nothing.
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Merges what a node said. A batch that is not newer than the last one of its origin changes nothing.
+    /// Merges a batch of a node. A batch that is not newer than the last one of its origin changes nothing.
     pub fn merge(&mut self, batch: &Batch, now: Time) -> Merged {
         let last = self.heard.get(&batch.origin).copied().unwrap_or(Revision::ZERO);
         if batch.revision <= last {
@@ -58,7 +58,7 @@ impl Knowledge {
         self.state(&source, batch.revision, &batch.statements, now)
     }
 
-    /// Takes over a provider's whole catalogue: what it no longer lists is forgotten.
+    /// Replaces a provider's catalogue: facts that it no longer lists are removed.
     pub fn take_catalogue(&mut self, source: &Source, statements: &[Statement], now: Time) -> Merged {
         let listed: BTreeSet<_> =
             statements.iter().map(|said| (said.subject.clone(), said.attribute.clone())).collect();
@@ -108,7 +108,7 @@ impl Knowledge {
         merged
     }
 
-    /// Forgets what was said by and about nodes that are no longer members.
+    /// Removes the facts that come from nodes, or describe nodes, that are not members any more.
     pub fn keep_nodes(&mut self, members: &BTreeSet<NodeId>) {
         let mut count = 0;
         self.heard.retain(|node, _| members.contains(node));
@@ -128,7 +128,7 @@ impl Knowledge {
         self.count = count;
     }
 
-    /// The fact that counts: the greatest source that is fresh; a catalogue does not grow stale.
+    /// The fact of the greatest fresh source; none if there is no fresh one. A catalogue is always fresh.
     #[must_use]
     pub fn believe(
         &self,
@@ -150,20 +150,20 @@ impl Knowledge {
         })
     }
 
-    /// How many facts are kept.
+    /// The number of facts kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether nothing is known.
+    /// Whether no fact is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 }
 
-/// Whether a fact still counts at `now`.
+/// Whether a fact is fresh at `now`.
 #[must_use]
 pub fn is_fresh(source: &Source, fact: &Fact, now: Time) -> bool {
     matches!(source, Source::Catalogue(_)) || now.ms_since(fact.heard) <= FRESH_MS_MAX

@@ -1,8 +1,8 @@
-//! What a node believes about the world, with source and age for each fact; never claimed to be complete.
+//! The facts that a node knows, each with its source and age. The set is never assumed to be complete.
 //!
-//! It merges batches of statements (commutative for different origins, idempotent, late ones never win),
-//! ranks sources (a fresh measurement beats the catalogue) and cuts immutable snapshots. It has no clock:
-//! the caller passes the time in. It decides nothing. Read next: [`knowledge`], then [`snapshot`].
+//! [`Knowledge`] merges batches of statements: merging is idempotent, commutative for different origins, and ignores
+//! batches that arrive late. It ranks sources (a fresh measurement wins over the catalogue), and [`Snapshot`] is an
+//! immutable copy for one solver run. The caller passes the time in; nothing is decided here. Read next: [`knowledge`], then [`snapshot`].
 
 #![forbid(unsafe_code)]
 

@@ -1,37 +1,38 @@
-//! An immutable cut of what is believed at one moment: what one solver run reads, with the source of each
-//! value. It does not pose the problem: that is the runtime's control loop.
+//! An immutable copy of the fresh facts at one moment, with the source of each. One solver run reads one snapshot; the
+//! problem is stated elsewhere.
 
 use crate::knowledge::{Knowledge, is_fresh};
 use rhizo_types::fact::{Source, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, RegionName, Time};
 use std::collections::BTreeMap;
 
-/// The attribute under which round-trip times are kept, in milliseconds.
+/// The attribute of round-trip times, in milliseconds.
 pub const RTT_MS: &str = "rtt_ms";
 
-/// A value, with where it comes from and how old it is.
+/// A value with its source and age.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Believed {
     /// The value.
     pub value: Value,
-    /// Where it comes from.
+    /// Its source.
     pub source: Source,
-    /// How long ago this node heard it last.
+    /// Milliseconds since this node received it last.
     pub age_ms: u64,
 }
 
-/// What was believed at one moment.
+/// The fresh facts at one moment.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Snapshot {
-    /// When it was cut.
+    /// The moment.
     pub at: Time,
     facts: BTreeMap<Subject, BTreeMap<AttributeName, Believed>>,
     paths: BTreeMap<(RegionName, RegionName), Believed>,
 }
 
 impl Snapshot {
-    /// Cuts the snapshot. `region_of` places the members, so that measured links become measured paths:
-    /// of several links between two regions the smallest round-trip time counts, since queues only add.
+    /// Copies the facts that are fresh at `now`. `region_of` maps members to regions, so that measured links become
+    /// measured paths between regions. Of several links between two regions the smallest round-trip time is kept, since
+    /// queueing only adds to it.
     pub fn cut(knowledge: &Knowledge, region_of: &BTreeMap<NodeId, RegionName>, now: Time) -> Self {
         let mut snapshot = Self { at: now, ..Self::default() };
         for (subject, attribute, source, fact) in knowledge.iter() {
@@ -53,7 +54,7 @@ impl Snapshot {
                     snapshot.offer_path(from, to, believed);
                 }
                 _ => {
-                    // Sources come in ascending rank, so the last fresh one stays.
+                    // Sources are iterated in ascending rank, so the last fresh one is kept.
                     let facts = snapshot.facts.entry(subject.clone()).or_default();
                     facts.insert(attribute.clone(), believed);
                 }
@@ -74,18 +75,18 @@ impl Snapshot {
         }
     }
 
-    /// What is believed about an attribute of a subject.
+    /// The value of an attribute of a subject; none if it is not known.
     #[must_use]
     pub fn get(&self, subject: &Subject, attribute: &AttributeName) -> Option<&Believed> {
         self.facts.get(subject)?.get(attribute)
     }
 
-    /// All that is believed about a subject.
+    /// All known attributes of a subject.
     pub fn about(&self, subject: &Subject) -> impl Iterator<Item = (&AttributeName, &Believed)> {
         self.facts.get(subject).into_iter().flatten()
     }
 
-    /// The round-trip time between two regions, in milliseconds. A measured one wins over the catalogue's.
+    /// The round-trip time between two regions, in milliseconds; a measured one if there is one, else the catalogue's.
     #[must_use]
     pub fn path(&self, from: &RegionName, to: &RegionName) -> Option<&Believed> {
         self.paths.get(&ordered(from, to))

@@ -1,6 +1,6 @@
 //! The four counters of rhizo, one newtype each so that they cannot be mixed up, and the core's time.
 //!
-//! Term: one leadership of the log. Epoch: a membership of the overlay. Generation: the fence of one instance.
+//! Term: one leadership of the Raft log. Epoch: a membership of the overlay. Generation: the fence of one instance.
 //! Revision: a version of the spec, of a target configuration or of a fact.
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ macro_rules! counter {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The value that nothing has yet: every issued one is greater.
+            /// The value before the first: every issued value is greater.
             pub const ZERO: Self = Self(0);
 
             /// The following value. Saturates: 2^64 steps are never reached in practice.

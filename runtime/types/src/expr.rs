@@ -1,13 +1,13 @@
 //! The typed tree of an expression in a rule or a utility.
 //!
-//! `rhizo-config` parses and types it, and evaluates it; this file only says what it can contain, so that a
-//! spec can travel and be stored. The syntax is a subset of CEL with units (design.md section 15).
+//! Only data, so that a spec with its expressions can be stored and sent. `rhizo-config` parses, types and evaluates
+//! them. The syntax is a subset of CEL (the Common Expression Language) with units.
 
 use crate::id::AttributeName;
 use crate::number::Number;
 use serde::{Deserialize, Serialize};
 
-/// A typed expression; whoever built it made sure that every operator gets operands of its types.
+/// A typed expression. The type checker of `rhizo-config` guarantees that every operator has operands of its types.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Expr {
     /// A number in the base unit of its quantity (ms, bytes, currency per hour, or none).
@@ -16,11 +16,11 @@ pub enum Expr {
     Text(String),
     /// `true` or `false`.
     Bool(bool),
-    /// `node.load5`: an attribute of the machine at hand.
+    /// `node.load5`: an attribute of the host that the expression is evaluated for.
     Attribute(AttributeName),
-    /// `has(node.gpu)`: whether the attribute is known.
+    /// `has(node.gpu)`: whether a value of the attribute is known.
     Has(AttributeName),
-    /// `size(placement)`: how many machines host the component.
+    /// `size(placement)`: the number of hosts that run a copy of the component.
     Size,
     /// `-x` or `!x`.
     Unary(UnaryOp, Box<Expr>),
@@ -70,9 +70,9 @@ pub enum BinaryOp {
     Equal,
     /// `!=`
     NotEqual,
-    /// `&&`, left to right, without evaluating what is not needed.
+    /// `&&`, evaluated left to right; the right operand only if the left one is true.
     And,
-    /// `||`, left to right, without evaluating what is not needed.
+    /// `||`, evaluated left to right; the right operand only if the left one is false.
     Or,
 }
 

@@ -1,6 +1,6 @@
-//! What is believed about the world, and how it travels: subjects, values, sources, batches of samples.
+//! Facts about nodes, offers and links, as they are gossiped: subjects, values, sources, batches of statements.
 //!
-//! It does not decide which of two beliefs wins: that is `rhizo-knowledge`. Facts never go through the log.
+//! Only data. `rhizo-knowledge` decides which of two statements wins. Facts never go through the Raft log.
 
 use crate::counter::Revision;
 use crate::id::{AttributeName, NodeId, OfferName, ProviderName, RegionName};
@@ -8,16 +8,16 @@ use crate::number::Number;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a fact is about.
+/// The thing that a fact describes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Subject {
     /// A member of the overlay and the host under it.
     Node(NodeId),
-    /// Something a provider sells.
+    /// An offer of a provider.
     Offer(ProviderName, OfferName),
-    /// The way between two members, the smaller id first.
+    /// The network path between two members, the smaller id first.
     Link(NodeId, NodeId),
-    /// The way between two regions, in the order of their names.
+    /// The network path between two regions, in the order of their names.
     Path(RegionName, RegionName),
 }
 
@@ -39,12 +39,12 @@ impl fmt::Display for Value {
     }
 }
 
-/// Where a fact comes from. The greater one wins while it is fresh.
+/// The origin of a fact. Of two fresh facts about one attribute, the one with the greater source wins.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Source {
-    /// A provider says so of what it sells, or of a region.
+    /// The catalogue of a provider: its offers and regions.
     Catalogue(ProviderName),
-    /// A node measured it.
+    /// A measurement by a node.
     Measured(NodeId),
 }
 
@@ -60,27 +60,27 @@ impl fmt::Display for Source {
 /// One statement of a batch.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Statement {
-    /// What it is about.
+    /// The thing described.
     pub subject: Subject,
-    /// Which quantity.
+    /// The quantity.
     pub attribute: AttributeName,
-    /// Its value; none withdraws what the same source said before.
+    /// Its value; `None` withdraws the earlier statement of the same source.
     pub value: Option<Value>,
 }
 
-/// What one node says at one time: it is gossiped as a whole.
+/// The statements that one node publishes at one time; gossiped as a whole.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Batch {
-    /// Who says it.
+    /// The node that publishes it.
     pub origin: NodeId,
-    /// Grows with every batch of that origin: an older one never wins over a newer one.
+    /// Grows with every batch of that origin; a receiver ignores a batch that is not newer than the last one.
     pub revision: Revision,
-    /// What is said; at most [`STATEMENTS_MAX`].
+    /// The statements; at most [`STATEMENTS_MAX`].
     pub statements: Vec<Statement>,
 }
 
-/// Most statements in one batch: a node speaks of itself and of its few links, and a batch has to fit into
-/// one gossip message of 64 KiB.
+/// Most statements in one batch. A node describes itself and its few links, and a batch has to fit into one gossip
+/// message of 64 KiB.
 pub const STATEMENTS_MAX: usize = 512;
 
 /// A batch as it is gossiped.

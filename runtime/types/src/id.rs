@@ -1,7 +1,7 @@
 //! Names of things: nodes, peers, hosts, providers, regions, components, instances, intents.
 //!
-//! Names are small owned values. Text names are validated once, by `rhizo-config` or by the decoder of the
-//! record that carried them, and trusted afterwards.
+//! Names are small owned values. `rhizo-config`, or the decoder of the record that contains them, validates text names
+//! once; later code relies on it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -60,7 +60,7 @@ text_id! {
     BehaviourName
 }
 text_id! {
-    /// Name of a data value that an action puts out and an export carries.
+    /// Name of a data value that an action outputs and an export carries.
     ValueName
 }
 text_id! {
@@ -72,11 +72,11 @@ text_id! {
     ProviderName
 }
 text_id! {
-    /// A provider's region, qualified the way its catalogue spells it (`aws:eu-west-1`).
+    /// A provider's region, as its catalogue spells it (`aws:eu-west-1`).
     RegionName
 }
 text_id! {
-    /// What a provider sells: unique among the offers of that provider.
+    /// Name of an offer, unique among the offers of its provider.
     OfferName
 }
 text_id! {
@@ -103,15 +103,16 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// A member of the overlay. Allocated by a committed entry, never reused; also the Raft id of that node.
+    /// The id of a member of the overlay. A committed entry allocates it, and it is never reused. It is also the node's id
+    /// in Raft.
     NodeId, "n"
 }
 number_id! {
-    /// A committed decision to acquire or to release one host. Never reused within a lineage.
+    /// The number of an intent. Never reused within a lineage.
     IntentId, "i"
 }
 number_id! {
-    /// The number of an overlay's unbroken history; a recovery without a quorum starts the next one.
+    /// The number of an overlay's continuous history. A recovery without a quorum starts the next one.
     Lineage, "l"
 }
 
@@ -132,7 +133,8 @@ impl fmt::Debug for PeerKey {
     }
 }
 
-/// One running copy of a component: `broker.3`. The lowest free ordinal is used, never while unresolved.
+/// The name of one copy of a component, such as `broker.3`. A new copy gets the lowest free ordinal; an ordinal is free
+/// when its former copy is known to be gone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct InstanceId {
     /// The component it is a copy of.
@@ -142,7 +144,7 @@ pub struct InstanceId {
 }
 
 impl InstanceId {
-    /// All names that copies of a component can have: a range of any map that is ordered by instance.
+    /// The range of all names of a component's copies, for look-ups in a map that is ordered by instance.
     #[must_use]
     pub fn copies_of(component: &ComponentName) -> RangeInclusive<Self> {
         let copy = |ordinal| Self { component: component.clone(), ordinal };

@@ -1,7 +1,7 @@
-//! Intents: one committed decision each to hold one host, from the order to the confirmed release.
+//! Intents: each is one committed decision to hold one host, from the order to the confirmed release.
 //!
-//! Only data. `rhizo-protocol::ledger` says which step may follow which; the steps are in `overlay.md` 1.6 of
-//! the project's reference. An intent is *closed* when it can no longer cost anything.
+//! Only data. `rhizo-protocol::ledger` decides which step may follow which. An intent is *closed* when no provider can
+//! charge for it any more.
 
 use crate::id::{AttributeName, HostId, IntentId, NodeId, OfferName, ProviderName, RegionName};
 use crate::number::Number;
@@ -12,11 +12,11 @@ use std::net::IpAddr;
 /// One host to acquire: everything the provider call needs, fixed when the plan is committed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct AcquireOrder {
-    /// Who is asked.
+    /// The provider that is called.
     pub provider: ProviderName,
-    /// What is asked for.
+    /// The offer that is ordered.
     pub offer: OfferName,
-    /// Where it will be.
+    /// The region of the offer.
     pub region: RegionName,
     /// The price the plan was made with, in millionths of the budget's currency per hour.
     pub price_micros_per_hour: u64,
@@ -29,45 +29,45 @@ pub struct AcquireOrder {
 /// The value of an attribute: a number or a text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum AttributeValue {
-    /// In the base unit of its quantity.
+    /// A number in the base unit of its quantity.
     Number(Number),
-    /// A word.
+    /// A text, such as a class or a name.
     Text(String),
 }
 
-/// An intent and how far it got.
+/// One intent with its state.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Intent {
     /// Its number.
     pub id: IntentId,
-    /// What was ordered. For a reclaimed host, what is known of it.
+    /// The order. For a reclaimed host, what the provider's list says about it.
     pub order: AcquireOrder,
-    /// How far it got.
+    /// Its state.
     pub state: IntentState,
-    /// The host, once the provider named it.
+    /// The host; none before the provider has named it.
     pub host: Option<BoundHost>,
-    /// The node that consumed the ticket, if one did.
+    /// The node that joined with the intent's ticket; none before that.
     pub node: Option<NodeId>,
 }
 
 impl Intent {
-    /// Whether it can still cost anything.
+    /// Whether a provider may still charge for it.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !matches!(self.state, IntentState::Absent | IntentState::Released)
     }
 }
 
-/// How far an intent got. Every step is a committed entry.
+/// The state of an intent. Every change of it is a committed entry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum IntentState {
-    /// Committed; the provider may or may not have been asked yet.
+    /// Committed; the provider may or may not have been called yet.
     Open,
-    /// Asked without a clear answer; only the provider's list can tell.
+    /// The call had no clear result; only the provider's list can resolve it.
     Unknown,
     /// The host exists.
     Bound,
-    /// To be released: the provider may or may not have been asked yet.
+    /// To be released; the provider may or may not have been called yet.
     Releasing,
     /// Closed: the provider's list confirmed that there is no such host.
     Absent,
@@ -75,7 +75,7 @@ pub enum IntentState {
     Released,
 }
 
-/// A host as the provider named it.
+/// A host that exists at a provider.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct BoundHost {
     /// The provider's identifier.
@@ -91,7 +91,7 @@ pub enum Outcome {
     Bound(BoundHost),
     /// The call's result is not known.
     Unknown,
-    /// There is no such host, and none will come of a call that the coordinator still waits for.
+    /// There is no such host, and no call is pending that could still create it.
     Absent(AbsentReason),
     /// The host is to be released.
     Releasing(ReleaseReason),
@@ -102,13 +102,13 @@ pub enum Outcome {
 /// Why an intent ended without a host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum AbsentReason {
-    /// The plan no longer wants it, and nothing was asked of the provider in any term.
+    /// The plan no longer needs it, and the provider was not called in any term.
     Cancelled,
-    /// The provider refused the order for good.
+    /// The provider refused the order permanently.
     Refused,
     /// The provider has no capacity.
     NoCapacity,
-    /// The provider's list did not have it for as long as new hosts may stay invisible.
+    /// The provider's list did not contain it for longer than new hosts may be missing from lists.
     NotListed,
 }
 
@@ -123,9 +123,9 @@ pub enum ReleaseReason {
     Dead,
     /// Its node left.
     Left,
-    /// The provider's list showed it, but no intent explains it.
+    /// The provider's list contains it, and it belongs to no intent.
     Unexplained,
-    /// The provider says that it ended by itself.
+    /// The provider reports that it has ended without an order from here.
     Ended,
     /// The application is being taken down.
     TakeDown,

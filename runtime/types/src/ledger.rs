@@ -1,7 +1,7 @@
-//! Commands of the ledger: what the Raft log of an overlay contains, apart from its own membership.
+//! Commands of the ledger: the entries of an overlay's Raft log, apart from changes of the Raft membership.
 //!
-//! Only data. `rhizo-protocol::ledger` applies them, the same way on every node. No command carries a time.
-//! Every command is guarded (by a revision, a state or a key), so that repeating one changes nothing.
+//! Only data. `rhizo-protocol::ledger` applies them, with the same result on every node. No command carries a time.
+//! Every command is guarded (by a revision, a state or a key), so that applying it twice changes nothing.
 
 use crate::counter::Revision;
 use crate::id::{
@@ -22,7 +22,7 @@ pub const FOUNDER: NodeId = NodeId(1);
 /// One command of the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// Begins the lineage: the first command, proposed by the founder.
+    /// Begins the lineage. The founder proposes it as the first command.
     Genesis(Box<Genesis>),
     /// Puts a spec in force.
     SetSpec(Box<SetSpec>),
@@ -30,112 +30,113 @@ pub enum Command {
     Plan(Box<Plan>),
     /// One step of an intent.
     Outcome {
-        /// Which intent.
+        /// The intent.
         intent: IntentId,
         /// The step.
         outcome: Outcome,
     },
-    /// Creates an intent, already releasing, for a host that no intent explains.
+    /// Creates an intent, already in release, for a host that belongs to no intent.
     Reclaim {
-        /// Whose list showed it.
+        /// The provider whose list contains it.
         provider: ProviderName,
         /// The host.
         host: HostId,
-        /// What the provider's list says of it.
+        /// Offer, region and price, as the provider's list states them.
         order: Box<AcquireOrder>,
     },
     /// Consumes the ticket of an intent and adds a member; its id is the index of this entry.
     Join(Join),
-    /// Asks a member to be left without work: it is no voter, and plans do not use it.
+    /// Drains a member: it stops being a voter, and plans move its instances elsewhere.
     Drain {
-        /// Which member.
+        /// The member.
         node: NodeId,
     },
-    /// Takes a member off the roster and starts the release of its host.
+    /// Removes a member from the roster and starts the release of its host.
     Leave {
-        /// Which member.
+        /// The member.
         node: NodeId,
     },
-    /// Takes members off the roster because enough observers lost them, and starts the release of their hosts.
+    /// Removes members that enough observers reported, and starts the release of their hosts.
     Dead {
-        /// Who lost each of them.
+        /// Each member with the observers that reported it.
         nodes: BTreeMap<NodeId, BTreeSet<NodeId>>,
     },
     /// Puts a target in force.
     Target(Arc<Configuration>),
-    /// All agents reported that this target is reached; instances that it no longer has are gone.
+    /// Records that all agents have reached this target and that the instances it dropped are gone.
     Settled {
-        /// Which target.
+        /// The target.
         target: Revision,
     },
-    /// No new acquisition; every instance is stopped and every host released.
+    /// Takes the application down: nothing is acquired, every instance is stopped and every host released.
     TakeDown,
-    /// Changes nothing: once it is committed, every earlier proposal of its term is settled.
+    /// Changes nothing. Once it is committed, every earlier proposal of its term is either committed or lost.
     Mark,
-    /// Several commands in one entry, each with its own guard. At most one [`Command::Join`], no batches.
+    /// Several commands in one entry, each with its own guard. Contains at most one [`Command::Join`] and no batch.
     Batch(Vec<Command>),
-    /// Instances that a target dropped are known to be gone, before the target is reached as a whole.
+    /// Records that these instances, which a target dropped, are gone. The rest of the target may not be reached yet.
     Gone {
-        /// The target in force, which the agents that say so have followed.
+        /// The target in force; the reporting agents follow it.
         target: Revision,
-        /// Which, as they were placed.
+        /// The instances, as they were placed.
         instances: BTreeMap<InstanceId, Placed>,
     },
-    /// A component goes back to the version that it last worked in, until there is another spec.
+    /// Returns a component to the last version that worked, until there is another spec.
     Unwind {
-        /// Which component.
+        /// The component.
         component: ComponentName,
-        /// The spec revision that is given up for it: the one in force.
+        /// The spec revision that the component abandons: the one in force.
         version: Revision,
     },
-    /// Begins a script, if everything in it can be done as far as is known.
+    /// Begins a script, if the ledger's checks of all its statements pass.
     RunScript {
         /// Its number: one more than the last.
         number: u64,
-        /// What is to be done.
+        /// Its statements.
         script: Box<Script>,
     },
-    /// Carries out statements of the script that runs.
+    /// Applies the next statements of the running script.
     Advance {
         /// Its number.
         number: u64,
-        /// The first statement that is not carried out yet.
+        /// The first statement that is not applied yet.
         from: u32,
-        /// The first that is not carried out after this.
+        /// The first statement that is not applied by this command.
         to: u32,
     },
-    /// Ends the script that runs where it is. What it did stays.
+    /// Ends the running script at its current statement. The statements before it stay in effect.
     EndScript {
         /// Its number.
         number: u64,
     },
-    /// Ends the script at a wait that would never be over: an instance cannot start without one that rests.
+    /// Ends the script at a `wait` that would never return: an instance needs the export of one that does not serve it
+    /// where it rests.
     Stall {
         /// The script's number.
         number: u64,
-        /// The statement that waits.
+        /// The number of the `wait` statement.
         at: u32,
-        /// What it waits for.
+        /// The instance that cannot start.
         instance: InstanceId,
-        /// What rests where it serves nobody.
+        /// The instance whose export is inactive at rest.
         exporter: InstanceId,
     },
 }
 
-/// The beginning of a lineage.
+/// The initial content of the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Genesis {
     /// The application.
     pub app: AppName,
     /// The lineage's number.
     pub lineage: Lineage,
-    /// Node 0, with the id [`FOUNDER`].
+    /// The founder's record; its id is [`FOUNDER`].
     pub founder: MemberRecord,
     /// Keys that may act as operator.
     pub operators: BTreeSet<PeerKey>,
     /// The timers of this overlay.
     pub timers: Timers,
-    /// From this the tickets of hosts are derived. Everyone who holds the ledger knows it.
+    /// The secret from which the tickets of hosts are derived. Every node that holds the ledger knows it.
     pub overlay_secret: OverlaySecret,
 }
 
@@ -149,18 +150,18 @@ impl std::fmt::Debug for OverlaySecret {
     }
 }
 
-/// What the roster says of a member.
+/// A member in the roster.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct MemberRecord {
     /// Its key.
     pub key: PeerKey,
-    /// Where it accepts links.
+    /// The addresses at which it accepts links.
     pub addresses: Vec<SocketAddr>,
-    /// Where its host comes from; `founder` for node 0.
+    /// The provider of its host; `founder` for the founder.
     pub provider: ProviderName,
-    /// Where its host is; `founder` for node 0.
+    /// The region of its host; `founder` for the founder.
     pub region: RegionName,
-    /// The intent of its host; none for node 0.
+    /// The intent of its host; none for the founder.
     pub intent: Option<IntentId>,
 }
 
@@ -169,23 +170,23 @@ pub struct MemberRecord {
 pub struct SetSpec {
     /// Its number: that of the spec in force plus one.
     pub revision: Revision,
-    /// The typed form.
+    /// The spec in typed form.
     pub spec: Spec,
-    /// The text it was read from, for `status` and for a later `diff`.
+    /// The text of the config, for `status` and for a later comparison.
     pub source: String,
 }
 
 /// A request to become a member.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Join {
-    /// The intent whose ticket is shown.
+    /// The intent whose ticket the node presents.
     pub ticket: IntentId,
-    /// The host it runs on, as the provider names it to its own hosts. A provider without tokens may have made
-    /// two hosts for one ticket: this says which of them the member is.
+    /// The provider's id of the host that the node runs on. A provider without tokens may have created two hosts for one
+    /// ticket; this names the one that joined.
     pub host: HostId,
-    /// The key the new node made for itself.
+    /// The public key that the new node generated.
     pub key: PeerKey,
-    /// Where it accepts links.
+    /// The addresses at which it accepts links.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -200,25 +201,25 @@ pub struct Timers {
     pub raft_election_ms_max: u64,
     /// Liveness: time between two heartbeats to an observer.
     pub heartbeat_ms: u64,
-    /// Liveness: silence after which an observer suspects.
+    /// Liveness: an observer suspects its subject after this long without a heartbeat.
     pub silence_ms: u64,
-    /// Liveness: how long an observer waits for others to contradict a suspicion.
+    /// Liveness: an observer waits this long for other observers to contradict its suspicion.
     pub confirm_ms: u64,
-    /// Liveness: the coordinator gathers deaths this long, so that a provider outage is one decision.
+    /// Liveness: the coordinator collects deaths for this long, so that a provider outage becomes one decision.
     pub batch_ms: u64,
     /// Providers: time between two lists.
     pub list_every_ms: u64,
-    /// Providers: a new host may stay out of lists this long.
+    /// Providers: a new host may be missing from lists for this long.
     pub visible_ms: u64,
-    /// Providers: a host that no intent explains is reclaimed when it is older than this.
+    /// Providers: a host that belongs to no intent is reclaimed when it is older than this.
     pub reclaim_after_ms: u64,
-    /// Membership: a host's node must have joined this long after the intent.
+    /// Membership: a node that has not joined this long after its intent never will; its host is released.
     pub join_ms_max: u64,
-    /// Voters: after the first three, changes wait until the candidates were well this long.
+    /// Voters: after the first three voters, a candidate must have been healthy for this long.
     pub stabilise_ms: u64,
-    /// Targets: instances whose hosts are ready wait this long for the others of the same plan.
+    /// Targets: instances whose hosts are ready wait this long for the other hosts of the same plan.
     pub place_grace_ms: u64,
-    /// Agents: how long a failed instance waits before it is started again, the first time.
+    /// Agents: wait before the first restart of a failed instance.
     pub restart_ms: u64,
 }
 
@@ -228,17 +229,17 @@ impl Timers {
         raft_heartbeat_ms: 100,
         raft_election_ms_min: 300,
         raft_election_ms_max: 600,
-        // One message per second and observer keeps an idle node idle; a broken link is noticed at once anyway.
+        // One message per second and observer costs an idle node next to nothing. A broken link is noticed without it.
         heartbeat_ms: 1_000,
-        // Three heartbeats may be missed; the half second is for their delay.
+        // Three heartbeats may be lost; the half second covers their delay.
         silence_ms: 3_500,
         confirm_ms: 400,
         batch_ms: 300,
         list_every_ms: 30_000,
-        // A list of the process provider is never behind; clouds stay within this (reference, overlay.md 1.6).
+        // The process provider's list is never stale; the lists of cloud APIs lag by seconds.
         visible_ms: 10_000,
         reclaim_after_ms: 60_000,
-        // The ticket's life of 10 minutes (design.md section 12).
+        // The lifetime of a ticket: 10 minutes are enough for a slow machine to boot and fetch its binary.
         join_ms_max: 600_000,
         stabilise_ms: 10_000,
         place_grace_ms: 3_000,

@@ -1,23 +1,22 @@
-//! The words every other crate of rhizo shares: names, counters, what the user wants (`spec`), what the
-//! quorum decides (`ledger` commands, targets, intents) and the records that cross a wire or reach a disk.
+//! The types that every other crate of rhizo shares: names, counters, the user's spec, the commands that the quorum
+//! commits (plans, targets, intents), and the records that cross a wire or reach a disk.
 //!
-//! It does not decide, read a clock, touch a file or know a transport. Only serde is a dependency, so every
-//! other crate can afford it. Read next: [`id`], [`counter`], then [`spec`].
+//! This crate makes no decision and has no clock, file or transport. It depends on little beside serde, so that
+//! every other crate can depend on it. Read next: [`id`], [`counter`], then [`spec`].
 
 #![forbid(unsafe_code)]
 
 pub mod counter;
 pub mod expr;
 pub mod fact;
-mod flaw;
 pub mod id;
 pub mod intent;
 pub mod ledger;
 pub mod lifecycle;
-mod marking;
 pub mod message;
 pub mod net;
 pub mod number;
+mod probe;
 pub mod script;
 pub mod spec;
 pub mod target;

@@ -1,93 +1,96 @@
 //! The life-cycle of a component as data: places, transitions with actions, behaviours, ports.
 //!
-//! Nothing here runs. [`crate::net`] says what a life-cycle means (the token game) and what is wrong with one;
-//! `rhizo-protocol::agent` plays it, the shell executes its actions. A component that declares none gets the one
-//! that [`Lifecycle::of`] generates from what it runs.
+//! Only data. [`crate::net`] compiles and checks a life-cycle, the agent in `rhizo-protocol` executes it, and the shell
+//! runs its actions. A component that declares none gets the one that belongs to its [`Run`](crate::spec::Run)
+//! ([`crate::spec::Component::lifecycle`]).
 
 use crate::id::{BehaviourName, PlaceName, PortName, TransitionName, ValueName};
-use crate::spec::{Probe, Run};
+use crate::probe::Probe;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Data values: what actions put out, exports carry and templates fill in.
+/// Data values by name: outputs of actions, which exports carry and templates insert.
 pub type Values = BTreeMap<ValueName, String>;
 
-/// More values of one instance than this are a mistake: they travel in every message to every user.
+/// Most values of one instance. They are part of every message to every user of the instance.
 pub const VALUES_MAX: usize = 64;
-/// A longer value (certificates and keys are shorter) is a mistake as well.
+/// Longest value in bytes. Certificates and keys are shorter.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024;
-/// What is kept of an action's output for `events` and `why`.
+/// Bytes of an action's output that are kept for `events` and `why`.
 pub const OUTPUT_BYTES_MAX: usize = 4 * 1024;
 
 /// A life-cycle: a net with actions.
 ///
-/// All transitions of the active behaviour that leave a place fire together, and run side by side. A place is
-/// entered when every transition of one of its dock sets has arrived. No place is left twice in one behaviour.
+/// All transitions of the active behaviour that leave a place fire together and run in parallel. A place is entered
+/// when every transition of one of its dock sets has arrived. A behaviour leaves each place at most once.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Lifecycle {
-    /// Where an instance can rest.
+    /// The states an instance can rest in.
     pub places: BTreeSet<PlaceName>,
-    /// Where an instance begins, and where it is back when nothing of it exists any more.
+    /// The place of a new instance, and of one that is completely removed.
     pub initial: PlaceName,
-    /// The ways between places.
+    /// The transitions between places.
     pub transitions: BTreeMap<TransitionName, Transition>,
     /// Subsets of the transitions, executed one after the other from a queue.
     pub behaviours: BTreeMap<BehaviourName, BTreeSet<TransitionName>>,
     /// Executed in this order when an instance is placed, and again after a pause or a reset.
     pub deploy: Vec<BehaviourName>,
-    /// Executed when the instance has to let go of what it imports and shall come back.
+    /// Executed when the instance must release its imports and be deployed again later.
     pub pause: Vec<BehaviourName>,
-    /// Executed when the instance shall go; leads back to `initial`.
+    /// Executed when the instance is removed; ends in `initial`.
     pub retire: Vec<BehaviourName>,
-    /// After a failure, when every running action was cancelled: leads back to `initial` from anywhere.
+    /// Executed after a failure, when every running action has been cancelled. Brings the instance to `initial` from any
+    /// place.
     pub reset: Vec<Step>,
-    /// Executed when an import with `notify` changed while the instance rests.
+    /// Executed after a change of an import with `notify`, while the instance rests.
     pub notify: Option<Step>,
-    /// An instance that rests in these places only counts as started.
+    /// An instance counts as started while all its tokens are in these places.
     pub started: BTreeSet<PlaceName>,
-    /// Export → the group of places in which it is active. An export that is missing: in `started`.
+    /// Export → the group of places in which it is active. An export without an entry is active in `started`.
     pub exports: BTreeMap<PortName, BTreeSet<PlaceName>>,
-    /// Import → when it is used. An import that is missing: in `started`, and on the ways to there and from there.
+    /// Import → when it is in use. An import without an entry is in use in `started`, and during the transitions that
+    /// enter or leave `started`.
     pub imports: BTreeMap<PortName, Span>,
 }
 
-/// A way from one place to another.
+/// A transition from one place to another.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Transition {
-    /// Where it begins.
+    /// The place that it leaves.
     pub from: PlaceName,
-    /// Where it leads.
+    /// The place that it enters.
     pub to: PlaceName,
-    /// Which dock set of `to` it arrives at: all transitions of one set have to arrive. Usually 0.
+    /// The dock set of `to` that it belongs to: the place is entered when all transitions of one set have arrived.
+    /// Usually 0.
     pub dock: u32,
-    /// What is done on the way.
+    /// The action between the two.
     pub step: Step,
 }
 
-/// Places and transitions.
+/// The places and transitions during which an import is in use.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Span {
-    /// While the instance is in one of these.
+    /// In use while the instance is in one of these.
     pub places: BTreeSet<PlaceName>,
-    /// While one of these runs.
+    /// In use while one of these runs.
     pub transitions: BTreeSet<TransitionName>,
 }
 
-/// An action, and how patient to be with it.
+/// An action with its time-out and its repetitions.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// What is done.
+    /// The action.
     pub action: Action,
-    /// It is cancelled and has failed after this time; none waits as long as the action itself does.
+    /// After this time the action is cancelled and counts as failed; none waits until the action ends.
     pub timeout_ms: Option<u64>,
-    /// What follows a failure, before the instance itself counts as failed.
+    /// How often the action is repeated before the instance counts as failed.
     pub retry: Retry,
 }
 
 /// Repetition of a failed action, with a wait that doubles.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Retry {
-    /// So many times more, after the first.
+    /// Number of repetitions after the first attempt.
     pub times: u32,
     /// Wait before the first repetition.
     pub wait_ms: u64,
@@ -95,25 +98,26 @@ pub struct Retry {
     pub wait_ms_max: u64,
 }
 
-/// What a transition does. Texts are templates: `{import.NAME.addr}` and the like are filled in by the shell.
+/// The action of a transition. Texts are templates: the shell fills in `{import.NAME.addr}` and the other placeholders.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Action {
-    /// Nothing; takes no time.
+    /// Does nothing and takes no time.
     Nothing,
-    /// Starts what [`crate::spec::Component::run`] says; it runs on, and is done when it works.
+    /// Starts the program or function of [`crate::spec::Component::run`]. The action is done when the instance is ready;
+    /// the program keeps running.
     Start,
-    /// Stops what [`Action::Start`] started.
+    /// Stops the program or function that [`Action::Start`] started.
     Stop,
-    /// A program that ends: with 0 when it is done. Lines `KEY=VALUE` of its output are values.
+    /// Runs a program to its end; exit code 0 is success. Lines `KEY=VALUE` of its output become values.
     Command {
-        /// Program first; a relative path was resolved against the config file.
+        /// The program and its arguments; a relative program path is already resolved against the config file.
         argv: Vec<String>,
-        /// Added to the component's environment.
+        /// Variables added to the component's environment.
         env: BTreeMap<String, String>,
     },
-    /// The component's generic service script, called with this verb.
+    /// Runs the component's generic service script with this verb.
     Script(Verb),
-    /// One HTTP request; done when the answer is 2xx.
+    /// Sends one HTTP request; a 2xx answer is success.
     Http {
         /// `GET`, `POST`, `PUT` or `DELETE`.
         method: String,
@@ -122,47 +126,47 @@ pub enum Action {
         /// The body; empty for none.
         body: String,
     },
-    /// A Rust async function that the embedding binary registered under the component's name and this one.
+    /// Calls the Rust async function that the embedding binary registered under the component's name and this name.
     Function(String),
     /// Waits until the probe succeeds.
     Wait {
-        /// What is looked at.
+        /// The probe.
         probe: Probe,
-        /// Time between two looks.
+        /// Time between two probes.
         every_ms: u64,
     },
-    /// Writes a file: what is there already is replaced as a whole.
+    /// Writes a file; an existing file is replaced as a whole.
     Write {
-        /// Where, below the directory of the instance.
+        /// The path below the directory of the instance.
         to: String,
-        /// What it says.
+        /// The content.
         content: Content,
         /// Its permissions, such as `0o600`.
         mode: u32,
     },
 }
 
-/// What a written file says: a template in either case.
+/// The source of a written file; both are templates.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Content {
-    /// This text.
+    /// The text itself.
     Text(String),
-    /// What this file says when the action begins; the path was resolved against the config file.
+    /// The path of a file that is read when the action begins; already resolved against the config file.
     Template(String),
 }
 
-/// What a generic service script is called with.
+/// The argument that a generic service script is called with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Verb {
-    /// Once per version, before everything else.
+    /// Called first, once per version.
     Init,
-    /// Begin to serve.
+    /// Starts serving.
     Run,
-    /// Stop serving.
+    /// Stops serving.
     Interrupt,
-    /// Undo `init`.
+    /// Undoes `init`.
     Cleanup,
-    /// What is imported has changed.
+    /// Called after a change of the imports.
     Notify,
 }
 
@@ -181,10 +185,10 @@ impl Verb {
 }
 
 impl Retry {
-    /// Never again.
+    /// No repetition.
     pub const NONE: Self = Self { times: 0, wait_ms: 0, wait_ms_max: 0 };
 
-    /// The wait before the repetition of that number, from one.
+    /// The wait before a repetition, in milliseconds. Repetitions are counted from 1.
     #[must_use]
     pub fn wait_ms(&self, repetition: u32) -> u64 {
         let doublings = repetition.saturating_sub(1).min(32);
@@ -193,7 +197,7 @@ impl Retry {
 }
 
 impl Step {
-    /// An action without time-out and repetition.
+    /// A step without time-out and without repetition.
     #[must_use]
     pub fn plain(action: Action) -> Self {
         Self { action, timeout_ms: None, retry: Retry::NONE }
@@ -201,7 +205,7 @@ impl Step {
 }
 
 impl Transition {
-    /// A way with a plain action that arrives at dock set 0.
+    /// A transition with a plain step that belongs to dock set 0.
     #[must_use]
     pub fn plain(from: &str, to: &str, action: Action) -> Self {
         Self { from: PlaceName::from(from), to: PlaceName::from(to), dock: 0, step: Step::plain(action) }
@@ -209,23 +213,13 @@ impl Transition {
 }
 
 impl Lifecycle {
-    /// The life-cycle of a component that declares none.
-    #[must_use]
-    pub fn of(run: &Run) -> Self {
-        match run {
-            Run::Exec { .. } | Run::Embedded => Self::service(),
-            Run::Script { .. } => Self::script(),
-            Run::Nothing => Self::nothing(),
-        }
-    }
-
     /// `stopped ⇄ started`: a service that is started and stopped.
     #[must_use]
     pub fn service() -> Self {
         Self::between("stopped", "started", &[("start", Action::Start)], &[("stop", Action::Stop)])
     }
 
-    /// `absent ⇄ started` without an action: a component that only groups values of its exports.
+    /// `stopped ⇄ started` without an action: a component that only groups the values of its exports.
     #[must_use]
     pub fn nothing() -> Self {
         Self::between("stopped", "started", &[("start", Action::Nothing)], &[("stop", Action::Nothing)])
@@ -258,7 +252,7 @@ impl Lifecycle {
         cycle
     }
 
-    /// Two places, the ways up as behaviour `start` and the ways down as behaviour `stop`.
+    /// Two places, with the transitions up as behaviour `start` and the transitions down as behaviour `stop`.
     fn between(low: &str, high: &str, up: &[(&str, Action)], down: &[(&str, Action)]) -> Self {
         let (start, stop) = (BehaviourName::from("start"), BehaviourName::from("stop"));
         let names =

@@ -1,7 +1,7 @@
-//! Messages between nodes: control messages (liveness, feed, reports) and the agents' binding protocol.
+//! Messages between nodes: control messages (liveness, catch-up, reports) and the agents' binding protocol.
 //!
-//! Only data. Control messages may be lost, doubled and reordered; agents' messages travel in a [`Frame`] of an
-//! ordered channel that resends. `rhizo-protocol::node` handles both.
+//! Only data. Control messages may be lost, duplicated and reordered. Agents' messages are sent in a [`Frame`] of an
+//! ordered channel that resends lost frames. `rhizo-protocol::node` handles both.
 
 use crate::counter::{Generation, Revision, Term};
 use crate::id::{InstanceId, NodeId, PlaceName, PortName};
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Anything one node's core sends to another's.
+/// A message from one node's core to another's.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// May be lost, doubled or reordered without harm.
+    /// A control message; it may be lost, duplicated or reordered.
     Control(Control),
-    /// Part of the ordered channel between two agents.
+    /// A frame of the ordered channel between two agents.
     Channel(Frame),
 }
 
 /// A control message.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Control {
-    /// One-way sign of life to an observer; also tells how far the sender's ledger is.
+    /// A one-way heartbeat to an observer. It carries the index of the sender's ledger as well.
     Heartbeat(Heartbeat),
     /// Asks another observer whether it still hears the subject.
     Check {
@@ -34,10 +34,10 @@ pub enum Control {
     Heard {
         /// The suspect.
         subject: NodeId,
-        /// Whether the answering node heard it lately.
+        /// Whether the answering node has heard it within its silence limit.
         alive: bool,
     },
-    /// An observer lost its subject; repeated while that lasts. Goes to every voter.
+    /// An observer does not hear its subject. Sent to every voter, and repeated while the condition lasts.
     Alert {
         /// The suspect.
         subject: NodeId,
@@ -54,9 +54,9 @@ pub enum Control {
     },
     /// Committed entries in order, without a gap.
     Entries(Vec<CommittedEntry>),
-    /// The whole ledger, because the entries asked for are no longer kept.
+    /// The whole ledger, sent when the requested entries are no longer kept.
     Snapshot(Vec<u8>),
-    /// What the sender's agent does; repeated until acknowledged by the coordinator.
+    /// The state of the sender's agent; repeated until the coordinator acknowledges it.
     Report(Report),
     /// Acknowledges a [`Report`].
     ReportSeen {
@@ -65,7 +65,7 @@ pub enum Control {
     },
 }
 
-/// A sign of life.
+/// A heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The newest term the sender knows of.
@@ -85,16 +85,16 @@ pub struct CommittedEntry {
     pub index: u64,
     /// The term in which it was proposed.
     pub term: Term,
-    /// What it says.
+    /// Its content.
     pub entry: LogEntry,
 }
 
-/// What a Raft entry says.
+/// The content of a Raft entry.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum LogEntry {
-    /// Nothing: a new leader's first entry.
+    /// No content: a new leader's first entry.
     Blank,
-    /// Who votes, who learns.
+    /// A change of the Raft membership.
     Membership {
         /// The voters.
         voters: BTreeSet<NodeId>,
@@ -103,135 +103,136 @@ pub enum LogEntry {
     },
     /// A command of the ledger.
     Command(Command),
-    /// Bytes that no command could be read from; they change nothing.
+    /// Bytes that could not be decoded as a command; they change nothing.
     Unreadable,
 }
 
-/// What an agent does at the moment.
+/// The state of an agent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Grows with every change of the report.
     pub number: u64,
-    /// The newest target the agent was told.
+    /// The newest target that the agent has received.
     pub target: Revision,
-    /// Its instances, those that are going away included.
+    /// Its instances, including those that are being removed.
     pub instances: BTreeMap<InstanceId, InstanceReport>,
 }
 
-/// What an agent says of one of its instances.
+/// The state of one instance, as its agent reports it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct InstanceReport {
-    /// Which generation runs.
+    /// The generation that runs.
     pub generation: Generation,
-    /// How far it is.
+    /// Its phase.
     pub phase: InstancePhase,
-    /// Bindings that the target has and the instance does not have yet, or the other way round.
+    /// Number of bindings in which the instance differs from the target.
     pub bindings_missing: u32,
     /// Failures in a row.
     pub failures: u32,
-    /// The last failure's text, cut to [`FAILURE_TEXT_BYTES_MAX`].
+    /// The text of the last failure, cut to [`FAILURE_TEXT_BYTES_MAX`].
     pub failure: Option<String>,
-    /// The spec revision it is described by.
+    /// The spec revision of the component definition that it runs.
     pub version: Revision,
-    /// Whether every behaviour that the target asks for is done, and nothing is under way.
+    /// Whether every behaviour of the target is done and no action runs.
     pub idle: bool,
-    /// The number of the last pushed behaviour that is done; zero when none is.
+    /// The number of the last pushed behaviour that is done; zero if none is.
     pub pushed: u64,
-    /// Where it rests; empty with a life-cycle that its component does not declare.
+    /// The places it rests in; empty if its component declares no life-cycle.
     pub places: BTreeSet<PlaceName>,
 }
 
-/// Longest failure text in a report, in bytes: a line of a terminal or two.
+/// Longest failure text in a report, in bytes: about two lines of a terminal.
 pub const FAILURE_TEXT_BYTES_MAX: usize = 200;
 
-/// Where an instance is, seen from outside: a projection of its life-cycle.
+/// The phase of an instance: a projection of its life-cycle that is the same for all components.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum InstancePhase {
-    /// No action of it has begun: waits for its mandatory imports, or for the next attempt.
+    /// No action has begun: the instance waits for its mandatory imports, or for the next attempt.
     Waiting,
-    /// Actions run, or wait for an import.
+    /// Actions run or wait for an import.
     Starting,
-    /// Rests where it counts as started; its exports may be used.
+    /// The instance rests in its `started` places; its exports may be used.
     Started,
-    /// To be paused or retired: its users were asked to let go.
+    /// The instance is to be paused or retired; its users have been asked to unbind.
     Draining,
-    /// Is being paused, retired or reset; nobody uses it.
+    /// The instance is being paused, retired or reset; no user is bound to it.
     Stopping,
-    /// Goes on without its exports, because a mandatory import was lost.
+    /// The program runs but the exports are inactive, because a mandatory import was lost.
     Suspended,
-    /// Rests where a pushed behaviour took it, which does not count as started.
+    /// The instance rests where a pushed behaviour ended, and does not count as started.
     Resting,
 }
 
 /// A frame of the ordered channel between two nodes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Frame {
-    /// The sender's session: grows whenever the sender lost its channel state.
+    /// The sender's session: grows each time the sender has lost its channel state.
     pub session: u64,
-    /// The receiver's session, as far as the sender knows it; zero: not yet.
+    /// The receiver's session as the sender knows it; zero if it does not know it yet.
     pub peer_session: u64,
-    /// Everything up to this number of the receiver's session has arrived.
+    /// The sender has received every message of the receiver's session up to this number.
     pub ack: u64,
     /// The number of the first message in `messages`.
     pub first: u64,
-    /// Messages in order; empty for an acknowledgement alone.
+    /// Messages in order; empty if the frame only acknowledges.
     pub messages: Vec<AgentMessage>,
 }
 
-/// What an active export gives to those who use it.
+/// The address and values of an active export, sent to its users.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Served {
-    /// Where it is reached; none for an export of data.
+    /// Its address; none for an export of values only.
     pub address: Option<SocketAddr>,
     /// Its data values.
     pub values: Values,
 }
 
-/// One use of an export by an import: who asked, and that node's number for it.
+/// The number of one use of an export by an import, unique on the importer's node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct UseId(pub u64);
 
-/// What agents say to each other about one use. The importer's agent numbers uses, never twice the same.
+/// A message between two agents about one use. The importer's agent numbers the uses and repeats no number.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum AgentMessage {
-    /// Importer → exporter: tell me when it is started.
+    /// Importer → exporter: asks for a [`AgentMessage::Bound`] as soon as the export is active.
     Bind {
         /// The importer's number for this use.
         id: UseId,
-        /// Who imports.
+        /// The importing instance.
         importer: InstanceId,
-        /// Through which of its imports.
+        /// The import of that instance.
         import: PortName,
-        /// Who exports.
+        /// The exporting instance.
         exporter: InstanceId,
-        /// Which generation of it.
+        /// The generation of the exporting instance.
         generation: Generation,
-        /// Which of its exports.
+        /// The export of that instance.
         export: PortName,
     },
-    /// Exporter → importer: the export is active; from now on you use it. Said again when what is served changed.
+    /// Exporter → importer: the export is active and counts as used from now on. Sent again when its address or values
+    /// change.
     Bound {
         /// The use.
         id: UseId,
-        /// What the export serves.
+        /// The address and values of the export.
         served: Served,
     },
-    /// Exporter → importer: please let go, it shall stop.
+    /// Exporter → importer: asks the importer to unbind, because the exporter is to stop.
     AskUnbind {
         /// The use.
         id: UseId,
-        /// The target that the exporter's agent follows: the importer, which may not know it yet, decides what to
-        /// do without the export when it does, because that target may bind it to another one.
+        /// The target that the exporter's agent follows. The importer waits until it has received this target before it
+        /// reacts, because the target may bind it to another exporter.
         target: Revision,
     },
-    /// Exporter → importer: it failed or had to stop; you do not use it any more.
+    /// Exporter → importer: the exporter has failed or had to stop; the use has ended.
     Lost {
         /// The use.
         id: UseId,
-        /// Whether the importer shall be restarted too: restarting the exporter alone did not help.
+        /// Whether the importer must be restarted too, because a restart of the exporter alone did not help.
         restart: bool,
     },
-    /// Importer → exporter: I do not use it (any more), and do not wait for it.
+    /// Importer → exporter: the use has ended, or the importer does not wait for it any more.
     Unbound {
         /// The use.
         id: UseId,

@@ -1,6 +1,6 @@
 //! A finite `f64` that can be compared, hashed and stored in protocol state.
 //!
-//! It does no arithmetic: take the value out with [`Number::get`], calculate, and wrap the result again.
+//! It has no arithmetic: callers take the value out with [`Number::get`], calculate, and convert the result back.
 
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;

@@ -1,14 +1,15 @@
-//! A reconfiguration written down step by step: `add del connect disconnect push wait` (after Concerto).
+//! A reconfiguration as a list of statements: `add del connect disconnect push wait` (after Concerto).
 //!
-//! Only data. `rhizo-config::script` reads it from text, the ledger checks and applies it, and the coordinator leads
-//! it from one `wait` to the next. What lies between two waits is one change: the agents do it side by side.
+//! Only data. `rhizo-config::script` reads it from text, the ledger checks and applies it, and the coordinator advances
+//! it from one `wait` to the next. All statements between two waits are one change: the agents execute them in
+//! parallel.
 
 use crate::id::{BehaviourName, InstanceId, NodeId, PortName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// More statements than this in one script are a program, not a reconfiguration: it travels in one log entry.
+/// Most statements of one script: a script is one log entry, which must stay small.
 pub const STATEMENTS_MAX: usize = 4_096;
 
 /// A whole reconfiguration.
@@ -18,79 +19,79 @@ pub struct Script {
     pub statements: Vec<Statement>,
 }
 
-/// One step, and where it was written.
+/// One statement with its line.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Statement {
-    /// The line of the script's text, from one.
+    /// The line in the script's text, counted from 1.
     pub line: u32,
-    /// What is to be done.
+    /// The operation.
     pub order: Order,
 }
 
-/// What one statement asks for. Only `Wait` takes time: all others change what is wanted.
+/// The operation of one statement. Only `Wait` takes time; all others change the wanted configuration at once.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// One more instance is wanted. Its imports are bound as usual, unless `Connect` says otherwise.
+    /// Adds an instance. Its imports are bound as usual, unless a `Connect` names their exporters.
     Add {
-        /// Its name, which is free.
+        /// Its name; no instance has it yet.
         instance: InstanceId,
-        /// Where it shall run.
+        /// Where it runs.
         place: Place,
     },
-    /// An instance is not wanted any more.
+    /// Removes an instance.
     Del {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
     },
-    /// An import is bound to one exporter more, and from then on only to those that were named.
+    /// Binds an import to one more exporter. From then on the import is bound to named exporters only.
     Connect {
-        /// Who imports.
+        /// The importing instance.
         importer: InstanceId,
-        /// Through which import.
+        /// Its import.
         import: PortName,
-        /// Who exports.
+        /// The exporting instance.
         exporter: InstanceId,
     },
-    /// An import is bound to one exporter less, and from then on only to those that are left.
+    /// Unbinds an import from one exporter. From then on the import is bound to the remaining exporters only.
     Disconnect {
-        /// Who imports.
+        /// The importing instance.
         importer: InstanceId,
-        /// Through which import.
+        /// Its import.
         import: PortName,
-        /// Who exports.
+        /// The exporting instance.
         exporter: InstanceId,
     },
-    /// A behaviour is queued.
+    /// Queues a behaviour of an instance.
     Push {
-        /// Whose.
+        /// The instance.
         instance: InstanceId,
-        /// Which.
+        /// The behaviour.
         behaviour: BehaviourName,
     },
-    /// Goes on when these have done everything that is wanted of them so far; all instances when none is named.
+    /// Waits until these instances are as the statements so far want them; all instances if none is named.
     Wait {
-        /// Which; those that are not wanted any more have to be gone.
+        /// The instances. Those that were removed must be gone.
         instances: BTreeSet<InstanceId>,
     },
 }
 
-/// Where an added instance shall run.
+/// The place of an added instance.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Place {
-    /// On the member that has the fewest instances.
+    /// The member with the fewest instances.
     Any,
-    /// On this member.
+    /// This member.
     Node(NodeId),
-    /// On the member that this instance is on.
+    /// The member that runs this instance.
     Beside(InstanceId),
 }
 
 impl Script {
-    /// The statement after the one at `from` up to which everything is one change: the next wait, or the end.
+    /// The index at which the change that begins at `from` ends: the next wait after `from`, or the end of the script.
     ///
-    /// A wait at `from` itself is passed.
+    /// A wait at `from` itself is skipped.
     #[must_use]
-    pub fn stretch(&self, from: usize) -> usize {
+    pub fn change_end(&self, from: usize) -> usize {
         let rest = self.statements.iter().enumerate().skip(from + 1);
         let mut waits = rest.filter(|(_, statement)| matches!(statement.order, Order::Wait { .. }));
         waits.next().map_or(self.statements.len(), |(position, _)| position)

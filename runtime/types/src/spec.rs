@@ -1,47 +1,49 @@
-//! What the user wants: components, rules, utilities, costs, providers. The typed form of one `rhizo.toml`.
+//! The spec: components, rules, utilities, costs and providers that the user asked for in one `rhizo.toml`.
 //!
-//! It is only data. `rhizo-config` makes it from text and checks it; the quorum stores it with a revision;
-//! the control loop poses a problem from it. Durations are milliseconds, memory is bytes, prices are per hour.
+//! Only data. `rhizo-config` makes it from text and checks it, the quorum stores it with a revision, and the control
+//! loop states a problem from it. Durations are in milliseconds, memory is in bytes, prices are per hour.
 
 use crate::expr::Expr;
 use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, RuleName, ValueName};
 use crate::lifecycle::{Lifecycle, Values};
 use crate::number::Number;
+pub use crate::probe::{Health, Probe};
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The whole of what the user wants, complete and checked.
+/// A complete, checked spec.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Spec {
     /// The application's name: the overlay's name.
     pub app: AppName,
-    /// The application's own version text; only shown.
+    /// The application's own version text; it is only displayed.
     pub version: String,
-    /// The deployable units; shared, because every agent keeps those of its instances.
+    /// The components; shared, because every agent keeps those of its instances.
     pub components: BTreeMap<ComponentName, Arc<Component>>,
-    /// What must hold, in the order of the file. Names are unique among rules and utilities.
+    /// The hard rules, in the order of the file. Names are unique among rules and utilities.
     pub requires: Vec<Require>,
-    /// What is to be maximised, in the order of the file.
+    /// The utilities to maximise, in the order of the file.
     pub utilities: Vec<Utility>,
-    /// What a change costs, in the unit of utility (0..1).
+    /// The cost of a change, in the unit of utility (0..1).
     pub migration: Migration,
-    /// When to optimise and how eagerly to move.
+    /// When to optimise and how large a gain a voluntary move needs.
     pub optimise: Optimise,
-    /// The most that may be spent; none means no limit was set.
+    /// The limit of spending; none means no limit.
     pub budget: Option<Budget>,
-    /// Where hosts come from.
+    /// The providers of hosts.
     pub providers: BTreeMap<ProviderName, ProviderSpec>,
     /// Sites of users, as regions of the catalogue; `anchors` in expressions.
     pub anchors: Vec<RegionName>,
-    /// A member that lost the group serves on this long, then halts its host. Zero: for ever.
+    /// A member that has lost contact with the group keeps serving for this long and then halts its host. Zero: without
+    /// end.
     pub orphan_after_ms: u64,
 }
 
 impl Spec {
-    /// Components and nothing else: no rule, no goal, no cost, no budget, no provider; a look every second.
+    /// A spec of components alone: no rule, utility, cost, budget or provider; optimised every second.
     #[must_use]
     pub fn new(app: &str, components: BTreeMap<ComponentName, Component>) -> Self {
         Self {
@@ -66,10 +68,10 @@ impl Spec {
     }
 }
 
-/// Something for each of a few ports: a sorted list, because there are as many of them as instances.
+/// One value per port, as a sorted list: there is one such map for each instance, with few entries.
 pub type Ports<V> = LiteMap<PortName, V>;
 
-/// Components as a spec has them.
+/// Wraps components the way a spec stores them.
 #[must_use]
 pub fn share(components: BTreeMap<ComponentName, Component>) -> BTreeMap<ComponentName, Arc<Component>> {
     components.into_iter().map(|(name, component)| (name, Arc::new(component))).collect()
@@ -78,36 +80,37 @@ pub fn share(components: BTreeMap<ComponentName, Component>) -> BTreeMap<Compone
 /// A deployable unit.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Component {
-    /// What is run.
+    /// The program or function of an instance.
     pub run: Run,
-    /// How many copies; a decision of the optimiser within the range.
+    /// The allowed number of copies; the optimiser decides within the range.
     pub replicas: Replicas,
-    /// Resources of one copy: `cpu` in cores, `memory` in bytes, others as the provider names them.
+    /// The resources that one copy needs: `cpu` in cores, `memory` in bytes, others as the provider names them.
     pub needs: BTreeMap<String, Number>,
-    /// Ports others may import.
+    /// The ports that other components may import.
     pub exports: Ports<Export>,
-    /// What it uses of others.
+    /// The exports of other components that it uses.
     pub imports: Ports<Import>,
-    /// How to see that a started instance still works; none means the process being alive.
+    /// The check of a started instance; none means that it works while its process is alive.
     pub health: Option<Health>,
     /// How an instance is stopped.
     pub stop: Stop,
-    /// Environment variables, with the same templates as the command.
+    /// Environment variables; their values are templates like those of the command.
     pub env: BTreeMap<String, String>,
-    /// Places, transitions, behaviours; none means the usual one for what is run ([`Lifecycle::of`]).
+    /// The declared life-cycle; none means the usual one of `run` ([`Component::lifecycle`]).
     pub lifecycle: Option<Box<Lifecycle>>,
-    /// Named texts for templates and actions. A change of them alone restarts nothing: running instances are notified.
+    /// Named texts for templates and actions. A change of these alone restarts no instance: running ones are notified.
     pub attributes: Values,
-    /// At most one instance under a name runs, also during a partition: a replacement waits for the provider's word.
+    /// At most one process per instance name runs, even during a partition: a replacement waits until the provider
+    /// confirms the death of the old host.
     pub exclusive: bool,
-    /// At most so many copies are down at the same time because of a change of version; at least 1.
+    /// A change of version takes down at most this many copies at the same time; at least 1.
     pub unavailable_max: u32,
-    /// What is done when a new version keeps failing.
+    /// The reaction to a new version that keeps failing.
     pub on_failure: OnFailure,
 }
 
 impl Component {
-    /// One copy of something without ports: what is special about a component is set on top of it.
+    /// A component with one copy, no port and the defaults of the config language.
     #[must_use]
     pub fn new(run: Run) -> Self {
         Self {
@@ -117,7 +120,7 @@ impl Component {
             exports: Ports::new(),
             imports: Ports::new(),
             health: None,
-            // The usual signal and patience of service managers.
+            // The usual signal and grace of service managers.
             stop: Stop { signal: "TERM".to_owned(), grace_ms: 10_000 },
             env: BTreeMap::new(),
             lifecycle: None,
@@ -128,11 +131,11 @@ impl Component {
         }
     }
 
-    /// Whether what runs of one serves as the other as well: they differ only in what is decided around it, or in
-    /// attributes, which a running instance is told.
+    /// Whether a running instance of `self` can become one of `other` without a restart: the two differ at most in
+    /// replicas, needs, rollout settings and attributes.
     #[must_use]
     pub fn runs_like(&self, other: &Self) -> bool {
-        // Taken apart, so that nobody adds a field without thinking of this.
+        // Destructured, so that a new field does not compile before it is considered here.
         let Self {
             run,
             replicas: _,
@@ -157,41 +160,45 @@ impl Component {
             && *lifecycle == other.lifecycle
     }
 
-    /// The declared life-cycle, or the usual one for what is run.
+    /// The declared life-cycle, or the usual one: start and stop for a program or function, the verbs for a script.
     #[must_use]
     pub fn lifecycle(&self) -> Cow<'_, Lifecycle> {
         match &self.lifecycle {
             Some(lifecycle) => Cow::Borrowed(lifecycle),
-            None => Cow::Owned(Lifecycle::of(&self.run)),
+            None => Cow::Owned(match &self.run {
+                Run::Exec { .. } | Run::Embedded => Lifecycle::service(),
+                Run::Script { .. } => Lifecycle::script(),
+                Run::Nothing => Lifecycle::nothing(),
+            }),
         }
     }
 }
 
-/// What is done when a new version of a component keeps failing.
+/// The reaction to a new version of a component that keeps failing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum OnFailure {
-    /// The rollout stops; copies that have the new version keep trying, the others keep the old one.
+    /// The rollout stops: copies with the new version are retried, the others keep the old version.
     Keep,
-    /// Copies that have the new version go back to the one before.
+    /// Copies with the new version return to the previous version.
     Unwind,
 }
 
-/// What an instance runs.
+/// The program or function of an instance.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Run {
-    /// A program and its arguments. `{export.NAME.addr}`, `{import.NAME.addr}` and the like are filled in.
+    /// A program that keeps running. Placeholders such as `{export.NAME.addr}` and `{import.NAME.addr}` are filled in.
     Exec {
-        /// Program first; a relative path was resolved against the config file.
+        /// The program and its arguments; a relative program path is already resolved against the config file.
         argv: Vec<String>,
     },
     /// A Rust closure that the embedding binary registered under the component's name.
     Embedded,
     /// A generic service script, called with `init`, `run`, `interrupt`, `cleanup` and `notify`; each call ends.
     Script {
-        /// Program first; the verb is added as the last argument.
+        /// The program and its arguments; the verb is appended.
         argv: Vec<String>,
     },
-    /// Nothing of its own: the actions of its life-cycle do everything, or it only groups values.
+    /// No program: the actions of the life-cycle do everything, or the component only groups values.
     Nothing,
 }
 
@@ -204,36 +211,36 @@ pub struct Replicas {
     pub max: u32,
 }
 
-/// A port that others may import.
+/// A port that other components may import.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Export {
-    /// A fixed TCP port; none lets the agent choose a free one.
+    /// A fixed TCP port; none lets the agent allocate one.
     pub port: Option<u16>,
-    /// Whether it has values only and no address.
+    /// Whether it carries values only and has no address.
     pub data: bool,
-    /// The values that its users get: outputs of actions, or attributes.
+    /// The names of the values that its users receive: outputs of actions, or attributes.
     pub values: BTreeSet<ValueName>,
 }
 
 impl Export {
-    /// A service at a port of the agent's choice.
+    /// A service at a port that the agent allocates.
     pub const SERVICE: Self = Self { port: None, data: false, values: BTreeSet::new() };
 }
 
 /// A use of another component's export.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Import {
-    /// The exporting component (its own name: its other copies).
+    /// The exporting component. A component that imports from itself uses its other copies.
     pub component: ComponentName,
-    /// The port of that component.
+    /// The export of that component.
     pub export: PortName,
-    /// An optional import binds late and unbinds early without stopping its user.
+    /// An optional import is bound and unbound without stopping its user.
     pub optional: bool,
-    /// How many exporters are bound.
+    /// The number of exporters that it is bound to.
     pub pick: Pick,
-    /// What the loss of a mandatory import does to its user.
+    /// The effect of the loss of a mandatory import on its user.
     pub on_loss: OnLoss,
-    /// Whether a change of its bindings or values runs the life-cycle's `notify`.
+    /// Whether a change of its bindings or values triggers the life-cycle's `notify`.
     pub notify: bool,
 }
 
@@ -245,32 +252,33 @@ impl Import {
     }
 }
 
-/// What the loss of a mandatory import does to its user.
+/// The effect of the loss of a mandatory import on its user.
 ///
-/// *Suspend* and *rebind* leave what counts as started: the user's exports are inactive, what it runs goes on.
+/// *Suspend* and *rebind* leave the user started: its exports become inactive and its program keeps running.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum OnLoss {
-    /// It is paused, and deployed again when the import is served again.
+    /// The user is paused, and deployed again when the import is served again.
     Stop,
-    /// Its exports are inactive until the import is as complete as for a start.
+    /// Its exports are inactive until as many exporters are bound as a start needs.
     Suspend,
-    /// Its exports are inactive until any exporter is bound.
+    /// Its exports are inactive until one exporter is bound.
     Rebind,
 }
 
-/// How many exporters an import is bound to.
+/// The number of exporters that an import is bound to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Pick {
-    /// All of them. Default for an import from the component itself.
+    /// All exporters. Default for an import from the component itself.
     All,
-    /// One of them. Default otherwise.
+    /// One exporter. Default otherwise.
     One,
-    /// This many of them.
+    /// This many exporters.
     Some(u32),
 }
 
 impl Pick {
-    /// So many exporters have to serve a mandatory import before its user starts, of `named` that a target binds it to.
+    /// The number of exporters that must serve a mandatory import before its user starts. `named` is the number of
+    /// exporters that the target binds it to.
     #[must_use]
     pub fn needed(self, named: usize) -> usize {
         let count = match self {
@@ -282,67 +290,34 @@ impl Pick {
     }
 }
 
-/// A periodic look at a started instance.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Health {
-    /// What is looked at.
-    pub probe: Probe,
-    /// Time between two looks.
-    pub every_ms: u64,
-    /// So many failures in a row make the instance failed.
-    pub fail_after: u32,
-}
-
-/// What a health check looks at.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Probe {
-    /// `GET path` on this export answers 2xx.
-    Http {
-        /// The export that serves it.
-        export: PortName,
-        /// Path and query, starting with `/`.
-        path: String,
-    },
-    /// This export accepts a connection.
-    Tcp {
-        /// The export that is connected to.
-        export: PortName,
-    },
-    /// This program exits with 0.
-    Exec {
-        /// Program first; a relative path was resolved against the config file.
-        argv: Vec<String>,
-    },
-}
-
 /// How an instance is stopped.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Stop {
     /// Signal name without `SIG`: `TERM`, `INT`, `QUIT`, `HUP`, `USR1`, `USR2` or `KILL`.
     pub signal: String,
-    /// Time until it is killed.
+    /// Time between the signal and the kill.
     pub grace_ms: u64,
 }
 
-/// A named hard rule: a placement that breaks it is never chosen.
+/// A named hard rule. No placement that breaks it is ever chosen.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Require {
     /// The name that `plan` and `why` print.
     pub name: RuleName,
-    /// The component whose machines it speaks of.
+    /// The component that it applies to.
     pub component: ComponentName,
-    /// What must hold.
+    /// The condition.
     pub rule: Rule,
     /// The rule as the user wrote it, for messages.
     pub source: String,
 }
 
-/// What a hard rule demands.
+/// The condition of a hard rule.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Rule {
-    /// A boolean over `node`, for each machine that hosts the component.
+    /// A boolean expression over `node` that holds for each host of the component.
     Each(Expr),
-    /// A bound on a group quantity: `measure comparison limit`.
+    /// A bound on a quantity of the whole group: `measure comparison limit`.
     Group {
         /// The quantity.
         measure: Measure,
@@ -351,29 +326,30 @@ pub enum Rule {
         /// A number that may depend on `size(placement)`.
         limit: Expr,
     },
-    /// Machines are classed by the value of `by`.
+    /// Hosts are grouped into classes by the value of `by`.
     Spread {
-        /// A text or number of `node`.
+        /// A text or number expression over `node`.
         by: Expr,
-        /// At most so many machines in one class; may depend on `size(placement)`.
+        /// Most hosts in one class; may depend on `size(placement)`.
         max: Option<Expr>,
-        /// At least so many classes; may depend on `size(placement)`.
+        /// Fewest classes; may depend on `size(placement)`.
         min_distinct: Option<Expr>,
     },
 }
 
-/// A quantity of all machines that host a component.
+/// A quantity of all hosts of a component.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Measure {
     /// `size(placement)`.
     Size,
-    /// `diameter_ms(placement)`: the largest round-trip time between two of them.
+    /// `diameter_ms(placement)`: the largest round-trip time between two hosts.
     DiameterMs,
-    /// `max_latency_ms(anchors, placement)`: over the anchors, the round-trip time to the nearest machine.
+    /// `max_latency_ms(anchors, placement)`: the largest, over the anchors, of the
+    /// round-trip time to the nearest host.
     MaxAnchorLatencyMs,
     /// `cost_per_hour(placement)`.
     CostPerHour,
-    /// `distinct(placement, node.attribute)`: how many different values.
+    /// `distinct(placement, node.attribute)`: the number of different values.
     Distinct(Expr),
     /// `count(placement, condition)`.
     Count(Expr),
@@ -385,7 +361,7 @@ pub enum Measure {
     Average(Expr),
 }
 
-/// How a quantity is compared with its limit.
+/// The operator between a quantity and its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Comparison {
     /// `<`
@@ -400,20 +376,20 @@ pub enum Comparison {
     Equal,
 }
 
-/// A named soft goal: `u(x) = clamp((worst - x) / (worst - best), 0, 1)`.
+/// A named utility: `u(x) = clamp((worst - x) / (worst - best), 0, 1)`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Utility {
     /// The name that `plan` and `why` print.
     pub name: RuleName,
-    /// The component whose machines it speaks of.
+    /// The component that it applies to.
     pub component: ComponentName,
     /// The quantity.
     pub of: Of,
-    /// The value that is worth 1.
+    /// The value with utility 1.
     pub best: Number,
-    /// The value that is worth 0. Differs from `best`.
+    /// The value with utility 0. Differs from `best`.
     pub worst: Number,
-    /// Its share of the weighted mean; not negative.
+    /// Its weight in the weighted mean; not negative.
     pub weight: Number,
     /// The quantity as the user wrote it, for messages.
     pub source: String,
@@ -422,52 +398,52 @@ pub struct Utility {
 /// The quantity of a utility.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Of {
-    /// A number of `node`; its utility is averaged over the machines.
+    /// A number expression over `node`; the utility is averaged over the hosts.
     Each(Expr),
-    /// A number of the whole group.
+    /// A quantity of the whole group.
     Group(Measure),
 }
 
-/// What a change costs, in the unit of utility (0..1).
+/// The cost of a change, in the unit of utility (0..1).
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Migration {
-    /// For each machine that is added.
+    /// Cost per host that is added.
     pub add: Number,
-    /// For each machine that is removed.
+    /// Cost per host that is removed.
     pub remove: Number,
 }
 
-/// When to optimise and how eagerly to move.
+/// When to optimise and how large a gain a voluntary move needs.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Optimise {
-    /// Time between two looks for something better.
+    /// Time between two searches for a better configuration.
     pub every_ms: u64,
-    /// A voluntary move must gain more than this beyond its migration cost.
+    /// The gain that a voluntary move must exceed, beyond its migration cost.
     pub min_gain: Number,
-    /// At most so many machines are replaced voluntarily in one round; none means no limit.
+    /// Most hosts that one round replaces voluntarily; none means no limit.
     pub max_moves: Option<u32>,
-    /// A machine younger than this is not moved voluntarily.
+    /// A host younger than this is not replaced voluntarily.
     pub settle_ms: u64,
-    /// How long one solver run may take.
+    /// Longest time of one solver run.
     pub deadline_ms: u64,
 }
 
-/// The most that may be spent.
+/// The limit of spending.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Budget {
     /// Currency code, the same for all providers.
     pub currency: String,
-    /// Sum of the hourly prices of all hosts, in the currency.
+    /// Largest sum of the hourly prices of all hosts, in the currency.
     pub max_hourly: Number,
 }
 
 /// A configured source of hosts.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProviderSpec {
-    /// Which provider: `process`, …
+    /// The kind of the provider, such as `process`.
     pub kind: String,
-    /// The provider's own settings, as canonical JSON; paths were resolved against the config file.
+    /// The provider's own settings as canonical JSON; paths are already resolved against the config file.
     pub settings: String,
-    /// Only these regions are used; empty means all.
+    /// The regions that may be used; empty means all.
     pub regions: BTreeSet<RegionName>,
 }

@@ -1,7 +1,7 @@
-//! Plans and target configurations: what the quorum decides about the application's architecture.
+//! Plans and target configurations: the quorum's decisions about the application's architecture.
 //!
-//! Only data. A *plan* says which hosts to buy and where instances shall be; a *configuration* is one complete,
-//! explicit target that leaves agents no choice. `rhizo-protocol` makes targets from plans.
+//! Only data. A *plan* names the hosts to acquire and the final place of each instance. A *configuration* is one
+//! complete, explicit target, so that agents have nothing to choose. `rhizo-protocol` makes targets from plans.
 
 use crate::counter::{Generation, Revision};
 use crate::id::{BehaviourName, ComponentName, InstanceId, IntentId, NodeId, RuleName};
@@ -11,14 +11,14 @@ use crate::spec::Ports;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a planned instance shall run.
+/// The place of a planned instance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Slot {
-    /// On a member of the overlay.
+    /// A member of the overlay.
     Node(NodeId),
-    /// On the host of an earlier intent whose node has not joined yet.
+    /// The host of an earlier intent; its node has not joined yet.
     Intent(IntentId),
-    /// On the host of this plan's order with that position.
+    /// The host of this plan's order with this index.
     Order(u32),
 }
 
@@ -27,38 +27,38 @@ pub enum Slot {
 pub struct Plan {
     /// Its number: the parent's plus one.
     pub revision: Revision,
-    /// The plan that it replaces.
+    /// The revision of the plan that it replaces.
     pub parent: Revision,
-    /// The spec it was made for.
+    /// The revision of the spec that it was made for.
     pub spec: Revision,
     /// Hosts to acquire.
     pub orders: Vec<AcquireOrder>,
-    /// Where every instance shall be in the end.
+    /// The final place of every instance.
     pub placement: BTreeMap<InstanceId, Slot>,
-    /// Nodes where a component kept failing: it is not placed there again.
+    /// Nodes on which a component kept failing; it is not placed there again.
     pub avoid: BTreeSet<(ComponentName, NodeId)>,
-    /// Why it was made and what it is worth; for `why`.
+    /// The reason and the value of the plan; printed by `why`.
     pub verdict: Verdict,
 }
 
-/// Why a plan was made and what it is worth.
+/// The reason and the value of a plan.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What made the coordinator solve.
+    /// The event that made the coordinator solve.
     pub cause: Cause,
-    /// Whether something is broken or missing without it; if not, it is a voluntary move that pays.
+    /// Whether something is broken or missing without the plan. If false, the plan is a voluntary improvement.
     pub forced: bool,
-    /// Utility of the configuration in force, 0..1; none when it breaks a rule or does not exist.
+    /// Utility of the current configuration, 0..1; none if it breaks a rule or does not exist.
     pub utility_before: Option<Number>,
-    /// Utility when the plan is done, 0..1.
+    /// Utility after the plan, 0..1.
     pub utility_after: Number,
-    /// What the change costs, in the unit of utility.
+    /// Cost of the change, in the unit of utility.
     pub migration_cost: Number,
-    /// Sum of the hourly prices when the plan is done, in millionths of the currency.
+    /// Sum of the hourly prices after the plan, in millionths of the currency.
     pub price_micros_per_hour: u64,
     /// Each utility term, before and after.
     pub terms: Vec<TermChange>,
-    /// Sentences for the operator, most important first; bounded by the coordinator.
+    /// Sentences for the operator, most important first; the coordinator bounds their number.
     pub reasons: Vec<String>,
 }
 
@@ -67,34 +67,34 @@ pub struct Verdict {
 pub struct TermChange {
     /// The utility's name.
     pub name: RuleName,
-    /// Its value in the configuration in force, 0..1.
+    /// Its value in the current configuration, 0..1.
     pub before: Option<Number>,
-    /// Its value when the plan is done, 0..1.
+    /// Its value after the plan, 0..1.
     pub after: Number,
-    /// Its share of the weighted mean.
+    /// Its weight in the weighted mean.
     pub weight: Number,
 }
 
-/// What made the coordinator solve.
+/// The event that made the coordinator solve.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Cause {
-    /// There is no plan for the current spec yet.
+    /// A new spec is in force; there is no plan for it yet.
     SpecChanged,
-    /// Nodes that host planned instances died or left.
+    /// Nodes with planned instances died or left.
     NodeLost(BTreeSet<NodeId>),
-    /// Orders of the plan came to nothing.
+    /// Orders of the plan failed.
     OrderFailed(BTreeSet<IntentId>),
-    /// Instances kept failing where they are.
+    /// Instances kept failing on their nodes.
     InstanceFailed(BTreeSet<InstanceId>),
     /// Nodes are being drained.
     Draining(BTreeSet<NodeId>),
-    /// Facts or offers changed; looks for something better.
+    /// Facts or offers changed; the coordinator searches for a better configuration.
     Better,
     /// The application is being taken down.
     TakeDown,
-    /// A script changed what is wanted; its number.
+    /// A script changed the wanted instances; the value is its number.
     Script(u64),
-    /// Components have fewer copies than they need: a script ended half-way.
+    /// Components have fewer copies than they need, because a script ended early.
     CopiesMissing(BTreeSet<ComponentName>),
 }
 
@@ -103,37 +103,37 @@ pub enum Cause {
 pub struct Configuration {
     /// Its number: the parent's plus one.
     pub revision: Revision,
-    /// The target that it replaces.
+    /// The revision of the target that it replaces.
     pub parent: Revision,
-    /// The plan it belongs to.
+    /// The revision of the plan that it belongs to.
     pub plan: Revision,
-    /// Where every instance runs.
+    /// The place and version of every instance.
     pub instances: BTreeMap<InstanceId, Placed>,
-    /// Which exporters every import is bound to. An import without an exporter is present with an empty set.
+    /// The exporters that each import is bound to. An import without an exporter has an empty set.
     pub bindings: BTreeMap<InstanceId, Ports<BTreeSet<InstanceId>>>,
-    /// Behaviours that instances execute beyond `deploy`, in order. An instance that is deployed anew executes them
-    /// again: its state follows from the target alone.
+    /// Behaviours that instances execute after `deploy`, in order. An instance that is deployed again executes them
+    /// again, so that its state follows from the target alone.
     pub pushes: BTreeMap<InstanceId, Vec<Push>>,
 }
 
 /// A pushed behaviour.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Push {
-    /// Grows with every push of the instance name, so that reports can say how far it is.
+    /// Grows with every push to the instance name; reports name the last one that is done.
     pub number: u64,
-    /// What is executed.
+    /// The behaviour to execute.
     pub behaviour: BehaviourName,
 }
 
-/// So many pushed behaviours of one instance may be kept in a target.
+/// Most pushed behaviours of one instance in a target.
 pub const PUSHES_MAX: usize = 64;
 
-/// Where one instance of a target runs, and as which version.
+/// The place and version of one instance in a target.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Placed {
     /// The node.
     pub node: NodeId,
-    /// The fence: grows with every placement of this instance name.
+    /// The fence: grows each time this instance name is placed.
     pub generation: Generation,
     /// The spec revision that describes the component.
     pub version: Revision,

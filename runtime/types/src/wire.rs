@@ -1,7 +1,7 @@
-//! Records that cross a wire or reach a disk: each a versioned enum, so that a reader knows what it reads.
+//! Records that cross a wire or reach a disk. Each is a versioned enum, so that a reader can tell the versions apart.
 //!
-//! A new version is a new last variant; an old variant never changes (its golden bytes are in `tests/golden`).
-//! The codec (postcard) is in `rhizo-protocol::codec`, because this crate depends on serde alone.
+//! A new version is a new last variant. An old variant never changes; the tests of `rhizo-protocol` compare its golden
+//! bytes. The codec (postcard) is in `rhizo-protocol::codec`, because this crate has no codec.
 
 use crate::counter::{Generation, Revision};
 use crate::id::{InstanceId, IntentId, Lineage, NodeId};
@@ -24,37 +24,37 @@ pub enum MessageRecord {
     V1(Message),
 }
 
-/// What a node appends to its own stable storage.
+/// A record that a node appends to its own stable storage.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum NodeRecord {
     /// First form.
     V1(Record),
 }
 
-/// One durable fact of a node. Later ones of the same subject replace earlier ones.
+/// One durable statement of a node. A later one about the same subject replaces an earlier one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Record {
-    /// The lowest generation of an instance that this node may still start: the newest that was placed here.
+    /// The lowest generation of an instance that this node may start: the newest that was placed on it.
     Fence {
         /// The instance.
         instance: InstanceId,
-        /// The generation: older ones are refused for ever.
+        /// The generation; older ones are always refused.
         generation: Generation,
     },
-    /// The channel session in use: the next one after a restart is greater.
+    /// The channel session in use. The first session after a restart has a greater number.
     Session {
         /// Its number.
         session: u64,
     },
-    /// The newest target that this node has followed: it begins nothing of an older one, also when it starts again
-    /// with an older ledger, because what that placed here may run elsewhere now.
+    /// The newest target that this node has followed. After a restart with an older ledger, the node starts nothing of
+    /// an older target, because an instance that the older target placed here may run elsewhere now.
     Target {
         /// Its number.
         revision: Revision,
     },
 }
 
-/// What a new host is given to find the overlay and to be let in.
+/// The boot document of a host: how to reach the overlay, and the ticket to join it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum BootRecord {
     /// First form.
@@ -72,7 +72,7 @@ pub struct Boot {
     pub ticket: IntentId,
     /// The ticket's secret, single use.
     pub secret: TicketSecret,
-    /// Members to ask, voters first.
+    /// The members to ask.
     pub members: BTreeMap<NodeId, MemberRecord>,
 }
 
@@ -86,42 +86,42 @@ impl std::fmt::Debug for TicketSecret {
     }
 }
 
-/// What a node that wants to join asks of a member.
+/// The request of a joining node to a member.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum JoinAskRecord {
     /// First form.
     V1(crate::ledger::Join),
 }
 
-/// What a member answers to a node that wants to join.
+/// The answer of a member to a joining node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum JoinAnswerRecord {
     /// First form.
     V1(JoinAnswer),
 }
 
-/// A member's answer to a node that wants to join.
+/// The answer of a member to a joining node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum JoinAnswer {
-    /// It is a member now.
+    /// The node is a member now.
     Accepted {
-        /// Its id, for ever.
+        /// Its id, which never changes.
         node: NodeId,
         /// The ledger, encoded (`rhizo-protocol::codec::decode_ledger`).
         ledger: Vec<u8>,
     },
-    /// Ask this member instead: it coordinates.
+    /// The node has to ask this member instead, which coordinates.
     Redirect {
-        /// Who.
+        /// The coordinator.
         node: NodeId,
-        /// How it is reached.
+        /// Its key and addresses.
         member: MemberRecord,
     },
-    /// Ask again in a moment: nobody is known to coordinate, or the answer is not known yet.
+    /// The node has to ask again: no coordinator is known, or the join is not committed yet.
     Later,
-    /// For good: the ticket is used, late, or not of this lineage.
+    /// The join is refused permanently: the ticket is used, expired, or of another lineage.
     Refused {
-        /// Why, for the joining host's log.
+        /// The reason, for the joining host's log.
         reason: String,
     },
 }

@@ -156,7 +156,7 @@ impl Watcher<'_> {
         for (_, host) in state.working() {
             for view in host.agent.instances() {
                 for way in &view.marking().running {
-                    let name = &view.net().way(*way).name;
+                    let name = &view.net().transition(*way).name;
                     running.insert(format!("{}.{name}", view.instance));
                     kinds.insert(format!("{}.{name}", view.instance.component));
                 }

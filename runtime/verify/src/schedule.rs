@@ -160,7 +160,7 @@ impl Play<'_> {
         for way in player.marking.fired.clone() {
             let used = |port: &PortName| player.net.imports[port].transitions.contains(&way);
             let Some(cause) = self.awaited(instance, player, used) else { continue };
-            let from = player.net.way(way).from;
+            let from = player.net.transition(way).from;
             let cause = self.later(player.causes.get(&from).copied().flatten(), cause);
             self.begin(instance, player, way, now, cause);
             moved = true;
@@ -177,7 +177,7 @@ impl Play<'_> {
             player.causes.insert(place, cause);
             moved = true;
         }
-        moved || player.marking.is_spent(&player.net)
+        moved || player.marking.is_behaviour_done(&player.net)
     }
 
     fn begin(
@@ -188,7 +188,7 @@ impl Play<'_> {
         now: u64,
         cause: Option<usize>,
     ) {
-        let declared = player.net.way(way);
+        let declared = player.net.transition(way);
         let key = (instance.component.clone(), declared.name.clone());
         let interval = self.durations.get(&key).copied();
         let taken =

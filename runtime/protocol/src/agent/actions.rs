@@ -365,7 +365,7 @@ fn doing_service(local: &Local) -> Option<u32> {
 fn step_of(local: &Local, purpose: Purpose) -> Step {
     let net = &local.kind.net;
     let step = match purpose {
-        Purpose::Transition(transition) => Some(&net.way(transition).step),
+        Purpose::Transition(transition) => Some(&net.transition(transition).step),
         Purpose::EndService => None,
         Purpose::Reset(position) => net.reset.get(position),
         Purpose::Notify => net.notify.as_ref(),
@@ -375,7 +375,7 @@ fn step_of(local: &Local, purpose: Purpose) -> Step {
 
 fn name_of(local: &Local, number: u32) -> String {
     match local.actions.get(&number).map(|doing| doing.purpose) {
-        Some(Purpose::Transition(transition)) => local.kind.net.way(transition).name.to_string(),
+        Some(Purpose::Transition(transition)) => local.kind.net.transition(transition).name.to_string(),
         Some(Purpose::EndService | Purpose::Reset(_)) | None => "reset".to_owned(),
         Some(Purpose::Notify) => "notify".to_owned(),
     }

@@ -306,7 +306,9 @@ impl Agent {
     /// Whether an exporter that wants to leave is kept waiting although it is not used now.
     fn is_held(&self, local: &Local, port: &PortName, used: &Use) -> bool {
         let wanted = local.imports.get(port).and_then(|binding| binding.wanted.get(&used.exporter));
-        used.served.is_some() && wanted == Some(&(used.generation, used.node)) && local.comes_back_to(port)
+        used.served.is_some()
+            && wanted == Some(&(used.generation, used.node))
+            && local.uses_then_releases(port)
     }
 
     /// Lets go of whatever wants to leave: a suspended instance relies on nothing, and must keep nobody.
@@ -374,7 +376,7 @@ impl Agent {
         let need = need_to_start(import, binding.wanted.len());
         sabotage::is(Sabotage::StartsUnserved)
             || binding.settled(&self.uses) >= need
-            || (binding.bound >= need && local.comes_back_to(port))
+            || (binding.bound >= need && local.uses_then_releases(port))
     }
 
     /// What every import is bound to now: what a run is told when it begins.

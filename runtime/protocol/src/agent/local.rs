@@ -239,20 +239,20 @@ impl Local {
     /// Whether what is queued ends the use of an import, without anybody asking for it.
     pub(super) fn will_let_go(&self, port: &PortName) -> bool {
         let reach = self.kind.net.imports.get(port);
-        !self.marking.is_idle() && reach.is_some_and(|reach| self.kind.net.lets_go(&self.marking, reach))
+        !self.marking.is_idle() && reach.is_some_and(|reach| self.kind.net.releases(&self.marking, reach))
     }
 
     /// Whether it failed, begins anew, and will use an import again on its way to where it lets go of it by itself.
     ///
     /// An exporter that was pushed to leave waits for that: it would be needed again otherwise, when nobody makes it serve.
-    pub(super) fn comes_back_to(&self, port: &PortName) -> bool {
+    pub(super) fn uses_then_releases(&self, port: &PortName) -> bool {
         let reach = self.kind.net.imports.get(port);
         self.failures > 0
             && self.wanted
             && self.mode == Mode::Up
             && !self.pushes.is_empty()
             && !sabotage::is(Sabotage::ForgetsTheWayBack)
-            && reach.is_some_and(|reach| self.kind.net.comes_back_to(&self.marking, reach))
+            && reach.is_some_and(|reach| self.kind.net.uses_then_releases(&self.marking, reach))
     }
 
     /// Whether a transition that uses the import runs.
@@ -279,7 +279,7 @@ impl Local {
 
     /// Whether a behaviour stops what runs.
     fn is_ending_service(&self) -> bool {
-        self.marking.running.iter().any(|way| self.kind.net.way(*way).step.action == Action::Stop)
+        self.marking.running.iter().any(|way| self.kind.net.transition(*way).step.action == Action::Stop)
     }
 
     pub(super) fn phase(&self) -> InstancePhase {

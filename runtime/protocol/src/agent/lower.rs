@@ -57,13 +57,13 @@ impl Agent {
     /// it, it is ended instead.
     fn begin_descent(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
         let kind = local.kind.clone();
-        local.marking.take_back(&kind.net);
+        local.marking.cancel_unbegun(&kind.net);
         local.refusing.clear();
         for (place, docks) in local.marking.entries(&kind.net) {
             local.marking.enter(place, &docks);
         }
         if local.marking.is_at_rest() {
-            local.marking.unfire(&kind.net);
+            local.marking.abort_behaviour(&kind.net);
             self.cancel_all(instance, local, out);
             self.queue_down(local);
             local.descends = true;
@@ -95,7 +95,7 @@ impl Agent {
         let kind = local.kind.clone();
         if local.marking.next_behaviour(&kind.net) {
             let moved = self.move_tokens(instance, local, false, now, out);
-            return (moved || local.marking.is_spent(&kind.net)).then_some(false);
+            return (moved || local.marking.is_behaviour_done(&kind.net)).then_some(false);
         }
         if local.mode == Mode::Draining && !local.wanted && self.is_used(instance) {
             // An export may be active where it rests in the end.
@@ -141,7 +141,7 @@ impl Agent {
 
     /// Goes down at once: nobody uses it any more.
     fn lower(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
-        local.marking.unfire(&local.kind.clone().net);
+        local.marking.abort_behaviour(&local.kind.clone().net);
         local.refusing.clear();
         local.suspended = false;
         if local.marking.is_at_rest() {
@@ -212,7 +212,7 @@ impl Agent {
         }
         local.descends = false;
         local.mode = Mode::Up;
-        local.marking.unfire(&local.kind.clone().net);
+        local.marking.abort_behaviour(&local.kind.clone().net);
         if local.wanted {
             local.queue_deploy();
         }

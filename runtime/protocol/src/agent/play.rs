@@ -13,7 +13,7 @@ use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::message::Report;
-use rhizo_types::net::{PlaceIx, Reach, TransitionIx};
+use rhizo_types::net::{ImportUse, PlaceIx, TransitionIx};
 
 impl Agent {
     /// Moves tokens upwards until nothing more is possible; whether anything moved.
@@ -38,7 +38,7 @@ impl Agent {
                 self.arrive_up(instance, local, now, out);
                 return moved;
             }
-            if !self.move_tokens(instance, local, true, now, out) && !local.marking.is_spent(net) {
+            if !self.move_tokens(instance, local, true, now, out) && !local.marking.is_behaviour_done(net) {
                 return moved;
             }
             moved = true;
@@ -81,7 +81,7 @@ impl Agent {
         }
         let mut entries = local.marking.entries(net);
         if sabotage::is(Sabotage::EntersEarly) {
-            entries = local.marking.arrived.iter().map(|way| (net.way(*way).to, vec![*way])).collect();
+            entries = local.marking.arrived.iter().map(|way| (net.transition(*way).to, vec![*way])).collect();
         }
         for (place, docks) in entries {
             if !up && lacks(local, |reach| reach.places.contains(&place)) {
@@ -126,7 +126,7 @@ impl Agent {
         if !local.begun && (local.retry_at.is_some() || never) {
             return false;
         }
-        let from = local.net().way(transition).from;
+        let from = local.net().transition(transition).from;
         let mut used =
             local.net().imports.iter().filter(|(_, reach)| reach.transitions.contains(&transition));
         used.all(|(port, reach)| {
@@ -190,7 +190,7 @@ impl Agent {
 }
 
 /// Whether nothing is left of a mandatory import that is used there.
-fn lacks(local: &Local, is_used: impl Fn(&Reach) -> bool) -> bool {
+fn lacks(local: &Local, is_used: impl Fn(&ImportUse) -> bool) -> bool {
     let mut used = local.net().imports.iter().filter(|(_, reach)| is_used(reach)).map(|(port, _)| port);
     used.any(|port| {
         local.component().imports.get(port).is_some_and(|import| !import.optional)

@@ -28,7 +28,7 @@ impl Coordinator {
             let (instance, exporter) = self.stalled(instances, view)?;
             return Some(Command::Stall { number: run.number, at: run.next, instance, exporter });
         }
-        let to = run.script.stretch(usize::try_from(run.next).ok()?);
+        let to = run.script.change_end(usize::try_from(run.next).ok()?);
         Some(Command::Advance { number: run.number, from: run.next, to: u32::try_from(to).ok()? })
     }
 

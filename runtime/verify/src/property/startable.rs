@@ -97,7 +97,7 @@ impl Climber<'_> {
                 moved = true;
             }
         }
-        moved || self.marking.is_spent(&self.net)
+        moved || self.marking.is_behaviour_done(&self.net)
     }
 
     fn has_all(

@@ -276,8 +276,8 @@ fn docks(old: &InstanceView<'_>, view: &InstanceView<'_>, active: BehaviourIx, s
     let there = |marking: &Marking, way: &TransitionIx| {
         marking.fired.contains(way) || marking.running.contains(way) || marking.arrived.contains(way)
     };
-    let ways = (0..net.ways()).filter_map(|way| u16::try_from(way).ok()).map(TransitionIx);
-    let places: BTreeSet<PlaceIx> = ways.map(|way| net.way(way).to).collect();
+    let ways = (0..net.transition_count()).filter_map(|way| u16::try_from(way).ok()).map(TransitionIx);
+    let places: BTreeSet<PlaceIx> = ways.map(|way| net.transition(way).to).collect();
     for place in places {
         let sets = net.dock_sets(active, place).iter();
         for set in sets.filter(|set| set.len() > 1 && set.iter().all(|way| there(was, way))) {

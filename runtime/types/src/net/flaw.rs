@@ -1,56 +1,56 @@
-//! What can be wrong with a life-cycle, as sentences. [`crate::net::Net::of`] looks for it.
+//! The errors of a life-cycle and their sentences. [`Net::of`](super::Net::of) finds them.
 
+use super::NODES_MAX;
 use crate::id::{BehaviourName, PlaceName, PortName, TransitionName};
-use crate::net::NODES_MAX;
 use std::fmt;
 
-/// What is wrong with a life-cycle.
+/// An error in a life-cycle.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Flaw {
     /// A place is used that is not declared.
     UnknownPlace {
-        /// Which.
+        /// The name that is not declared.
         place: PlaceName,
-        /// By what.
+        /// The part of the life-cycle that uses it, such as "the transition `start`".
         by: String,
     },
     /// A transition is used that is not declared.
     UnknownTransition {
-        /// Which.
+        /// The name that is not declared.
         transition: TransitionName,
-        /// By what.
+        /// The part of the life-cycle that uses it.
         by: String,
     },
     /// A behaviour is used that is not declared.
     UnknownBehaviour {
-        /// Which.
+        /// The name that is not declared.
         behaviour: BehaviourName,
-        /// By what.
+        /// The list that uses it: `deploy`, `pause` or `retire`.
         by: &'static str,
     },
     /// A port is used that the component does not declare.
     UnknownPort {
-        /// Which.
+        /// The name that is not declared.
         port: PortName,
         /// `export` or `import`.
         kind: &'static str,
     },
-    /// Too many places, transitions or behaviours.
+    /// There are more than [`NODES_MAX`] places, transitions or behaviours.
     TooLarge,
     /// A transition leads from a place to itself.
     Loop(TransitionName),
-    /// The behaviours stop half-way: a dock set is never complete.
+    /// The behaviours of a list end with tokens on transitions, because a dock set is never complete.
     Stuck {
-        /// Which list: `deploy`, `pause`, `retire` or a behaviour's name.
+        /// The list: `deploy`, `pause`, `retire` or a behaviour's name.
         list: String,
-        /// The transitions that arrive and wait for ever.
+        /// The transitions that have arrived and wait for others of their dock set.
         waiting: Vec<TransitionName>,
     },
-    /// `deploy` does not end in places that count as started.
+    /// `deploy` ends in these places, and at least one does not count as started.
     NotStarted(Vec<PlaceName>),
-    /// After `pause`, `deploy` does not lead back to where it leads at first.
+    /// After `pause`, `deploy` ends in these places and not in those of the first `deploy`.
     NotResumed(Vec<PlaceName>),
-    /// `retire` does not lead back to the initial place.
+    /// `retire` ends in these places and not in the initial place.
     NotRetired(Vec<PlaceName>),
 }
 
@@ -76,13 +76,21 @@ impl fmt::Display for Flaw {
             Self::Loop(name) => write!(f, "the transition `{name}` leads from a place to itself"),
             Self::Stuck { list, waiting } => {
                 let names: Vec<String> = waiting.iter().map(|name| format!("`{name}`")).collect();
-                write!(f, "`{list}` stops half-way: {} arrive and wait for others for ever", names.join(", "))
+                write!(
+                    f,
+                    "`{list}` never ends: {} arrive and wait for transitions of their dock set that do not",
+                    names.join(", ")
+                )
             }
             Self::NotStarted(at) => {
                 write!(f, "`deploy` ends in {}, which does not count as started", places(at))
             }
             Self::NotResumed(at) => {
-                write!(f, "after `pause`, `deploy` ends in {} instead of where it ends at first", places(at))
+                write!(
+                    f,
+                    "after `pause`, `deploy` ends in {}, which differs from where it ends the first time",
+                    places(at)
+                )
             }
             Self::NotRetired(at) => {
                 write!(f, "`retire` ends in {} instead of the initial place", places(at))

@@ -1,34 +1,34 @@
-//! The token game of one instance: which places and transitions hold its tokens, which behaviours follow.
+//! The marking of one instance's net: which places and transitions hold tokens, and which behaviours are queued.
 //!
-//! It allows every step that the net allows. Ports, actions and time are the player's. The net is
-//! [`crate::net::Net`].
+//! Every method is a step that the net ([`Net`]) allows. The caller decides when to take one: it knows the ports,
+//! runs the actions and watches the time.
 
-use crate::net::{BehaviourIx, Net, PlaceIx, Reach, TransitionIx};
+use super::{BehaviourIx, ImportUse, Net, PlaceIx, TransitionIx};
 use std::collections::{BTreeSet, VecDeque};
 
-/// Where the tokens of one instance are.
+/// The tokens of one instance and its queued behaviours.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Marking {
     /// Places that hold a token.
     pub places: BTreeSet<PlaceIx>,
-    /// Transitions that fired and have not begun their action.
+    /// Transitions that have fired; their actions have not begun.
     pub fired: BTreeSet<TransitionIx>,
-    /// Transitions whose action is under way.
+    /// Transitions whose action runs.
     pub running: BTreeSet<TransitionIx>,
-    /// Transitions whose action is done, and whose place is not entered yet.
+    /// Transitions whose action is done; their dock set is not complete, so the place is not entered yet.
     pub arrived: BTreeSet<TransitionIx>,
-    /// The behaviour being executed.
+    /// The behaviour in execution.
     pub active: Option<BehaviourIx>,
-    /// Places left in it.
+    /// Places that the behaviour in execution has left; it leaves none twice.
     left: BTreeSet<PlaceIx>,
-    /// What follows, each with a number that its pusher chose.
+    /// Behaviours to execute next, in order, each with the number that its caller gave it.
     pub queue: VecDeque<(BehaviourIx, u64)>,
-    /// The number of the behaviour being executed, or executed last.
+    /// The number of the behaviour in execution, or of the last one if none is.
     pub number: u64,
 }
 
 impl Marking {
-    /// One token in one place, nothing to do.
+    /// A marking with one token in this place and no behaviour.
     #[must_use]
     pub fn at(place: PlaceIx) -> Self {
         Self {
@@ -48,19 +48,19 @@ impl Marking {
         self.queue.push_back((behaviour, number));
     }
 
-    /// Whether no token is on its way.
+    /// Whether no transition holds a token.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.fired.is_empty() && self.running.is_empty() && self.arrived.is_empty()
     }
 
-    /// Whether every behaviour is done.
+    /// Whether no behaviour is in execution or queued.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.active.is_none() && self.queue.is_empty()
     }
 
-    /// Places that the active behaviour wants to leave.
+    /// The places that the active behaviour leaves next.
     #[must_use]
     pub fn exits(&self, net: &Net) -> Vec<PlaceIx> {
         let Some(active) = self.active else { return Vec::new() };
@@ -69,14 +69,14 @@ impl Marking {
         open.copied().collect()
     }
 
-    /// Places that can be entered, each with the dock set that is complete.
+    /// The places that can be entered now, each with its complete dock set.
     #[must_use]
     pub fn entries(&self, net: &Net) -> Vec<(PlaceIx, Vec<TransitionIx>)> {
         let Some(active) = self.active else { return Vec::new() };
         let mut entries = Vec::new();
         let mut seen = BTreeSet::new();
         for transition in &self.arrived {
-            let place = net.way(*transition).to;
+            let place = net.transition(*transition).to;
             if !seen.insert(place) {
                 continue;
             }
@@ -89,7 +89,7 @@ impl Marking {
         entries
     }
 
-    /// Moves the token of a place to the transitions that leave it; they fire together.
+    /// Moves the token of a place to all transitions of the active behaviour that leave it: they fire together.
     pub fn leave(&mut self, net: &Net, place: PlaceIx) {
         let Some(active) = self.active else { return };
         if self.places.remove(&place) {
@@ -105,7 +105,7 @@ impl Marking {
         }
     }
 
-    /// The action of a transition is done.
+    /// Records that the action of a transition is done.
     pub fn end(&mut self, transition: TransitionIx) {
         if self.running.remove(&transition) {
             self.arrived.insert(transition);
@@ -120,15 +120,15 @@ impl Marking {
         self.places.insert(place);
     }
 
-    /// Whether nothing is left to do of the active behaviour; one that leaves no place is spent from the beginning.
+    /// Whether the active behaviour has nothing left to do. A behaviour that leaves no place is done at once.
     #[must_use]
-    pub fn is_spent(&self, net: &Net) -> bool {
+    pub fn is_behaviour_done(&self, net: &Net) -> bool {
         self.is_at_rest() && self.exits(net).is_empty()
     }
 
-    /// Begins the next behaviour if the active one is done; whether one is active then.
+    /// Begins the next behaviour if the active one is done. Returns whether one is active afterwards.
     pub fn next_behaviour(&mut self, net: &Net) -> bool {
-        if self.active.is_some() && !self.is_spent(net) {
+        if self.active.is_some() && !self.is_behaviour_done(net) {
             return true;
         }
         self.active = None;
@@ -140,9 +140,9 @@ impl Marking {
         self.active.is_some()
     }
 
-    /// Takes back tokens whose transitions all fired and did not begin, and drops what is queued. The active behaviour
-    /// goes on with what runs.
-    pub fn take_back(&mut self, net: &Net) {
+    /// Drops the queue, and returns a token to its place where all transitions that it moved to have fired and none has
+    /// begun. Actions that run continue, and the active behaviour with them.
+    pub fn cancel_unbegun(&mut self, net: &Net) {
         self.queue.clear();
         if let Some(active) = self.active {
             for (place, exits) in &net.inner(active).exits {
@@ -156,32 +156,32 @@ impl Marking {
         }
     }
 
-    /// The same, and ends the active behaviour: what runs has no place to arrive at any more.
-    pub fn unfire(&mut self, net: &Net) {
-        self.take_back(net);
+    /// Cancels like [`Self::cancel_unbegun`], and ends the active behaviour: actions that run enter no place afterwards.
+    pub fn abort_behaviour(&mut self, net: &Net) {
+        self.cancel_unbegun(net);
         self.active = None;
         self.left.clear();
     }
 
-    /// Whether an import is used: by a token in its places, or by one of its transitions until it has entered a place.
+    /// Whether an import is in use: a token is in one of its places, or one of its transitions runs or has arrived.
     #[must_use]
-    pub fn is_using(&self, used: &Reach) -> bool {
+    pub fn is_using(&self, used: &ImportUse) -> bool {
         !self.places.is_disjoint(&used.places)
             || !self.running.is_disjoint(&used.transitions)
             || !self.arrived.is_disjoint(&used.transitions)
     }
 
-    /// Whether a token is in the group: in one of its places, or on a transition between two of them.
+    /// Whether a token is in this group of places: in one of them, or on a transition between two of them.
     #[must_use]
     pub fn is_in(&self, net: &Net, group: &BTreeSet<PlaceIx>) -> bool {
         self.is_in_without(net, group, None)
     }
 
-    /// The same if that place were left now.
+    /// Whether a token would be in the group if this place were left now.
     #[must_use]
     pub fn is_in_without(&self, net: &Net, group: &BTreeSet<PlaceIx>, left: Option<PlaceIx>) -> bool {
         let inner = |transition: &TransitionIx| {
-            let way = net.way(*transition);
+            let way = net.transition(*transition);
             group.contains(&way.from) && group.contains(&way.to)
         };
         let exits = left.zip(self.active).and_then(|(place, active)| net.inner(active).exits.get(&place));

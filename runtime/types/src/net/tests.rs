@@ -48,7 +48,7 @@ fn broken(change: impl FnOnce(&mut Lifecycle)) -> Flaw {
 }
 
 fn named(net: &Net, transitions: &BTreeSet<TransitionIx>) -> Vec<String> {
-    transitions.iter().map(|t| net.way(*t).name.to_string()).collect()
+    transitions.iter().map(|t| net.transition(*t).name.to_string()).collect()
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_group_holds_while_a_token_is_in_it_or_between_its_places() {
     leaving.next_behaviour(&net);
     let place = leaving.exits(&net)[0];
     assert!(!leaving.is_in_without(&net, &group, Some(place)), "the group would become empty");
-    let wide: BTreeSet<PlaceIx> = group.iter().copied().chain([net.way(TransitionIx(4)).to]).collect();
+    let wide: BTreeSet<PlaceIx> = group.iter().copied().chain([net.transition(TransitionIx(4)).to]).collect();
     assert!(leaving.is_in_without(&net, &wide, Some(place)), "`stop` stays inside the wider group");
 }
 
@@ -133,9 +133,9 @@ fn what_fired_and_did_not_begin_can_be_taken_back() {
     marking.leave(&net, net.initial);
     let mut half = marking.clone();
     half.begin(*half.fired.first().expect("two fired"));
-    half.unfire(&net);
+    half.abort_behaviour(&net);
     assert!(!half.is_at_rest(), "one of the two is under way");
-    marking.unfire(&net);
+    marking.abort_behaviour(&net);
     assert_eq!(marking, Marking::at(net.initial));
 }
 

@@ -1,12 +1,15 @@
-//! What a life-cycle means: compiled to small numbers, and checked.
+//! A life-cycle compiled to a net: names become small numbers, and the net is checked.
 //!
-//! [`Marking`] is the token game. Only places, transitions and behaviours are known here. Whether a transition may begin (its imports) or a
-//! place may be left (its exports' users) is decided by whoever plays: `rhizo-protocol::agent` for real,
-//! [`Net::rest_after`] for the static check. Semantics after Madeus and Concerto (Coullon et al.): docks, dock
-//! sets, groups, behaviours.
+//! [`Marking`] holds the tokens. Both know places, transitions and behaviours only. Whether a transition may begin
+//! (its imports are bound) or a place may be left (no user holds its exports) is the caller's decision: the agent in
+//! `rhizo-protocol` for a running instance, [`Net::rest_after`] for the static check. The semantics are those of
+//! Madeus and Concerto (Coullon et al.): docks, dock sets, groups, behaviours.
 
-pub use crate::flaw::Flaw;
-pub use crate::marking::Marking;
+mod flaw;
+mod marking;
+
+pub use flaw::Flaw;
+pub use marking::Marking;
 
 use crate::id::{BehaviourName, PlaceName, PortName, TransitionName};
 use crate::lifecycle::{Lifecycle, Span, Step};
@@ -28,61 +31,62 @@ pub struct TransitionIx(pub u16);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct BehaviourIx(pub u16);
 
-/// More places, transitions or behaviours than this are a mistake: OpenStack's largest component has seven places.
+/// Most places, transitions or behaviours of one life-cycle. OpenStack's largest component has seven places, so a
+/// larger number is taken for a mistake.
 pub const NODES_MAX: usize = 1_024;
 
 /// A compiled life-cycle.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Net {
     shape: Arc<Shape>,
-    /// Where a token begins.
+    /// The place of a new instance.
     pub initial: PlaceIx,
-    /// Behaviours that deploy an instance, in order.
+    /// The behaviours that deploy an instance, in order.
     pub deploy: Vec<BehaviourIx>,
-    /// Behaviours that pause it, in order.
+    /// The behaviours that pause it, in order.
     pub pause: Vec<BehaviourIx>,
-    /// Behaviours that retire it, in order.
+    /// The behaviours that retire it, in order.
     pub retire: Vec<BehaviourIx>,
-    /// What leads back to `initial` from anywhere.
+    /// The steps that bring a failed instance back to `initial` from any place.
     pub reset: Vec<Step>,
-    /// What tells of changed imports.
+    /// The step that runs after a change of imports with `notify`.
     pub notify: Option<Step>,
     /// The places that count as started.
     pub started: BTreeSet<PlaceIx>,
-    /// The group of places of every export.
+    /// Export → the group of places in which it is active.
     pub exports: LiteMap<PortName, BTreeSet<PlaceIx>>,
-    /// When every import is used.
-    pub imports: LiteMap<PortName, Reach>,
+    /// Import → when it is in use.
+    pub imports: LiteMap<PortName, ImportUse>,
 }
 
-/// What thousands of components have in common, if their life-cycles differ in ports only.
+/// The part of a net that components share if their life-cycles differ in ports only: thousands may.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Shape {
     places: Vec<PlaceName>,
-    transitions: Vec<Way>,
+    transitions: Vec<CompiledTransition>,
     behaviours: Vec<Behaviour>,
 }
 
 /// A compiled transition.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Way {
+pub struct CompiledTransition {
     /// Its name.
     pub name: TransitionName,
-    /// Where it begins.
+    /// The place that it leaves.
     pub from: PlaceIx,
-    /// Where it leads.
+    /// The place that it enters.
     pub to: PlaceIx,
     dock: u32,
-    /// What is done on the way.
+    /// The action between the two.
     pub step: Step,
 }
 
-/// When an import is used.
+/// The places and transitions of a net that use an import.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Reach {
-    /// While a token is in one of these.
+pub struct ImportUse {
+    /// The import is in use while a token is in one of these.
     pub places: BTreeSet<PlaceIx>,
-    /// While one of these runs.
+    /// The import is in use from the begin of one of these until its place is entered.
     pub transitions: BTreeSet<TransitionIx>,
 }
 
@@ -90,9 +94,9 @@ pub struct Reach {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Behaviour {
     name: BehaviourName,
-    /// What leaves every place.
+    /// Place → the transitions that leave it.
     pub(crate) exits: LiteMap<PlaceIx, Vec<TransitionIx>>,
-    /// The dock sets of every place.
+    /// Place → its dock sets.
     pub(crate) docks: LiteMap<PlaceIx, Vec<Vec<TransitionIx>>>,
 }
 
@@ -150,7 +154,7 @@ impl Net {
     /// Compiles the life-cycle of a component and checks it.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first error in it.
     pub fn of(component: &Component) -> Result<Self, Flaw> {
         let cycle = component.lifecycle();
         let index = Index::of(&cycle)?;
@@ -162,7 +166,13 @@ impl Net {
                 return Err(Flaw::Loop(name.clone()));
             }
             let step = transition.step.clone();
-            transitions.push(Way { name: name.clone(), from, to, dock: transition.dock, step });
+            transitions.push(CompiledTransition {
+                name: name.clone(),
+                from,
+                to,
+                dock: transition.dock,
+                step,
+            });
         }
         let mut behaviours = Vec::with_capacity(cycle.behaviours.len());
         for (name, members) in &cycle.behaviours {
@@ -190,13 +200,14 @@ impl Net {
         Ok(net)
     }
 
-    /// Keeps what it has in common with another net only once.
+    /// Shares the memory of the common part with another net, if the two are equal in it.
     #[must_use]
     pub fn sharing_with(self, other: &Self) -> Self {
         if self.shape == other.shape { Self { shape: other.shape.clone(), ..self } } else { self }
     }
 
-    /// The lists lead where they have to, if every action is done and every port served.
+    /// Checks that `deploy`, `pause` and `retire` end where they must, given that every action succeeds and every port is
+    /// served.
     fn check(&self) -> Result<(), Flaw> {
         let names =
             |marking: &Marking| marking.places.iter().map(|place| self.place(*place).clone()).collect();
@@ -218,48 +229,48 @@ impl Net {
         Ok(())
     }
 
-    /// Where the tokens rest after these behaviours when nothing stands in the way.
+    /// The marking after these behaviours, given that every action succeeds and every port is served.
     ///
     /// # Errors
-    /// A dock set is never complete.
+    /// [`Flaw::Stuck`] if a dock set is never complete.
     pub fn rest_after(&self, from: &Marking, list: &[BehaviourIx], name: &str) -> Result<Marking, Flaw> {
         let mut marking = from.clone();
         for behaviour in list {
             marking.push(*behaviour, 0);
         }
         let stuck = |marking: Box<Marking>| {
-            let waiting = marking.arrived.iter().map(|t| self.way(*t).name.clone()).collect();
+            let waiting = marking.arrived.iter().map(|t| self.transition(*t).name.clone()).collect();
             Flaw::Stuck { list: name.to_owned(), waiting }
         };
         self.play_out(marking, |_| false).map_err(stuck)
     }
 
-    /// Whether an import that is used stops being used by what is queued, at any time, when nothing stands in the way.
+    /// Whether the queued behaviours release an import, at any time, given that every action succeeds.
     #[must_use]
-    pub fn lets_go(&self, from: &Marking, used: &Reach) -> bool {
-        let mut lets_go = false;
-        // What is stuck half way uses what it uses there.
+    pub fn releases(&self, from: &Marking, used: &ImportUse) -> bool {
+        let mut released = false;
+        // The error is a marking that is stuck; the imports that it uses were seen by the closure.
         let _ = self.play_out(from.clone(), |marking| {
-            lets_go = !marking.is_using(used);
-            lets_go
+            released = !marking.is_using(used);
+            released
         });
-        lets_go
+        released
     }
 
-    /// Whether an import is used by what is queued and not used any more some time after that, when nothing stands in the way.
+    /// Whether the queued behaviours use an import and release it afterwards, given that every action succeeds.
     #[must_use]
-    pub fn comes_back_to(&self, from: &Marking, used: &Reach) -> bool {
-        let (mut uses, mut lets_go) = (false, false);
+    pub fn uses_then_releases(&self, from: &Marking, used: &ImportUse) -> bool {
+        let (mut uses, mut released) = (false, false);
         let _ = self.play_out(from.clone(), |marking| {
             let using = marking.is_using(used);
-            lets_go = uses && !using;
+            released = uses && !using;
             uses |= using;
-            lets_go
+            released
         });
-        lets_go
+        released
     }
 
-    /// Whether an import is used on the way from the beginning to where an instance counts as started, or there.
+    /// Whether `deploy` uses an import: in a transition or place before the started ones, or in those.
     #[must_use]
     pub fn needs_to_start(&self, import: &PortName) -> bool {
         let Some(used) = self.imports.get(import) else { return false };
@@ -268,7 +279,7 @@ impl Net {
             marking.push(*behaviour, 0);
         }
         let mut uses = false;
-        // What is stuck half way uses what it uses there.
+        // The error is a marking that is stuck; the imports that it uses were seen by the closure.
         let _ = self.play_out(marking, |marking| {
             uses = marking.is_using(used);
             uses
@@ -276,8 +287,8 @@ impl Net {
         uses
     }
 
-    /// Plays until every behaviour is done, or the observer of what comes after each round of moves has seen enough.
-    /// An error is a marking with a dock set that is never complete.
+    /// Executes behaviours until all are done, or until `has_seen` returns true; it sees the marking after each round of
+    /// moves. The error is a marking with a dock set that is never complete.
     fn play_out(
         &self,
         mut marking: Marking,
@@ -287,10 +298,10 @@ impl Net {
             loop {
                 let exits = marking.exits(self);
                 exits.iter().for_each(|place| marking.leave(self, *place));
-                let on_the_way = std::mem::take(&mut marking.fired)
+                let in_transit = std::mem::take(&mut marking.fired)
                     .into_iter()
                     .chain(std::mem::take(&mut marking.running));
-                marking.arrived.extend(on_the_way);
+                marking.arrived.extend(in_transit);
                 let entries = marking.entries(self);
                 entries.iter().for_each(|(place, docks)| marking.enter(*place, docks));
                 if has_seen(&marking) {
@@ -315,13 +326,13 @@ impl Net {
 
     /// A transition.
     #[must_use]
-    pub fn way(&self, transition: TransitionIx) -> &Way {
+    pub fn transition(&self, transition: TransitionIx) -> &CompiledTransition {
         &self.shape.transitions[usize::from(transition.0)]
     }
 
-    /// How many transitions there are.
+    /// The number of transitions.
     #[must_use]
-    pub fn ways(&self) -> usize {
+    pub fn transition_count(&self) -> usize {
         self.shape.transitions.len()
     }
 
@@ -349,7 +360,7 @@ impl Net {
     }
 }
 
-/// The group of every export of the component.
+/// Export of the component → the group of places in which it is active.
 fn exports(
     cycle: &Lifecycle,
     component: &Component,
@@ -365,19 +376,19 @@ fn exports(
     exactly(component.exports.len(), component.exports.keys().map(group))
 }
 
-/// When every import of the component is used.
+/// Import of the component → when it is in use.
 fn imports(
     cycle: &Lifecycle,
     component: &Component,
     index: &Index<'_>,
-) -> Result<LiteMap<PortName, Reach>, Flaw> {
+) -> Result<LiteMap<PortName, ImportUse>, Flaw> {
     if let Some(port) = cycle.imports.keys().find(|port| !component.imports.contains_key(*port)) {
         return Err(Flaw::UnknownPort { port: port.clone(), kind: "import" });
     }
     let usual = Span {
         places: cycle.started.clone(),
         transitions: {
-            // Also on the way back: what is being stopped may need it to the last.
+            // Transitions out of `started` count too: a program may need the import until it has stopped.
             let leads = cycle
                 .transitions
                 .iter()
@@ -390,12 +401,12 @@ fn imports(
         let by = format!("the import `{port}`");
         let find = |name| index.transition(name, || by.clone());
         let transitions = span.transitions.iter().map(find).collect::<Result<_, _>>()?;
-        Ok((port.clone(), Reach { places: index.places(&span.places, &by)?, transitions }))
+        Ok((port.clone(), ImportUse { places: index.places(&span.places, &by)?, transitions }))
     };
     exactly(component.imports.len(), component.imports.keys().map(reach))
 }
 
-/// A map without room for more: there are as many of them as instances.
+/// A map without spare capacity: there are as many such maps as instances.
 fn exactly<V>(
     count: usize,
     entries: impl Iterator<Item = Result<(PortName, V), Flaw>>,
@@ -409,7 +420,7 @@ fn exactly<V>(
 }
 
 impl Behaviour {
-    fn of(name: BehaviourName, members: &[TransitionIx], ways: &[Way]) -> Self {
+    fn of(name: BehaviourName, members: &[TransitionIx], ways: &[CompiledTransition]) -> Self {
         let mut exits: LiteMap<PlaceIx, Vec<TransitionIx>> = LiteMap::new_vec();
         let mut sets: BTreeMap<(PlaceIx, u32), Vec<TransitionIx>> = BTreeMap::new();
         for member in members {
@@ -426,5 +437,4 @@ impl Behaviour {
 }
 
 #[cfg(test)]
-#[path = "net_tests.rs"]
 mod tests;
