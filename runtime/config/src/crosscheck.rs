@@ -1,29 +1,29 @@
-//! What can only be seen with the whole spec at hand: references, cycles, rules that can never hold.
+//! Checks that need the whole spec: references, cycles, rules that can never hold.
 //!
-//! Everything here works on the typed spec; places come from a side table.
+//! They work on the typed spec; the places in the file come from [`Places`].
 
 mod start;
 
 use crate::expr::eval::{self, Environment, Value};
 use crate::finding::{Findings, Span};
-use crate::read::command::PORT_FIELDS;
 use crate::suggest;
+use crate::template::PORT_FIELDS;
 use rhizo_types::expr::Expr;
 use rhizo_types::spec::{Comparison, Import, Measure, Pick, Replicas, Require, Rule, Spec};
 use rhizo_types::{AttributeName, ComponentName, Number, PortName, ValueName};
 use std::collections::BTreeMap;
 
-/// Where things of the spec are in the file.
+/// The places of parts of the spec in the file.
 #[derive(Default, Debug)]
 pub(crate) struct Places {
     pub(crate) components: BTreeMap<ComponentName, Span>,
     /// The `from` of each import.
     pub(crate) imports: BTreeMap<(ComponentName, PortName), Span>,
-    /// Same order as the spec's rules.
+    /// In the order of the spec's rules.
     pub(crate) requires: Vec<Span>,
-    /// The weights that were written.
+    /// The weights that are written in the file.
     pub(crate) weights: Vec<Span>,
-    /// Placeholders that ask an import for something.
+    /// Placeholders that name an import.
     pub(crate) imported: Vec<Imported>,
 }
 
@@ -34,18 +34,18 @@ pub(crate) struct Imported {
     pub(crate) component: ComponentName,
     /// Its export.
     pub(crate) export: PortName,
-    /// The name on the user's side.
+    /// The name of the import.
     pub(crate) import: PortName,
-    /// What is asked for.
+    /// The field of the placeholder.
     pub(crate) field: String,
-    /// Where.
+    /// The place of the placeholder.
     pub(crate) span: Span,
 }
 
-/// Group sizes that are tried for a rule over a wide range of copies.
+/// Most group sizes that are tried for one rule.
 const SIZES_MAX: u32 = 1_000;
 
-/// Looks at the whole spec.
+/// Checks the whole spec.
 pub(crate) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
     for (name, component) in &spec.components {
         for (port, import) in &component.imports {
@@ -60,7 +60,7 @@ pub(crate) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
             check_rule(require, component.replicas, span, findings);
         }
     }
-    // Weights that were left out are 1, so all of them must have been written for the sum to be zero.
+    // A weight that is left out is 1, so the sum can be zero only if all are written.
     let all_zero = spec.utilities.iter().all(|utility| utility.weight == Number::ZERO);
     if let (true, false, Some(span)) = (all_zero, spec.utilities.is_empty(), places.weights.first()) {
         findings
@@ -109,7 +109,7 @@ fn check_import(spec: &Spec, user: &ComponentName, import: &Import, span: &Span,
     }
 }
 
-/// A placeholder may ask for the address of a service, and for the values that the export lists.
+/// A placeholder may name the address of a service, or a value that the export lists.
 fn check_imported(spec: &Spec, asked: &Imported, findings: &mut Findings) {
     // An exporter that does not exist is reported where it is imported.
     let exporter = spec.components.get(&asked.component);
@@ -131,7 +131,7 @@ fn check_imported(spec: &Spec, asked: &Imported, findings: &mut Findings) {
     }
 }
 
-/// Only the number of machines.
+/// An environment that knows the number of hosts only.
 struct Sized(u32);
 
 impl Environment for Sized {
@@ -154,7 +154,7 @@ fn check_rule(require: &Require, replicas: Replicas, span: &Span, findings: &mut
                 let (least, most) = reach(measure, size);
                 can_hold(*comparison, least, most, limit)
             });
-            // A range that was cut off proves nothing about the sizes beyond.
+            // If the range was cut off, the sizes beyond are not covered.
             if !possible && replicas.max <= SIZES_MAX {
                 let text = crate::explain_rule(&require.rule);
                 findings
@@ -187,7 +187,7 @@ fn check_rule(require: &Require, replicas: Replicas, span: &Span, findings: &mut
     }
 }
 
-/// The limit for each size. `None`, and an error, when it has no value for some size.
+/// The limit for each size. Returns `None` and adds an error if it has no value for some size.
 fn limits(limit: &Expr, sizes: &[u32], span: &Span, findings: &mut Findings) -> Option<Vec<(u32, f64)>> {
     let mut found = Vec::with_capacity(sizes.len());
     for &size in sizes {
@@ -202,7 +202,7 @@ fn limits(limit: &Expr, sizes: &[u32], span: &Span, findings: &mut Findings) -> 
     Some(found)
 }
 
-/// The least and the greatest value that a measure can have.
+/// The smallest and the greatest value that a measure can have.
 fn reach(measure: &Measure, size: u32) -> (f64, f64) {
     let size = f64::from(size);
     match measure {

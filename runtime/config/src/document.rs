@@ -1,8 +1,8 @@
 //! The shape of a `rhizo.toml`, for editors: the JSON Schema and the list of known fields come from here.
 //!
-//! Nothing is deserialised into these types, since serde stops at the first mistake; `read` walks the
-//! document instead and asks this file which names exist. A field that is listed here and read by nobody is
-//! reported as unknown, so the two cannot drift apart unseen.
+//! Nothing is deserialised into these types, since serde stops at the first mistake. `read` walks the document and
+//! takes the known names from here. A field that is listed here and not read is reported as unknown, so that the two
+//! cannot differ unnoticed.
 
 #![expect(dead_code, reason = "only the schema is made from these types; see the file's first lines")]
 
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// A table of the document.
 pub(crate) trait Table: JsonSchema {
-    /// Fields of later versions: refused by name instead of being ignored or called unknown.
+    /// Fields of later versions: refused by name, not ignored and not called unknown.
     const NOT_YET: &'static [&'static str] = &[];
 }
 
@@ -32,7 +32,7 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Config).to_value()
 }
 
-/// An application that deploys and manages itself: its components, rules, goals and providers.
+/// An application that deploys and manages itself: its components, rules, utilities and providers.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, title = "rhizo config")]
 pub(crate) struct Config {
@@ -40,18 +40,18 @@ pub(crate) struct Config {
     #[schemars(range(min = 1, max = 1))]
     rhizo: u32,
     app: App,
-    /// The deployable units, by name.
+    /// The components, by name.
     components: BTreeMap<String, Component>,
-    /// Hard rules: a placement that breaks one is never chosen.
+    /// Hard rules: no placement that breaks one is chosen.
     #[schemars(default)]
     require: Vec<Require>,
-    /// Soft goals: each is worth 0..1; their weighted mean is maximised.
+    /// Utilities: each has a value in 0..1; their weighted mean is maximised.
     #[schemars(default)]
     utility: Vec<Utility>,
     migration: Option<Migration>,
     optimise: Option<Optimise>,
     budget: Option<Budget>,
-    /// Where hosts come from, by name. Without it: one `process` provider named `local`.
+    /// The providers of hosts, by name. Default: one `process` provider named `local`.
     providers: Option<BTreeMap<String, Provider>>,
     anchors: Option<Anchors>,
 }
@@ -66,9 +66,10 @@ impl Table for Config {
 pub(crate) struct App {
     /// Name of the application and of its overlay.
     name: String,
-    /// The application's own version; only shown. Default "0".
+    /// The application's own version; it is only displayed. Default "0".
     version: Option<String>,
-    /// A member that lost the group serves on this long, then halts its host; "0s" is for ever. Default "24h".
+    /// A member that has lost contact with the group keeps serving for this long and then halts its host; "0s" is
+    /// without end. Default "24h".
     orphan_after: Option<Time>,
 }
 
@@ -78,30 +79,31 @@ impl Table for App {}
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Component {
-    /// Program and arguments; without it (and without `script`), the Rust closure that the binary registered.
+    /// The program and its arguments. Without it and without `script`: the Rust closure that the binary registered.
     exec: Option<Command>,
-    /// A service script that is called with `init`, `run`, `interrupt`, `cleanup` or `notify`; each call ends.
+    /// A service script. It is called with `init`, `run`, `interrupt`, `cleanup` or `notify`, and each call ends.
     script: Option<Command>,
-    /// Copies: a number, or a range from which the optimiser chooses. Default 1.
+    /// The number of copies, or a range from which the optimiser chooses. Default 1.
     replicas: Option<Replicas>,
-    /// Resources of one copy: `cpu` in cores, `memory` as "256MiB", others as the provider names them.
+    /// The resources of one copy: `cpu` in cores, `memory` as "256MiB", others as the provider names them.
     #[schemars(default)]
     needs: BTreeMap<String, Amount>,
-    /// Ports that others may import.
+    /// The ports that other components may import.
     #[schemars(default)]
     exports: BTreeMap<String, Export>,
-    /// What it uses of other components.
+    /// The exports of other components that it uses.
     #[schemars(default)]
     imports: BTreeMap<String, Import>,
     health: Option<Health>,
     stop: Option<Stop>,
-    /// Environment variables, with the same templates as `exec`.
+    /// Environment variables, with the same placeholders as `exec`.
     #[schemars(default)]
     env: BTreeMap<String, String>,
-    /// Named texts, `{attribute.NAME}` in templates. A change of them alone restarts nothing: instances are told.
+    /// Named texts, `{attribute.NAME}` in templates. A change of these alone restarts no copy: running copies are
+    /// notified.
     #[schemars(default)]
     attributes: BTreeMap<String, String>,
-    /// At most one copy under a name runs, also during a partition. Default false.
+    /// At most one process per copy's name runs, even during a partition. Default false.
     exclusive: Option<bool>,
     upgrade: Option<Upgrade>,
     lifecycle: Option<Lifecycle>,
@@ -111,13 +113,14 @@ impl Table for Component {
     const NOT_YET: &'static [&'static str] = &["state", "actions", "files", "artifact", "secrets", "version"];
 }
 
-/// How a new version replaces the old one.
+/// The replacement of an old version by a new one.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Upgrade {
-    /// At most so many copies are down at the same time. Default 1.
+    /// Most copies that are down at the same time. Default 1.
     unavailable_max: Option<u32>,
-    /// When the new version keeps failing: "keep" what is reached, or "unwind" to the old version. Default "keep".
+    /// If the new version keeps failing: "keep" the copies that have it, or "unwind" them to the old version.
+    /// Default "keep".
     on_failure: Option<OnFailure>,
 }
 
@@ -132,7 +135,7 @@ enum OnFailure {
     Unwind,
 }
 
-/// A command line that is split like a shell's (no shell is run), or a list of words.
+/// A command line, split into words like a shell does (no shell is run), or a list of words.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Command {
@@ -140,7 +143,7 @@ enum Command {
     Words(Vec<String>),
 }
 
-/// A number of copies or a range of it.
+/// A number of copies, or a range.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Replicas {
@@ -152,9 +155,9 @@ enum Replicas {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct ReplicaRange {
-    /// At least this many.
+    /// Fewest copies.
     min: u32,
-    /// At most this many.
+    /// Most copies.
     max: u32,
 }
 
@@ -176,15 +179,15 @@ enum Time {
     Zero(u32),
 }
 
-/// A port that others may import.
+/// A port that other components may import.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Export {
-    /// A fixed TCP port; without it the node chooses a free one.
+    /// A fixed TCP port; without it the node allocates one.
     port: Option<u16>,
-    /// It has values only, and no address. Default false.
+    /// Whether it carries values only and has no address. Default false.
     data: Option<bool>,
-    /// Values that its users get: put out by actions, or attributes.
+    /// The values that its users receive: outputs of actions, or attributes.
     #[schemars(default)]
     values: Vec<String>,
 }
@@ -197,15 +200,15 @@ impl Table for Export {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Import {
-    /// `component.export`; a component may import from its own other copies.
+    /// The export, as `component.export`. A component may import from its own other copies.
     from: String,
-    /// An optional import is bound late and unbound early, without stopping its user. Default false.
+    /// Whether it is bound and unbound without stopping its user. Default false.
     optional: Option<bool>,
-    /// How many exporters are bound: "all", "one" or a number. Default "all" from itself, "one" otherwise.
+    /// The number of exporters that are bound: "all", "one" or a number. Default "all" from itself, "one" otherwise.
     pick: Option<Pick>,
-    /// What the loss of a mandatory import does: "stop", "suspend" or "rebind". Default "stop".
+    /// The effect of the loss of a mandatory import: "stop", "suspend" or "rebind". Default "stop".
     on_loss: Option<OnLoss>,
-    /// Whether a change runs the life-cycle's `notify`. Default false.
+    /// Whether a change of it triggers the life-cycle's `notify`. Default false.
     notify: Option<bool>,
 }
 
@@ -221,7 +224,7 @@ enum OnLoss {
     Rebind,
 }
 
-/// How many exporters are bound.
+/// The number of exporters that are bound.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 enum Pick {
@@ -236,19 +239,19 @@ enum PickWord {
     One,
 }
 
-/// A periodic look at a started copy; exactly one of `http`, `tcp` and `exec`.
+/// The periodic check of a started copy; exactly one of `http`, `tcp` and `exec`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Health {
-    /// `GET` answers 2xx: "export:/path" or ":port/path".
+    /// Succeeds if `GET` answers 2xx: "export:/path" or ":port/path".
     http: Option<String>,
-    /// A connection is accepted: "export" or ":port".
+    /// Succeeds if a connection is accepted: "export" or ":port".
     tcp: Option<String>,
-    /// A program exits with 0.
+    /// Succeeds if this program exits with 0.
     exec: Option<Command>,
-    /// Time between two looks. Default "5s".
+    /// Time between two checks. Default "5s".
     every: Option<Time>,
-    /// So many failures in a row make the copy failed. Default 3.
+    /// The copy counts as failed after this many failed checks in a row. Default 3.
     fail_after: Option<u32>,
 }
 
@@ -256,13 +259,13 @@ impl Table for Health {
     const NOT_YET: &'static [&'static str] = &["timeout", "grpc"];
 }
 
-/// How a copy is stopped.
+/// The signal and grace with which a copy is stopped.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Stop {
-    /// TERM, INT, QUIT, HUP, USR1, USR2 or KILL. Default TERM.
+    /// The signal: TERM, INT, QUIT, HUP, USR1, USR2 or KILL. Default TERM.
     signal: Option<Signal>,
-    /// Time until it is killed. Default "10s".
+    /// Time between the signal and the kill. Default "10s".
     grace: Option<Time>,
 }
 
@@ -286,13 +289,13 @@ enum Signal {
 pub(crate) struct Require {
     /// The name that `plan` and `why` print.
     name: String,
-    /// A component; the rule holds for each machine that hosts it, which is `node`.
+    /// A component; the rule applies to each of its hosts, as `node`.
     each: Option<String>,
-    /// A component; the rule holds for all its machines together, which are `placement`.
+    /// A component; the rule applies to all its hosts together, as `placement`.
     group: Option<String>,
-    /// What must hold.
+    /// The condition.
     expr: Option<String>,
-    /// Limits on machines of the same class; with `group`.
+    /// Limits on the hosts of one class; with `group`.
     spread: Option<Spread>,
 }
 
@@ -300,37 +303,37 @@ impl Table for Require {
     const NOT_YET: &'static [&'static str] = &["pair"];
 }
 
-/// Machines are classed by the value of `by`; at least one of `max` and `min_distinct`.
+/// Hosts are grouped into classes by the value of `by`; at least one of `max` and `min_distinct`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Spread {
-    /// A property of a machine, such as "node.region".
+    /// An attribute of a host, such as "node.region".
     by: String,
-    /// At most so many machines in a class; may use size(placement).
+    /// Most hosts in one class; may use size(placement).
     max: Option<Amount>,
-    /// At least so many classes; may use size(placement).
+    /// Fewest classes; may use size(placement).
     min_distinct: Option<Amount>,
 }
 
 impl Table for Spread {}
 
-/// A named soft goal worth `clamp((worst - x) / (worst - best), 0, 1)`.
+/// A named utility with the value `clamp((worst - x) / (worst - best), 0, 1)`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Utility {
     /// The name that `plan` and `why` print.
     name: String,
-    /// A component; the utility is the mean over the machines that host it.
+    /// A component; the utility is the mean over its hosts.
     each: Option<String>,
-    /// A component; the quantity is one of all its machines together.
+    /// A component; the quantity is one of all its hosts together.
     group: Option<String>,
     /// The quantity.
     of: String,
-    /// The value that is worth 1.
+    /// The value with utility 1.
     best: Amount,
-    /// The value that is worth 0.
+    /// The value with utility 0.
     worst: Amount,
-    /// Its share of the weighted mean. Default 1.
+    /// Its weight in the weighted mean. Default 1.
     weight: Option<f64>,
 }
 
@@ -338,13 +341,13 @@ impl Table for Utility {
     const NOT_YET: &'static [&'static str] = &["pair", "curve"];
 }
 
-/// What a change costs, in the unit of utility (0..1).
+/// The cost of a change, in the unit of utility (0..1).
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Migration {
-    /// For each machine that is added. Default 0.01.
+    /// Cost per host that is added. Default 0.01.
     add: Option<f64>,
-    /// For each machine that is removed. Default 0.
+    /// Cost per host that is removed. Default 0.
     remove: Option<f64>,
 }
 
@@ -352,31 +355,31 @@ impl Table for Migration {
     const NOT_YET: &'static [&'static str] = &["move"];
 }
 
-/// When to look for a better placement and how eagerly to move.
+/// When to search for a better placement, and how large a gain a voluntary move needs.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Optimise {
-    /// Time between two looks. Default "60s".
+    /// Time between two searches. Default "60s".
     every: Option<Time>,
-    /// A voluntary move must gain more than this beyond its migration cost. Default 0.
+    /// The gain that a voluntary move must exceed, beyond its migration cost. Default 0.
     min_gain: Option<f64>,
-    /// At most so many machines are replaced voluntarily in one round. Default: no limit.
+    /// Most hosts that one round replaces voluntarily. Default: no limit.
     max_moves: Option<u32>,
-    /// A machine younger than this is not moved voluntarily. Default "5m".
+    /// A host younger than this is not replaced voluntarily. Default "5m".
     settle: Option<Time>,
-    /// How long one run of the solver may take. Default "2s".
+    /// Longest time of one run of the solver. Default "2s".
     deadline: Option<Time>,
 }
 
 impl Table for Optimise {}
 
-/// The most that may be spent: a hard rule.
+/// The limit of spending: a hard rule.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Budget {
     /// Currency code, the same for all providers. Default "USD".
     currency: Option<String>,
-    /// Sum of the hourly prices of all hosts.
+    /// Largest sum of the hourly prices of all hosts.
     max_hourly: Amount,
 }
 
@@ -387,9 +390,9 @@ impl Table for Budget {
 /// A source of hosts; all other fields are the provider's own.
 #[derive(JsonSchema)]
 pub(crate) struct Provider {
-    /// Which provider: process, ssh, docker, qemu, ec2, hcloud.
+    /// The kind: process, ssh, docker, qemu, ec2, hcloud.
     kind: String,
-    /// Only these regions are used. Default: all.
+    /// The regions that may be used. Default: all.
     #[schemars(default)]
     regions: Vec<String>,
 }

@@ -1,7 +1,7 @@
-//! What is wrong with a config, where, and what to do about it.
+//! Findings: errors and warnings about a config, each with its place and, where possible, a remedy.
 //!
-//! A [`Finding`] is public and carries places as line and column; inside the crate findings are collected as
-//! byte ranges by [`Findings`] and turned into places once, at the end. Read next: `render`.
+//! A [`Finding`] is public and its place is a line and a column. Inside the crate, [`Findings`] collects them with byte
+//! ranges, which are converted once, at the end. Read next: `render`.
 
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -9,50 +9,50 @@ use std::ops::Range;
 /// A range of bytes of the config's text.
 pub(crate) type Span = Range<usize>;
 
-/// So many findings are kept; a file with more is not repaired by reading the rest.
+/// Most findings that are kept. The rest of a longer list would not help to repair the file.
 const FINDINGS_MAX: usize = 200;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Nothing is started.
+    /// The config is refused.
     Error,
-    /// Probably not what was meant.
+    /// The config is accepted, but is probably not what the user meant.
     Warning,
 }
 
-/// One thing that is wrong with a config, with its place.
+/// One error or warning about a config, with its place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// What is wrong: one lower-case sentence without a full stop.
+    /// The message: one lower-case sentence without a full stop.
     pub message: String,
     /// The file, as the user named it.
     pub file: String,
-    /// Line, from one.
+    /// Line, counted from 1.
     pub line: usize,
-    /// Column in characters, from one.
+    /// Column in characters, counted from 1.
     pub column: usize,
-    /// How many characters it covers on that line; at least one.
+    /// Number of characters that it covers on that line; at least 1.
     pub length: usize,
-    /// What to do about it.
+    /// The remedy.
     pub hint: Option<String>,
-    /// Other places that belong to it.
+    /// Other places that explain it.
     pub labels: Vec<Label>,
 }
 
-/// Another place that belongs to a finding.
+/// Another place that explains a finding.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Label {
-    /// Line, from one.
+    /// Line, counted from 1.
     pub line: usize,
-    /// Column in characters, from one.
+    /// Column in characters, counted from 1.
     pub column: usize,
-    /// How many characters it covers on that line; at least one.
+    /// Number of characters that it covers on that line; at least 1.
     pub length: usize,
-    /// What is there.
+    /// The explanation.
     pub text: String,
 }
 
@@ -67,13 +67,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Adds what to do about it.
+    /// Adds the remedy.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds what to do about it, when something is known.
+    /// Adds the remedy, if there is one.
     pub(crate) fn maybe_hint(&mut self, hint: Option<String>) -> &mut Self {
         if hint.is_some() {
             self.hint = hint;
@@ -81,28 +81,28 @@ impl Draft {
         self
     }
 
-    /// Adds another place that belongs to it.
+    /// Adds another place that explains it.
     pub(crate) fn label(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
         self.labels.push((span, text.into()));
         self
     }
 }
 
-/// Everything found so far in one config.
+/// The findings so far in one config.
 #[derive(Default, Debug)]
 pub(crate) struct Findings {
     drafts: Vec<Draft>,
-    /// Where drafts beyond the limit go, so that callers need not care.
+    /// The last draft beyond the limit. It lets callers continue as usual.
     overflow: Option<Draft>,
 }
 
 impl Findings {
-    /// Notes an error at `span`.
+    /// Adds an error at `span`.
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Draft {
         self.push(Severity::Error, span, message.into())
     }
 
-    /// Notes a warning at `span`.
+    /// Adds a warning at `span`.
     pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Draft {
         self.push(Severity::Warning, span, message.into())
     }
@@ -120,24 +120,24 @@ impl Findings {
         }
     }
 
-    /// How many errors were found so far: whoever compares two counts knows whether there was one in between.
+    /// The number of errors so far. A caller compares two counts to learn whether a step added one.
     pub(crate) fn errors(&self) -> usize {
         let all = self.drafts.iter().chain(&self.overflow);
         all.filter(|draft| draft.severity == Severity::Error).count()
     }
 
-    /// Whether anything found forbids to go on.
+    /// Whether at least one finding is an error.
     pub(crate) fn has_errors(&self) -> bool {
         self.drafts.iter().chain(&self.overflow).any(|draft| draft.severity == Severity::Error)
     }
 
-    /// All of them, in the order of the file, with their places.
+    /// The findings in the order of the file, with their places.
     pub(crate) fn finish(self, source: &str, file: &str) -> Vec<Finding> {
         let lines = Lines::new(source);
         let mut drafts = self.drafts;
         drafts.sort_by_key(|draft| (draft.span.start, draft.span.end, draft.severity));
         let mut findings: Vec<Finding> = drafts.into_iter().map(|draft| place(&lines, file, draft)).collect();
-        // Two checks that see the same thing say it once.
+        // Two checks may report the same mistake.
         findings.dedup();
         if let Some(draft) = self.overflow {
             let mut last = place(&lines, file, draft);
@@ -162,7 +162,7 @@ fn place(lines: &Lines<'_>, file: &str, draft: Draft) -> Finding {
     Finding { severity, message, file: file.to_owned(), line, column, length, hint, labels }
 }
 
-/// Where the lines of a text begin.
+/// The offsets at which the lines of a text begin.
 pub(crate) struct Lines<'s> {
     source: &'s str,
     starts: Vec<usize>,
@@ -187,7 +187,7 @@ impl<'s> Lines<'s> {
         (line, column, length)
     }
 
-    /// The byte after the last character of a line, without its line break.
+    /// The offset after the last character of a line, before its line break.
     fn end_of_line(&self, line: usize) -> usize {
         let end = self.starts.get(line).map_or(self.source.len(), |&next| next - 1);
         let begin = self.starts[line - 1];

@@ -1,8 +1,7 @@
-//! From the text of one `rhizo.toml` to a typed, checked [`Spec`], or to everything that is wrong with it.
+//! Parses the text of one `rhizo.toml` into a typed, checked [`Spec`], or into all findings about it.
 //!
-//! Every finding has its place (line, column) and, where possible, a hint; all are collected in one go. The
-//! crate reads no file, no clock and no environment: text in, spec or findings out. It also evaluates and
-//! prints the expressions it made. Read next: `read` for the tables, `expr` for the language, `docs/config.md`
+//! Every finding has a place (line, column) and, where possible, a remedy; one run reports all of them. The crate reads
+//! no file, no clock and no environment. It also evaluates and prints the expressions of a spec. Read next: `read` for the tables, `expr` for the language, `docs/config.md`
 //! for the user's view.
 
 #![forbid(unsafe_code)]
@@ -39,35 +38,35 @@ use rhizo_types::spec::Spec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A longer config is refused before it is parsed: a person's has some kilobytes.
+/// Longest config, in bytes, that is parsed.
 pub const SOURCE_LENGTH_MAX: usize = 1024 * 1024;
 
 /// A config without errors.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    /// What the user wants.
+    /// The spec.
     pub spec: Spec,
-    /// What was probably not meant, in the order of the file.
+    /// The warnings, in the order of the file.
     pub warnings: Vec<Finding>,
-    /// The properties of nodes that rules and utilities use.
+    /// The attributes of nodes that rules and utilities use.
     pub attributes: BTreeMap<AttributeName, AttributeUse>,
-    /// The files that components write from; this crate has not read them.
+    /// The template files of components; this crate has not read them.
     pub templates: Vec<TemplateFile>,
 }
 
-/// The use of one property of nodes in a config.
+/// The use of one attribute of nodes in a config.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AttributeUse {
-    /// As what it is used; none when no use tells (`has(node.x)`, `distinct(placement, node.x)`).
+    /// The kind that its uses need; none if they fit any kind (`has(node.x)`, `distinct(placement, node.x)`).
     pub kind: Option<AttributeKind>,
-    /// A finding at its first use that says that nobody supplies it; see [`Parsed::unknown_attributes`].
+    /// The finding, at its first use, that nothing supplies it; see [`Parsed::unknown_attributes`].
     absent: Finding,
 }
 
 impl Parsed {
-    /// A warning for each property that a rule uses and that nobody in `supplied` has, with its place.
+    /// A warning for each attribute that a rule uses and that `supplied` does not contain, with its place.
     ///
-    /// `supplied` is what offers, data files, sensors and the application supply; only the caller knows that.
+    /// `supplied` holds the attributes of offers, data files, sensors and the application, which the caller knows.
     #[must_use]
     pub fn unknown_attributes(&self, supplied: &BTreeSet<AttributeName>) -> Vec<Finding> {
         let missing = self.attributes.iter().filter(|(name, _)| !supplied.contains(*name));
@@ -89,8 +88,8 @@ impl Parsed {
 /// `file_name` is only repeated in findings. Relative paths in the config are joined to `base_dir` as text.
 ///
 /// # Errors
-/// Everything that was found, in the order of the file, warnings included, when at least one is an error.
-/// A syntax error of the TOML itself hides the checks of its meaning.
+/// All findings in the order of the file, including warnings, if at least one is an error. After a syntax error in the
+/// TOML, no other check is made.
 pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, Vec<Finding>> {
     let mut reader = Reader { source, findings: finding::Findings::default() };
     if source.len() > SOURCE_LENGTH_MAX {
@@ -118,7 +117,7 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
     });
     let template = |(component, path, span)| TemplateFile::new(component, path, span, (source, file_name));
     let mut templates = session.templates;
-    // Findings are told in the order of the file.
+    // Findings are reported in the order of the file.
     templates.sort_by_key(|(_, _, span)| span.start);
     let templates = templates.into_iter().map(template).collect();
     Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates })

@@ -1,8 +1,8 @@
 //! Typed access to a parsed TOML document that never stops at the first mistake.
 //!
-//! Each getter notes what is wrong, with its place, and returns `None`; the caller goes on with a default.
-//! A table is used up by `take`; what is left at `finish` is unknown, and said to be. It knows nothing of
-//! the meaning of any field. Read next: `read` and `document`.
+//! A getter that finds a mistake adds a finding with its place and returns `None`; the caller continues with a
+//! default. Callers take fields out of a table; those that are left at `finish` are reported as unknown. The meaning
+//! of fields is in `read`. Read next: `read` and `document`.
 
 use crate::finding::{Findings, Span};
 use crate::units::{self, Quantity};
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-/// A value of the document and where it is.
+/// A value of the document with its places.
 #[derive(Clone)]
 pub(crate) struct Node<'d> {
-    /// Where its key is; for an element of an array, the element.
+    /// The place of its key; for an element of an array, of the element.
     pub(crate) key: Span,
-    /// Where the value is.
+    /// The place of the value.
     pub(crate) span: Span,
     value: &'d DeValue<'d>,
 }
@@ -25,15 +25,15 @@ pub(crate) struct Node<'d> {
 /// A text of the document.
 #[derive(Clone)]
 pub(crate) struct Text<'d> {
-    /// What it says, escapes resolved.
+    /// The text, with escapes resolved.
     pub(crate) text: &'d str,
-    /// Where it is, quotes included.
+    /// The place of the string, including its quotes.
     pub(crate) span: Span,
 }
 
 /// A table of the document, of which every field must be taken.
 pub(crate) struct Table<'d> {
-    /// Where the table is named.
+    /// The place of the table's name.
     pub(crate) place: Span,
     fields: BTreeMap<&'d str, Node<'d>>,
 }
@@ -50,7 +50,7 @@ impl<'d> Table<'d> {
     }
 }
 
-/// The document's text and what was found in it so far.
+/// The text of the document, and the findings so far.
 pub(crate) struct Reader<'s> {
     pub(crate) source: &'s str,
     pub(crate) findings: Findings,
@@ -94,7 +94,7 @@ impl<'s> Reader<'s> {
         Some(Text { text, span: node.span.clone() })
     }
 
-    /// The text itself, when the value is one; nothing is said otherwise.
+    /// The text if the value is one. Adds no finding otherwise.
     pub(crate) fn as_text<'d>(&self, node: &Node<'d>) -> Option<Text<'d>> {
         let DeValue::String(text) = node.value else { return None };
         Some(Text { text, span: node.span.clone() })
@@ -163,7 +163,7 @@ impl<'s> Reader<'s> {
         None
     }
 
-    /// A number of any quantity, and which.
+    /// A number with its quantity.
     pub(crate) fn any_quantity(&mut self, node: &Node<'_>) -> Option<(f64, Quantity)> {
         let value = match node.value {
             DeValue::Integer(integer) => whole(integer).map(|value| value as f64),
@@ -215,7 +215,7 @@ impl<'s> Reader<'s> {
         None
     }
 
-    /// Notes that a value is of the wrong type.
+    /// Adds an error for a value of the wrong type.
     pub(crate) fn mismatch(&mut self, node: &Node<'_>, expected: &str) {
         let found = match node.value {
             DeValue::String(_) => "a text",
@@ -231,7 +231,7 @@ impl<'s> Reader<'s> {
         self.findings.error(span, format!("expected {expected}, found {found}"));
     }
 
-    /// Takes a field that must be there.
+    /// Takes a field out, and adds an error if it is missing.
     pub(crate) fn required<'d>(&mut self, table: &mut Table<'d>, name: &str, what: &str) -> Option<Node<'d>> {
         let node = table.take(name);
         if node.is_none() {
@@ -242,7 +242,7 @@ impl<'s> Reader<'s> {
         node
     }
 
-    /// Notes every field that nobody took: unknown, or not supported yet.
+    /// Adds an error for every field that was not taken: it is unknown, or not supported yet.
     pub(crate) fn finish<T: document::Table>(&mut self, table: Table<'_>) {
         if table.fields.is_empty() {
             return;
@@ -260,7 +260,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The value as JSON, objects in the order of their keys: for settings that others understand.
+    /// The value as JSON, with the keys of objects sorted: for settings that a provider interprets.
     ///
     /// `text` may change each text; it gets the names of the fields that lead to it.
     pub(crate) fn json(

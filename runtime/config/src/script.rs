@@ -1,4 +1,4 @@
-//! From the text of a reconfiguration script to its statements, or to everything that is wrong with it.
+//! Parses the text of a reconfiguration script into its statements, or into findings.
 //!
 //! ```text
 //! add INSTANCE [on NODE | beside INSTANCE]       # web.3 on n5
@@ -27,7 +27,7 @@ const VERBS: [&str; 6] = ["add", "del", "connect", "disconnect", "push", "wait"]
 /// `file_name` is only repeated in findings.
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the text.
+/// All findings, in the order of the text, if at least one is an error.
 pub fn parse_script(source: &str, file_name: &str, spec: &Spec) -> Result<Script, Vec<Finding>> {
     let mut reader =
         Reader { spec, findings: Findings::default(), script: Script::default(), fates: BTreeMap::new() };
@@ -59,7 +59,7 @@ impl Word<'_> {
     }
 }
 
-/// What the script did to an instance last, and where.
+/// The script's last statement about an instance, and its place.
 #[derive(Clone)]
 enum Fate {
     Added(Span),
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
     }
 
     fn wait(&mut self, words: &[Word<'_>]) -> Option<Order> {
-        // Also for one that was deleted: then it has to be gone.
+        // Allowed for a deleted instance too: the wait is over when it is gone.
         let instances: Vec<_> = words.iter().map(|word| self.instance(*word)).collect();
         let instances: Option<BTreeSet<InstanceId>> = instances.into_iter().collect();
         Some(Order::Wait { instances: instances? })

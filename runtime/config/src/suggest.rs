@@ -1,8 +1,8 @@
 //! "Did you mean": the known name nearest to a mistyped one.
 
-/// The candidate that a slip of the finger would turn into `typed`, if there is one.
+/// The candidate that `typed` is probably a misspelling of, if there is one.
 pub(crate) fn nearest<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    // One slip in a short word, two in a longer one: more would suggest words that merely look alike.
+    // One mistake in a short word and two in a longer one; a larger limit would suggest unrelated words.
     let limit = if typed.chars().count() <= 4 { 1 } else { 2 };
     candidates
         .into_iter()

@@ -1,4 +1,4 @@
-//! The syntax of TOML itself: parses a text and puts the parser's complaints into our words.
+//! Parses TOML, and turns the parser's errors into findings.
 
 use crate::finding::Findings;
 use toml::de::DeTable;

@@ -3,6 +3,9 @@
 //! A placeholder is a dotted lower-case name in braces; other braces stay as they are, so that JSON or shell
 //! text in an argument needs no escaping. Nothing is run here.
 
+/// The fields of a port in a placeholder, beside its values; only an import has `addrs`.
+pub(crate) const PORT_FIELDS: [&str; 4] = ["addr", "host", "port", "addrs"];
+
 /// A placeholder in a text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Placeholder<'t> {

@@ -1,21 +1,21 @@
-//! Template files that a config names: what is wrong with one that cannot be read, and inside one that can.
+//! The template files that a config names: a finding for one that cannot be read, and the errors inside one.
 //!
-//! The crate reads no file: the caller does, and says what it found. Placeholders of imported values are only looked at
-//! as far as the component itself tells. Read next: `template`, for what a placeholder is.
+//! The crate reads no file; the caller does, and passes its text. Placeholders of imports are checked only as far as
+//! the component itself allows. Read next: `template`, for what a placeholder is.
 
 use crate::finding::{Finding, Findings, Span};
 use crate::read::command::check_template;
 use rhizo_types::ComponentName;
 use rhizo_types::spec::Spec;
 
-/// A file that an action of a component writes from.
+/// A file whose text an action of a component writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TemplateFile {
-    /// Where it is; a relative path was joined to the config's folder.
+    /// Its path; a relative one is already joined to the config's folder.
     pub path: String,
-    /// Whose action it is.
+    /// The component of the action.
     pub component: ComponentName,
-    /// An error where the config names it, without a reason.
+    /// A finding at the place where the config names it; its reason is still to be added.
     unreadable: Finding,
 }
 
@@ -34,14 +34,14 @@ impl TemplateFile {
         Self { path, component, unreadable }
     }
 
-    /// The finding that says that it cannot be read and why, with its place in the config.
+    /// The finding that the file cannot be read, with the reason and the place in the config.
     #[must_use]
     pub fn unreadable(&self, reason: &str) -> Finding {
         let message = format!("{}: {reason}", self.unreadable.message);
         Finding { message, ..self.unreadable.clone() }
     }
 
-    /// What is wrong in it, with places in `text`, which is what the file says.
+    /// The findings inside the file, with places in `text`, its content.
     #[must_use]
     pub fn check(&self, text: &str, spec: &Spec) -> Vec<Finding> {
         let component = spec.components.get(&self.component);

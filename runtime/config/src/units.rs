@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What a number measures, as exponents of the three base units; all zero is a plain number.
+/// The quantity of a number, as exponents of the three base units; all zero for a plain number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Quantity {
     /// Exponent of milliseconds.
@@ -95,7 +95,7 @@ pub(crate) const CURRENCIES: &[(char, &str)] = &[('$', "USD"), ('€', "EUR"), (
 pub(crate) struct Measured {
     /// In the base unit.
     pub(crate) value: f64,
-    /// What it measures.
+    /// Its quantity.
     pub(crate) quantity: Quantity,
     /// Written as a whole number without a unit.
     pub(crate) whole: bool,
@@ -105,18 +105,18 @@ pub(crate) struct Measured {
     pub(crate) length: usize,
 }
 
-/// Why a text is not a number with a unit.
+/// The reason why a text is not a number with a unit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct NotMeasured {
-    /// What is wrong.
+    /// The message.
     pub(crate) message: String,
-    /// What to do about it.
+    /// The remedy.
     pub(crate) hint: Option<String>,
-    /// Bytes that belong to the mistake.
+    /// Number of bytes that the mistake covers.
     pub(crate) length: usize,
 }
 
-/// Reads the number at the start of `text`, with its unit. `None` when it does not start like a number.
+/// Reads the number at the start of `text`, with its unit. Returns `None` if the text does not start like a number.
 pub(crate) fn measured(text: &str) -> Option<Result<Measured, NotMeasured>> {
     let sign = text.chars().next().and_then(|c| CURRENCIES.iter().find(|(sign, _)| *sign == c));
     let begin = sign.map_or(0, |(sign, _)| sign.len_utf8());
@@ -154,7 +154,7 @@ pub(crate) fn measured(text: &str) -> Option<Result<Measured, NotMeasured>> {
         (None, "") => Ok(Measured {
             value,
             quantity: Quantity::PLAIN,
-            // Beyond 2^53 a number does not stand for itself any more.
+            // Beyond 2^53 an f64 does not represent every whole number.
             whole: !literal.contains(['.', 'e', 'E']) && value <= 9_007_199_254_740_992.0,
             currency: None,
             length,
@@ -196,7 +196,7 @@ fn with_unit(value: f64, unit: &str, length: usize) -> Result<Measured, NotMeasu
     Ok(Measured { value, quantity: *quantity, whole: false, currency: None, length })
 }
 
-/// How many bytes at the start of `text` spell a number: digits, a fraction, an exponent.
+/// The number of bytes at the start of `text` that form a number: digits, a fraction, an exponent.
 fn number_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let digits = |from: usize| {

@@ -1,7 +1,7 @@
-//! Whether every component can start, if every action succeeds: one copy of each plays its life-cycle.
+//! Checks that every component can start if every action succeeds: executes the life-cycle of one copy of each.
 //!
-//! It is generous: an export counts as active from the first moment it is, and one exporter is enough. So what is
-//! refused here can never start; what is accepted is looked at in full by the model checker.
+//! The check is optimistic: an export that was active once counts as active, and one exporter is enough. A component
+//! that is refused here can therefore never start. The model checker checks the rest.
 
 use super::Places;
 use crate::finding::Findings;
@@ -10,13 +10,13 @@ use rhizo_types::spec::{Component, Spec};
 use rhizo_types::{ComponentName, PortName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Says which components can never start, and why.
+/// Adds a finding for each component that can never start.
 pub(super) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
     let (stuck, active) = play(spec);
     if stuck.is_empty() || check_cycles(spec, &stuck, places, findings) {
         return;
     }
-    // Without a circle, somebody waits for an export that nobody ever makes active.
+    // Without a cycle, a component waits for an export that no life-cycle activates.
     for name in stuck {
         for (port, import) in &spec.components[name].imports {
             let served = active.contains(&(&import.component, &import.export));
@@ -26,7 +26,7 @@ pub(super) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
                 let message = format!(
                     "`{name}` does not start by itself: deploying `{component}` leaves `{export}` inactive"
                 );
-                // A script may push a behaviour that does.
+                // It is a warning, since a script may push a behaviour that activates it.
                 findings
                     .warning(span.clone(), message)
                     .hint(format!("let `lifecycle.exports.{export}` name a place on the way up"));
@@ -35,7 +35,7 @@ pub(super) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
     }
 }
 
-/// One copy of a component that is being brought up.
+/// One copy of a component during the check.
 struct Player<'s> {
     component: &'s Component,
     net: Net,
@@ -45,12 +45,12 @@ struct Player<'s> {
 /// Exports that were active at some moment.
 type Active<'s> = BTreeSet<(&'s ComponentName, &'s PortName)>;
 
-/// Brings everything up; returns the components that do not get there.
+/// Deploys one copy of each component; returns those that cannot start.
 fn play(spec: &Spec) -> (BTreeSet<&ComponentName>, Active<'_>) {
     let mut players: BTreeMap<&ComponentName, Player<'_>> = BTreeMap::new();
     let mut active = Active::new();
     for (name, component) in &spec.components {
-        // A life-cycle with a flaw was reported as that.
+        // A life-cycle with an error has been reported already.
         let Ok(net) = Net::of(component) else {
             active.extend(component.exports.keys().map(|port| (name, port)));
             continue;
@@ -80,7 +80,7 @@ fn play(spec: &Spec) -> (BTreeSet<&ComponentName>, Active<'_>) {
 }
 
 impl<'s> Player<'s> {
-    /// Goes as far as what is active allows.
+    /// Advances as far as the active exports allow.
     fn advance(&mut self, spec: &Spec, name: &'s ComponentName, active: &mut Active<'s>) {
         loop {
             let carries = |(port, group): &(&PortName, &BTreeSet<_>)| {
@@ -96,7 +96,7 @@ impl<'s> Player<'s> {
         }
     }
 
-    /// Whether anything moved.
+    /// Returns whether a token moved.
     fn step(&mut self, spec: &Spec, active: &Active<'_>) -> bool {
         if !self.marking.next_behaviour(&self.net) {
             return false;
@@ -131,14 +131,14 @@ impl<'s> Player<'s> {
 
     fn is_served(&self, spec: &Spec, port: &PortName, active: &Active<'_>) -> bool {
         let Some(import) = self.component.imports.get(port) else { return true };
-        // An exporter that does not exist was reported as that.
+        // A missing exporter has been reported already.
         let exporter = spec.components.get(&import.component);
         let exists = exporter.is_some_and(|exporter| exporter.exports.contains_key(&import.export));
         import.optional || !exists || active.contains(&(&import.component, &import.export))
     }
 }
 
-/// Refuses mandatory imports that lead back to their user when none can start first.
+/// Adds an error for each cycle of mandatory imports in which no component can start first.
 fn check_cycles(
     spec: &Spec,
     stuck: &BTreeSet<&ComponentName>,
@@ -206,7 +206,7 @@ fn report_cycle(cycle: &[Step<'_>], places: &Places, findings: &mut Findings) {
     let place = |(component, port): &Step<'_>| {
         places.imports.get(&((*component).clone(), (*port).clone())).cloned().unwrap_or_default()
     };
-    // The step that comes first in the file leads, so that the message does not depend on names.
+    // The cycle begins with the step that is first in the file, so that the message does not depend on names.
     let first =
         cycle.iter().enumerate().min_by_key(|(_, step)| place(step).start).map_or(0, |(index, _)| index);
     let ordered: Vec<Step<'_>> = cycle[first..].iter().chain(&cycle[..first]).copied().collect();

@@ -6,24 +6,24 @@ use super::{Command, Table, Time};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
-/// Places, transitions with actions, and behaviours, where starting and stopping is not enough.
+/// Places, transitions with actions, and behaviours, for components that need more than start and stop.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Lifecycle {
-    /// Where a copy can rest; it begins in the first one.
+    /// The places a copy can rest in; a new copy is in the first one.
     places: Vec<String>,
-    /// A copy that rests in these places only counts as started.
+    /// A copy counts as started while it rests in these places only.
     started: Vec<String>,
     transitions: BTreeMap<String, Transition>,
     /// Sets of transitions by name; a behaviour executes the transitions of its set.
     behaviours: BTreeMap<String, Vec<String>>,
     /// Behaviours that bring a copy up, in this order. Default: the behaviour `deploy`.
     deploy: Option<Vec<String>>,
-    /// Behaviours that let go of what is imported. Default: the behaviour `pause`, else `retire`.
+    /// Behaviours that release the imports. Default: the behaviour `pause`, else `retire`.
     pause: Option<Vec<String>>,
-    /// Behaviours that lead back to the first place for good. Default: the behaviour `retire`.
+    /// Behaviours that remove the copy; they end in the first place. Default: the behaviour `retire`.
     retire: Option<Vec<String>>,
-    /// Steps that lead back to the first place from anywhere, after a failure.
+    /// Steps after a failure: they bring the copy to the first place from any place.
     #[schemars(default)]
     reset: Vec<Step>,
     /// Executed when an import with `notify = true` has changed.
@@ -31,34 +31,35 @@ pub(crate) struct Lifecycle {
     /// The places in which an export is active. Default: `started`.
     #[schemars(default)]
     exports: BTreeMap<String, Vec<String>>,
-    /// When an import is used. Default: in `started` and on the way to it.
+    /// When an import is in use. Default: in `started`, and in the transitions that enter or leave it.
     #[schemars(default)]
     imports: BTreeMap<String, Use>,
 }
 
 impl Table for Lifecycle {}
 
-/// When an import is used.
+/// The places and transitions in which an import is in use.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Use {
-    /// While the copy is in one of these.
+    /// In use while the copy is in one of these.
     #[schemars(default)]
     places: Vec<String>,
-    /// While one of these runs.
+    /// In use while one of these runs.
     #[schemars(default)]
     transitions: Vec<String>,
 }
 
 impl Table for Use {}
 
-/// A way from one place to another, with at most one action.
+/// A transition from one place to another, with at most one action.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Transition {
     from: String,
     to: String,
-    /// Which dock set of `to` it arrives at: all transitions of one set have to arrive. Default 0.
+    /// The dock set of `to` that it belongs to: the place is entered when all transitions of one set have arrived.
+    /// Default 0.
     dock: Option<u32>,
     #[schemars(flatten)]
     step: Action,
@@ -66,7 +67,7 @@ pub(crate) struct Transition {
 
 impl Table for Transition {}
 
-/// An action of its own, and how patient to be with it.
+/// An action with its time-out and repetitions.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Step {
@@ -76,37 +77,38 @@ pub(crate) struct Step {
 
 impl Table for Step {}
 
-/// What is done: one of `command`, `script`, `http`, `write`, `call`, `wait`, `start` and `stop`.
+/// The action: one of `command`, `script`, `http`, `write`, `call`, `wait`, `start` and `stop`.
 #[derive(JsonSchema)]
 struct Action {
-    /// A program that ends; lines `KEY=VALUE` of its output are values.
+    /// Runs a program to its end; lines `KEY=VALUE` of its output become values.
     command: Option<Command>,
-    /// Environment variables of `command`, beside the component's.
+    /// Environment variables of `command`, in addition to the component's.
     #[schemars(default)]
     env: BTreeMap<String, String>,
-    /// A verb of the component's `script`.
+    /// Calls the component's `script` with this verb.
     script: Option<Verb>,
-    /// A request such as "POST http://{import.registry.addr}/add"; done when the answer is 2xx.
+    /// Sends a request such as "POST http://{import.registry.addr}/add"; a 2xx answer is success.
     http: Option<String>,
     /// The body of `http`.
     body: Option<String>,
-    /// A file below the directory of the copy, written with what `text` or `template` says.
+    /// Writes a file below the directory of the copy, with the content of `text` or `template`.
     write: Option<String>,
-    /// What `write` writes; placeholders are filled in.
+    /// The content for `write`; placeholders are filled in.
     text: Option<String>,
-    /// A file with what `write` writes, found from the config file; placeholders are filled in.
+    /// The path of a file with the content for `write`, relative to the config file; placeholders in the file are
+    /// filled in.
     template: Option<String>,
-    /// The permissions of what `write` writes, in octal. Default "600".
+    /// The permissions of the written file, in octal. Default "600".
     mode: Option<String>,
-    /// A Rust function that the binary registered under the component's name and this one.
+    /// Calls the Rust function that the binary registered under the component's name and this name.
     call: Option<String>,
     /// Waits until a probe succeeds.
     wait: Option<Wait>,
-    /// Starts what `exec` says, or the closure.
+    /// Starts the program of `exec`, or the closure.
     start: Option<bool>,
-    /// Stops what `start` started.
+    /// Stops the program or closure that `start` started.
     stop: Option<bool>,
-    /// It is cancelled and has failed after this time. Default: never.
+    /// After this time the action is cancelled and counts as failed. Default: no limit.
     timeout: Option<Time>,
     /// Repetitions after a failure: a number, or with waits. Default: none.
     retry: Option<Retry>,
@@ -116,13 +118,13 @@ struct Action {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Wait {
-    /// `GET` answers 2xx: "export:/path" or ":port/path".
+    /// Succeeds if `GET` answers 2xx: "export:/path" or ":port/path".
     http: Option<String>,
-    /// A connection is accepted: "export" or ":port".
+    /// Succeeds if a connection is accepted: "export" or ":port".
     tcp: Option<String>,
-    /// A program exits with 0.
+    /// Succeeds if this program exits with 0.
     exec: Option<Command>,
-    /// Time between two looks. Default "1s".
+    /// Time between two probes. Default "1s".
     every: Option<Time>,
 }
 
@@ -139,7 +141,7 @@ enum Retry {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct RetryWaits {
-    /// So many times more, after the first.
+    /// Number of repetitions after the first attempt.
     times: u32,
     /// Wait before the first repetition. Default "1s".
     wait: Option<Time>,

@@ -1,4 +1,4 @@
-//! Which properties of a node the expressions of one config use, and as what.
+//! The attributes of nodes that the expressions of one config use, and their types.
 //!
 //! A few names are known to every provider and sensor, with their types. Others come from data files and from
 //! the application's own sensors, so an unknown name is accepted: its type follows from its first use, and
@@ -10,7 +10,7 @@ use crate::units::Quantity;
 use rhizo_types::AttributeName;
 use std::collections::BTreeMap;
 
-/// What kind of value an attribute has.
+/// The kind of an attribute's values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AttributeKind {
     /// A number; its quantity is known for well-known names only.
@@ -19,7 +19,7 @@ pub enum AttributeKind {
     Text,
 }
 
-/// Names that every provider or host sensor supplies, and what they mean.
+/// The attributes that every provider or host sensor supplies, with their kinds.
 pub const WELL_KNOWN: &[(&str, AttributeKind, &str)] = &[
     ("provider", AttributeKind::Text, "the configured provider's name"),
     ("region", AttributeKind::Text, "the region, as the provider's catalogue spells it"),
@@ -39,16 +39,16 @@ pub const WELL_KNOWN: &[(&str, AttributeKind, &str)] = &[
     ("disk_free", AttributeKind::Number(Some(Quantity::BYTES)), "disk that is available"),
 ];
 
-/// How one attribute is used.
+/// The use of one attribute.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
-    /// As what; none when no use tells.
+    /// The kind that its uses need; none if they fit any kind.
     pub(crate) kind: Option<AttributeKind>,
-    /// Its first use, or the first that told the kind.
+    /// The place of its first use, or of the first that needs a kind.
     pub(crate) span: Span,
 }
 
-/// Shorter names are never taken for slips of others.
+/// Shorter names are never reported as misspellings of others.
 const SLIP_LENGTH_MIN: usize = 5;
 
 /// All attributes used so far.
@@ -63,13 +63,13 @@ impl Attributes {
         WELL_KNOWN.iter().find(|(known, ..)| *known == name).map(|(_, kind, _)| *kind)
     }
 
-    /// Notes a use that does not tell the kind.
+    /// Records a use that fits any kind.
     pub(crate) fn mention(&mut self, name: &AttributeName, span: &Span) {
         let kind = Self::well_known(name.as_str());
         self.uses.entry(name.clone()).or_insert_with(|| Use { kind, span: span.clone() });
     }
 
-    /// Notes a use as `kind`. False, and an error, when an earlier use says otherwise.
+    /// Records a use as `kind`. Returns false and adds an error if an earlier use needs another kind.
     pub(crate) fn settle(
         &mut self,
         name: &AttributeName,
@@ -101,11 +101,11 @@ impl Attributes {
         agree
     }
 
-    /// Warns of names that look like a slip of a well-known name or of one that is used elsewhere.
+    /// Warns of names that look like a misspelling of a well-known name, or of one that is used elsewhere.
     pub(crate) fn warn_of_slips(&self, findings: &mut Findings) {
         for (name, used) in &self.uses {
             let name = name.as_str();
-            // Short names differ by a letter on purpose: `gpu` is no slip of `cpu`.
+            // Short names often differ by one letter: `gpu` is no misspelling of `cpu`.
             if Self::well_known(name).is_some() || name.chars().count() < SLIP_LENGTH_MIN {
                 continue;
             }
@@ -120,7 +120,7 @@ impl Attributes {
     }
 }
 
-/// Whether two names differ in their digits only, as `load1` and `load10` do: on purpose, most often.
+/// Whether two names differ in their digits only, as `load1` and `load10` do; usually on purpose.
 fn same_but_digits(one: &str, other: &str) -> bool {
     let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     letters(one) == letters(other)

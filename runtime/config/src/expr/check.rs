@@ -1,7 +1,8 @@
-//! Types an expression and makes the tree that travels in a spec.
+//! Types an expression and makes the tree that a spec contains.
 //!
-//! Types are number (with a quantity), text and condition; `types` says how two of them meet. An attribute whose type nobody declared takes the
-//! one its first use asks for. Every mistake is noted with its place; a `None` has already been explained.
+//! The types are number (with a quantity), text and condition; `combine` decides how two of them combine. An attribute
+//! without a declared type takes the type that its first use needs. Every mistake becomes a finding with its place; a
+//! function that returns `None` has added one.
 
 use crate::expr::attributes::{AttributeKind, Attributes};
 use crate::expr::parse::{Ast, Kind};
@@ -13,12 +14,12 @@ use crate::units::Measured;
 use rhizo_types::expr::{BinaryOp, Expr, Function, UnaryOp};
 use rhizo_types::{AttributeName, Number};
 
-/// What an expression may speak of.
+/// The names that an expression may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scope {
-    /// One machine: `node`.
+    /// `node`: the expression is evaluated for one host.
     Node,
-    /// The number of machines: `size(placement)`.
+    /// `size(placement)`: the expression is evaluated for the number of hosts.
     Size,
 }
 
@@ -42,7 +43,7 @@ const FOREIGN_FUNCTIONS: &[(&str, &str)] = &[
 pub(crate) struct Checker<'c> {
     pub(crate) scope: Scope,
     pub(crate) placer: &'c Placer,
-    /// The budget's currency: what `$` must agree with.
+    /// The budget's currency; the currency of prices in expressions must be the same.
     pub(crate) currency: &'c str,
     pub(crate) attributes: &'c mut Attributes,
     pub(crate) findings: &'c mut Findings,
@@ -54,7 +55,7 @@ impl Checker<'_> {
         self.placer.span(&ast.span)
     }
 
-    /// Notes an error at a part of the text.
+    /// Adds an error at a part of the text.
     pub(crate) fn error(&mut self, ast: &Ast, message: impl Into<String>) -> &mut Draft {
         let span = self.span(ast);
         self.findings.error(span, message)
@@ -252,7 +253,7 @@ impl Checker<'_> {
         None
     }
 
-    /// Notes a call with the wrong arguments.
+    /// Adds an error about a call with the wrong arguments.
     pub(crate) fn arity<T>(&mut self, ast: &Ast, form: &str) -> Option<T> {
         let name = form.split('(').next().unwrap_or(form);
         self.error(ast, format!("wrong arguments for `{name}`")).hint(format!("write `{form}`"));

@@ -1,20 +1,21 @@
-//! Computes a typed expression for one machine or one group size.
+//! Evaluates a typed expression for one host or one group size.
 //!
-//! An absent attribute is an error that names it: whoever asks decides what absence means (a machine that
-//! cannot be judged is not eligible). No clock, no state; the same inputs give the same value.
+//! An absent attribute is an error that names it. The caller decides what follows; the solver treats a host that cannot
+//! be judged as not eligible. Evaluation has no state: the same inputs give the same value.
 
 use rhizo_types::AttributeName;
 use rhizo_types::expr::{BinaryOp, Expr, Function, UnaryOp};
 
-/// Trees deeper than this are refused. Parsed ones stay far below; this guards trees from elsewhere.
+/// Deepest tree that is evaluated. The parser makes none that is nearly as deep; the bound protects against decoded
+/// trees.
 const DEPTH_MAX: usize = 256;
 
-/// What an expression can find out while it is evaluated.
+/// The values that an expression is evaluated with.
 pub trait Environment {
-    /// The value of an attribute of the machine at hand; none when it is not known.
+    /// The value of an attribute of the host; none if it is not known.
     fn attribute(&self, name: &AttributeName) -> Option<Value>;
 
-    /// How many machines host the component; none outside a group.
+    /// The number of hosts of the component; none outside a group rule.
     fn size(&self) -> Option<u32>;
 }
 
@@ -29,17 +30,17 @@ pub enum Value {
     Bool(bool),
 }
 
-/// Why an expression has no value.
+/// The reason why an expression has no value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// The attribute is not known for this machine.
+    /// The attribute is not known for this host.
     #[error("`node.{0}` is not known")]
     Absent(AttributeName),
     /// The attribute has a value of another type than the rule expects.
     #[error("`node.{0}` has a value of the wrong type")]
     WrongAttribute(AttributeName),
-    /// The number of machines is not known here.
+    /// The number of hosts is not known here.
     #[error("the number of machines is not known")]
     NoSize,
     /// A divisor was zero.
@@ -48,7 +49,7 @@ pub enum EvalError {
     /// A result left the range of finite numbers.
     #[error("a result is not finite")]
     NotFinite,
-    /// The tree was not made by this crate's parser: an operator got an operand of a type it does not take.
+    /// An operator has an operand of a wrong type: the tree does not come from this crate's checker.
     #[error("an operator has an operand of the wrong type")]
     WrongOperand,
     /// The tree is deeper than any that the parser makes.
@@ -56,26 +57,26 @@ pub enum EvalError {
     TooDeep,
 }
 
-/// Computes an expression.
+/// Evaluates an expression.
 ///
 /// # Errors
-/// When an attribute is absent or of another type, a divisor is zero or a result is not finite.
+/// An attribute is absent or of another type, a divisor is zero, or a result is not finite.
 pub fn evaluate(expr: &Expr, environment: &dyn Environment) -> Result<Value, EvalError> {
     value(expr, environment, 0)
 }
 
-/// Computes a condition.
+/// Evaluates a condition.
 ///
 /// # Errors
-/// As [`evaluate`], and when the expression is not a condition.
+/// The errors of [`evaluate`], and one if the expression is not a condition.
 pub fn holds(expr: &Expr, environment: &dyn Environment) -> Result<bool, EvalError> {
     condition(expr, environment, 0)
 }
 
-/// Computes a number.
+/// Evaluates a number.
 ///
 /// # Errors
-/// As [`evaluate`], and when the expression is not a number.
+/// The errors of [`evaluate`], and one if the expression is not a number.
 pub fn number(expr: &Expr, environment: &dyn Environment) -> Result<f64, EvalError> {
     numeric(expr, environment, 0)
 }
@@ -126,7 +127,7 @@ fn attribute(name: &AttributeName, environment: &dyn Environment) -> Result<Valu
     }
 }
 
-/// The error for an operand of the wrong type: the attribute's when it is one.
+/// The error for an operand of the wrong type; it names the attribute if the operand is one.
 fn wrong(expr: &Expr) -> EvalError {
     match expr {
         Expr::Attribute(name) => EvalError::WrongAttribute(name.clone()),
@@ -173,7 +174,7 @@ fn binary(
         }
         BinaryOp::Divide => a / b,
         BinaryOp::FloorDivide => (a / b).floor(),
-        // The remainder that belongs to a quotient rounded down.
+        // The remainder that matches a quotient rounded down.
         BinaryOp::Remainder => a - b * (a / b).floor(),
         BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::And | BinaryOp::Or => {
             return Err(EvalError::WrongOperand);
@@ -206,7 +207,7 @@ fn call(
     })
 }
 
-/// Whether two values of one type are equal. An attribute of another type than its partner is an error.
+/// Whether two values of one type are equal. It is an error if the two types differ.
 fn equal(left: (&Expr, &Value), right: (&Expr, &Value)) -> Result<bool, EvalError> {
     match (left.1, right.1) {
         (Value::Number(a), Value::Number(b)) => Ok(a == b),

@@ -1,6 +1,6 @@
-//! Expressions, measures and rules as text again, for `plan` and `why`.
+//! Prints expressions, measures and rules as text, for `plan` and `why`.
 //!
-//! Numbers appear in their base unit, since a spec does not keep how they were written.
+//! Numbers are printed in their base unit, since a spec does not keep the unit they were written in.
 
 use rhizo_types::expr::{BinaryOp, Expr, Function, UnaryOp};
 use rhizo_types::spec::{Comparison, Measure, Rule};
@@ -58,7 +58,7 @@ pub fn explain_rule(rule: &Rule) -> String {
     }
 }
 
-/// How tightly an expression binds; what binds less than its surroundings asks gets parentheses.
+/// The binding strength of an expression; it gets parentheses where its surroundings bind more tightly.
 const CONDITIONAL: u8 = 0;
 const OR: u8 = 1;
 const AND: u8 = 2;
@@ -67,7 +67,7 @@ const SUM: u8 = 4;
 const PRODUCT: u8 = 5;
 const UNARY: u8 = 6;
 
-/// Writes an expression, in parentheses when it binds less tightly than `least`.
+/// Writes an expression, in parentheses if it binds less tightly than `least`.
 ///
 /// `real` writes whole numbers with a fraction, since a quotient of whole numbers would be rounded down.
 fn write_expr(expr: &Expr, least: u8, real: bool, text: &mut String) {

@@ -1,4 +1,4 @@
-//! Rules and goals about a whole group: `measure comparison limit`.
+//! Rules and utilities about a whole group: `measure comparison limit`.
 //!
 //! The solver knows a fixed set of measures, so a group rule is a conjunction of comparisons of one measure
 //! with a number that may depend on the size of the group; anything else is refused with a hint.
@@ -17,9 +17,9 @@ pub(crate) struct Bound {
     pub(crate) measure: Measure,
     pub(crate) comparison: Comparison,
     pub(crate) limit: Expr,
-    /// Where the comparison is in the file.
+    /// Its place in the file.
     pub(crate) span: Span,
-    /// Where it is in the text.
+    /// Its place in the text of the expression.
     pub(crate) inner: Span,
 }
 
@@ -65,7 +65,7 @@ fn bound(checker: &mut Checker<'_>, ast: &Ast, anchors: bool) -> Option<Bound> {
         }
         _ => return not_a_comparison(checker, ast),
     };
-    // The size is a measure only when nothing else is: it may also be part of a limit.
+    // The size counts as the measure only if there is no other one, since it may also be part of a limit.
     let (side, other, comparison) = match (is_measure(left), is_measure(right), is_size(left), is_size(right))
     {
         (true, true, ..) => {
@@ -98,7 +98,7 @@ fn not_a_comparison<T>(checker: &mut Checker<'_>, ast: &Ast) -> Option<T> {
 }
 
 fn no_measure<T>(checker: &mut Checker<'_>, ast: &Ast) -> Option<T> {
-    // A function that does not exist is a better explanation than a missing quantity.
+    // An unknown function explains more than a missing quantity.
     let calls = children(ast).into_iter().filter(|side| matches!(side.kind, Kind::Call(..)));
     for side in calls {
         checker.scope = Scope::Size;
@@ -126,7 +126,7 @@ fn no_measure<T>(checker: &mut Checker<'_>, ast: &Ast) -> Option<T> {
     None
 }
 
-/// Lowers an expression that is exactly one measure; gives its quantity, if it is known.
+/// Lowers an expression that is exactly one measure. Returns its quantity too, if it is known.
 pub(crate) fn measure(
     checker: &mut Checker<'_>,
     ast: &Ast,
@@ -154,7 +154,7 @@ pub(crate) fn measure(
         "count" | "share" => format!("{name}(placement, node.region == \"…\")"),
         "sum" | "avg" => format!("{name}(placement, node.cpu)"),
         _ => {
-            // Types the call as any other, which explains what is wrong with it.
+            // The ordinary check of the call adds the finding.
             checker.scope = Scope::Size;
             if checker.check(ast).is_some() {
                 checker
@@ -217,7 +217,7 @@ fn is_measure(ast: &Ast) -> bool {
     matches!(&ast.kind, Kind::Call(name, _) if name != "size" && GROUP_FUNCTIONS.contains(&name.as_str()))
 }
 
-/// The name of a measure somewhere below.
+/// The name of a measure inside the expression.
 fn buried_measure(ast: &Ast) -> Option<String> {
     if is_measure(ast)
         && let Kind::Call(name, _) = &ast.kind

@@ -1,11 +1,12 @@
 //! The expression language of rules and utilities: a subset of CEL with units.
 //!
-//! `parse` makes a tree from text, `check` types it against the scope it stands in (`types` says how two types
-//! meet), `lower` turns a rule about a whole group into a measure and a limit, `eval` computes, `explain` prints,
-//! `place` leads from an offset in a text back to the file. Nothing here knows TOML tables or files.
+//! `parse` makes a tree from text, `check` types it (`combine` decides how two types combine), `lower` turns a rule
+//! about a whole group into a measure and a limit, `eval` computes, `explain` prints, and `place` maps an offset in a
+//! text to its place in the file. Nothing here knows TOML tables or files.
 
 pub(crate) mod attributes;
 pub(crate) mod check;
+mod combine;
 pub(crate) mod eval;
 pub(crate) mod explain;
 pub(crate) mod lower;

@@ -1,24 +1,24 @@
-//! From tokens to a tree, by precedence climbing. It knows no names and no types; `check` does.
+//! Parses tokens into a tree, by precedence climbing. Names and types are checked in `check`.
 //!
-//! Depth and size are bounded, so that no text can exhaust the stack of whoever walks the tree.
+//! Depth and size are bounded, so that no text can exhaust the stack of a function that walks the tree.
 
 use crate::expr::token::{Mistake, Token, TokenKind, tokens};
 use crate::finding::Span;
 use crate::units::Measured;
 use rhizo_types::expr::{BinaryOp, UnaryOp};
 
-/// An expression longer than this is refused; the longest of PsEPR's rules has 50 characters.
+/// Longest expression in bytes; the longest of PsEPR's rules has 50 characters.
 const LENGTH_MAX: usize = 4096;
 
-/// A tree deeper than this is refused: four times what a person can read, and little stack.
+/// Deepest tree: far more than a person writes, and little stack.
 pub(crate) const DEPTH_MAX: u16 = 64;
 
 /// An untyped expression.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Ast {
-    /// Where it is in the text.
+    /// Its place in the text.
     pub(crate) span: Span,
-    /// What it is.
+    /// Its kind and operands.
     pub(crate) kind: Kind,
     depth: u16,
 }
@@ -94,7 +94,7 @@ impl Parser {
         self.tokens[self.at].span.clone()
     }
 
-    /// The token at hand; the end stays at hand for ever.
+    /// The current token; after the last it is always the end.
     fn advance(&mut self) -> Token {
         let token = self.tokens[self.at].clone();
         self.at = (self.at + 1).min(self.tokens.len() - 1);

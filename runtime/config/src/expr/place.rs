@@ -1,17 +1,17 @@
-//! From an offset in the text of a TOML string back to the bytes of the file.
+//! Maps an offset in the text of a TOML string to the bytes of the file.
 //!
-//! Escapes make the two differ, so a string with escapes gets a table with one entry per byte of its text.
+//! The two differ in a string with escapes, which therefore gets a table with one entry per byte of its text.
 
 use crate::finding::Span;
 
-/// Where the bytes of one text are in the file.
+/// The places of the bytes of one text in the file.
 #[derive(Clone, Debug)]
 pub(crate) enum Placer {
-    /// Everything is in one place.
+    /// Every byte has the same place.
     Whole(Span),
-    /// The text stands in the file as it is, from this byte.
+    /// The text is in the file unchanged, from this byte.
     Plain { start: usize },
-    /// Where each byte of the text, and its end, is.
+    /// The place of each byte of the text, and of its end.
     Mapped(Vec<usize>),
 }
 

@@ -1,4 +1,4 @@
-//! Words, numbers and signs of the expression language.
+//! The tokens of the expression language: words, numbers and signs.
 
 use crate::finding::Span;
 use crate::units::{self, Measured};
@@ -6,11 +6,11 @@ use crate::units::{self, Measured};
 /// A mistake in an expression, placed by a range of its text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Mistake {
-    /// What is wrong.
+    /// The message.
     pub(crate) message: String,
-    /// What to do about it.
+    /// The remedy.
     pub(crate) hint: Option<String>,
-    /// Where.
+    /// The place.
     pub(crate) span: Span,
 }
 
@@ -52,7 +52,7 @@ const SIGNS: &[&str] = &[
     "?", ":",
 ];
 
-/// Signs of other languages and what to write instead.
+/// Signs of other languages, and the sign to write instead.
 const FOREIGN: &[(&str, &str)] = &[
     ("->", "write the property directly, such as `distinct(placement, node.provider)`"),
     ("=>", "write `>=` for \"at least\""),
@@ -103,7 +103,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
 }
 
 fn sign(rest: &str, first: char, at: usize) -> Result<(TokenKind, usize), Mistake> {
-    // `//` and `->` begin with signs that are known, so what is foreign is looked at first.
+    // `//` and `->` begin with known signs, so foreign signs are tried first.
     let foreign = FOREIGN.iter().find(|(sign, _)| rest.starts_with(sign));
     let known = SIGNS.iter().find(|sign| rest.starts_with(**sign));
     match (foreign, known) {

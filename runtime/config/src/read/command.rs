@@ -1,16 +1,15 @@
 //! Commands and the placeholders in them and in other templates.
 //!
-//! Nothing is run here. What a placeholder is replaced by is decided by the shell, when it runs the command.
+//! Nothing is run here. The runtime fills in the placeholders when it runs the command.
 
 use crate::crosscheck::Imported;
 use crate::expr::place::Placer;
 use crate::finding::{Finding, Findings, Span};
 use crate::path;
-use crate::read::component::ENTRIES_MAX;
-use crate::read::{Session, TEXT_LENGTH_MAX};
+use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Text};
 use crate::suggest;
-use crate::template;
+use crate::template::{self, PORT_FIELDS};
 use rhizo_types::spec::Component;
 use rhizo_types::{PortName, ValueName};
 
@@ -23,9 +22,6 @@ const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal",
 /// Placeholders of a port or a value, as a hint shows them.
 const DOTTED_PLACEHOLDERS: [&str; 4] =
     ["export.PORT.addr", "import.PORT.addr", "attribute.NAME", "value.NAME"];
-
-/// What a port can be asked for beside its values; `addrs` only an import.
-pub(crate) const PORT_FIELDS: [&str; 4] = ["addr", "host", "port", "addrs"];
 
 impl Session<'_> {
     /// A command line or a list of words; checks placeholders and resolves the program's path.
@@ -78,7 +74,7 @@ impl Session<'_> {
         }
     }
 
-    /// Notes every placeholder that names nothing.
+    /// Adds an error for every placeholder that names nothing.
     pub(crate) fn check_placeholders(&mut self, text: &Text<'_>, component: &Component) {
         let placer = Placer::new(self.reader.source, &text.span, text.text);
         for placeholder in template::placeholders(text.text) {
@@ -91,7 +87,7 @@ impl Session<'_> {
         }
     }
 
-    /// Which values the exporter gives is looked at when all components are known.
+    /// Records a use of an import; its field is checked when all components are known.
     fn check_import(&mut self, port: &str, field: &str, span: Span, component: &Component) {
         let Some(import) = component.imports.get(&PortName::from(port)) else { return };
         self.places.imported.push(Imported {
@@ -104,7 +100,7 @@ impl Session<'_> {
     }
 }
 
-/// What is wrong with a placeholder.
+/// An error in a placeholder.
 struct Flaw {
     message: String,
     hint: Option<String>,
@@ -115,7 +111,7 @@ fn import_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix("import.")?.split_once('.').filter(|(_, field)| !field.contains('.'))
 }
 
-/// What is wrong with a placeholder, as far as its own component tells.
+/// The error in a placeholder, as far as it can be seen from its own component.
 fn flaw(name: &str, component: &Component) -> Option<Flaw> {
     let parts: Vec<&str> = name.split('.').collect();
     match parts.as_slice() {
@@ -127,7 +123,7 @@ fn flaw(name: &str, component: &Component) -> Option<Flaw> {
             let message = format!("there is no attribute `{name}`");
             (!known.contains(name)).then(|| Flaw { message, hint: suggest::hint(name, known, "attributes") })
         }
-        // What the actions put out is only known when they have.
+        // The outputs of actions are known at run time only.
         ["value", _] => None,
         [plain] if PLAIN_PLACEHOLDERS.contains(plain) => None,
         _ => {
@@ -160,7 +156,7 @@ fn unknown_port<'p>(kind: &str, port: &str, field: &str, known: impl Iterator<It
     Flaw { message, hint: suggest::hint(port, known, "ports") }
 }
 
-/// What is wrong with the placeholders of a template file that a component writes from, with places in that file.
+/// The errors in the placeholders of a component's template file, with places in that file.
 pub(crate) fn check_template(text: &str, file_name: &str, component: &Component) -> Vec<Finding> {
     let mut findings = Findings::default();
     for placeholder in template::placeholders(text) {

@@ -2,11 +2,11 @@
 
 use crate::document;
 use crate::finding::Span;
-use crate::read::command::PORT_FIELDS;
 use crate::read::policy::DURATION_MS_MAX;
-use crate::read::{Session, TEXT_LENGTH_MAX};
+use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Table, Text};
 use crate::suggest;
+use crate::template::PORT_FIELDS;
 use crate::units::Quantity;
 use rhizo_types::lifecycle::{VALUE_BYTES_MAX, VALUES_MAX, Values};
 use rhizo_types::spec::{
@@ -15,11 +15,8 @@ use rhizo_types::spec::{
 use rhizo_types::{ComponentName, Number, PortName, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most copies of one component: the goal is thousands of nodes.
+/// Most copies of one component. The runtime is built for thousands of nodes.
 const REPLICAS_MAX: u32 = 10_000;
-
-/// Most ports, needs or variables of one component, and most words of one command.
-pub(crate) const ENTRIES_MAX: usize = 256;
 
 /// Signals that can end a process and that every Linux has.
 const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
@@ -39,7 +36,7 @@ impl Session<'_> {
         component.imports = self.imports(name, imports);
         let attributes = table.take("attributes");
         component.attributes = self.attributes_of(attributes);
-        // What follows names ports and attributes, so it is read after them.
+        // The fields below refer to ports and attributes, so they are read after these.
         self.run(&mut table, &mut component);
         component.health = table.take("health").and_then(|node| self.health(&node, &mut component));
         if let Some(node) = table.take("stop") {
@@ -59,7 +56,7 @@ impl Session<'_> {
         component
     }
 
-    /// `exec` or `script`; neither: a closure, or what the life-cycle says.
+    /// Reads `exec` or `script`. With neither, the component has a closure, or only the actions of its life-cycle.
     fn run(&mut self, table: &mut Table<'_>, component: &mut Component) {
         let (exec, script) = (table.take("exec"), table.take("script"));
         if let (Some(exec), Some(script)) = (&exec, &script) {
@@ -133,7 +130,7 @@ impl Session<'_> {
         Some(Replicas { min, max })
     }
 
-    /// Says so when a component has more of something than the limit, and cuts it off there.
+    /// Adds an error if a component has more entries of a kind than the limit, and cuts them off there.
     pub(crate) fn limited<'d>(
         &mut self,
         mut named: Vec<(&'d str, Node<'d>)>,
@@ -162,7 +159,7 @@ impl Session<'_> {
                 self.reader.findings.error(node.span.clone(), "a need must not be negative");
                 continue;
             }
-            // A number without a unit is bytes; nobody means that few.
+            // A number without a unit would be bytes, and so few are never meant.
             if matches!(name, "memory" | "disk") && value > 0.0 && value < 65_536.0 {
                 self.reader
                     .findings
@@ -208,7 +205,7 @@ impl Session<'_> {
         exports
     }
 
-    /// The values that users of an export get; data without a value would be nothing.
+    /// The values that users of an export receive; an export of data needs at least one.
     fn values_of(&mut self, node: Option<Node<'_>>, data: bool, export: &Node<'_>) -> BTreeSet<ValueName> {
         let names = node.and_then(|node| self.reader.texts(&node)).unwrap_or_default();
         if let Some(surplus) = names.get(VALUES_MAX) {
@@ -268,7 +265,7 @@ impl Session<'_> {
         imports
     }
 
-    /// Splits `component.export`; whether they exist is looked at when all components are known.
+    /// Splits `component.export`. Whether the two exist is checked when all components are known.
     fn exporter(&mut self, from: &Text<'_>) -> Option<(ComponentName, PortName)> {
         match from.text.split_once('.') {
             Some((component, port)) if !component.is_empty() && !port.is_empty() && !port.contains('.') => {

@@ -23,7 +23,7 @@ const NAMES_MAX: usize = 256;
 /// Dock sets of one place.
 const DOCKS_MAX: u32 = 256;
 
-/// Declared names of one kind and what such a name is called.
+/// The declared names of one kind, and the word for the kind.
 struct Known<'k> {
     what: &'static str,
     plural: &'static str,
@@ -36,7 +36,7 @@ impl<'k> Known<'k> {
     }
 }
 
-/// Where the parts of a life-cycle are, for what is wrong with them together.
+/// The places of the parts of a life-cycle in the file, for errors that involve several.
 #[derive(Default)]
 struct Spans {
     whole: Span,
@@ -62,7 +62,7 @@ impl Spans {
 }
 
 impl Session<'_> {
-    /// Reads a declared life-cycle into `component`, and says what such a component runs when nothing else does.
+    /// Reads a declared life-cycle into `component`, and sets its `run` if it names no program.
     pub(crate) fn lifecycle(&mut self, node: &Node<'_>, component: &mut Component) {
         let Some(mut table) = self.reader.table(node) else { return };
         let before = self.reader.findings.errors();
@@ -87,7 +87,7 @@ impl Session<'_> {
         self.reader.finish::<document::Lifecycle>(table);
         self.choose_run(&cycle, component);
         component.lifecycle = Some(Box::new(cycle));
-        // What names that do not exist mean together is not worth a word.
+        // The net is not checked while names are missing: its errors would only repeat that.
         if self.reader.findings.errors() == before
             && let Err(flaw) = Net::of(component)
         {
@@ -95,7 +95,7 @@ impl Session<'_> {
         }
     }
 
-    /// Places in the order of the file: the first is where a copy begins.
+    /// The places in the order of the file; a new copy is in the first.
     fn places_of(&mut self, table: &mut Table<'_>) -> Vec<String> {
         let what = "where a copy can rest, where it begins first";
         let Some(node) = self.reader.required(table, "places", what) else { return Vec::new() };
@@ -139,7 +139,7 @@ impl Session<'_> {
             self.reader.finish::<document::Transition>(table);
             let name = TransitionName::from(name);
             spans.transitions.insert(name.clone(), node.key);
-            // One that could not be read is declared all the same, so that uses of it are not reported too.
+            // A transition that could not be read still counts as declared, so that its uses are not reported too.
             let place = |name: Option<String>| PlaceName(name.unwrap_or_default());
             let (from, to, dock) = (place(from), place(to), dock.unwrap_or(0));
             transitions.insert(name, Transition { from, to, dock, step });
@@ -265,7 +265,7 @@ impl Session<'_> {
         found
     }
 
-    /// A component that names no program has a closure if its life-cycle starts one, and nothing of its own otherwise.
+    /// A component without a program has a closure if its life-cycle has a `start`, and runs nothing otherwise.
     fn choose_run(&mut self, cycle: &Lifecycle, component: &mut Component) {
         let starts = cycle.transitions.values().any(|way| matches!(way.step.action, Action::Start));
         if matches!(component.run, Run::Embedded) && !starts {
@@ -273,7 +273,7 @@ impl Session<'_> {
         }
     }
 
-    /// A step that stands alone: it has to do something.
+    /// A step outside a transition, which must have an action.
     fn lone_step(&mut self, node: &Node<'_>, component: &mut Component) -> Option<Step> {
         let mut table = self.reader.table(node)?;
         let place = table.place.clone();

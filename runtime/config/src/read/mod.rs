@@ -1,6 +1,6 @@
-//! Walks the document and makes the spec, collecting what is wrong on the way.
+//! Walks the document and makes the spec; every error becomes a finding.
 //!
-//! One file per group of tables; what needs several of them at once is looked at in `crosscheck`.
+//! One file per group of tables. Checks that need several tables are in `crosscheck`.
 
 pub(crate) mod command;
 mod component;
@@ -25,16 +25,19 @@ use std::sync::Arc;
 /// The version of the config language that this crate reads.
 const LANGUAGE_VERSION: u32 = 1;
 
-/// So many tables of one kind are read: a person writes tens, a generator hundreds.
+/// Most tables of one kind: a person writes tens, a generator hundreds.
 const TABLES_MAX: usize = 1_000;
 
 /// Longest name; a component's name with an ordinal still fits a DNS label.
 const NAME_LENGTH_MAX: usize = 48;
 
+/// Most ports, needs or variables of one component, and most words of one command.
+pub(crate) const ENTRIES_MAX: usize = 256;
+
 /// Longest free text of a value, such as an argument or an environment variable.
 const TEXT_LENGTH_MAX: usize = 32 * 1024;
 
-/// What the tables share while they are read.
+/// The state that the readers of all tables share.
 pub(crate) struct Session<'s> {
     pub(crate) reader: Reader<'s>,
     pub(crate) base: &'s Path,
@@ -46,9 +49,9 @@ pub(crate) struct Session<'s> {
     pub(crate) places: Places,
     /// Rule and utility names and where they are.
     pub(crate) names: BTreeMap<String, Span>,
-    /// Template files of the component that is read, and where they are named.
+    /// The template files of the component that is being read, each with its place.
     pub(crate) named_templates: Vec<(String, Span)>,
-    /// Those of all components before.
+    /// The template files of the components before it.
     pub(crate) templates: Vec<(ComponentName, String, Span)>,
 }
 
@@ -68,7 +71,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Reads the whole document. The spec is only good when nothing was found.
+    /// Reads the whole document. The spec is valid only if no error was found.
     pub(crate) fn read(&mut self, mut root: Table<'_>) -> Spec {
         self.language_version(&mut root);
         let app = root.take("app");
@@ -148,14 +151,14 @@ impl<'s> Session<'s> {
         self.check_name(name, &node.key, "component");
         let name = ComponentName(name.to_owned());
         self.places.components.insert(name.clone(), node.key.clone());
-        // A component that is no table is still declared, so that uses of it are not reported too.
+        // A component that is no table still counts as declared, so that its uses are not reported too.
         let component = self.component(&name, node);
         let templates = std::mem::take(&mut self.named_templates);
         self.templates.extend(templates.into_iter().map(|(path, span)| (name.clone(), path, span)));
         self.components.insert(name, Arc::new(component));
     }
 
-    /// Reads an array of tables with `read`, leaving out what could not be read.
+    /// Reads an array of tables with `read`; leaves out those that could not be read.
     fn tables<'d, T>(
         &mut self,
         node: Option<Node<'d>>,
@@ -184,7 +187,7 @@ impl<'s> Session<'s> {
         found
     }
 
-    /// Notes a name that could not be used in addresses, file names and variables.
+    /// Adds an error for a name that cannot be used in addresses, file names and variables.
     pub(crate) fn check_name(&mut self, name: &str, span: &Span, what: &str) -> bool {
         let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
         let strange =
@@ -205,7 +208,7 @@ impl<'s> Session<'s> {
         false
     }
 
-    /// Notes a text that is too long or holds control characters.
+    /// Adds an error for a text that is too long or contains control characters.
     pub(crate) fn check_text(&mut self, text: &Text<'_>, length_max: usize) -> bool {
         if text.text.len() > length_max {
             let message = format!("the text is longer than {length_max} bytes");
@@ -230,7 +233,7 @@ impl<'s> Session<'s> {
         None
     }
 
-    /// Notes the name of a rule or a utility; names are unique among both.
+    /// Records the name of a rule or a utility; names are unique among both.
     pub(crate) fn declare_name(&mut self, name: &Text<'_>, what: &str) {
         if !self.check_name(name.text, &name.span, what) {
             return;

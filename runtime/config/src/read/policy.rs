@@ -1,4 +1,4 @@
-//! The application as a whole: its name, costs of change, when to optimise, the budget, the anchors.
+//! The tables of the application as a whole: `app`, `migration`, `optimise`, `budget`, `anchors`.
 
 use crate::document;
 use crate::read::Session;
@@ -7,7 +7,7 @@ use crate::units::Quantity;
 use rhizo_types::spec::{Budget, Migration, Optimise};
 use rhizo_types::{Number, RegionName};
 
-/// Longest duration of a config: a year. Longer ones are slips of the unit.
+/// Longest duration in a config: a year. A longer one has a wrong unit.
 pub(crate) const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -53,7 +53,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn migration(&mut self, node: Option<Node<'_>>) -> Migration {
-        // One percent of utility for a new machine: enough that noise moves nothing, little enough to repair.
+        // One percent of utility for a new host: noise in measurements does not cause moves, and repairs stay cheap.
         let add = Number::try_from(0.01).unwrap_or(Number::ZERO);
         let mut migration = Migration { add, remove: Number::ZERO };
         let Some(mut table) = node.and_then(|node| self.reader.table(&node)) else { return migration };
@@ -67,7 +67,7 @@ impl Session<'_> {
         migration
     }
 
-    /// A number that is not negative, in the unit of utility; more than 1 is probably a slip.
+    /// A number that is not negative, in the unit of utility. More than 1 is probably a mistake.
     fn share(&mut self, node: &Node<'_>, what: &str) -> Option<Number> {
         let value = self.reader.number(node)?;
         if value < Number::ZERO {
@@ -152,7 +152,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn anchors(&mut self, node: &Node<'_>) -> Vec<RegionName> {
-        // Declared, even when it is wrong: rules that use anchors are not to be reported for that.
+        // Set even if the table is wrong, so that rules that use anchors are not reported too.
         self.has_anchors = true;
         let Some(mut table) = self.reader.table(node) else { return Vec::new() };
         let sites = self.reader.required(&mut table, "sites", "regions or addresses of users");

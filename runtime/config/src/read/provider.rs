@@ -1,4 +1,4 @@
-//! The `[providers]` table: what is rhizo's own, and settings that only the provider understands.
+//! The `[providers]` table: rhizo's own fields, and settings that only the provider understands.
 
 use crate::finding::Span;
 use crate::path;
@@ -9,7 +9,7 @@ use rhizo_types::ProviderName;
 use rhizo_types::spec::ProviderSpec;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Kinds that exist or are planned; which of them this binary has, its registry knows.
+/// The kinds that exist or are planned. The registry of the binary knows which of them it contains.
 const KINDS: &[&str] = &["process", "ssh", "docker", "qemu", "ec2", "hcloud"];
 
 /// Settings that are paths, or whose name ends in `_` and one of these: resolved against the config file.
@@ -23,7 +23,7 @@ impl Session<'_> {
     pub(crate) fn providers(&mut self, node: Option<Node<'_>>) -> BTreeMap<ProviderName, ProviderSpec> {
         let mut providers = BTreeMap::new();
         let Some(node) = node else {
-            // Without a word about providers an application runs on this machine.
+            // Without `[providers]` an application runs on this machine.
             let local = ProviderSpec {
                 kind: "process".to_owned(),
                 settings: "{}".to_owned(),
@@ -79,7 +79,7 @@ impl Session<'_> {
         let base = self.base;
         let resolve = |path: &[String], text: &str| {
             let is_path = path.last().is_some_and(|name| is_path_setting(name));
-            // An address or a text for the provider itself is left alone.
+            // A URL is not a path and stays unchanged.
             if is_path && !text.is_empty() && !text.contains("://") {
                 path::join(base, text)
             } else {

@@ -15,13 +15,13 @@ use rhizo_types::expr::Expr;
 use rhizo_types::spec::{Of, Require, Rule, Utility};
 use rhizo_types::{ComponentName, Number, RuleName};
 
-/// What a rule speaks of.
+/// The component that a rule applies to, and whether each host or the whole group is meant.
 enum Subject {
     Each(ComponentName),
     Group(ComponentName),
 }
 
-/// Which subject a rule named, even when the component is not known.
+/// The subject that a rule named, even if the component does not exist.
 struct Named {
     subject: Option<Subject>,
     is_each: bool,
@@ -60,7 +60,7 @@ impl<'s> Session<'s> {
         let (name, rules) = (name?, rules?);
         let count = rules.len();
         let requires = rules.into_iter().enumerate().map(|(index, (rule, source, span))| {
-            // The parts of a conjunction are told apart by a number, which no written name can have.
+            // The parts of a conjunction are numbered in their names; a written name cannot contain such a number.
             let name = if count == 1 { name.clone() } else { format!("{name}.{}", index + 1) };
             self.places.requires.push(span);
             Require { name: RuleName(name), component: component.clone(), rule, source }
@@ -106,7 +106,7 @@ impl<'s> Session<'s> {
         match parse::parse(text.text) {
             Ok(ast) => Some((ast, placer)),
             Err(mistake) => {
-                // A mistake at the end of the text has no character there: the closing quote stands for it.
+                // A mistake at the end of the text is placed at the closing quote.
                 let span = placer.span(&mistake.span);
                 self.reader.findings.error(span, mistake.message).maybe_hint(mistake.hint);
                 None
@@ -264,7 +264,7 @@ impl<'s> Session<'s> {
         })
     }
 
-    /// The quantity of a utility, and what it measures when that is known.
+    /// The quantity of a utility, and its unit if that is known.
     fn utility_of(&mut self, text: &Text<'_>, is_each: bool) -> Option<(Of, Option<Quantity>)> {
         let (ast, placer) = self.ast(text)?;
         let has_anchors = self.has_anchors;
@@ -331,7 +331,7 @@ impl<'s> Session<'s> {
     }
 }
 
-/// Whether an expression asks for any property of a machine.
+/// Whether an expression uses any attribute of a host.
 fn speaks_of_node(expr: &Expr) -> bool {
     match expr {
         Expr::Attribute(_) | Expr::Has(_) => true,

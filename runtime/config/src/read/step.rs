@@ -1,6 +1,6 @@
-//! Actions of a life-cycle and how patient to be with them.
+//! The actions of a life-cycle, with their time-outs and repetitions.
 //!
-//! A step is a part of another table (a transition) or stands alone (`notify`, an element of `reset`); the caller
+//! A step is part of a transition's table, or a table of its own (`notify`, an element of `reset`); the caller
 //! finishes the table. Nothing is run here.
 
 use crate::document;
@@ -20,20 +20,20 @@ const VERBS: [Verb; 5] = [Verb::Init, Verb::Run, Verb::Interrupt, Verb::Cleanup,
 
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
-/// More repetitions than this are a wait for ever; the escalation of failures does that better.
+/// Most repetitions. Longer waiting is the task of the escalation of failures.
 const RETRIES_MAX: u32 = 1_000;
-/// A service that restarts is back within seconds: a first wait of one, and never more than half a minute.
+/// A service that restarts is back within seconds, so the first wait is one second and the longest is half a minute.
 const RETRY_WAIT_MS: u64 = 1_000;
 const RETRY_WAIT_MS_MAX: u64 = 30_000;
 
-/// What is written may hold a password that came by an import, so nobody else reads it unless the config says so.
+/// A written file may contain a password from an import, so only its owner may read it by default.
 const WRITE_MODE: u32 = 0o600;
 
-/// Time between two looks of a `wait`: a start is looked at more often than the health of a service.
+/// Time between two probes of a `wait`, shorter than that of a health check, because a start waits for it.
 const WAIT_EVERY_MS: u64 = 1_000;
 
 impl Session<'_> {
-    /// Takes an action and its patience out of `table`.
+    /// Takes an action with its time-out and repetitions out of `table`.
     pub(crate) fn step(&mut self, table: &mut Table<'_>, component: &mut Component) -> Step {
         let action = self.action(table, component);
         let timeout_ms =
