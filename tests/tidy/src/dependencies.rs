@@ -1,4 +1,4 @@
-//! Who may depend on whom: `cargo metadata` against the reviewed list in `dependencies.txt`.
+//! The dependencies between packages: `cargo metadata` against the reviewed list in `dependencies.txt`.
 //!
 //! The list is exact in both directions, so every new edge and every edge that went away is a line of a diff
 //! that somebody reads. It does not look at transitive dependencies: cargo-deny does (`deny.toml`).
@@ -16,7 +16,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// Its folder from the root of the project; empty for the root package.
     pub(crate) folder: String,
-    /// What it names in its manifest.
+    /// The dependencies of its manifest.
     pub(crate) dependencies: BTreeSet<Dependency>,
 }
 
@@ -97,7 +97,7 @@ impl Rules {
         Ok(rules)
     }
 
-    /// The same owners and pure crates with the edges that exist today.
+    /// These owners and pure crates, with the edges that exist now.
     pub(crate) fn with_edges_of(&self, packages: &[Package]) -> Self {
         Self { edges: edges_of(packages), ..self.clone() }
     }

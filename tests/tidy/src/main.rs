@@ -34,7 +34,7 @@ struct Finding {
     path: String,
     /// The line, counted from 1; 0 when the whole file is meant.
     line: usize,
-    /// What is wrong and what to do about it.
+    /// The mistake and its remedy.
     message: String,
 }
 
@@ -95,7 +95,7 @@ fn affected(root: &Path) -> Result<Vec<Finding>, String> {
     Ok(Vec::new())
 }
 
-/// Rewrites the reviewed lists from the tree of today.
+/// Rewrites the reviewed lists from the current tree.
 fn update(root: &Path) -> Result<(), String> {
     let files = tree::read(root)?;
     let sources: Vec<Source> =

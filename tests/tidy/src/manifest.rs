@@ -7,7 +7,7 @@
 use crate::Finding;
 use crate::tree::File;
 
-/// What each package's manifest must contain, line by line.
+/// The lines that each package's manifest must contain.
 const INHERITED: [&str; 4] = [
     "version.workspace = true",
     "edition.workspace = true",
@@ -15,7 +15,7 @@ const INHERITED: [&str; 4] = [
     "license.workspace = true",
 ];
 
-/// What the manifest of a crate that is published must contain beside a description.
+/// The lines that the manifest of a published crate must contain, beside a description.
 const PUBLISHED: [&str; 4] = [
     "repository.workspace = true",
     "readme.workspace = true",

@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::dependencies::{Package, Rules};
 use crate::source::Source;
 
-/// What a pure crate must not name, and what to do instead.
+/// The names that a pure crate must not use, each with its remedy.
 const BANNED: [(&str, &str); 25] = [
     ("Instant", "time is an argument (rhizo_types::Time)"),
     ("SystemTime", "time is an argument (rhizo_types::Time)"),

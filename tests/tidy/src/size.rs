@@ -36,7 +36,7 @@ impl Ratchet {
         Ok(Self { longest })
     }
 
-    /// What is too long in the tree of today.
+    /// The files and functions of the current tree that are too long.
     pub(crate) fn of(sources: &[Source]) -> Self {
         Self { longest: sources.iter().flat_map(long).map(|(what, _, lines)| (what, lines)).collect() }
     }
@@ -54,7 +54,7 @@ impl Ratchet {
     }
 }
 
-/// What is too long in one file: (name in the ratchet, line, length).
+/// The too long functions of one file, and the file itself: (name in the ratchet, line, length).
 fn long(source: &Source) -> Vec<(String, usize, usize)> {
     let mut found = BTreeMap::new();
     let lines = source.text.lines().count();

@@ -12,7 +12,7 @@ pub(crate) struct Source {
     pub(crate) path: String,
     /// The file as written.
     pub(crate) text: String,
-    /// The same text with comments and the insides of literals blanked; line breaks are kept.
+    /// The text with comments and the insides of literals blanked; line breaks are kept.
     pub(crate) code: String,
     /// The comments alone, with `//` and its kin, everything else blanked; line breaks are kept.
     pub(crate) comments: String,

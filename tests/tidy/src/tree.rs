@@ -14,7 +14,7 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
-/// Larger files are data, not text anybody edits: they are listed by nobody and checked by nothing.
+/// Largest file that is read, in bytes. Larger ones are data and are not checked.
 const TEXT_BYTES_MAX: u64 = 512 * 1024;
 
 /// Every text file below `root`, sorted by path.

@@ -53,7 +53,7 @@ impl Words {
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
     }
 
-    /// The same list with every pattern on.
+    /// This list with every pattern on.
     pub(crate) fn with_all_on(mut self) -> Self {
         self.patterns.iter_mut().for_each(|pattern| pattern.on = true);
         self

@@ -1,4 +1,4 @@
-//! What no file of the project says: leftovers, silenced lints, catch-all names, paths of somebody's machine.
+//! Text that no file of the project contains: leftovers, silenced lints, catch-all names, paths of one machine.
 //!
 //! Also that each Rust file opens with what it is for, that each `unsafe` says why it is sound and that every crate
 //! but a reviewed few forbids it. The words are
@@ -20,7 +20,7 @@ const LEFTOVERS: [(&str, &str); 8] = [
     (concat!("Under constr", "uction"), "say what the file does and what it does not"),
 ];
 
-/// Parts of paths that exist on one machine only, and of hosts nobody should depend on by name.
+/// Parts of paths that exist on one machine only, and names of hosts that the project must not depend on.
 const PLACES: [&str; 8] = [
     concat!("/ho", "me/"),
     concat!("/wo", "rk/"),

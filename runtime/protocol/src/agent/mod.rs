@@ -2,7 +2,7 @@
 //!
 //! It knows the target, its own instances, and what its peers' agents told it over ordered channels; nothing
 //! global. There are no phases: starts and stops interleave, fenced by generations, and a newer target may
-//! overtake an unfinished one. Invariants, over what agents have been told (seeds.md 2.5, AI1 to AI4):
+//! overtake an unfinished one. Invariants, over what agents have been told (Durán and Salaün):
 //! a started instance has its mandatory imports bound to started instances; nothing started is bound to
 //! something not started; nothing is bound to an instance known to have failed; a stopped instance keeps no
 //! binding; an export in use is left only when its users have let go.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub const CLOSED_INTENTS_MAX: usize = 256;
 /// So many former members are remembered, so that a late one is told that it left.
 pub const DEPARTED_MAX: usize = 1_024;
-/// More hosts than this in one plan are a mistake, not an application (design.md: thousands of nodes).
+/// More hosts than this in one plan are a mistake, not an application: the runtime is built for thousands of nodes.
 pub const ORDERS_MAX: usize = 4_096;
 
 /// Everything that the quorum decided, after the entry at `index`.

@@ -18,7 +18,7 @@ use rhizo_types::message::{Control, Heartbeat};
 use rhizo_types::{Epoch, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many others are asked about a suspect (overlay.md 2.3: three).
+/// So many others are asked about a suspect.
 const CHECKS: usize = 3;
 /// Up to this many members the coordinator hears everyone's heartbeats, observer or not.
 pub const HEARD_BY_COORDINATOR_MAX: usize = 64;

@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use rhizo_types::id::NodeId;
 use std::collections::BTreeSet;
 
-/// Observers per node (design.md section 7: 8 to 10; overlay.md 2.3 has the arithmetic).
+/// Observers per node (Rapid, Suresh et al. 2018, uses 10).
 pub const OBSERVERS: usize = 8;
 /// Up to this many members every node links to every other: 15 links cost less than choosing among them.
 pub const FULL_MESH_MAX: usize = 16;

@@ -148,7 +148,7 @@ impl World {
         if host.ended.is_some() || host.node.is_some() {
             return;
         }
-        // The dead man's switch of a host that never joined (design.md section 6).
+        // The dead man's switch of a host that never joined.
         if now.ms_since(host.created) > TIMERS.join_ms_max + 60_000 {
             return self.end_host(&provider, &id);
         }
