@@ -10,6 +10,7 @@ mod lifecycle;
 
 pub(crate) use lifecycle::{Lifecycle, RetryWaits, Step, Transition, Use, Wait};
 
+use crate::slips::{self, Foreign};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 pub(crate) trait Table: JsonSchema {
     /// Fields of later versions: refused by name, not ignored and not called unknown.
     const NOT_YET: &'static [&'static str] = &[];
+    /// Fields of other tools, each with the form to write in their place.
+    const FOREIGN: Foreign = &[];
 }
 
 /// The names of a table's fields.
@@ -58,6 +61,7 @@ pub(crate) struct Config {
 
 impl Table for Config {
     const NOT_YET: &'static [&'static str] = &["secrets", "lifecycles", "versions", "logs", "dashboard"];
+    const FOREIGN: Foreign = slips::ROOT;
 }
 
 /// The application itself.
@@ -111,6 +115,7 @@ pub(crate) struct Component {
 
 impl Table for Component {
     const NOT_YET: &'static [&'static str] = &["state", "actions", "files", "artifact", "secrets", "version"];
+    const FOREIGN: Foreign = slips::COMPONENT;
 }
 
 /// The replacement of an old version by a new one.
@@ -194,6 +199,7 @@ pub(crate) struct Export {
 
 impl Table for Export {
     const NOT_YET: &'static [&'static str] = &["public", "value", "protocol"];
+    const FOREIGN: Foreign = slips::EXPORT;
 }
 
 /// A use of another component's export.
@@ -214,6 +220,7 @@ pub(crate) struct Import {
 
 impl Table for Import {
     const NOT_YET: &'static [&'static str] = &["via"];
+    const FOREIGN: Foreign = slips::IMPORTED;
 }
 
 #[derive(JsonSchema)]
@@ -257,6 +264,7 @@ pub(crate) struct Health {
 
 impl Table for Health {
     const NOT_YET: &'static [&'static str] = &["timeout", "grpc"];
+    const FOREIGN: Foreign = slips::CHECKED;
 }
 
 /// The signal and grace with which a copy is stopped.
@@ -385,6 +393,7 @@ pub(crate) struct Budget {
 
 impl Table for Budget {
     const NOT_YET: &'static [&'static str] = &["max_monthly", "max_daily"];
+    const FOREIGN: Foreign = slips::SPENT;
 }
 
 /// A source of hosts; all other fields are the provider's own.

@@ -11,10 +11,12 @@ mod document;
 mod expr;
 mod finding;
 mod path;
+mod plain;
 mod read;
 mod reader;
 mod render;
 mod script;
+mod slips;
 mod suggest;
 mod syntax;
 mod template;
@@ -26,20 +28,24 @@ pub use expr::attributes::{AttributeKind, WELL_KNOWN};
 pub use expr::eval::{Environment, EvalError, Value, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
+pub use plain::plain_text;
 pub use render::render;
 pub use script::parse_script;
-pub use template::{Placeholder, fill, placeholders};
+pub use template::{fill, fill_file};
 pub use template_file::TemplateFile;
 pub use units::Quantity;
 
 use reader::Reader;
-use rhizo_types::AttributeName;
+use rhizo_types::ledger::{Command, SetSpec};
 use rhizo_types::spec::Spec;
+use rhizo_types::wire::{COMMAND_BYTES_MAX, CommandRecord};
+use rhizo_types::{AttributeName, Revision};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Longest config, in bytes, that is parsed.
-pub const SOURCE_LENGTH_MAX: usize = 1024 * 1024;
+/// Longest config or script, in bytes: a config is stored in one command of the log, together with its spec, and
+/// [`parse`] checks that both fit.
+pub const SOURCE_LENGTH_MAX: usize = COMMAND_BYTES_MAX;
 
 /// A config without errors.
 #[derive(Clone, Debug)]
@@ -91,9 +97,17 @@ impl Parsed {
 /// All findings in the order of the file, including warnings, if at least one is an error. After a syntax error in the
 /// TOML, no other check is made.
 pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, Vec<Finding>> {
+    let plain = plain_text(source);
+    let source = plain.as_ref();
     let mut reader = Reader { source, findings: finding::Findings::default() };
     if source.len() > SOURCE_LENGTH_MAX {
-        reader.findings.error(0..0, format!("the config is longer than {SOURCE_LENGTH_MAX} bytes"));
+        let message = format!("the config has {} bytes, and at most {SOURCE_LENGTH_MAX} fit", source.len());
+        reader.findings.error(0..0, message).hint(SIZE_HINT);
+        return Err(reader.findings.finish(source, file_name));
+    }
+    if base_dir.to_str().is_none() {
+        let message = "the path of the config's folder is not UTF-8 text";
+        reader.findings.error(0..0, message).hint("rename the folder, or move the config");
         return Err(reader.findings.finish(source, file_name));
     }
     let Some(document) = syntax::parse(source, &mut reader.findings) else {
@@ -102,6 +116,9 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
     let root = reader.root(&document);
     let mut session = read::Session::new(reader, base_dir);
     let spec = session.read(root);
+    if !session.reader.findings.has_errors() {
+        check_size(&spec, source, &mut session.reader.findings);
+    }
     let failed = session.reader.findings.has_errors();
     let warnings = session.reader.findings.finish(source, file_name);
     if failed {
@@ -121,4 +138,22 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
     templates.sort_by_key(|(_, _, span)| span.start);
     let templates = templates.into_iter().map(template).collect();
     Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates })
+}
+
+/// The remedy for a config that is too long.
+const SIZE_HINT: &str = "move long texts and large numbers of variables into files that the programs read";
+
+/// Adds an error if the command that puts the spec in force would not fit into the log.
+fn check_size(spec: &Spec, source: &str, findings: &mut finding::Findings) {
+    // The largest revision: its encoding has the most bytes.
+    let set = SetSpec { revision: Revision(u64::MAX), spec: spec.clone(), source: source.to_owned() };
+    let record = CommandRecord::V1(Command::SetSpec(Box::new(set)));
+    // Encoding into memory cannot fail; a spec that could not be encoded would not fit either.
+    let bytes = postcard::to_stdvec(&record).map_or(usize::MAX, |bytes| bytes.len());
+    if bytes > COMMAND_BYTES_MAX {
+        let message = format!(
+            "the config and its spec take {bytes} bytes in the log, and at most {COMMAND_BYTES_MAX} fit"
+        );
+        findings.error(0..0, message).hint(SIZE_HINT);
+    }
 }

@@ -6,7 +6,7 @@
 
 use crate::finding::{Findings, Span};
 use crate::units::{self, Quantity};
-use crate::{document, suggest};
+use crate::{document, slips, suggest};
 use rhizo_types::Number;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -71,9 +71,32 @@ impl<'s> Reader<'s> {
         Some(Table { place: node.key.clone(), fields: fields(table) })
     }
 
+    /// A table; `form` is the hint for any other value, as a form to write.
+    pub(crate) fn table_like<'d>(&mut self, node: &Node<'d>, form: &str) -> Option<Table<'d>> {
+        if self.is_table(node) {
+            return self.table(node);
+        }
+        self.mismatch_with(node, "a table", Some(format!("write `{form}`")));
+        None
+    }
+
+    /// A number as it is written, if the value is one.
+    pub(crate) fn literal<'d>(&self, node: &Node<'d>) -> Option<&'d str> {
+        match node.value {
+            DeValue::Integer(integer) => Some(integer.as_str()),
+            DeValue::Float(float) => Some(float.as_str()),
+            _ => None,
+        }
+    }
+
     /// A table whose keys the user chose, in the order of the names.
     pub(crate) fn named<'d>(&mut self, node: &Node<'d>) -> Option<Vec<(&'d str, Node<'d>)>> {
         self.table(node).map(|mut table| table.take_all())
+    }
+
+    /// A table whose keys the user chose; `form` is the hint for any other value, as a form to write.
+    pub(crate) fn named_like<'d>(&mut self, node: &Node<'d>, form: &str) -> Option<Vec<(&'d str, Node<'d>)>> {
+        self.table_like(node, form).map(|mut table| table.take_all())
     }
 
     /// The elements of an array.
@@ -154,19 +177,32 @@ impl<'s> Reader<'s> {
         if found == Quantity::PLAIN && (quantity != Quantity::TIME || value == 0.0) {
             return Some(value);
         }
-        let draft = self.findings.error(node.span.clone(), format!("expected {quantity}, found {found}"));
-        match quantity {
-            Quantity::TIME => draft.hint("write a time with its unit, such as \"5s\" or \"250ms\""),
-            Quantity::BYTES => draft.hint("write an amount with its unit, such as \"256MiB\""),
-            _ => draft,
+        let slip = self.as_text(node).and_then(|text| units::minutes_meant_otherwise(quantity, text.text));
+        let form = match quantity {
+            Quantity::TIME => "write a time with its unit, such as \"5s\" or \"250ms\"",
+            Quantity::BYTES => "write an amount with its unit, such as \"256MiB\"",
+            Quantity::MONEY => "write a number, or a price per hour such as \"$0.12/h\"",
+            _ => "write a number without a unit",
         };
+        self.findings
+            .error(node.span.clone(), format!("expected {quantity}, found {found}"))
+            .hint(slip.unwrap_or_else(|| form.to_owned()));
         None
     }
 
     /// A number with its quantity.
     pub(crate) fn any_quantity(&mut self, node: &Node<'_>) -> Option<(f64, Quantity)> {
         let value = match node.value {
-            DeValue::Integer(integer) => whole(integer).map(|value| value as f64),
+            DeValue::Integer(integer) => {
+                let value = whole(integer).filter(|value| value.unsigned_abs() <= WHOLE_MAX);
+                if value.is_none() {
+                    self.findings
+                        .error(node.span.clone(), format!("`{integer}` cannot be kept exactly"))
+                        .hint(format!("write a number up to {WHOLE_MAX}, or a larger unit"));
+                    return None;
+                }
+                value.map(|value| value as f64)
+            }
             DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
             DeValue::String(text) => return self.written_quantity(node, text),
             _ => {
@@ -176,7 +212,9 @@ impl<'s> Reader<'s> {
         };
         let finite = value.filter(|value| value.is_finite());
         if finite.is_none() {
-            self.findings.error(node.span.clone(), "expected a finite number");
+            self.findings
+                .error(node.span.clone(), "expected a finite number")
+                .hint("write a number in decimal digits, such as `0.5`");
         }
         Some((finite?, Quantity::PLAIN))
     }
@@ -206,7 +244,13 @@ impl<'s> Reader<'s> {
     /// A duration in whole milliseconds within a range, both ends included.
     pub(crate) fn duration_ms(&mut self, node: &Node<'_>, min_ms: u64, max_ms: u64) -> Option<u64> {
         let value = self.quantity(node, Quantity::TIME)?;
-        // Times are far below 2^53 ms, where every whole f64 is exact.
+        // Times are far below 2^53 ms, where every whole f64 is exact; a product such as 0.57 * 1000 is nearly whole.
+        if (value - value.round()).abs() > 1e-6 {
+            self.findings
+                .error(node.span.clone(), "a time is a whole number of milliseconds")
+                .hint(format!("write \"{}ms\"", value.ceil()));
+            return None;
+        }
         if value >= min_ms as f64 && value <= max_ms as f64 {
             return Some(value.round() as u64);
         }
@@ -217,6 +261,11 @@ impl<'s> Reader<'s> {
 
     /// Adds an error for a value of the wrong type.
     pub(crate) fn mismatch(&mut self, node: &Node<'_>, expected: &str) {
+        self.mismatch_with(node, expected, slips::other_type(expected, node.value));
+    }
+
+    /// Adds an error for a value of the wrong type, with this hint.
+    pub(crate) fn mismatch_with(&mut self, node: &Node<'_>, expected: &str, hint: Option<String>) {
         let found = match node.value {
             DeValue::String(_) => "a text",
             DeValue::Integer(_) => "a whole number",
@@ -228,13 +277,18 @@ impl<'s> Reader<'s> {
         };
         // A table may have been opened by a dotted header, whose value has no place of its own.
         let span = if node.span.is_empty() { node.key.clone() } else { node.span.clone() };
-        self.findings.error(span, format!("expected {expected}, found {found}"));
+        let hint = hint.unwrap_or_else(|| format!("write {expected}"));
+        self.findings.error(span, format!("expected {expected}, found {found}")).hint(hint);
     }
 
     /// Takes a field out, and adds an error if it is missing.
     pub(crate) fn required<'d>(&mut self, table: &mut Table<'d>, name: &str, what: &str) -> Option<Node<'d>> {
         let node = table.take(name);
-        if node.is_none() {
+        // A misspelled or foreign field that stands for it is reported by `finish`: one cause, one finding.
+        let stands_in = |key: &&&str| {
+            slips::stands_for(key, name) || suggest::nearest(key, [name]).is_some_and(|near| near == name)
+        };
+        if node.is_none() && table.fields.keys().find(stands_in).is_none() {
             self.findings
                 .error(table.place.clone(), format!("missing field `{name}`"))
                 .hint(format!("add `{name} = …`: {what}"));
@@ -255,8 +309,14 @@ impl<'s> Reader<'s> {
                     .hint("this version of rhizo would ignore it: remove it");
                 continue;
             }
-            let hint = suggest::hint(name, known.iter().map(String::as_str), "fields");
-            self.findings.error(node.key, format!("unknown field `{name}`")).maybe_hint(hint);
+            let known = known.iter().map(String::as_str);
+            let hint = match slips::remedy(T::FOREIGN, name) {
+                Some(remedy) => Some(remedy.to_owned()),
+                None => suggest::hint(name, known, "fields"),
+            };
+            let hint =
+                hint.unwrap_or_else(|| "remove it; the fields are listed in rhizo.schema.json".to_owned());
+            self.findings.error(node.key, format!("unknown field `{name}`")).hint(hint);
         }
     }
 
@@ -274,7 +334,9 @@ impl<'s> Reader<'s> {
             DeValue::Integer(integer) => match whole(integer).and_then(|value| i64::try_from(value).ok()) {
                 Some(value) => value.into(),
                 None => {
-                    self.findings.error(node.span.clone(), format!("`{integer}` is out of range"));
+                    self.findings
+                        .error(node.span.clone(), format!("`{integer}` is out of range"))
+                        .hint("write a whole number of at most 64 bits");
                     serde_json::Value::Null
                 }
             },
@@ -288,7 +350,7 @@ impl<'s> Reader<'s> {
                 items.iter().map(|item| self.json(item, path, text)).collect()
             }
             DeValue::Table(_) => {
-                // Sorted by `fields`, so that equal settings have equal text whatever serde_json keeps.
+                // Sorted by `fields`, so that equal settings have equal text in any version of serde_json.
                 let mut object = serde_json::Map::new();
                 for (name, value) in self.table(node).map(|mut table| table.take_all()).unwrap_or_default() {
                     path.push(name.to_owned());
@@ -317,6 +379,9 @@ fn element<'d>(source: &str, item: &'d Spanned<DeValue<'d>>) -> Node<'d> {
     let first_line = source.get(span.clone()).and_then(|text| text.find('\n')).unwrap_or(span.len());
     Node { key: span.start..span.start + first_line, span, value: item.get_ref() }
 }
+
+/// Largest whole number up to which an f64 represents every whole number: 2^53.
+const WHOLE_MAX: u128 = 1 << 53;
 
 fn whole(integer: &DeInteger<'_>) -> Option<i128> {
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()

@@ -4,6 +4,7 @@
 //! terminal.
 
 use crate::finding::{Finding, Lines, Severity};
+use crate::plain_text;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -12,6 +13,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 /// `source` is the text the findings were made from. `color` switches terminal escapes on.
 #[must_use]
 pub fn render(findings: &[Finding], source: &str, color: bool) -> String {
+    let plain = plain_text(source);
+    let source = plain.as_ref();
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let lines = Lines::new(source);

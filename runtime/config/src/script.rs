@@ -13,7 +13,7 @@
 //! checks the rest before it begins. Read next: `rhizo_types::script`.
 
 use crate::finding::{Finding, Findings, Span};
-use crate::{SOURCE_LENGTH_MAX, suggest};
+use crate::{SOURCE_LENGTH_MAX, plain_text, suggest};
 use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, NodeId, PortName};
 use rhizo_types::script::{Order, Place, STATEMENTS_MAX, Script, Statement};
 use rhizo_types::spec::{Component, Spec};
@@ -29,10 +29,15 @@ const VERBS: [&str; 6] = ["add", "del", "connect", "disconnect", "push", "wait"]
 /// # Errors
 /// All findings, in the order of the text, if at least one is an error.
 pub fn parse_script(source: &str, file_name: &str, spec: &Spec) -> Result<Script, Vec<Finding>> {
+    let plain = plain_text(source);
+    let source = plain.as_ref();
     let mut reader =
         Reader { spec, findings: Findings::default(), script: Script::default(), fates: BTreeMap::new() };
     if source.len() > SOURCE_LENGTH_MAX {
-        reader.findings.error(0..0, format!("the script is longer than {SOURCE_LENGTH_MAX} bytes"));
+        reader
+            .findings
+            .error(0..0, format!("the script is longer than {SOURCE_LENGTH_MAX} bytes"))
+            .hint("split it into several scripts");
         return Err(reader.findings.finish(source, file_name));
     }
     let mut begin = 0;

@@ -3,6 +3,7 @@
 //! Every number is kept in the base unit of its quantity: milliseconds, bytes, currency per hour. Shared by
 //! the expression language and by values such as `every = "5s"`.
 
+use crate::slips;
 use std::fmt;
 
 /// The quantity of a number, as exponents of the three base units; all zero for a plain number.
@@ -140,10 +141,14 @@ pub(crate) fn measured(text: &str) -> Option<Result<Measured, NotMeasured>> {
     let Some(value) = plain.parse::<f64>().ok().filter(|value| value.is_finite()) else {
         return Some(Err(NotMeasured {
             message: format!("`{literal}` is not a finite number"),
-            hint: None,
+            hint: Some("write a smaller number".to_owned()),
             length,
         }));
     };
+    let is_whole = !literal.contains(['.', 'e', 'E']);
+    if is_whole && plain.parse::<u128>().map_or(true, |value| value > WHOLE_MAX) {
+        return Some(Err(inexact(literal, length)));
+    }
     Some(match (sign, unit) {
         (Some((_, code)), "") => price(text, value, code, length),
         (Some(_), _) => Err(NotMeasured {
@@ -151,15 +156,10 @@ pub(crate) fn measured(text: &str) -> Option<Result<Measured, NotMeasured>> {
             hint: Some("write a price as `$0.12/h`".to_owned()),
             length,
         }),
-        (None, "") => Ok(Measured {
-            value,
-            quantity: Quantity::PLAIN,
-            // Beyond 2^53 an f64 does not represent every whole number.
-            whole: !literal.contains(['.', 'e', 'E']) && value <= 9_007_199_254_740_992.0,
-            currency: None,
-            length,
-        }),
-        (None, unit) => with_unit(value, unit, length),
+        (None, "") => {
+            Ok(Measured { value, quantity: Quantity::PLAIN, whole: is_whole, currency: None, length })
+        }
+        (None, unit) => with_unit(value, literal, unit, length),
     })
 }
 
@@ -179,21 +179,31 @@ fn price(text: &str, value: f64, code: &'static str, length: usize) -> Result<Me
     Err(NotMeasured { message: "a price needs its period".to_owned(), hint, length })
 }
 
-fn with_unit(value: f64, unit: &str, length: usize) -> Result<Measured, NotMeasured> {
+fn with_unit(value: f64, literal: &str, unit: &str, length: usize) -> Result<Measured, NotMeasured> {
     let known = UNITS.iter().find(|(name, ..)| *name == unit);
     let Some((_, quantity, factor)) = known else {
         let near = UNITS.iter().find(|(name, ..)| name.eq_ignore_ascii_case(unit)).map(|(name, ..)| *name);
-        let hint = match near {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => "units are us ms s min h d, B kB MB GB TB KiB MiB GiB TiB, and $…/h".to_owned(),
+        let hint = match (slips::unit(literal, unit), near) {
+            (Some(hint), _) => hint,
+            (None, Some(name)) => format!("did you mean `{name}`?"),
+            (None, None) => "units are us ms s min h d, B kB MB GB TB KiB MiB GiB TiB, and $…/h".to_owned(),
         };
         return Err(NotMeasured { message: format!("unknown unit `{unit}`"), hint: Some(hint), length });
     };
     let value = value * factor;
-    if !value.is_finite() {
-        return Err(NotMeasured { message: "the number is too large".to_owned(), hint: None, length });
+    // A fraction of a byte is lost in the noise of a measurement; a whole number of bytes is kept exactly.
+    if !value.is_finite() || (*quantity == Quantity::BYTES && value > WHOLE_MAX as f64) {
+        return Err(inexact(&format!("{literal}{unit}"), length));
     }
     Ok(Measured { value, quantity: *quantity, whole: false, currency: None, length })
+}
+
+/// Largest whole number up to which an f64 represents every whole number: 2^53.
+const WHOLE_MAX: u128 = 1 << 53;
+
+fn inexact(number: &str, length: usize) -> NotMeasured {
+    let hint = format!("write a number up to {WHOLE_MAX} in its base unit");
+    NotMeasured { message: format!("`{number}` cannot be kept exactly"), hint: Some(hint), length }
 }
 
 /// The number of bytes at the start of `text` that form a number: digits, a fraction, an exponent.
@@ -237,6 +247,19 @@ pub(crate) fn whole_text(text: &str) -> Option<Result<Measured, NotMeasured>> {
     match measured(candidate)? {
         Ok(found) if found.length < candidate.len() => None,
         other => Some(other),
+    }
+}
+
+/// The remedy for a quantity that was written with the unit of another one: `"500m"` for half a core.
+pub(crate) fn minutes_meant_otherwise(expected: Quantity, text: &str) -> Option<String> {
+    let number = text.trim().strip_suffix('m')?.trim();
+    let value: f64 = number.parse().ok()?;
+    match expected {
+        Quantity::PLAIN => {
+            Some(format!("`m` is minutes here; for thousandths of a core write `{}`", value / 1000.0))
+        }
+        Quantity::BYTES => Some(format!("`m` is minutes here; for megabytes write \"{number}MiB\"")),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ const GOOD: &[&str] = &[
     include_str!("broken/40-places-in-escaped-texts.toml"),
 ];
 
-/// What a config may be damaged with.
+/// Pieces of text that a config is damaged with.
 const PIECES: &[&str] = &[
     "\"",
     "'",
@@ -63,7 +63,7 @@ const PIECES: &[&str] = &[
     "[components.web.lifecycle]\n",
 ];
 
-/// Reads a config and looks at whatever comes out of it.
+/// Reads a config, and uses the spec or the findings that come out of it.
 fn survives(source: &str) -> Result<(), TestCaseError> {
     let findings = match parse(source, "fuzz.toml", Path::new("/base")) {
         Ok(parsed) => parsed.warnings,

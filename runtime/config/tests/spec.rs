@@ -1,4 +1,4 @@
-//! What a good config means: the spec it becomes.
+//! The specs that good configs become.
 
 use rhizo_config::{Parsed, explain_rule, parse};
 use rhizo_types::expr::Expr;

@@ -7,8 +7,7 @@ use rhizo_types::Lineage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Longest command that can be proposed, in bytes: a ledger entry is a few kilobytes, a whole spec fits too.
-pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
+pub use rhizo_types::wire::COMMAND_BYTES_MAX;
 
 /// Entries of one append message are collected up to this many bytes; one entry is always sent.
 pub(crate) const APPEND_BYTES_TARGET: usize = 256 * 1024;

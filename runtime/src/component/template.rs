@@ -28,13 +28,13 @@ pub(super) struct Scope {
 impl Scope {
     /// Replaces every placeholder.
     pub(super) fn fill(&self, template: &str) -> Result<String, String> {
-        self.fill_whole(template)
+        rhizo_config::fill(template, &|name| self.value(name))
             .map_err(|name| format!("`{{{name}}}` in `{template}` stands for nothing here"))
     }
 
-    /// The same for a whole file; an error is the name of the first placeholder that stands for nothing.
+    /// Replaces every placeholder of a template file; an error is the name of the first one that stands for nothing.
     pub(super) fn fill_whole(&self, template: &str) -> Result<String, String> {
-        rhizo_config::fill(template, &|name| self.value(name))
+        rhizo_config::fill_file(template, &|name| self.value(name))
     }
 
     /// Replaces every placeholder of every text.

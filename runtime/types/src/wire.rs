@@ -10,6 +10,9 @@ use crate::message::Message;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Longest encoded command, in bytes. A ledger entry has a few kilobytes; the longest is a spec with its text.
+pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
+
 /// Payload of a Raft entry.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum CommandRecord {

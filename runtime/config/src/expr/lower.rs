@@ -106,8 +106,8 @@ fn no_measure<T>(checker: &mut Checker<'_>, ast: &Ast) -> Option<T> {
             checker.check(side)?;
         }
     }
-    let buried = buried_measure(ast);
-    let (message, hint) = match &buried {
+    let inner = inner_measure(ast);
+    let (message, hint) = match &inner {
         Some(name) => (
             format!("`{name}()` must stand alone on one side of the comparison"),
             "move the rest to the other side: `diameter_ms(placement) < 200ms / 2`".to_owned(),
@@ -133,7 +133,7 @@ pub(crate) fn measure(
     has_anchors: bool,
 ) -> Option<(Measure, Option<Quantity>)> {
     let Kind::Call(name, arguments) = &ast.kind else {
-        if let Some(name) = buried_measure(ast) {
+        if let Some(name) = inner_measure(ast) {
             checker
                 .error(ast, format!("`{name}()` must stand alone"))
                 .hint("scale `best` and `worst` instead of the quantity");
@@ -218,13 +218,13 @@ fn is_measure(ast: &Ast) -> bool {
 }
 
 /// The name of a measure inside the expression.
-fn buried_measure(ast: &Ast) -> Option<String> {
+fn inner_measure(ast: &Ast) -> Option<String> {
     if is_measure(ast)
         && let Kind::Call(name, _) = &ast.kind
     {
         return Some(name.clone());
     }
-    children(ast).into_iter().find_map(buried_measure)
+    children(ast).into_iter().find_map(inner_measure)
 }
 
 fn mentions_node(ast: &Ast) -> bool {

@@ -9,7 +9,7 @@ use crate::path;
 use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Text};
 use crate::suggest;
-use crate::template::{self, PORT_FIELDS};
+use crate::template::{self, Braces, PORT_FIELDS, Part};
 use rhizo_types::spec::Component;
 use rhizo_types::{PortName, ValueName};
 
@@ -77,12 +77,27 @@ impl Session<'_> {
     /// Adds an error for every placeholder that names nothing.
     pub(crate) fn check_placeholders(&mut self, text: &Text<'_>, component: &Component) {
         let placer = Placer::new(self.reader.source, &text.span, text.text);
-        for placeholder in template::placeholders(text.text) {
-            let span = placer.span(&placeholder.span);
-            if let Some(flaw) = flaw(placeholder.name, component) {
-                self.reader.findings.error(span, flaw.message).maybe_hint(flaw.hint);
-            } else if let Some((port, field)) = import_of(placeholder.name) {
-                self.check_import(port, field, span, component);
+        let mut has_stray = false;
+        for part in template::parts(text.text, Braces::Strict) {
+            match part {
+                Part::Literal(_) => {}
+                Part::Placeholder(name, span) => {
+                    let span = placer.span(&span);
+                    if let Some(flaw) = flaw(name, component) {
+                        self.reader.findings.error(span, flaw.message).maybe_hint(flaw.hint);
+                    } else if let Some((port, field)) = import_of(name) {
+                        self.check_import(port, field, span, component);
+                    }
+                }
+                // The other braces of the text have the same cause.
+                Part::Stray(span) if !has_stray => {
+                    has_stray = true;
+                    self.reader
+                        .findings
+                        .error(placer.span(&span), "braces that are no placeholder")
+                        .hint(BRACES_HINT);
+                }
+                Part::Stray(_) => {}
             }
         }
     }
@@ -99,6 +114,9 @@ impl Session<'_> {
         });
     }
 }
+
+/// The remedy for braces that are meant literally.
+const BRACES_HINT: &str = "write `{{` and `}}` for literal braces; `${…}` is left to the program as it is";
 
 /// An error in a placeholder.
 struct Flaw {
@@ -126,12 +144,31 @@ fn flaw(name: &str, component: &Component) -> Option<Flaw> {
         // The outputs of actions are known at run time only.
         ["value", _] => None,
         [plain] if PLAIN_PLACEHOLDERS.contains(plain) => None,
-        _ => {
-            let known = PLAIN_PLACEHOLDERS.iter().chain(&DOTTED_PLACEHOLDERS).copied();
-            let hint = suggest::hint(name, known, "placeholders");
-            Some(Flaw { message: format!("unknown placeholder `{{{name}}}`"), hint })
-        }
+        _ => Some(Flaw {
+            message: format!("unknown placeholder `{{{name}}}`"),
+            hint: Some(unknown_hint(name)),
+        }),
     }
+}
+
+/// The remedy for a placeholder that does not exist: the nearest name, or the ways to write what was meant.
+fn unknown_hint(name: &str) -> String {
+    let known = PLAIN_PLACEHOLDERS.iter().chain(&DOTTED_PLACEHOLDERS).copied();
+    if let Some(near) = suggest::nearest(name, known.clone()) {
+        return format!("did you mean `{{{near}}}`?");
+    }
+    let variable = name.strip_prefix("env.").or_else(|| name.strip_prefix("ENV."));
+    if let Some(variable) = variable.or_else(|| (name == name.to_ascii_uppercase()).then_some(name)) {
+        return format!(
+            "rhizo does not insert environment variables: write the value, or let a shell insert it, as in \
+             `[\"sh\", \"-c\", \"… ${{{variable}}}\"]`"
+        );
+    }
+    let known: Vec<String> = known.map(|name| format!("{{{name}}}")).collect();
+    format!(
+        "write `{{{{{name}}}}}` for the literal text `{{{name}}}`; the placeholders are {}",
+        known.join(" ")
+    )
 }
 
 fn export_flaw(port: &str, field: &str, component: &Component) -> Option<Flaw> {
@@ -147,21 +184,37 @@ fn export_flaw(port: &str, field: &str, component: &Component) -> Option<Flaw> {
         });
     }
     let message = format!("the export `{port}` has no address: it is data");
-    export.data.then_some(Flaw { message, hint: None })
+    let hint = Some("use one of its values, or remove `data = true`".to_owned());
+    export.data.then_some(Flaw { message, hint })
 }
 
 fn unknown_port<'p>(kind: &str, port: &str, field: &str, known: impl Iterator<Item = &'p PortName>) -> Flaw {
     let known: Vec<&str> = known.map(PortName::as_str).collect();
     let message = format!("`{{{kind}.{port}.{field}}}` names an {kind} `{port}` that is not declared");
-    Flaw { message, hint: suggest::hint(port, known, "ports") }
+    let declare = match kind {
+        "import" => format!("declare it: `imports.{port} = {{ from = \"COMPONENT.EXPORT\" }}`"),
+        _ => format!("declare it: `exports.{port} = {{}}`"),
+    };
+    let hint = match suggest::nearest(port, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? Otherwise {declare}"),
+        None if known.is_empty() => declare,
+        None => format!("{declare}; the component has the {kind}s {}", quoted(&known)),
+    };
+    Flaw { message, hint: Some(hint) }
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The errors in the placeholders of a component's template file, with places in that file.
 pub(crate) fn check_template(text: &str, file_name: &str, component: &Component) -> Vec<Finding> {
     let mut findings = Findings::default();
-    for placeholder in template::placeholders(text) {
-        if let Some(flaw) = flaw(placeholder.name, component) {
-            findings.error(placeholder.span, flaw.message).maybe_hint(flaw.hint);
+    for part in template::parts(text, Braces::Lenient) {
+        if let Part::Placeholder(name, span) = part
+            && let Some(flaw) = flaw(name, component)
+        {
+            findings.error(span, flaw.message).maybe_hint(flaw.hint);
         }
     }
     findings.finish(text, file_name)

@@ -5,6 +5,7 @@ use crate::finding::Span;
 use crate::read::policy::DURATION_MS_MAX;
 use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Table, Text};
+use crate::slips;
 use crate::suggest;
 use crate::template::PORT_FIELDS;
 use crate::units::Quantity;
@@ -24,7 +25,8 @@ const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"]
 impl Session<'_> {
     pub(crate) fn component(&mut self, name: &ComponentName, node: &Node<'_>) -> Component {
         let mut component = Component::new(Run::Embedded);
-        let Some(mut table) = self.reader.table(node) else { return component };
+        let form = format!("[components.{name}]` with `exec = \"…\"");
+        let Some(mut table) = self.reader.table_like(node, &form) else { return component };
         if let Some(replicas) = table.take("replicas").and_then(|node| self.replicas(&node)) {
             component.replicas = replicas;
         }
@@ -63,7 +65,8 @@ impl Session<'_> {
             self.reader
                 .findings
                 .error(script.key.clone(), "a component has `exec` or `script`, not both")
-                .label(exec.key.clone(), "the other one");
+                .label(exec.key.clone(), "the other one")
+                .hint("`exec` names a program that keeps running, `script` one whose calls end");
         }
         if let Some(argv) = exec.and_then(|node| self.command(&node, component)) {
             component.run = Run::Exec { argv };
@@ -108,6 +111,10 @@ impl Session<'_> {
     }
 
     fn replicas(&mut self, node: &Node<'_>) -> Option<Replicas> {
+        if let Some(text) = self.reader.as_text(node) {
+            self.reader.mismatch_with(node, "a whole number", Some(slips::replicas(text.text)));
+            return None;
+        }
         if !self.reader.is_table(node) {
             let count = self.reader.whole(node, 1, REPLICAS_MAX)?;
             return Some(Replicas { min: count, max: count });
@@ -138,14 +145,18 @@ impl Session<'_> {
     ) -> Vec<(&'d str, Node<'d>)> {
         if named.len() > ENTRIES_MAX {
             let span = named[ENTRIES_MAX].1.key.clone();
-            self.reader.findings.error(span, format!("more than {ENTRIES_MAX} {what}"));
+            self.reader
+                .findings
+                .error(span, format!("more than {ENTRIES_MAX} {what}"))
+                .hint("split the component, or let its program read the rest from a file");
             named.truncate(ENTRIES_MAX);
         }
         named
     }
 
     fn needs(&mut self, node: Option<Node<'_>>) -> BTreeMap<String, Number> {
-        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
+        let form = "needs = { cpu = 0.5, memory = \"256MiB\" }";
+        let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
         let mut needs = BTreeMap::new();
         for (name, node) in self.limited(named, "needs") {
             self.check_name(name, &node.key, "resource");
@@ -156,7 +167,10 @@ impl Session<'_> {
             };
             let Some(value) = value else { continue };
             if value < 0.0 {
-                self.reader.findings.error(node.span.clone(), "a need must not be negative");
+                self.reader
+                    .findings
+                    .error(node.span.clone(), "a need must not be negative")
+                    .hint("write a positive number, or leave it out");
                 continue;
             }
             // A number without a unit would be bytes, and so few are never meant.
@@ -174,13 +188,16 @@ impl Session<'_> {
     }
 
     fn exports(&mut self, node: Option<Node<'_>>) -> Ports<Export> {
-        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
+        let form = "exports.http = { port = 8080 }";
+        let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
         let mut exports = Ports::new();
         let mut by_port: BTreeMap<u16, Span> = BTreeMap::new();
         for (name, node) in self.limited(named, "exports") {
             self.check_name(name, &node.key, "export");
             let mut export = Export::SERVICE;
-            if let Some(mut table) = self.reader.table(&node) {
+            let form =
+                format!("exports.{name} = {{ port = {} }}", self.reader.literal(&node).unwrap_or("8080"));
+            if let Some(mut table) = self.reader.table_like(&node, &form) {
                 let port = table.take("port");
                 export.port = port.as_ref().and_then(|node| self.port(node));
                 if let (Some(number), Some(node)) = (export.port, port.clone())
@@ -194,7 +211,10 @@ impl Session<'_> {
                 }
                 export.data = table.take("data").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
                 if let Some(port) = port.filter(|_| export.data) {
-                    self.reader.findings.error(port.key, "an export of data has no port");
+                    self.reader
+                        .findings
+                        .error(port.key, "an export of data has no port")
+                        .hint("remove `port`, or remove `data = true`");
                 }
                 let values = table.take("values");
                 export.values = self.values_of(values, export.data, &node);
@@ -209,7 +229,10 @@ impl Session<'_> {
     fn values_of(&mut self, node: Option<Node<'_>>, data: bool, export: &Node<'_>) -> BTreeSet<ValueName> {
         let names = node.and_then(|node| self.reader.texts(&node)).unwrap_or_default();
         if let Some(surplus) = names.get(VALUES_MAX) {
-            self.reader.findings.error(surplus.span.clone(), format!("more than {VALUES_MAX} values"));
+            self.reader
+                .findings
+                .error(surplus.span.clone(), format!("more than {VALUES_MAX} values"))
+                .hint("put several values into one, as lines");
         }
         let mut values = BTreeSet::new();
         for name in names.into_iter().take(VALUES_MAX) {
@@ -235,11 +258,14 @@ impl Session<'_> {
     }
 
     fn imports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> Ports<Import> {
-        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
+        let form = "imports.db = { from = \"db.sql\" }";
+        let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
         let mut imports = Ports::new();
         for (name, node) in self.limited(named, "imports") {
             self.check_name(name, &node.key, "import");
-            let Some(mut table) = self.reader.table(&node) else { continue };
+            let exporter = self.reader.as_text(&node).map_or("COMPONENT.EXPORT", |text| text.text);
+            let form = format!("imports.{name} = {{ from = \"{}\" }}", exporter.escape_debug());
+            let Some(mut table) = self.reader.table_like(&node, &form) else { continue };
             let from = self.reader.required(&mut table, "from", "\"component.export\"");
             let optional =
                 table.take("optional").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
@@ -305,7 +331,13 @@ impl Session<'_> {
     }
 
     fn health(&mut self, node: &Node<'_>, component: &mut Component) -> Option<Health> {
-        let mut table = self.reader.table(node)?;
+        if let Some(text) = self.reader.as_text(node) {
+            let export = component.exports.keys().next().map(PortName::as_str);
+            let hint = format!("{} in `health = {{ … }}`", slips::health(text.text, export));
+            self.reader.mismatch_with(node, "a table", Some(hint));
+            return None;
+        }
+        let mut table = self.reader.table_like(node, "health = { http = \"EXPORT:/path\" }")?;
         let every = table.take("every").map(|node| self.reader.duration_ms(&node, 100, DURATION_MS_MAX));
         let fail_after = table.take("fail_after").map(|node| self.reader.whole(&node, 1, 1_000));
         let probe = self.probe(&mut table, component);
@@ -324,7 +356,8 @@ impl Session<'_> {
             self.reader
                 .findings
                 .error(given[1].1.key.clone(), "a health check has one of `http`, `tcp` and `exec`")
-                .label(given[0].1.key.clone(), "the other one");
+                .label(given[0].1.key.clone(), "the other one")
+                .hint("remove one of them");
             return None;
         }
         let Some((kind, node)) = given.pop() else {
@@ -348,14 +381,25 @@ impl Session<'_> {
                 }
                 let slash = text.text.find('/').unwrap_or(text.text.len());
                 let (place, path) = text.text.split_at(slash);
+                if place.is_empty() || text.text.contains("://") {
+                    let export = component.exports.keys().next().map(PortName::as_str);
+                    let hint = slips::health(text.text, export);
+                    let message = "the health check does not name an export of the component";
+                    self.reader.findings.error(text.span, message).hint(hint);
+                    return None;
+                }
                 // `export:/path` has a colon before the path, `:port/path` has none there.
                 let place =
                     if place.starts_with(':') { place } else { place.strip_suffix(':').unwrap_or(place) };
                 let export = self.probed_export(&text, place, component)?;
                 if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                    self.reader.findings.error(text.span, "the path contains a space");
+                    self.reader
+                        .findings
+                        .error(text.span, "the path contains a space")
+                        .hint("write `%20` for a space in a path");
                     return None;
                 }
+                self.check_placeholders(&text, component);
                 Some(Probe::Http {
                     export,
                     path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
@@ -396,8 +440,17 @@ impl Session<'_> {
     }
 
     fn stop(&mut self, node: &Node<'_>, stop: &mut Stop) {
-        let Some(mut table) = self.reader.table(node) else { return };
-        if let Some(signal) = table.take("signal").and_then(|node| self.reader.text(&node)) {
+        let form = "stop = { signal = \"TERM\", grace = \"10s\" }";
+        let Some(mut table) = self.reader.table_like(node, form) else { return };
+        let signal = table.take("signal").and_then(|node| {
+            if self.reader.literal(&node).is_some() {
+                let hint = "write the name of the signal: \"TERM\"".to_owned();
+                self.reader.mismatch_with(&node, "a text", Some(hint));
+                return None;
+            }
+            self.reader.text(&node)
+        });
+        if let Some(signal) = signal {
             let name = signal.text.strip_prefix("SIG").unwrap_or(signal.text);
             if SIGNALS.contains(&name) {
                 stop.signal = name.to_owned();
@@ -414,7 +467,8 @@ impl Session<'_> {
     }
 
     pub(crate) fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {
-        let named = node.and_then(|node| self.reader.named(&node)).unwrap_or_default();
+        let form = "env = { NAME = \"value\" }";
+        let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
         let mut env = BTreeMap::new();
         for (name, node) in self.limited(named, "environment variables") {
             let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

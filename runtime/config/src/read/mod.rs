@@ -140,7 +140,10 @@ impl<'s> Session<'s> {
         }
         if named.len() > TABLES_MAX {
             let span = named[TABLES_MAX].1.key.clone();
-            self.reader.findings.error(span, format!("more than {TABLES_MAX} components"));
+            self.reader
+                .findings
+                .error(span, format!("more than {TABLES_MAX} components"))
+                .hint("use `replicas` for copies of one component");
         }
         for (name, node) in named.into_iter().take(TABLES_MAX) {
             self.component_named(name, &node);
@@ -177,7 +180,8 @@ impl<'s> Session<'s> {
         if items.len() > TABLES_MAX {
             self.reader
                 .findings
-                .error(items[TABLES_MAX].key.clone(), format!("more than {TABLES_MAX} of `{name}`"));
+                .error(items[TABLES_MAX].key.clone(), format!("more than {TABLES_MAX} of `{name}`"))
+                .hint("combine some of them");
         }
         let mut found = Vec::new();
         for item in items.iter().take(TABLES_MAX) {
@@ -212,11 +216,17 @@ impl<'s> Session<'s> {
     pub(crate) fn check_text(&mut self, text: &Text<'_>, length_max: usize) -> bool {
         if text.text.len() > length_max {
             let message = format!("the text is longer than {length_max} bytes");
-            self.reader.findings.error(text.span.clone(), message);
+            self.reader
+                .findings
+                .error(text.span.clone(), message)
+                .hint("put it into a file that the program reads");
             return false;
         }
         if text.text.contains('\0') {
-            self.reader.findings.error(text.span.clone(), "the text contains a zero byte");
+            self.reader
+                .findings
+                .error(text.span.clone(), "the text contains a zero byte")
+                .hint("remove it: neither arguments nor variables can contain one");
             return false;
         }
         true

@@ -12,6 +12,9 @@ pub(crate) const DURATION_MS_MAX: u64 = 366 * 86_400_000;
 
 const HOUR_MS: u64 = 3_600_000;
 
+/// Largest hourly budget in millionths of its currency: a billion, far below 2^53, where every whole f64 is exact.
+const BUDGET_MICROS_MAX: f64 = 1e15;
+
 /// Longest region or site name: a domain name fits.
 const SITE_LENGTH_MAX: usize = 253;
 
@@ -71,7 +74,10 @@ impl Session<'_> {
     fn share(&mut self, node: &Node<'_>, what: &str) -> Option<Number> {
         let value = self.reader.number(node)?;
         if value < Number::ZERO {
-            self.reader.findings.error(node.span.clone(), format!("{what} must not be negative"));
+            self.reader
+                .findings
+                .error(node.span.clone(), format!("{what} must not be negative"))
+                .hint("write 0 or more");
             return None;
         }
         if value > Number::ONE {
@@ -142,7 +148,19 @@ impl Session<'_> {
         let max_hourly = limit.and_then(|node| {
             let value = self.reader.quantity(&node, Quantity::MONEY)?;
             if value < 0.0 {
-                self.reader.findings.error(node.span.clone(), "the budget must not be negative");
+                self.reader
+                    .findings
+                    .error(node.span.clone(), "the budget must not be negative")
+                    .hint("remove `[budget]` for no limit");
+                return None;
+            }
+            // Prices are kept in millionths.
+            let micros = value * 1e6;
+            if micros > BUDGET_MICROS_MAX || (micros - micros.round()).abs() > 1e-6 * micros.max(1.0) {
+                self.reader
+                    .findings
+                    .error(node.span.clone(), "the budget cannot be kept exactly")
+                    .hint("write at most 1000000000, with at most six decimal places");
                 return None;
             }
             Number::try_from(value).ok()
@@ -168,7 +186,10 @@ impl Session<'_> {
             for site in texts.unwrap_or_default() {
                 if let Some(name) = self.region(&site) {
                     if anchors.contains(&name) {
-                        self.reader.findings.error(site.span, format!("the site `{name}` is listed twice"));
+                        self.reader
+                            .findings
+                            .error(site.span, format!("the site `{name}` is listed twice"))
+                            .hint("remove one of them");
                     } else {
                         anchors.push(name);
                     }
@@ -190,7 +211,10 @@ impl Session<'_> {
             _ => None,
         };
         if let Some(wrong) = wrong {
-            self.reader.findings.error(text.span.clone(), wrong);
+            self.reader
+                .findings
+                .error(text.span.clone(), wrong)
+                .hint("write the name of a region as the provider's catalogue has it, such as \"eu-1\"");
             return None;
         }
         Some(RegionName(text.text.to_owned()))

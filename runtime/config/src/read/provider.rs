@@ -4,6 +4,7 @@ use crate::finding::Span;
 use crate::path;
 use crate::read::Session;
 use crate::reader::Node;
+use crate::slips;
 use crate::suggest;
 use rhizo_types::ProviderName;
 use rhizo_types::spec::ProviderSpec;
@@ -41,7 +42,10 @@ impl Session<'_> {
         }
         if named.len() > PROVIDERS_MAX {
             let span = named[PROVIDERS_MAX].1.key.clone();
-            self.reader.findings.error(span, format!("more than {PROVIDERS_MAX} providers"));
+            self.reader
+                .findings
+                .error(span, format!("more than {PROVIDERS_MAX} providers"))
+                .hint("use one provider with several regions");
         }
         for (name, node) in named.into_iter().take(PROVIDERS_MAX) {
             self.check_name(name, &node.key, "provider");
@@ -72,7 +76,7 @@ impl Session<'_> {
                     && !regions.insert(region)
                 {
                     let message = format!("the region `{}` is listed twice", text.text);
-                    self.reader.findings.error(text.span, message);
+                    self.reader.findings.error(text.span, message).hint("remove one of them");
                 }
             }
         }
@@ -99,7 +103,8 @@ impl Session<'_> {
         if KINDS.contains(&kind) || !self.check_name(kind, span, "provider kind") {
             return;
         }
-        let hint = suggest::hint(kind, KINDS.iter().copied(), "kinds");
+        let hint = slips::remedy(slips::KINDS, kind).map(str::to_owned);
+        let hint = hint.or_else(|| suggest::hint(kind, KINDS.iter().copied(), "kinds"));
         self.reader
             .findings
             .warning(span.clone(), format!("`{kind}` is not a provider that comes with rhizo"))
