@@ -1,7 +1,7 @@
-//! The suite every provider passes, run against the real service with real hosts.
+//! The test suite that every provider passes, run against the real service with real hosts.
 //!
 //! A provider's own tests build a [`Suite`] and require every [`Verdict`] to be a pass. The suite only uses the
-//! [`Provider`] trait, so it says nothing about what runs on a host; it waits for outcomes, never for times.
+//! [`Provider`] trait, so it checks nothing that runs on a host. It waits for outcomes and asserts no durations.
 
 use crate::error::{Effect, ProviderError};
 use crate::provider::{
@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// More orders than this are not sent to exhaust a scarce offer: the service may be paid for.
 const SCARCE_MAX: usize = 16;
 
-/// What the suite runs against.
+/// The provider under test, and what the suite may use of it.
 pub struct Suite<'a> {
     /// The provider under test.
     pub provider: &'a dyn Provider,
@@ -47,7 +47,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What came out of one case.
+/// The result of one case.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use = "an unread verdict proves nothing"]
 pub struct Verdict {

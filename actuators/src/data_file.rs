@@ -3,7 +3,7 @@
 //! An error names file, line, column and remedy. What the columns mean is decided by the parsers:
 //! [`crate::process`] for offers and attributes, [`crate::rtt_matrix`] for round trips.
 
-use crate::provider::Value;
+use crate::value::Value;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -13,6 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Largest data file in bytes: a 1,000 × 1,000 matrix of round trips needs 8 MiB.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Highest price of one host per hour, in any currency. In millionths it is still exact, and so is the sum of
+/// thousands of hosts.
+pub(crate) const PRICE_PER_HOUR_MAX: f64 = 1e9;
+
+/// Largest amount of a capacity: beyond, whole numbers are no longer exact in a double, which is nine petabytes.
+pub(crate) const CAPACITY_MAX: f64 = 9_007_199_254_740_991.0;
 
 /// A data file that cannot be used. Completes "failed to …".
 #[derive(Debug)]
@@ -75,7 +82,7 @@ impl DataFileError {
     }
 }
 
-/// What tells two versions of a file apart without reading it.
+/// Metadata that differs between two versions of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Stamp {
     inode: u64,
@@ -98,15 +105,15 @@ impl<T> DataFile<T> {
         Self { path, parse, parsed: Mutex::new(None) }
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the file says now.
+    /// Returns the parsed file as it is now.
     ///
     /// # Errors
-    /// When it cannot be read or parsed. An older good version is not served instead: a mistake must be seen.
+    /// When it cannot be read or parsed. An older, valid version is not returned instead, so that a mistake is noticed.
     pub(crate) fn get(&self) -> Result<Arc<T>, DataFileError> {
         // A panic in `parse` cannot leave a half-written value: it is stored only once complete.
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +166,8 @@ pub(crate) struct Table<'a> {
 impl<'a> Table<'a> {
     /// Splits a file into header and rows; `#` starts a comment line.
     pub(crate) fn parse(path: &'a Path, text: &str) -> Result<Self, DataFileError> {
+        // Editors put this mark in front of a file; it is no part of the first column's name.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .flexible(true)
@@ -204,7 +213,10 @@ impl<'a> Table<'a> {
                 1,
                 Some(name),
                 "the column is missing",
-                format!("the header is `{}`", self.header.join(",")),
+                format!(
+                    "the first line of the file names its columns, `{name}` among them; it is `{}`",
+                    self.header.join(",")
+                ),
             )
         })
     }
@@ -219,12 +231,24 @@ impl<'a> Table<'a> {
         DataFileError::at(self.path, line, self.header.get(column).map(String::as_str), problem, remedy)
     }
 
-    /// A finite number, not negative; `None` for an empty cell.
-    pub(crate) fn amount(&self, line: u64, column: usize, cell: &str) -> Result<Option<f64>, DataFileError> {
+    /// A number from zero to `max`; `None` for an empty cell.
+    pub(crate) fn amount(
+        &self,
+        line: u64,
+        column: usize,
+        cell: &str,
+        max: f64,
+    ) -> Result<Option<f64>, DataFileError> {
         if cell.is_empty() {
             return Ok(None);
         }
         match cell.parse::<f64>() {
+            Ok(number) if number > max => Err(self.wrong(
+                line,
+                column,
+                format!("`{cell}` is more than {max}, the largest value here"),
+                "write a smaller number; check its unit",
+            )),
             Ok(number) if number.is_finite() && number >= 0.0 => Ok(Some(number)),
             _ => Err(self.wrong(
                 line,
@@ -233,6 +257,23 @@ impl<'a> Table<'a> {
                 "write a plain decimal number such as 0.05, or leave the cell empty",
             )),
         }
+    }
+
+    /// A price per hour: an amount with at most six decimals; `None` for an empty cell.
+    ///
+    /// Prices are kept in millionths. What is finer would be rounded, and a price that is rounded to nothing is not
+    /// counted against a budget.
+    pub(crate) fn price(&self, line: u64, column: usize, cell: &str) -> Result<Option<f64>, DataFileError> {
+        let price = self.amount(line, column, cell, PRICE_PER_HOUR_MAX)?;
+        if price.is_some_and(|price| (price * 1e6).round() / 1e6 != price) {
+            return Err(self.wrong(
+                line,
+                column,
+                format!("`{cell}` is finer than a millionth"),
+                "write at most six decimals",
+            ));
+        }
+        Ok(price)
     }
 
     /// A number when it reads as one, else a word; `None` for an empty cell.

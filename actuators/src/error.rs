@@ -1,10 +1,10 @@
-//! What can go wrong at a provider, sorted by what the caller may conclude from it.
+//! The errors of providers, sorted by what the caller may conclude from each.
 //!
-//! The one question that matters after a failed call is whether it may have had an effect: [`Effect`].
-//! A caller treats [`Effect::Possible`] as *unknown* until the provider's list has spoken.
+//! After a failed call the caller must know whether it may have had an effect: [`Effect`]. A caller treats
+//! [`Effect::Possible`] as *unknown* until the provider's list shows what exists.
 
 use crate::data_file::DataFileError;
-use rhizo_types::OfferName;
+use rhizo_types::{OfferName, ProviderName};
 use std::io;
 use std::path::PathBuf;
 
@@ -107,4 +107,50 @@ impl ProviderError {
         let path = path.into();
         move |source| Self::Records { step, path, source }
     }
+}
+
+/// A provider that cannot be made from its configuration. Completes "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderConfigError {
+    /// No such kind of provider is built in.
+    #[error("configure provider `{provider}`: kind `{kind}` is not known; kinds are `process`")]
+    Kind {
+        /// The provider's name.
+        provider: ProviderName,
+        /// The kind that was asked for.
+        kind: String,
+    },
+    /// The provider's name cannot be used.
+    #[error("configure provider `{provider}`: a name has 1 to 64 letters, digits, `-` and `_`")]
+    Name {
+        /// The provider's name.
+        provider: ProviderName,
+    },
+    /// The table has a wrong key or value.
+    #[error("configure provider `{provider}`")]
+    Table {
+        /// The provider's name.
+        provider: ProviderName,
+        /// What is wrong with the table.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A data file cannot be used.
+    #[error("configure provider `{provider}`")]
+    File {
+        /// The provider's name.
+        provider: ProviderName,
+        /// What is wrong with the file.
+        #[source]
+        source: Box<DataFileError>,
+    },
+    /// A directory cannot be made absolute.
+    #[error("find directory `{}`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
 }

@@ -1,9 +1,9 @@
 //! Where hosts come from: the [`Provider`] trait, the [`conformance`] suite that every provider must pass,
 //! and the providers themselves.
 //!
-//! A provider carries out orders and tells what exists. It makes no choice: which offer to take, whether an
-//! unknown outcome is retried, and when a host is released are decided by the protocol and recorded as intents
-//! before any call made here. It knows neither the overlay nor the solver.
+//! A provider carries out orders and lists the hosts that exist. It makes no choice: the protocol decides which offer to
+//! take, whether an unknown outcome is retried, and when a host is released, and commits an intent before any call here.
+//! A provider knows neither the overlay nor the solver.
 //!
 //! Read next: [`provider`] for the contract, [`process`] for the embedded default, then [`conformance`].
 
@@ -14,12 +14,16 @@ pub mod process;
 pub mod provider;
 pub mod registry;
 pub mod rtt_matrix;
+pub mod surroundings;
+pub mod value;
 
 pub use data_file::DataFileError;
-pub use error::{Effect, ProviderError};
+pub use error::{Effect, ProviderConfigError, ProviderError};
 pub use provider::{
     BOOT_BYTES_MAX, BoxFuture, Capabilities, Host, HostState, Idempotency, Offer, Order, Owner, PriceSource,
-    Provider, TOKEN_CHARS_MAX, Tags, Token, Value,
+    Provider, TOKEN_CHARS_MAX, Tags, Token,
 };
-pub use registry::{ProviderConfigError, Surroundings, provider_from};
+pub use registry::provider_from;
 pub use rtt_matrix::RttMatrix;
+pub use surroundings::{Executable, Program, Surroundings};
+pub use value::Value;

@@ -1,11 +1,12 @@
-//! The contract between rhizo and whatever sells hosts: offers, orders, hosts, and the [`Provider`] trait.
+//! The contract between rhizo and a service that sells hosts: offers, orders, hosts, and the [`Provider`] trait.
 //!
-//! Nothing here performs I/O. A provider is called only after the intent of the call has been committed; the
-//! contract is shaped so that a call may be repeated, by any node, until its outcome is known.
+//! Nothing here performs I/O. A provider is called only after the intent of the call has been committed. Every call may
+//! be repeated, by any node, until its outcome is known.
 //! Read next: [`crate::error`], [`crate::conformance`].
 
 use crate::error::ProviderError;
 use crate::rtt_matrix::RttMatrix;
+use crate::value::Value;
 use rhizo_types::{AppName, AttributeName, HostId, IntentId, Lineage, OfferName, ProviderName, RegionName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,35 +42,6 @@ impl fmt::Display for Token {
     }
 }
 
-/// A figure or a word that describes an offer or a host.
-#[derive(Clone, PartialEq, PartialOrd, Debug, Serialize, Deserialize)]
-pub enum Value {
-    /// A finite number in the unit that the attribute's documentation states.
-    Number(f64),
-    /// A word, compared for equality only.
-    Text(String),
-}
-
-impl Value {
-    /// The number, when it is one.
-    #[must_use]
-    pub fn number(&self) -> Option<f64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => fmt::Display::fmt(number, f),
-            Self::Text(text) => f.pad(text),
-        }
-    }
-}
-
 /// Something a provider sells.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Offer {
@@ -91,12 +63,12 @@ pub struct Offer {
     pub synthetic: bool,
 }
 
-/// Whose hosts: one overlay is one application and one lineage.
+/// The owner of hosts: one application in one lineage.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Owner {
     /// The application.
     pub app: AppName,
-    /// Its unbroken history; a recovered overlay is a different owner.
+    /// The lineage; a recovered overlay has a new one and is a different owner.
     pub lineage: Lineage,
 }
 
@@ -119,14 +91,14 @@ impl Tags {
     }
 }
 
-/// What a provider is asked to create.
+/// An order to create one host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {
-    /// The same token always names the same host, whoever sends it and however often.
+    /// The same token always names the same host, from any sender and in any number of calls.
     pub token: Token,
-    /// What to create.
+    /// The offer to buy.
     pub offer: OfferName,
-    /// Whose it is.
+    /// The ownership tags of the host.
     pub tags: Tags,
     /// The boot document handed to the node; at most [`BOOT_BYTES_MAX`] bytes, without secrets of the overlay.
     pub boot: Vec<u8>,
@@ -134,14 +106,14 @@ pub struct Order {
     pub join_within_ms: u64,
 }
 
-/// How far a host has come, as its provider sees it.
+/// The state of a host, as its provider sees it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum HostState {
     /// Claimed and paid for; its node does not run yet.
     Booting,
     /// Its node process has been started.
     Running,
-    /// Gone for good: nothing of it runs any more. The provider confirms this, never guesses it.
+    /// Ended for good: no process of it runs any more. The provider reports it only when it knows.
     Terminated,
 }
 
@@ -150,11 +122,11 @@ pub enum HostState {
 pub struct Host {
     /// The provider's own identifier.
     pub id: HostId,
-    /// What was bought.
+    /// The offer that was bought.
     pub offer: OfferName,
     /// Where it runs.
     pub region: RegionName,
-    /// How far it has come.
+    /// Its state, as the provider sees it.
     pub state: HostState,
     /// The token of the order that created it.
     pub token: Token,
@@ -164,11 +136,11 @@ pub struct Host {
     pub address: Option<IpAddr>,
     /// When the provider accepted the order: milliseconds since the Unix epoch, by the provider's clock.
     pub created_unix_ms: u64,
-    /// Why it is gone, for the operator; only with [`HostState::Terminated`].
+    /// Why it ended, for the operator; only with [`HostState::Terminated`].
     pub cause: Option<String>,
 }
 
-/// What stops a repeated order from creating a second host.
+/// The means that keeps a repeated order from creating a second host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Idempotency {
     /// The service keeps tokens: repeating an order returns the first host.
@@ -188,10 +160,10 @@ pub enum PriceSource {
     Static,
 }
 
-/// What a provider can and cannot do, so that the caller can choose its precautions.
+/// The abilities of a provider, from which the caller chooses its precautions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// What stops a repeated order from creating a second host.
+    /// The means that keeps a repeated order from creating a second host.
     pub idempotency: Idempotency,
     /// Whether tags are part of the create call, so that no untagged host can exist.
     pub tags_at_create: bool,
@@ -209,10 +181,10 @@ pub trait Provider: Send + Sync {
     /// The name it has in the configuration.
     fn name(&self) -> &ProviderName;
 
-    /// What it can and cannot do.
+    /// Its abilities.
     fn capabilities(&self) -> Capabilities;
 
-    /// What it sells now.
+    /// The offers it sells now.
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`], [`ProviderError::Throttled`], or a broken catalogue.
@@ -232,24 +204,24 @@ pub trait Provider: Send + Sync {
     /// is gone needs a new intent.
     ///
     /// # Errors
-    /// Whether the host may exist nevertheless is what [`ProviderError::effect`] tells.
+    /// [`ProviderError::effect`] tells whether the host may exist nevertheless.
     fn acquire<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Host, ProviderError>>;
 
-    /// Asks for the end of a host. Returning is not the end: [`Provider::list`] confirms it.
+    /// Requests the end of a host. [`Provider::list`] confirms it; the return of this call does not.
     ///
-    /// An unknown host is not an error: releasing twice, or after the provider forgot the host, succeeds.
+    /// An unknown host is not an error: a second release, or one after the provider forgot the host, succeeds.
     ///
     /// # Errors
-    /// Whether the host may be ending nevertheless is what [`ProviderError::effect`] tells.
+    /// [`ProviderError::effect`] tells whether the host may be ending nevertheless.
     fn release<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Result<(), ProviderError>>;
 
-    /// All hosts that carry this owner's tags, the terminated ones for as long as the provider remembers them.
+    /// All hosts with this owner's tags, terminated ones for as long as the provider keeps them.
     ///
     /// # Errors
-    /// [`ProviderError::Unavailable`] or [`ProviderError::Throttled`]; then nothing may be concluded.
+    /// [`ProviderError::Unavailable`] or [`ProviderError::Throttled`]; then nothing is known about any host.
     fn list<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<Vec<Host>, ProviderError>>;
 
-    /// Forgets this owner's terminated hosts, with whatever they left behind; returns how many.
+    /// Forgets this owner's terminated hosts and removes what is left of them; returns how many there were.
     ///
     /// Called when their end has been recorded; afterwards [`Provider::list`] does not show them any more.
     ///

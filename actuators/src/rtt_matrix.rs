@@ -8,6 +8,9 @@ use rhizo_types::RegionName;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Longest round trip in milliseconds: a minute. No link is longer, so more is a wrong unit.
+const RTT_MS_MAX: f64 = 60_000.0;
+
 /// Round trips between regions in milliseconds; a pair may be unknown.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct RttMatrix {
@@ -79,7 +82,8 @@ impl RttMatrix {
                 ));
             }
             for (column, cell) in cells.iter().enumerate().skip(1) {
-                milliseconds[row * regions.len() + column - 1] = table.amount(*line, column, cell)?;
+                milliseconds[row * regions.len() + column - 1] =
+                    table.amount(*line, column, cell, RTT_MS_MAX)?;
             }
         }
         if let Some(missing) = seen.iter().position(|seen| !seen) {
@@ -120,6 +124,7 @@ mod tests {
             (",a\na,0\na,0\n", "rtt.csv:3: region `a` has two rows"),
             (",a,b\na,0,x\nb,1,0\n", "rtt.csv:2, column `b`: `x` is not a number"),
             (",a,b\na,0,-1\nb,1,0\n", "rtt.csv:2, column `b`: `-1` is not a number"),
+            (",a,b\na,0,1e300\nb,1,0\n", "rtt.csv:2, column `b`: `1e300` is more than 60000"),
             (",a,b\na,0\nb,1,0\n", "rtt.csv:2: it has 2 cells, the header 3"),
             (",a,a\na,0,0\n", "column `a`: it occurs twice"),
             ("", "it names no region"),

@@ -1,8 +1,8 @@
-//! Loopback addresses: which host owns which, kept as links so that a claim is atomic and a look-up is one call.
+//! The loopback addresses of hosts, kept as symbolic links, so that a claim is atomic and a look-up is one call.
 //!
 //! Every address of 127.0.0.0/8 belongs to the loopback interface of Linux without configuration, so a host can
-//! have one of its own. Which one is derived from state directory and host id: two applications on one machine
-//! rarely meet, and a repeated claim of a host finds the same address.
+//! have one of its own. It is derived from state directory and host id: two applications on one machine rarely choose
+//! the same, and a repeated claim of a host finds the same address.
 
 use super::layout::Layout;
 use super::records::{self, OrderRecord};
@@ -31,7 +31,7 @@ pub(crate) fn claim(layout: &Layout, host: &HostId) -> io::Result<Ipv4Addr> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        // Claims are made under the lock, so a link without a host is left from a crash, and ours to take.
+        // Claims are made under the lock, so a link without a host was left by a crash and can be replaced.
         if fs::read_link(&link)? == owner || !link.try_exists()? {
             fs::remove_file(&link)?;
             symlink(&owner, &link)?;
@@ -70,7 +70,7 @@ fn candidate(state: &Path, owner: &Path, attempt: u32) -> Ipv4Addr {
     hasher.update(&attempt.to_le_bytes());
     let hash = hasher.finalize();
     let [a, b, c, ..] = *hash.as_bytes();
-    // 127.0.x.y is left to people and to the founder; .0 and .255 look like networks to some tools.
+    // 127.0.x.y is left to other programs and to the founder; some tools take .0 and .255 for networks.
     Ipv4Addr::new(127, 1 + a % 254, b, 1 + c % 254)
 }
 

@@ -1,4 +1,4 @@
-//! What an emulated provider sells at this moment: offers, overlaid by the series, and round trips.
+//! The catalogue of an emulated provider at this moment: offers with the series applied, and round trips.
 
 use super::layout::Layout;
 use super::offers::{self, Offers, Series};
@@ -31,9 +31,9 @@ pub(crate) struct Catalogue {
     currency: String,
     offers: Option<DataFile<Offers>>,
     series: Option<DataFile<Series>>,
-    /// What is true of the links.
+    /// The round trips that links are delayed by.
     rtt: Option<DataFile<RttMatrix>>,
-    /// What the provider claims, when that is something else.
+    /// The round trips that the provider claims, when they differ.
     claimed: Option<DataFile<RttMatrix>>,
 }
 
@@ -48,7 +48,7 @@ impl Catalogue {
         }
     }
 
-    /// The offers in force now, as many as the files say exist, whoever holds hosts.
+    /// The offers in force now. `available` counts all hosts that exist, including those that are taken.
     pub(crate) fn offers(&self, layout: &Layout) -> Result<Offers, DataFileError> {
         let mut offers = match &self.offers {
             Some(file) => file.get()?.as_ref().clone(),

@@ -1,20 +1,21 @@
-//! Looking at hosts: which exist, in which state, and what is forgotten; and releasing them.
+//! Lists hosts with their states, releases them, and forgets the ended ones.
 //!
-//! A supervisor that was killed cannot report the end of its host, so whoever looks does: the identity in its
-//! record tells that it is gone, what it left is killed, and then the end is recorded in its place.
+//! A supervisor that was killed cannot report the end of its host, so the process that lists hosts does: it finds by the
+//! recorded identity that the supervisor has ended, kills the host's remaining processes, and records the end.
 
+use super::desk::Desk;
 use super::layout::{ASIDE_PREFIX, HostFiles, remove_if_empty};
 use super::records::{self, Cause, OrderRecord, ReleaseRecord, TerminatedRecord, unix_ms};
-use super::{Desk, address, ending};
+use super::{address, ending};
 use crate::error::ProviderError;
 use crate::provider::{Host, HostState, Owner};
-use nix::sys::signal::Signal;
 use rhizo_types::{HostId, OfferName};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-/// A claimed host for which nobody has started a supervisor after this many milliseconds was abandoned.
+/// A claimed host that has no supervisor after this many milliseconds was abandoned.
 ///
 /// Starting takes milliseconds; a machine that needs longer than this is better served by another order.
 const START_MS_MAX: u64 = 30_000;
@@ -22,7 +23,7 @@ const START_MS_MAX: u64 = 30_000;
 /// How many terminated hosts a provider remembers; beyond, the oldest are forgotten before their time.
 const TERMINATED_MAX: usize = 256;
 
-/// What a look at a host found.
+/// The state of a host that a listing found.
 enum Seen {
     Booting,
     Running,
@@ -84,10 +85,10 @@ impl Desk {
             Err(error) if records::is_absent(&error) => return Ok(()),
             other => other.map_err(step())?,
         };
-        // The supervisor records itself, then looks for the request; we write the request, then look for the
-        // supervisor. Whoever comes second sees the first.
+        // The supervisor records itself and then reads the request; this writes the request and then reads the record of
+        // the supervisor. So at least one of the two sees the other.
         let signalled = match files.supervisor().map_err(step())? {
-            Some(supervisor) => supervisor.identity.signal(Signal::SIGUSR1).map_err(step())?,
+            Some(supervisor) => supervisor.identity.signal(Signal::USR1).map_err(step())?,
             None => false,
         };
         if !signalled {
@@ -147,7 +148,7 @@ impl Desk {
         Ok(())
     }
 
-    /// All orders of this provider; a host that vanishes meanwhile is passed over.
+    /// All orders of this provider; a host that is removed meanwhile is left out.
     fn orders(&self) -> Result<Vec<(OrderRecord, HostFiles)>, ProviderError> {
         let step = ProviderError::records("list", self.layout.hosts());
         let mut orders = Vec::new();
@@ -160,7 +161,7 @@ impl Desk {
         Ok(orders)
     }
 
-    /// Finds the state of a host, ending it in place of a supervisor that is gone.
+    /// Returns the state of a host; ends the host first when its supervisor has died.
     fn settle(&self, order: &OrderRecord, files: &HostFiles) -> Result<Seen, ProviderError> {
         let step = || ProviderError::records("look at", &files.directory);
         if let Some(end) = files.terminated().map_err(step())? {
@@ -175,7 +176,7 @@ impl Desk {
             return self.ended_or(files, Seen::Booting);
         };
         if !supervisor.identity.is_alive().map_err(step())? {
-            // Whoever holds the lock is at it already.
+            // When the lock is held, another process is ending the host already.
             if let Some(_lock) = files.try_supervisor_lock().map_err(step())?
                 && files.terminated().map_err(step())?.is_none()
             {

@@ -1,4 +1,4 @@
-//! A control group per host: the kernel's own list of everything that a host started, and one write to kill it.
+//! A control group per host: the kernel keeps the list of the host's processes, and one write kills all of them.
 //!
 //! Only version 2 of the interface is used, and only the membership: no controller, no limit. A machine without
 //! it, or without the right to use it, is served by [`super::descendants`].

@@ -1,4 +1,4 @@
-//! Acquiring: a host directory appears whole or not at all, under a name that the token decides.
+//! Acquires a host: its directory appears whole or not at all, under a name derived from the token.
 //!
 //! ```text
 //! under <state>/lock:  known token? ─ yes ─► the host it names
@@ -7,12 +7,13 @@
 //! ```
 //! A crash between any two steps is resumed by the next order with the same token.
 
+use super::address;
 use super::catalogue;
 use super::descendants::MARK;
+use super::desk::Desk;
 use super::faults::OfferFaults;
 use super::layout::{ASIDE_PREFIX, HostFiles};
 use super::records::{self, Cause, LaunchRecord, ORDER_FORMAT, OrderRecord, unix_ms};
-use super::{Desk, address};
 use crate::error::ProviderError;
 use crate::provider::{BOOT_BYTES_MAX, Host, Offer, Order, TOKEN_CHARS_MAX, Token};
 use rhizo_types::{HostId, OfferName};
@@ -67,7 +68,7 @@ impl Desk {
         })
     }
 
-    /// The host directory of a token's `copy`-th host, made now unless it exists.
+    /// Returns the host directory of a token's host, and makes it unless it exists. `copy` is 0 without faults.
     fn claim(
         &self,
         order: &Order,
@@ -112,7 +113,7 @@ impl Desk {
         let now = unix_ms();
         let visible_at_unix_ms = now.saturating_add(faults.late_success_ms.unwrap_or_default());
         let launch = LaunchRecord {
-            program: self.program.executable.clone(),
+            program: self.program.executable.name().to_owned(),
             arguments: self.program.node_arguments.clone(),
             environment: BTreeMap::new(),
             grace_ms: self.settings.grace_ms,
@@ -139,7 +140,7 @@ impl Desk {
     /// Makes the host directory appear with its order and its boot document.
     fn publish(&self, record: &OrderRecord, boot: &[u8], files: &HostFiles) -> io::Result<()> {
         let aside = self.layout.hosts().join(format!("{ASIDE_PREFIX}claim-{}", record.host));
-        // Left by a claim that crashed: the lock is ours, so nobody is at it.
+        // Left by a claim that crashed: this process holds the lock, so no other claim is in progress.
         match fs::remove_dir_all(&aside) {
             Err(error) if !records::is_absent(&error) => return Err(error),
             _ => {}
@@ -184,7 +185,7 @@ impl Desk {
         }
         let log =
             File::options().create(true).append(true).open(files.path("supervisor.log")).map_err(step())?;
-        let spawned = Command::new(&self.program.executable)
+        let spawned = Command::new(self.program.executable.path())
             .args(&self.program.supervise_arguments)
             .arg(&files.directory)
             .env(MARK, &files.directory)
@@ -197,7 +198,7 @@ impl Desk {
             Ok(child) => child,
             Err(error) => return self.unstartable(record, files, &error),
         };
-        // It forks the supervisor, waits at most ten seconds until that is ready, and exits.
+        // It starts the supervisor, waits at most ten seconds until that is ready, and exits.
         let status = child.wait().map_err(step())?;
         if self.is_started(files).map_err(step())? {
             return Ok(());
@@ -219,7 +220,7 @@ impl Desk {
         files: &HostFiles,
         error: &io::Error,
     ) -> Result<(), ProviderError> {
-        let program = self.program.executable.display();
+        let program = self.program.executable.name().display();
         let cause = Cause::StartFailed(format!("cannot run {program}: {error}"));
         super::ending::end(&self.layout, files, record, None, None, cause)
             .map_err(ProviderError::records("end", &files.directory))?;

@@ -1,4 +1,4 @@
-//! Emulated distance: how long bytes travel from this host to the owner of an address.
+//! Emulated distance: the one-way delay from this host to the host that owns an address.
 
 use super::address;
 use super::records::OrderRecord;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a looked-up region is believed: addresses change owners only when hosts come and go.
+/// How long a region that was looked up is kept: addresses change owners only when hosts come and go.
 const BELIEF: Duration = Duration::from_secs(2);
 
 /// How many addresses are remembered; beyond, the table starts anew, which costs one look-up each.
@@ -19,8 +19,8 @@ const ADDRESSES_MAX: usize = 4_096;
 
 /// One-way delays from one emulated host to others, from the matrix of round trips.
 ///
-/// An address that no host owns (the founder's, an operator's) is not delayed: it stands for itself. Neither is a
-/// pair that the matrix does not know.
+/// An address that no host owns (the founder's, an operator's) is not delayed, and neither is a pair of regions that the
+/// matrix does not contain.
 #[derive(Debug)]
 pub struct DelayTable {
     own: RegionName,
@@ -62,7 +62,7 @@ impl DelayTable {
         {
             return region.clone();
         }
-        // An unreadable order means that the host is being removed: its address stands for nobody.
+        // An unreadable order means that the host is being removed: its address has no owner any more.
         let region = address::owner(&self.state, remote).ok().flatten().map(|order| order.region);
         if regions.len() >= ADDRESSES_MAX {
             regions.clear();

@@ -1,8 +1,8 @@
-//! Killing everything below a host without a cgroup: descendants, and whoever carries the host's mark.
+//! Kills the processes of a host without a cgroup: descendants of its supervisor, and processes with the host's mark.
 //!
-//! A supervisor adopts the orphans of its host (child subreaper), so descent finds them all while it lives. When
-//! it is dead, the mark in the environment, which children inherit, still tells whose a process is. A node may
-//! start supervisors of other hosts; those carry another mark and are spared, with everything below them.
+//! A supervisor adopts the orphans of its host (child subreaper), so all of them descend from it while it lives. When it
+//! is dead, the mark in the environment, which children inherit, still names the host of a process. A node may start
+//! supervisors of other hosts; they carry another mark and are spared with all their descendants.
 
 use super::identity;
 use nix::sys::signal::{Signal, kill};
@@ -19,21 +19,21 @@ use std::time::Duration;
 /// The environment variable that tells which host directory a process belongs to.
 pub(crate) const MARK: &str = "RHIZO_HOST";
 
-/// How often an empty environment beside arguments is read before it is believed: some programs clear theirs, and
-/// between the two looks the exchange may have begun.
+/// How often an empty environment beside arguments is read before it is believed. Some programs clear theirs; and a
+/// process may have begun to exchange its program between the two reads.
 const EMPTY_READS: u32 = 3;
 
-/// The longest exchange of a program that is waited for: a second without the processor is a machine in trouble.
+/// The longest wait for a process that exchanges its program; an `exec` that takes a second means an overloaded machine.
 const EXCHANGE_MS_MAX: u32 = 1_000;
 
-/// What one look at a host's processes came to.
+/// The result of one search for a host's processes.
 pub(crate) struct Look {
     /// How many were found alive, and killed.
     pub(crate) found: usize,
-    /// Whether nothing that was listed had ended when it was looked at.
+    /// Whether every listed process still ran when it was examined.
     ///
-    /// Otherwise a process of the host may have started another one after the list was made, and have been killed by
-    /// somebody else before its turn came: then neither of the two was seen.
+    /// If not, a process of the host may have started another one after the list was made and have ended before its turn
+    /// came; then the search saw neither of the two.
     pub(crate) is_whole: bool,
 }
 
@@ -43,10 +43,10 @@ struct Seen {
     mark: Option<Vec<u8>>,
 }
 
-/// Sends SIGKILL to all that belongs to a host, and says how many were found alive.
+/// Sends SIGKILL to every process of a host and returns how many were found alive.
 ///
-/// `root` is the supervisor when it still lives; it is not killed itself. A whole look that found none means that
-/// nothing was left at one moment after the last of them could still have forked.
+/// `root` is the supervisor when it still lives; it is not killed itself. A whole search that found none means that no
+/// process of the host was left at one moment, and none remained that could have forked after it.
 ///
 /// # Errors
 /// When `/proc` cannot be listed. A process that ends meanwhile is no error.
@@ -87,7 +87,7 @@ fn descends(seen: &BTreeMap<i32, Seen>, mut pid: i32, root: i32, host: &OsStr) -
     false
 }
 
-/// The processes that run, and whether all that were listed still did.
+/// The running processes, and whether every listed process still ran when it was examined.
 fn processes() -> io::Result<(BTreeMap<i32, Seen>, bool)> {
     let mut seen = BTreeMap::new();
     let mut is_whole = true;
@@ -114,9 +114,9 @@ fn mark_of(pid: i32) -> Option<Vec<u8>> {
 
 /// The environment that a program was started with.
 ///
-/// While a process exchanges its program the kernel shows it without arguments and without an environment: for less
-/// than a millisecond, or as long as others have the processor. To take that for an answer would overlook the
-/// process. A program that was really started without an environment has arguments.
+/// While a process exchanges its program (`exec`), the kernel shows it without arguments and without an environment:
+/// usually for less than a millisecond, longer on a busy machine. Such a process would be missed if the empty
+/// environment were believed. A program that was really started without an environment has arguments.
 fn environment(pid: i32) -> Option<Vec<u8>> {
     let mut believed = 0;
     for _ in 0..EXCHANGE_MS_MAX {

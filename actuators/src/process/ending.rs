@@ -1,7 +1,8 @@
-//! The end of a host: kill everything, then say so. Used by its supervisor, and by whoever finds that lost.
+//! Ends a host: kills all its processes, then records the end. Called by the host's supervisor, or by a process that
+//! lists hosts and finds that the supervisor has died.
 //!
-//! The record of the end is what lets an exclusive component start elsewhere, so it is written only after a look
-//! that found nothing alive.
+//! The record of the end permits an exclusive component to start elsewhere. So it is written only after a search that
+//! found no live process.
 
 use super::layout::{HostFiles, Layout};
 use super::records::{self, Cause, OrderRecord, TerminatedRecord, unix_ms};
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant};
 /// How long one attempt waits for killed processes to go; one in an uninterruptible call can take longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// So many looks one after the other that found nothing are believed although processes of the machine ended meanwhile:
-/// to be overlooked in all of them a process would have to hand over to another one in each, and be killed each time.
+/// This many searches in a row that found nothing are believed although processes ended meanwhile: a process would be
+/// missed by all of them only if in each one it started a successor and was killed before its turn.
 const QUIET_LOOKS: u32 = 5;
 
-/// Pause between two looks for what is left.
+/// Pause between two searches for live processes.
 const POLL: Duration = Duration::from_millis(2);
 
 /// Kills what is left of a host, records why it ended and gives its address back.
@@ -61,7 +62,7 @@ pub(crate) fn end(
     }
     let record = TerminatedRecord { cause, at_unix_ms: unix_ms() };
     match records::write_first(&files.path("terminated.json"), &record) {
-        // Somebody removed the directory: there is nobody left to tell.
+        // The host directory was removed, so the record has no reader.
         Err(error) if records::is_absent(&error) => {}
         other => {
             other?;

@@ -1,7 +1,7 @@
-//! Misbehaviour on demand: what a test switches on to see whether the application survives a bad provider.
+//! Faults of a provider that tests switch on, to check that an application survives them.
 //!
-//! The switches are a JSON file that is looked at before every call, so a test turns them while nodes run. No
-//! file means good behaviour. Losing a whole provider is `api_down` plus killing its hosts, which tests do.
+//! The switches are in a JSON file that is read before every call, so a test can change them while nodes run. Without the
+//! file the provider behaves well. To lose a whole provider, a test sets `api_down` and kills the hosts.
 
 use crate::data_file::DataFileError;
 use rhizo_types::{OfferName, ProviderName};
@@ -19,7 +19,7 @@ pub struct Faults {
     pub providers: BTreeMap<ProviderName, ProviderFaults>,
 }
 
-/// What one provider does wrong.
+/// The faults of one provider.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderFaults {
@@ -37,7 +37,7 @@ pub struct ProviderFaults {
     pub offers: BTreeMap<OfferName, OfferFaults>,
 }
 
-/// What goes wrong with orders of one offer.
+/// The faults of orders of one offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OfferFaults {
@@ -67,7 +67,7 @@ impl Faults {
                 });
             }
         };
-        serde_json::from_str(&text).map_err(|error| {
+        serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|error| {
             let line = u64::try_from(error.line()).unwrap_or(1);
             DataFileError::at(path, line, None, error.to_string(), "remove the file for good behaviour")
         })

@@ -1,12 +1,13 @@
-//! Which process is meant: pid, start time and boot, so that a recycled pid is never mistaken for it.
+//! The identity of a process: pid, start time and boot, so that a reused pid is never taken for it.
 //!
-//! A signal goes through a pidfd that was checked after it was opened, so there is no moment in which the pid
-//! could pass to another process between the check and the signal.
+//! A signal is sent through a pidfd. The identity is checked after the pidfd was opened, so the pid cannot pass to another
+//! process between the check and the signal.
 
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// One life of one process on one boot of the machine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub struct ProcessIdentity {
     pub boot_id: String,
 }
 
-/// What `/proc/<pid>/stat` tells that matters here.
+/// The fields of `/proc/<pid>/stat` that are used here.
 pub(crate) struct Stat {
     pub(crate) parent: i32,
     pub(crate) start_ticks: u64,
@@ -33,7 +34,8 @@ pub(crate) fn stat(pid: i32) -> io::Result<Option<Stat>> {
         Ok(text) => text,
         // ESRCH: the process ended between open and read.
         Err(error)
-            if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) =>
         {
             return Ok(None);
         }
@@ -82,36 +84,26 @@ impl ProcessIdentity {
     ///
     /// # Errors
     /// When `/proc` cannot be read, or the system refuses the signal.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) -> io::Result<bool> {
-        // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
-        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
-        if opened < 0 {
-            let error = io::Error::last_os_error();
-            return if error.raw_os_error() == Some(libc::ESRCH) { Ok(false) } else { Err(error) };
-        }
-        let descriptor = i32::try_from(opened).map_err(io::Error::other)?;
-        // SAFETY: the descriptor is new, open, and owned by nobody else.
-        let process = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(false) };
+        let process = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(false),
+            opened => opened?,
+        };
         if !self.is_alive()? {
             return Ok(false);
         }
-        let no_details: *const libc::siginfo_t = std::ptr::null();
-        // SAFETY: the descriptor is open for the whole call; a null siginfo means the default one.
-        let sent = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal as i32, no_details, 0)
-        };
-        if sent == 0 {
-            return Ok(true);
+        match pidfd_send_signal(&process, signal) {
+            Err(Errno::SRCH) => Ok(false),
+            sent => Ok(sent.map(|()| true)?),
         }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() == Some(libc::ESRCH) { Ok(false) } else { Err(error) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::Signal;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
     use std::process::Command;
 
     #[test]
@@ -124,20 +116,16 @@ mod tests {
         let rebooted = ProcessIdentity { boot_id: "another".into(), ..identity.clone() };
         for stranger in [recycled, rebooted] {
             assert!(!stranger.is_alive().unwrap());
-            assert!(!stranger.signal(Signal::SIGKILL).unwrap(), "a stranger is never signalled");
+            assert!(!stranger.signal(Signal::KILL).unwrap(), "a stranger is never signalled");
         }
         assert!(child.try_wait().unwrap().is_none(), "the process survived the signals to strangers");
-        assert!(identity.signal(Signal::SIGKILL).unwrap());
+        assert!(identity.signal(Signal::KILL).unwrap());
         // The child is a zombie until it is waited for; `wait` would make the pid disappear.
-        // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure.
-        let mut state: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: `state` outlives the call; WNOWAIT leaves the zombie in place.
-        let waited =
-            unsafe { libc::waitid(libc::P_PID, child.id(), &raw mut state, libc::WEXITED | libc::WNOWAIT) };
-        assert_eq!(waited, 0);
+        let id = WaitId::Pid(Pid::from_raw(pid).unwrap());
+        waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap().unwrap();
         assert!(!identity.is_alive().unwrap(), "a zombie does not run");
         child.wait().unwrap();
         assert!(!identity.is_alive().unwrap());
-        assert!(!identity.signal(Signal::SIGKILL).unwrap());
+        assert!(!identity.signal(Signal::KILL).unwrap());
     }
 }

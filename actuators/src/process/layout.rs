@@ -1,7 +1,6 @@
-//! Where things are below a state directory, and the locks that order its writers.
+//! The paths below a state directory, and the locks that order its writers.
 //!
-//! Locks are advisory file locks: the kernel drops them when their holder dies, so nobody has to guess whether
-//! a lock is stale.
+//! Locks are advisory file locks. The kernel releases them when their holder dies, so a lock is never stale.
 
 use super::records::{self, OrderRecord, SupervisorRecord, TerminatedRecord};
 use rhizo_types::{HostId, ProviderName};
@@ -112,12 +111,12 @@ impl HostFiles {
         Lock::exclusive(&self.path("start.lock"))
     }
 
-    /// The lock of whoever starts the supervisor; `None` when somebody is at it.
+    /// The lock of the process that starts the supervisor; `None` when another process holds it.
     pub(crate) fn try_start_lock(&self) -> io::Result<Option<Lock>> {
         Lock::try_exclusive(&self.path("start.lock"))
     }
 
-    /// The lock that a supervisor holds for its whole life; `None` when somebody holds it.
+    /// The lock that a supervisor holds for its whole life; `None` when another process holds it.
     pub(crate) fn try_supervisor_lock(&self) -> io::Result<Option<Lock>> {
         Lock::try_exclusive(&self.path("supervisor.lock"))
     }
@@ -159,7 +158,7 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(path)
 }
 
-/// Whether the locked file still has this name: a purge may have removed it while we waited.
+/// Whether the locked file still has this name: a purge may have removed it during the wait for the lock.
 fn is_current(file: &File, path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(named) => {

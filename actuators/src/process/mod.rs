@@ -1,8 +1,8 @@
 //! The process provider: hosts emulated on one machine, each a directory, a loopback address and a supervisor.
 //!
-//! The embedded default, and what every example runs on. The death of a node is the death of its host; all nodes
-//! of a machine share one state directory, so any of them can be coordinator: nothing is kept in memory.
-//! What it does not do: isolate hosts from each other, or limit what they use.
+//! It is the default, and every example runs on it. When a node ends, its host ends. All nodes of a machine share one
+//! state directory and nothing is kept in memory, so every node can be coordinator. Hosts are not isolated from each
+//! other, and what they use is not limited.
 //!
 //! # Files of a provider (CSV, `#` starts a comment; an empty cell is an absent value, never zero)
 //! - `offers`: `name,region,price_per_hour[,currency][,available]`, then `cap.<kind>` (number, or bytes as
@@ -13,8 +13,9 @@
 //!   are delayed by it, and the catalogue states it, unless `catalogue_rtt` names another such file: then that is
 //!   what the provider claims, and `rtt` what is true.
 //!
-//! All are read again when they change. Their figures are labelled synthetic wherever they leave this crate.
-//! Read next: [`HostHome`] for the node's side, [`supervise`], [`faults`] for misbehaviour in tests.
+//! Prices have at most six decimals, capacities are at most 2^53 - 1; a file with other figures is refused with line and
+//! column. A file is read again when it changes. The figures are labelled synthetic wherever they leave this crate.
+//! Read next: [`HostDirectory`] for the node's side, [`supervise`], [`faults`] for misbehaviour in tests.
 
 mod address;
 mod catalogue;
@@ -23,9 +24,10 @@ mod cgroup;
 mod claim;
 mod delay;
 mod descendants;
+mod desk;
 mod ending;
 pub mod faults;
-mod home;
+mod host_directory;
 mod identity;
 mod layout;
 mod offers;
@@ -33,23 +35,22 @@ mod records;
 mod settings;
 mod supervisor;
 
+pub use crate::surroundings::{Executable, Program};
 pub use delay::DelayTable;
-pub use home::HostHome;
+pub use host_directory::HostDirectory;
 pub use identity::ProcessIdentity;
 pub use records::Confinement;
-pub use settings::Program;
 pub use supervisor::supervise;
 
-use crate::error::ProviderError;
+use crate::error::{ProviderConfigError, ProviderError};
 use crate::provider::{
     BoxFuture, Capabilities, Host, Idempotency, Offer, Order, Owner, PriceSource, Provider,
 };
-use crate::registry::{ProviderConfigError, Surroundings};
 use crate::rtt_matrix::RttMatrix;
+use crate::surroundings::Surroundings;
 use catalogue::Catalogue;
-use faults::{Faults, ProviderFaults};
+use desk::Desk;
 use layout::Layout;
-use records::DataPaths;
 use rhizo_types::{HostId, ProviderName};
 use settings::Settings;
 use std::path::PathBuf;
@@ -59,18 +60,6 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct ProcessProvider {
     desk: Arc<Desk>,
-}
-
-/// Everything a call needs; calls run on blocking threads, as they are file operations.
-#[derive(Debug)]
-struct Desk {
-    name: ProviderName,
-    layout: Layout,
-    settings: Settings,
-    data: DataPaths,
-    catalogue: Catalogue,
-    faults: PathBuf,
-    program: Program,
 }
 
 impl ProcessProvider {
@@ -116,39 +105,6 @@ impl ProcessProvider {
                 },
             }
         })
-    }
-}
-
-impl Desk {
-    /// The switches in force, and the failures that hit every call.
-    fn misbehaviour(&self, operation: &'static str) -> Result<ProviderFaults, ProviderError> {
-        let faults = Faults::read(&self.faults).map_err(ProviderError::Catalogue)?.of(&self.name);
-        if faults.api_down {
-            return Err(ProviderError::Unavailable { operation });
-        }
-        match faults.throttle_ms {
-            Some(retry_after_ms) => Err(ProviderError::Throttled { operation, retry_after_ms }),
-            None => Ok(faults),
-        }
-    }
-
-    /// What is sold now, less what is taken.
-    fn offers(&self) -> Result<Vec<Offer>, ProviderError> {
-        self.misbehaviour("read the offers")?;
-        let mut offers = self.catalogue.offers(&self.layout).map_err(ProviderError::Catalogue)?;
-        let taken = self.taken()?;
-        for offer in &mut offers {
-            if let Some(available) = &mut offer.available {
-                *available = available.saturating_sub(taken.get(&offer.name).copied().unwrap_or_default());
-            }
-        }
-        Ok(offers)
-    }
-
-    fn latencies(&self) -> Result<Option<RttMatrix>, ProviderError> {
-        self.misbehaviour("read the latencies")?;
-        let matrix = self.catalogue.rtt().map_err(ProviderError::Catalogue)?;
-        Ok(matrix.map(|matrix| matrix.as_ref().clone()))
     }
 }
 

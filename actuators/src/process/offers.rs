@@ -1,10 +1,11 @@
-//! What an emulated provider sells: the offers file, the attribute time series, or built-in offers.
+//! The offers of an emulated provider: the offers file, the time series of attributes, and built-in offers.
 //!
-//! Everything here is emulation, labelled synthetic where it leaves the crate; the load of the machine that
-//! emulates is never part of it. The file forms are described in [`super`].
+//! All figures are synthetic and labelled so where they leave the crate. The load of the machine that emulates the hosts
+//! is never part of them. The file forms are described in [`super`].
 
-use crate::data_file::{DataFileError, Table, parse_bytes};
-use crate::provider::{Offer, Value};
+use crate::data_file::{CAPACITY_MAX, DataFileError, Table, parse_bytes};
+use crate::provider::Offer;
+use crate::value::Value;
 use rhizo_types::{AttributeName, OfferName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,6 +14,9 @@ use std::path::Path;
 const ATTRIBUTE_PREFIX: &str = "attr.";
 /// Prefix of a column that holds a capacity.
 const CAPACITY_PREFIX: &str = "cap.";
+
+/// Latest moment of a series, in seconds after the first host: a hundred years.
+const SECONDS_MAX: f64 = 3.2e9;
 
 /// The offers of one version of the offers file, in the file's order.
 pub(crate) type Offers = Vec<Offer>;
@@ -76,7 +80,7 @@ pub(crate) fn parse_offers(path: &Path, text: &str) -> Result<Offers, DataFileEr
         offers.push(Offer {
             name: cell(name).into(),
             region: cell(region).into(),
-            price_per_hour: table.amount(line, price, cell(price))?.unwrap_or_default(),
+            price_per_hour: table.price(line, price, cell(price))?.unwrap_or_default(),
             currency: currency.map(cell).unwrap_or_default().to_owned(),
             capacity,
             attributes,
@@ -93,7 +97,7 @@ pub(crate) fn parse_offers(path: &Path, text: &str) -> Result<Offers, DataFileEr
     Ok(offers)
 }
 
-/// What a host of a row has and is: its capacity columns and its attribute columns.
+/// Capacity and attributes of one row.
 fn properties(table: &Table<'_>, line: u64, cells: &csv::StringRecord) -> Result<Properties, DataFileError> {
     let (mut capacity, mut attributes) = (BTreeMap::new(), BTreeMap::new());
     for (at, column) in table.header.iter().enumerate() {
@@ -132,14 +136,21 @@ fn capacity_cell(
     if cell.is_empty() {
         return Ok(None);
     }
-    parse_bytes(cell).map(Some).ok_or_else(|| {
-        table.wrong(
+    match parse_bytes(cell) {
+        Some(amount) if amount > CAPACITY_MAX => Err(table.wrong(
+            line,
+            column,
+            format!("`{cell}` is more than {CAPACITY_MAX:.0}, the largest number that is exact"),
+            "write a smaller amount; check its unit",
+        )),
+        Some(amount) => Ok(Some(amount)),
+        None => Err(table.wrong(
             line,
             column,
             format!("`{cell}` is not an amount"),
             "write a number such as 2, or bytes with a unit such as 4GiB",
-        )
-    })
+        )),
+    }
 }
 
 fn count_cell(table: &Table<'_>, line: u64, column: usize, cell: &str) -> Result<Option<u32>, DataFileError> {
@@ -156,7 +167,7 @@ fn count_cell(table: &Table<'_>, line: u64, column: usize, cell: &str) -> Result
     })
 }
 
-/// Which rows of a series speak about an offer.
+/// What the rows of a series are about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
     Offer,
@@ -172,7 +183,7 @@ pub(crate) struct Series {
     rows: BTreeMap<String, Vec<(f64, Row)>>,
 }
 
-/// What one row of a series sets.
+/// The values that one row of a series sets.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Row {
     price_per_hour: Option<f64>,
@@ -194,7 +205,7 @@ pub(crate) fn parse_series(path: &Path, text: &str) -> Result<Series, DataFileEr
                 1,
                 None,
                 "it must have either a column `offer` or a column `region`",
-                "name what the rows speak about, by one of the two",
+                "give every row the name of an offer or of a region, in one of the two columns",
             ));
         }
     };
@@ -209,7 +220,7 @@ pub(crate) fn parse_series(path: &Path, text: &str) -> Result<Series, DataFileEr
     for (line, cells) in &table.rows {
         let line = *line;
         let cell = |column: usize| cells.get(column).unwrap_or_default();
-        let Some(at) = table.amount(line, at_s, cell(at_s))? else {
+        let Some(at) = table.amount(line, at_s, cell(at_s), SECONDS_MAX)? else {
             return Err(table.wrong(
                 line,
                 at_s,
@@ -219,7 +230,7 @@ pub(crate) fn parse_series(path: &Path, text: &str) -> Result<Series, DataFileEr
         };
         let mut row = Row::default();
         if let Some(column) = price {
-            row.price_per_hour = table.amount(line, column, cell(column))?;
+            row.price_per_hour = table.price(line, column, cell(column))?;
         }
         if let Some(column) = available {
             row.available = count_cell(&table, line, column, cell(column))?;
@@ -240,7 +251,7 @@ pub(crate) fn parse_series(path: &Path, text: &str) -> Result<Series, DataFileEr
 }
 
 impl Series {
-    /// Overlays an offer with what the series says `now_s` seconds after genesis.
+    /// Applies the values of the series at `now_s` seconds after genesis to an offer.
     pub(crate) fn apply(&self, offer: &mut Offer, now_s: f64) {
         let name = match self.key {
             Key::Offer => offer.name.as_str(),
@@ -317,10 +328,55 @@ mod tests {
             ("name,region,price_per_hour,available\na,r,1,-3\n", "`-3` is not a whole number"),
             ("name,region,price_per_hour,cap.cpu\na,r,1,many\n", "`many` is not an amount"),
             ("name,region,price_per_hour,attr.x\na,r,1,inf\n", "`inf` is not a finite number"),
+            // Neither saturated nor rounded: a price is kept in millionths, a capacity in whole bytes.
+            (
+                "name,region,price_per_hour\na,r,1e15\n",
+                "offers.csv:2, column `price_per_hour`: `1e15` is more than",
+            ),
+            (
+                "name,region,price_per_hour\na,r,0.0000001\n",
+                "`0.0000001` is finer than a millionth; write at most six",
+            ),
+            ("name,region,price_per_hour\na,r,1e-7\n", "`1e-7` is finer than a millionth"),
+            (
+                "name,region,price_per_hour\na,r,-0.1\n",
+                "offers.csv:2, column `price_per_hour`: `-0.1` is not a number",
+            ),
+            (
+                "name,region,price_per_hour,cap.memory\na,r,1,9007199254740993\n",
+                "offers.csv:2, column `cap.memory`: `9007",
+            ),
+            ("name,region,price_per_hour,cap.memory\na,r,1,9PiB\n", "`9PiB` is not an amount"),
+            (
+                "one,eu-1,0.1\ntwo,eu-2,0.1\n",
+                "the first line of the file names its columns, `name` among them",
+            ),
         ] {
             let error = offers(text).unwrap_err();
             assert!(error.contains(message), "{text:?} gave {error}");
         }
+    }
+
+    #[test]
+    fn a_mark_in_front_and_line_ends_of_other_systems_change_nothing() {
+        let plain = "# synthetic\nname,region,price_per_hour,cap.memory\nsmall,eu,0.05,4GiB\n";
+        let expected = offers(plain).unwrap();
+        assert_eq!(expected[0].price_per_hour, 0.05);
+        for text in [plain.to_owned(), plain.replace('\n', "\r\n"), plain.trim_end().to_owned()] {
+            assert_eq!(offers(&text).unwrap(), expected, "{text:?}");
+            assert_eq!(offers(&format!("\u{feff}{text}")).unwrap(), expected, "with a mark: {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_and_the_smallest_prices_and_capacities_are_kept() {
+        for price in ["0", "0.000001", "0.123456", "999999999.999999", "1000000000"] {
+            let kept =
+                offers(&format!("name,region,price_per_hour\na,r,{price}\n")).unwrap()[0].price_per_hour;
+            assert_eq!(kept, price.parse::<f64>().unwrap());
+        }
+        let kept = &offers("name,region,price_per_hour,cap.memory\na,r,1,9007199254740991\n").unwrap()[0];
+        assert_eq!(kept.capacity["memory"], 9_007_199_254_740_991.0);
     }
 
     #[test]

@@ -53,14 +53,14 @@ pub(crate) struct DataPaths {
     pub(crate) catalogue_rtt: Option<PathBuf>,
 }
 
-/// How everything below a supervisor is found when it has to be killed.
+/// How the processes of a host are found when the host ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Confinement {
     /// A cgroup of its own when the machine allows it, else as [`Confinement::ProcessTree`].
     #[default]
     Auto,
-    /// Descendants of the supervisor, and whatever carries the host's mark in its environment.
+    /// Descendants of the supervisor, and processes with the host's mark in their environment.
     ProcessTree,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct LaunchRecord {
     pub(crate) confinement: Confinement,
 }
 
-/// What was ordered. Written before the directory gets its name, never changed.
+/// The order. Written before the directory gets its name, never changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrderRecord {
@@ -94,13 +94,13 @@ pub(crate) struct OrderRecord {
     pub(crate) created_unix_ms: u64,
     /// Emulated slow boot: the node is not started before this moment.
     pub(crate) start_at_unix_ms: u64,
-    /// Emulated late success: the host is in no answer before this moment.
+    /// Emulated late success: no answer shows the host before this moment.
     pub(crate) visible_at_unix_ms: u64,
     pub(crate) data: DataPaths,
     pub(crate) launch: LaunchRecord,
 }
 
-/// Who supervises, and where everything below it is confined.
+/// The supervisor, and the cgroup of its host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SupervisorRecord {
@@ -122,7 +122,7 @@ pub(crate) struct ReleaseRecord {
     pub(crate) at_unix_ms: u64,
 }
 
-/// Why a host is gone.
+/// Why a host has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Cause {
@@ -138,9 +138,9 @@ pub(crate) enum Cause {
     NeverJoined,
     /// The supervisor was ended by a signal meant for it, a shutdown of the machine for example.
     SupervisorStopped,
-    /// The supervisor vanished; what it left was cleaned up by whoever listed.
+    /// The supervisor died; a process that listed the hosts ended the host.
     SupervisorLost,
-    /// Nobody started a supervisor.
+    /// No supervisor was ever started.
     NeverStarted,
 }
 

@@ -1,7 +1,8 @@
-//! The table `[providers.<name>]` of a process provider, and the program its hosts run.
+//! The table `[providers.<name>]` of a process provider: its keys, their defaults, and their checks.
 
 use super::records::{Confinement, DataPaths};
-use crate::registry::{ProviderConfigError, Surroundings};
+use crate::error::ProviderConfigError;
+use crate::surroundings::Surroundings;
 use rhizo_types::ProviderName;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -90,30 +91,5 @@ impl Settings {
             Some(path) => surroundings.base_dir.join(path),
             None => surroundings.state_dir.join("faults.json"),
         }
-    }
-}
-
-/// The program that a host of the process provider runs, as supervisor and as node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Program {
-    /// Absolute path of the executable.
-    pub executable: PathBuf,
-    /// Arguments that make it call [`super::supervise`]; the host directory follows them.
-    pub supervise_arguments: Vec<String>,
-    /// Arguments that make it a node; the host directory follows them.
-    pub node_arguments: Vec<String>,
-}
-
-impl Program {
-    /// The running executable with the hidden subcommands `__supervise` and `__node`.
-    ///
-    /// # Errors
-    /// When the system does not tell which executable runs.
-    pub fn current() -> std::io::Result<Self> {
-        Ok(Self {
-            executable: std::env::current_exe()?,
-            supervise_arguments: vec!["__supervise".to_owned()],
-            node_arguments: vec!["__node".to_owned()],
-        })
     }
 }

@@ -125,7 +125,7 @@ fn kill(record: &Path) {
     let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let identity: rhizo_actuators::process::ProcessIdentity =
         serde_json::from_value(record["identity"].clone()).unwrap();
-    identity.signal(nix::sys::signal::Signal::SIGKILL).unwrap();
+    identity.signal(rustix::process::Signal::KILL).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,6 +1,8 @@
 //! Lives and deaths of hosts: whoever is killed, everything of the host dies and the list says so.
 
 use crate::world::{World, eventually, is_alive, kill_9, processes_of};
+use rhizo_actuators::process::Executable;
+use rhizo_actuators::process::faults::{OfferFaults, ProviderFaults};
 use rhizo_actuators::{HostState, Provider};
 use serde_json::json;
 use std::fs;
@@ -39,6 +41,64 @@ async fn killing_the_node_ends_its_host_with_everything_below_it() {
         let ended = world.await_state(&host.id, HostState::Terminated).await;
         assert_eq!(ended.cause.as_deref(), Some("its node was killed by signal 9"));
         assert!(!is_alive(orphan), "an orphan in its own session belongs to the host all the same");
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_starts_with_no_signal_blocked_and_no_trace_of_its_launch() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "join").await;
+    let node = world.node_pid(&host.id).await;
+    let status = fs::read_to_string(format!("/proc/{node}/status")).unwrap();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim();
+    assert!(blocked.bytes().all(|digit| digit == b'0'), "blocked signals: {blocked}");
+    let environment = fs::read(format!("/proc/{node}/environ")).unwrap();
+    assert!(!String::from_utf8_lossy(&environment).contains("RHIZO_SUPERVISE_STEP"));
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_the_node_ends_its_host_with_the_reason() {
+    let world = World::new(json!({}));
+    // A slow boot leaves time to spoil the order before the supervisor reads it.
+    let slow = OfferFaults { boot_delay_ms: 2_000, ..Default::default() };
+    world.set_faults(ProviderFaults { every_offer: slow, ..Default::default() });
+    let host = world.acquire("t1", "join").await;
+    let path = world.host_directory(&host.id).join("order.json");
+    let order = fs::read_to_string(&path).unwrap();
+    assert!(order.contains("[\"__node\"]"), "{order}");
+    fs::write(&path, order.replace("[\"__node\"]", "[\"__node\\u0000\"]")).unwrap();
+    let ended = world.await_state(&host.id, HostState::Terminated).await;
+    let cause = ended.cause.unwrap();
+    assert!(cause.contains("could not be started") && cause.contains("nul byte"), "{cause}");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_program_was_removed_or_replaced_orders_hosts_of_its_own_build() {
+    for replaced in [false, true] {
+        let world = World::new(json!({}));
+        let copy = world.path("program");
+        fs::copy(env!("CARGO_BIN_EXE_rhizo-actuators-test-host"), &copy).unwrap();
+        let provider =
+            world.another("lab", |around| around.program.executable = Executable::File(copy.clone()));
+        let go = world.path("go");
+        let boot = format!("join\nawait {}\nacquire {{}} t2", go.display());
+        let first = provider.acquire(&world.order("t1", &boot)).await.unwrap();
+        world.await_state(&first.id, HostState::Running).await;
+        fs::remove_file(&copy).unwrap();
+        if replaced {
+            fs::copy("/bin/false", &copy).unwrap();
+        }
+        fs::write(&go, "").unwrap();
+        let second = eventually("the second host", async || {
+            let hosts = world.provider.list(&world.owner).await.unwrap();
+            hosts.into_iter().find(|host| host.token.0 == "t2" && host.state == HostState::Running)
+        })
+        .await;
+        let joined = world.host_directory(&second.id).join("joined");
+        eventually("the join of the second host", async || joined.exists().then_some(())).await;
         world.close().await;
     }
 }
@@ -170,7 +230,9 @@ async fn a_talkative_node_does_not_fill_the_disk() {
 #[tokio::test]
 async fn a_program_that_cannot_run_is_refused_and_holds_no_capacity() {
     let world = World::new(json!({}));
-    let broken = world.another("lab", |surroundings| surroundings.program.executable = "/nowhere/app".into());
+    let broken = world.another("lab", |surroundings| {
+        surroundings.program.executable = Executable::File("/nowhere/app".into())
+    });
     let error = broken.acquire(&world.order("t1", "")).await.unwrap_err();
     assert!(error.to_string().contains("cannot run `/nowhere/app`"), "{error}");
     let available = world.provider.offers().await.unwrap()[0].available;
@@ -182,7 +244,9 @@ async fn a_program_that_cannot_run_is_refused_and_holds_no_capacity() {
 async fn a_claim_that_nobody_started_is_released_at_once_or_given_up() {
     let world = World::new(json!({}));
     // A program that ends without becoming a supervisor: as if the caller had crashed after its claim.
-    let crashing = world.another("lab", |surroundings| surroundings.program.executable = "/bin/true".into());
+    let crashing = world.another("lab", |surroundings| {
+        surroundings.program.executable = Executable::File("/bin/true".into())
+    });
     for token in ["released", "abandoned"] {
         let error = crashing.acquire(&world.order(token, "")).await.unwrap_err();
         assert_eq!(error.effect(), rhizo_actuators::Effect::Possible, "{error}");
@@ -231,7 +295,7 @@ async fn a_second_supervisor_of_a_host_does_nothing() {
     let node = world.node_pid(&host.id).await;
     let directory = world.host_directory(&host.id);
     let supervise_again = || {
-        let mut program = std::process::Command::new(crate::world::program().executable);
+        let mut program = std::process::Command::new(crate::world::program().executable.name());
         assert!(program.arg("__supervise").arg(&directory).status().unwrap().success());
     };
     supervise_again();

@@ -1,7 +1,7 @@
 //! Who gets what: one token one host across processes, capacity, owners, addresses, emulated distances.
 
 use crate::world::{World, eventually, lineage, program};
-use rhizo_actuators::process::HostHome;
+use rhizo_actuators::process::HostDirectory;
 use rhizo_actuators::{Effect, HostState, Order, Provider, ProviderError, Value};
 use rhizo_types::IntentId;
 use serde_json::json;
@@ -19,7 +19,7 @@ async fn one_token_sent_by_many_processes_at_once_is_one_host() {
     let world = World::new(json!({}));
     let callers: Vec<_> = (0..8)
         .map(|_| {
-            Command::new(program().executable)
+            Command::new(program().executable.name())
                 .args(["acquire", world.state().to_str().unwrap(), "shared-token"])
                 .stdout(Stdio::piped())
                 .spawn()
@@ -113,7 +113,7 @@ async fn a_node_finds_its_boot_document_its_address_and_its_distance_to_others()
     let far = other.acquire(&order).await.unwrap();
     assert_ne!(near.address, far.address);
 
-    let home = HostHome::open(&world.host_directory(&near.id)).unwrap();
+    let home = HostDirectory::open(&world.host_directory(&near.id)).unwrap();
     assert_eq!(home.boot().unwrap(), b"join");
     assert_eq!((home.host(), home.region().as_str()), (&near.id, "near"));
     assert_eq!(Some(home.address()), near.address);
@@ -154,7 +154,7 @@ async fn what_the_catalogue_claims_may_differ_from_what_links_do() {
     let mut order = world.order("far", "join");
     order.offer = "far".into();
     let far = world.provider.acquire(&order).await.unwrap();
-    let delays = HostHome::open(&world.host_directory(&near.id)).unwrap().delay_table();
+    let delays = HostDirectory::open(&world.host_directory(&near.id)).unwrap().delay_table();
     assert_eq!(delays.one_way_delay(far.address.unwrap()).unwrap(), Duration::from_millis(40));
     world.close().await;
 }
@@ -171,7 +171,7 @@ async fn offers_follow_the_files_while_nodes_run() {
     assert_eq!((offers[0].currency.as_str(), offers[0].price_per_hour), ("EUR", 0.1));
     fs::write(world.path("offers.csv"), OFFERS.replace("0.1", "0.75")).unwrap();
     assert_eq!(world.provider.offers().await.unwrap()[0].price_per_hour, 0.75);
-    let home = HostHome::open(&world.host_directory(&host.id)).unwrap();
+    let home = HostDirectory::open(&world.host_directory(&host.id)).unwrap();
     assert_eq!(home.emulated().unwrap().unwrap().attributes[&"load5".into()], Value::Number(5.0));
     fs::write(world.path("offers.csv"), "name,region\n").unwrap();
     let error = world.provider.offers().await.unwrap_err();

@@ -1,7 +1,7 @@
 //! One test's machine: a state directory, a provider over it, and the proof that nothing is left at the end.
 
 use rhizo_actuators::process::faults::{Faults, ProviderFaults};
-use rhizo_actuators::process::{ProcessProvider, Program};
+use rhizo_actuators::process::{Executable, ProcessProvider, Program};
 use rhizo_actuators::{Host, HostState, Order, Owner, Provider, ProviderError, Surroundings, Tags, Token};
 use rhizo_types::{HostId, IntentId, Lineage};
 use std::ffi::OsStr;
@@ -23,7 +23,7 @@ pub(crate) struct World {
 /// The program that hosts run: the package's test host.
 pub(crate) fn program() -> Program {
     Program {
-        executable: PathBuf::from(env!("CARGO_BIN_EXE_rhizo-actuators-test-host")),
+        executable: Executable::File(PathBuf::from(env!("CARGO_BIN_EXE_rhizo-actuators-test-host"))),
         supervise_arguments: vec!["__supervise".into()],
         node_arguments: vec!["__node".into()],
     }
@@ -171,8 +171,8 @@ async fn await_pid(record: &Path) -> i32 {
 
 /// Kills one process, as an operator's `kill -9` or the kernel would.
 pub(crate) fn kill_9(pid: i32) {
-    // SAFETY: a plain system call; the pid is of a process of this test.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0, "process {pid} is gone already");
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the process runs");
 }
 
 pub(crate) fn is_alive(pid: i32) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! As a node it does what its boot document says, one command per line, and then waits to be ended.
 
-use rhizo_actuators::process::{HostHome, ProcessProvider, Program, supervise};
+use nix::sys::signal::{SigSet, Signal};
+use rhizo_actuators::process::{HostDirectory, ProcessProvider, Program, supervise};
 use rhizo_actuators::{Order, Provider, Surroundings, Tags, Token};
 use rhizo_types::{HostId, IntentId, Lineage};
 use std::path::Path;
@@ -26,16 +27,21 @@ fn main() -> ExitCode {
 }
 
 fn node(directory: &Path) -> ExitCode {
-    let home = HostHome::open(directory).expect("the supervisor passes a host directory");
+    let home = HostDirectory::open(directory).expect("the supervisor passes a host directory");
     let boot = String::from_utf8(home.boot().expect("a host has a boot document")).expect("tests write text");
     for line in boot.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["join"] => home.mark_joined().expect("the node may write to its host directory"),
+            ["await", path] => {
+                while !Path::new(path).exists() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
             ["exit", code] => return ExitCode::from(code.parse::<u8>().expect("an exit code")),
             ["ignore-term"] => {
-                // SAFETY: ignoring a signal runs no code of ours in a handler.
-                unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+                // This process has one thread, so a signal that it blocks is never delivered.
+                SigSet::from(Signal::SIGTERM).thread_block().expect("a signal can be blocked");
             }
             // A shell that starts a sleeper in a session of its own, and ends: the sleeper is an orphan.
             ["orphan"] => {

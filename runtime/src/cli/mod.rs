@@ -26,7 +26,7 @@ use args::{Arguments, Command};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use client::Client;
 use exit::{Exit, Failure};
-use rhizo_actuators::process::{HostHome, Program};
+use rhizo_actuators::process::{HostDirectory, Program};
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ fn node(embedding: &Embedding, host: &Path) -> Result<Exit, Failure> {
     let failed = |step: &str, error: &dyn std::error::Error| {
         Failure::new(Exit::Failed, format!("{step}: {}", crate::error::chain(error)))
     };
-    let home = HostHome::open(host).map_err(|error| failed("open the host directory", &error))?;
+    let home = HostDirectory::open(host).map_err(|error| failed("open the host directory", &error))?;
     let program = Program::current().map_err(|error| failed("find the executable", &error))?;
     let runtime = runtime(WORKERS)?;
     let sensors = embedding.sensors.iter().map(|make| make(runtime.handle().clone())).collect();

@@ -28,7 +28,7 @@ use crate::component::{Components, NodeView};
 use input::{Input, QUEUE_LEN};
 use journal::Journal;
 use providers::Providers;
-use rhizo_actuators::process::{HostHome, Program};
+use rhizo_actuators::process::{HostDirectory, Program};
 use rhizo_overlay::{LinkShaper, NodeSecret, Overlay, OverlayConfig};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn::HaltReason;
@@ -218,7 +218,7 @@ pub(crate) fn start_founder(
 /// Starts the node of a host on a thread of its own. It joins with the ticket in the host's boot document. Components run
 /// on `runtime`.
 pub(crate) fn start_host(
-    home: HostHome,
+    home: HostDirectory,
     program: Program,
     registry: Arc<Registry>,
     app_sensors: Vec<crate::app::AppSensor>,

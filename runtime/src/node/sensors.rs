@@ -5,7 +5,7 @@
 use super::facts::PROCESS_ID;
 use super::input::Input;
 use rhizo_actuators::Value;
-use rhizo_actuators::process::HostHome;
+use rhizo_actuators::process::HostDirectory;
 use rhizo_sensors::{AppSensor, EmulatedHost, Sample, Sampler, Sampling};
 use rhizo_types::NodeId;
 use rhizo_types::fact::Statement;
@@ -33,7 +33,7 @@ impl Sensors {
     /// the machine that all emulated hosts share.
     pub(super) fn of_host(
         node: NodeId,
-        home: HostHome,
+        home: HostDirectory,
         app: Vec<AppSensor>,
         out: mpsc::Sender<Input>,
     ) -> Self {

@@ -1,77 +1,100 @@
 //! Starting the node: the one child whose end is the end of the host.
 //!
-//! Between fork and exec only calls that are safe after a fork are made; what they need is prepared before.
+//! The child is this program once more ([`launch`]): it prepares itself with ordinary, safe calls and then becomes
+//! the node by exchanging its program. Its process id stays the same, so the record of the node is right. A pipe that
+//! closes with the exchange tells the supervisor that the node runs, or why it could not be started.
 
-use super::Supervised;
+use super::detach::{self, Step};
+use super::host::Supervised;
+use crate::process::cgroup;
 use crate::process::identity::ProcessIdentity;
+use crate::process::layout::HostFiles;
 use crate::process::records::{self, NodeRecord};
-use nix::unistd::Pid;
+use crate::surroundings::path_of_running;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Pid, getppid};
 use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Starts the node of a host and records who it is.
+/// Longest reason that is read from a child that could not become the node, in bytes.
+const REASON_BYTES_MAX: u64 = 1024;
+
+/// Starts the node of a host, records its identity and returns its process id.
 ///
 /// # Errors
-/// When its directory, its log, its cgroup or the program itself does not allow it.
+/// When its directory or its log cannot be made, or the child could not become the node.
 pub(super) fn start(host: &Supervised) -> io::Result<Pid> {
-    let home = host.files.path("node");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&home)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(host.files.path("node"))?;
     let log = File::options().create(true).append(true).open(host.files.path("node.log"))?;
-    let membership = match &host.cgroup {
-        Some(group) => Some(File::options().write(true).open(group.join("cgroup.procs"))?),
-        None => None,
-    };
-    let launch = &host.order.launch;
-    let mut command = Command::new(&launch.program);
-    command
-        .args(&launch.arguments)
-        .arg(&host.files.directory)
-        .envs(&launch.environment)
-        .current_dir(&home)
+    let mut child = detach::again(Step::Launch)
         .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
+        .stdout(Stdio::piped())
         .stderr(log)
-        .process_group(0);
-    let supervisor = std::process::id().cast_signed();
-    // SAFETY: the closure makes system calls only; it allocates nothing and takes no lock.
-    unsafe {
-        command.pre_exec(move || prepare_child(supervisor, membership.as_ref().map(AsRawFd::as_raw_fd)));
-    }
-    let child = command.spawn()?;
+        .process_group(0)
+        .spawn()?;
     let pid = child.id().cast_signed();
-    // It may have ended already; then its end is the next thing the supervisor sees.
+    let mut reason = String::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(REASON_BYTES_MAX).read_to_string(&mut reason)?;
+    }
+    if !reason.is_empty() {
+        child.wait()?;
+        return Err(io::Error::other(reason));
+    }
+    // The node may have ended already; then its end is the next thing the supervisor sees.
     if let Some(identity) = ProcessIdentity::of(pid)? {
         records::write_first(&host.files.path("node.json"), &NodeRecord { identity })?;
     }
     Ok(Pid::from_raw(pid))
 }
 
-/// Runs in the child: dies with the supervisor, hears all signals, is in the host's cgroup before it runs.
-fn prepare_child(supervisor: i32, membership: Option<i32>) -> io::Result<()> {
-    // SAFETY: plain system calls on values that live for the whole call; an all-zero sigset_t is filled in by
-    // sigemptyset before it is used.
-    unsafe {
-        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // The supervisor may have died before the line above took effect.
-        if libc::getppid() != supervisor {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        if libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if let Some(membership) = membership
-            && libc::write(membership, b"0".as_ptr().cast(), 1) != 1
-        {
-            return Err(io::Error::last_os_error());
-        }
+/// Becomes the node of the host in `directory`; returns only when that fails.
+///
+/// The supervisor has been told why before this returns.
+pub(super) fn launch(directory: &Path) -> io::Error {
+    // A copy of the pipe to the supervisor, which closes when this process becomes the node.
+    let mut tell = match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(pipe) => File::from(pipe),
+        Err(error) => return error,
+    };
+    let error = match prepare(directory) {
+        Ok(mut node) => node.exec(),
+        Err(error) => error,
+    };
+    // A supervisor that has died does not read it, and then the host ends anyway.
+    let _ = write!(tell, "{error}");
+    error
+}
+
+/// Makes this process die with its supervisor and belong to the host's cgroup; returns the command of the node.
+fn prepare(directory: &Path) -> io::Result<Command> {
+    let files = HostFiles { directory: directory.to_owned() };
+    let absent = || io::Error::new(io::ErrorKind::NotFound, "the host has no supervisor");
+    let order = files.order()?.ok_or_else(absent)?;
+    let supervisor = files.supervisor()?.ok_or_else(absent)?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // The supervisor may have died before the line above took effect.
+    if getppid().as_raw() != supervisor.identity.pid {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the supervisor has died"));
     }
-    Ok(())
+    if let Some(group) = &supervisor.cgroup {
+        cgroup::enter(group)?;
+    }
+    // The supervisor blocks signals, and a child inherits that.
+    SigSet::empty().thread_set_mask()?;
+    // The node is the build that the supervisor is, whatever has become of the file.
+    let mut node = Command::new(path_of_running(&order.launch.program));
+    detach::forget_step(&mut node);
+    node.args(&order.launch.arguments)
+        .arg(&files.directory)
+        .envs(&order.launch.environment)
+        .current_dir(files.path("node"))
+        .stdout(io::stderr().as_fd().try_clone_to_owned()?);
+    Ok(node)
 }

@@ -1,4 +1,4 @@
-//! The life of a host, watched: boot, wait for the node's end or a reason to end it, then end everything.
+//! The life of a host in its supervisor: boot, wait for the node's end or a reason to end it, then end the host.
 //!
 //! ```text
 //!  Booting ──start_at──► Running ──release, ticket expired, signal──► Stopping ──grace──► the end
@@ -6,7 +6,8 @@
 //!                          └────────────────────────────────────────────────────────────────┘
 //! ```
 
-use super::{Supervised, node};
+use super::host::Supervised;
+use super::node;
 use crate::process::records::{self, Cause, unix_ms};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -20,12 +21,12 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-/// How often a joined host looks whether its directory still exists and its log is too long.
+/// How often the supervisor of a joined host checks that the directory still exists and the log is not too long.
 ///
 /// Requests arrive by signal; this is only housekeeping, at a cost of a few system calls.
 const TICK: Duration = Duration::from_secs(5);
 
-/// How often a host that has not joined looks for the mark: it delays nothing but its own end.
+/// How often the supervisor checks whether the node has joined; it delays only the end of a host that never joins.
 const JOIN_TICK: Duration = Duration::from_secs(1);
 
 /// The node's log is cut when it is longer than this, in bytes.
@@ -94,7 +95,7 @@ impl Watch<'_> {
         }
     }
 
-    /// One look at the world; the cause when the host has to end now.
+    /// Checks the node and the files once; returns the cause when the host must end now.
     fn step(&mut self) -> Option<Cause> {
         let node_end = self.reap();
         if let Some(end) = node_end {
@@ -138,7 +139,7 @@ impl Watch<'_> {
             return Some(Cause::Released);
         }
         if fs::metadata(files.path("order.json")).is_err_and(|error| records::is_absent(&error)) {
-            // Somebody removed the directory of a living host: it has no owner any more.
+            // The directory of a running host was removed: the host has no owner any more.
             return Some(Cause::Released);
         }
         if self.stop_signalled {
@@ -155,7 +156,7 @@ impl Watch<'_> {
         self.started_at.saturating_add(Duration::from_millis(self.host.order.launch.join_within_ms))
     }
 
-    /// How long nothing has to be looked at unless a signal arrives.
+    /// How long the supervisor may sleep unless a signal arrives.
     fn wait(&self) -> Duration {
         match &self.phase {
             Phase::Booting => {
@@ -169,14 +170,14 @@ impl Watch<'_> {
     }
 
     fn read_signals(&mut self, signals: &SignalFd) {
-        // SIGUSR1 says that the release record is there, SIGCHLD that somebody ended: both are looked at anyway.
+        // SIGUSR1 announces a release record and SIGCHLD the end of a child; `step` checks both after every wake-up.
         while let Ok(Some(signal)) = signals.read_signal() {
             let number = signal.ssi_signo.cast_signed();
-            self.stop_signalled |= number != libc::SIGCHLD && number != libc::SIGUSR1;
+            self.stop_signalled |= number != Signal::SIGCHLD as i32 && number != Signal::SIGUSR1 as i32;
         }
     }
 
-    /// Takes the remains of all children, adopted ones included; how the node ended, if it did.
+    /// Reaps all ended children, adopted ones included; returns how the node ended, if it did.
     fn reap(&self) -> Option<Cause> {
         let node = match &self.phase {
             Phase::Booting => None,

@@ -1,7 +1,7 @@
-//! What a node finds on its host: the boot document, its address, its place in the emulated world.
+//! The host directory as its node sees it: boot document, address, emulated region and delays.
 //!
-//! The counterpart of the provider: the provider writes the host directory, the node reads it here. The only
-//! thing a node writes outside its own subdirectory is the mark that it has joined.
+//! The provider writes the host directory, and the node reads it here. Outside its own subdirectory a node writes one
+//! file only, the mark that it has joined.
 
 use super::catalogue::Catalogue;
 use super::delay::DelayTable;
@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 
 /// A host directory seen from the node that runs on it.
 #[derive(Debug)]
-pub struct HostHome {
+pub struct HostDirectory {
     files: HostFiles,
     layout: Layout,
     order: OrderRecord,
     catalogue: Catalogue,
 }
 
-impl HostHome {
+impl HostDirectory {
     /// Opens the directory that the supervisor passed to the node.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl HostHome {
         &self.layout.state
     }
 
-    /// Tells the supervisor that the ticket has been used, so that its expiry does not halt the host.
+    /// Records that the ticket has been used, so that the supervisor does not end the host when the ticket expires.
     ///
     /// # Errors
     /// When the host directory cannot be written.
@@ -103,7 +103,7 @@ impl HostHome {
         records::write_private(&self.files.path("joined"), b"")
     }
 
-    /// What the provider's files say about this host now: capacity and attributes, all synthetic.
+    /// The offer of this host as the provider's data files have it now: capacity and attributes, all synthetic.
     ///
     /// `None` when the offer has been removed from the files since the host was acquired.
     ///

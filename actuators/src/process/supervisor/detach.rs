@@ -1,0 +1,102 @@
+//! Starting a supervisor that outlives its caller, by running the same program again.
+//!
+//! A daemon is usually made with `fork`, which is sound only in a process with one thread. Running the program a
+//! second time needs no such promise: the first process starts the second, waits until the second has recorded
+//! itself, and exits, which leaves the second without its caller as parent. The program is `/proc/self/exe`, so both
+//! are the same build even when the file has been replaced or removed in between.
+
+use crate::surroundings::OWN_PROGRAM;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// Environment variable that tells a process started by [`again`] which step it carries out.
+const STEP: &str = "RHIZO_SUPERVISE_STEP";
+
+/// How long the first process waits until the supervisor has recorded itself, in milliseconds.
+///
+/// Recording takes a few file writes; the bound only keeps the caller from waiting for a stuck disk.
+const READY_MS_MAX: u16 = 10_000;
+
+/// What one run of the hidden subcommand does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// Start a supervisor and exit when it is ready.
+    Detach,
+    /// Be the supervisor.
+    Watch,
+    /// Prepare this process for the node, then become the node.
+    Launch,
+}
+
+impl Step {
+    /// The step of this process, from its environment.
+    pub(super) fn current() -> Self {
+        match std::env::var(STEP).as_deref() {
+            Ok("watch") => Self::Watch,
+            Ok("launch") => Self::Launch,
+            _ => Self::Detach,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Detach => "detach",
+            Self::Watch => "watch",
+            Self::Launch => "launch",
+        }
+    }
+}
+
+/// A command that runs this very program with this process's arguments, to carry out `step`.
+pub(super) fn again(step: Step) -> Command {
+    let mut arguments = std::env::args_os();
+    let mut command = Command::new(OWN_PROGRAM);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).env(STEP, step.name());
+    command
+}
+
+/// Removes the step from the environment of a command that is no step.
+pub(super) fn forget_step(command: &mut Command) {
+    command.env_remove(STEP);
+}
+
+/// Starts the supervisor and returns when it has recorded itself.
+///
+/// # Errors
+/// When it cannot be started, ends before it is ready, or is not ready in time.
+pub(super) fn start_supervisor() -> io::Result<()> {
+    let mut supervisor = again(Step::Watch).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let Some(mut ready) = supervisor.stdout.take() else {
+        return Err(io::Error::other("the supervisor has no output"));
+    };
+    let mut descriptors = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut descriptors, PollTimeout::from(READY_MS_MAX))? == 0 {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "it is not ready in time"));
+    }
+    match ready.read(&mut [0])? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended before it was ready")),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the process in [`start_supervisor`] that this supervisor is ready, and gives up the pipe to it.
+///
+/// # Errors
+/// When standard output cannot be written or replaced. A caller that stopped waiting is no error: the host is listed
+/// all the same.
+pub(super) fn tell_ready() -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    match output.write_all(&[1]).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
+    rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+    Ok(())
+}
