@@ -1,7 +1,7 @@
-//! How a member is set up: who it is, where it keeps its log, and the group's timers.
+//! How a member is set up: its id, where it keeps its log, and the group's timers.
 //!
-//! The engine has some thirty settings; those rhizo chose are fixed in [`engine_config`] with their reasons, and
-//! only what differs between groups is public. Read next: `node.rs`.
+//! The engine has some thirty settings. [`engine_config`] fixes them with the reasons; only those that differ between
+//! groups are public. Read next: `node.rs`.
 
 use crate::error::OpenError;
 use openraft::{Config, SnapshotPolicy, StepDownPolicy};
@@ -10,11 +10,11 @@ use std::path::PathBuf;
 
 /// The group's clocks, equal on every member and fixed when the group is founded.
 ///
-/// For `election_ms_max` after it last heard from a leader (the lease) a voter grants nobody else a vote. Then the
-/// voters campaign in turn, half a heartbeat after the lease the first, each further one a heartbeat later; and
-/// whoever has not heard of a new leader campaigns after a random wait between `election_ms_min` and
-/// `election_ms_max` beyond the lease. So a leader's death is usually answered `election_ms_max` plus half a
-/// heartbeat after its last message.
+/// The lease is `election_ms_max`: for that long after a voter last heard its leader, it votes for no other node. Then
+/// the voters campaign in turn, the first half a heartbeat after the lease and each further one a heartbeat later. A
+/// voter that has not heard of a new leader by then campaigns after a random wait between `election_ms_min` and
+/// `election_ms_max` beyond the lease. So the first campaign after a leader's death usually starts `election_ms_max`
+/// plus half a heartbeat after the leader's last message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
     /// How often a leader tells every member that it leads; must exceed the round trip to them.
@@ -25,8 +25,8 @@ pub struct Timers {
     pub election_ms_max: u64,
 }
 
-/// How late a member may be because its machine is busy, in addition to the way: the lease of [`Timers::LOCAL`] without
-/// its two heartbeats, since a busy machine is as late on a long way as on a short one.
+/// How late a member may answer because its machine is busy, in addition to the round trip. It is the lease of
+/// [`Timers::LOCAL`] without its two heartbeats; a busy machine is as late over a long link as over a short one.
 const BUSY_MS: u64 = 250;
 
 impl Timers {
@@ -40,7 +40,7 @@ impl Timers {
     ///
     /// The engine gives up the answer to a heartbeat when the next one is due. A leader whose answers take longer than that
     /// hears no quorum and cannot stay in office, however well the links work: the heartbeat is a tenth longer than the
-    /// longest round trip. The lease is for one heartbeat that is lost, and a quarter of a second for members that are busy.
+    /// longest round trip. The lease allows for one lost heartbeat and a quarter of a second of delay on a busy machine.
     /// Why not proportions: `docs/decisions/0404-heartbeat-exceeds-the-longest-round-trip.md`.
     #[must_use]
     pub fn for_round_trip(rtt_ms_max: u64) -> Self {
@@ -73,7 +73,7 @@ impl Timers {
 /// Where a member keeps its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Storage {
-    /// Nowhere: for tests and simulations. A member that loses its log must never vote under the same id again.
+    /// In memory only, for tests and simulations. A member that loses its log must never vote under the same id again.
     Memory,
     /// In one database file in `dir`, synced before anything is acknowledged.
     Disk {
@@ -84,7 +84,7 @@ pub enum Storage {
     },
 }
 
-/// Everything [`LogNode::open`](crate::LogNode::open) has to be told.
+/// The configuration that [`LogNode::open`](crate::LogNode::open) takes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogConfig {
     /// This node's id, never used by another node or by this one after losing its disk.

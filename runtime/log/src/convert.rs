@@ -1,7 +1,7 @@
-//! Between our records and the engine's types: the only file that knows both.
+//! Converts between our records and the engine's types; no other file knows both.
 //!
-//! Records that came from outside are checked before they get here (`inbound.rs`), except for the one thing the
-//! engine checks itself: whether members are consistent.
+//! `inbound.rs` has checked records of other members before they get here, except for the consistency of a membership,
+//! which the engine's own constructor checks.
 
 use crate::engine::{Command, LogEntry, LogId, Membership, Payload, SnapshotMeta, StoredMembership, Vote};
 use crate::wire::{Ballot, Content, Members, Position, Record, SnapshotHead};
@@ -35,7 +35,7 @@ pub(crate) fn members(membership: &Membership) -> Members {
     }
 }
 
-/// The engine's membership, or nothing when the voters are not all nodes or a set of voters is empty.
+/// The engine's membership; `None` when a voter is no node or a set of voters is empty.
 pub(crate) fn membership(members: Members) -> Option<Membership> {
     let nodes: BTreeMap<u64, EmptyNode> = members.nodes.into_iter().map(|id| (id, EmptyNode {})).collect();
     Membership::new(members.voters, nodes).ok()
@@ -50,7 +50,7 @@ pub(crate) fn record(entry: &LogEntry) -> Record {
     Record { at: position(entry.log_id), content }
 }
 
-/// The engine's entry, or nothing when its members contradict themselves.
+/// The engine's entry; `None` when its membership is inconsistent.
 pub(crate) fn entry(record: Record) -> Option<LogEntry> {
     let payload = match record.content {
         Content::Blank => Payload::Blank,
@@ -68,7 +68,7 @@ pub(crate) fn snapshot_head(meta: &SnapshotMeta) -> SnapshotHead {
     }
 }
 
-/// The engine's snapshot description, or nothing when its members contradict themselves.
+/// The engine's description of a snapshot; `None` when its membership is inconsistent.
 pub(crate) fn snapshot_meta(head: SnapshotHead) -> Option<SnapshotMeta> {
     let membership = membership(head.members)?;
     Some(SnapshotMeta {

@@ -1,7 +1,7 @@
 //! The engine's types, chosen once: everything here is crate-private, so that the engine stays replaceable.
 //!
-//! Leader ids are those of the textbook, one leader per term: a [`Term`](rhizo_types::Term) then names one reign
-//! and can fence what that reign ordered. The engine's other kind lets two nodes lead in the same term.
+//! Leader ids are those of the Raft paper: at most one leader in a term. A [`Term`](rhizo_types::Term) therefore names
+//! one leadership and fences its orders. The engine's other kind of leader id lets two nodes lead in one term.
 
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
@@ -36,12 +36,12 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type LeaderId = leader_id_std::LeaderId<u64, u64>;
-pub(crate) type Reign = <LeaderId as RaftLeaderId>::Committed;
-pub(crate) type LogId = openraft::LogId<Reign>;
+pub(crate) type LeaderTerm = <LeaderId as RaftLeaderId>::Committed;
+pub(crate) type LogId = openraft::LogId<LeaderTerm>;
 pub(crate) type Vote = openraft::Vote<LeaderId>;
 pub(crate) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
-pub(crate) type StoredMembership = openraft::StoredMembership<Reign, u64, openraft::EmptyNode>;
+pub(crate) type StoredMembership = openraft::StoredMembership<LeaderTerm, u64, openraft::EmptyNode>;
 pub(crate) type Payload = openraft::EntryPayload<Command, u64, openraft::EmptyNode>;
-pub(crate) type LogEntry = openraft::Entry<Reign, Payload>;
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<Reign, u64, openraft::EmptyNode>;
-pub(crate) type Snapshot = openraft::Snapshot<Reign, u64, openraft::EmptyNode, Arc<[u8]>>;
+pub(crate) type LogEntry = openraft::Entry<LeaderTerm, Payload>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<LeaderTerm, u64, openraft::EmptyNode>;
+pub(crate) type Snapshot = openraft::Snapshot<LeaderTerm, u64, openraft::EmptyNode, Arc<[u8]>>;

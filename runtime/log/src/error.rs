@@ -26,15 +26,15 @@ pub enum OpenError {
     /// A store was expected and none is there: this disk was wiped, and its node id must not be used again.
     #[error("open the log: no store of node {node} in {dir}; a wiped node must join under a new id")]
     StoreMissing {
-        /// Who was expected to have a store.
+        /// The node that was expected to have a store.
         node: NodeId,
-        /// Where.
+        /// The store's directory.
         dir: PathBuf,
     },
     /// The store belongs to another node or to another lineage.
     #[error("open the log: {dir} belongs to node {found_node} of lineage {found_lineage}")]
     StoreForeign {
-        /// Where.
+        /// The store's directory.
         dir: PathBuf,
         /// The node the store was made for.
         found_node: NodeId,
@@ -50,14 +50,34 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// The store could not be read or contradicts itself.
+    /// The system refused to read or write the store; a later attempt may succeed.
     #[error("open the log: read the store in {dir}")]
     Store {
-        /// Where.
+        /// The store's directory.
         dir: PathBuf,
-        /// What was wrong.
+        /// What the system said.
         #[source]
-        source: EngineFault,
+        source: std::io::Error,
+    },
+    /// Another process, or another member of this process, has the store open.
+    #[error("open the log: the store in {dir} is open already; end the other process first")]
+    StoreInUse {
+        /// The store's directory.
+        dir: PathBuf,
+    },
+    /// The store exists and its contents are wrong. It is never taken for an empty one, since a member that forgot
+    /// its vote could help to elect two leaders.
+    #[error(
+        "open the log: the store of node {node} in {dir} is damaged ({problem}); keep the directory for a repair, \
+         and let this machine join again as a new node"
+    )]
+    StoreDamaged {
+        /// The node whose store it is.
+        node: NodeId,
+        /// The store's directory.
+        dir: PathBuf,
+        /// What was found.
+        problem: String,
     },
     /// The engine refused the state it found.
     #[error("open the log: start the engine")]
@@ -78,10 +98,10 @@ pub enum InitialiseError {
 /// Why a proposal was not seen to commit.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProposeError {
-    /// Somebody else leads, if anybody; nothing was written.
+    /// This member does not lead; nothing was written.
     #[error("propose: this member does not lead")]
     NotLeader {
-        /// Who does, when known.
+        /// The leader, when it is known.
         leader: Option<NodeId>,
     },
     /// The command is larger than [`COMMAND_BYTES_MAX`](crate::COMMAND_BYTES_MAX).
@@ -106,10 +126,10 @@ pub enum ProposeError {
 /// Why leadership could not be confirmed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Somebody else leads, if anybody.
+    /// This member does not lead.
     #[error("confirm leadership: this member does not lead")]
     NotLeader {
-        /// Who does, when known.
+        /// The leader, when it is known.
         leader: Option<NodeId>,
     },
     /// No majority of the voters answered in time.
@@ -123,10 +143,10 @@ pub enum ReadError {
 /// Why the group's members were not seen to change.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// Somebody else leads, if anybody; nothing was written.
+    /// This member does not lead; nothing was written.
     #[error("change the members: this member does not lead")]
     NotLeader {
-        /// Who does, when known.
+        /// The leader, when it is known.
         leader: Option<NodeId>,
     },
     /// Another change has not committed yet.

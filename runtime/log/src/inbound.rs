@@ -1,9 +1,8 @@
-//! Inbound: one request from another member, checked before the engine sees it.
+//! Inbound: handles one request from another member and checks it before the engine sees it.
 //!
-//! The engine asserts what it takes for granted of a peer and would stop at a message that breaks it; so the
-//! shape of a message is verified here: sizes, counters, order, and that the sender speaks for itself. What only
-//! a lying member could say (entries that contradict committed ones) is beyond this check: members are trusted
-//! to follow the protocol, not to send well-formed bytes.
+//! The engine asserts the shape of a peer's messages and stops its member when an assertion fails. So this file checks
+//! the shape first: sizes, counters, order, and that the sender speaks for itself. It cannot detect a member that lies
+//! (entries that contradict committed ones): members are trusted to follow the protocol, not to send well-formed bytes.
 
 use crate::convert;
 use crate::engine::{Engine, LogEntry, Snapshot};

@@ -1,8 +1,8 @@
 //! The replicated log: one small Raft group that orders what rhizo decides, behind a narrow interface.
 //!
-//! [`LogNode`] is one member (voter or learner). Commands are bytes and are handed, once committed, to a
-//! [`Machine`] in order; messages between members are bytes too and travel over a [`Transport`] somebody else
-//! provides. So this crate knows no ledger and no network, and nothing outside it knows the Raft engine.
+//! [`LogNode`] is one member (voter or learner). A command is bytes. Once it is committed, every member passes it to its
+//! [`Machine`], in the same order. Messages between members are bytes too; the caller supplies the [`Transport`] that
+//! carries them. So this crate knows no ledger and no network, and no other crate knows the Raft engine.
 //!
 //! ```text
 //!   propose ─▶ LogNode ─▶ engine ─▶ store (redb, synced before it acknowledges)
@@ -12,9 +12,8 @@
 //!                        other members
 //! ```
 //!
-//! What it does not do: choose voters, decide what a command means, retry a proposal whose outcome is unknown,
-//! or repair a group that lost its quorum. Being leader here authorises nothing in the outside world: pass
-//! [`LogNode::read_barrier`] first. Read next: [`node`](LogNode), `store`, `wire`, and docs/decisions/0401.
+//! It does not choose voters, interpret commands, retry a proposal whose outcome is unknown, or repair a group that
+//! lost its quorum. Leadership here authorises no action outside the group: call [`LogNode::read_barrier`] first. Read next: [`node`](LogNode), `store`, `wire`, and docs/decisions/0401.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +21,7 @@ mod config;
 mod convert;
 mod engine;
 mod error;
+mod handover;
 mod inbound;
 mod machine;
 mod member;
@@ -41,6 +41,6 @@ pub use error::{
 };
 pub use machine::{Entry, Machine, RestoreError};
 pub use node::{LogNode, Proposed};
-pub use status::{LogStatus, Role};
+pub use status::{LogStatus, Role, StorageFault};
 pub use transport::{BoxFuture, Transport};
 pub use wire::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_BYTES_MAX};

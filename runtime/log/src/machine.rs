@@ -24,7 +24,7 @@ pub enum Entry<'a> {
     Blank,
 }
 
-/// A machine could not take over a snapshot; the member stops rather than go on with half a state.
+/// A machine could not restore a snapshot; the member stops, so that it never runs with half a state.
 #[derive(Debug, thiserror::Error)]
 #[error("restore the machine from a snapshot of {bytes} bytes: {reason}")]
 pub struct RestoreError {
@@ -34,12 +34,11 @@ pub struct RestoreError {
     pub reason: String,
 }
 
-/// What committed entries are applied to, in log order, on every member.
+/// The state that committed entries are applied to, in log order, on every member.
 ///
-/// Calls come from one task, one at a time, and must not block or panic: a machine that panics stops its
-/// member. Back-pressure goes through [`ready`](Self::ready). After a restart the machine starts empty and
-/// receives the last snapshot and the entries after it again; the last entries before the stop may arrive only
-/// once a leader is known.
+/// One task makes all calls, one after the other. A call must not block or panic: a machine that panics stops its
+/// member. Back-pressure goes through [`ready`](Self::ready). After a restart the machine starts empty and receives the last snapshot and the entries after it again.
+/// Entries that were committed shortly before the stop may arrive only when a leader is known.
 pub trait Machine: Send + 'static {
     /// Resolves when the machine can take one more entry or snapshot; by default at once.
     ///
@@ -55,7 +54,7 @@ pub trait Machine: Send + 'static {
     /// Applies the committed entry at `index`, proposed in `term`.
     fn apply(&mut self, index: u64, term: Term, entry: Entry<'_>);
 
-    /// The whole state after the last applied entry, as bytes.
+    /// Returns the whole state after the last applied entry, as bytes.
     fn snapshot(&self) -> Vec<u8>;
 
     /// Replaces the whole state by that of a snapshot taken after the entry at `index`.

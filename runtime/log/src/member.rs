@@ -1,7 +1,7 @@
 //! The engine's view of the [`Machine`]: applies entries, takes snapshots, and restores them.
 //!
-//! The machine lives in memory; what makes it durable is the last snapshot and the log after it. Read next:
-//! `snapshot.rs`, for how a snapshot travels.
+//! The machine lives in memory. The last snapshot and the log after it make it durable. Read next: `snapshot.rs`, which
+//! puts a received snapshot together.
 
 use crate::convert;
 use crate::engine::{Engine, LogId, Membership, Payload, Snapshot, SnapshotMeta, StoredMembership};
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A machine, how far it has applied the log, and the members at that place.
 pub(crate) struct Member {
-    // The engine wants to share references between threads; the machine need not be shareable itself.
+    // The engine shares references to this value between threads; the mutex makes that possible for any machine.
     machine: Mutex<Box<dyn Machine>>,
     applied: Option<LogId>,
     members: StoredMembership,

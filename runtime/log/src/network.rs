@@ -1,6 +1,6 @@
-//! Outbound: what the engine wants to tell another member, as one request over the [`Transport`].
+//! Outbound: sends the engine's messages to another member, each as one request over the [`Transport`].
 //!
-//! A reply that makes no sense is a network error, never a panic: the engine would trust it. Read next:
+//! The engine trusts the replies it is given. So a malformed or unfitting reply becomes a network error here. Read next:
 //! `inbound.rs`, the other end.
 
 use crate::convert;
@@ -33,12 +33,12 @@ pub(crate) struct Links {
     pub(crate) id: NodeId,
     pub(crate) lineage: Lineage,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Patience with a message that carries entries: the receiver syncs them before it answers, and a timeout
-    /// only repeats the message. The engine's own patience is one heartbeat, which a busy disk exceeds.
+    /// Timeout of a message that carries entries. The receiver syncs them before it answers, and a busy disk needs longer
+    /// for that than the engine's own timeout, one heartbeat; a timeout would only repeat the message.
     pub(crate) append_timeout: Duration,
 }
 
-/// The way to one other member.
+/// The connection of the engine to one other member.
 pub(crate) struct Link {
     links: Links,
     target: u64,
@@ -52,7 +52,7 @@ impl RaftNetworkFactory<Engine> for Links {
     }
 }
 
-fn nonsense(what: &'static str) -> Fault {
+fn unfit(what: &'static str) -> Fault {
     RPCError::Network(NetworkError::from_string(what))
 }
 
@@ -60,7 +60,7 @@ impl Link {
     async fn call(&self, action: RPCTypes, call: Call, timeout: Duration) -> Result<Answer, Fault> {
         let request = encode(&Request::V1 { lineage: self.links.lineage, call });
         if request.len() > MESSAGE_BYTES_MAX {
-            return Err(nonsense("the message is too long"));
+            return Err(unfit("the message is too long"));
         }
         let reply = self.links.transport.call(NodeId(self.target), request, timeout);
         let reply = tokio::time::timeout(timeout, reply).await.unwrap_or(Err(CallError::Timeout));
@@ -72,11 +72,11 @@ impl Link {
             CallError::Refused(_) => RPCError::Network(NetworkError::new(&fault)),
         })?;
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(nonsense("the reply is too long"));
+            return Err(unfit("the reply is too long"));
         }
         match decode(&bytes) {
             Some(Reply::V1 { answer }) => Ok(answer),
-            None => Err(nonsense("the reply is malformed")),
+            None => Err(unfit("the reply is malformed")),
         }
     }
 
@@ -95,11 +95,11 @@ impl Link {
             Answer::Vote { ballot, granted, last } => {
                 Ok(VoteResponse::new(convert::vote(ballot), last.map(convert::log_id), granted))
             }
-            _ => Err(nonsense("the reply does not answer a vote")),
+            _ => Err(unfit("the reply does not answer a vote")),
         }
     }
 
-    /// Sends a snapshot piece by piece, from wherever the receiver says it is.
+    /// Sends a snapshot piece by piece; each reply names the offset of the next piece.
     async fn send_snapshot(
         &self,
         vote: Vote,
@@ -128,20 +128,20 @@ impl Link {
             let Answer::Snapshot { ballot: theirs, received_bytes } =
                 self.call(RPCTypes::InstallSnapshot, piece, timeout).await?
             else {
-                return Err(nonsense("the reply does not answer a snapshot"));
+                return Err(unfit("the reply does not answer a snapshot"));
             };
             let received = usize::try_from(received_bytes).unwrap_or(usize::MAX);
             if theirs != ballot || (end == state.len() && received == state.len()) {
                 return Ok(SnapshotResponse::new(convert::vote(theirs)));
             }
             if received > state.len() {
-                return Err(nonsense("more of the snapshot was received than was sent"));
+                return Err(unfit("more of the snapshot was received than was sent"));
             }
             if received <= offset {
                 restarts += 1;
             }
             if restarts > SNAPSHOT_RESTARTS_MAX {
-                return Err(nonsense("the snapshot does not get through"));
+                return Err(unfit("the snapshot does not get through"));
             }
             offset = received;
         }
@@ -169,7 +169,7 @@ impl RaftNetworkV2<Engine> for Link {
             // Without a previous entry there is nothing to differ at, and the engine relies on that.
             Answer::Conflict if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
             Answer::Outvoted(ballot) => Ok(AppendEntriesResponse::HigherVote(convert::vote(ballot))),
-            _ => Err(nonsense("the reply does not answer an append")),
+            _ => Err(unfit("the reply does not answer an append")),
         }
     }
 
@@ -222,7 +222,7 @@ impl RaftNetworkV2<Engine> for Link {
             Answer::TransferTooEarly { expected, actual } => {
                 Ok(Err(TransferLeaderError::LogNotFlushed { expected: at(expected), actual: at(actual) }))
             }
-            _ => Err(nonsense("the reply does not answer a transfer")),
+            _ => Err(unfit("the reply does not answer a transfer")),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! One member of the group: what the rest of rhizo calls.
 //!
-//! Every call with a timeout answers within it; an answer of `Unknown` is the honest one when the engine has
-//! not said. A [`LogNode`] is a handle: clones share the member, and the member runs until
-//! [`shutdown`](LogNode::shutdown). Needs a tokio runtime with timers, of either kind.
+//! Every call with a timeout returns within it, with `Unknown` when the engine has not reported an outcome by then. A
+//! [`LogNode`] is a handle: clones share the member, and the member runs until [`shutdown`](LogNode::shutdown). It
+//! needs a tokio runtime with timers; a current-thread runtime is enough.
 
 use crate::config::{LogConfig, engine_config};
 use crate::engine::{Command, Engine};
 use crate::error::{
     ChangeError, EngineFault, HandleError, InitialiseError, OpenError, ProposeError, ReadError,
 };
+use crate::handover;
 use crate::inbound::Inbound;
 use crate::machine::Machine;
 use crate::member::Member;
@@ -38,7 +39,7 @@ const PROPOSALS_MAX: usize = 256;
 pub struct Proposed {
     /// Its place in the log.
     pub index: u64,
-    /// The reign that wrote it.
+    /// The term in which a leader wrote it.
     pub term: Term,
 }
 
@@ -97,11 +98,14 @@ impl LogNode {
         }
         let contact = Arc::new(Contact::new());
         let metrics = raft.metrics();
-        let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers);
+        let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers, None);
         let (published, status) = watch::channel(first);
-        tokio::spawn(status::publish(metrics, contact.clone(), timers, published));
+        tokio::spawn(status::publish(metrics, contact.clone(), timers, store.fault(), published));
         tokio::spawn(succession::take_turns(raft.clone(), contact.clone(), timers, status.clone()));
         tokio::spawn(shortening::keep_short(raft.clone(), store.clone(), status.clone()));
+        let failing = store.fault();
+        let watched = status.clone();
+        tokio::spawn(handover::hand_over_while_disk_fails(config.id, raft.clone(), failing, watched, timers));
         let inbound = Inbound::new(config.id, config.lineage, raft.clone());
         let proposals = Semaphore::new(PROPOSALS_MAX);
         Ok(Self { shared: Arc::new(Shared { config, raft, store, inbound, contact, status, proposals }) })
@@ -116,7 +120,7 @@ impl LogNode {
     /// Founds the group with this member as its only voter; once in a lineage, on one node.
     ///
     /// # Errors
-    /// When the member already has a log, or has stopped.
+    /// When the member already has a log or a vote, or has stopped.
     pub async fn initialise(&self) -> Result<(), InitialiseError> {
         let members = BTreeMap::from([(self.id().0, EmptyNode {})]);
         match self.shared.raft.initialize(members).await {
@@ -132,7 +136,8 @@ impl LogNode {
     ///
     /// # Errors
     /// `NotLeader`, `TooLarge` and `Busy` mean that nothing was written. `Unknown` (after `timeout`, or when
-    /// leadership was lost meanwhile) means that it may still commit: a command must say how to recognise itself.
+    /// leadership was lost meanwhile) means that it may still commit; so a command carries its own identity, by which
+    /// the machine recognises a repetition.
     pub async fn propose(&self, command: Vec<u8>, timeout: Duration) -> Result<Proposed, ProposeError> {
         if command.len() > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLarge { bytes: command.len(), limit: COMMAND_BYTES_MAX });
@@ -148,7 +153,7 @@ impl LogNode {
                 Err(ProposeError::NotLeader { leader: self.other(forward.leader_id) })
             }
             Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
-            // Discarded entries may have reached others; a refusal of a change cannot answer a command.
+            // Another member may hold an entry that was discarded here. The other refusals concern changes of members.
             Ok(Err(RaftError::APIError(_))) | Err(_) => Err(ProposeError::Unknown),
         }
     }
@@ -159,7 +164,7 @@ impl LogNode {
     /// is at or below it.
     ///
     /// # Errors
-    /// When somebody else leads or no quorum answers within `timeout`.
+    /// When this member does not lead, or no quorum answers within `timeout`.
     pub async fn read_barrier(&self, timeout: Duration) -> Result<u64, ReadError> {
         let read = self.shared.raft.ensure_linearizable(ReadPolicy::ReadIndex);
         match tokio::time::timeout(timeout, read).await {
@@ -176,7 +181,7 @@ impl LogNode {
 
     /// Makes `node` a member that receives the log and does not vote.
     ///
-    /// Returns when the group knows, which is before the node has the log: watch [`LogStatus::matched`].
+    /// Returns when the change is committed, which is before the node has the log: watch [`LogStatus::matched`].
     ///
     /// # Errors
     /// See [`ChangeError`]; adding a member again is no error.
@@ -186,8 +191,9 @@ impl LogNode {
 
     /// Makes `voters` the voters, by one joint change; voters that are not among them leave the group.
     ///
-    /// Each must be a member already, and should have caught up: until it has, it counts against the quorum.
-    /// Asking again after `Unknown`, on whoever leads, completes a change that was left half done.
+    /// Each must be a member already, and should have caught up: a voter that has not caught up counts in the quorum
+    /// and cannot contribute to it. After `Unknown`, the same call on the current leader completes a change that was
+    /// left half done.
     ///
     /// # Errors
     /// See [`ChangeError`].
@@ -247,11 +253,12 @@ impl LogNode {
         }
     }
 
-    /// Campaigns now if the others agree that nobody leads: for a shell that has seen the leader's host die.
+    /// Starts an election now, for a shell that has seen the leader's host die.
     ///
-    /// Voters that heard the leader within the lease refuse, and nothing changes; so calling it in error is harmless.
+    /// It begins with a pre-vote. Voters that heard the leader within the lease refuse it, and then nothing changes, so
+    /// a call in error is harmless.
     pub async fn campaign(&self) {
-        // A stopped member does not campaign, and that needs no saying.
+        // The only error is that the member has stopped, which its status reports.
         let _ = self.shared.raft.trigger().elect(true).await;
     }
 
@@ -274,20 +281,23 @@ impl LogNode {
         self.shared.status.borrow().clone()
     }
 
-    /// Follows the group as this member sees it.
+    /// Returns a receiver of every change of the status.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<LogStatus> {
         self.shared.status.clone()
     }
 
     /// Stops taking part, and closes the store once everything is on the disk.
+    ///
+    /// When the disk cannot be written, what was not acknowledged is given up instead.
     pub async fn shutdown(&self) {
-        // The engine reports only that its task is gone, which is what was asked for.
+        self.shared.store.give_up();
+        // The engine's only error is that its task has ended already.
         let _ = self.shared.raft.shutdown().await;
         self.shared.store.close().await;
     }
 
-    /// A leader that refuses because its lease ran out names itself; that helps nobody.
+    /// The leader that a refusal names, unless it is this member: a leader whose lease ran out names itself.
     fn other(&self, leader: Option<u64>) -> Option<NodeId> {
         leader.map(NodeId).filter(|leader| *leader != self.id())
     }

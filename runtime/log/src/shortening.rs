@@ -1,7 +1,8 @@
-//! Keeps the log short in bytes: the engine counts entries only.
+//! Bounds the log in bytes; the engine bounds it in entries only.
 //!
-//! Snapshots every so many entries bound a log of ordinary commands. A log of large ones would fill the memory
-//! first; when it exceeds its limit, a snapshot is taken out of turn and everything it covers is dropped.
+//! A snapshot every [`snapshot_every`](crate::LogConfig::snapshot_every) entries bounds a log of small commands. A log of
+//! large commands could fill the memory before that. When the commands exceed the limit, a snapshot is taken early and
+//! the entries that it covers are dropped.
 
 use crate::engine::Engine;
 use crate::member::Member;
@@ -11,7 +12,7 @@ use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 
-/// Bytes of commands in the log beyond which it is cut: a fraction of what a node may weigh as a whole.
+/// Bytes of commands in the log beyond which a snapshot is taken early: a small part of a node's memory (30 MiB).
 const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Watches the log's size until the member stops.
@@ -20,7 +21,7 @@ pub(crate) async fn keep_short(
     store: Store,
     mut status: watch::Receiver<LogStatus>,
 ) {
-    // The last snapshot when the next one was asked for; while it is the last one still, asking again is no use.
+    // The last snapshot at the time of the last request; while it is still the last, the request is in progress.
     let mut asked_after = None;
     loop {
         let (role, committed) = {

@@ -1,8 +1,7 @@
-//! A snapshot on its way in: put together from messages, one at a time, from one sender at a time.
+//! Puts a received snapshot together from messages: one snapshot at a time, from one sender at a time.
 //!
-//! Pure data: the bytes are given, nothing is sent or stored here. A gap, a repetition, or a second sender never
-//! mixes two snapshots: the reply always names how many bytes of *this* snapshot are there, and the sender goes
-//! on from that place.
+//! It sends and stores nothing. A gap, a repetition, or a second sender never mixes two snapshots: the reply names how
+//! many bytes of *this* snapshot have arrived without a gap, and the sender continues from there.
 
 use crate::wire::{Ballot, SNAPSHOT_BYTES_MAX, SnapshotHead};
 

@@ -1,7 +1,7 @@
-//! What a member knows of its group, published whenever it changes.
+//! A member's view of its group, published whenever it changes.
 //!
-//! The engine tells who led last; it does not tell whether anybody leads *now*. That is added here: a follower
-//! that has heard no leader, and a leader that has heard no quorum, for longer than the lease, says so.
+//! The engine reports the last leader it knew, not whether a leader exists now. This module adds that: the status of a
+//! follower that has heard no leader for several leases, or of a leader that has heard no quorum, names no leader.
 
 use crate::config::Timers;
 use crate::engine::{Engine, LogId};
@@ -10,6 +10,7 @@ use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Instant as _, RaftMetrics, ServerState};
 use rhizo_types::{NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -18,33 +19,43 @@ use tokio::time::Instant;
 /// What a member does in its group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
-    /// Proposes for the others. Says nothing about authority: see [`read_barrier`](crate::LogNode::read_barrier).
+    /// Writes the log for the others. It may have been replaced already: see
+    /// [`read_barrier`](crate::LogNode::read_barrier).
     Leader,
-    /// Campaigns, or would if it could.
+    /// Campaigns, or waits to campaign.
     Candidate,
     /// Votes, and follows a leader.
     Follower,
-    /// Receives the log and does not vote; a node that is in no group yet is one too.
+    /// Receives the log and does not vote; also a node that is in no group yet.
     Learner,
     /// Has stopped, on request or because of a fault.
     Stopped,
 }
 
-/// A member's view of its group; old by a message or two when it is read.
+/// Why a member cannot write its log at the moment. It tries again until the disk works.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StorageFault {
+    /// The directory of the store.
+    pub dir: PathBuf,
+    /// What the system said, for example that no space is left on the device.
+    pub problem: String,
+}
+
+/// A member's view of its group. It may be out of date by a message or two.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogStatus {
-    /// The current reign.
+    /// The current term.
     pub term: Term,
-    /// Who leads, as far as this member knows; nobody when [`Self::quorum`] is not there.
+    /// The leader that this member knows; `None` without a [`quorum`](Self::quorum).
     pub leader: Option<NodeId>,
-    /// What this member does.
+    /// This member's part in the group.
     pub role: Role,
-    /// Whether the group works, seen from here: the leader has heard a quorum, another member its leader, within
-    /// four leases and one heartbeat.
+    /// Whether the group works as far as this member knows: within four leases and one heartbeat a leader has heard a
+    /// quorum, or another member has heard its leader.
     pub quorum: bool,
     /// Index of the last entry the machine has applied.
     pub last_applied: Option<u64>,
-    /// Term of that entry: equal to `term` once an entry of the current reign has committed.
+    /// Term of that entry: equal to `term` once an entry of the current leader has committed.
     pub last_applied_term: Option<Term>,
     /// Index up to which the log is known here to be committed.
     pub committed: Option<u64>,
@@ -54,10 +65,12 @@ pub struct LogStatus {
     pub voters: BTreeSet<NodeId>,
     /// Members that do not vote.
     pub learners: BTreeSet<NodeId>,
-    /// Whether a change of the voters is half done: asking for it again completes it.
+    /// Whether a change of the voters is half done; the same request completes it.
     pub joint: bool,
     /// How far each other member's log is known to reach; empty unless this member leads.
     pub matched: BTreeMap<NodeId, Option<u64>>,
+    /// Why the member cannot write its log at the moment: it votes for nobody and acknowledges nothing until it can.
+    pub storage: Option<StorageFault>,
     /// Why the member stopped, when it was not asked to.
     pub fault: Option<String>,
 }
@@ -76,7 +89,7 @@ impl Contact {
         Self { opened: Instant::now(), heard_ms: AtomicU64::new(0), resumed: Notify::new() }
     }
 
-    /// Notes that the leader was heard now; `quiet` says that the published status does not know yet.
+    /// Notes that the leader was heard now; `quiet` is true when the published status still names no leader.
     pub(crate) fn hear(&self, quiet: bool) {
         let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.heard_ms.store(now_ms + 1, Ordering::Relaxed);
@@ -85,7 +98,7 @@ impl Contact {
         }
     }
 
-    /// When that was, to the millisecond.
+    /// The moment the leader was last heard, to the millisecond.
     pub(crate) fn heard_at(&self) -> Option<Instant> {
         match self.heard_ms.load(Ordering::Relaxed) {
             0 => None,
@@ -94,11 +107,11 @@ impl Contact {
     }
 }
 
-/// How long silence may last before a quorum is no longer claimed.
+/// How long silence may last before the status reports that the quorum is lost.
 ///
-/// Four leases: on a machine that is overloaded for a moment answers come late, and a leader that steps down
-/// for that costs more than one that notices its isolation a second later. What it must not do in the
-/// meantime it cannot do either way: every call outside waits for a read barrier.
+/// Four leases: on a machine that is overloaded for a moment answers come late, and a leader that steps down for that
+/// costs more than one that notices its isolation a second later. An isolated leader does no harm meanwhile, because
+/// every action outside the group waits for a read barrier.
 fn patience(timers: Timers) -> Duration {
     Duration::from_millis(4 * timers.election_ms_max + timers.heartbeat_ms)
 }
@@ -107,11 +120,12 @@ fn index(at: Option<LogId>) -> Option<u64> {
     at.map(|at| at.index)
 }
 
-/// The status now, and when it has to be looked at again if nothing else happens.
+/// Computes the status now, and the moment at which it changes if nothing is heard until then.
 pub(crate) fn read(
     metrics: &RaftMetrics<Engine>,
     contact: &Contact,
     timers: Timers,
+    storage: Option<StorageFault>,
 ) -> (LogStatus, Option<Instant>) {
     let role = match metrics.state {
         ServerState::Leader => Role::Leader,
@@ -157,6 +171,7 @@ pub(crate) fn read(
             .filter(|(id, _)| **id != metrics.id)
             .map(|(id, at)| (NodeId(*id), index(*at)))
             .collect(),
+        storage,
         fault,
     };
     (status, if quorum && !alone { until } else { None })
@@ -167,10 +182,13 @@ pub(crate) async fn publish(
     mut metrics: WatchReceiverOf<Engine, RaftMetrics<Engine>>,
     contact: std::sync::Arc<Contact>,
     timers: Timers,
+    mut storage: watch::Receiver<Option<StorageFault>>,
     published: watch::Sender<LogStatus>,
 ) {
+    let mut storage_ended = false;
     loop {
-        let (status, look_again) = read(&metrics.borrow_and_update(), &contact, timers);
+        let fault = storage.borrow_and_update().clone();
+        let (status, look_again) = read(&metrics.borrow_and_update(), &contact, timers, fault);
         let stopped = status.role == Role::Stopped;
         published.send_if_modified(|last| {
             let changed = *last != status;
@@ -188,6 +206,7 @@ pub(crate) async fn publish(
         };
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { break },
+            changed = storage.changed(), if !storage_ended => storage_ended = changed.is_err(),
             () = contact.resumed.notified() => {}
             () = silence => {}
         }

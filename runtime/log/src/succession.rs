@@ -1,10 +1,10 @@
-//! Who campaigns first when a leader falls silent: the surviving voters, one after the other.
+//! The order in which voters campaign when their leader falls silent.
 //!
-//! The engine lets every voter wait a random time after the lease, long enough that two rarely campaign together.
-//! Over a long link two often do, and a split vote costs another lease. So each voter has a turn: the one with the
-//! lowest id (the silent leader not counted) as soon as the lease is over, the next one when the first has
-//! had time to win, and so on. The engine's random wait stays underneath for everything this does not cover,
-//! and its rules decide: a turn is a pre-vote, which the others refuse while anybody leads.
+//! In the engine every voter waits a random time after the lease, so that two rarely campaign together. Over a long link
+//! two often do, and a split vote costs another lease. Here each voter has a turn: the voter with the lowest id (the
+//! silent leader not counted) when the lease is over, the next one when the first has had time to win, and so on. The
+//! engine's random wait remains for every other case. A turn is a pre-vote, which the other voters refuse while they
+//! hear a leader, so a wrong turn changes nothing.
 
 use crate::config::Timers;
 use crate::engine::Engine;
@@ -27,7 +27,7 @@ fn turn(timers: Timers, rank: usize) -> Duration {
     Duration::from_millis(timers.election_ms_max.saturating_add(after_lease_ms))
 }
 
-/// When this member has its turn, if it follows somebody it has heard, and the reign that would end.
+/// When this member has its turn and the term it would end; `None` unless it follows a leader it has heard.
 fn next_turn(raft: &Raft<Engine, Member>, contact: &Contact, timers: Timers) -> Option<(Instant, u64)> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
@@ -47,7 +47,7 @@ pub(crate) async fn take_turns(
     timers: Timers,
     mut status: watch::Receiver<LogStatus>,
 ) {
-    // One turn in a reign: when it does not succeed, the engine's random waits are the better way on.
+    // One turn in a term: when it does not succeed, the engine's random waits avoid another split vote.
     let mut taken_in = None;
     loop {
         if status.borrow_and_update().role == Role::Stopped {

@@ -1,6 +1,6 @@
-//! How a member reaches the others: the trait the shell implements over the overlay.
+//! How a member reaches the others: the trait that the shell implements over the overlay.
 //!
-//! Addresses, keys, encryption, and who may speak at all are the transport's business. Read next: `network.rs`.
+//! The transport is responsible for addresses, keys, encryption and admission. Read next: `network.rs`.
 
 use crate::error::CallError;
 use rhizo_types::NodeId;
@@ -16,9 +16,9 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// sender and returns what that returns. Requests may be lost, repeated and reordered. Both directions stay
 /// within [`MESSAGE_BYTES_MAX`](crate::MESSAGE_BYTES_MAX).
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `request` to `target`; the reply must be there within `timeout`.
+    /// Sends `request` to `target` and returns its reply, or an error after at most `timeout`.
     ///
-    /// [`CallError::Unreachable`] should be immediate when no link is up: the engine then backs off by itself.
+    /// Without a link to `target` it should return [`CallError::Unreachable`] at once; the engine then backs off.
     fn call(
         &self,
         target: NodeId,

@@ -1,7 +1,7 @@
-//! What members say to one another and what the store keeps, as versioned records of our own.
+//! The messages between members and the values of the store, as versioned records of our own.
 //!
-//! Nothing here is the engine's: a new release of it, or another engine, changes `convert.rs` and not a byte on
-//! a wire or a disk. Records only; what a message may claim is checked in `inbound.rs`.
+//! No type of the engine is part of them: a new release of the engine, or another engine, changes `convert.rs` and no
+//! byte on a wire or a disk. `inbound.rs` checks what a message claims.
 
 use rhizo_types::Lineage;
 use serde::{Deserialize, Serialize};
@@ -24,14 +24,14 @@ pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Greatest term and index a message may name: the engine adds one to both without looking.
 pub(crate) const COUNTER_MAX: u64 = u64::MAX / 4;
 
-/// Place in the log: which reign wrote it, and where.
+/// A place in the log: the term whose leader wrote the entry, and the index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(crate) struct Position {
     pub(crate) term: u64,
     pub(crate) index: u64,
 }
 
-/// Whom a member last voted for, or whom it follows when `committed`.
+/// A member's last vote: the candidate it voted for, or the leader it follows when `committed`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Ballot {
     pub(crate) term: u64,
@@ -61,7 +61,7 @@ pub(crate) struct Record {
     pub(crate) content: Content,
 }
 
-/// What a snapshot stands for.
+/// The place in the log that a snapshot covers, and the members at that place.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SnapshotHead {
     pub(crate) last: Option<Position>,
@@ -69,7 +69,7 @@ pub(crate) struct SnapshotHead {
     pub(crate) members: Members,
 }
 
-/// A candidate's question, before (`PreVote`) and during (`Vote`) a campaign.
+/// A candidate's request for a vote, before (`PreVote`) and during (`Vote`) an election.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Candidacy {
     pub(crate) ballot: Ballot,
@@ -82,9 +82,9 @@ pub(crate) struct Candidacy {
 pub(crate) enum Call {
     /// Entries after `previous`, and how far the log is committed; without entries, a heartbeat.
     Append { ballot: Ballot, previous: Option<Position>, entries: Vec<Record>, committed: Option<Position> },
-    /// Vote for me.
+    /// Asks for a vote.
     Vote(Candidacy),
-    /// Would you vote for me?
+    /// Asks whether the receiver would vote for the sender; changes nothing at the receiver.
     PreVote(Candidacy),
     /// Bytes of a snapshot from `offset` on.
     Snapshot {
@@ -95,7 +95,7 @@ pub(crate) enum Call {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// Campaign at once: I, the leader, hand over to `to`.
+    /// The leader hands over: the receiver, `to`, is to campaign at once.
     Transfer { ballot: Ballot, to: u64, last: Option<Position> },
 }
 
@@ -105,14 +105,14 @@ pub(crate) enum Answer {
     Appended,
     /// The log differs at `previous`.
     Conflict,
-    /// Somebody else is followed: a newer reign.
+    /// The receiver has seen a newer vote.
     Outvoted(Ballot),
     Vote {
         ballot: Ballot,
         granted: bool,
         last: Option<Position>,
     },
-    /// How many bytes of the snapshot have arrived without a gap; all of them: it is installed.
+    /// How many bytes of the snapshot have arrived without a gap; when all have, it is installed.
     Snapshot {
         ballot: Ballot,
         received_bytes: u64,

@@ -39,7 +39,7 @@ async fn the_store_of_another_node_or_lineage_is_refused() {
     // A damaged file is an error with its place, not a fresh start.
     let Storage::Disk { dir, .. } = &config.storage else { unreachable!("the test uses disks") };
     std::fs::write(dir.join("log.redb"), vec![7; 64 * 1024]).unwrap();
-    assert!(matches!(open(config).await, Err(OpenError::Store { .. })));
+    assert!(matches!(open(config).await, Err(OpenError::StoreDamaged { .. })));
     cluster.stop().await;
 }
 

@@ -1,10 +1,11 @@
 //! The engine's view of the store.
 //!
-//! Order is what matters here: the mirror changes when the engine hands a change over, the disk follows in the
-//! same order, and the engine is told when the disk has it. A vote is different: it is readable only once it is
-//! durable, because a replication task that reads it may act on it at once.
+//! A change is visible in memory when the engine hands it over, reaches the disk in the same order, and is acknowledged
+//! to the engine when the disk has it. A vote is different: it can be read only when it is durable, because a
+//! replication task that reads a vote may act on it at once.
 
-use super::{Store, Write};
+use super::Store;
+use super::change::Write;
 use crate::convert;
 use crate::engine::{Engine, LogEntry, LogId, Vote};
 use crate::wire::APPEND_BYTES_TARGET;
@@ -28,7 +29,7 @@ fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
     start..end
 }
 
-/// Bytes an entry takes in a message, nearly.
+/// Estimates the bytes that an entry takes in a message.
 fn message_bytes(entry: &LogEntry) -> usize {
     match &entry.payload {
         // Term, index, kind and length are varints.

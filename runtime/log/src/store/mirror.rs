@@ -2,7 +2,7 @@
 //!
 //! Pure data. The entries are consecutive; [`Mirror::append`] and [`Mirror::truncate`] keep them so.
 
-use super::KeptSnapshot;
+use super::change::KeptSnapshot;
 use crate::engine::{LogEntry, Payload};
 use crate::wire::{Ballot, Position};
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::ops::Range;
 pub(super) struct Mirror {
     pub(super) ballot: Option<Ballot>,
     pub(super) committed: Option<Position>,
-    /// The last place that was removed because a snapshot covers it.
+    /// The place of the last entry that was removed because a snapshot covers it.
     pub(super) purged: Option<Position>,
     pub(super) snapshot: Option<KeptSnapshot>,
     entries: VecDeque<LogEntry>,

@@ -1,49 +1,35 @@
 //! Where a member keeps its vote, its log and its last snapshot.
 //!
 //! The whole log after the last purge is mirrored in memory (it is short: a snapshot is taken every thousand
-//! entries or so), so reads touch no disk; the database is read once, when the store is opened. Writes go
-//! to a thread of their own, in order, and are acknowledged after they are synced: the task that drives the
-//! engine never waits in a system call. Read next: `mirror.rs`, `disk.rs`, then `engine_store.rs`, which is the
-//! engine's view of this.
+//! entries or so), so reads touch no disk; the database is read when the store is opened. Writes go to a thread of
+//! their own, in order, and are acknowledged after they are synced: the task that drives the engine never waits in a
+//! system call. A disk that refuses to write delays the acknowledgement and loses nothing.
+//! Read next: `mirror.rs`, `writer.rs`, `database.rs`, then `engine_store.rs`, which is the engine's view of this.
 
-mod disk;
+mod change;
+mod database;
 mod engine_store;
+mod file;
 mod mirror;
+mod writer;
 
 use crate::config::{LogConfig, Storage};
 use crate::error::OpenError;
-use crate::wire::{Ballot, Position, Record, SnapshotHead};
+use crate::status::StorageFault;
+pub(crate) use change::KeptSnapshot;
+use change::{Acknowledge, Write};
+use database::Place;
 use mirror::Mirror;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
-
-/// A snapshot as it is kept: what it stands for, and the machine's bytes.
-pub(crate) type KeptSnapshot = (SnapshotHead, Arc<[u8]>);
-
-/// What is told once a write is on the disk, or is known not to be.
-pub(crate) type Acknowledge = Box<dyn FnOnce(io::Result<()>) + Send>;
-
-/// A change of the store, in the order the engine made it.
-pub(crate) enum Write {
-    Ballot(Ballot),
-    /// Consecutive entries after the last one.
-    Append(Vec<Record>),
-    /// Remove every entry after this index.
-    Truncate(Option<u64>),
-    /// Remove every entry up to this place, which a snapshot covers.
-    Purge(Position),
-    /// How far the log is known to be committed. A hint that saves a restart some waiting, so it alone is not
-    /// worth a sync: it is written together with the next other change.
-    Committed(Option<Position>),
-    Snapshot(KeptSnapshot),
-}
+use tokio::sync::{oneshot, watch};
+use writer::Writer;
 
 /// The store of one member; clones share it.
 #[derive(Clone)]
 pub(crate) struct Store {
     mirror: Arc<Mutex<Mirror>>,
-    disk: Option<disk::Writer>,
+    disk: Option<Writer>,
 }
 
 impl Store {
@@ -52,7 +38,8 @@ impl Store {
         let (mirror, disk) = match &config.storage {
             Storage::Memory => (Mirror::default(), None),
             Storage::Disk { dir, must_exist } => {
-                let (writer, mirror) = disk::open(dir, *must_exist, config.id, config.lineage)?;
+                let place = Place { dir: dir.clone(), node: config.id, lineage: config.lineage };
+                let (writer, mirror) = Writer::open(place, *must_exist)?;
                 (mirror, Some(writer))
             }
         };
@@ -101,6 +88,21 @@ impl Store {
         self.write_through(Write::Snapshot(snapshot.clone())).await?;
         self.mirror().snapshot = Some(snapshot);
         Ok(())
+    }
+
+    /// Why the disk cannot be written at the moment, and when that changes.
+    pub(crate) fn fault(&self) -> watch::Receiver<Option<StorageFault>> {
+        match &self.disk {
+            Some(writer) => writer.fault(),
+            None => watch::channel(None).1,
+        }
+    }
+
+    /// Makes writes that wait for a failing disk fail now, so that the engine can stop.
+    pub(crate) fn give_up(&self) {
+        if let Some(writer) = &self.disk {
+            writer.give_up();
+        }
     }
 
     /// Writes what is left, closes the database and ends its thread.

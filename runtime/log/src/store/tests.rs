@@ -1,11 +1,12 @@
 //! The store against the engine's own conformance suite, and against restarts.
 
+use super::file::faults::{Fault, fail};
 use super::*;
 use crate::config::Timers;
 use crate::engine::{Command, Engine, LogEntry, LogId, Payload, Vote};
 use crate::machine::{Entry, Machine, RestoreError};
 use crate::member::Member;
-use crate::wire::Members;
+use crate::wire::{Members, Position, SnapshotHead};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{RaftLogReader, StorageError};
@@ -115,7 +116,7 @@ async fn a_hole_in_the_log_is_refused() {
     assert!(store.blocking_append([command(1, 5)]).await.is_err());
     store.close().await;
     // Nor is a log read whose beginning is gone, although no snapshot covers it.
-    assert!(matches!(Store::open(&config(dir.path(), true)), Err(OpenError::Store { .. })));
+    assert!(matches!(Store::open(&config(dir.path(), true)), Err(OpenError::StoreDamaged { .. })));
 }
 
 #[tokio::test]
@@ -143,10 +144,134 @@ fn one_store_is_open_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = Store::open(&config(dir.path(), false)).unwrap();
     assert!(
-        matches!(Store::open(&config(dir.path(), true)), Err(OpenError::Store { .. })),
+        matches!(Store::open(&config(dir.path(), true)), Err(OpenError::StoreInUse { .. })),
         "a second process"
     );
     runtime.block_on(store.close());
     let again = Store::open(&config(dir.path(), true)).unwrap();
     runtime.block_on(again.close());
+}
+
+/// A store with a vote, some entries and a snapshot, closed; the bytes of its file.
+async fn filled(dir: &Path) -> Vec<u8> {
+    let mut store = Store::open(&config(dir, false)).unwrap();
+    store.save_vote(&Vote::new_committed(3, 7)).await.unwrap();
+    store.blocking_append((0..40).map(|index| command(1, index))).await.unwrap();
+    let here = Position { term: 1, index: 9 };
+    let members = Members { voters: vec![[1].into()], nodes: [1].into() };
+    let head = SnapshotHead { last: Some(here), members_at: Some(here), members };
+    store.keep_snapshot((head, Arc::from([4, 5].as_slice()))).await.unwrap();
+    store.close().await;
+    std::fs::read(dir.join("log.redb")).unwrap()
+}
+
+/// What a store says after a start: its vote, its entries, whether it has a snapshot.
+async fn contents(mut store: Store) -> (Option<Vote>, Vec<(u64, u64)>, bool) {
+    let found = (store.read_vote().await.unwrap(), indices(&mut store).await, store.snapshot().is_some());
+    store.close().await;
+    found
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_told_and_never_opened_as_an_empty_or_a_shorter_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = filled(dir.path()).await;
+    let path = dir.path().join("log.redb");
+    let whole = contents(Store::open(&config(dir.path(), true)).unwrap()).await;
+    let mut damaged = 0;
+    // Every quarter of every page in turn, and files that end too early.
+    let torn = (0..sound.len()).step_by(1024).map(|at| {
+        let mut bytes = sound.clone();
+        bytes[at..at + 256].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        (format!("damaged at {at}"), bytes)
+    });
+    let cut = [0, 1, 100, 4096, sound.len() / 2].map(|end| (format!("cut at {end}"), sound[..end].to_vec()));
+    let zeroed = [("all zero".to_owned(), vec![0; sound.len()])];
+    for (what, bytes) in torn.chain(cut).chain(zeroed) {
+        for must_exist in [true, false] {
+            std::fs::write(&path, &bytes).unwrap();
+            match Store::open(&config(dir.path(), must_exist)) {
+                Err(OpenError::StoreDamaged { .. }) => damaged += 1,
+                Err(other) => panic!("{what}: {other:?}"),
+                // The damage hit bytes that hold nothing.
+                Ok(store) => assert_eq!(contents(store).await, whole, "{what}"),
+            }
+        }
+    }
+    assert!(damaged >= 20, "only {damaged} of the damaged files were found out");
+}
+
+#[tokio::test]
+async fn a_start_that_crashed_while_it_made_the_store_is_repeated() {
+    for left in [&b""[..], b"half a header", &[0; 8192]] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log.redb.new"), left).unwrap();
+        assert!(matches!(Store::open(&config(dir.path(), true)), Err(OpenError::StoreMissing { .. })));
+        let store = Store::open(&config(dir.path(), false)).unwrap();
+        store.close().await;
+        assert!(!dir.path().join("log.redb.new").exists());
+        Store::open(&config(dir.path(), true)).unwrap().close().await;
+    }
+}
+
+#[tokio::test]
+async fn writes_wait_for_a_failing_disk_in_order_and_none_is_lost() {
+    for fault in [Fault::Write, Fault::Sync] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&config(dir.path(), false)).unwrap();
+        store.blocking_append([command(1, 0)]).await.unwrap();
+        let mut told = store.fault();
+        fail(dir.path(), Some(fault));
+        let mut engine = store.clone();
+        let writing = tokio::spawn(async move {
+            engine.save_vote(&Vote::new(2, 1)).await.unwrap();
+            engine.blocking_append((1..5).map(|index| command(1, index))).await.unwrap();
+            engine.truncate_after(Some(LogId::new_term_index(1, 2))).await.unwrap();
+        });
+        let seen = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        assert_eq!(seen.dir, dir.path());
+        assert_eq!(store.read_vote().await.unwrap(), None, "a vote that is not durable cannot be read");
+        fail(dir.path(), None);
+        writing.await.unwrap();
+        assert_eq!(*told.borrow(), None, "{fault:?}");
+        store.close().await;
+        let (vote, entries, _) = contents(Store::open(&config(dir.path(), true)).unwrap()).await;
+        assert_eq!(vote, Some(Vote::new(2, 1)));
+        assert_eq!(entries, [(1, 0), (1, 1), (1, 2)], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_the_whole_log_is_written_to_a_new_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&config(dir.path(), false)).unwrap();
+    store.blocking_append([command(1, 0)]).await.unwrap();
+    let inode = || std::fs::metadata(dir.path().join("log.redb")).unwrap().ino();
+    let before = inode();
+    let mut told = store.fault();
+    fail(dir.path(), Some(Fault::Sync));
+    let mut engine = store.clone();
+    let writing = tokio::spawn(async move { engine.save_vote(&Vote::new(2, 1)).await });
+    told.wait_for(Option::is_some).await.unwrap();
+    fail(dir.path(), None);
+    writing.await.unwrap().unwrap();
+    assert_ne!(inode(), before, "the page cache of the old file may hold what its disk does not");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_can_be_closed_while_its_disk_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(dir.path(), false)).unwrap();
+    let mut told = store.fault();
+    fail(dir.path(), Some(Fault::Write));
+    let mut engine = store.clone();
+    let writing = tokio::spawn(async move { engine.save_vote(&Vote::new(2, 1)).await });
+    told.wait_for(Option::is_some).await.unwrap();
+    store.close().await;
+    assert!(writing.await.unwrap().is_err(), "what was not written is not acknowledged");
+    fail(dir.path(), None);
+    let (vote, _, _) = contents(Store::open(&config(dir.path(), true)).unwrap()).await;
+    assert_eq!(vote, None);
 }

@@ -222,18 +222,38 @@ impl Cluster {
     /// A group of `voters` voters, founded by member 1 and enlarged by one change.
     pub(crate) async fn grown(voters: u64, timers: Timers) -> Self {
         let mut cluster = Self::new(timers);
-        cluster.start(NodeId(1)).await;
-        cluster.node(1).initialise().await.unwrap();
-        cluster.leader().await;
+        cluster.found(voters).await;
+        cluster
+    }
+
+    /// Founds the group with member 1 and enlarges it to `voters` voters by one change.
+    pub(crate) async fn found(&mut self, voters: u64) {
+        self.start(NodeId(1)).await;
+        self.node(1).initialise().await.unwrap();
+        self.leader().await;
         for id in 2..=voters {
-            cluster.start(NodeId(id)).await;
-            cluster.node(1).add_learner(NodeId(id), PATIENCE).await.unwrap();
+            self.start(NodeId(id)).await;
+            self.node(1).add_learner(NodeId(id), PATIENCE).await.unwrap();
         }
         if voters > 1 {
-            cluster.node(1).change_voters((1..=voters).map(NodeId).collect(), PATIENCE).await.unwrap();
+            self.node(1).change_voters((1..=voters).map(NodeId).collect(), PATIENCE).await.unwrap();
         }
-        cluster.converge().await;
-        cluster
+        self.converge().await;
+    }
+
+    /// Makes `id` the leader.
+    pub(crate) async fn lead(&self, id: NodeId) {
+        watchdog("leadership", async {
+            loop {
+                let leader = self.leader().await;
+                if leader == id {
+                    return;
+                }
+                // It may fail while the group is busy with something else.
+                let _ = self.running[&leader].node.transfer_leadership(id, PATIENCE).await;
+            }
+        })
+        .await;
     }
 
     pub(crate) fn dir(&self, id: NodeId) -> PathBuf {

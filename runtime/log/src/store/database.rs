@@ -1,0 +1,292 @@
+//! The file of a store: one redb database, made whole, opened only when it is sound, and made anew after a fault.
+//!
+//! A marker names the lineage and the node that the database was made for. A new database is made beside its final
+//! name and gets that name only when the marker is durable. So a file under the final name always has a marker, and
+//! one without it is damaged, never new. Every open verifies the whole file: it is a few megabytes at most.
+//!
+//! Read next: `writer.rs`, the thread that owns the database.
+
+use super::change::KeptSnapshot;
+use super::file;
+use super::mirror::Mirror;
+use crate::convert;
+use crate::error::OpenError;
+use crate::wire::{Kept, decode, encode};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use rhizo_types::{Lineage, NodeId};
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const FILE: &str = "log.redb";
+/// The name of a database that is being made; a crash may leave it behind.
+const FILE_UNFINISHED: &str = "log.redb.new";
+
+pub(super) const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
+pub(super) const SINGLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("singles");
+pub(super) const SNAPSHOT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("snapshot");
+
+pub(super) const MARKER: &str = "marker";
+pub(super) const BALLOT: &str = "ballot";
+pub(super) const COMMITTED: &str = "committed";
+pub(super) const PURGED: &str = "purged";
+pub(super) const HEAD: &str = "head";
+pub(super) const STATE: &str = "state";
+
+/// Where a store is, and whose it is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) node: NodeId,
+    pub(super) lineage: Lineage,
+}
+
+/// What is wrong with a database.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreFault {
+    /// The system refused to read or write the file; later it may not.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// Another process, or another member of this process, has the file open.
+    #[error("another process has it open")]
+    InUse,
+    /// The file's contents are wrong; no later attempt can succeed.
+    #[error("{0}")]
+    Damaged(String),
+    /// The file was made for another node or another lineage.
+    #[error("it belongs to node {node} of lineage {lineage}")]
+    Foreign { node: NodeId, lineage: Lineage },
+}
+
+impl From<redb::Error> for StoreFault {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            // The beginning of the file is not that of a database, or the file is too short.
+            redb::Error::Io(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged(error.to_string())
+            }
+            redb::Error::Io(error) => Self::Io(error),
+            redb::Error::PreviousIo => Self::Io(io::Error::other("an earlier access failed")),
+            redb::Error::DatabaseAlreadyOpen => Self::InUse,
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+macro_rules! from_each_error_of_the_library {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreFault {
+            fn from(error: $error) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+from_each_error_of_the_library!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+fn contradiction(what: &str) -> StoreFault {
+    StoreFault::Damaged(format!("the store contradicts itself: {what}"))
+}
+
+impl Place {
+    fn file(&self) -> PathBuf {
+        self.dir.join(FILE)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.dir.join(FILE_UNFINISHED)
+    }
+
+    /// Makes the names in the directory durable.
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+/// Opens the database at `place`, or makes it unless it `must_exist`, and reads all of it.
+///
+/// # Errors
+/// When there is none and one was expected; when the one that is there is damaged, foreign, or open elsewhere; when
+/// the directory or the file cannot be read or written.
+pub(super) fn open(place: &Place, must_exist: bool) -> Result<(Database, Mirror), OpenError> {
+    let dir = || place.dir.clone();
+    let directory = |source| OpenError::Directory { dir: dir(), source };
+    let exists = place.file().try_exists().map_err(directory)?;
+    if !exists && must_exist {
+        return Err(OpenError::StoreMissing { node: place.node, dir: dir() });
+    }
+    fs::create_dir_all(&place.dir).map_err(directory)?;
+    let opened = if exists { reopen(place) } else { make(place) };
+    opened.map_err(|fault| match fault {
+        StoreFault::Io(source) => OpenError::Store { dir: dir(), source },
+        StoreFault::InUse => OpenError::StoreInUse { dir: dir() },
+        StoreFault::Damaged(problem) => OpenError::StoreDamaged { node: place.node, dir: dir(), problem },
+        StoreFault::Foreign { node: found_node, lineage: found_lineage } => {
+            OpenError::StoreForeign { dir: dir(), found_node, found_lineage }
+        }
+    })
+}
+
+/// Opens an existing database and reads all of it.
+fn reopen(place: &Place) -> Result<(Database, Mirror), StoreFault> {
+    // The library takes an empty file for a new database.
+    if fs::metadata(place.file()).map_err(StoreFault::Io)?.len() == 0 {
+        return Err(StoreFault::Damaged("the file is empty".to_owned()));
+    }
+    let database = file::open(&place.file())?;
+    match read_marker(&database)? {
+        Some((lineage, node)) if (lineage, node) != (place.lineage, place.node) => {
+            return Err(StoreFault::Foreign { node, lineage });
+        }
+        Some(_) => {}
+        None => return Err(StoreFault::Damaged("it does not tell whose it is".to_owned())),
+    }
+    let mirror = read_all(&database)?;
+    Ok((database, mirror))
+}
+
+/// Makes a database that holds its marker and nothing else.
+fn make(place: &Place) -> Result<(Database, Mirror), StoreFault> {
+    let unfinished = place.unfinished();
+    let database = match file::open(&unfinished) {
+        // Left by a start that crashed; it never had its name, so nothing in it was ever acknowledged.
+        Err(StoreFault::Damaged(_)) => {
+            fs::remove_file(&unfinished).map_err(StoreFault::Io)?;
+            file::open(&unfinished)?
+        }
+        other => other?,
+    };
+    let created_unix_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let marker = encode(&Kept::Marker { lineage: place.lineage, node: place.node.0, created_unix_ms });
+    let transaction = database.begin_write()?;
+    transaction.open_table(ENTRIES)?;
+    transaction.open_table(SNAPSHOT)?;
+    transaction.open_table(SINGLES)?.insert(MARKER, marker.as_slice())?;
+    transaction.commit()?;
+    // Unlike a rename this fails when another process has made a store meanwhile.
+    fs::hard_link(&unfinished, place.file())
+        .and_then(|()| fs::remove_file(&unfinished))
+        .and_then(|()| place.sync_names())
+        .map_err(StoreFault::Io)?;
+    Ok((database, Mirror::default()))
+}
+
+/// Opens a database whose last write failed, and copies it to a new file that takes its place.
+///
+/// After a failed sync the page cache may show what the disk does not have, so that the old file could be read now
+/// and be gone after a power cut. In the copy every page is written and synced anew. The last write is in the copy
+/// either whole or not at all; writing it again has the same result in both cases.
+///
+/// # Errors
+/// As [`open`]; the old file is in its place then.
+pub(super) fn renew(place: &Place) -> Result<Database, StoreFault> {
+    let (old, _) = reopen(place)?;
+    let unfinished = place.unfinished();
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreFault::Io(error)),
+        _ => {}
+    }
+    let new = file::open(&unfinished)?;
+    copy(&old, &new)?;
+    drop(old);
+    fs::rename(&unfinished, place.file()).and_then(|()| place.sync_names()).map_err(StoreFault::Io)?;
+    Ok(new)
+}
+
+/// Copies all tables in one commit.
+fn copy(old: &Database, new: &Database) -> Result<(), StoreFault> {
+    let from = old.begin_read()?;
+    let to = new.begin_write()?;
+    {
+        let mut entries = to.open_table(ENTRIES)?;
+        for row in from.open_table(ENTRIES)?.iter()? {
+            let (key, value) = row?;
+            entries.insert(key.value(), value.value())?;
+        }
+        for table in [SINGLES, SNAPSHOT] {
+            let mut copied = to.open_table(table)?;
+            for row in from.open_table(table)?.iter()? {
+                let (key, value) = row?;
+                copied.insert(key.value(), value.value())?;
+            }
+        }
+    }
+    to.commit()?;
+    Ok(())
+}
+
+fn kept(bytes: &[u8], what: &str) -> Result<Kept, StoreFault> {
+    decode(bytes).ok_or_else(|| contradiction(what))
+}
+
+/// The marker, if there is one.
+fn read_marker(database: &Database) -> Result<Option<(Lineage, NodeId)>, StoreFault> {
+    let read = database.begin_read()?;
+    let singles = match read.open_table(SINGLES) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(fault) => return Err(fault.into()),
+    };
+    let Some(value) = singles.get(MARKER)? else { return Ok(None) };
+    match kept(value.value(), MARKER)? {
+        Kept::Marker { lineage, node, .. } => Ok(Some((lineage, NodeId(node)))),
+        _ => Err(contradiction(MARKER)),
+    }
+}
+
+/// Reads the whole database.
+fn read_all(database: &Database) -> Result<Mirror, StoreFault> {
+    let mut mirror = Mirror::default();
+    let read = database.begin_read()?;
+    let singles = read.open_table(SINGLES)?;
+    for row in singles.iter()? {
+        let (key, value) = row?;
+        match (key.value(), kept(value.value(), key.value())?) {
+            (MARKER, Kept::Marker { .. }) => {}
+            (BALLOT, Kept::Ballot(ballot)) => mirror.ballot = Some(ballot),
+            (COMMITTED, Kept::Position(at)) => mirror.committed = Some(at),
+            (PURGED, Kept::Position(at)) => mirror.purge(at),
+            (key, _) => return Err(contradiction(key)),
+        }
+    }
+    let entries = read.open_table(ENTRIES)?;
+    for row in entries.iter()? {
+        let (key, value) = row?;
+        let Kept::Entry(record) = kept(value.value(), "an entry")? else {
+            return Err(contradiction("an entry"));
+        };
+        let entry = convert::entry(record).ok_or_else(|| contradiction("the members in an entry"))?;
+        if entry.log_id.index != key.value() || !mirror.append(entry) {
+            return Err(contradiction("a hole in the log"));
+        }
+    }
+    if mirror.first() != mirror.purged.map_or(0, |at| at.index + 1) {
+        return Err(contradiction("the log does not start where it should"));
+    }
+    mirror.snapshot = read_snapshot(&read)?;
+    Ok(mirror)
+}
+
+fn read_snapshot(read: &redb::ReadTransaction) -> Result<Option<KeptSnapshot>, StoreFault> {
+    let table = read.open_table(SNAPSHOT)?;
+    match (table.get(HEAD)?, table.get(STATE)?) {
+        (None, None) => Ok(None),
+        (Some(head), Some(state)) => match kept(head.value(), HEAD)? {
+            Kept::SnapshotHead(head) => Ok(Some((head, state.value().into()))),
+            _ => Err(contradiction(HEAD)),
+        },
+        _ => Err(contradiction("half a snapshot")),
+    }
+}
