@@ -1,17 +1,17 @@
 //! Who may open a link to this node, as plain data: members, operators and unused tickets.
 //!
-//! It decides nothing about roles after the link is up and moves no bytes; the exchange that carries these
-//! credentials is [`crate::gate`]. The shell replaces the whole value whenever the ledger changes.
+//! The exchange that carries these credentials is in [`crate::gate`]. The shell replaces the whole value whenever the
+//! ledger changes.
 
 use rhizo_types::{NodeId, PeerKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// The number of a join ticket: what a joiner shows and the ledger consumes.
+/// The number of a join ticket. A joiner sends it, and the ledger marks it as consumed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TicketId(pub u64);
 
-/// The secret of a join ticket: travels to the new host only, single use.
+/// The secret of a join ticket, for a single use. It is sent to the new host only.
 #[derive(Clone)]
 pub struct TicketSecret([u8; 32]);
 
@@ -22,19 +22,19 @@ impl TicketSecret {
         Self(rand::random())
     }
 
-    /// Takes a secret out of a boot document.
+    /// A secret that was read from a boot document.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The secret itself, for writing into a boot document.
+    /// The bytes of the secret, to be written into a boot document.
     #[must_use]
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// What the ledger keeps: enough to check a proof, not enough to recover the secret.
+    /// The verifier that the ledger keeps: it can check a proof, and the secret cannot be recovered from it.
     #[must_use]
     pub fn verifier(&self) -> TicketVerifier {
         TicketVerifier(blake3::derive_key("rhizo 2026-11-22 join ticket verifier", &self.0))
@@ -49,7 +49,7 @@ impl fmt::Debug for TicketSecret {
 
 /// The key under which proofs of one ticket are checked.
 ///
-/// It is symmetric: whoever reads it in the ledger (members only) could use the ticket until it is consumed.
+/// It is symmetric: a member, which can read it in the ledger, could use the ticket until it is consumed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TicketVerifier(pub [u8; 32]);
 
@@ -60,7 +60,7 @@ impl fmt::Debug for TicketVerifier {
 }
 
 impl TicketVerifier {
-    /// The proof that the holder of the ticket speaks on exactly this link, in this exchange.
+    /// The proof that the other end of this link holds the ticket; valid for this exchange only.
     pub(crate) fn proof(&self, link: &LinkBinding) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(&link.dialer.0);
@@ -81,7 +81,7 @@ pub(crate) struct LinkBinding {
     pub(crate) prologue: [u8; 32],
 }
 
-/// Everybody who may open a link to this node. Anyone else is a stranger.
+/// The keys and tickets that may open a link to this node. Any other peer is a stranger.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Admission {
     /// The roster: keys of the nodes of this overlay.
@@ -93,9 +93,9 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The role a peer has now, given what it claimed when its link came up.
+    /// The role that a peer has now, computed from its claim when its link came up.
     ///
-    /// `None` means that the link has to go: the member was removed, the ticket consumed by somebody else.
+    /// `None` means that the link must be closed: the member was removed, or another joiner consumed the ticket.
     pub(crate) fn role_of(&self, peer: &PeerKey, claim: Claim) -> Option<Role> {
         if let Some(node) = self.members.get(peer) {
             return Some(Role::Member(*node));
@@ -109,7 +109,7 @@ impl Admission {
     }
 }
 
-/// What this node shows when it dials.
+/// The credential that this node sends when it dials.
 #[derive(Clone, Debug)]
 pub enum Credential {
     /// The key alone: it is in the listener's roster.
@@ -125,7 +125,7 @@ pub enum Credential {
     Operator,
 }
 
-/// What the other end said it is when the link came up; its role follows from this and the admission.
+/// What the other end claimed to be when the link came up. Its role follows from this claim and the admission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claim {
     /// It dialled as a member.
@@ -134,11 +134,11 @@ pub(crate) enum Claim {
     Ticket(TicketId),
     /// It dialled as an operator.
     Operator,
-    /// We dialled it by its key; we need no roster to trust a key we were told.
+    /// This node dialled it by its key. The key was given to this node, so no roster is needed to trust it.
     Pinned,
 }
 
-/// What the other end of a link is.
+/// The role of the other end of a link.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
     /// A node of the roster.
@@ -147,7 +147,7 @@ pub enum Role {
     Joiner(TicketId),
     /// An operator's command line.
     Operator,
-    /// A node we dialled by its key and that our admission does not list (yet).
+    /// A node that this node dialled by its key and that the admission does not list, or not yet.
     Pinned,
 }
 

@@ -1,6 +1,6 @@
 //! The classes of traffic: each has its own ordered lane on every link, its own queue and its own bounds.
 //!
-//! A class is about transport only; what the bytes mean is the shell's. Read next: [`crate::lane`].
+//! A class concerns transport only; the shell gives the bytes their meaning. Read next: [`crate::lane`].
 
 /// A class of traffic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,7 +31,7 @@ impl Class {
         }
     }
 
-    /// Bytes that may wait for being sent to one peer; a few of the longest frames.
+    /// Most bytes that may wait to be sent to one peer: a few of the longest frames.
     pub(crate) const fn queue_bytes_max(self) -> usize {
         4 * self.body_bytes_max()
     }

@@ -1,13 +1,12 @@
-//! What the overlay tells the shell, through one bounded queue.
+//! The events that the overlay sends to the shell, through one bounded queue.
 //!
-//! The queue is bounded in entries and in bytes. When it is full, frames wait in the substreams (so their
-//! senders are slowed down), samples of round trips and gossip are dropped, links are told later but never
-//! lost. It holds no logic of links; [`crate::service`] and [`crate::lane`] fill it.
+//! The queue is bounded in entries and in bytes. When it is full, frames wait in the substreams, which slows their
+//! senders down; measured round trips and gossip are dropped; events about links are delayed and never lost. It holds no logic of links; [`crate::service`] and [`crate::lane`] fill it.
 
 use crate::admission::Role;
 use crate::class::Class;
-use crate::gate::Refusal;
 use crate::lane::Reply;
+use crate::refusal::Refusal;
 use rhizo_types::PeerKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ pub enum OverlayEvent {
     LinkUp {
         /// The other end.
         peer: PeerKey,
-        /// What it is.
+        /// Its role.
         role: Role,
         /// Where its bytes come from; for inbound links the port is not one it listens on.
         address: SocketAddr,
@@ -36,16 +35,16 @@ pub enum OverlayEvent {
         /// Why.
         reason: LinkDownReason,
     },
-    /// A standing link's other end is something else now, because the admission changed.
+    /// The other end of an established link has another role now, because the admission changed.
     RoleChanged {
         /// The other end.
         peer: PeerKey,
-        /// What it is now.
+        /// Its role now.
         role: Role,
     },
     /// A message arrived.
     Frame {
-        /// Who sent it.
+        /// The sender.
         peer: PeerKey,
         /// On which lane; messages of one class keep their order while the link lives.
         class: Class,
@@ -54,7 +53,7 @@ pub enum OverlayEvent {
     },
     /// A request arrived and waits for an answer.
     Request {
-        /// Who asks.
+        /// The sender.
         peer: PeerKey,
         /// On which lane.
         class: Class,
@@ -79,7 +78,7 @@ pub enum OverlayEvent {
     },
     /// A dial of a wanted link failed; it will be repeated.
     Unreachable {
-        /// Who was dialled.
+        /// The peer that was dialled.
         peer: PeerKey,
         /// How it failed.
         reason: UnreachableReason,
@@ -88,18 +87,18 @@ pub enum OverlayEvent {
     },
     /// A wanted link was refused by the other end; the dial will be repeated.
     Declined {
-        /// Who was dialled.
+        /// The peer that was dialled.
         peer: PeerKey,
-        /// What it answered.
+        /// Why it refused.
         refusal: Refusal,
     },
-    /// Somebody was kept out before a multiplexer existed. Reported at a bounded rate.
+    /// A connection was refused before a multiplexer existed. Reported at a bounded rate.
     Refused {
         /// Where it came from.
         remote: SocketAddr,
-        /// Its key, when it got as far as proving one.
+        /// Its key, when it proved one.
         peer: Option<PeerKey>,
-        /// Why, when it got as far as showing a credential.
+        /// The reason, when it sent a credential.
         refusal: Option<Refusal>,
     },
 }
@@ -113,7 +112,7 @@ pub enum LinkDownReason {
     Silent,
     /// A newer connection of the same pair took its place; a link-up follows.
     Superseded,
-    /// The other end may not have a link any more.
+    /// The admission does not permit the other end a link any more.
     Expelled,
     /// The other end broke the rules of a lane.
     Violation,
@@ -124,13 +123,13 @@ pub enum LinkDownReason {
 /// How a dial failed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
 pub enum UnreachableReason {
-    /// Nobody listens there: on a host that is up, its process is gone.
+    /// Nothing listens at the address: when the host is up, the process has ended.
     #[error("nobody listens at that address")]
     ConnectionRefused,
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// Somebody else's key answered.
+    /// A peer with another key answered.
     #[error("another key answered")]
     WrongKey,
     /// Anything else: no route, another lineage, a broken set-up.

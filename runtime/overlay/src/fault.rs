@@ -1,7 +1,8 @@
-//! From libp2p's nested errors back to our own: how a dial failed, why somebody was kept out.
+//! Classifies libp2p's nested errors: how a dial failed, or why a connection was refused.
 
 use crate::event::UnreachableReason;
-use crate::gate::{ExchangeError, Refusal};
+use crate::gate::ExchangeError;
+use crate::refusal::Refusal;
 use crate::transport::SetUpError;
 use libp2p::TransportError;
 use libp2p::swarm::{DialError, ListenError};
@@ -16,7 +17,7 @@ pub(crate) enum Fault {
     Refused(Refusal),
 }
 
-/// Classifies a failed dial; of several addresses, the answer that came furthest counts.
+/// Classifies a failed dial; of several addresses, the attempt that came furthest counts.
 pub(crate) fn of_dial(error: &DialError) -> Fault {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => {
@@ -31,7 +32,7 @@ pub(crate) fn of_dial(error: &DialError) -> Fault {
     }
 }
 
-/// Who was kept out and why, as far as it got.
+/// The peer that was refused and the reason, as far as they are known.
 pub(crate) fn of_listen(error: &ListenError) -> (Option<PeerKey>, Option<Refusal>) {
     let ListenError::Transport(error) = error else { return (None, None) };
     let Some(SetUpError::Exchange { peer, source }) = set_up_error(error) else { return (None, None) };

@@ -10,10 +10,10 @@ pub(crate) const HEAD_BYTES: usize = 13;
 /// Memory set aside for a body before any of it has arrived.
 const TRUSTED_BYTES: usize = 64 * 1024;
 
-/// What a frame is for.
+/// The purpose of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FrameKind {
-    /// A message of its own.
+    /// A message; it has no answer.
     Message,
     /// A request; its number names the answer.
     Request,
@@ -27,12 +27,12 @@ pub(crate) enum FrameKind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: FrameKind,
-    /// Which request it belongs to; zero for messages.
+    /// The number of the request it belongs to; zero for messages.
     pub(crate) number: u64,
     pub(crate) body: Vec<u8>,
 }
 
-/// A stream that cannot be read on.
+/// Why no further frame can be read from a stream.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
     #[error("read a frame: the stream broke")]
@@ -61,7 +61,7 @@ impl Frame {
 
     /// Reads the next frame; `None` when the stream ended between two frames.
     ///
-    /// Memory grows with what has arrived, not with what a head promises.
+    /// Memory grows with the bytes that have arrived, not with the length that a head announces.
     pub(crate) async fn read<R: AsyncRead + Unpin>(
         io: &mut R,
         body_max: usize,

@@ -1,11 +1,12 @@
 //! The credential exchange on an authenticated stream, before any multiplexer exists.
 //!
-//! Noise has already proved both keys. Here the dialer says what it is, proves a ticket when it has one, and
-//! the listener answers with a verdict. Three frames of fixed size per direction at most, no length ever read
-//! from a stranger. It opens no sockets; [`crate::transport`] calls it. The frames are in [`crate::hello`].
+//! Noise has already proved both keys. Here the dialer sends its credential, proves a ticket when it has one, and the
+//! listener answers with a verdict. Each direction has at most three frames of fixed size, so no length is ever read
+//! from a stranger. [`crate::transport`] opens the sockets and calls this. The frames are in [`crate::hello`].
 
 use crate::admission::{Admission, Claim, Credential, LinkBinding};
 use crate::hello::{self, HELLO_BYTES, Hello, Kind, PROOF_BYTES, VERDICT_BYTES};
+use crate::refusal::Refusal;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rhizo_types::PeerKey;
 use std::collections::BTreeMap;
@@ -17,35 +18,12 @@ use std::time::{Duration, Instant};
 
 /// How long two dials of the same pair count as crossing each other.
 ///
-/// Longer than a whole set-up (three round trips) on the slowest real paths, 2 × 450 ms; short enough that a
-/// peer which lost a young link waits only that long for the smaller key to notice.
+/// Longer than a whole set-up (three round trips) on the slowest real paths, 2 × 450 ms. A peer that lost a young link
+/// is refused for this long at most, until the listener stops counting that link.
 pub(crate) const CROSSING_WINDOW: Duration = Duration::from_secs(3);
 
 /// Links of joiners and operators accepted at once; members are bounded by `links_max`.
 const GUESTS_MAX: usize = 64;
-
-/// Why a listener refuses a link.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// It dialled as a member and is not in the listener's roster.
-    #[error("the key is not in the roster")]
-    Stranger,
-    /// The ticket is unknown, consumed, expired, or was not proved.
-    #[error("the ticket is unknown or was not proved")]
-    Ticket,
-    /// It dialled as an operator and is none of the listener's.
-    #[error("the key is no operator's")]
-    Operator,
-    /// Both ends dial each other; the dial of the smaller key stands.
-    #[error("the other end's own dial stands")]
-    Crossed,
-    /// The listener has as many links as it may have.
-    #[error("the listener has no room for another link")]
-    Full,
-    /// The frames were not those of this protocol version.
-    #[error("the credential frames were malformed")]
-    Malformed,
-}
 
 /// A failed credential exchange.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +38,7 @@ pub(crate) enum ExchangeError {
     DialerRefused(#[source] Refusal),
 }
 
-/// How many links were let in, kept out, and given a multiplexer, since the overlay was bound.
+/// How many connections were admitted, refused, and given a multiplexer since the overlay was bound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Inbound connections whose credentials were accepted.
@@ -71,10 +49,10 @@ pub struct Counters {
     pub multiplexers: u64,
 }
 
-/// What the gate knows about a standing link.
+/// What the gate knows about an established link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkNote {
-    /// Whether this end dialled it.
+    /// Whether this node dialled it.
     pub(crate) dialled_here: bool,
     /// When it came up.
     pub(crate) since: Instant,
@@ -82,11 +60,11 @@ pub(crate) struct LinkNote {
     pub(crate) guest: bool,
 }
 
-/// The gate's book: replaced or amended by the service, read by every set-up in progress.
+/// The data that the gate judges by: the service keeps it up to date, and every set-up in progress reads it.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) admission: Arc<Admission>,
-    /// What to show a peer instead of the bare key; only while a one-shot dial is under way.
+    /// The credential for a peer instead of the bare key; only while a one-shot dial is in progress.
     pub(crate) credentials: BTreeMap<PeerKey, Credential>,
     pub(crate) links: BTreeMap<PeerKey, LinkNote>,
     pub(crate) dialling: BTreeMap<PeerKey, Instant>,
@@ -94,7 +72,7 @@ pub(crate) struct Book {
     pub(crate) claims: BTreeMap<SocketAddr, Claim>,
 }
 
-/// Decides who passes, on data the service keeps up to date.
+/// Decides which connections are admitted.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) local: PeerKey,
@@ -171,7 +149,7 @@ impl Gate {
             .map_err(ExchangeError::RefusedByListener)
     }
 
-    /// The listener's side: hears the dialer out, then judges and answers.
+    /// The listener's side: reads everything that the dialer sends, then judges and answers.
     ///
     /// A ticket's proof is always read before the verdict, so that timing tells nothing about which tickets
     /// exist, and so that no unread bytes make the kernel reset the connection before the verdict arrives.
@@ -219,7 +197,7 @@ impl Gate {
             Kind::Member => return Err(Refusal::Stranger),
             Kind::Operator if book.admission.operators.contains(&link.dialer) => Claim::Operator,
             Kind::Operator => return Err(Refusal::Operator),
-            // It joined, but the answer never reached it: the roster says more than the ticket did.
+            // It has joined and never received the answer; the roster lists it by now.
             Kind::Ticket(_) if member => Claim::Member,
             Kind::Ticket(id) => {
                 let verifier = book.admission.tickets.get(&id).ok_or(Refusal::Ticket)?;
@@ -247,9 +225,9 @@ impl Book {
         Ok(())
     }
 
-    /// Of two dials that cross, the one of the smaller key stands; the listener with the smaller key says so.
+    /// Of two dials that cross, the dial of the smaller key goes ahead: a listener with the smaller key refuses.
     ///
-    /// An older link does not count: a peer that dials again has lost it, whatever this end still believes.
+    /// An older link does not count: a peer that dials again has lost it, even if this node has not noticed.
     fn not_crossing(&self, local: &PeerKey, dialer: &PeerKey, now: Instant) -> Result<(), Refusal> {
         let young = |since: Instant| now.saturating_duration_since(since) < CROSSING_WINDOW;
         let dialling = self.dialling.get(dialer).is_some_and(|since| young(*since));

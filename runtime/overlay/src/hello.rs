@@ -4,7 +4,7 @@
 //! Read next: [`crate::gate`], which sends them.
 
 use crate::admission::TicketId;
-use crate::gate::Refusal;
+use crate::refusal::Refusal;
 
 /// Length of a hello on the wire, in bytes.
 pub(crate) const HELLO_BYTES: usize = 64;
@@ -16,7 +16,7 @@ pub(crate) const VERDICT_BYTES: usize = 8;
 /// First bytes of every hello: the protocol and its version.
 const MAGIC: [u8; 4] = *b"rhz1";
 
-/// What an end says it is, before any proof.
+/// What an end claims to be, before any proof.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Member,
@@ -70,7 +70,7 @@ impl Hello {
     }
 }
 
-/// The listener's answer: the link stands, or why not.
+/// Encodes the listener's answer: the link is admitted, or the reason of the refusal.
 pub(crate) fn encode_verdict(verdict: Result<(), Refusal>) -> [u8; VERDICT_BYTES] {
     let mut bytes = [0; VERDICT_BYTES];
     bytes[0] = match verdict {

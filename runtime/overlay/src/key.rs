@@ -18,13 +18,13 @@ impl NodeSecret {
         Self(rand::random())
     }
 
-    /// Takes a secret read from the node's own directory.
+    /// A secret that was read from the node's own directory.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The secret itself, for writing into the node's own directory.
+    /// The bytes of the secret, to be written into the node's own directory.
     #[must_use]
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0

@@ -1,15 +1,11 @@
 //! Lanes: for each link and class one substream out and one in, a bounded queue, requests and their answers.
 //!
-//! Order holds within a lane while the link lives; numbering and resending across links is the protocol
-//! crate's business. The substreams are opened by [`crate::links`]; the tasks here own them.
+//! Order holds within a lane while the link exists. The protocol crate numbers messages and resends them across
+//! links. The substreams are opened by [`crate::links`]; the tasks in [`crate::lane_io`] own them.
 
 use crate::class::Class;
-use crate::event::{EventSender, LinkDownReason, OverlayEvent};
-use crate::frame::{Frame, FrameError, FrameKind};
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use rhizo_types::PeerKey;
+use crate::frame::{Frame, FrameKind};
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -19,9 +15,7 @@ const QUEUE_FRAMES_MAX: usize = 4096;
 /// Requests to one peer that may wait for their answers.
 const ASKED_MAX: usize = 1024;
 /// Requests of one peer that the shell may hold unanswered.
-const HELD_REQUESTS_MAX: usize = 1024;
-/// Small frames are written together up to this many bytes, so that a burst costs one flush.
-const GATHER_BYTES: usize = 32 * 1024;
+pub(crate) const HELD_REQUESTS_MAX: usize = 1024;
 
 /// Why something could not be queued for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -45,10 +39,10 @@ pub enum SendError {
 /// Why a request got no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RequestError {
-    /// It could not be queued; it was certainly not received.
+    /// It could not be queued and was not received.
     #[error("send the request")]
     NotSent(#[source] SendError),
-    /// Too many requests to that peer wait already; it was certainly not received.
+    /// Too many requests to that peer are waiting already; this one was not received.
     #[error("send the request: too many wait for that peer")]
     TooMany,
     /// The link went down before the answer; it may have been received.
@@ -70,7 +64,7 @@ pub(crate) struct Lanes {
     queues: [Queue; 5],
     asked: Mutex<BTreeMap<u64, Asked>>,
     next_number: AtomicU64,
-    held_requests: AtomicUsize,
+    pub(crate) held_requests: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -83,8 +77,8 @@ struct Queue {
 /// The writer's end of one lane's queue.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    frames: mpsc::Receiver<Frame>,
-    bytes: Arc<AtomicUsize>,
+    pub(crate) frames: mpsc::Receiver<Frame>,
+    pub(crate) bytes: Arc<AtomicUsize>,
 }
 
 impl Lanes {
@@ -148,14 +142,14 @@ impl Lanes {
         answer.await.unwrap_or(Err(RequestError::LinkLost))
     }
 
-    fn settle(&self, number: u64, outcome: Result<Vec<u8>, RequestError>) {
-        // An answer nobody waits for came after its timeout; there is nobody to tell.
+    pub(crate) fn settle(&self, number: u64, outcome: Result<Vec<u8>, RequestError>) {
+        // A request that has timed out is not in the table any more; its late answer is dropped.
         if let Some(asked) = self.asked().remove(&number) {
             let _ = asked.send(outcome);
         }
     }
 
-    /// Ends all waiting: the link is down.
+    /// Ends all waiting requests with [`RequestError::LinkLost`], because the link is down.
     pub(crate) fn abandon(&self) {
         self.asked().clear();
     }
@@ -182,10 +176,15 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The reply to a request that counts among the held ones of `lanes` already.
+    pub(crate) fn new(lanes: Arc<Lanes>, class: Class, number: u64) -> Self {
+        Self { lanes, class, number, answered: false }
+    }
+
     /// Queues the answer.
     ///
     /// # Errors
-    /// The answer is too long, the queue full, or the link is gone; the asker then learns nothing but its timeout.
+    /// The answer is too long, the queue is full, or the link is down; the request at the other end then times out.
     pub fn send(mut self, body: Vec<u8>) -> Result<(), SendError> {
         self.answered = true;
         self.lanes.push(self.class, Frame { kind: FrameKind::Answer, number: self.number, body })
@@ -201,84 +200,9 @@ impl Drop for Reply {
     }
 }
 
-fn decline(lanes: &Lanes, class: Class, number: u64) {
-    // When the queue is full the asker's timeout says the same, later.
+pub(crate) fn decline(lanes: &Lanes, class: Class, number: u64) {
+    // When the queue is full, the request at the other end times out instead.
     let _ = lanes.push(class, Frame { kind: FrameKind::Declined, number, body: Vec::new() });
-}
-
-/// Writes a lane's queue to its substream until either ends.
-pub(crate) async fn write<W: AsyncWrite + Unpin>(mut io: W, mut outlet: Outlet) -> io::Result<()> {
-    let mut gathered = Vec::new();
-    while let Some(first) = outlet.frames.recv().await {
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(frame) = next.take() {
-            let Some(head) = frame.head() else { continue };
-            bytes += frame.body.len();
-            gathered.extend_from_slice(&head);
-            if frame.body.len() > GATHER_BYTES {
-                io.write_all(&gathered).await?;
-                gathered.clear();
-                io.write_all(&frame.body).await?;
-            } else {
-                gathered.extend_from_slice(&frame.body);
-            }
-            if gathered.len() < GATHER_BYTES && bytes < GATHER_BYTES {
-                next = outlet.frames.try_recv().ok();
-            }
-        }
-        io.write_all(&gathered).await?;
-        gathered.clear();
-        // An idle lane keeps no buffer.
-        gathered.shrink_to(1024);
-        io.flush().await?;
-        outlet.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-    io.close().await
-}
-
-/// Reads a lane's frames and hands them on until the lane ends; says why it ended.
-pub(crate) async fn read<R: AsyncRead + Unpin>(
-    mut io: R,
-    peer: PeerKey,
-    class: Class,
-    lanes: Arc<Lanes>,
-    events: EventSender,
-) -> LinkDownReason {
-    loop {
-        let frame = match Frame::read(&mut io, class.body_bytes_max()).await {
-            Ok(Some(frame)) => frame,
-            Ok(None) | Err(FrameError::Broken(_)) => return LinkDownReason::Lost,
-            Err(error @ (FrameError::Kind(_) | FrameError::TooLong { .. })) => {
-                tracing::warn!(%peer, ?class, %error, "lane violated");
-                return LinkDownReason::Violation;
-            }
-        };
-        let bytes = frame.body.len();
-        let event = match frame.kind {
-            FrameKind::Message => OverlayEvent::Frame { peer, class, body: frame.body },
-            FrameKind::Request => {
-                if lanes.held_requests.fetch_add(1, Ordering::Relaxed) >= HELD_REQUESTS_MAX {
-                    lanes.held_requests.fetch_sub(1, Ordering::Relaxed);
-                    decline(&lanes, class, frame.number);
-                    continue;
-                }
-                let reply = Reply { lanes: Arc::clone(&lanes), class, number: frame.number, answered: false };
-                OverlayEvent::Request { peer, class, body: frame.body, reply }
-            }
-            FrameKind::Answer => {
-                lanes.settle(frame.number, Ok(frame.body));
-                continue;
-            }
-            FrameKind::Declined => {
-                lanes.settle(frame.number, Err(RequestError::Declined));
-                continue;
-            }
-        };
-        if events.send(event, bytes).await.is_err() {
-            return LinkDownReason::Closed;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -305,21 +229,6 @@ mod tests {
         assert_eq!(lanes.push(Class::Raft, message(1)), Err(SendError::QueueFull));
         let length = limit + 1;
         assert_eq!(lanes.push(Class::Control, message(length)), Err(SendError::TooLong { length, limit }));
-    }
-
-    #[tokio::test]
-    async fn written_bytes_make_room_again() {
-        let (lanes, mut outlets) = Lanes::new();
-        let limit = Class::Raft.body_bytes_max();
-        for _ in 0..4 {
-            lanes.push(Class::Raft, message(limit)).unwrap();
-        }
-        let outlet = outlets[Class::Raft.index()].take().unwrap();
-        let bytes = Arc::clone(&outlet.bytes);
-        let writer = tokio::spawn(write(futures::io::sink(), outlet));
-        drop(lanes);
-        writer.await.unwrap().unwrap();
-        assert_eq!(bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Authenticated links between nodes: who may come in, ordered lanes of frames, requests, gossip, round trips.
+//! Authenticated links between nodes: admission, ordered lanes of frames, requests, gossip, and round-trip times.
 //!
-//! The only crate that knows libp2p; none of its types leaves it. It moves bytes between peer keys and knows
-//! no plan, no ledger and no Raft. A stranger is refused before any multiplexer sees a byte of his.
+//! No other crate knows libp2p, and no type of libp2p is public here. The crate moves bytes between peer keys; it knows
+//! no plan, no ledger and no Raft. A stranger is refused before a multiplexer sees any of its bytes.
 //!
 //! Read next: [`Overlay`] (the handle), `gate` (the credential exchange), `transport` (the order of the
 //! set-up), `service` (the task that owns the swarm).
@@ -10,6 +10,8 @@
 
 mod admission;
 mod class;
+mod config;
+mod error;
 mod event;
 mod fault;
 mod frame;
@@ -17,23 +19,29 @@ mod gate;
 mod hello;
 mod key;
 mod lane;
+mod lane_io;
 mod link;
 mod links;
 mod muxer;
 mod overlay;
 mod rate;
+mod refusal;
 mod service;
 mod shaper;
+mod shared;
 mod swarm;
 mod transport;
 mod upkeep;
 
 pub use admission::{Admission, Credential, Role, TicketId, TicketSecret, TicketVerifier};
 pub use class::Class;
+pub use config::{GOSSIP_BYTES_MAX, OverlayConfig};
+pub use error::{BindError, DialError, PublishError};
 pub use event::{LinkDownReason, OverlayEvent, OverlayEvents, UnreachableReason};
-pub use gate::{Counters, Refusal};
+pub use gate::Counters;
 pub use key::NodeSecret;
 pub use lane::{Reply, RequestError, SendError};
-pub use overlay::{BindError, DialError, GOSSIP_BYTES_MAX, Overlay, OverlayConfig, PublishError};
+pub use overlay::Overlay;
+pub use refusal::Refusal;
 pub use shaper::LinkShaper;
 pub use upkeep::LinkTarget;

@@ -1,10 +1,11 @@
-//! One standing link: what its other end is, and the tasks that read and write its lanes.
+//! One established link: the claim of its other end, and the tasks that read and write its lanes.
 //!
-//! It decides nothing about links as such; [`crate::service`] keeps one of these for each peer.
+//! [`crate::service`] keeps one of these for each peer and decides which links exist.
 
 use crate::admission::{Claim, Role};
 use crate::event::{EventSender, LinkDownReason};
-use crate::lane::{self, Lanes, Outlet};
+use crate::lane::{Lanes, Outlet};
+use crate::lane_io;
 use crate::links::LaneChange;
 use libp2p::swarm::ConnectionId;
 use rhizo_types::PeerKey;
@@ -13,10 +14,10 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// A standing link. Dropping it ends its tasks.
+/// An established link. Dropping it ends its tasks.
 pub(crate) struct Link {
     pub(crate) connection: ConnectionId,
-    /// What the other end showed when the link came up.
+    /// What the other end claimed when the link came up.
     pub(crate) claim: Claim,
     pub(crate) role: Role,
     pub(crate) dialled_here: bool,
@@ -45,7 +46,8 @@ impl Link {
         }
     }
 
-    /// Starts the task of a substream that is ready; a reason to end the link if it must not be.
+    /// Starts the task of a substream that is ready. Returns a reason to close the link when the substream is not
+    /// permitted.
     pub(crate) fn run_lane(
         &mut self,
         peer: PeerKey,
@@ -58,7 +60,7 @@ impl Link {
             LaneChange::Opened(class, stream) => {
                 let outlet = self.outlets[class.index()].take()?;
                 self.tasks.spawn(async move {
-                    if lane::write(stream, outlet).await.is_err() {
+                    if lane_io::write(stream, outlet).await.is_err() {
                         // The service may have stopped, and with it the link.
                         let _ = ended.send((connection, LinkDownReason::Lost)).await;
                     }
@@ -71,7 +73,7 @@ impl Link {
                 }
                 let (lanes, events) = (Arc::clone(&self.lanes), events.clone());
                 self.tasks.spawn(async move {
-                    let reason = lane::read(stream, peer, class, lanes, events).await;
+                    let reason = lane_io::read(stream, peer, class, lanes, events).await;
                     let _ = ended.send((connection, reason)).await;
                 });
             }

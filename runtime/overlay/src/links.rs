@@ -1,6 +1,6 @@
-//! Our libp2p behaviour: on every connection it opens one substream for each class and accepts one of each.
+//! Our libp2p behaviour: on every connection it opens one substream for each class and accepts one of each class.
 //!
-//! It keeps every connection alive and hands the substreams to [`crate::service`]; it reads and writes none.
+//! It keeps every connection alive and passes the substreams to [`crate::service`]; it does not read or write them.
 
 use crate::class::Class;
 use futures::future::{Ready, ready};
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::{Context, Poll};
 
-/// A substream of a connection is ready, or never will be.
+/// A substream of a connection is ready, or its negotiation failed.
 #[derive(Debug)]
 pub(crate) struct LaneEvent {
     pub(crate) peer: PeerId,
@@ -24,7 +24,7 @@ pub(crate) struct LaneEvent {
     pub(crate) change: LaneChange,
 }
 
-/// What became of a substream.
+/// The outcome of negotiating a substream.
 #[derive(Debug)]
 pub(crate) enum LaneChange {
     /// We opened it and write to it.
@@ -156,7 +156,7 @@ pub(crate) struct LaneProtocols {
     classes: &'static [Class],
 }
 
-/// A class as libp2p wants to see it: something with a name.
+/// A class as a libp2p protocol: a value with a name.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneName(Class, StreamProtocol);
 

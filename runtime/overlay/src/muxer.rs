@@ -11,14 +11,14 @@ use yamux::{Config, Connection, ConnectionError, Mode};
 
 /// Streams per connection: five classes, ping and gossip, each one way, make 14; the rest is for replacements.
 const STREAMS_MAX: usize = 24;
-/// What yamux sets aside for every stream that may exist, whether it does or not.
+/// Bytes that yamux reserves for every stream that may exist.
 const STREAM_WINDOW_BYTES: usize = 256 * 1024;
-/// What busy streams may take beyond that, so that a long path carries as much as the delay queue holds.
+/// Bytes that busy streams may use beyond the reserve, so that a long path carries as much as the delay queue holds.
 const SHARED_WINDOW_BYTES: usize = 8 * 1024 * 1024;
-/// Received and unread bytes per connection, whatever the other end does.
+/// Most received and unread bytes per connection.
 const RECEIVE_WINDOW_BYTES: usize = STREAMS_MAX * STREAM_WINDOW_BYTES + SHARED_WINDOW_BYTES;
 
-/// Which end of the connection this is.
+/// The end of the connection that this node is.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
     Dialer,

@@ -1,4 +1,4 @@
-//! A token bucket: so many events at once, so many per second in the long run. The clock is an argument.
+//! A token bucket: bounds a burst of events and their long-run rate per second. The clock is an argument.
 
 use std::time::Instant;
 

@@ -1,18 +1,21 @@
 //! The task that owns the swarm: turns commands into dials and closes, and the swarm's events into ours.
 //!
-//! It never waits for the shell while it could serve links: events about links that find no room are held
-//! back, and meanwhile the swarm is not polled, so what is held back stays bounded. Frames do not pass here;
-//! they go from [`crate::lane`]'s tasks straight into the event queue.
+//! When the event queue is full, events about links are held back and the swarm is not polled meanwhile, so that the
+//! held events stay bounded. Frames do not pass through this task: the tasks in [`crate::lane_io`] put them into the
+//! event queue.
 
 use crate::admission::{Admission, Claim, Credential, Role};
+use crate::config::OverlayConfig;
+use crate::error::{BindError, DialError};
 use crate::event::{EventSender, LinkDownReason, OverlayEvent, UnreachableReason};
 use crate::fault::{Fault, of_dial, of_listen};
-use crate::gate::{LinkNote, Refusal};
+use crate::gate::LinkNote;
 use crate::key;
 use crate::link::Link;
 use crate::links::LaneEvent;
-use crate::overlay::{BindError, DialError, OverlayConfig, Shared};
 use crate::rate::Rate;
+use crate::refusal::Refusal;
+use crate::shared::Shared;
 use crate::swarm::{self, Behaviour, BehaviourEvent};
 use crate::transport::{self, GatedTcp};
 use crate::upkeep::{ADDRESSES_MAX, LinkTarget, Upkeep};
@@ -35,10 +38,10 @@ const CLOSING_MAX: Duration = Duration::from_millis(500);
 /// Reports of refused strangers per second in the long run, and at once: enough to see, too few to drown.
 const REFUSED_RATE: u32 = 5;
 const REFUSED_BURST: u32 = 32;
-/// Ends of lanes waiting to be noticed.
+/// Ends of lanes that wait to be handled.
 const ENDED_MAX: usize = 64;
 
-/// What the handle asks of the service.
+/// A request of the handle to the service.
 #[derive(Debug)]
 pub(crate) enum Command {
     Dial { target: LinkTarget, credential: Credential, done: oneshot::Sender<Result<(), DialError>> },
@@ -113,7 +116,7 @@ impl Service {
                 command = self.commands.recv() => match command {
                     Some(Command::Close(done)) => {
                         self.shut_down().await;
-                        // The closer may have given up; there is nobody else to tell.
+                        // The caller of `close` may have stopped waiting.
                         let _ = done.send(());
                         return;
                     }
@@ -156,7 +159,7 @@ impl Service {
         }
     }
 
-    /// Queues an event whose next one will do as well.
+    /// Queues an event that may be lost, since a later one replaces it.
     fn emit_sample(&self, event: OverlayEvent) -> bool {
         self.held.is_empty() && self.events.try_send(event).is_ok()
     }
@@ -354,7 +357,7 @@ impl Service {
         let admitted = key::peer_key(id).zip(claim).zip(remote).and_then(|((peer, claim), remote)| {
             // The admission may have changed since the gate looked.
             let role = self.admission_now().role_of(&peer, claim)?;
-            // So may the wish for this link, while its dial was under way.
+            // The wanted links may have changed too, while the dial was in progress.
             let wanted = self.upkeep.is_wanted(&peer) || self.waiting.contains_key(&peer);
             (wanted || !dialled_here).then_some((peer, claim, remote, role))
         });
@@ -440,7 +443,8 @@ impl Service {
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
         let origin = message.source.as_ref().and_then(key::peer_key);
         let member = origin.filter(|origin| self.admission_now().members.contains_key(origin));
-        // Not in the roster may mean that our roster is behind: not forwarded, but nobody is blamed.
+        // The origin may be missing because this roster is out of date: the message is not forwarded, and the peer that
+        // sent it keeps its score.
         let acceptance = match member {
             Some(origin) => {
                 self.emit_sample(OverlayEvent::Gossip { origin, body: message.data });
@@ -458,7 +462,7 @@ fn is_guest(role: Role) -> bool {
     matches!(role, Role::Joiner(_) | Role::Operator)
 }
 
-/// Sleeps until then; only polled when there is a then.
+/// Sleeps until `at`; the caller polls it only when there is a deadline.
 async fn sleep_until(at: Option<Instant>) {
     if let Some(at) = at {
         tokio::time::sleep_until(at.into()).await;

@@ -1,8 +1,8 @@
 //! Emulated link delay: a queue of timestamped bytes below Noise, on the receiving side of each direction.
 //!
-//! Each end holds back what it receives for half the round trip, so both directions are covered and bytes
-//! that were "on the wire" when their sender died still arrive. Bandwidth is not limited; order is kept; the
-//! end of the stream is held back like a byte. In production there is no shaper and no queue.
+//! Each end holds back what it receives for half the round trip. So both directions are delayed, and bytes that were in
+//! flight when their sender died still arrive. Bandwidth is not limited, order is kept, and the end of the stream is
+//! delayed like a byte. In production there is no shaper and no queue.
 
 use futures::{AsyncRead, AsyncWrite};
 use std::collections::VecDeque;
@@ -15,11 +15,11 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// Says how long bytes take to a remote address. Handed in by the shell; none in production.
+/// Tells how long bytes take to a remote address. The shell supplies it; production uses none.
 pub trait LinkShaper: Send + Sync + 'static {
     /// Half of the round trip to that address; zero when nothing is known about it.
     ///
-    /// Asked once for each connection, when it is set up, from within the overlay's task: it must not block.
+    /// Called once for each connection, when it is set up, within the overlay's task; it must not block.
     fn one_way_delay(&self, remote: SocketAddr) -> Duration;
 }
 
@@ -45,7 +45,7 @@ struct Held {
     /// How much of the first entry has been read.
     offset: usize,
     bytes: usize,
-    /// How and when the stream ends, once the socket has said so.
+    /// The end of the stream and its time of release, once the socket has ended.
     end: Option<(Instant, io::Result<()>)>,
     timer: Pin<Box<Sleep>>,
 }
@@ -85,7 +85,7 @@ impl Held {
         }
     }
 
-    /// Copies bytes whose time has come.
+    /// Copies the bytes whose time of release has passed.
     fn take_due(&mut self, now: Instant, out: &mut [u8]) -> usize {
         let mut copied = 0;
         while copied < out.len() {

@@ -2,8 +2,9 @@
 //!
 //! All of libp2p's settings are in this file. Read next: [`crate::service`], which polls the swarm.
 
+use crate::config::{GOSSIP_BYTES_MAX, OverlayConfig};
+use crate::error::BindError;
 use crate::links::Links;
-use crate::overlay::{BindError, GOSSIP_BYTES_MAX, OverlayConfig};
 use crate::transport::GatedTcp;
 use libp2p::core::upgrade::Version;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};

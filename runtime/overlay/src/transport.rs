@@ -1,13 +1,13 @@
 //! From an address to an admitted, multiplexed link: TCP, delay queue, Noise, credentials, yamux, in that order.
 //!
-//! One future per connection does all the steps under one deadline, so nothing of a later step exists while an
-//! earlier one can still refuse. It knows no peers beyond what [`crate::gate`] answers. Read next: the gate.
+//! One future per connection does all the steps under one deadline, so that nothing of a later step exists while an
+//! earlier step can still refuse. [`crate::gate`] decides which peers are admitted. Read next: the gate.
 
 use crate::gate::ExchangeError;
 use crate::key;
 use crate::muxer::{End, Muxer};
-use crate::overlay::Shared;
 use crate::shaper::{LinkShaper, ShapedStream};
+use crate::shared::Shared;
 use futures::future::BoxFuture;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
@@ -31,7 +31,7 @@ const SET_UP_MAX: Duration = Duration::from_secs(5);
 /// Set-ups of inbound connections in progress: in all, and from one address.
 const PENDING_MAX: u32 = 128;
 const PENDING_PER_ADDRESS_MAX: u32 = 16;
-/// Pause after the kernel could not give us a connection (most often: no file descriptors left).
+/// Pause after the kernel refused to accept a connection, usually because no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a connection did not become a link.
@@ -251,7 +251,7 @@ impl Transport for GatedTcp {
     }
 }
 
-/// The right to one inbound set-up; gives itself back.
+/// A permit for one inbound set-up; dropping it returns it.
 struct Permit {
     pending: Arc<Mutex<BTreeMap<IpAddr, u32>>>,
     ip: IpAddr,
@@ -301,7 +301,7 @@ pub(crate) fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
-/// Splits a dialled address into where and whom; the swarm appends the pinned peer to every dial.
+/// Splits a dialled address into socket address and peer; the swarm appends the expected peer to every dial.
 fn from_multiaddr(address: &Multiaddr) -> Option<(SocketAddr, PeerKey)> {
     let peer = address.iter().find_map(|part| match part {
         Protocol::P2p(id) => key::peer_key(&id),

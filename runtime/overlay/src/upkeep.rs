@@ -1,19 +1,19 @@
-//! Which links are wanted, and when each missing one is dialled next. Pure: clock and jitter are arguments.
+//! The links that are wanted, and when each missing one is dialled next. Pure: clock and jitter are arguments.
 //!
-//! A lost link is dialled again at once, because a refused dial is the fastest proof that a process is gone;
-//! repeated failures back off. It dials nothing itself; [`crate::service`] does.
+//! A lost link is dialled again at once, because a refused dial is the fastest proof that a process has ended. Repeated
+//! failures back off. [`crate::service`] does the dialling.
 
 use rhizo_types::PeerKey;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A link to keep alive: whom, and where it listens.
+/// A link to keep alive: the key of the other end and its addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LinkTarget {
-    /// The key that has to answer there.
+    /// The key that must answer.
     pub key: PeerKey,
-    /// Where to try; the first few only.
+    /// The addresses to dial; only the first few are used.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -26,10 +26,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(60);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Head start of the smaller key, so that both ends seldom dial at the same moment.
 const HEAD_START: Duration = Duration::from_millis(30);
-/// Pause after the other end said that its own dial stands; usually that dial has made the link by then.
+/// Pause after the other end refused because its own dial goes ahead; that dial has usually made the link by then.
 const CROSSED_PAUSE: Duration = Duration::from_millis(400);
 
-/// A link that did not live this long counts as a failure, so that one which cannot last is not dialled in a storm.
+/// A link that lasted less counts as a failed dial, so that a link which cannot last is not dialled without pause.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// All wanted links.
@@ -52,9 +52,9 @@ impl Upkeep {
         Self { local, wanted: BTreeMap::new() }
     }
 
-    /// Replaces the wanted links; yields the peers that are no longer wanted.
+    /// Replaces the wanted links and returns the peers that are no longer wanted.
     ///
-    /// `busy` says whether a link to that peer stands or is being dialled.
+    /// `busy` tells whether a link to a peer is established or being dialled.
     pub(crate) fn replace(
         &mut self,
         targets: Vec<LinkTarget>,
@@ -86,7 +86,7 @@ impl Upkeep {
         if self.local < *peer { Duration::ZERO } else { HEAD_START.mul_f64(1.0 + jitter) }
     }
 
-    /// The peers to dial now, with their addresses; each is given out once.
+    /// Returns the peers to dial now, with their addresses. A peer is returned once for each dial that is due.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<(PeerKey, Vec<SocketAddr>)> {
         let due = self.wanted.iter_mut().filter(|(_, wanted)| wanted.dial_at.is_some_and(|at| at <= now));
         due.map(|(key, wanted)| {
@@ -96,7 +96,7 @@ impl Upkeep {
         .collect()
     }
 
-    /// When [`Upkeep::take_due`] will have something to give.
+    /// The next moment at which [`Upkeep::take_due`] returns a peer.
     pub(crate) fn next_dial(&self) -> Option<Instant> {
         self.wanted.values().filter_map(|wanted| wanted.dial_at).min()
     }
@@ -124,7 +124,7 @@ impl Upkeep {
         }
     }
 
-    /// Notes a failed dial and yields how many have failed since a link last stood; `None` if not wanted.
+    /// Notes a failed dial. Returns how many dials have failed since the link was last up; `None` if it is not wanted.
     pub(crate) fn dial_failed(&mut self, peer: &PeerKey, now: Instant, jitter: f64) -> Option<u32> {
         let wanted = self.wanted.get_mut(peer)?;
         wanted.failures = wanted.failures.saturating_add(1);
@@ -135,7 +135,7 @@ impl Upkeep {
         Some(wanted.failures)
     }
 
-    /// Notes that the other end's own dial stands: no failure, but look again later.
+    /// Notes that the other end refused in favour of its own dial: no failure, but the dial is repeated later.
     pub(crate) fn dial_crossed(&mut self, peer: &PeerKey, now: Instant, jitter: f64) {
         if let Some(wanted) = self.wanted.get_mut(peer) {
             wanted.dial_at = Some(now + CROSSED_PAUSE.mul_f64(0.75 + 0.5 * jitter));
