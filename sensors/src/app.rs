@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// What a closure answers.
+/// The result of one call of the application's closure.
 pub type AppReading = Result<f64, Box<dyn Error + Send + Sync>>;
 
 type Closure = Box<dyn Fn() -> BoxFuture<'static, AppReading> + Send + Sync>;
 
 /// Reads one quantity of the application by calling its code.
 ///
-/// The code runs on the application's own runtime, so that neither a panic nor a blocking call in it stops the
+/// The code runs on the application's own tokio runtime, so that neither a panic nor a blocking call in it stops the
 /// node.
 pub struct AppSensor {
     name: String,
@@ -39,7 +39,7 @@ impl AppSensor {
     }
 }
 
-/// Ends the application's code when nobody waits for it any more.
+/// Aborts the task that runs the application's code when the reading is dropped.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {

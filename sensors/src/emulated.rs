@@ -1,24 +1,24 @@
-//! The sensor of an emulated host: it reads the provider's files, never the machine that emulates.
+//! The sensor of an emulated host: it reads the provider's data file, never the machine that emulates the host.
 //!
-//! Ten emulated hosts on one laptop have ten loads of their own; the laptop's load would say the same of all and
-//! be true of none. What is read here is synthetic, and the provider labels it so in its offers.
+//! Ten emulated hosts on one laptop each have a load of their own. The laptop's load would give all of them the same
+//! value, and it would be right for none. The values read here are synthetic; the provider's offers are labelled so.
 
 use crate::sensor::{BoxFuture, Sample, Sensor, SensorError};
 use std::error::Error;
 use std::time::Duration;
 
-/// How often the files are looked at: the series have a resolution of seconds.
+/// Period: the series in the data files have a resolution of seconds.
 const EVERY: Duration = Duration::from_secs(1);
 
 type Read = Box<dyn FnMut() -> Result<Vec<Sample>, Box<dyn Error + Send + Sync>> + Send>;
 
-/// Reads the attributes of an emulated host from wherever its provider keeps them.
+/// Reads the attributes of an emulated host by calling a function that its provider supplies.
 pub struct EmulatedHost {
     read: Read,
 }
 
 impl EmulatedHost {
-    /// A sensor over a function that reads all attributes in force; it may do short file operations.
+    /// A sensor that calls `read` for all attributes in force; `read` may do short file operations.
     pub fn new(
         read: impl FnMut() -> Result<Vec<Sample>, Box<dyn Error + Send + Sync>> + Send + 'static,
     ) -> Self {

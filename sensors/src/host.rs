@@ -1,35 +1,61 @@
-//! The sensor of a real host: processor, load, memory and disk of the machine, as its kernel tells.
+//! The sensor of a real host: processor, load, memory and disk of the machine, as its kernel reports them.
 //!
-//! Names and units are those that the configuration knows: `cpu`, `cpu_free`, `cpu_ghz`, `load1`, `load5`,
-//! `load15`, `memory`, `memory_free`, `disk`, `disk_free`, `arch`.
+//! | attribute | unit | source |
+//! |---|---|---|
+//! | `cpu` | logical processors | `/proc/cpuinfo` |
+//! | `cpu_free` | share of idle time between two readings, 0 to 1 | `/proc/stat` |
+//! | `cpu_ghz` | gigahertz, the fastest processor; absent where a virtual machine hides it | `/proc/cpuinfo` |
+//! | `load1`, `load5`, `load15` | mean number of runnable tasks | `/proc/loadavg` |
+//! | `memory`, `memory_free` | bytes; free is what can be had without swapping | `/proc/meminfo` |
+//! | `disk`, `disk_free` | bytes of one file system; free is what this user may take | `statvfs` |
+//! | `arch` | word, for example `x86_64` | the build |
+//!
+//! The runtime chooses where it runs: on real hosts only. An emulated host has [`crate::emulated`] in its place.
 
 use crate::sensor::{BoxFuture, Sample, Sensor, SensorError};
 use nix::sys::statvfs::statvfs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-/// How often the machine is read: its load averages move by at most a few percent in five seconds.
+/// Period: load averages move by at most a few percent in five seconds.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads the machine under this process.
+///
+/// A reading runs on a blocking thread, since a file system that does not answer blocks the call. At most one reading
+/// is in progress: while one hangs, later ones wait for it and fail by the sampler's time limit.
 pub struct HostSensor {
     disk: PathBuf,
-    /// Made with the first reading; a machine that cannot be read is an error of the reading.
+    /// Nothing before the first reading, and while a reading is in progress.
+    machine: Option<Machine>,
+    reading: Option<JoinHandle<Reading>>,
+}
+
+/// The machine, given back by the thread that read it, and the result.
+type Reading = (Machine, Result<Vec<Sample>, SensorError>);
+
+/// Counters that are compared between two readings.
+#[derive(Default)]
+struct Machine {
+    /// Made with the first reading; a machine that cannot be read is an error of that reading.
     system: Option<System>,
-    /// The share of idle time is known between two readings, so the first one cannot tell it.
+    /// The share of idle time is known between two readings, so the first one leaves it out.
     has_read_before: bool,
 }
 
 impl HostSensor {
-    /// A sensor of this machine; `disk` lies on the file system whose space is told.
+    /// A sensor of this machine; `disk` lies on the file system whose space is read.
     #[must_use]
     pub fn new(disk: PathBuf) -> Self {
-        Self { disk, system: None, has_read_before: false }
+        Self { disk, machine: Some(Machine::default()), reading: None }
     }
+}
 
-    fn read(&mut self) -> Result<Vec<Sample>, SensorError> {
+impl Machine {
+    fn read(&mut self, disk: &Path) -> Result<Vec<Sample>, SensorError> {
         let system = match &mut self.system {
             Some(system) => system,
             none => none.insert(System::new().map_err(refused("read the machine"))?),
@@ -47,27 +73,27 @@ impl HostSensor {
             Sample::number("load1", load.one),
             Sample::number("load5", load.five),
             Sample::number("load15", load.fifteen),
-            Sample::number("memory", bytes(system.total_memory())),
-            Sample::number("memory_free", bytes(system.available_memory())),
+            Sample::number("memory", number(system.total_memory())),
+            Sample::number("memory_free", number(system.available_memory())),
             Some(Sample::text("arch", std::env::consts::ARCH)),
         ];
-        // Virtual machines often hide the clock rate; zero would be a lie.
+        // Virtual machines often hide the clock rate and report zero.
         let megahertz = cpus.iter().map(sysinfo::Cpu::frequency).max().unwrap_or_default();
         if megahertz > 0 {
-            samples.push(Sample::number("cpu_ghz", bytes(megahertz) / 1e3));
+            samples.push(Sample::number("cpu_ghz", number(megahertz) / 1e3));
         }
         if self.has_read_before {
             let idle = 1.0 - f64::from(system.global_cpu_usage()) / 100.0;
             samples.push(Sample::number("cpu_free", idle.clamp(0.0, 1.0)));
         }
         self.has_read_before = true;
-        let disk = statvfs(&self.disk).map_err(|source| SensorError::System {
+        let space = statvfs(disk).map_err(|source| SensorError::System {
             step: "read the disk's space",
             source: io::Error::from(source),
         })?;
-        let fragment = bytes(disk.fragment_size());
-        samples.push(Sample::number("disk", bytes(disk.blocks()) * fragment));
-        samples.push(Sample::number("disk_free", bytes(disk.blocks_available()) * fragment));
+        let fragment = number(space.fragment_size());
+        samples.push(Sample::number("disk", number(space.blocks()) * fragment));
+        samples.push(Sample::number("disk_free", number(space.blocks_available()) * fragment));
         Ok(samples.into_iter().flatten().collect())
     }
 }
@@ -85,7 +111,7 @@ fn refused(step: &'static str) -> impl FnOnce(sysinfo::Error) -> SensorError {
 
 /// A count as a number of the expression language.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, which is nine petabytes")]
-fn bytes(count: u64) -> f64 {
+fn number(count: u64) -> f64 {
     count as f64
 }
 
@@ -99,8 +125,26 @@ impl Sensor for HostSensor {
     }
 
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, SensorError>> {
-        let reading = self.read();
-        Box::pin(async { reading })
+        Box::pin(async move {
+            let reading = match &mut self.reading {
+                Some(reading) => reading,
+                none => {
+                    let mut machine = self.machine.take().unwrap_or_default();
+                    let disk = self.disk.clone();
+                    none.insert(spawn_blocking(move || {
+                        let samples = machine.read(&disk);
+                        (machine, samples)
+                    }))
+                }
+            };
+            // Dropping this future keeps the reading, so that the next call waits for the same one.
+            let ended = reading.await;
+            self.reading = None;
+            let (machine, samples) =
+                ended.map_err(|_| SensorError::Panicked { sensor: self.name().to_owned() })?;
+            self.machine = Some(machine);
+            samples
+        })
     }
 }
 
@@ -138,6 +182,17 @@ mod tests {
         assert!(second["memory_free"] > 0.0 && second["memory_free"] < second["memory"]);
         assert!(second["disk_free"] > 0.0 && second["disk_free"] <= second["disk"]);
         assert!(["load1", "load5", "load15"].iter().all(|name| second[*name] >= 0.0));
+    }
+
+    #[tokio::test]
+    async fn a_reading_in_progress_is_kept_when_its_caller_gives_up() {
+        let mut sensor = HostSensor::new("/".into());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let is_ready = sensor.sample().as_mut().poll(&mut context).is_ready();
+        // How fast the machine reads is open; a reading in progress has to be kept.
+        assert_eq!(sensor.reading.is_some(), !is_ready);
+        assert_eq!(sensor.machine.is_some(), is_ready);
+        assert!(numbers(sensor.sample().await.unwrap()).contains_key("memory"));
     }
 
     #[tokio::test]

@@ -1,8 +1,14 @@
 //! What a node reads of its host and of its application, and how often.
 //!
-//! A sensor reads; a [`Sampler`] runs sensors and turns their readings into statements about the node. Nothing
-//! here is remembered beyond the last reading, and nothing is concluded: which statement is believed is decided
-//! by the knowledge base. Round trips come from the overlay and offers from providers, both in the runtime.
+//! A [`Sensor`] reads; a [`Sampler`] runs sensors and turns their readings into statements about the node. This crate
+//! remembers only the last reading and draws no conclusion: the knowledge base decides which statement is believed.
+//! Round trips are measured by the overlay and offers come from providers; the runtime turns both into facts.
+//!
+//! | sensor | period | reads |
+//! |---|---|---|
+//! | [`HostSensor`] | 5 s | processor, load, memory and disk of a real machine |
+//! | [`EmulatedHost`] | 1 s | the attributes that a provider's data file gives an emulated host |
+//! | [`AppSensor`] | chosen by the caller | one number from the application's own code |
 //!
 //! Read next: [`sensor`] for the contract, then [`sampler`].
 
@@ -11,9 +17,9 @@
 pub mod app;
 pub mod emulated;
 pub mod host;
-mod said;
 pub mod sampler;
 pub mod sensor;
+mod standing;
 
 pub use app::AppSensor;
 pub use emulated::EmulatedHost;

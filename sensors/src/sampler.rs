@@ -1,9 +1,10 @@
-//! Runs sensors, each at its own cadence, and passes on what they say of this node.
+//! Runs sensors, each with its own period, and sends their statements about this node.
 //!
-//! One task per sensor, so that a slow one delays no other. A reading that takes too long counts as failed.
+//! Every sensor has a task of its own, so that a slow sensor delays no other. A reading that takes longer than the
+//! period (at least one second) counts as failed. What a failure means for earlier statements is in `standing.rs`.
 
-use crate::said::{Health, Said};
 use crate::sensor::{Sensor, SensorError};
+use crate::standing::{Health, Standing};
 use rhizo_types::NodeId;
 use rhizo_types::fact::Statement;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// No sensor is read more often: facts are gossiped at most once a second anyway.
+/// Shortest period; a shorter one is raised to it. Facts are gossiped at most once a second anyway.
 const EVERY_MIN: Duration = Duration::from_millis(100);
 
-/// A reading may take as long as its period, but never less than this: a busy machine is slow at times.
+/// A reading may take as long as its period, and at least this long: a busy machine is slow at times.
 const LIMIT_MIN: Duration = Duration::from_secs(1);
 
 /// The sensors of one node.
@@ -30,7 +31,7 @@ pub struct Sampling {
 }
 
 impl Sampler {
-    /// No sensors yet.
+    /// A sampler without sensors.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -56,7 +57,7 @@ impl Sampler {
     ) -> Sampling {
         let mut tasks = JoinSet::new();
         for sensor in self.sensors {
-            tasks.spawn(watch(sensor, Said::new(node), out.clone()));
+            tasks.spawn(watch(sensor, Standing::new(node), out.clone()));
         }
         Sampling { _tasks: tasks }
     }
@@ -64,13 +65,13 @@ impl Sampler {
 
 async fn watch<T: From<Vec<Statement>> + Send>(
     mut sensor: Box<dyn Sensor>,
-    mut said: Said,
+    mut standing: Standing,
     out: mpsc::Sender<T>,
 ) {
     let every = sensor.every().max(EVERY_MIN);
     let limit = every.max(LIMIT_MIN);
     let mut ticks = interval(every);
-    // After a pause readings are not made up for: the next one is as good.
+    // Readings missed during a pause are not made up for: the next reading says as much.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -80,15 +81,15 @@ async fn watch<T: From<Vec<Statement>> + Send>(
                 Err(SensorError::Silent { sensor: sensor.name().to_owned(), limit_ms: limit.as_millis() })
             }
         };
-        let (statements, health) = said.take(&reading);
-        tell(sensor.name(), health, reading.err().as_ref());
+        let (statements, health) = standing.take(&reading);
+        log_health(sensor.name(), health, reading.err().as_ref());
         if !statements.is_empty() && out.send(statements.into()).await.is_err() {
             return;
         }
     }
 }
 
-fn tell(sensor: &str, health: Health, error: Option<&SensorError>) {
+fn log_health(sensor: &str, health: Health, error: Option<&SensorError>) {
     match (health, error) {
         (Health::Answers, _) => {}
         (Health::Recovered, _) => tracing::info!(sensor, "sensor answers again"),

@@ -1,4 +1,6 @@
-//! The contract of a sensor: a name, a cadence, a reading.
+//! The contract of a sensor: a name, a period, and a reading of some quantities of this node.
+//!
+//! Read next: [`crate::sampler`], which runs sensors.
 
 use rhizo_types::fact::Value;
 use rhizo_types::{AttributeName, Number};
@@ -20,7 +22,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A reading of a number; `None` when it is not finite, as there is nothing to say then.
+    /// A reading of a number; `None` when the number is not finite.
     #[must_use]
     pub fn number(attribute: &str, number: f64) -> Option<Self> {
         let value = Value::Number(Number::try_from(number).ok()?);
@@ -37,7 +39,7 @@ impl Sample {
 /// A reading that failed. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {
-    /// The system did not tell.
+    /// The operating system refused a call that the reading needs.
     #[error("{step}")]
     System {
         /// What was attempted, as a verb phrase.
@@ -46,12 +48,12 @@ pub enum SensorError {
         #[source]
         source: io::Error,
     },
-    /// What the sensor reads from answered with an error.
+    /// The source that the sensor reads from answered with an error.
     #[error("read `{sensor}`")]
     Read {
         /// The sensor.
         sensor: String,
-        /// What it said.
+        /// The source's error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -72,7 +74,7 @@ pub enum SensorError {
     Silent {
         /// The sensor.
         sensor: String,
-        /// How long it was waited for.
+        /// How long the sampler waited, in milliseconds.
         limit_ms: u128,
     },
 }
@@ -82,13 +84,15 @@ pub trait Sensor: Send {
     /// Its name, for messages.
     fn name(&self) -> &str;
 
-    /// How often it wants to be read.
+    /// The period: the time between the beginnings of two readings.
     fn every(&self) -> Duration;
 
-    /// Reads everything it reads. What it cannot read now it leaves out: absent is not zero.
+    /// Reads all quantities of this sensor. A quantity that cannot be read now is left out: absent is not zero.
+    ///
+    /// The future may be dropped before it is ready, when the reading takes too long; the next call starts anew.
     ///
     /// # Errors
-    /// When nothing could be read. The sampler tolerates a few failures in a row, then withdraws what the sensor
-    /// has said before.
+    /// When nothing could be read. The sampler tolerates a few failures in a row and then withdraws the statements
+    /// that follow from earlier readings.
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, SensorError>>;
 }

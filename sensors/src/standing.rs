@@ -1,45 +1,47 @@
-//! What one sensor has said so far, so that it can be withdrawn when the sensor falls silent.
+//! The statements of one sensor that are in force, so that they can be withdrawn when the sensor stops answering.
+//!
+//! Pure: readings go in, statements come out. [`crate::sampler`] runs the sensor and sends the statements.
 
 use crate::sensor::{Sample, SensorError};
 use rhizo_types::fact::{Statement, Subject};
 use rhizo_types::{AttributeName, NodeId};
 use std::collections::BTreeSet;
 
-/// Failures in a row after which what a sensor said is withdrawn.
+/// Failures in a row after which the statements of a sensor are withdrawn.
 ///
-/// One failed reading must not move an application; three in a row mean that nobody knows any more.
+/// One failed reading must not move an application. After three in a row the last values are no longer evidence.
 pub(crate) const FAILURES_MAX: u32 = 3;
 
-/// Most samples taken from one reading; a batch of facts holds 512, for all sensors of a node together.
+/// Most samples taken from one reading; the rest is dropped. A batch of facts holds 512 for all sensors of a node.
 pub(crate) const SAMPLES_MAX: usize = 64;
 
-/// The standing statements of one sensor.
+/// The statements of one sensor that are in force.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Said {
+pub(crate) struct Standing {
     subject: Subject,
-    standing: BTreeSet<AttributeName>,
+    attributes: BTreeSet<AttributeName>,
     failures: u32,
 }
 
-/// What changed in the sensor's health with one reading.
+/// How the sensor's health changed with one reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Health {
-    /// It answers, as before.
+    /// It answered, as it did before.
     Answers,
-    /// It answers again.
+    /// It answered after one or more failures.
     Recovered,
-    /// It failed for the first time in a row.
+    /// It failed after an answer.
     Failed,
-    /// It failed again.
+    /// It failed after a failure.
     StillFails,
 }
 
-impl Said {
+impl Standing {
     pub(crate) fn new(node: NodeId) -> Self {
-        Self { subject: Subject::Node(node), standing: BTreeSet::new(), failures: 0 }
+        Self { subject: Subject::Node(node), attributes: BTreeSet::new(), failures: 0 }
     }
 
-    /// The statements that follow from one reading, and how the sensor is.
+    /// Takes one reading; returns the statements to send and how the sensor's health changed.
     pub(crate) fn take(&mut self, reading: &Result<Vec<Sample>, SensorError>) -> (Vec<Statement>, Health) {
         match reading {
             Ok(samples) => {
@@ -56,16 +58,16 @@ impl Said {
         }
     }
 
-    /// States these samples and withdraws everything else.
+    /// Returns statements that set these samples and withdraw every other attribute in force.
     fn state(&mut self, samples: &[Sample]) -> Vec<Statement> {
         let now: BTreeSet<AttributeName> = samples.iter().map(|sample| sample.attribute.clone()).collect();
         let stated = samples.iter().map(|sample| (sample.attribute.clone(), Some(sample.value.clone())));
-        let withdrawn = self.standing.difference(&now).map(|attribute| (attribute.clone(), None));
+        let withdrawn = self.attributes.difference(&now).map(|attribute| (attribute.clone(), None));
         let statements = stated
             .chain(withdrawn)
             .map(|(attribute, value)| Statement { subject: self.subject.clone(), attribute, value })
             .collect();
-        self.standing = now;
+        self.attributes = now;
         statements
     }
 }
@@ -86,49 +88,49 @@ mod tests {
     fn shown(statements: &[Statement]) -> Vec<String> {
         statements
             .iter()
-            .map(|said| match &said.value {
-                Some(Value::Number(number)) => format!("{}={number}", said.attribute),
-                other => format!("{}={other:?}", said.attribute),
+            .map(|statement| match &statement.value {
+                Some(Value::Number(number)) => format!("{}={number}", statement.attribute),
+                other => format!("{}={other:?}", statement.attribute),
             })
             .collect()
     }
 
     #[test]
     fn a_quantity_that_is_no_longer_read_is_withdrawn() {
-        let mut said = Said::new(NodeId(1));
-        assert_eq!(shown(&said.take(&reading(&[("a", 1.0), ("b", 2.0)])).0), ["a=1", "b=2"]);
-        assert_eq!(shown(&said.take(&reading(&[("b", 0.0)])).0), ["b=0", "a=None"]);
-        assert_eq!(shown(&said.take(&reading(&[("b", 0.0)])).0), ["b=0"], "withdrawn once");
+        let mut standing = Standing::new(NodeId(1));
+        assert_eq!(shown(&standing.take(&reading(&[("a", 1.0), ("b", 2.0)])).0), ["a=1", "b=2"]);
+        assert_eq!(shown(&standing.take(&reading(&[("b", 0.0)])).0), ["b=0", "a=None"]);
+        assert_eq!(shown(&standing.take(&reading(&[("b", 0.0)])).0), ["b=0"], "withdrawn once");
     }
 
     #[test]
     fn a_dead_sensor_yields_absent_and_not_zero_after_three_failures() {
-        let mut said = Said::new(NodeId(1));
-        said.take(&reading(&[("a", 1.0)]));
-        assert_eq!(said.take(&failure()), (vec![], Health::Failed));
-        assert_eq!(said.take(&failure()), (vec![], Health::StillFails));
-        let (statements, health) = said.take(&failure());
+        let mut standing = Standing::new(NodeId(1));
+        standing.take(&reading(&[("a", 1.0)]));
+        assert_eq!(standing.take(&failure()), (vec![], Health::Failed));
+        assert_eq!(standing.take(&failure()), (vec![], Health::StillFails));
+        let (statements, health) = standing.take(&failure());
         assert_eq!((shown(&statements), health), (vec!["a=None".to_owned()], Health::StillFails));
-        assert_eq!(said.take(&failure()).0, vec![], "withdrawn once");
-        let (statements, health) = said.take(&reading(&[("a", 5.0)]));
+        assert_eq!(standing.take(&failure()).0, vec![], "withdrawn once");
+        let (statements, health) = standing.take(&reading(&[("a", 5.0)]));
         assert_eq!((shown(&statements), health), (vec!["a=5".to_owned()], Health::Recovered));
     }
 
     #[test]
     fn a_recovery_in_time_withdraws_nothing() {
-        let mut said = Said::new(NodeId(1));
-        said.take(&reading(&[("a", 1.0)]));
+        let mut standing = Standing::new(NodeId(1));
+        standing.take(&reading(&[("a", 1.0)]));
         for _ in 0..2 {
-            said.take(&failure());
+            standing.take(&failure());
         }
-        said.take(&reading(&[("a", 1.0)]));
-        assert_eq!(said.take(&failure()), (vec![], Health::Failed), "the count starts anew");
+        standing.take(&reading(&[("a", 1.0)]));
+        assert_eq!(standing.take(&failure()), (vec![], Health::Failed), "the count starts anew");
     }
 
     #[test]
     fn one_reading_is_bounded() {
         let many: Vec<Sample> =
             (0..1_000).filter_map(|number| Sample::number(&format!("a{number}"), 1.0)).collect();
-        assert_eq!(Said::new(NodeId(1)).take(&Ok(many)).0.len(), SAMPLES_MAX);
+        assert_eq!(Standing::new(NodeId(1)).take(&Ok(many)).0.len(), SAMPLES_MAX);
     }
 }
