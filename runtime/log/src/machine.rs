@@ -45,8 +45,8 @@ pub trait Machine: Send + 'static {
     /// The log waits for it before each [`apply`](Self::apply) and [`restore`](Self::restore). A machine that passes
     /// entries on through a bounded queue waits here for a free place. While it waits, the member still appends and
     /// acknowledges entries of the leader; only their application, and the answers of its own proposals, are delayed.
-    /// The future must not depend on a call to this [`LogNode`](crate::LogNode) that is awaited by whoever empties
-    /// the queue: [`open`](crate::LogNode::open) and [`shutdown`](crate::LogNode::shutdown) wait for the machine.
+    /// [`LogNode::open`](crate::LogNode::open) applies the entries of an existing store and so waits for this future:
+    /// the task that empties the queue must not be the one that awaits `open`.
     fn ready(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::ready(()))
     }

@@ -3,8 +3,8 @@
 //! Committed entries go to the event loop through a bounded queue; what they mean is the core's business. When the
 //! queue is full the log waits with applying (`Machine::ready`), so that a busy loop never holds more than
 //! [`ENTRIES_MAX`] entries. The loop therefore awaits nothing that waits for the log to apply: the log is opened and
-//! called in tasks of their own, whose results come back as [`Input`], and [`ReplicatedLog::close`] is called only
-//! after the loop has closed its end of the queue. Read next: [`super::links`] for the log's transport.
+//! called in tasks of their own, whose results come back as [`Input`]. A loop that ends closes its end of the queue,
+//! which ends the wait. Read next: [`super::links`] for the log's transport.
 
 use super::NodeError;
 use super::input::Input;
@@ -219,8 +219,6 @@ impl ReplicatedLog {
     }
 
     /// Stops the log, if it is open, and waits until its store is closed.
-    ///
-    /// The receiver of the committed entries must be closed before: the log waits for its last application.
     pub(super) async fn close(&mut self) {
         if let State::Open(log) = std::mem::replace(&mut self.state, State::Closed) {
             log.shutdown().await;
