@@ -27,7 +27,7 @@ pub struct Suite<'a> {
     pub offer: OfferName,
     /// An offer of which few hosts can be had, or none; the capacity case is skipped without it.
     pub scarce: Option<OfferName>,
-    /// An owner that nobody else uses: the suite releases everything it owns.
+    /// An owner for this suite only: the suite releases everything it owns.
     pub owner: Owner,
     /// A boot document with which a host stays up.
     pub boot: Vec<u8>,

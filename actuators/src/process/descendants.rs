@@ -71,7 +71,7 @@ pub(crate) fn kill_once(host: &Path, root: Option<i32>) -> io::Result<Look> {
     Ok(Look { found, is_whole })
 }
 
-/// Whether `pid` descends from `root` without another host's mark on the way.
+/// Whether `pid` descends from `root` without passing a process with another host's mark.
 fn descends(seen: &BTreeMap<i32, Seen>, mut pid: i32, root: i32, host: &OsStr) -> bool {
     // A chain longer than the number of processes would be a cycle, which pid reuse between reads can feign.
     for _ in 0..seen.len() {

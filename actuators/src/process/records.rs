@@ -7,12 +7,12 @@
 //!   providers/<provider>/hosts/<host>/
 //!     order.json                written with the directory itself: who ordered what, and how to launch it
 //!     boot                      the boot document (0600)
-//!     start.lock                held while somebody starts the supervisor
+//!     start.lock                held while a process starts the supervisor
 //!     supervisor.lock           held by the supervisor for its whole life
 //!     supervisor.json           its identity and the cgroup it made
 //!     node.json                 the node's identity, once started
 //!     joined                    written by the node when its ticket has been used
-//!     release.json              somebody asked for the end
+//!     release.json              the end of the host was requested
 //!     terminated.json           the end: nothing of the host runs any more
 //!     node.log supervisor.log   output, bounded
 //!     node/                     the node's own files

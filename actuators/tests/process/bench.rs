@@ -6,7 +6,7 @@ use serde_json::json;
 use std::fs;
 use std::time::Instant;
 
-/// Promised to whoever runs many hosts on one machine: private memory of one supervisor, in KiB.
+/// The limit for the private memory of one supervisor, in KiB, so that one machine can run many hosts.
 const SUPERVISOR_KIB_MAX: u64 = 3 * 1024;
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_supervisor_is_small_and_a_host_is_quick() {
     world.close().await;
 }
 
-/// Memory that the process shares with nobody, from the kernel's own sums.
+/// Memory that the process shares with no other process, from the kernel's own sums.
 fn private_kib(pid: i32) -> u64 {
     let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     sums.lines()

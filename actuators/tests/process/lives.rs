@@ -1,4 +1,4 @@
-//! Lives and deaths of hosts: whoever is killed, everything of the host dies and the list says so.
+//! Starts and ends of hosts: whichever process is killed, all processes of the host end and the list reports it.
 
 use crate::world::{World, eventually, is_alive, kill_9, processes_of};
 use rhizo_actuators::process::Executable;

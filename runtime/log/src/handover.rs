@@ -1,7 +1,7 @@
 //! A leader whose disk has stopped writing hands its leadership to a voter whose disk works.
 //!
-//! Such a leader still sends heartbeats, so nobody would replace it, although every entry waits for the other
-//! voters and a restart would find its log behind. A group of one has nobody to hand over to and waits.
+//! Such a leader still sends heartbeats, so no other voter would replace it, although it acknowledges no entry itself and
+//! may miss entries after a restart. A group of one has no other voter and waits for its disk.
 
 use crate::config::Timers;
 use crate::engine::Engine;

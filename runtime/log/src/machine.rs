@@ -37,8 +37,9 @@ pub struct RestoreError {
 /// The state that committed entries are applied to, in log order, on every member.
 ///
 /// One task makes all calls, one after the other. A call must not block or panic: a machine that panics stops its
-/// member. Back-pressure goes through [`ready`](Self::ready). After a restart the machine starts empty and receives the last snapshot and the entries after it again.
-/// Entries that were committed shortly before the stop may arrive only when a leader is known.
+/// member. Back-pressure goes through [`ready`](Self::ready). After a restart the machine starts empty and receives the
+/// last snapshot and the entries after it again. Entries that were committed shortly before the stop may arrive only
+/// when a leader is known.
 pub trait Machine: Send + 'static {
     /// Resolves when the machine can take one more entry or snapshot; by default at once.
     ///

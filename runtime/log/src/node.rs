@@ -231,7 +231,7 @@ impl LogNode {
     ///
     /// # Errors
     /// `NotLeader`, `UnknownNode`, or `Unknown` when `to` does not lead within `timeout`: then this member may
-    /// lead on, or somebody else may.
+    /// still lead, or another one.
     pub async fn transfer_leadership(&self, to: NodeId, timeout: Duration) -> Result<(), ChangeError> {
         let status = self.status();
         if status.role != Role::Leader {

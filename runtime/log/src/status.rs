@@ -69,7 +69,7 @@ pub struct LogStatus {
     pub joint: bool,
     /// How far each other member's log is known to reach; empty unless this member leads.
     pub matched: BTreeMap<NodeId, Option<u64>>,
-    /// Why the member cannot write its log at the moment: it votes for nobody and acknowledges nothing until it can.
+    /// Why the member cannot write its log at the moment: it casts no vote and acknowledges nothing until it can.
     pub storage: Option<StorageFault>,
     /// Why the member stopped, when it was not asked to.
     pub fault: Option<String>,

@@ -53,7 +53,7 @@ struct Chaos {
 }
 
 impl Chaos {
-    /// Asks every running member to commit something; whoever leads may.
+    /// Proposes a command on every running member; only a leader can commit it.
     fn propose_everywhere(&mut self) {
         for running in self.cluster.running.values() {
             self.next_command += 1;

@@ -13,7 +13,7 @@ fn rounds() -> usize {
     std::env::var("RHIZO_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
 }
 
-/// From the death of the leader to an entry of the next reign applied by somebody else than its leader.
+/// Time from the death of the leader to an entry of the next term applied by a member that does not lead.
 async fn failovers(voters: u64, timers: Timers, one_way: Duration) {
     let mut cluster = Cluster::grown(voters, timers).await;
     cluster.net.set_delay(one_way);

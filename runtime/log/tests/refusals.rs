@@ -19,11 +19,11 @@ async fn a_wiped_disk_is_refused() {
     std::fs::remove_dir_all(cluster.dir(NodeId(2))).unwrap();
     let refused = open(cluster.config(NodeId(2))).await;
     assert!(matches!(refused, Err(OpenError::StoreMissing { node: NodeId(2), .. })), "{:?}", refused.err());
-    // An empty file in its place is no store either.
+    // An empty file in its place is a damaged store, never a new one.
     std::fs::create_dir_all(cluster.dir(NodeId(2))).unwrap();
     std::fs::write(cluster.dir(NodeId(2)).join("log.redb"), []).unwrap();
     let refused = open(cluster.config(NodeId(2))).await;
-    assert!(matches!(refused, Err(OpenError::StoreMissing { .. })), "{:?}", refused.err());
+    assert!(matches!(refused, Err(OpenError::StoreDamaged { .. })), "{:?}", refused.err());
     cluster.stop().await;
 }
 

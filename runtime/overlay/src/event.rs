@@ -124,7 +124,7 @@ pub enum LinkDownReason {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
 pub enum UnreachableReason {
     /// Nothing listens at the address: when the host is up, the process has ended.
-    #[error("nobody listens at that address")]
+    #[error("no process listens at that address")]
     ConnectionRefused,
     /// No answer in time.
     #[error("no answer in time")]

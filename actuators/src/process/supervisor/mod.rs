@@ -64,7 +64,7 @@ fn try_supervise(directory: &Path) -> Result<(), SuperviseError> {
         move |source: io::Error| SuperviseError { step, path, source }
     };
     let step = Step::current();
-    // Blocked before anything else: a supervisor is told by signals, never killed by them.
+    // Blocked before anything else: a supervisor reads its signals and is never killed by them.
     let signals = watched_signals();
     if step == Step::Watch {
         signals.thread_block().map_err(io::Error::from).map_err(failed("block signals"))?;

@@ -1,6 +1,6 @@
 //! Opening the database file, with a switch that lets tests make its disk fail.
 
-use super::database::StoreFault;
+use super::fault::StoreFault;
 use redb::Database;
 use std::path::Path;
 

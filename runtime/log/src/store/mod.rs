@@ -9,6 +9,7 @@
 mod change;
 mod database;
 mod engine_store;
+mod fault;
 mod file;
 mod mirror;
 mod writer;
@@ -66,7 +67,7 @@ impl Store {
     async fn write_through(&self, write: Write) -> io::Result<()> {
         let (done, durable) = oneshot::channel();
         let acknowledge = Box::new(move |result| {
-            // Nobody waits any more when the engine stops; the write is in order all the same.
+            // The engine may have stopped waiting; the write keeps its place in the order.
             let _ = done.send(result);
         });
         self.write(write, acknowledge).await?;

@@ -6,9 +6,8 @@
 //! goes on where it was. Only a damaged file, and a member that is being stopped, make writes fail for good.
 
 use super::change::{Acknowledge, Write};
-use super::database::{
-    self, BALLOT, COMMITTED, ENTRIES, HEAD, PURGED, Place, SINGLES, SNAPSHOT, STATE, StoreFault,
-};
+use super::database::{self, BALLOT, COMMITTED, ENTRIES, HEAD, PURGED, Place, SINGLES, SNAPSHOT, STATE};
+use super::fault::StoreFault;
 use super::mirror::Mirror;
 use crate::error::OpenError;
 use crate::status::StorageFault;
@@ -30,7 +29,7 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Longest pause: the member is back within this time after the disk has room again.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-/// A commit that takes longer is told in the log: the disk is overloaded or failing.
+/// A commit that takes longer is logged as a warning: the disk is overloaded or failing.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Sends changes to the thread that owns the database; clones share it.
@@ -140,7 +139,7 @@ impl Owner {
             }
             if let Some(done) = batch.closing {
                 drop(self.database.take());
-                // Nobody may be waiting: a dropped member closes its store too.
+                // The caller of `close` may have stopped waiting.
                 let _ = done.send(());
                 return;
             }

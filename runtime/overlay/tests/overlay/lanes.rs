@@ -57,7 +57,7 @@ async fn messages_of_one_class_keep_their_order_under_load_on_all_classes() {
 async fn a_shell_that_takes_no_events_stops_the_sender_and_loses_nothing() {
     let (sender, mut receiver) = pair().await;
     let to = receiver.key();
-    // Nobody drains the receiver: its queue, the windows and the sender's queue fill up, in that order.
+    // The receiver is not drained: its queue, the windows and the sender's queue fill up, in that order.
     let mut sent = 0_u64;
     let mut full_for = 0;
     while full_for < 200 {
