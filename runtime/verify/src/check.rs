@@ -1,58 +1,61 @@
-//! Checks one scenario: explores it, looks at every state and step, then at liveness; makes the trace of a failure.
+//! The check of one scenario: explores it, checks every state and step, then liveness, and makes a failure's trace.
+//!
+//! It does not choose scenarios. Read next: [`crate::explore`], [`crate::property`].
 
 use crate::explore::{Breach, Watch, explore, follow, replay};
 use crate::graph::Counterexample;
 use crate::model::{Cluster, State, Taken};
 use crate::property::state::Seen;
 use crate::property::step::Shown;
-use crate::property::{Rule, Rules, liveness, state, step};
+use crate::property::{liveness, state, step};
+use crate::rule::{Rule, Rules};
 use crate::scenario::Scenario;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// What checking a scenario came to.
+/// The result of checking a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
     /// How many states were visited.
     pub states: u32,
-    /// How many steps were looked at.
+    /// How many steps were checked.
     pub transitions: u32,
-    /// The properties whose condition was met.
+    /// The properties whose condition was met at least once, so that the check says something about them.
     pub occurred: Rules,
     /// The first property that does not hold.
     pub violation: Option<Violation>,
-    /// What was asked beside the properties.
+    /// The answers to the questions beside the properties.
     pub observed: Observed,
     /// Whether everything reachable was visited; without that, nothing is said about liveness.
     pub is_complete: bool,
 }
 
-/// What is to be found out beside the properties.
+/// Questions beside the properties.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Questions {
     /// Pairs of actions, `component.transition`, that must never run at the same time.
     pub apart: Vec<(String, String)>,
 }
 
-/// What was found out beside the properties.
+/// Answers to [`Questions`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
-    /// The most actions that run at the same time, `instance.transition`; the first such set.
+    /// The largest set of actions, `instance.transition`, that run at the same time; the first one of that size.
     pub parallel: BTreeSet<String>,
 }
 
-/// A property that does not hold, with the shortest way to see it.
+/// A property that does not hold, with the shortest trace to the violation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     /// The property's name.
     pub property: &'static str,
-    /// What was seen.
+    /// The violation in words.
     pub detail: String,
     /// The steps, as sentences.
     pub trace: Vec<String>,
-    /// From which step on the trace repeats for ever, if it does.
+    /// The position in `trace` of the first step that repeats for ever; none for a trace that ends.
     pub repeats_from: Option<usize>,
-    /// The positions of the steps among those possible, for [`retrace`].
+    /// For each step, its position among the possible steps; the input of [`retrace`].
     pub positions: Vec<u16>,
 }
 
@@ -78,13 +81,13 @@ pub fn check(scenario: &Scenario, states_max: u32) -> Verdict {
     check_rules(scenario, states_max, None, &Questions::default())
 }
 
-/// The same with questions.
+/// Does the same as [`check`], and answers questions.
 #[must_use]
 pub fn check_asking(scenario: &Scenario, states_max: u32, questions: &Questions) -> Verdict {
     check_rules(scenario, states_max, None, questions)
 }
 
-/// The same for one property alone: other violations do not end the exploration.
+/// Does the same as [`check`] for one property: violations of others do not end the exploration.
 #[must_use]
 pub fn check_only(scenario: &Scenario, states_max: u32, rule: Rule) -> Verdict {
     check_rules(scenario, states_max, Some(rule), &Questions::default())
@@ -123,7 +126,7 @@ fn check_rules(scenario: &Scenario, states_max: u32, only: Option<Rule>, questio
     verdict
 }
 
-/// Follows steps by their positions: the same trace again, or another one when the code has changed.
+/// Takes steps by their positions and returns the trace, which differs from the earlier one when the code has changed.
 #[must_use]
 pub fn retrace(scenario: &Scenario, positions: &[u16]) -> Vec<String> {
     let mut cluster = Cluster::new(scenario.clone());
@@ -140,7 +143,7 @@ fn violation(
     Violation { property: breach.property, detail: breach.detail, trace, repeats_from, positions }
 }
 
-/// Looks on while a scenario is explored.
+/// Checks the properties while a scenario is explored.
 struct Watcher<'a> {
     occurred: Rules,
     only: Option<Rule>,
@@ -149,7 +152,7 @@ struct Watcher<'a> {
 }
 
 impl Watcher<'_> {
-    /// Looks at what runs at the same time.
+    /// Checks which actions run at the same time.
     fn observe(&mut self, state: &State) -> Result<(), Breach> {
         let mut running: BTreeSet<String> = BTreeSet::new();
         let mut kinds: BTreeSet<String> = BTreeSet::new();
@@ -176,7 +179,7 @@ impl Watcher<'_> {
     }
 }
 
-/// What is broken when actions that must be apart are not.
+/// The property of actions that must not run at the same time.
 const APART: &str = "actions-are-apart";
 
 impl Watch<Cluster> for Watcher<'_> {
@@ -197,7 +200,7 @@ impl Watch<Cluster> for Watcher<'_> {
     }
 }
 
-/// Whether every property of a set of verdicts had its condition met; those that did not.
+/// Returns the properties whose condition was never met.
 #[must_use]
 pub fn unmet(occurred: Rules) -> Vec<Rule> {
     Rule::ALL.iter().copied().filter(|rule| !occurred.contains(*rule)).collect()

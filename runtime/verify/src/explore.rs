@@ -1,8 +1,8 @@
 //! Breadth-first exploration of a model: every reachable state, once, and the steps between them.
 //!
-//! States are known by their [`Fingerprint`] and forgotten once their steps were taken; what stays is the [`Graph`] and,
-//! for every state, the step that led to it first. So the trace to a state is as short as possible. Nothing here
-//! knows what a state is.
+//! A state is represented by its [`Fingerprint`] and dropped when its steps have been taken. The [`Graph`] is kept, with
+//! the step that first led to each state, so the trace to a state is as short as possible. The search is independent of
+//! the meaning of states.
 
 use crate::fingerprint::Fingerprint;
 use crate::graph::Graph;
@@ -13,52 +13,53 @@ use std::collections::VecDeque;
 pub trait Model {
     /// One state.
     type State: Clone;
-    /// One step; says what happened.
+    /// One step, as a trace shows it.
     type Step: Clone;
 
-    /// Where everything begins.
+    /// Returns the initial state.
     fn initial(&mut self) -> Self::State;
 
     /// What tells states apart.
     fn fingerprint(&self, state: &Self::State) -> Fingerprint;
 
-    /// Every step that is possible in `state`, with where it leads; always in the same order.
+    /// Appends every step that is possible in `state` with the state it leads to, always in the same order.
     fn steps(&mut self, state: &Self::State, steps: &mut Vec<(Self::Step, Self::State)>);
 
-    /// The fairness class of a step: a step whose class stays possible is taken one day. None: it may never be.
+    /// Returns the fairness class of a step. If a step of a class stays possible, one of the class is eventually taken.
+    /// A step without a class may never be taken.
     fn fairness(&self, step: &Self::Step) -> Option<u16>;
 }
 
-/// What looks on: properties.
+/// The properties that are checked during an exploration.
 pub trait Watch<M: Model> {
     /// A state was reached for the first time. The result marks it, for liveness. An error stops the exploration.
     ///
     /// # Errors
-    /// What the state breaks.
+    /// The property that the state violates.
     fn state(&mut self, model: &mut M, state: &M::State) -> Result<u64, Breach>;
 
     /// A step was found. An error stops the exploration.
     ///
     /// # Errors
-    /// What the step breaks.
+    /// The property that the step violates.
     fn step(&mut self, model: &mut M, from: &M::State, step: &M::Step, to: &M::State) -> Result<(), Breach>;
 }
 
-/// A property that does not hold, and what was seen.
+/// A property that does not hold, and the violation in words.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Breach {
     /// The property's name.
     pub property: &'static str,
-    /// What was seen.
+    /// The violation in words.
     pub detail: String,
 }
 
-/// What an exploration found.
+/// The result of an exploration.
 #[derive(Debug)]
 pub struct Exploration {
     /// The states and steps.
     pub graph: Graph,
-    /// The first state that broke something, or at which a step began that did, with that step's position.
+    /// The first violation, with its state and, for a violation by a step, the position of the step in that state.
     pub breach: Option<(Breach, u32, Option<u16>)>,
     /// Whether every reachable state was visited.
     pub is_complete: bool,
@@ -119,7 +120,7 @@ pub fn explore<M: Model, W: Watch<M>>(model: &mut M, watch: &mut W, states_max: 
     found
 }
 
-/// Replays the steps to a state, and one step on from there if asked: the steps, each with where it led.
+/// Takes the steps to a state, and `last` from there if given; returns each step with the state it led to.
 pub fn replay<M: Model>(
     model: &mut M,
     graph: &Graph,
@@ -131,7 +132,7 @@ pub fn replay<M: Model>(
     follow(model, &positions)
 }
 
-/// Follows steps by their positions, from the beginning; stops where there is no such step.
+/// Takes steps by their positions from the initial state; stops at a position that does not exist.
 pub fn follow<M: Model>(model: &mut M, positions: &[u16]) -> Vec<(M::Step, M::State)> {
     let mut state = model.initial();
     let (mut trace, mut steps) = (Vec::new(), Vec::new());

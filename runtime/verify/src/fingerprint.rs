@@ -24,7 +24,7 @@ impl Fingerprint {
         Self(u128::from_le_bytes(first))
     }
 
-    /// This fingerprint followed by another one; the order counts.
+    /// Combines this fingerprint with the next one of a sequence; the order matters.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         // Both are uniform already, so a polynomial keeps them apart; the rotation carries high bits down.
@@ -48,7 +48,7 @@ impl Hasher for Bytes {
     }
 
     fn finish(&self) -> u64 {
-        // `Fingerprint::of` takes the bytes; nobody asks for 64 bits of them.
+        // `Fingerprint::of` reads the bytes; no caller uses this result.
         self.0.len() as u64
     }
 }

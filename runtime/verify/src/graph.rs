@@ -1,31 +1,32 @@
 //! The explored graph, and liveness on it: strongly connected components, weak fairness, *leads to*.
 //!
-//! `p` leads to `q` when every fair path from a state with mark `p` comes to one with mark `q`. A path may go round
-//! a cycle for ever unless some fair step is possible all along and never taken, so cycles are looked at as what
-//! they are; a search that stops at known states would call each of them progress. It knows marks, not meanings.
+//! `p` leads to `q` when every fair path from a state with mark `p` reaches a state with mark `q`. A fair path may
+//! follow a cycle for ever, unless some fair step is possible in all states of the cycle and never taken. Cycles are
+//! therefore checked explicitly: a search that stops at known states would count each cycle as progress. The graph is
+//! independent of the meaning of marks.
 
 /// States by number, in the order of discovery, with the steps of each.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// Of each state: which properties' marks it has.
+    /// The marks of each state.
     marks: Vec<u64>,
-    /// Of each state: from where it was reached first, and by which of the steps there.
+    /// For each state, the state from which it was first reached and the position of that step there.
     origins: Vec<(u32, u16)>,
-    /// Where the steps of each explored state end in `targets`.
+    /// For each explored state, the end of its steps in `targets`.
     ends: Vec<u32>,
     targets: Vec<u32>,
-    /// The fairness class of each step plus one; zero: it may never be taken.
+    /// The fairness class of each step plus one; zero for a step that may never be taken.
     classes: Vec<u16>,
 }
 
-/// A way for a property to fail.
+/// A path on which a property fails.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counterexample {
-    /// The state from which nothing good comes.
+    /// The state at which the path begins.
     pub from: u32,
-    /// The positions of the steps from there to where it ends.
+    /// The positions of the steps from there to the last state or to the cycle.
     pub path: Vec<u16>,
-    /// The positions of the steps round the cycle at the end; empty when no fair step is possible there.
+    /// The positions of the steps of the final cycle; empty when no fair step is possible in the last state.
     pub cycle: Vec<u16>,
 }
 
@@ -72,7 +73,7 @@ impl Graph {
         self.marks[state as usize]
     }
 
-    /// The positions of the steps that lead from the beginning to a state, as few as possible.
+    /// Returns the positions of the shortest path from the initial state to a state.
     #[must_use]
     pub fn path(&self, to: u32) -> Vec<u16> {
         let (mut path, mut at) = (Vec::new(), to);
@@ -91,7 +92,7 @@ impl Graph {
         begin..self.ends[state] as usize
     }
 
-    /// The steps of a state that are taken one day if they stay possible: position, target, class.
+    /// The fair steps of a state: position, target, class.
     fn fair(&self, state: u32) -> impl Iterator<Item = (u16, u32, u16)> + '_ {
         let steps = (0_u16..).zip(self.steps(state));
         steps
@@ -105,7 +106,7 @@ impl Graph {
         self.fair(state).next().is_none()
     }
 
-    /// The first counterexample to: mark `when` leads to mark `then`.
+    /// Returns the first counterexample to "mark `when` leads to mark `then`".
     #[must_use]
     pub fn leads_to(&self, when: u64, then: u64) -> Option<Counterexample> {
         let hopeless = self.hopeless(then);
@@ -114,7 +115,7 @@ impl Graph {
         Some(self.counterexample(from, then))
     }
 
-    /// Of each state: whether a fair path begins there that never comes to a state with the mark.
+    /// Returns for each state whether a fair path begins there that never reaches a state with the mark.
     fn hopeless(&self, then: u64) -> Vec<bool> {
         let mut hopeless = vec![false; self.marks.len()];
         // Components come successors first, so one pass decides each from those after it.
@@ -140,7 +141,7 @@ impl Graph {
         hopeless
     }
 
-    /// Whether a fair path can stay in a component for ever.
+    /// Returns whether a fair path can stay in a component for ever.
     fn is_fair_trap(&self, component: &[u32]) -> bool {
         let inside = |to: u32| component.binary_search(&to).is_ok();
         let mut stays: Vec<u16> = Vec::new();
@@ -201,7 +202,7 @@ impl Graph {
         components
     }
 
-    /// Where fair steps lead, except that nothing is followed out of a state with the mark.
+    /// Returns the targets of a state's fair steps; none for a state with the mark.
     fn within(&self, state: u32, then: u64) -> Vec<u32> {
         if self.marks(state) & then != 0 {
             return Vec::new();

@@ -1,11 +1,11 @@
-//! Exhaustive exploration of rhizo's core: the very agent that runs, in every order of events that can happen.
+//! Exhaustive exploration of rhizo's core: the production agent, in every possible order of events.
 //!
-//! It knows no time, no input and no output, and it decides nothing: what is explored is `rhizo-protocol`, between
-//! channels, hosts and a log that behave as badly as they may. The bounded run over many scenarios is the test
-//! target `models` of `rhizo-protocol`.
+//! The explored code is `rhizo-protocol`, between models of channels, hosts and a log that fail in every way they may.
+//! This crate decides nothing for the application and has no clock, input or output. The bounded run over many
+//! scenarios is the test target `models` of `rhizo-protocol`.
 //!
-//! Read next: [`scenario`] (what is explored), [`model`] (how), [`property`] (what must hold), [`explore`] and
-//! [`graph`] (the search and liveness, which know nothing of rhizo), [`check`] (all together).
+//! Read next: [`scenario`] for the input, [`model`] for the states and steps, [`property`] for what must hold,
+//! [`explore`] and [`graph`] for the search and liveness (which are independent of rhizo), [`check`] for the whole.
 
 #![forbid(unsafe_code)]
 
@@ -15,11 +15,12 @@ pub mod fingerprint;
 pub mod graph;
 pub mod model;
 pub mod property;
+pub mod rule;
 pub mod scenario;
 pub mod schedule;
 pub mod svg;
 pub mod table;
 
 pub use check::{Observed, Questions, Verdict, Violation, check, check_asking, check_only, retrace};
-pub use property::{Rule, Rules};
+pub use rule::{Rule, Rules};
 pub use scenario::{Fault, Faults, Scenario, Wish};

@@ -1,4 +1,4 @@
-//! Scenarios: what is explored. Components, hosts, a sequence of wishes, and what may go wrong how often.
+//! Scenarios, the input of an exploration: components, hosts, a sequence of wishes, and the faults that may occur.
 //!
 //! A scenario is data. Two that differ only in the names of components and hosts have the same canonical fingerprint.
 
@@ -8,52 +8,52 @@ use rhizo_types::script::{Order, Place, Script};
 use rhizo_types::spec::{Component, Export, Import, Pick, Ports, Replicas, Run, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The resource of hosts that scenarios about room are about.
+/// The resource that scenarios about the capacity of hosts use.
 pub const SEATS: &str = "seats";
 
-/// So many seats every host has. What is wanted must fit; what runs on the way to it is explored.
+/// Seats of every host. Each wish must fit; the exploration shows whether the intermediate configurations fit as well.
 pub const SEATS_PER_HOST: u32 = 2;
 
-/// What is explored.
+/// The input of an exploration.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Scenario {
-    /// What it is called in reports; not part of its canonical fingerprint.
+    /// Its name in reports; not part of its canonical fingerprint.
     pub name: String,
     /// The specs that wishes refer to; the position plus one is the revision.
     pub specs: Vec<Spec>,
     /// Hosts that are members at the beginning.
     pub hosts: u8,
-    /// What is wanted, one after the other. A later one may overtake an earlier one at any moment.
+    /// The wishes, in order. A later one may overtake an earlier one at any moment.
     pub wishes: Vec<Wish>,
-    /// What may go wrong.
+    /// The faults that may occur.
     pub faults: Faults,
 }
 
-/// What is wanted at a time.
+/// One configuration that is wanted: a placement, or a script.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Wish {
     /// The position of the spec in [`Scenario::specs`].
     pub spec: usize,
     /// Component → the hosts of its copies.
     pub placement: BTreeMap<ComponentName, Vec<u8>>,
-    /// So many new hosts join together with this wish.
+    /// Number of new hosts that join together with this wish.
     pub joins: u8,
-    /// A script instead of a placement: it goes on from what is there.
+    /// A script instead of a placement; it changes the current configuration.
     pub script: Option<Script>,
-    /// Whether it waits until what was wanted before is reached.
+    /// Whether it waits until the wish before it is reached.
     pub when_settled: bool,
 }
 
-/// What may go wrong, and how often in all.
+/// The kinds of faults that may occur, and their number in total.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Faults {
-    /// At most so many.
+    /// Maximal number of faults.
     pub max: u8,
-    /// Of which kinds.
+    /// Their kinds.
     pub kinds: BTreeSet<Fault>,
 }
 
-/// One thing that may go wrong, at any moment.
+/// A kind of fault, which may occur at any moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Fault {
     /// A start or another action fails.
@@ -62,20 +62,20 @@ pub enum Fault {
     TimesOut,
     /// A running instance ends by itself.
     Exit,
-    /// A running instance does not work any more.
+    /// A running instance fails its health check.
     Sickness,
-    /// A host dies without a word.
+    /// A host dies without a message.
     Crash,
-    /// A node's process dies and comes back.
+    /// A node's process dies and restarts.
     Restart,
-    /// A node's process dies and comes back with the oldest ledger that anybody remembers.
+    /// A node's process dies and restarts with the oldest ledger that any node has.
     RestartBehind,
-    /// A host is cut off, is declared dead, and learns of it later.
+    /// A host is partitioned from all others, is committed dead, and learns of it later.
     Isolation,
 }
 
 impl Scenario {
-    /// Whether it matters when a provider says that the host of a dead node is gone.
+    /// Returns whether the provider's confirmation that a dead node's host is gone makes a difference.
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
         let exclusive = |spec: &Spec| spec.components.values().any(|component| component.exclusive);
@@ -89,7 +89,7 @@ impl Scenario {
             self.specs.iter().flat_map(|spec| spec.components.keys()).collect();
         let names: Vec<&ComponentName> = names.into_iter().collect();
         let hosts = self.hosts + self.wishes.iter().map(|wish| wish.joins).sum::<u8>();
-        // Hosts that join later stay behind those that are there at the beginning.
+        // Hosts that join later keep higher numbers than the initial ones.
         let of_hosts = permutations(usize::from(self.hosts));
         let mut least: Option<Fingerprint> = None;
         for of_names in permutations(names.len()) {

@@ -1,8 +1,8 @@
-//! How long a deployment takes: bounds from intervals of the actions' durations, and the critical path.
+//! Bounds of the duration of a deployment from intervals of its actions' durations, and the critical path.
 //!
-//! All instances of a target play their token games together, every step as early as it can be. Nothing in a deployment
-//! without failures is faster because something else is slower, so the least total comes from all the least durations
-//! and the greatest from all the greatest. What messages and the runtime itself take is not in it.
+//! Every step of every instance is taken as early as possible. In a deployment without failures no step becomes earlier
+//! because another action takes longer, so all least durations together give the least total, and all greatest the
+//! greatest. The time for messages and for the runtime itself is not included.
 
 use crate::property::startable::need_to_start;
 use rhizo_protocol::Ledger;
@@ -15,49 +15,49 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The least and the greatest duration of an action, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Interval {
-    /// At least so long.
+    /// The least duration.
     pub ms_min: u64,
-    /// At most so long.
+    /// The greatest duration.
     pub ms_max: u64,
 }
 
-/// Component and transition → how long its action takes. What is missing takes no time.
+/// Durations by component and transition. An action that is missing takes no time.
 pub type Durations = BTreeMap<(ComponentName, TransitionName), Interval>;
 
 /// One action of a deployment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bar {
-    /// Whose.
+    /// The instance.
     pub instance: InstanceId,
-    /// Which transition.
+    /// The transition.
     pub transition: TransitionName,
-    /// When it begins, at the earliest durations and at the latest.
+    /// When it begins, with the least and with the greatest durations.
     pub begin_ms: (u64, u64),
     /// When it ends.
     pub end_ms: (u64, u64),
-    /// Whether a longer duration of it makes the whole longer, at the latest durations.
+    /// Whether it is on the critical path of the greatest durations.
     pub is_critical: bool,
 }
 
-/// A deployment in time.
+/// The schedule of a deployment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Schedule {
-    /// Its actions, by the time at which they begin at the latest durations.
+    /// Its actions, ordered by their begin with the greatest durations.
     pub bars: Vec<Bar>,
-    /// How long the whole takes.
+    /// The total duration.
     pub total_ms: (u64, u64),
     /// Positions in `bars` of the longest chain of actions that wait for each other.
     pub critical: Vec<usize>,
 }
 
-/// One action of one play.
+/// One action of one simulated deployment.
 struct Played {
     instance: InstanceId,
     way: TransitionIx,
     name: TransitionName,
     begin: u64,
     end: u64,
-    /// What ended last of all that it waited for.
+    /// The action that ended last among those it waited for.
     cause: Option<usize>,
 }
 
@@ -65,7 +65,7 @@ struct Player<'a> {
     component: &'a Component,
     net: Net,
     marking: Marking,
-    /// What led to each place.
+    /// For each place, the action that led to it.
     causes: BTreeMap<PlaceIx, Option<usize>>,
 }
 
@@ -74,13 +74,13 @@ struct Play<'a> {
     durations: &'a Durations,
     latest: bool,
     played: Vec<Played>,
-    /// Actions under way, by their end.
+    /// Running actions by their end.
     running: BTreeSet<(u64, usize)>,
-    /// Exports that are or were active, and what led to that.
+    /// Exports that are or were active, with the action that activated them.
     served: BTreeMap<(InstanceId, PortName), Option<usize>>,
 }
 
-/// When every action of the deployment of a ledger's target begins and ends.
+/// Computes when every action of the deployment of a ledger's target begins and ends.
 #[must_use]
 pub fn schedule(ledger: &Ledger, durations: &Durations) -> Schedule {
     let (fast, slow) = (play(ledger, durations, false), play(ledger, durations, true));
@@ -139,7 +139,7 @@ fn play(ledger: &Ledger, durations: &Durations, latest: bool) -> Vec<Played> {
 }
 
 impl Play<'_> {
-    /// Lets an instance do what it can at a time; whether anything moved.
+    /// Takes all steps that an instance can take at a time; returns whether any was taken.
     fn climb(&mut self, instance: &InstanceId, player: &mut Player<'_>, now: u64) -> bool {
         let mut moved = false;
         for (export, group) in &player.net.exports {
@@ -210,7 +210,7 @@ impl Play<'_> {
         [one, other].into_iter().flatten().max_by_key(|at| self.played[*at].end)
     }
 
-    /// What the imports in use waited for last; none while one is not served.
+    /// Returns the action that the used imports waited for last; none while one of them is not served.
     fn awaited(
         &self,
         instance: &InstanceId,

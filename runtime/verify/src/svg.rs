@@ -1,7 +1,7 @@
 //! A drawing of an assembly and of its deployment in time: boxes and arrows above, a Gantt chart below.
 //!
-//! Only text is made here. A bar has its certain part in full colour and its possible part in pale; the critical path
-//! is dark.
+//! It returns text and writes no file. The certain part of a bar has full colour and the possible part is pale; the
+//! critical path is dark.
 
 use crate::schedule::{Bar, Schedule};
 use rhizo_protocol::Ledger;
@@ -13,7 +13,7 @@ const BOX_WIDTH: usize = 130;
 const BOX_HEIGHT: usize = 26;
 const GAP: usize = 50;
 const ROW: usize = 22;
-/// Where the chart begins, to the right of the names.
+/// Left edge of the chart, right of the names.
 const CHART_LEFT: usize = 230;
 const CHART_WIDTH: usize = 700;
 

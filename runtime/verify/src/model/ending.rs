@@ -1,8 +1,10 @@
-//! How actions end, and which of the ends are failures.
+//! The possible results of actions and services, and which of them are faults.
+//!
+//! When each happens is decided by [`super`].
 
 use crate::scenario::Fault;
 
-/// How an action ends, or what becomes of what runs.
+/// The result of starting or stopping a service, or the end of a running one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Ending {
     /// The start action succeeds.
@@ -11,35 +13,35 @@ pub enum Ending {
     StartedLate,
     /// The start action fails.
     StartFailed,
-    /// The stop action is done.
+    /// The stop action succeeds.
     Stopped,
-    /// What ran has ended by itself.
+    /// The service ends by itself.
     Exited,
-    /// What runs does not work any more.
+    /// The service fails its health check.
     Unhealthy,
 }
 
-/// How an action beside the services ends.
+/// The result of an action other than a service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ActEnding {
-    /// It is done.
+    /// It succeeds.
     Done,
     /// It fails.
     Failed,
     /// It was cancelled.
     Cancelled,
-    /// It was cancelled, and is done all the same.
+    /// It was cancelled, but had already succeeded.
     DoneLate,
 }
 
 impl Ending {
-    /// Whether it costs one of the failures that a scenario allows.
+    /// Whether it counts against the scenario's maximal number of faults.
     #[must_use]
     pub fn is_failure(self) -> bool {
         matches!(self, Self::StartFailed | Self::Exited | Self::Unhealthy)
     }
 
-    /// The kind of fault that it is, if it is one.
+    /// The kind of fault; none for a normal result.
     #[must_use]
     pub fn fault(self) -> Option<Fault> {
         match self {

@@ -1,12 +1,12 @@
-//! What can be said of one host by itself: computed once for every different host.
+//! Facts derived from one host alone, computed once for every different host.
 //!
-//! Properties read these instead of the agent, so that most of their work is done once per host and not once per
-//! state. What concerns two hosts is in [`crate::property`].
+//! Properties read these facts instead of the agent, so that most of their work is done once per host and not once per
+//! state. Properties of two hosts together are in [`crate::property`].
 
 use super::host::{Host, Run, has_service};
 use crate::explore::Breach;
 use crate::fingerprint::Fingerprint;
-use crate::property::{Rule, Rules, local};
+use crate::rule::{Rule, Rules};
 use rhizo_protocol::agent::{InstanceView, UserState};
 use rhizo_types::Generation;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
@@ -19,17 +19,17 @@ use std::net::SocketAddr;
 pub struct BoundUse {
     /// The importer's number for it.
     pub id: UseId,
-    /// Who imports.
+    /// The instance that imports.
     pub importer: InstanceId,
     /// On which node the exporter is.
     pub node: NodeId,
     /// What is imported.
     pub exporter: InstanceId,
-    /// Which export of it.
+    /// The export of that instance.
     pub export: PortName,
-    /// Where.
+    /// The address that the importer was given.
     pub address: Option<SocketAddr>,
-    /// Whether what is imported runs on between its actions, so that its address is that of the run.
+    /// Whether the exporter has a service, so that the address is that of its current run.
     pub is_service: bool,
 }
 
@@ -38,18 +38,18 @@ pub struct BoundUse {
 pub struct Held {
     /// The importer's node and number.
     pub by: (NodeId, UseId),
-    /// What is used.
+    /// The instance that is used.
     pub exporter: InstanceId,
-    /// How far it is.
+    /// Its progress between request and release.
     pub state: UserState,
-    /// Whether the export is active, and its instance wanted by the target.
+    /// Whether the export is active and the target contains its instance.
     pub can_serve: bool,
 }
 
-/// What can be said of a host.
+/// The facts of one host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// What its agent reports.
+    /// The report of its agent.
     pub report: Report,
     /// The report's fingerprint.
     pub report_fingerprint: Fingerprint,
@@ -59,24 +59,24 @@ pub struct Facts {
     pub breaches: Vec<Breach>,
     /// What its running instances were told.
     pub bound_uses: Vec<BoundUse>,
-    /// Who uses or waits for its instances.
+    /// The uses of its instances, and those that wait.
     pub held: Vec<Held>,
-    /// Instances that work, with the run's generation and what each import was told; by import, the exporters.
+    /// Instances that work, with the generation of the run and, for each import, the bound exporters.
     pub up: BTreeMap<InstanceId, (Generation, BTreeMap<PortName, BTreeSet<InstanceId>>)>,
     /// Instances that failed and do not run again yet.
     pub failed: BTreeSet<InstanceId>,
-    /// Instances that were asked to stop and wait for their users.
+    /// Instances that are ordered to stop and wait until their users have released them.
     pub draining: BTreeSet<InstanceId>,
     /// Nodes that it has agreements with.
     pub partners: BTreeSet<NodeId>,
-    /// Whether a waiting time runs.
+    /// Whether the agent waits for a time.
     pub waits: bool,
-    /// How many agents there were on this host.
+    /// How many agents this host has had.
     pub session: u64,
 }
 
 impl Facts {
-    /// Looks at a host.
+    /// Derives the facts of a host.
     #[must_use]
     pub fn of(host: &Host) -> Self {
         let agent = &host.agent;
@@ -107,11 +107,10 @@ impl Facts {
                 facts.draining.insert(instance.clone());
             }
         }
-        local::check(host, &mut facts);
         facts
     }
 
-    /// Notes that a rule's condition is met, and whether the rule holds.
+    /// Records that a rule's condition is met, and a breach when the rule does not hold.
     pub(crate) fn rule(&mut self, rule: Rule, holds: bool, detail: impl FnOnce() -> String) {
         self.occurred.add(rule);
         if !holds {
@@ -122,7 +121,7 @@ impl Facts {
 
 fn bound_uses(host: &Host) -> Vec<BoundUse> {
     let mut all = Vec::new();
-    // What is on its way down is not told any more.
+    // An instance that stops receives no more changes of its imports.
     let bound = |phase| !matches!(phase, InstancePhase::Waiting | InstancePhase::Stopping);
     for view in host.agent.instances().filter(|view| bound(view.phase)) {
         for (id, used) in host.agent.uses().filter(|(_, used)| used.importer == *view.instance) {
@@ -176,4 +175,17 @@ fn up(host: &Host) -> BTreeMap<InstanceId, (Generation, BTreeMap<PortName, BTree
         (view.instance.clone(), (view.placed.generation, told))
     });
     up.collect()
+}
+
+/// Returns how many exporters serve an import of an instance, by its agent.
+pub(crate) fn exporters_held(host: &Host, importer: &InstanceId, port: &PortName) -> usize {
+    let uses = host.agent.uses();
+    uses.filter(|(_, used)| used.importer == *importer && used.import == *port && used.served.is_some())
+        .count()
+}
+
+/// Whether an instance executes a behaviour that a script pushed to it, which may stop it for any reason.
+pub(crate) fn is_pushed(view: &InstanceView<'_>) -> bool {
+    let marking = view.marking();
+    marking.active.is_some() && marking.number > 0
 }

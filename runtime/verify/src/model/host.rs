@@ -1,52 +1,50 @@
-//! One host of the model: the real agent, the actions of its shell, and what is durable there.
+//! One host of the model: the production agent, the actions of its shell, and its durable records.
 //!
-//! This is the only place that knows the agent's inputs and outputs. The shell's part is played here: an action
-//! that was begun ends later, as the model decides. Everything is a function of the host and one input, so results
-//! are computed once and remembered by fingerprint.
+//! Only this file translates between the model and the agent's inputs and outputs. It also models the shell: an action
+//! ends later, by a step of the model. The result depends on the host and one event only, so [`super::outcomes`] caches
+//! it.
 
 use super::ending::{ActEnding, Ending};
-use super::facts::Facts;
 use crate::fingerprint::{Fingerprint, Shared};
 use rhizo_protocol::agent::{Agent, Input};
 use rhizo_protocol::{ActCall, ActResult, ActionId, Bound, Effect, Event, Ledger, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::lifecycle::{Action, Values};
-use rhizo_types::message::{AgentMessage, UseId};
+use rhizo_types::message::AgentMessage;
 use rhizo_types::spec::{Component, Run as Process};
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-/// The time at which everything happens: the model has no clock, waiting ends by a step.
+/// The time of every event: the model has no clock, and a wait ends by a step.
 pub const NOW: Time = Time(1_000_000_000);
 
-/// What is due later than this is the time-out of an action: scenarios set those to hours, and waits are shorter.
+/// A deadline later than this is the time-out of an action: scenarios set those to hours, and waits are shorter.
 const WAITS_MS_MAX: u64 = 30 * 60 * 1_000;
 
-/// What a host is.
+/// The state of a host.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Host {
     /// The agent, as it runs in production.
     pub agent: Agent,
     /// The ledger as far as its node knows.
     pub ledger: Shared<Ledger>,
-    /// What its shell does or runs.
+    /// The services that its shell starts, runs or stops.
     pub runs: BTreeMap<InstanceId, Run>,
-    /// Actions under way beside the services; whether each was cancelled.
+    /// Running actions other than services, and whether each was cancelled.
     pub actions: BTreeMap<ActionId, bool>,
     /// The last run of each instance that was started here; it outlives restarts.
     pub started: BTreeMap<InstanceId, LastRun>,
-    /// Instances that failed since a waiting time was over.
+    /// Instances that failed since the last wait ended.
     pub resting: BTreeSet<InstanceId>,
-    /// What the agent made durable.
+    /// The fences that the agent made durable.
     records: BTreeMap<InstanceId, Generation>,
     /// The newest target that is durable.
     followed: Revision,
-    /// The time: it goes on by time-outs only.
+    /// The current time, which only time-outs advance.
     now: Time,
-    /// How many agents there were.
+    /// How many agents this host has had.
     session: u64,
 }
 
@@ -55,9 +53,9 @@ pub struct Host {
 pub struct LastRun {
     /// Its generation.
     pub generation: Generation,
-    /// Which agent of this host started it.
+    /// The number of the agent of this host that started it.
     pub session: u64,
-    /// Which attempt of that generation and agent it was.
+    /// The number of the attempt within that generation and agent.
     pub attempt: u32,
     /// Whether its service was started.
     pub service: bool,
@@ -68,23 +66,23 @@ impl LastRun {
         Self { generation: run.generation, session, attempt: run.attempt, service }
     }
 
-    /// Whether it is that run of that agent.
+    /// Whether this is the given run of the given agent.
     #[must_use]
     pub fn is_of(&self, run: &RunId, session: u64) -> bool {
         (self.generation, self.session, self.attempt) == (run.generation, session, run.attempt)
     }
 }
 
-/// What the shell does for one instance.
+/// The state of an instance's service in the shell.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Run {
     /// The start action runs.
     Starting(RunId),
     /// It runs.
     Up(RunId),
-    /// The stop action runs; whether the start action may still say that it is done.
+    /// The stop action runs.
     Stopping {
-        /// Which run.
+        /// The run.
         run: RunId,
         /// The start was under way when the stop was ordered, and its end may be reported late.
         may_be_late: bool,
@@ -101,57 +99,40 @@ impl Run {
     }
 }
 
-/// One thing that can happen to a host.
+/// An event on a host.
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// Its node learns a newer ledger.
     Learn(Shared<Ledger>),
-    /// The next message of a peer's agent.
+    /// The next message of a peer's agent arrives.
     Message(NodeId, Shared<AgentMessage>),
     /// A peer's agent lost its state.
     Reset(NodeId),
-    /// An action ends.
+    /// A service starts, stops or fails.
     End(InstanceId, Ending),
-    /// An action beside the services ends.
+    /// An action other than a service ends.
     Act(ActionId, ActEnding),
-    /// A waiting time is over.
+    /// A wait of the agent ends.
     Wake,
-    /// Actions take too long.
+    /// The time-out of an action passes.
     TimeOut,
-    /// The node's process dies and comes back, with this ledger.
+    /// The node's process dies and restarts with this ledger.
     Restart(Shared<Ledger>),
 }
 
-/// What an agent ordered.
+/// An order of an agent to its shell, with what the shell had before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Deed {
-    /// Start; whether something of the instance runs already, and the run before it.
+    /// Start a service: the call, whether something of the instance runs already, and the previous run.
     Start(Box<StartCall>, bool, Option<LastRun>),
-    /// Stop; whether there is such a run and it is not being stopped.
+    /// Stop a service: the run, and whether it exists and is not being stopped.
     Stop(RunId, bool),
-    /// Do something else; whether something of another run is there, and the run before it.
+    /// Begin another action: the call, whether something of another run exists, and the previous run.
     Act(Box<ActCall>, bool, Option<LastRun>),
-    /// Cancel an action; whether it is under way and was not cancelled.
+    /// Cancel an action: the action, and whether it runs and was not cancelled.
     Cancel(ActionId, bool),
-    /// Tell the running instance what an import is bound to.
+    /// Change the exporters that an import of a run is bound to.
     Rebind(RunId, PortName, Bound, BTreeSet<InstanceId>),
-}
-
-/// What came of one thing that happened to a host.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The host afterwards.
-    pub host: Shared<Host>,
-    /// What can be said of it.
-    pub facts: Arc<Facts>,
-    /// Messages to peers' agents.
-    pub messages: Vec<(NodeId, Shared<AgentMessage>)>,
-    /// What was ordered of the shell.
-    pub deeds: Vec<Deed>,
-    /// The peer whose agent is a new one, if that was it.
-    pub reset: Option<NodeId>,
-    /// The use that its user let go, if that was it.
-    pub freed: Option<(NodeId, UseId)>,
 }
 
 impl Host {
@@ -185,7 +166,7 @@ impl Host {
         self.agent.me()
     }
 
-    /// What can end here, and how; what costs a failure is told by [`Ending::is_failure`].
+    /// The services that can change their state here, with the possible results. [`Ending::is_failure`] tells faults.
     pub fn endings(&self) -> impl Iterator<Item = (&InstanceId, Ending)> {
         self.runs.iter().flat_map(|(instance, run)| {
             let endings: &[Ending] = match run {
@@ -198,7 +179,7 @@ impl Host {
         })
     }
 
-    /// How the actions beside the services can end here.
+    /// The actions other than services, with their possible results.
     pub fn act_endings(&self) -> impl Iterator<Item = (&ActionId, ActEnding)> {
         self.actions.iter().flat_map(|(action, cancelled)| {
             let endings = if *cancelled {
@@ -210,13 +191,13 @@ impl Host {
         })
     }
 
-    /// Whether a waiting time runs.
+    /// Whether the agent waits for a time.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.agent.wakes_at().is_some_and(|at| !self.is_time_out(at))
     }
 
-    /// Whether an action can take too long.
+    /// Whether the time-out of an action can pass.
     #[must_use]
     pub fn can_time_out(&self) -> bool {
         self.agent.wakes_at().is_some_and(|at| self.is_time_out(at))
@@ -226,19 +207,19 @@ impl Host {
         at > self.now.after_ms(WAITS_MS_MAX)
     }
 
-    /// Whether nothing is under way in its shell.
+    /// Whether its shell starts, stops and executes nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.actions.is_empty() && self.runs.values().all(|run| matches!(run, Run::Up(_)))
     }
 
-    /// How many agents there were.
+    /// How many agents this host has had.
     #[must_use]
     pub fn session(&self) -> u64 {
         self.session
     }
 
-    /// The host without anything that runs: it lies dead, or its node has halted.
+    /// Returns the host without services and actions: it is dead, or its node has halted.
     #[must_use]
     pub fn without_runs(&self) -> Self {
         Self { runs: BTreeMap::new(), actions: BTreeMap::new(), ..self.clone() }
@@ -321,7 +302,7 @@ impl Host {
         }
     }
 
-    /// Ends an action beside the services: what the shell tells the agent.
+    /// Ends an action other than a service and returns the shell's event for the agent.
     fn end_action(&mut self, action: &ActionId, ending: ActEnding) -> Option<Event> {
         self.actions.remove(action)?;
         let action = action.clone();
@@ -344,7 +325,7 @@ impl Host {
         Some(Box::new(view.component.clone()))
     }
 
-    /// Ends an action: what the shell tells the agent.
+    /// Changes the state of a service and returns the shell's event for the agent.
     fn end(&mut self, instance: &InstanceId, ending: Ending) -> Option<Event> {
         let current = self.runs.get(instance)?.clone();
         let run = current.id().clone();
@@ -376,7 +357,7 @@ impl Host {
         })
     }
 
-    /// Every run of an instance has addresses of its own, so that a stale one is seen.
+    /// Returns the addresses of a run. They differ from those of all other runs, so that a stale address is detected.
     fn exports(&self, run: &RunId) -> BTreeMap<PortName, SocketAddr> {
         let component = self.agent.instances().find(|view| *view.instance == run.instance);
         let ports = component.into_iter().flat_map(|view| view.component.exports.keys());
@@ -428,26 +409,26 @@ impl Host {
         }
     }
 
-    /// Whether an action of another run of the same instance is under way.
+    /// Whether an action of another run of the same instance is running.
     fn other_actions(&self, run: &RunId) -> bool {
         self.actions.keys().any(|action| action.run.instance == run.instance && action.run != *run)
     }
 }
 
-/// Whether something of the component runs on between its actions.
+/// Whether the component has a service, which runs between its actions.
 #[must_use]
 pub fn has_service(component: &Component) -> bool {
     component.lifecycle().transitions.values().any(|way| way.step.action == Action::Start)
 }
 
-/// What an action puts out: every value that the component's exports carry, another one for every run.
+/// Returns the output of an action: every value that the component's exports carry, different for every run.
 fn values(component: Option<&Component>, run: &RunId) -> Values {
     let exports = component.into_iter().flat_map(|component| component.exports.values());
     let names = exports.flat_map(|export| export.values.iter());
     names.map(|name| (name.clone(), format!("{name} of run {}.{}", run.generation, run.attempt))).collect()
 }
 
-/// Where an export of a run is reached: another place for every run.
+/// Returns the address of an export, which is different for every run.
 #[must_use]
 pub fn address(node: NodeId, session: u64, run: &RunId, port: &PortName) -> SocketAddr {
     let bits = Fingerprint::of(&(session, run, port)).0 as u32 | 1;

@@ -1,15 +1,16 @@
-//! The model: hosts with the real agent, FIFO channels between them, the committed ledger, and what may go wrong.
+//! The model: hosts with the production agent, FIFO channels between them, the committed ledger, and faults.
 //!
-//! Time is abstracted: waiting ends by a step. Detection takes as long as it likes and happens. A link that breaks
-//! only delays, because a channel resends (that it does is checked on its own, in the protocol's tests), so there
-//! is no step for it; an agent that restarts resets its channels, and that is one. The coordinator is the real
-//! function from ledger and reports to the next command; it may read at any moment, so a change of coordinator
-//! changes nothing here. `host` has the agents, `truth` what is committed, `facts` what can be said of a host.
+//! There is no clock: a wait ends by a step, and a failure is detected after any finite time. A broken link only delays
+//! messages, because channels resend (the protocol's tests check that on its own), so no step models it. An agent that
+//! restarts resets its channels, which is a step. The coordinator is the production function from ledger and reports to
+//! the next command. It may run at any moment, so a change of coordinator needs no step. `host` has the agents, `truth`
+//! the committed ledger, `facts` the derived facts of a host.
 
 pub mod ending;
 pub mod facts;
 pub mod host;
-mod outcomes;
+pub mod invariant;
+pub mod outcomes;
 mod state;
 pub mod step;
 pub mod truth;
@@ -46,18 +47,18 @@ impl Cluster {
         Self { scenario, outcomes: Outcomes::default(), decisions: Table::default(), decided: Vec::new() }
     }
 
-    /// What it models.
+    /// The modelled scenario.
     #[must_use]
     pub fn scenario(&self) -> &Scenario {
         &self.scenario
     }
 
-    /// What can be said of a host of a state.
+    /// Returns the facts of a host of a state.
     pub fn facts(&mut self, host: &Shared<Host>) -> Arc<Facts> {
         self.outcomes.facts(host)
     }
 
-    /// Computes a ledger once for every key.
+    /// Computes a ledger once for each key.
     fn decide(
         &mut self,
         key: Fingerprint,
@@ -72,7 +73,7 @@ impl Cluster {
         decided
     }
 
-    /// What the coordinator would commit now.
+    /// Returns the ledger after the coordinator's next command; none when it has none.
     pub fn coordination(&mut self, state: &State) -> Option<Known> {
         let mut key = state.truth.fingerprint().number(1);
         for host in state.hosts.iter().flatten() {
@@ -88,7 +89,7 @@ impl Cluster {
         self.decide(key, |_| truth::coordinate(&truth, &reports))
     }
 
-    /// The plan that the loss of hosts asks for.
+    /// Returns the ledger with a new plan after the loss of hosts; none when no new plan is needed.
     pub fn replanning(&mut self, state: &State) -> Option<Known> {
         let key = state.truth.fingerprint().number(2).number(u64::from(state.wishes));
         let (truth, wishes) = (state.truth.clone(), state.wishes);
@@ -119,7 +120,7 @@ impl Cluster {
         state.faults < self.scenario.faults.max && self.scenario.faults.kinds.contains(&fault)
     }
 
-    /// Lets something happen to a host that is up, and carries out what it wants.
+    /// Applies an event to a running host and sends the resulting messages.
     fn happen(
         &mut self,
         state: &State,
@@ -194,7 +195,7 @@ impl Cluster {
         self.end_steps(state, host, steps);
     }
 
-    /// Actions beside the services end, or take too long.
+    /// The steps in which actions other than services end or time out.
     fn action_steps(&mut self, state: &State, host: usize, known: &Host, steps: &mut Vec<(Taken, State)>) {
         let endings: Vec<_> = known.act_endings().map(|(action, ending)| (action.clone(), ending)).collect();
         for (action, ending) in endings {
@@ -212,7 +213,7 @@ impl Cluster {
         }
     }
 
-    /// The node learns what was committed: the next thing, or everything at once.
+    /// The steps in which the node learns the next committed entry, or all of them at once.
     fn learning(&mut self, state: &State, host: usize, known: &Host, steps: &mut Vec<(Taken, State)>) {
         let ahead = state.ahead_of(known);
         let mut next: Vec<(Step, Known)> = Vec::new();
@@ -245,14 +246,14 @@ impl Cluster {
         steps: &mut Vec<(Taken, State)>,
     ) {
         let Some(sender) = state.hosts[from].as_ref().map(|sender| sender.me()) else { return };
-        // A frame of a node that is not known as a member is dropped, and sent again later.
+        // A frame from a node that is not a known member is dropped and resent later.
         let heard = known.ledger.members.contains_key(&sender) && state.lives[from] != Life::Isolated;
         let queue = &state.queues[state.way(from, to)];
         let reset = queue.iter().position(|item| *item == Item::Reset);
         if !heard {
             return;
         }
-        // What is for an earlier agent of this node is not taken in by its successor.
+        // A message for an earlier agent of this node is dropped by its successor.
         let stale = state.queues[state.way(to, from)].contains(&Item::Reset);
         if let (Some(Item::Message(message)), false) = (queue.front().cloned(), stale) {
             let step = Step::Deliver(from, to, Shared::<AgentMessage>::clone(&message));
@@ -270,7 +271,7 @@ impl Cluster {
             after.meet(from, to);
         }));
         if !state.has_met(to, from) {
-            // Perhaps this agent had not even heard of the former one; then there is nothing to forget.
+            // This agent may never have received anything from the former one; then it has nothing to forget.
             let mut after = state.clone();
             after.queue(from, to).drain(..=at);
             after.meet(from, to);
@@ -320,7 +321,7 @@ impl Cluster {
         }
     }
 
-    /// A host that is gone is detected; one that is cut off learns that it was given up.
+    /// The steps in which a lost host is detected, and a partitioned one learns that it was committed dead.
     fn end_steps(&mut self, state: &State, host: usize, steps: &mut Vec<(Taken, State)>) {
         if state.lives[host] == Life::Gone && self.scenario.needs_confirmation() {
             let confirmed = self.confirmation(state, host);

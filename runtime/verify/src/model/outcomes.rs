@@ -1,15 +1,35 @@
-//! What comes of what happens to hosts, computed once for each host and happening.
+//! The outcomes of events on hosts, computed once for each pair of host and event.
 //!
-//! Most steps of a state happen to a host that was in that situation before, beside other hosts.
+//! In most steps of a state, the same event has happened to the same host before, beside other hosts. So most outcomes
+//! come from this cache. Read next: [`super::host`].
 
 use super::facts::Facts;
-use super::host::{Happening, Host, Outcome};
+use super::host::{Deed, Happening, Host};
+use super::invariant;
 use crate::fingerprint::Shared;
 use crate::table::Table;
-use rhizo_types::message::AgentMessage;
+use rhizo_types::id::NodeId;
+use rhizo_types::message::{AgentMessage, UseId};
 use std::sync::Arc;
 
-/// Hosts and what happens to them, computed once each.
+/// The outcome of one event on a host.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The host afterwards.
+    pub host: Shared<Host>,
+    /// Its facts.
+    pub facts: Arc<Facts>,
+    /// Messages to peers' agents.
+    pub messages: Vec<(NodeId, Shared<AgentMessage>)>,
+    /// The agent's orders to the shell.
+    pub deeds: Vec<Deed>,
+    /// The peer whose agent is new, when the event was a reset.
+    pub reset: Option<NodeId>,
+    /// The use that was released, when the event was that message.
+    pub freed: Option<(NodeId, UseId)>,
+}
+
+/// Known hosts and outcomes by fingerprint.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
     outcomes: Table,
@@ -19,7 +39,7 @@ pub(super) struct Outcomes {
 }
 
 impl Outcomes {
-    /// What comes of one thing that happens to a host.
+    /// Returns the outcome of an event on a host.
     pub(super) fn of(&mut self, host: &Shared<Host>, happening: &Happening) -> Arc<Outcome> {
         let key = host.fingerprint().then(happening.fingerprint());
         if let Some(number) = self.outcomes.get(key) {
@@ -46,17 +66,19 @@ impl Outcomes {
         outcome
     }
 
-    /// What can be said of a host.
+    /// Returns the facts of a host.
     pub(super) fn facts(&mut self, host: &Shared<Host>) -> Arc<Facts> {
         self.host(host.clone()).1
     }
 
-    /// The one copy of a host that is kept, with what can be said of it.
+    /// Returns the shared copy of a host with its facts.
     fn host(&mut self, host: Shared<Host>) -> (Shared<Host>, Arc<Facts>) {
         if let Some(number) = self.hosts.get(host.fingerprint()) {
             return self.known_hosts[number as usize].clone();
         }
-        let facts = Arc::new(Facts::of(&host));
+        let mut facts = Facts::of(&host);
+        invariant::check(&host, &mut facts);
+        let facts = Arc::new(facts);
         self.hosts.insert(host.fingerprint(), u32::try_from(self.known_hosts.len()).unwrap_or(u32::MAX - 1));
         self.known_hosts.push((host.clone(), facts.clone()));
         (host, facts)

@@ -1,7 +1,7 @@
 //! One state of the model.
 //!
-//! Hosts, ledgers and messages are shared between states and known by their fingerprints, so a state is small and a step
-//! copies little.
+//! Hosts, ledgers and messages are shared between states and compared by fingerprint, so a state is small and a step
+//! copies little. Steps are in [`super::step`].
 
 use super::host::Host;
 use super::truth::{self, Known};
@@ -11,18 +11,18 @@ use rhizo_types::id::NodeId;
 use rhizo_types::message::AgentMessage;
 use std::collections::VecDeque;
 
-/// What a host's life has come to.
+/// The condition of a host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Life {
     /// Not a member yet.
     Absent,
-    /// Works.
+    /// Running and connected.
     Up,
-    /// Crashed, and nobody knows.
+    /// Crashed, and its death is not committed yet.
     Silent,
-    /// Works, but nothing gets in or out.
+    /// Running, but partitioned from all other hosts.
     Isolated,
-    /// Nothing runs there any more.
+    /// Ended: nothing runs there.
     Gone,
 }
 
@@ -31,28 +31,28 @@ pub enum Life {
 pub enum Item {
     /// A message.
     Message(Shared<AgentMessage>),
-    /// The news that the sender's agent is a new one. Everything before it may get lost.
+    /// Notice that the sender's agent is a new one. Everything before it in the channel may get lost.
     Reset,
 }
 
 /// One state.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct State {
-    /// Everything that is committed.
+    /// The committed ledger.
     pub truth: Known,
-    /// The ledgers that agents can tell apart, from the oldest that anybody has in mind to the newest.
+    /// Distinguishable ledgers, from the oldest that any node still has to the newest.
     pub history: Vec<Known>,
     /// How many wishes were made.
     pub wishes: u8,
-    /// How much went wrong.
+    /// How many faults have occurred.
     pub faults: u8,
     /// The hosts; none before they join.
     pub hosts: Vec<Option<Shared<Host>>>,
-    /// What became of them.
+    /// The condition of each host.
     pub lives: Vec<Life>,
-    /// What is under way, from each host to each.
+    /// Channels from each host to each other host.
     pub queues: Vec<VecDeque<Item>>,
-    /// Bit `from * hosts + to`: the agent of `from` surely knows that of `to`.
+    /// Bit `from * hosts + to` is set once the agent of `from` has exchanged messages with that of `to`.
     met: u64,
 }
 
@@ -124,12 +124,12 @@ impl State {
         &mut self.queues[way]
     }
 
-    /// Whether the agent of `one` surely knows that of `other`.
+    /// Whether the agent of `one` has exchanged messages with that of `other`.
     pub(super) fn has_met(&self, one: usize, other: usize) -> bool {
         self.met >> self.way(one, other) & 1 == 1
     }
 
-    /// A message got through: messages travel only after both ends know each other.
+    /// Records a delivered message: messages are delivered only after both agents know each other.
     pub(super) fn meet(&mut self, one: usize, other: usize) {
         self.met |= 1 << self.way(one, other) | 1 << self.way(other, one);
     }
@@ -156,7 +156,7 @@ impl State {
         self.trim(keep_all);
     }
 
-    /// Forgets ledgers that everybody has left behind.
+    /// Drops ledgers older than that of every running node.
     pub(super) fn trim(&mut self, keep_all: bool) {
         if keep_all {
             return;
@@ -178,12 +178,12 @@ impl State {
         position.map_or(&[], |position| &self.history[position + 1..])
     }
 
-    /// The oldest ledger with which a host's node may come back.
+    /// The oldest ledger with which a host's node may restart.
     pub(super) fn oldest_for(&self, host: &Host) -> Option<Known> {
         self.history.iter().find(|ledger| ledger.members.contains_key(&host.me())).cloned()
     }
 
-    /// What was agreed with nodes that a newer ledger has off the roster is void.
+    /// Clears the channels to nodes that a newer ledger has removed from the roster.
     pub(super) fn forget_former(&mut self, host: usize, newer: &Known) {
         let Some(older) = self.hosts[host].as_ref().map(|host| host.ledger.clone()) else { return };
         for other in 0..self.hosts.len() {
@@ -197,7 +197,7 @@ impl State {
         }
     }
 
-    /// The agent of a host is a new one.
+    /// Announces to all hosts that the agent of a host is a new one.
     pub(super) fn reset_channels(&mut self, host: usize) {
         for other in (0..self.hosts.len()).filter(|other| *other != host) {
             if matches!(self.lives[other], Life::Up | Life::Isolated) {
@@ -207,7 +207,7 @@ impl State {
         }
     }
 
-    /// Hosts that crashed and are off the roster need no more detection.
+    /// Ends crashed hosts that are no longer on the roster, since they need no more detection.
     pub(super) fn end_forgotten(&mut self) {
         for host in 0..self.hosts.len() {
             let node = self.hosts[host].as_ref().map(|host| host.me());
@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    /// A host ends: nothing runs there, nothing waits for it.
+    /// Ends a host: nothing runs there, and the channels to it are cleared.
     pub(super) fn end(&mut self, host: usize) {
         self.lives[host] = Life::Gone;
         let Some(known) = self.hosts[host].take() else { return };

@@ -1,7 +1,10 @@
-//! The steps of the model, and how a trace names them.
+//! The steps of the model, their fairness, and their text in traces.
+//!
+//! Which steps are possible is decided in [`super`].
 
 use super::ending::{ActEnding, Ending};
-use super::host::{Deed, Outcome};
+use super::host::Deed;
+use super::outcomes::Outcome;
 use crate::fingerprint::Shared;
 use rhizo_protocol::ActionId;
 use rhizo_types::id::InstanceId;
@@ -12,60 +15,60 @@ use std::sync::Arc;
 /// One step. Hosts are numbered from zero.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// The wish of that number is committed as a plan.
+    /// The wish with that number is committed as a plan.
     Wish(u8),
-    /// A plan for what is left is committed.
+    /// A plan for the remaining hosts is committed.
     PlanAgain,
-    /// The coordinator commits the next target, that one is reached, or a departure.
+    /// The coordinator commits the next target, the completion of a target, or a departure.
     Coordinate,
-    /// A node learns the next thing that was committed.
+    /// A node learns the next committed ledger.
     Learn(usize),
-    /// A node learns everything at once.
+    /// A node learns the newest committed ledger at once.
     CatchUp(usize),
     /// A message arrives.
     Deliver(usize, usize, Shared<AgentMessage>),
-    /// An agent learns that the other end is a new agent.
+    /// An agent learns that the peer's agent is a new one.
     Reset(usize, usize),
-    /// An agent learns of another agent that it had not heard of before.
+    /// An agent learns of a peer's new agent without having known the former one.
     Greet(usize, usize),
-    /// An action ends, or what runs ends.
+    /// A service starts, stops or fails.
     End(usize, InstanceId, Ending),
-    /// An action beside the services ends.
+    /// An action other than a service ends.
     Act(usize, ActionId, ActEnding),
-    /// A waiting time is over.
+    /// A wait of the agent ends.
     Wake(usize),
-    /// Actions take too long.
+    /// The time-out of an action passes.
     TimeOut(usize),
     /// A host dies silently.
     Crash(usize),
-    /// A host is cut off.
+    /// A host is partitioned from all others.
     Isolate(usize),
     /// A host's loss is detected and committed.
     Bury(usize),
     /// The provider confirms that a host is gone.
     Confirm(usize),
-    /// A node learns that it is no member any more, and stops everything.
+    /// A node learns that it is no longer a member and stops everything.
     Halt(usize),
-    /// A node's process dies and comes back.
+    /// A node's process dies and restarts.
     Restart(usize),
-    /// The same, with an old ledger.
+    /// A node's process dies and restarts with an old ledger.
     RestartBehind(usize),
 }
 
-/// A step with what came of it on the host where it happened.
+/// A step with its outcome on the host where it happened.
 #[derive(Clone, Debug)]
 pub struct Taken {
     /// The step.
     pub step: Step,
-    /// What came of it, when it happened to one host.
+    /// The outcome; none for a step that is not an event on one host.
     pub outcome: Option<Arc<Outcome>>,
 }
 
-/// The fairness classes: one for each kind and host, or pair of hosts.
+/// Fairness classes of one kind of step: one for each host or pair of hosts, of which there are at most 8 × 8.
 const PAIRS: u16 = 64;
 
 impl Step {
-    /// The class of a step that is taken one day if it stays possible. Failures and wishes may never come.
+    /// Returns the fairness class of a step. Faults and wishes have none, because they may never occur.
     #[must_use]
     pub fn fairness(&self) -> Option<u16> {
         let of = |kind: u16, host: usize| Some(kind * PAIRS + u16::try_from(host).unwrap_or(0));

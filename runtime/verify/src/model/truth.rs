@@ -1,7 +1,7 @@
-//! What is committed: the real ledger, the real guards, the real next target; and a planner in the solver's place.
+//! The committed ledger with the production code for entries and targets, and a simple planner in place of the solver.
 //!
-//! The planner is no model of the solver's quality: it puts copies where the wish says, and those of a lost host on
-//! the next host that is left. Plan, targets and departures then go the way they go in production.
+//! The planner does not model the quality of the solver. It places copies where the wish says, and the copies of a lost
+//! host on the next remaining host. Plans, targets and departures are then handled by the production code.
 
 use crate::fingerprint::{Fingerprint, Shared};
 use crate::scenario::{SEATS, SEATS_PER_HOST, Scenario, Wish};
@@ -24,7 +24,7 @@ fn intent_of(host: u8) -> IntentId {
     IntentId(u64::from(host) + 1)
 }
 
-/// What the provider calls a host.
+/// The provider's id of a host.
 fn host_id(host: u8) -> HostId {
     HostId(format!("h{host}"))
 }
@@ -89,7 +89,7 @@ fn bought(host: u8) -> Intent {
     Intent { id: intent_of(host), order, state: IntentState::Bound, host: Some(bound), node: None }
 }
 
-/// A host's node becomes a member.
+/// The command by which a host's node becomes a member.
 #[must_use]
 pub fn join(host: u8) -> Command {
     Command::Join(Join {
@@ -100,20 +100,20 @@ pub fn join(host: u8) -> Command {
     })
 }
 
-/// Applies a command as every node does; whether it changed the ledger as it wanted.
+/// Applies a command as every node does; returns false when the ledger refuses it.
 pub fn commit(ledger: &mut Ledger, command: Command) -> bool {
     let index = ledger.index + 1;
     ledger.apply(index, Term(1), &LogEntry::Command(command)) == Applied::Done
 }
 
-/// What an agent reads of a ledger: the target, the roster, and how the target's instances are described.
+/// Returns the fingerprint of what an agent reads of a ledger: the target and the roster.
 #[must_use]
 pub fn as_agents_see(ledger: &Ledger) -> Fingerprint {
     let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
     Fingerprint::of(&(&ledger.target, members))
 }
 
-/// The plan for a wish on the hosts that are left, if it is not in force.
+/// Returns the plan for a wish on the remaining hosts; none when it is in force already.
 #[must_use]
 pub fn plan(ledger: &Ledger, scenario: &Scenario, wish: &Wish) -> Option<Plan> {
     let later: u8 = scenario.wishes.iter().map(|wish| wish.joins).sum();
@@ -129,7 +129,7 @@ pub fn plan(ledger: &Ledger, scenario: &Scenario, wish: &Wish) -> Option<Plan> {
     for (component, wanted) in &wish.placement {
         let mut slots = Vec::new();
         for host in wanted {
-            // The host itself, or the next one that is left; rather one without a copy.
+            // The host itself or the next remaining one, preferably one without a copy.
             let candidates = (*host..hosts).chain(0..*host).filter_map(member);
             let candidates: Vec<Slot> = candidates.collect();
             let free = candidates.iter().find(|slot| !slots.contains(*slot));
@@ -145,7 +145,7 @@ pub fn plan(ledger: &Ledger, scenario: &Scenario, wish: &Wish) -> Option<Plan> {
     Some(next_plan(ledger, spec, placement))
 }
 
-/// The plan in force with the instances of lost hosts on the first host that is left.
+/// Returns the plan in force with the instances of lost hosts moved to the first remaining host.
 fn mend(ledger: &Ledger, hosts: u8) -> Option<Plan> {
     let plan = ledger.plan.as_ref()?;
     let is_lost = |slot: &Slot| ledger.slot_state(*slot) == SlotState::Lost;
@@ -177,7 +177,7 @@ fn next_plan(ledger: &Ledger, spec: Revision, placement: BTreeMap<InstanceId, Sl
     Plan { revision: parent.next(), parent, spec, orders, placement, avoid, verdict }
 }
 
-/// Commits a wish: its hosts join, its spec and its plan come into force. None when something is refused.
+/// Commits a wish: its hosts join, its spec and its plan come into force. Returns none when a command is refused.
 #[must_use]
 pub fn make(ledger: &Ledger, scenario: &Scenario, number: usize) -> Option<Ledger> {
     let wish = scenario.wishes.get(number)?;
@@ -207,7 +207,7 @@ pub fn make(ledger: &Ledger, scenario: &Scenario, number: usize) -> Option<Ledge
     Some(after)
 }
 
-/// The ledger when the first wish is made and its whole target is in force; nothing was started yet.
+/// Returns the ledger after the first wish, with its whole target in force and nothing started.
 #[must_use]
 pub fn deployed(scenario: &Scenario) -> Option<Ledger> {
     let mut ledger = make(&begin(scenario), scenario, 0)?;
@@ -234,7 +234,7 @@ pub fn confirm(ledger: &Ledger, host: u8) -> Option<Ledger> {
     commit(&mut after, command).then_some(after)
 }
 
-/// Commits another plan for the last wish, if what is left of the hosts asks for one.
+/// Commits another plan for the last wish, if the remaining hosts need one.
 #[must_use]
 pub fn plan_again(ledger: &Ledger, scenario: &Scenario, wishes_made: u8) -> Option<Ledger> {
     let wish = scenario.wishes.get(usize::from(wishes_made).checked_sub(1)?)?;
@@ -243,7 +243,7 @@ pub fn plan_again(ledger: &Ledger, scenario: &Scenario, wishes_made: u8) -> Opti
     commit(&mut after, Command::Plan(Box::new(plan))).then_some(after)
 }
 
-/// Commits what a coordinator in office would propose next, by these reports.
+/// Commits the next command of a coordinator that has these reports.
 #[must_use]
 pub fn coordinate(
     ledger: &Ledger,
@@ -254,5 +254,5 @@ pub fn coordinate(
     commit(&mut after, command).then_some(after)
 }
 
-/// A ledger that many states share.
+/// A ledger that is shared by many states.
 pub type Known = Shared<Ledger>;

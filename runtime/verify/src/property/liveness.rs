@@ -1,13 +1,13 @@
-//! What must come in the end: for each property two marks of a state, *owed* and *done*.
+//! Liveness: for each property two marks of a state, *owed* and *done*.
 //!
-//! A property holds when *owed* leads to *done* on every fair path (`graph::Graph::leads_to`). Most things owed are
-//! done when nothing of the kind is owed any more.
+//! A property holds when *owed* leads to *done* on every fair path (`graph::Graph::leads_to`). For most properties a
+//! state is *done* when nothing is *owed*. The search is in [`crate::graph`].
 
-use super::Rule;
 use super::startable::startable;
 use super::state::Seen;
 use crate::graph::Graph;
 use crate::model::{Cluster, Item, Life, State};
+use crate::rule::Rule;
 use rhizo_protocol::Ledger;
 use rhizo_protocol::agent::UserState;
 use rhizo_types::id::{InstanceId, PortName};
@@ -31,12 +31,12 @@ pub const ALL: [Rule; 13] = [
     Rule::ScriptsEnd,
 ];
 
-/// The mark of something owed by the property at a position.
+/// The mark of a state in which the property at a position is owed.
 const fn owed(position: usize) -> u64 {
     1 << (2 * position)
 }
 
-/// The mark of nothing owed any more.
+/// The mark of a state in which the property at a position is done.
 const fn done(position: usize) -> u64 {
     2 << (2 * position)
 }
@@ -69,9 +69,9 @@ pub(crate) fn marks(cluster: &mut Cluster, seen: &mut Seen<'_>) -> u64 {
     marks
 }
 
-/// The first property that does not hold on a graph, or the one that is asked for, with how it fails.
+/// Returns the first property that does not hold on a graph with its counterexample; with `only`, checks that one.
 pub(crate) fn check(graph: &Graph, only: Option<Rule>) -> Option<(Rule, crate::graph::Counterexample)> {
-    // What is owed to somebody is said before what is owed to all, which would fail as well.
+    // `TargetIsReached` fails whenever another property does, so it is checked last.
     let order = (1..ALL.len()).chain([0]);
     for position in order.filter(|position| only.is_none_or(|rule| is_about(rule, *position))) {
         if let Some(found) = graph.leads_to(owed(position), done(position)) {
@@ -94,7 +94,7 @@ fn is_about(rule: Rule, position: usize) -> bool {
     ALL[position] == rule || (general && ALL[position] == Rule::TargetIsReached)
 }
 
-/// What is under way to hosts that work.
+/// The channels to running hosts.
 fn listened(state: &State) -> impl Iterator<Item = &VecDeque<Item>> {
     let ways = state.queues.iter().enumerate();
     ways.filter(|(way, _)| state.lives[way % state.lives.len()] == Life::Up).map(|(_, queue)| queue)
@@ -108,7 +108,7 @@ fn restarted(seen: &Seen<'_>) -> bool {
     seen.alive().iter().any(|(_, facts)| facts.session > 1)
 }
 
-/// Whether a target is in force while somebody has not even learnt the one before it.
+/// Whether a target is in force while some node has not learnt the one before it.
 fn overtakes(state: &State) -> bool {
     state.working().any(|(_, host)| {
         state.ahead_of(host).iter().any(|ledger| ledger.target.revision.0 > host.ledger.target.revision.0 + 1)
@@ -161,7 +161,7 @@ fn is_pending(rule: Rule, seen: &Seen<'_>) -> bool {
     }
 }
 
-/// Whether something runs whose optional import misses an exporter of the target that runs.
+/// Whether an optional import of a running instance lacks a running exporter that the target binds it to.
 fn unbound_optional(seen: &Seen<'_>) -> bool {
     let truth = &seen.state.truth;
     let runs = |instance: &InstanceId| seen.alive().iter().any(|(_, facts)| facts.up.contains_key(instance));
@@ -183,7 +183,7 @@ fn unbound_optional(seen: &Seen<'_>) -> bool {
     })
 }
 
-/// Whether everything is as the plan in force wants it, as far as it can ever be.
+/// Whether everything that can start is as the plan in force wants it.
 fn is_reached(cluster: &mut Cluster, seen: &Seen<'_>) -> bool {
     let state = seen.state;
     let calm = listened(state).all(VecDeque::is_empty)

@@ -1,14 +1,11 @@
-//! The properties: what must hold in every state, at every step, and in the end.
+//! The properties: invariants of states, properties of steps, and liveness.
 //!
-//! Each has a name, a condition that must have been met for a run to say anything about it, and the published
-//! property it covers, where there is one. `local` looks at one host, `state` at hosts and channels together,
-//! `step` at what is ordered, `liveness` marks states for *leads to*.
+//! Each has a name, a condition without which a run says nothing about it, and the published property it covers, where
+//! there is one; the list is in [`crate::rule`]. `state` has the invariants of hosts and channels together, `step` the
+//! properties of orders, and `liveness` marks states for *leads to*. The invariants of one host are with the model, in
+//! [`crate::model::invariant`], because they are checked once for each host. The search is in [`crate::explore`].
 
-pub mod list;
 pub mod liveness;
-pub mod local;
 pub mod startable;
 pub mod state;
 pub mod step;
-
-pub use list::{Rule, Rules};

@@ -1,7 +1,7 @@
-//! What of a target can be deployed at all: the token game of all instances together, without time and failures.
+//! The instances of a target that can be deployed at all: the token game of all instances, without time and failures.
 //!
-//! An export counts from when it was active first: whether it is still there when somebody needs it is what the
-//! exploration shows. What is missing here can never start: it waits for itself, or for what is not placed.
+//! An export counts as served from its first activation; the exploration shows whether it is active when it is needed.
+//! An instance that is not found here can never start: it waits for itself, or for an exporter that is not placed.
 
 use rhizo_protocol::Ledger;
 use rhizo_types::id::{InstanceId, PortName};
@@ -9,17 +9,17 @@ use rhizo_types::net::{Marking, Net};
 use rhizo_types::spec::{Component, Import, Pick};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One instance on its way up.
+/// One instance that is being deployed.
 struct Climber<'a> {
     component: &'a Component,
     net: Net,
     marking: Marking,
 }
 
-/// What was active at some time.
+/// Exports that were active at some time.
 type Served = BTreeSet<(InstanceId, PortName)>;
 
-/// The instances of the target in force that can do everything that is asked of them.
+/// Returns the instances of the target in force whose deployment can complete.
 #[must_use]
 pub fn startable(ledger: &Ledger) -> BTreeSet<InstanceId> {
     let mut climbers: BTreeMap<&InstanceId, Climber<'_>> = BTreeMap::new();
@@ -48,7 +48,7 @@ pub fn startable(ledger: &Ledger) -> BTreeSet<InstanceId> {
     done.map(|(instance, _)| (*instance).clone()).collect()
 }
 
-/// How many exporters are needed to start, of so many that the target names.
+/// Returns how many exporters an import needs for a start, when the target names `wanted`.
 #[must_use]
 pub fn need_to_start(import: &Import, wanted: usize) -> usize {
     match import.pick {
@@ -60,7 +60,7 @@ pub fn need_to_start(import: &Import, wanted: usize) -> usize {
 }
 
 impl Climber<'_> {
-    /// Goes on as far as what was served allows; whether anything moved.
+    /// Takes all steps that the served exports allow; returns whether any was taken.
     fn climb(&mut self, instance: &InstanceId, ledger: &Ledger, served: &mut Served) -> bool {
         let before = (self.marking.clone(), served.len());
         loop {

@@ -1,11 +1,13 @@
-//! What must hold between hosts, channels and the committed ledger, in every state.
+//! Invariants between hosts, channels and the committed ledger.
+//!
+//! Invariants of one host are in [`crate::model::invariant`].
 
-use super::{Rule, Rules};
 use crate::explore::Breach;
 use crate::fingerprint::Fingerprint;
 use crate::model::facts::{BoundUse, Facts};
 use crate::model::host::Run;
 use crate::model::{Cluster, Item, Life, State};
+use crate::rule::{Rule, Rules};
 use crate::scenario::{SEATS, SEATS_PER_HOST};
 use rhizo_protocol::agent::UserState;
 use rhizo_types::id::{InstanceId, NodeId};
@@ -13,7 +15,7 @@ use rhizo_types::message::AgentMessage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A state with what can be said of each of its hosts.
+/// A state with the facts of its hosts, and the result of its checks.
 pub(crate) struct Seen<'a> {
     pub(crate) state: &'a State,
     pub(crate) facts: Vec<Option<Arc<Facts>>>,
@@ -28,7 +30,7 @@ impl<'a> Seen<'a> {
         Self { state, facts, occurred: Rules::default(), breach: None, only }
     }
 
-    /// Notes that a rule's condition is met, and whether the rule holds.
+    /// Records that a rule's condition is met, and a breach when the rule does not hold.
     pub(crate) fn rule(&mut self, rule: Rule, holds: bool, detail: impl FnOnce() -> String) {
         self.occurred.add(rule);
         if !holds && self.breach.is_none() && self.only.is_none_or(|only| only == rule) {
@@ -36,7 +38,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The hosts that work or are cut off, with their facts.
+    /// The running hosts, partitioned ones included, with their facts.
     pub(crate) fn alive(&self) -> Vec<(usize, Arc<Facts>)> {
         let all = self.facts.iter().zip(&self.state.lives).enumerate();
         let alive = all.filter(|(_, (_, life))| matches!(life, Life::Up | Life::Isolated));
@@ -44,7 +46,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Looks at a state.
+/// Checks a state.
 pub(crate) fn check(seen: &mut Seen<'_>) {
     for (_, facts) in seen.alive() {
         seen.occurred.extend(facts.occurred);
@@ -76,7 +78,7 @@ fn id_of(message: &AgentMessage) -> Option<rhizo_types::message::UseId> {
     }
 }
 
-/// What an instance was told is held by the exporter's agent, at the address of the run that serves it.
+/// An exporter that an instance is bound to holds the use, and the address is that of its current run.
 fn served(seen: &mut Seen<'_>, at: usize, bound: &BoundUse) {
     let state = seen.state;
     let Some(exporter) = state.host_of(bound.node) else { return };
@@ -91,7 +93,7 @@ fn served(seen: &mut Seen<'_>, at: usize, bound: &BoundUse) {
         Item::Message(message) => id_of(message) == Some(bound.id),
         Item::Reset => true,
     };
-    // A crash is silent first, a new agent is announced, and who is off the roster is not listened to.
+    // A crash is not known at once, a new agent announces itself, and messages of former members are dropped.
     if !both_work
         || back.iter().any(is_news)
         || forth.contains(&Item::Reset)
@@ -110,7 +112,7 @@ fn served(seen: &mut Seen<'_>, at: usize, bound: &BoundUse) {
     if !bound.is_service {
         return;
     }
-    // What an earlier run put out is replaced when the new one has started, and the news may be on its way.
+    // When a new run has started, its address may still be in the channel.
     let newer = |item: &Item| match item {
         Item::Message(message) => matches!(**message, AgentMessage::Bound { id, .. } if id == bound.id),
         Item::Reset => true,
@@ -131,7 +133,7 @@ fn served(seen: &mut Seen<'_>, at: usize, bound: &BoundUse) {
     });
 }
 
-/// When no message is under way and everybody knows everything, both ends of a binding know it.
+/// When all channels are empty and all nodes have the newest ledger, both ends of each binding agree on it.
 fn symmetric(seen: &mut Seen<'_>) {
     let state = seen.state;
     let is_calm = state.queues.iter().all(std::collections::VecDeque::is_empty)
@@ -174,7 +176,7 @@ fn one_host(seen: &mut Seen<'_>) {
     }
 }
 
-/// So many copies of an exclusive component as its spec allows run, those of hosts that are cut off included.
+/// No more copies of an exclusive component run than its spec allows, counting those on partitioned hosts.
 fn exclusive(seen: &mut Seen<'_>) {
     let state = seen.state;
     let truth = &state.truth;
@@ -193,7 +195,7 @@ fn exclusive(seen: &mut Seen<'_>) {
     }
 }
 
-/// Together the runs on a host need no more seats than it has.
+/// The services on a host together need no more seats than it has.
 fn room(seen: &mut Seen<'_>) {
     let state = seen.state;
     let spec = state.truth.spec();
@@ -211,12 +213,12 @@ fn room(seen: &mut Seen<'_>) {
     }
 }
 
-/// A node that left the roster without being given up runs nothing.
+/// A node that left the roster without being committed dead runs nothing.
 fn leavers(seen: &mut Seen<'_>) {
     let state = seen.state;
     for (at, host) in state.working() {
         let departed = state.truth.departed.get(&host.me());
-        // A node that comes back with a ledger from before its departure cannot know better yet.
+        // A node that restarts with a ledger from before its departure does not know of the departure yet.
         if departed.is_some_and(|departed| !departed.dead) && host.session() == 1 {
             seen.rule(Rule::LeaversAreEmpty, host.runs.is_empty(), || {
                 format!("host {at} left, and runs {:?}", host.runs.keys().collect::<Vec<_>>())
@@ -225,7 +227,7 @@ fn leavers(seen: &mut Seen<'_>) {
     }
 }
 
-/// A use is bound, asked for, lost and let go once each, so nothing of it is under way twice.
+/// Each message of a use is sent once, so no channel contains the same message twice.
 fn once(seen: &mut Seen<'_>) {
     let state = seen.state;
     for queue in &state.queues {
@@ -243,7 +245,7 @@ fn once(seen: &mut Seen<'_>) {
     }
 }
 
-/// When the ledger says that its target is reached, it was: everything runs unless something happened since.
+/// When the ledger says that its target is reached and no fault has occurred, every instance of it runs.
 fn settled(seen: &mut Seen<'_>) {
     let state = seen.state;
     let truth = &state.truth;

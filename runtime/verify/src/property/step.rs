@@ -1,11 +1,15 @@
-//! What must hold of everything that an agent orders or says, at the step at which it does.
+//! Properties of the orders and messages of an agent, checked at the step in which it issues them.
+//!
+//! Invariants of states are in [`super::state`].
 
 use super::startable::need_to_start;
-use super::{Rule, Rules};
 use crate::explore::Breach;
 use crate::model::ending::{ActEnding, Ending};
-use crate::model::host::{Deed, Host, LastRun, Outcome};
+use crate::model::facts::{exporters_held, is_pushed};
+use crate::model::host::{Deed, Host, LastRun};
+use crate::model::outcomes::Outcome;
 use crate::model::{State, Step, Taken};
+use crate::rule::{Rule, Rules};
 use rhizo_protocol::agent::InstanceView;
 use rhizo_protocol::{BoundImports, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, PortName};
@@ -16,7 +20,7 @@ use rhizo_types::script::Order;
 use rhizo_types::spec::Ports;
 use std::collections::BTreeSet;
 
-/// What one step showed.
+/// The result of checking one step.
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) occurred: Rules,
@@ -33,7 +37,7 @@ impl Shown {
     }
 }
 
-/// Looks at a step.
+/// Checks a step.
 pub(crate) fn check(from: &State, taken: &Taken, to: &State, shown: &mut Shown) {
     waited(from, to, shown);
     let Some(outcome) = &taken.outcome else { return };
@@ -87,7 +91,7 @@ pub(crate) fn check(from: &State, taken: &Taken, to: &State, shown: &mut Shown) 
     after(taken, outcome, shown);
 }
 
-/// A script goes on behind a wait only when all that it waits for has come.
+/// A script passes a `wait` only when everything that it waits for has happened.
 fn waited(from: &State, to: &State, shown: &mut Shown) {
     let (Some(before), Some(after)) = (&from.truth.script, &to.truth.script) else { return };
     let Some(Order::Wait { instances }) = before.statement().map(|statement| &statement.order) else {
@@ -113,7 +117,7 @@ fn waited(from: &State, to: &State, shown: &mut Shown) {
     shown.rule(Rule::WaitsAreKept, late.is_none(), || format!("the script goes on without {late:?}"));
 }
 
-/// What the step itself, and not an order, says of the host afterwards.
+/// Checks the host after the step, independently of orders.
 fn after(taken: &Taken, outcome: &Outcome, shown: &mut Shown) {
     if let Step::End(_, instance, Ending::StartFailed) = &taken.step {
         let bound =
@@ -146,8 +150,8 @@ fn after(taken: &Taken, outcome: &Outcome, shown: &mut Shown) {
     }
 }
 
-/// Whether a start may be one more action of the run before it: the first of its service, a repetition, or what a
-/// pushed behaviour starts again after another one stopped it.
+/// Whether a start may belong to the previous run: as the first start of its service, as a repetition, or as a start by a
+/// pushed behaviour after another one stopped the service.
 fn may_repeat(host: &Host, run: &RunId, last: LastRun) -> bool {
     let view = host.agent.instances().find(|view| *view.instance == run.instance);
     let repeats = view.is_some_and(|view| {
@@ -159,7 +163,7 @@ fn may_repeat(host: &Host, run: &RunId, last: LastRun) -> bool {
     last.is_of(run, host.session()) && (!last.service || repeats || pushed)
 }
 
-/// A start after others of the same instance on this host.
+/// Checks a start after earlier ones of the same instance on this host.
 fn again(outcome: &Outcome, run: &RunId, last: Option<LastRun>, shown: &mut Shown) {
     let RunId { instance, generation, attempt } = run;
     if let Some(last) = last {
@@ -199,7 +203,7 @@ fn start(outcome: &Outcome, call: &StartCall, shown: &mut Shown) {
     });
 }
 
-/// Every exporter that a start is told of is active, unless its host is lost or a failure is on its way.
+/// Every exporter that a start is bound to is active, unless faults occurred.
 fn exporters_active(
     from: &State,
     outcome: &Outcome,
@@ -225,10 +229,10 @@ fn exporters_active(
     }
 }
 
-/// What a step did to the tokens of every instance.
+/// Checks the change of every instance's tokens by the step.
 fn tokens(before: &Host, outcome: &Outcome, taken: &Taken, shown: &mut Shown) {
     if matches!(taken.step, Step::Restart(_) | Step::RestartBehind(_)) {
-        // Another agent: nothing of the former one is left.
+        // A restarted agent keeps no tokens of the former one.
         return;
     }
     for view in outcome.host.agent.instances() {
@@ -250,7 +254,7 @@ fn tokens(before: &Host, outcome: &Outcome, taken: &Taken, shown: &mut Shown) {
     }
 }
 
-/// A transition that uses an import began.
+/// Checks a transition that has begun: the imports it uses are bound.
 fn served(outcome: &Outcome, view: &InstanceView<'_>, way: TransitionIx, shown: &mut Shown) {
     let after = &outcome.host;
     for (port, import) in view.component.imports.iter().filter(|(_, import)| !import.optional) {
@@ -263,14 +267,14 @@ fn served(outcome: &Outcome, view: &InstanceView<'_>, way: TransitionIx, shown: 
             placed.is_some_and(|placed| after.ledger.members.contains_key(&placed.node))
         });
         let need = need_to_start(import, on_members.count());
-        let given = super::local::bound(after, view.instance, port);
+        let given = exporters_held(after, view.instance, port);
         shown.rule(Rule::StartIsServed, given >= need, || {
             format!("{} starts with {given} of {need} for {port}", view.instance)
         });
     }
 }
 
-/// When an action ends on the way up, a place with a dock set is entered only if all of the set has arrived.
+/// During a deployment, a place with a dock set is entered only when all transitions of the set have arrived.
 fn docks(old: &InstanceView<'_>, view: &InstanceView<'_>, active: BehaviourIx, shown: &mut Shown) {
     let (net, was, now) = (view.net(), old.marking(), view.marking());
     let there = |marking: &Marking, way: &TransitionIx| {
@@ -301,7 +305,7 @@ fn ended(taken: &Taken, instance: &InstanceId) -> bool {
     }
 }
 
-/// An export that is not active any more is used by nobody: they let go, or are told.
+/// An export that becomes inactive has no users left, or its users are notified.
 fn left(
     before: &Host,
     outcome: &Outcome,
@@ -332,7 +336,7 @@ fn left(
     }
 }
 
-/// Whether a user let go in this very step, so that there is nothing to tell.
+/// Whether a use was released in this step, so that its user needs no notice.
 fn let_go(outcome: &Outcome, node: NodeId, id: UseId) -> bool {
     outcome.reset == Some(node) || outcome.freed == Some((node, id))
 }
@@ -341,9 +345,10 @@ fn stop(before: &Host, step: &Step, outcome: &Outcome, run: &RunId, shown: &mut 
     let Some(view) = before.agent.instances().find(|view| *view.instance == run.instance) else { return };
     let phase = view.phase;
     let wanted = outcome.host.ledger.target.instances.get(&run.instance) == Some(view.placed);
-    let short = view.component.imports.iter().any(|(port, import)| {
-        !import.optional && super::local::bound(&outcome.host, &run.instance, port) == 0
-    });
+    let short =
+        view.component.imports.iter().any(|(port, import)| {
+            !import.optional && exporters_held(&outcome.host, &run.instance, port) == 0
+        });
     if matches!(phase, InstancePhase::Started | InstancePhase::Draining) && !short {
         let sick = matches!(step, Step::End(_, instance, Ending::Unhealthy) if *instance == run.instance);
         let used = before.agent.users().any(|(_, _, user)| {
@@ -377,17 +382,11 @@ fn seen_after<'a>(outcome: &'a Outcome, instance: &InstanceId) -> Option<Instanc
     outcome.host.agent.instances().find(|view| view.instance == instance)
 }
 
-/// Whether an instance executes a behaviour that was pushed to it: that may stop it for no reason of the protocol's.
-pub(super) fn is_pushed(view: &InstanceView<'_>) -> bool {
-    let marking = view.marking();
-    marking.active.is_some() && marking.number > 0
-}
-
 fn is_active(host: &Host, instance: &InstanceId, export: &PortName) -> bool {
     host.agent.instances().any(|view| view.instance == instance && view.is_active(export))
 }
 
-/// Whether the users of an instance all let go in this step: it was the last message, or they are on this host.
+/// Whether all users of an instance release it in this step: by the last message, or because they are on this host.
 fn releases(before: &Host, step: &Step, instance: &InstanceId, outcome: &Outcome) -> bool {
     let after = &outcome.host.agent;
     let gone = !after.users().any(|(_, _, user)| {
@@ -401,8 +400,8 @@ fn releases(before: &Host, step: &Step, instance: &InstanceId, outcome: &Outcome
     gone && (by_message || own || matches!(step, Step::Reset(..) | Step::Learn(_) | Step::CatchUp(_)))
 }
 
-/// Whether an instance and everything below it are the same in the old and the new target, nobody was lost, and no exporter has
-/// asked to leave: one whose node knows a later target already.
+/// Whether an instance and all its direct and indirect exporters are the same in the old and the new target, no member
+/// was lost, and no exporter has requested to be released (its node may already know a later target).
 fn exporters_kept(before: &Host, outcome: &Outcome, instance: &InstanceId) -> bool {
     let (old, new) = (&before.ledger.target, &outcome.host.ledger.target);
     if before.ledger.members.keys().ne(outcome.host.ledger.members.keys()) {

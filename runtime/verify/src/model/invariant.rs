@@ -1,15 +1,17 @@
-//! What must hold within one host, whatever the others do.
+//! Invariants of one host alone.
+//!
+//! They are checked once for each different host, with its facts. Invariants between hosts are in
+//! [`crate::property::state`].
 
-use super::Rule;
-use crate::model::facts::Facts;
-use crate::model::host::{Host, Run, has_service};
+use super::facts::{Facts, exporters_held, is_pushed};
+use super::host::{Host, Run, has_service};
+use crate::rule::Rule;
 use rhizo_protocol::agent::{InstanceView, UserState};
-use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::message::InstancePhase;
 use rhizo_types::spec::Import;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Looks at every instance and every agreement of a host.
+/// Checks every instance and every use of a host.
 pub(crate) fn check(host: &Host, facts: &mut Facts) {
     for view in host.agent.instances() {
         instance(host, &view, facts);
@@ -28,7 +30,7 @@ pub(crate) fn check(host: &Host, facts: &mut Facts) {
 fn instance(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
     for (port, import) in view.component.imports.iter().filter(|(_, import)| !import.optional) {
         if view.relies_on(port) {
-            let bound = bound(host, view.instance, port);
+            let bound = exporters_held(host, view.instance, port);
             facts.rule(Rule::StartedHasItsImports, bound >= need_to_stay(import), || {
                 format!("{} relies on its import {port}, which is not bound", view.instance)
             });
@@ -40,7 +42,7 @@ fn instance(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
         facts
             .rule(Rule::StoppedHasNoBinding, !kept, || format!("{} waits, and has a binding", view.instance));
     }
-    let lowered = view.phase == InstancePhase::Stopping && !super::step::is_pushed(view);
+    let lowered = view.phase == InstancePhase::Stopping && !is_pushed(view);
     if !waits && !lowered && !view.component.imports.is_empty() {
         told_is_held(host, view, facts);
     }
@@ -70,39 +72,32 @@ fn instance(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
     facts.rule(Rule::TokensStay, places > 0, || format!("{} has lost its tokens", view.instance));
 }
 
-/// Whether the agent's idea of an instance is what its shell does.
+/// Whether the agent's phase of an instance agrees with its shell.
 fn is_true(host: &Host, view: &InstanceView<'_>) -> bool {
     let run = host.runs.get(view.instance);
     if has_service(view.component) && view.component.lifecycle.is_none() {
         return match view.phase {
             InstancePhase::Waiting => run.is_none(),
-            // A pushed behaviour may wait for what it needs before it starts anything.
+            // A pushed behaviour may wait for its imports before it starts anything.
             InstancePhase::Starting => {
-                matches!(run, Some(Run::Starting(_))) || (run.is_none() && super::step::is_pushed(view))
+                matches!(run, Some(Run::Starting(_))) || (run.is_none() && is_pushed(view))
             }
             InstancePhase::Started | InstancePhase::Suspended => matches!(run, Some(Run::Up(_))),
             InstancePhase::Draining => run.is_some(),
             InstancePhase::Stopping => matches!(run, Some(Run::Stopping { .. })),
-            // What is left of a run after pushed behaviours is the life-cycle's matter.
+            // After pushed behaviours, the life-cycle decides whether a service runs.
             InstancePhase::Resting => true,
         };
     }
     let acts = host.actions.keys().any(|action| action.run.instance == *view.instance);
     let serves = run.is_some_and(|run| !matches!(run, Run::Up(_)));
     let nothing = view.phase == InstancePhase::Waiting;
-    // A transition whose action is nothing runs for no time; another one runs in the shell, or waits to be repeated.
+    // A transition without an action takes no time. Any other one runs in the shell or waits for its repetition.
     (view.marking().running.is_empty() || acts || serves || host.agent.wakes_at().is_some())
         && !(nothing && acts)
 }
 
-/// How many exporters of an import an instance holds.
-pub(super) fn bound(host: &Host, importer: &InstanceId, port: &PortName) -> usize {
-    let uses = host.agent.uses();
-    uses.filter(|(_, used)| used.importer == *importer && used.import == *port && used.served.is_some())
-        .count()
-}
-
-/// How many exporters are needed to go on, as far as the spec alone says: of *all*, one.
+/// Number of exporters that a started instance needs, by the spec alone: one for a mandatory import.
 fn need_to_stay(import: &Import) -> usize {
     usize::from(!import.optional)
 }
