@@ -99,6 +99,7 @@ pub(crate) struct Component {
     #[schemars(default)]
     imports: BTreeMap<String, Import>,
     health: Option<Health>,
+    start: Option<Start>,
     stop: Option<Stop>,
     /// Environment variables, with the same placeholders as `exec`.
     #[schemars(default)]
@@ -266,6 +267,16 @@ impl Table for Health {
     const NOT_YET: &'static [&'static str] = &["timeout", "grpc"];
     const FOREIGN: Foreign = slips::CHECKED;
 }
+
+/// The time that a start may take.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Start {
+    /// Time after which a start that is not finished has failed. Default "60s".
+    timeout: Option<Time>,
+}
+
+impl Table for Start {}
 
 /// The signal and grace with which a copy is stopped.
 #[derive(JsonSchema)]

@@ -146,3 +146,37 @@ fn a_config_that_is_too_long_is_refused_unread() {
     let findings = parse(&source, "x.toml", Path::new("")).expect_err("too long");
     assert_eq!(findings.len(), 1);
 }
+
+#[test]
+fn a_start_time_out_needs_no_life_cycle() {
+    let source = |run: &str| {
+        format!("rhizo = 1\n[app]\nname = \"x\"\n[components.w]\n{run}\nstart = {{ timeout = \"3m\" }}\n")
+    };
+    let timeouts = |run: &str| -> Vec<(String, Option<u64>)> {
+        let parsed = read(&source(run));
+        let lifecycle = parsed.spec.components[&ComponentName::from("w")].lifecycle();
+        let ways = lifecycle.transitions.iter();
+        ways.map(|(name, way)| (name.to_string(), way.step.timeout_ms)).collect()
+    };
+    let of = |names: &[(&str, Option<u64>)]| -> Vec<(String, Option<u64>)> {
+        names.iter().map(|(name, ms)| ((*name).to_owned(), *ms)).collect()
+    };
+    let limit = Some(180_000);
+    assert_eq!(timeouts("exec = \"./w\""), of(&[("start", limit), ("stop", None)]));
+    assert_eq!(timeouts(""), of(&[("start", limit), ("stop", None)]));
+    let script = [("cleanup", None), ("init", limit), ("interrupt", None), ("run", limit)];
+    assert_eq!(timeouts("script = \"./w\""), of(&script));
+}
+
+#[test]
+fn a_start_time_out_beside_a_life_cycle_is_refused() {
+    let source = "rhizo = 1\n[app]\nname = \"x\"\n[components.w]\nexec = \"./w\"\nstart = { timeout = \"3m\" }\n\
+                  [components.w.lifecycle]\nplaces = [\"off\", \"on\"]\nstarted = [\"on\"]\n\
+                  behaviours = { deploy = [\"go\"], retire = [\"halt\"] }\n\
+                  transitions.go = { from = \"off\", to = \"on\", start = true }\n\
+                  transitions.halt = { from = \"on\", to = \"off\", stop = true }\n";
+    let findings =
+        rhizo_config::parse(source, "x.toml", std::path::Path::new("/base")).expect_err("two time-outs");
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    assert!(findings[0].line == 6 && findings[0].message.contains("`lifecycle`"), "{findings:#?}");
+}

@@ -11,16 +11,13 @@ use crate::template::PORT_FIELDS;
 use crate::units::Quantity;
 use rhizo_types::lifecycle::{VALUE_BYTES_MAX, VALUES_MAX, Values};
 use rhizo_types::spec::{
-    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Ports, Probe, Replicas, Run, Stop,
+    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Ports, Probe, Replicas, Run,
 };
 use rhizo_types::{ComponentName, Number, PortName, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most copies of one component. The runtime is built for thousands of nodes.
 const REPLICAS_MAX: u32 = 10_000;
-
-/// Signals that can end a process and that every Linux has.
-const SIGNALS: &[&str] = &["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
 
 impl Session<'_> {
     pub(crate) fn component(&mut self, name: &ComponentName, node: &Node<'_>) -> Component {
@@ -51,8 +48,12 @@ impl Session<'_> {
         if let Some(node) = table.take("upgrade") {
             self.upgrade(&node, &mut component);
         }
+        let start = table.take("start");
         if let Some(node) = table.take("lifecycle") {
             self.lifecycle(&node, &mut component);
+        }
+        if let Some(node) = start {
+            self.start(&node, &mut component);
         }
         self.reader.finish::<document::Component>(table);
         component
@@ -437,33 +438,6 @@ impl Session<'_> {
         let name = PortName(if taken { format!("health-{number}") } else { "health".to_owned() });
         component.exports.insert(name.clone(), Export { port: Some(number), ..Export::SERVICE });
         Some(name)
-    }
-
-    fn stop(&mut self, node: &Node<'_>, stop: &mut Stop) {
-        let form = "stop = { signal = \"TERM\", grace = \"10s\" }";
-        let Some(mut table) = self.reader.table_like(node, form) else { return };
-        let signal = table.take("signal").and_then(|node| {
-            if self.reader.literal(&node).is_some() {
-                let hint = "write the name of the signal: \"TERM\"".to_owned();
-                self.reader.mismatch_with(&node, "a text", Some(hint));
-                return None;
-            }
-            self.reader.text(&node)
-        });
-        if let Some(signal) = signal {
-            let name = signal.text.strip_prefix("SIG").unwrap_or(signal.text);
-            if SIGNALS.contains(&name) {
-                stop.signal = name.to_owned();
-            } else {
-                let hint = suggest::hint(name, SIGNALS.iter().copied(), "signals");
-                let message = format!("unknown signal `{}`", signal.text.escape_debug());
-                self.reader.findings.error(signal.span, message).maybe_hint(hint);
-            }
-        }
-        if let Some(ms) = table.take("grace").and_then(|node| self.reader.duration_ms(&node, 0, 86_400_000)) {
-            stop.grace_ms = ms;
-        }
-        self.reader.finish::<document::Stop>(table);
     }
 
     pub(crate) fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {

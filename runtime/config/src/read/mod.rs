@@ -8,6 +8,7 @@ mod lifecycle;
 mod policy;
 mod provider;
 mod rule;
+mod start_stop;
 mod step;
 
 use crate::crosscheck::{self, Places};
