@@ -29,6 +29,9 @@ struct Outputs {
     values: Values,
 }
 
+/// The reason of a service that stopped although no stop was ordered.
+const UNASKED: &str = "ended without being asked";
+
 impl Agent {
     /// Begins an action; one that is nothing is done at once.
     pub(super) fn begin_action(
@@ -236,8 +239,7 @@ impl Agent {
                 self.service_ended(&instance, &mut local, reason, now, &timers, out);
             }
             Event::Stopped { .. } => {
-                let reason = "ended without being asked".to_owned();
-                self.service_ended(&instance, &mut local, reason, now, &timers, out);
+                self.service_ended(&instance, &mut local, UNASKED.to_owned(), now, &timers, out);
             }
             Event::Unhealthy { reason, .. } => {
                 let up = matches!(local.mode, Mode::Up | Mode::Draining) && local.service == Service::On;
@@ -307,7 +309,12 @@ impl Agent {
         local.service = Service::Off;
         match cancelled {
             None => self.action_failed(instance, local, number, reason, now, timers, out),
-            Some(Some(late)) => self.action_failed(instance, local, number, late, now, timers, out),
+            Some(Some(late)) => {
+                // A start that was cancelled by its time-out is reported as failed, with what it was waiting for.
+                let is_told = !reason.is_empty() && reason != UNASKED;
+                let reason = if is_told { format!("{late}: {reason}") } else { late };
+                self.action_failed(instance, local, number, reason, now, timers, out);
+            }
             Some(None) => {
                 local.forget_action(number);
             }
