@@ -4,8 +4,9 @@
 //! the supervisor of a host, or the node of a host. Read next: `cli` for the commands.
 
 use crate::cli;
-use crate::component::action::function::ActionCtx;
-use crate::component::embedded::{BoxError, Ctx, Registry};
+use crate::component::embedded::Ctx;
+use crate::component::function::{ActionCtx, BoxError};
+use crate::component::registry::Registry;
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::{Path, PathBuf};

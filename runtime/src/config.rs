@@ -5,7 +5,7 @@
 
 use crate::admin::ConfigText;
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
-use crate::component::embedded::Registry;
+use crate::component::registry::Registry;
 use rhizo_config::Finding;
 use rhizo_types::lifecycle::Action;
 use rhizo_types::spec::{Component, Run, Spec};

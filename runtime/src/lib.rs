@@ -72,8 +72,8 @@ mod pose;
 
 pub use app::Rhizo;
 pub use component::NodeView;
-pub use component::action::function::ActionCtx;
-pub use component::embedded::{BoxError, Ctx, ExportHandle, Import};
+pub use component::embedded::{Ctx, ExportHandle, Import};
+pub use component::function::{ActionCtx, BoxError};
 pub use rhizo_types::{InstanceId, NodeId, ProviderName, RegionName};
 
 /// The names that most embedding programs use.

@@ -20,7 +20,7 @@ mod verify;
 use crate::admin::{Answer, Ask, Status};
 use crate::app::AppSensor;
 use crate::app_dir::{AppDir, Deployment, KnownMember};
-use crate::component::embedded::Registry;
+use crate::component::registry::Registry;
 use crate::config::{self, Config, ConfigError};
 use args::{Arguments, Command};
 use clap::{CommandFactory as _, FromArgMatches as _};

@@ -1,16 +1,15 @@
-//! One instance that is a Rust closure of the embedding binary, and the context it is called with.
+//! The service of an instance that is a Rust closure of the embedding binary, and the closure's context.
 //!
-//! A closure that returns or panics has failed as a component; it never takes the node down. Programs are
-//! in [`super::exec`].
+//! A closure that returns or panics is a failure of the instance, and the node goes on. Programs are in
+//! [`super::exec`].
 
-use super::action::function::{self, ActionCtx, Function};
+use super::function::BoxError;
 use super::launch::Launch;
 use super::{ExportTable, NodeView, RunOutcome, Task, probe, raised, start_ms_max};
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Export, Ports};
-use rhizo_types::{ComponentName, InstanceId, PortName, ValueName};
-use std::collections::BTreeMap;
+use rhizo_types::{InstanceId, PortName, ValueName};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -23,74 +22,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
-/// What a component's closure may fail with: anything that is an error.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-type ClosureFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+pub(super) type ClosureFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 /// A registered closure.
 pub(super) type Embedded = Arc<dyn Fn(Ctx) -> ClosureFuture + Send + Sync>;
 
-/// What is published at once and waits to be told: a closure that publishes faster waits.
+/// Published values that wait to be reported; a closure that publishes faster waits.
 const PUBLISHED_LEN: usize = 16;
 
-/// An instance that has ended is reported at the latest so long after it, whoever still could publish for it.
+/// Longest delay of the report that an instance has ended, while a clone of its context could still publish.
 const PUBLISHED_MS_MAX: u64 = 100;
-
-/// The code of the embedding binary: closures by component, functions by component and name.
-#[derive(Default)]
-pub(crate) struct Registry {
-    closures: BTreeMap<ComponentName, Embedded>,
-    functions: BTreeMap<(ComponentName, String), Function>,
-}
-
-impl Registry {
-    /// Registers the closure that runs each instance of a component.
-    pub(crate) fn add_closure<F, Fut>(&mut self, component: &str, closure: F)
-    where
-        F: Fn(Ctx) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-    {
-        let boxed: Embedded = Arc::new(move |ctx| Box::pin(closure(ctx)));
-        self.closures.insert(ComponentName::from(component), boxed);
-    }
-
-    /// Registers a function that the actions of a component's life-cycle call.
-    pub(crate) fn add_function<F, Fut>(&mut self, component: &str, name: &str, function: F)
-    where
-        F: Fn(ActionCtx) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-    {
-        let key = (ComponentName::from(component), name.to_owned());
-        self.functions.insert(key, function::boxed(function));
-    }
-
-    /// Whether there is a closure for the component.
-    #[must_use]
-    pub(crate) fn has_closure(&self, component: &ComponentName) -> bool {
-        self.closures.contains_key(component)
-    }
-
-    /// Whether there is a function of that name for the component.
-    #[must_use]
-    pub(crate) fn has_function(&self, component: &ComponentName, name: &str) -> bool {
-        self.function(component, name).is_some()
-    }
-
-    pub(super) fn closure(&self, component: &ComponentName) -> Option<Embedded> {
-        self.closures.get(component).cloned()
-    }
-
-    pub(super) fn function(&self, component: &ComponentName, name: &str) -> Option<Function> {
-        self.functions.get(&(component.clone(), name.to_owned())).cloned()
-    }
-}
 
 pub(super) fn addresses(told: &Bound) -> Vec<SocketAddr> {
     told.values().filter_map(|served| served.address).collect()
 }
 
-/// What an instance sees of rhizo: its ports, its node, and when to stop.
+/// The context of a closure: its ports, its node, and the order to stop.
 #[derive(Clone)]
 pub struct Ctx {
     instance: InstanceId,
@@ -112,7 +59,7 @@ struct Progress {
 }
 
 impl Ctx {
-    /// Which copy of which component this is.
+    /// The instance that the closure runs.
     #[must_use]
     pub fn instance(&self) -> &InstanceId {
         &self.instance
@@ -124,7 +71,7 @@ impl Ctx {
         &self.node
     }
 
-    /// The directory of this instance, the same as its actions see; it need not exist yet.
+    /// The directory of this instance and its actions; it need not exist yet.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -144,7 +91,7 @@ impl Ctx {
         self.attributes.borrow().get(&ValueName::from(name)).cloned()
     }
 
-    /// What an action of this run put out before the instance was started.
+    /// A value that an action of this run has put out before the instance was started.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(&ValueName::from(name)).map(String::as_str)
@@ -153,7 +100,7 @@ impl Ctx {
     /// Gives a data value to the users of the exports that list its name; it replaces one of the same name.
     pub async fn publish(&self, name: &str, value: impl Into<String>) {
         let values = Values::from([(ValueName::from(name), value.into())]);
-        // Nobody takes it only when the instance is being dropped.
+        // The receiver is gone only when the instance is being dropped.
         let _ended = self.publish.send(values).await;
     }
 
@@ -163,12 +110,12 @@ impl Ctx {
         ExportHandle { name: PortName::from(name), ctx: self.clone() }
     }
 
-    /// Says that this instance works: dependants may start, once all its exports listen.
+    /// Declares that the instance works: instances that import it may start once all its exports listen.
     pub fn ready(&self) {
         self.progress.send_modify(|progress| progress.ready = true);
     }
 
-    /// Resolves when the instance has to stop; what is left after the grace period is dropped.
+    /// Resolves when the instance has to stop. A closure that runs on after the grace period is dropped.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.clone();
         async move { raised(&mut stop).await }
@@ -180,7 +127,7 @@ impl Ctx {
 pub struct Import {
     name: PortName,
     table: watch::Receiver<BoundImports>,
-    /// What [`Import::changed`] looked at last, so that no re-binding between two calls is missed.
+    /// The bindings that [`Import::changed`] returned last, so that no change between two calls is missed.
     told: Bound,
 }
 
@@ -209,14 +156,14 @@ impl Import {
                 return address;
             }
             if table.changed().await.is_err() {
-                // Whoever re-binds is gone, so the instance is being dropped: there is nothing to wait for.
+                // The sender of bindings is gone, so the instance is being dropped and no address will come.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Resolves with the addresses as soon as they, or the values beside them, differ from those it saw last (or
-    /// from those at the beginning).
+    /// Resolves with the addresses as soon as they, or the values beside them, differ from those of the last call (at
+    /// first: from those when the import was taken).
     pub async fn changed(&mut self) -> Vec<SocketAddr> {
         loop {
             let now = self.table.borrow_and_update().get(&self.name).cloned().unwrap_or_default();
@@ -226,7 +173,7 @@ impl Import {
                 return addresses;
             }
             if self.table.changed().await.is_err() {
-                // Whoever re-binds is gone, so the instance is being dropped.
+                // The sender of bindings is gone, so the instance is being dropped.
                 std::future::pending::<()>().await;
             }
         }
@@ -258,7 +205,7 @@ impl ExportHandle {
     }
 }
 
-/// Runs the instance to its end and reports what became of it.
+/// Runs the closure until it ends, and reports the outcome.
 pub(super) async fn run(task: Task, closure: Embedded) {
     let (progress, mut seen) = watch::channel(Progress::default());
     let (publish, published) = mpsc::channel(PUBLISHED_LEN);
@@ -344,9 +291,9 @@ async fn started(
     }
 }
 
-/// The closure's context is gone with it, so this ends; what it published last is told before its end is.
+/// Reports the values that the closure published last, before its end is reported.
 async fn end_publishing(publishing: JoinHandle<()>) {
-    // A clone of the context that the application kept elsewhere must not hold the end up.
+    // A clone of the context that the application kept must not delay the report of the end.
     let abort = publishing.abort_handle();
     if timeout(Duration::from_millis(PUBLISHED_MS_MAX), publishing).await.is_err() {
         abort.abort();

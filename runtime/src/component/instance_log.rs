@@ -3,7 +3,8 @@
 //! Bytes are kept as the programs wrote them. Nothing is sent anywhere: `logs` fetches the end of it on demand.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -53,9 +54,9 @@ struct LogWriter {
 impl LogWriter {
     /// Opens `log` below `dir`, appending.
     fn open(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let path = dir.join("log");
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let file = append(&path)?;
         let written = file.metadata()?.len();
         Ok(Self { path, file, written })
     }
@@ -64,7 +65,7 @@ impl LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.written >= FILE_BYTES_MAX {
             fs::rename(&self.path, self.path.with_extension("1"))?;
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.file = append(&self.path)?;
             self.written = 0;
         }
         self.file.write_all(bytes)?;
@@ -73,7 +74,17 @@ impl LogWriter {
     }
 }
 
-/// The last `bytes_max` bytes of the log below `dir`, cut at a line's start, as text.
+/// Opens a file to append to, which only the node's user may read: programs print what they like.
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// Bytes of a line that are shown; a program that writes longer lines writes data, of which the beginning tells enough.
+const LINE_BYTES_MAX: usize = 8 * 1_024;
+
+/// Returns the last lines of the log below `dir` as text, at most `bytes_max` bytes of it.
+///
+/// A line that is longer than 8 KiB, or than `bytes_max`, is cut and marked.
 ///
 /// # Errors
 /// When the log exists and cannot be read. A log that does not exist yet is empty.
@@ -81,22 +92,48 @@ pub(crate) fn tail(dir: &Path, bytes_max: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     for name in ["log.1", "log"] {
         match File::open(dir.join(name)) {
-            Ok(mut file) => {
-                let skip = file.metadata()?.len().saturating_sub(bytes_max);
-                file.seek(SeekFrom::Start(skip))?;
-                file.take(bytes_max).read_to_end(&mut bytes)?;
+            // The writer may be setting the file aside just now: no more is read than the two files may hold.
+            Ok(file) => {
+                file.take(2 * FILE_BYTES_MAX).read_to_end(&mut bytes)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    let surplus = bytes.len().saturating_sub(usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    let mut kept = &bytes[surplus..];
-    if surplus > 0 {
-        let line = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        kept = &kept[line..];
+    Ok(last_lines(&bytes, usize::try_from(bytes_max).unwrap_or(usize::MAX)))
+}
+
+/// The last lines that fit the bound, which holds for the text and not only for the bytes it is made from.
+fn last_lines(bytes: &[u8], bytes_max: usize) -> String {
+    let mut kept = Vec::new();
+    let mut room = bytes_max;
+    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).rsplit(|byte| *byte == b'\n');
+    for line in lines.filter(|_| !bytes.is_empty()) {
+        let is_last = kept.is_empty();
+        let line =
+            shown(line, if is_last { room.saturating_sub(1).min(LINE_BYTES_MAX) } else { LINE_BYTES_MAX });
+        if line.len() >= room {
+            break;
+        }
+        room -= line.len() + 1;
+        kept.push(line);
     }
-    Ok(String::from_utf8_lossy(kept).into_owned())
+    kept.into_iter().rev().map(|line| line + "\n").collect()
+}
+
+/// A line as text of at most `bytes_max` bytes; the end of a longer one is replaced by a mark.
+fn shown(line: &[u8], bytes_max: usize) -> String {
+    // Each byte that is no UTF-8 becomes a character of three bytes, so the text can be longer than the line.
+    let text = String::from_utf8_lossy(&line[..line.len().min(bytes_max.saturating_add(1))]);
+    if text.len() <= bytes_max {
+        return text.into_owned();
+    }
+    let mark = format!("… ({} bytes in all)", line.len());
+    let mut end = bytes_max.saturating_sub(mark.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    if mark.len() > bytes_max { String::new() } else { text[..end].to_owned() + &mark }
 }
 
 #[cfg(test)]
@@ -119,5 +156,32 @@ mod tests {
         assert!(kept <= 2 * FILE_BYTES_MAX + 2048, "kept {kept} bytes");
         assert_eq!(text.len(), 1024);
         Ok(())
+    }
+
+    #[test]
+    fn the_bound_holds_for_bytes_that_are_no_text() {
+        let noise: Vec<u8> = (0..4_096_u32).map(|at| 0x80 | at as u8 & 0x3f).collect();
+        let text = last_lines(&noise, 4_096);
+        assert!(text.len() <= 4_096 && text.ends_with("… (4096 bytes in all)\n"), "{} bytes", text.len());
+        assert!(last_lines(&noise, 10).len() <= 10);
+    }
+
+    #[test]
+    fn a_very_long_line_is_cut_and_marked_and_its_neighbours_are_shown() {
+        let long = [b"begins", [b'x'; 1 << 20].as_slice()].concat();
+        let log = [b"before\n".as_slice(), &long, b"\nafter\n"].concat();
+        let text = last_lines(&log, 65_536);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0] == "before" && lines[2] == "after" && lines.len() == 3);
+        assert!(lines[1].starts_with("beginsx") && lines[1].ends_with("… (1048582 bytes in all)"));
+        assert!(lines[1].len() <= LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn whole_lines_are_shown_from_the_end() {
+        assert_eq!(last_lines(b"one\ntwo\nthree\n", 10), "two\nthree\n");
+        assert_eq!(last_lines(b"one\ntwo\nthree", 9), "three\n");
+        assert_eq!(last_lines(b"a\n\nb\n", 100), "a\n\nb\n");
+        assert_eq!(last_lines(b"", 100), "");
     }
 }

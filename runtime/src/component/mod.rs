@@ -6,8 +6,10 @@
 
 pub(crate) mod action;
 mod action_output;
+mod control_group;
 pub(crate) mod embedded;
 mod exec;
+pub(crate) mod function;
 mod http_client;
 pub(crate) mod instance_log;
 mod launch;
@@ -15,15 +17,16 @@ mod ports;
 mod probe;
 mod processes;
 mod program;
+pub(crate) mod registry;
 mod run_report;
 mod template;
 
 pub(crate) use run_report::{RunOutcome, RunReport};
 
 use action::Act;
-use embedded::Registry;
 use instance_log::InstanceLog;
 use processes::{Mark, Processes};
+use registry::Registry;
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
@@ -141,6 +144,8 @@ pub(crate) struct Components {
     app: AppName,
     node: NodeView,
     dir: PathBuf,
+    /// The control group of this host; none where it has none.
+    host_group: Option<PathBuf>,
     registry: Arc<Registry>,
     runtime: tokio::runtime::Handle,
     reports: mpsc::Sender<RunReport>,
@@ -166,6 +171,7 @@ impl Components {
             app,
             node,
             dir,
+            host_group: control_group::of_host(),
             registry,
             runtime,
             reports,
@@ -211,7 +217,7 @@ impl Components {
     /// Begins to end all processes of a run, also those that its actions left behind on purpose.
     fn end_processes_of(&mut self, live: &Live) {
         let Some(stop) = &live.stop else { return };
-        let processes = Processes::below(Mark::of_run(&self.dir_of(&live.run)));
+        let processes = Processes::below(Mark::of_run(&self.dir_of(&live.run), self.host_group.as_deref()));
         let (signal, grace) = (launch::stop_signal(stop), Duration::from_millis(stop.grace_ms));
         self.endings.spawn_on(processes.end(signal, grace), &self.runtime);
     }
@@ -229,6 +235,7 @@ impl Components {
         values: Values,
     ) -> Result<Scope, String> {
         let (node, dir, app) = (self.node.clone(), self.dir_of(run), self.app.clone());
+        let host_group = self.host_group.clone();
         let live = self.live(run);
         live.attributes.send_replace(component.attributes.clone());
         live.imports.send_replace(imports.clone());
@@ -240,7 +247,7 @@ impl Components {
         }
         let (exports, attributes) = (live.exports.clone(), component.attributes.clone());
         let instance = run.instance.clone();
-        Ok(Scope { app, instance, node, dir, exports, imports, attributes, values })
+        Ok(Scope { app, instance, node, dir, host_group, exports, imports, attributes, values })
     }
 
     /// Starts the service of an instance; the result is reported.

@@ -1,14 +1,14 @@
 //! Choosing the ports of a run's exports.
 //!
-//! Free ports are found by binding port 0 and letting go again: the host's address is the node's alone, so nobody
-//! else takes the port in between but another instance of this node, which asks the kernel too.
+//! A free port is found by binding port 0 and closing the socket again. The host's address belongs to this node alone, so
+//! only another instance of the node could take the port in between. Which process listens later is not checked.
 
 use super::ExportTable;
 use rhizo_types::spec::{Export, Ports};
 use std::io;
 use std::net::{IpAddr, TcpListener};
 
-/// An address for every export that has one; all are held until all are chosen, so that they differ.
+/// Returns an address for every export that has one. All sockets stay open until all are chosen, so the ports differ.
 pub(super) fn choose(address: IpAddr, exports: &Ports<Export>) -> io::Result<ExportTable> {
     let mut chosen = ExportTable::new();
     let mut held = Vec::new();

@@ -1,18 +1,19 @@
 //! All processes of one task of a run, whatever session, group or parent they have, and their end.
 //!
-//! A process belongs to a task when it carries the task's mark in its environment, is in the process group of the
-//! program that was launched, descends from such a process, or did so when it was looked at before. That finds
-//! children that made a session of their own, daemons whose parents ended, and programs that overwrite their
-//! environment while their parent lives. It does not find a process that does both at once: start without the
-//! environment and outlive all its ancestors between two looks; the end of the host finds that one.
+//! A process belongs to a task when it is in the task's control group, carries the task's mark in its environment, is in
+//! the process group of the program that was launched, descends from such a process, or did so at an earlier look. That
+//! finds children that made a session of their own, daemons whose parents ended, and programs that overwrite their
+//! environment. Where the host has no control group, a process is missed that drops the environment and outlives all its
+//! ancestors between two looks; the end of the host finds that one.
 //!
 //! The end of the host, which needs no mark of a task, is in `rhizo-actuators`. Read next: [`super::launch`].
 
+use super::control_group;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -27,6 +28,10 @@ const LOOK_MS_MIN: u64 = 5;
 /// during a long grace would cost more than the time it saves.
 const LOOK_MS_MAX: u64 = 100;
 
+/// Consecutive looks without a member that are believed although processes of the machine ended meanwhile. A process can
+/// hide in one look: it starts another one after the list was made and ends before it is read itself.
+const QUIET_LOOKS: u32 = 5;
+
 /// A process that exchanges its program shows no environment for a moment, so an empty one is read again for so many
 /// milliseconds before it is believed.
 const EXCHANGE_MS_MAX: u32 = 20;
@@ -35,26 +40,43 @@ const EXCHANGE_MS_MAX: u32 = 20;
 ///
 /// A mark covers itself and every mark that was derived from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Mark(String);
+pub(super) struct Mark {
+    value: String,
+    /// The control group of the processes; none where the host has no group.
+    group: Option<PathBuf>,
+}
 
 impl Mark {
     /// Covers everything that is launched for the run in this directory; directories of runs are unique on a machine.
-    pub(super) fn of_run(dir: &Path) -> Self {
-        Self(dir.to_string_lossy().into_owned())
+    /// Control groups are made below `host_group`, in which the names of runs are unique.
+    pub(super) fn of_run(dir: &Path, host_group: Option<&Path>) -> Self {
+        let name = dir.file_name().unwrap_or_default();
+        Self { value: dir.to_string_lossy().into_owned(), group: host_group.map(|group| group.join(name)) }
     }
 
     /// A part of what this mark covers.
     pub(super) fn part(&self, name: &str) -> Self {
-        Self(format!("{}:{name}", self.0))
+        let group = self.group.as_ref().map(|group| group.join(name));
+        Self { value: format!("{}:{name}", self.value), group }
     }
 
     /// The value of the environment variable [`MARK`].
     pub(super) fn value(&self) -> &str {
-        &self.0
+        &self.value
+    }
+
+    /// Moves a process that was just launched into the control group.
+    fn enter(&self, pid: i32) {
+        // The process may have started another one before this; the mark and the descent find that.
+        if let Some(group) = &self.group
+            && let Err(error) = control_group::enter(group, pid)
+        {
+            tracing::debug!(%error, group = %group.display(), "process not moved into its control group");
+        }
     }
 
     fn covers(&self, value: &[u8]) -> bool {
-        let rest = value.strip_prefix(self.0.as_bytes());
+        let rest = value.strip_prefix(self.value.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))
     }
 }
@@ -66,17 +88,20 @@ pub(super) struct Processes {
     group: Option<i32>,
     /// The processes found by earlier looks, with their start times: ids are used again, pairs of both are not.
     found: BTreeSet<(i32, u64)>,
+    /// Whether every process that the last look listed could still be read.
+    is_whole: bool,
 }
 
 impl Processes {
     /// The processes below a mark, without a launched program.
     pub(super) fn below(mark: Mark) -> Self {
-        Self { mark, group: None, found: BTreeSet::new() }
+        Self { mark, group: None, found: BTreeSet::new(), is_whole: false }
     }
 
     /// The processes of a program that was launched as the leader of a process group of its own.
     pub(super) fn of_leader(mark: Mark, leader: i32) -> Self {
-        Self { mark, group: Some(leader), found: BTreeSet::new() }
+        mark.enter(leader);
+        Self { mark, group: Some(leader), found: BTreeSet::new(), is_whole: false }
     }
 
     /// Ends all of them: the signal to all, then up to `grace` for all to end, then SIGKILL until none is left.
@@ -93,23 +118,28 @@ impl Processes {
             pause_ms = (2 * pause_ms).min(LOOK_MS_MAX);
             (this, left) = this.look().await;
         }
-        if left {
-            this.kill().await;
-        }
+        this.kill().await;
     }
 
     /// Sends SIGKILL until no process is left.
     pub(super) async fn kill(self) {
         let mut this = self;
-        let mut pause_ms = LOOK_MS_MIN;
-        loop {
+        let (mut pause_ms, mut quiet_looks) = (LOOK_MS_MIN, 0);
+        while quiet_looks < QUIET_LOOKS {
             let left;
             (this, left) = this.send(Signal::SIGKILL).await;
-            if !left {
-                return;
+            if left {
+                quiet_looks = 0;
+                sleep(Duration::from_millis(pause_ms)).await;
+                pause_ms = (2 * pause_ms).min(LOOK_MS_MAX);
+            } else if this.is_whole {
+                break;
+            } else {
+                quiet_looks += 1;
             }
-            sleep(Duration::from_millis(pause_ms)).await;
-            pause_ms = (2 * pause_ms).min(LOOK_MS_MAX);
+        }
+        if let Some(group) = &this.mark.group {
+            control_group::remove(group);
         }
     }
 
@@ -140,7 +170,9 @@ impl Processes {
         with: impl FnOnce(&Self, &BTreeMap<i32, Process>) + Send + 'static,
     ) -> (Self, bool) {
         let looked = tokio::task::spawn_blocking(move || {
-            let found = self.find(&process_table());
+            let (table, is_whole) = process_table();
+            let found = self.find(&table);
+            self.is_whole = is_whole;
             with(&self, &found);
             (self, !found.is_empty())
         });
@@ -157,8 +189,10 @@ impl Processes {
     /// The processes of the table that run and belong to the task.
     fn find(&mut self, table: &BTreeMap<i32, Process>) -> BTreeMap<i32, Process> {
         let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let grouped = self.mark.group.as_deref().map(control_group::members).unwrap_or_default();
         let belongs = |pid: i32, process: &Process| {
             Some(process.group) == self.group
+                || grouped.contains(&pid)
                 || self.found.contains(&(pid, process.start))
                 || process.mark.as_deref().is_some_and(|mark| self.mark.covers(mark))
         };
@@ -201,11 +235,13 @@ struct Process {
     mark: Option<Vec<u8>>,
 }
 
-/// All processes; one that ends meanwhile is left out.
-fn process_table() -> BTreeMap<i32, Process> {
+/// All processes, and whether none of them ended between the listing and the look at it.
+fn process_table() -> (BTreeMap<i32, Process>, bool) {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, process(pid)?))).collect()
+    let pids: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let table: BTreeMap<i32, Process> = pids.iter().filter_map(|pid| Some((*pid, process(*pid)?))).collect();
+    let is_whole = table.len() == pids.len() && !pids.is_empty();
+    (table, is_whole)
 }
 
 fn process(pid: i32) -> Option<Process> {
@@ -257,7 +293,7 @@ mod tests {
     }
 
     fn run_mark() -> Mark {
-        Mark::of_run(Path::new("/run/web.1-g1"))
+        Mark::of_run(Path::new("/run/web.1-g1"), None)
     }
 
     #[test]
@@ -285,6 +321,19 @@ mod tests {
             (21, process(20, 20, None)),
         ];
         assert_eq!(found(&mut Processes::of_leader(mark, 10), &table), [10, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn a_process_in_the_control_group_is_a_member_whatever_it_carries() {
+        let host = tempfile::tempdir().expect("a directory");
+        let mark = Mark::of_run(Path::new("/run/web.1-g1"), Some(host.path()));
+        let group = host.path().join("web.1-g1/service");
+        fs::create_dir_all(&group).expect("a directory");
+        fs::write(group.join("cgroup.procs"), "11\n").expect("a file");
+        let table = [(11, process(1, 11, None)), (12, process(1, 12, None))];
+        assert_eq!(found(&mut Processes::below(mark.part("service")), &table), [11]);
+        assert_eq!(found(&mut Processes::below(mark.part("action-1")), &table), [0; 0]);
+        assert_eq!(found(&mut Processes::below(mark), &table), [11]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What an instance may know: the names in its templates and the environment of its programs.
+//! The values of placeholders in templates, and the variables with the same facts for programs.
 //!
-//! Which names there are is checked by `rhizo-config` before anything is started; here they get their values.
+//! `rhizo-config` has checked the names of placeholders before anything is started. The whole environment of a program is
+//! made in [`super::launch`].
 
 use super::{ExportTable, NodeView};
 use rhizo_protocol::{Bound, BoundImports};
@@ -11,17 +12,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// What templates can speak of: all that one run knows when a program or an action of it begins.
+/// The facts that templates can name, as they are when a program or an action of the run begins.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
     pub(super) app: AppName,
     pub(super) instance: InstanceId,
     pub(super) node: NodeView,
     pub(super) dir: PathBuf,
+    /// The control group of the host; none where it has none.
+    pub(super) host_group: Option<PathBuf>,
     pub(super) exports: ExportTable,
     pub(super) imports: BoundImports,
     pub(super) attributes: Values,
-    /// What earlier actions of the run put out.
+    /// The values that earlier actions of the run have put out.
     pub(super) values: Values,
 }
 
@@ -32,7 +35,7 @@ impl Scope {
             .map_err(|name| format!("`{{{name}}}` in `{template}` stands for nothing here"))
     }
 
-    /// Replaces every placeholder of a template file; an error is the name of the first one that stands for nothing.
+    /// Replaces every placeholder of a template file; the error is the name of the first one without a value.
     pub(super) fn fill_whole(&self, template: &str) -> Result<String, String> {
         rhizo_config::fill_file(template, &|name| self.value(name))
     }
@@ -42,7 +45,7 @@ impl Scope {
         templates.iter().map(|template| self.fill(template)).collect()
     }
 
-    /// Replaces every placeholder of what a probe looks at.
+    /// Replaces every placeholder of a probe.
     pub(super) fn fill_probe(&self, probe: &Probe) -> Result<Probe, String> {
         Ok(match probe {
             Probe::Exec { argv } => Probe::Exec { argv: self.fill_all(argv)? },
@@ -51,7 +54,7 @@ impl Scope {
         })
     }
 
-    /// The health check of a service that runs at these exports.
+    /// Returns the health check of a service that listens at these exports.
     pub(super) fn fill_health(
         &self,
         health: Option<&Health>,
@@ -104,7 +107,7 @@ impl Scope {
                 all.insert(variable(&[kind, name.as_str()]), value.clone());
             }
         }
-        // A value with a zero byte cannot be in an environment; whoever needs it has no use for a part of it.
+        // A value with a zero byte cannot be in an environment, and a part of it would be of no use.
         all.retain(|_, value| !value.contains('\0'));
         all
     }
@@ -124,7 +127,7 @@ fn variable(parts: &[&str]) -> String {
 
 /// A property of an import: of the first exporter it is bound to, but for `addrs`.
 ///
-/// What an import that is bound to nobody serves is the empty text, so that a program can test for it.
+/// The properties of an unbound import are empty texts, so that a program can test for them.
 fn imported(told: &Bound, part: &str) -> Option<String> {
     if part == "addrs" {
         return Some(joined(told));
@@ -176,6 +179,7 @@ pub(super) mod tests {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             },
             dir,
+            host_group: None,
             exports: ExportTable::from([("http".into(), address(80))]),
             imports: BoundImports::from_iter([("db".into(), db), ("cache".into(), Bound::new())]),
             attributes: Values::from([("colour".into(), "blue".to_owned())]),

@@ -23,7 +23,7 @@ pub(crate) mod solving;
 pub(crate) use providers::make as make_providers;
 
 use crate::admin::{Answer, Ask};
-use crate::component::embedded::Registry;
+use crate::component::registry::Registry;
 use crate::component::{Components, NodeView};
 use input::{Input, QUEUE_LEN};
 use journal::Journal;

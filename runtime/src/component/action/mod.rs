@@ -1,18 +1,18 @@
 //! Execution of one action of a life-cycle until it succeeds, fails or is cancelled.
 //!
-//! Time-outs, repetitions and what follows are decided by `rhizo-protocol`. Read next: [`function`] for the functions
-//! of an embedding binary, [`super::program`] for commands and scripts.
+//! Time-outs, repetitions and what follows are decided by `rhizo-protocol`. Read next: [`super::function`] for the
+//! functions of an embedding binary, [`super::program`] for commands and scripts.
 
-pub(crate) mod function;
+mod call;
 mod http;
 mod wait;
 pub(crate) mod write;
 
 use super::action_output::ActionOutput;
-use super::embedded::Registry;
 use super::instance_log::InstanceLog;
 use super::launch::Launch;
 use super::program::{self, Ended, Job};
+use super::registry::Registry;
 use super::template::Scope;
 use rhizo_protocol::event::ActResult;
 use rhizo_types::lifecycle::{Action, Values};
@@ -45,7 +45,7 @@ pub(super) async fn execute(act: Act) -> ActResult {
         Action::Http { method, url, body } => {
             until_cancelled(&act, http::request(&act.scope, method, url, body)).await
         }
-        Action::Function(name) => function::call(&act, name).await,
+        Action::Function(name) => call::function(&act, name).await,
         Action::Write { to, content, mode } => {
             until_cancelled(&act, write::file(&act.scope, to, content, *mode)).await
         }

@@ -1,7 +1,7 @@
-//! Writing a file as an action: a template that is filled in with what the run knows.
+//! An action that writes a file from a template.
 //!
-//! The file appears as a whole or not at all, also when the action is cancelled half way. Which placeholders there are
-//! is [`super::super::template`]'s; that a template can be read and names only known ones is checked when the config is.
+//! The file is replaced as a whole or not at all, also when the action is cancelled. The placeholders are those of
+//! [`super::super::template`]; the check of the config has refused templates that cannot be read or name unknown ones.
 
 use super::super::template::Scope;
 use rhizo_types::lifecycle::{Content, Values};
@@ -9,10 +9,10 @@ use std::path::{Component, Path, PathBuf};
 use tokio::fs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A longer template is refused: a person's config file has some kilobytes, and the largest are tables of a few hundred.
+/// Longest template. Config files that people write have some kilobytes, and the largest tables a few hundred.
 pub(crate) const TEMPLATE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Writes the file, in place of one that is there.
+/// Writes the file and replaces an existing one.
 pub(super) async fn file(scope: &Scope, to: &str, content: &Content, mode: u32) -> Result<Values, String> {
     let to = PathBuf::from(scope.fill(to)?);
     if !to.components().all(|part| matches!(part, Component::Normal(_))) {
@@ -46,14 +46,14 @@ async fn read(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Writes beside it and renames: whoever reads the file sees the old one or the new one.
+/// Writes a file beside it and renames that, so that every reader sees the old or the new content.
 async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).await?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    // One that a cancelled action left may have other permissions.
+    // A file that a cancelled action left may have other permissions.
     if let Err(error) = fs::remove_file(&beside).await
         && error.kind() != std::io::ErrorKind::NotFound
     {

@@ -1,13 +1,10 @@
-//! Rust async functions as actions: what an embedding binary registers, and the context they are called with.
+//! Async Rust functions as actions: their registration by an embedding binary, and the context of their calls.
 //!
-//! A function that returns an error or panics has failed as an action. One that is cancelled is dropped at its
-//! next await. The closures that run for as long as their instance are in [`super::super::embedded`].
+//! An error or a panic of a function is a failure of the action. A cancelled function is dropped at its next await. The
+//! closures that run as long as their instance are in [`super::embedded`], the calls in [`super::action`].
 
-use super::super::embedded::BoxError;
-use super::super::program::Ended;
-use super::super::template::Scope;
-use super::super::{NodeView, raised};
-use super::Act;
+use super::NodeView;
+use super::template::Scope;
 use rhizo_types::lifecycle::Values;
 use rhizo_types::{InstanceId, PortName, ValueName};
 use std::future::Future;
@@ -18,11 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type FunctionFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
+/// The error type of closures and functions: any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A registered function.
-pub(in crate::component) type Function = Arc<dyn Fn(ActionCtx) -> FunctionFuture + Send + Sync>;
+pub(super) type Function = Arc<dyn Fn(ActionCtx) -> FunctionFuture + Send + Sync>;
 
 /// Boxes a function for the registry.
-pub(in crate::component) fn boxed<F, Fut>(function: F) -> Function
+pub(super) fn boxed<F, Fut>(function: F) -> Function
 where
     F: Fn(ActionCtx) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -30,7 +30,7 @@ where
     Arc::new(move |ctx| Box::pin(function(ctx)))
 }
 
-/// What an action sees of rhizo: whose it is, what is imported and known, and where its values go.
+/// The context of a function's call: its instance, imports, attributes and values.
 #[derive(Clone)]
 pub struct ActionCtx {
     scope: Arc<Scope>,
@@ -38,7 +38,12 @@ pub struct ActionCtx {
 }
 
 impl ActionCtx {
-    /// Which copy of which component this is.
+    /// The context of one call, whose values are collected in `put`.
+    pub(super) fn new(scope: Scope, put: Arc<Mutex<Values>>) -> Self {
+        Self { scope: Arc::new(scope), put }
+    }
+
+    /// The instance whose action this is.
     #[must_use]
     pub fn instance(&self) -> &InstanceId {
         &self.scope.instance
@@ -56,7 +61,7 @@ impl ActionCtx {
         &self.scope.dir
     }
 
-    /// Where an export of this instance is reached; none for an export of data, or one that nobody listens on yet.
+    /// The address of an export; none for an export of data, and for one that does not listen yet.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<SocketAddr> {
         self.scope.exports.get(&PortName::from(name)).copied()
@@ -82,45 +87,15 @@ impl ActionCtx {
         self.scope.attributes.get(&ValueName::from(name)).map(String::as_str)
     }
 
-    /// What an earlier action of this run put out.
+    /// A value that an earlier action of this run has put out.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.scope.values.get(&ValueName::from(name)).map(String::as_str)
     }
 
-    /// Puts out a value: later actions have it, and exports that list its name carry it once this one is done.
+    /// Puts out a value. Later actions can read it, and exports that list its name carry it once this action succeeds.
     pub fn put(&self, name: &str, value: impl Into<String>) {
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         put.insert(ValueName::from(name), value.into());
-    }
-}
-
-/// Calls the registered function.
-pub(super) async fn call(act: &Act, name: &str) -> Ended {
-    let component = &act.scope.instance.component;
-    let Some(function) = act.registry.function(component, name) else {
-        return Ended::Failed(format!("this binary has no function `{name}` for component `{component}`"));
-    };
-    let put = Arc::new(Mutex::new(Values::new()));
-    let ctx = ActionCtx { scope: Arc::new(act.scope.clone()), put: put.clone() };
-    // A task of its own, so that a panic is a failure of the action and of nothing else.
-    let mut running = tokio::spawn(function(ctx));
-    let mut cancel = act.cancel.clone();
-    let ended = tokio::select! {
-        biased;
-        () = raised(&mut cancel) => None,
-        ended = &mut running => Some(ended),
-    };
-    match ended {
-        None => {
-            running.abort();
-            let _cancelled = running.await;
-            Ended::Cancelled
-        }
-        Some(Ok(Ok(()))) => {
-            Ended::Done(std::mem::take(&mut *put.lock().unwrap_or_else(PoisonError::into_inner)))
-        }
-        Some(Ok(Err(error))) => Ended::Failed(format!("`{name}` failed: {error}")),
-        Some(Err(panic)) => Ended::Failed(format!("`{name}` panicked: {panic}")),
     }
 }
