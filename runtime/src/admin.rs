@@ -140,6 +140,9 @@ pub(crate) struct Status {
     pub(crate) intents: IntentCounts,
     /// Sentences about what is missing, broken or not survivable.
     pub(crate) problems: Vec<String>,
+    /// Components whose new version kept failing and was rolled back.
+    #[serde(default)]
+    pub(crate) unwound: Vec<String>,
     /// The node that answered.
     pub(crate) answered_by: String,
     /// The spec in force.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The directory's name, below the directory in which the command is run.
@@ -128,7 +128,7 @@ impl AppDir {
     /// # Errors
     /// When the directory or the record cannot be written.
     pub(crate) fn set_deployment(&self, deployment: &Deployment) -> Result<(), AppDirError> {
-        self.write("deployment.json", deployment, 0o644)
+        self.write("deployment.json", deployment)
     }
 
     /// The members recorded last; empty when there is no record.
@@ -144,10 +144,10 @@ impl AppDir {
     /// # Errors
     /// When the record cannot be written.
     pub(crate) fn set_members(&self, members: &[KnownMember]) -> Result<(), AppDirError> {
-        self.write("members.json", &members, 0o644)
+        self.write("members.json", &members)
     }
 
-    /// The operator's secret key. When there is none yet, the result of `fresh` is stored (mode 0600) and returned.
+    /// The operator's secret key. When there is none yet, the result of `fresh` is stored and returned.
     ///
     /// # Errors
     /// When the key cannot be read or stored.
@@ -160,7 +160,7 @@ impl AppDir {
             });
         }
         let secret = fresh();
-        self.write("operator.key", &to_hex(&secret), 0o600)?;
+        self.write("operator.key", &to_hex(&secret))?;
         Ok(secret)
     }
 
@@ -177,7 +177,7 @@ impl AppDir {
     /// # Errors
     /// When the record cannot be written.
     pub(crate) fn set_beginning(&self, record: &impl Serialize) -> Result<(), AppDirError> {
-        self.write("beginning.json", record, 0o600)
+        self.write("beginning.json", record)
     }
 
     /// The recorded process of node 0; `None` when there is no record.
@@ -193,7 +193,7 @@ impl AppDir {
     /// # Errors
     /// When the record cannot be written.
     pub(crate) fn set_founder(&self, founder: &FounderProcess) -> Result<(), AppDirError> {
-        self.write("founder.json", founder, 0o644)
+        self.write("founder.json", founder)
     }
 
     /// Removes the record of node 0's process. Succeeds when there is none.
@@ -235,13 +235,15 @@ impl AppDir {
     }
 
     /// Writes a record to a draft file, syncs it and renames it into place, so that a reader never sees a partial record.
-    fn write(&self, name: &str, record: &impl Serialize, mode: u32) -> Result<(), AppDirError> {
+    ///
+    /// The config in a record may hold passwords, so only the operator may read the files and enter the directory.
+    fn write(&self, name: &str, record: &impl Serialize) -> Result<(), AppDirError> {
         let path = self.path.join(name);
         let draft = self.path.join(format!("{name}.{}.new", std::process::id()));
         let written = || -> std::io::Result<()> {
-            fs::create_dir_all(&self.path)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
             let mut options = fs::OpenOptions::new();
-            let mut file = options.create(true).truncate(true).write(true).mode(mode).open(&draft)?;
+            let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
             serde_json::to_writer_pretty(&mut file, record)?;
             file.write_all(b"\n")?;
             file.sync_all()?;

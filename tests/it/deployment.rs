@@ -81,16 +81,21 @@ impl Deployment {
         fs::write(path, text).expect("writable");
     }
 
+    /// A command of the application that the test starts itself, without standard input.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(&self.dir).stdin(Stdio::null());
+        command
+    }
+
     /// Starts a command without waiting for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running<'_> {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
         let stem = format!("said/{number:03}-{}", arguments.first().copied().unwrap_or("none"));
         let (out, err) = (self.file(&format!("{stem}.out")), self.file(&format!("{stem}.err")));
         // Files, not pipes: what goes on in the background keeps them open after the command has ended.
-        let child = Command::new(&self.program)
-            .args(arguments)
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
+        let child = self
+            .command(arguments)
             .stdout(File::create(&out).expect("writable"))
             .stderr(File::create(&err).expect("writable"))
             .spawn()

@@ -7,11 +7,13 @@
 mod bench;
 mod contract;
 mod deployment;
+mod endings;
 mod interrupt;
 mod inventory;
 mod journal;
 mod lifecycles;
 mod losses;
+mod manners;
 mod optimise;
 mod quorum;
 mod repair;

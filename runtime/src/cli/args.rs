@@ -1,4 +1,6 @@
-//! The command line's words: the same in the stock binary and in every embedding binary.
+//! The syntax of the command line, which is the same in the stock binary and in every embedding binary.
+//!
+//! The commands are executed in the modules beside this one; see [`super`].
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -7,7 +9,8 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(version, about, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// Print answers as JSON.
+    /// Print answers as JSON: one document, also for failures and usage errors. `events`, `run` and `up` in the foreground
+    /// print one document a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -15,7 +18,8 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad config or usage (nothing was started), 3 no node answers, \
-4 no quorum, 5 not stable in time, 6 declined, 130 interrupted.";
+4 no quorum, 5 not stable in time, 6 declined, 7 a new version failed and was rolled back, 8 partly done, \
+130 interrupted.";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {

@@ -1,7 +1,7 @@
-//! A command line's link into the overlay: any member that can be reached answers.
+//! The command line's link into the overlay, over which any reachable member answers requests.
 //!
-//! It remembers the members it hears of in the home directory, so that the next command finds them although
-//! the ones it knew are gone.
+//! The members named in an answer are stored in the home, so that the next command finds the application although the
+//! earlier members are gone. What an answer means is decided by the commands.
 
 use super::exit::{Exit, Failure};
 use crate::admin::{Answer, Ask, AskRecord, Status};
@@ -10,10 +10,10 @@ use rhizo_overlay::{Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayC
 use rhizo_types::PeerKey;
 use std::time::Duration;
 
-/// How long a member may take to answer; a plan may use the solver's whole deadline.
+/// Time-out of a request: a plan may use the solver's whole deadline.
 const ANSWER_MS_MAX: u64 = 15_000;
 
-/// A link into the overlay, or the means to make one.
+/// A client of the overlay, with or without an open link.
 pub(crate) struct Client {
     home: AppDir,
     overlay: Overlay,
@@ -21,7 +21,7 @@ pub(crate) struct Client {
     peer: Option<PeerKey>,
 }
 
-/// Why there is no answer.
+/// Why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum ClientError {
     /// No known member could be reached.
@@ -58,7 +58,7 @@ impl Client {
         Ok(Self { home: home.clone(), overlay, events, peer: None })
     }
 
-    /// Asks a question of the member that answered last, or of any other that can be reached.
+    /// Sends a request to the member that answered last, or else to any other that can be reached.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Answer, ClientError> {
         let mut last = ClientError::NobodyAnswers;
         if let Some(peer) = self.peer.take() {
@@ -91,7 +91,7 @@ impl Client {
         Err(last)
     }
 
-    /// How the application is.
+    /// Requests the status of the application.
     pub(crate) async fn status(&mut self) -> Result<Status, ClientError> {
         let answer = self.ask(&Ask::Status).await?;
         self.remember(&answer);
@@ -132,7 +132,7 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
     }
 
-    /// Notes the members that a status names; failing to is no failure of the command.
+    /// Stores the members that a status names. The command goes on when they cannot be stored.
     fn remember(&self, answer: &Answer) {
         if let Answer::Status(status) = answer {
             let members = super::members_of(status);

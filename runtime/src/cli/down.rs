@@ -1,25 +1,31 @@
-//! `down`: everything stops, every host is given back, nothing is left in the home.
+//! `down`: stops everything, releases every host and empties the home.
 //!
-//! The application is asked to take itself down. What is left then, or when no node answers any more, is
-//! released here: the operator has the providers' credentials, and the ownership tags tell what is whose.
+//! The application is asked to take itself down. What is left then, or when no node answers any more, is released by this
+//! command: the operator has the providers' credentials, and the ownership tags identify the application's hosts.
 
 use super::exit::{Exit, Failure};
 use super::founding::Beginning;
-use super::{Session, confirm, offline, refused};
+use super::{Session, offline, refused};
 use crate::admin::{Answer, Ask};
 use crate::app_dir::Deployment;
 use rhizo_actuators::{HostState, Owner, Provider};
-use rhizo_types::ProviderName;
-use std::collections::BTreeMap;
+use rhizo_types::lifecycle::Action;
+use rhizo_types::spec::{Component, Spec};
+use rhizo_types::{ComponentName, ProviderName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time between two looks.
 const LOOK_MS: u64 = 200;
 
-/// The application has this long to take itself down before the rest is done here: components may use their
-/// whole grace one after the other.
+/// Time that the application has to take itself down beyond the times of its components, before this command releases
+/// the hosts: for detections, plans and entries of the log.
 const OWN_MS_MAX: u64 = 120_000;
+
+/// Time-out of a life-cycle's action that sets none. Such an action may take any time; an operator who takes the
+/// application down does not wait longer for it.
+const ACTION_MS_MAX: u64 = 60_000;
 
 /// Providers have this long to confirm that hosts are gone.
 const RELEASE_MS_MAX: u64 = 120_000;
@@ -29,8 +35,8 @@ pub(crate) async fn down(session: &Session, yes: bool) -> Result<Exit, Failure> 
         session.print(&serde_json::json!({ "released": 0 }), || "Nothing is deployed here.\n".to_owned());
         return Ok(Exit::Done);
     };
-    if !yes && !confirm(&format!("Stop `{}` and give all its hosts back?", deployment.app)) {
-        return Err(Failure::new(Exit::Declined, "go on without consent").hint("`--yes` consents beforehand"));
+    if !yes {
+        session.console.confirm(&format!("Stop `{}` and give all its hosts back?", deployment.app))?;
     }
     let asked = ask_to_end(session).await;
     if let Err(failure) = &asked
@@ -45,12 +51,13 @@ pub(crate) async fn down(session: &Session, yes: bool) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// Asks the application to take itself down and waits until nobody answers any more.
+/// Asks the application to take itself down and waits until no node answers any more.
 async fn ask_to_end(session: &Session) -> Result<(), Failure> {
-    /// A node that ends closes its links before the others are told; so often in a row nobody answers.
+    /// Consecutive requests without an answer after which the application has ended: a node that ends closes its links
+    /// before the others know.
     const SILENCE: u32 = 3;
     let mut client = session.client().await?;
-    let deadline = Instant::now() + Duration::from_millis(OWN_MS_MAX);
+    let deadline = Instant::now() + Duration::from_millis(OWN_MS_MAX.saturating_add(stops_ms_max(session)));
     let mut accepted = false;
     let mut silent = 0;
     while Instant::now() < deadline && silent < SILENCE {
@@ -75,13 +82,58 @@ async fn ask_to_end(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The time that the components may use to stop, in milliseconds, by the config that was applied last. Unknown is zero.
+fn stops_ms_max(session: &Session) -> u64 {
+    let beginning = session.home.beginning::<Beginning>().ok().flatten();
+    let spec = beginning.and_then(|beginning| crate::config::parse(&beginning.config).ok());
+    spec.map_or(0, |spec| longest_stop_ms(&spec))
+}
+
+/// The longest chain of stops: a component stops only after those that import it.
+fn longest_stop_ms(spec: &Spec) -> u64 {
+    /// Returns the longest chain that begins at a component. A component in `above` is part of a cycle and ends it.
+    fn from<'s>(
+        name: &'s ComponentName,
+        spec: &'s Spec,
+        above: &mut Vec<&'s ComponentName>,
+        known: &mut BTreeMap<&'s ComponentName, u64>,
+    ) -> u64 {
+        let Some(component) = spec.components.get(name).filter(|_| !above.contains(&name)) else { return 0 };
+        if let Some(ms) = known.get(name) {
+            return *ms;
+        }
+        above.push(name);
+        let exporters = component.imports.values().map(|import| &import.component);
+        let below = exporters.map(|exporter| from(exporter, spec, above, known)).max().unwrap_or(0);
+        above.pop();
+        let ms = stop_ms_max(component).saturating_add(below);
+        known.insert(name, ms);
+        ms
+    }
+    let (mut above, mut known) = (Vec::new(), BTreeMap::new());
+    spec.components.keys().map(|name| from(name, spec, &mut above, &mut known)).max().unwrap_or(0)
+}
+
+/// The grace of one component, and the time-outs of the actions that its life-cycle runs to stop it.
+fn stop_ms_max(component: &Component) -> u64 {
+    let lifecycle = component.lifecycle();
+    // The behaviours of a removal usually begin with those of a pause, which run only once.
+    let behaviours: BTreeSet<_> = lifecycle.pause.iter().chain(&lifecycle.retire).collect();
+    let names = behaviours.into_iter().filter_map(|behaviour| lifecycle.behaviours.get(behaviour)).flatten();
+    let steps = names.filter_map(|name| lifecycle.transitions.get(name)).map(|transition| &transition.step);
+    let actions = steps.filter(|step| !matches!(step.action, Action::Nothing | Action::Stop));
+    let total: u64 =
+        actions.map(|step| step.timeout_ms.unwrap_or(ACTION_MS_MAX)).fold(0, u64::saturating_add);
+    component.stop.grace_ms.saturating_add(total)
+}
+
 async fn no_quorum(client: &mut super::client::Client) -> bool {
     client.status().await.is_ok_and(|status| status.state == "no-quorum")
 }
 
-/// Takes an application down that was only just begun, whatever state it is in.
+/// Takes an application down whose `up` was interrupted, whatever state it is in.
 pub(crate) async fn abandon(session: &Session, deployment: &Deployment) -> Result<(), Failure> {
-    // Whether it could still be asked does not matter: what is left is released below.
+    // The application may not be able to answer yet. What it leaves is released below.
     let _asked = ask_to_end(session).await;
     clean(session, deployment).await?;
     session.home.remove()?;
@@ -110,7 +162,7 @@ pub(crate) async fn clean(session: &Session, deployment: &Deployment) -> Result<
         }
         if Instant::now() >= deadline {
             let message = format!("see {left} hosts gone: the providers still list them");
-            return Err(Failure::new(Exit::Failed, message).hint("run `down` again"));
+            return Err(Failure::new(Exit::PartlyDone, message).hint("run `down` again"));
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
@@ -143,7 +195,7 @@ async fn release_all(
     Ok(left)
 }
 
-/// Ends node 0 in the background, if it is still there although nobody needs it.
+/// Ends node 0 in the background, if it still runs.
 async fn stop_founder(session: &Session) {
     use nix::sys::signal::{Signal, kill};
     let Ok(Some(founder)) = session.home.founder() else { return };
@@ -157,5 +209,46 @@ async fn stop_founder(session: &Session) {
         while founder.is_alive() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_types::PortName;
+    use rhizo_types::spec::{Import, Ports, Run, Stop};
+
+    fn component(grace_ms: u64, imports: &[&str]) -> Component {
+        let import = |name: &&str| (PortName::from(*name), Import::of((*name).into(), "main".into()));
+        Component {
+            stop: Stop { signal: "TERM".to_owned(), grace_ms },
+            imports: Ports::from_iter(imports.iter().map(import)),
+            ..Component::new(Run::Exec { argv: vec!["x".to_owned()] })
+        }
+    }
+
+    fn longest(components: &[(&str, Component)]) -> u64 {
+        let all = components.iter().map(|(name, component)| (ComponentName::from(*name), component.clone()));
+        longest_stop_ms(&Spec::new("app", all.collect()))
+    }
+
+    #[test]
+    fn down_waits_for_the_longest_chain_of_stops_and_not_for_the_sum() {
+        let (web, app, db) =
+            (component(1_000, &["app"]), component(300_000, &["db"]), component(20_000, &[]));
+        let side = component(310_000, &[]);
+        assert_eq!(longest(&[("web", web), ("app", app), ("db", db), ("side", side)]), 321_000);
+    }
+
+    #[test]
+    fn a_cycle_of_imports_ends() {
+        assert_eq!(longest(&[("a", component(1, &["b"])), ("b", component(2, &["a", "b"]))]), 3);
+        assert_eq!(longest(&[]), 0);
+    }
+
+    #[test]
+    fn scripts_have_the_time_of_their_calls() {
+        let script = Component { run: Run::Script { argv: vec!["x".to_owned()] }, ..component(5, &[]) };
+        assert_eq!(longest(&[("db", script)]), 5 + 2 * ACTION_MS_MAX);
     }
 }

@@ -1,6 +1,6 @@
-//! `events`: what happened, as all nodes remember it; with `-f` as it happens. Also what `why` tells of a subject.
+//! `events`: the events that all nodes remember; with `-f` also those that follow. `why` shows those of one subject.
 //!
-//! A question names what was seen of every node, so that the next answer has only what is new, whoever gives it.
+//! A request names the last event seen of every node, so that any node can answer with the new ones only.
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
@@ -17,7 +17,7 @@ const LOOK_MS: u64 = 300;
 pub(super) struct Seen(BTreeMap<String, u64>);
 
 impl Seen {
-    /// The question for everything else.
+    /// The request for all other events.
     pub(super) fn ask(&self) -> Ask {
         Ask::Events { after: self.0.clone(), everyone: true }
     }
@@ -25,11 +25,7 @@ impl Seen {
     /// Prints events, and remembers that they were seen.
     pub(super) fn show(&mut self, session: &Session, events: &[EventRecord]) {
         for event in events {
-            if session.json {
-                println!("{}", serde_json::to_string(event).unwrap_or_default());
-            } else {
-                println!("{}", render::event(event));
-            }
+            session.print(event, || render::event(event) + "\n");
             let last = self.0.entry(event.node.clone()).or_default();
             *last = event.number.max(*last);
         }
@@ -37,7 +33,7 @@ impl Seen {
 }
 
 pub(super) async fn print(session: &Session, follow: bool) -> Result<Exit, Failure> {
-    // One future for all of it: one for every look would hear nothing between two looks.
+    // One signal future for the whole command: a new one for each request would miss signals between two requests.
     tokio::select! {
         ended = print_all(session, follow) => ended,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
@@ -52,7 +48,7 @@ async fn print_all(session: &Session, follow: bool) -> Result<Exit, Failure> {
             Answer::Events(events) => seen.show(session, &events),
             other => return Err(refused(other)),
         }
-        if !follow {
+        if !follow || session.console.is_closed() {
             client.close().await;
             return Ok(Exit::Done);
         }
@@ -60,7 +56,7 @@ async fn print_all(session: &Session, follow: bool) -> Result<Exit, Failure> {
     }
 }
 
-/// What happened to an instance or a node.
+/// Returns the events of an instance or a node.
 pub(super) async fn about(client: &mut Client, subject: &str) -> Result<Vec<EventRecord>, Failure> {
     match client.ask(&Seen::default().ask()).await? {
         Answer::Events(events) => {

@@ -1,17 +1,32 @@
-//! Exit codes, stable for scripts, and the printing of a failure with its hint.
+//! Exit codes, which are stable for scripts, and failures of commands.
+//!
+//! Which code a command ends with is decided by the command. Failures are printed by [`super::console`].
 
+use rhizo_config::Finding;
 use std::process::ExitCode;
 
 /// How a command ended. The numbers are documented in `--help` and do not change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exit {
+    /// Everything that was asked for was done.
     Done = 0,
+    /// The command failed.
     Failed = 1,
+    /// The config or the arguments are wrong; nothing was started.
     BadConfig = 2,
+    /// No node of the application answers.
     NoAnswer = 3,
+    /// The nodes have no quorum.
     NoQuorum = 4,
+    /// The application was not stable in time, and goes on by itself.
     NotStable = 5,
+    /// The operator did not consent.
     Declined = 6,
+    /// A new version kept failing, and its copies went back to the one before.
+    Unwound = 7,
+    /// A part of what was asked for was done, and stays.
+    PartlyDone = 8,
+    /// The operator interrupted the command.
     Interrupted = 130,
 }
 
@@ -21,36 +36,39 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure as the command line prints it: "error: failed to …", and what to do about it.
+/// Findings of one file, with its text to show them in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Flaws {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) text: String,
+}
+
+/// A failure as the command line prints it: "error: failed to …", and the remedy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// Completes "failed to …", with the whole chain of causes.
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// What is wrong in the files of the user.
+    pub(crate) flaws: Vec<Flaws>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, flaws: Vec::new() }
+    }
+
+    /// The failure of a command that cannot use files with these findings.
+    pub(crate) fn flawed(path: impl std::fmt::Display, flaws: Vec<Flaws>) -> Self {
+        let count: usize = flaws.iter().map(|flaws| flaws.findings.len()).sum();
+        let noun = if count == 1 { "finding" } else { "findings" };
+        Self { flaws, ..Self::new(Exit::BadConfig, format!("use `{path}`: {count} {noun}")) }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
-    }
-
-    pub(crate) fn print(&self, json: bool) {
-        if json {
-            let text =
-                serde_json::json!({ "error": self.message, "hint": self.hint, "exit": self.exit as u8 });
-            println!("{text}");
-            return;
-        }
-        eprintln!("error: failed to {}", self.message);
-        if let Some(hint) = &self.hint {
-            eprintln!("  hint: {hint}");
-        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! Node 0: what a lineage begins with, in the foreground or in a process of its own.
+//! Node 0, the first node of a lineage, in the foreground or in a process of its own.
+//!
+//! The plan and the consent come before, in [`super::up`].
 
 use super::exit::{Exit, Failure};
 use super::{Embedding, Session, offline::Offline};
@@ -19,7 +21,7 @@ use std::sync::Arc;
 /// Lineage numbers stay below 2^53, so that any JSON reader takes them exactly.
 const LINEAGE_BITS: u32 = 53;
 
-/// What node 0 needs to begin, as the home keeps it.
+/// The input of node 0, as the home keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Beginning {
@@ -30,7 +32,7 @@ pub(crate) struct Beginning {
     pub(crate) timers: Timers,
 }
 
-/// Notes in the home what is about to begin.
+/// Stores the input of node 0 in the home.
 pub(crate) fn begin(
     session: &Session,
     config: &ConfigText,
@@ -47,8 +49,8 @@ pub(crate) fn begin(
     Ok(beginning)
 }
 
-/// The clocks of an overlay whose members may be so far from each other. Any two of them may be all that is left of the
-/// voters, so nothing shorter will do: a leader hears only answers that are back before its next heartbeat.
+/// Returns the timers of an overlay with this longest round trip. Any two members may be the last voters, so the timers
+/// must fit the longest one: a leader counts only answers that arrive before its next heartbeat.
 fn timers(rtt_ms_max: f64) -> Timers {
     let raft = rhizo_log::Timers::for_round_trip(rtt_ms_max.ceil() as u64);
     Timers {
@@ -98,7 +100,7 @@ pub(crate) fn start(
         .map_err(|error| failed(crate::error::chain(&error)))
 }
 
-/// Keeps the home's list of members, from which every command finds the application.
+/// Returns the function that keeps the home's list of members, with which commands find the application.
 fn note_members(home: AppDir) -> Box<dyn FnMut(&Ledger) + Send> {
     Box::new(move |ledger| {
         let member = |(node, member): (&rhizo_types::NodeId, &rhizo_protocol::ledger::Member)| KnownMember {
@@ -113,7 +115,7 @@ fn note_members(home: AppDir) -> Box<dyn FnMut(&Ledger) + Send> {
     })
 }
 
-/// The hidden command: node 0 in a process of its own, until it has left or the application is taken down.
+/// The hidden command that runs node 0 in a process of its own, until it has left or the application is taken down.
 pub(crate) async fn background(embedding: Embedding, directory: PathBuf) -> Result<Exit, Failure> {
     super::log_to_stderr(super::LOG_FILTER);
     let home = AppDir::below(&directory)?;

@@ -1,19 +1,19 @@
-//! Ctrl-C and requests to end, as a command hears them while it does something else.
+//! Ctrl-C and other requests to end, which a command receives while it does something else.
 //!
-//! It does not decide what is ended: that is `up.rs`. A process that was asked to end before it listened ends at once, as the
-//! system has it.
+//! What is ended is decided in [`super::up`]. Until [`Interruptions::listen`] is called, a signal ends the process.
 
 use super::exit::{Exit, Failure};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What was asked of this process since [`Interruptions::listen`].
+/// The requests to end this process since [`Interruptions::listen`].
 ///
-/// A future that is made anew for every look hears nothing between two looks, and the handler that the first one installed stays:
-/// the signal would be lost. This keeps it until it is asked for.
+/// A signal future that is made anew for each wait would lose the signals between two waits, because the handler that the
+/// first one installed stays. This keeps them until the next call.
 pub(super) struct Interruptions {
     interrupt: Signal,
     terminate: Signal,
-    hang_up: Signal,
+    /// None when the process was started to survive its terminal (`nohup`).
+    hang_up: Option<Signal>,
 }
 
 impl Interruptions {
@@ -28,18 +28,36 @@ impl Interruptions {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
+            hang_up: if ignores_hang_up() { None } else { Some(listen(SignalKind::hangup())?) },
         })
     }
 
-    /// Resolves when something was asked that was not yet told here; nothing is lost when it is dropped.
+    /// Resolves at the next request that was not returned yet. A dropped future loses none.
     pub(super) async fn next(&mut self) {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            _ = hang_up => {}
         }
     }
+}
+
+/// Whether this process ignores the hang-up of its terminal, which a handler would undo.
+fn ignores_hang_up() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, SignalKind::hangup()))
+}
+
+/// Whether the kernel's status of a process has a signal among those ignored.
+fn ignores(status: &str, signal: SignalKind) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal.as_raw_value() - 1) & 1 == 1
 }
 
 #[cfg(test)]
@@ -53,6 +71,16 @@ mod tests {
         let sent = std::process::Command::new("sh").args(["-c", &format!("kill -INT {pid}")]).status();
         assert!(sent.unwrap().success());
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    #[test]
+    fn a_process_started_by_nohup_ignores_the_hang_up() {
+        let started = |command: &str| {
+            let output = std::process::Command::new("sh").args(["-c", command]).output().expect("a shell");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        assert!(ignores(&started("trap '' HUP; exec cat /proc/self/status"), SignalKind::hangup()));
+        assert!(!ignores(&started("trap '' INT; exec cat /proc/self/status"), SignalKind::hangup()));
     }
 
     #[tokio::test]

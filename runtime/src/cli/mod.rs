@@ -1,10 +1,11 @@
-//! The command line: parses the arguments and does one command. The same in every binary that embeds rhizo.
+//! The command line: parses the arguments and executes one command. It is the same in every binary that embeds rhizo.
 //!
-//! Commands for an application are questions and orders to any of its nodes; only `up` and the hidden
-//! commands start something. Read next: [`args`] for the words, [`up`] for the way an application begins.
+//! Commands for an application are questions and orders to any of its nodes; only `up` and the hidden commands start
+//! processes. Read next: [`args`] for the syntax, [`up`] for the start of an application, [`console`] for the output.
 
 mod args;
 mod client;
+mod console;
 mod down;
 mod events;
 mod exit;
@@ -16,6 +17,7 @@ mod script;
 mod solve;
 mod up;
 mod verify;
+mod verify_report;
 
 use crate::admin::{Answer, Ask, Status};
 use crate::app::AppSensor;
@@ -25,35 +27,35 @@ use crate::config::{self, Config, ConfigError};
 use args::{Arguments, Command};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use client::Client;
-use exit::{Exit, Failure};
+use console::Console;
+use exit::{Exit, Failure, Flaws};
 use rhizo_actuators::process::{HostDirectory, Program};
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 
-/// Log lines shown unless `RHIZO_LOG` says otherwise: the Raft engine reports every vote and every failed
-/// heartbeat to a dead peer, which this crate reports better.
+/// The log filter unless `RHIZO_LOG` sets one. The Raft engine logs every vote and every failed heartbeat to a dead
+/// peer; this crate logs the changes that follow from them.
 const LOG_FILTER: &str = "info,openraft=error,libp2p=warn,libp2p_gossipsub=error";
 
-/// Worker threads of a node's application: two let one component block without stopping the others.
+/// Worker threads of a node's application. With two, one component that blocks its thread does not stop the others.
 const WORKERS: usize = 2;
 
-/// What the embedding binary brings.
+/// The config, code and sensors of the embedding binary.
 pub(crate) struct Embedding {
     pub(crate) config: Option<PathBuf>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sensors: Vec<Arc<dyn Fn(Handle) -> AppSensor + Send + Sync>>,
 }
 
-/// What every command works with.
+/// The context of every command.
 pub(crate) struct Session {
     embedding: Embedding,
     home: AppDir,
-    json: bool,
+    console: Console,
 }
 
 pub(crate) fn run(embedding: Embedding, arguments: Vec<OsString>) -> ExitCode {
@@ -63,36 +65,63 @@ pub(crate) fn run(embedding: Embedding, arguments: Vec<OsString>) -> ExitCode {
         .name("rhizo")
         .display_name(name.clone().unwrap_or_else(|| "rhizo".to_owned()))
         .bin_name(name.unwrap_or_else(|| "rhizo".to_owned()));
+    // The arguments may be wrong, so that only this look tells in which form their error is to be printed.
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let console = Console::new(json);
     let parsed =
         match command.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found)) {
             Ok(parsed) => parsed,
+            Err(error) if json && error.use_stderr() => {
+                let usage = error.render().to_string();
+                let usage = usage.trim().trim_start_matches("error: ");
+                console.failure(&Failure::new(Exit::BadConfig, format!("understand the arguments: {usage}")));
+                return console.ended(Exit::BadConfig).into();
+            }
             Err(error) => {
-                let _stream_closed = error.print();
+                let _no_reader = error.print();
                 return if error.use_stderr() { Exit::BadConfig } else { Exit::Done }.into();
             }
         };
-    let json = parsed.json;
     let done = match parsed.command {
         Command::Supervise { host } => return rhizo_actuators::process::supervise(&host),
         Command::Node { host } => node(&embedding, &host),
         Command::Founder { directory } => with_runtime(WORKERS, founding::background(embedding, directory)),
-        command => AppDir::below(Path::new("."))
-            .map_err(Failure::from)
-            .and_then(|home| with_runtime(1, interact(Session { embedding, home, json }, command))),
+        command => return command_line(embedding, console, command).into(),
     };
     match done {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.print(json);
+            console.failure(&failure);
             failure.exit.into()
         }
     }
 }
 
+/// Executes a command of the operator and prints its failure.
+fn command_line(embedding: Embedding, console: Console, command: Command) -> Exit {
+    let home = match AppDir::below(Path::new(".")) {
+        Ok(home) => home,
+        Err(error) => {
+            let failure = Failure::from(error);
+            console.failure(&failure);
+            return failure.exit;
+        }
+    };
+    let session = Session { embedding, home, console };
+    let exit = match with_runtime(1, interact(&session, command)) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            session.console.failure(&failure);
+            failure.exit
+        }
+    };
+    session.console.ended(exit)
+}
+
 fn with_runtime(workers: usize, body: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = runtime(workers)?;
     let done = runtime.block_on(body);
-    // A provider call that hangs is not waited for: its outcome is found out by whoever coordinates.
+    // A provider call that hangs is not waited for: the coordinator finds out its outcome by listing.
     runtime.shutdown_background();
     done
 }
@@ -107,12 +136,14 @@ pub(crate) fn log_to_stderr(default: &str) {
     let filter = std::env::var("RHIZO_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+        // A log line that cannot be written is dropped: reporting that on the same stream would panic.
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false)
+        .log_internal_errors(false);
     // The embedding program may have set a subscriber of its own before; it keeps it.
     let _set_before = subscriber.try_init();
 }
 
-/// The node of a host, to its end.
+/// Runs the node of a host until it ends.
 fn node(embedding: &Embedding, host: &Path) -> Result<Exit, Failure> {
     log_to_stderr(LOG_FILTER);
     let failed = |step: &str, error: &dyn std::error::Error| {
@@ -126,11 +157,11 @@ fn node(embedding: &Embedding, host: &Path) -> Result<Exit, Failure> {
         crate::node::start_host(home, program, embedding.registry.clone(), sensors, runtime.handle().clone());
     let mut handle = started.map_err(|error| failed("start the node", &error))?;
     let ended = runtime.block_on(async {
-        let told = terminated();
-        tokio::pin!(told);
+        let terminated = terminated();
+        tokio::pin!(terminated);
         tokio::select! {
             ended = handle.ended() => return ended,
-            () = &mut told => handle.stop(),
+            () = &mut terminated => handle.stop(),
         }
         handle.ended().await
     });
@@ -161,10 +192,10 @@ pub(crate) async fn terminated() {
     }
 }
 
-async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
+async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Up(up) => up::up(&session, up).await,
-        Command::Plan(file) => offline::plan(&session, file.config.as_deref()).await,
+        Command::Up(up) => up::up(session, up).await,
+        Command::Plan(file) => offline::plan(session, file.config.as_deref()).await,
         Command::Check(file) => {
             let config = session.config(file.config.as_deref())?;
             session.print_warnings(&config);
@@ -173,15 +204,15 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             session.print(&serde_json::json!({ "findings": config.parsed.warnings }), || text + "\n");
             Ok(Exit::Done)
         }
-        Command::Solve(arguments) => solve::solve(&session, &arguments),
-        Command::Export(arguments) => solve::export(&session, &arguments).await,
-        Command::Verify(options) => verify::verify(&session, &options),
+        Command::Solve(arguments) => solve::solve(session, &arguments),
+        Command::Export(arguments) => solve::export(session, &arguments).await,
+        Command::Verify(options) => verify::verify(session, &options),
         Command::Schema => {
-            println!("{:#}", rhizo_config::schema());
+            session.console.out(&format!("{:#}\n", rhizo_config::schema()));
             Ok(Exit::Done)
         }
-        Command::Run(run) => script::run(&session, run).await,
-        Command::Down { yes } => down::down(&session, yes).await,
+        Command::Run(run) => script::run(session, run).await,
+        Command::Down { yes } => down::down(session, yes).await,
         Command::Status => {
             let mut client = session.client().await?;
             let status = client.status().await?;
@@ -189,7 +220,7 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
             client.close().await;
             Ok(if status.state == "no-quorum" { Exit::NoQuorum } else { Exit::Done })
         }
-        Command::Why { subject } => why(&session, subject).await,
+        Command::Why { subject } => why(session, subject).await,
         Command::Logs { instance, bytes } => {
             match session.ask(Ask::Logs { instance, bytes_max: bytes }).await? {
                 Answer::Logs(text) => {
@@ -199,14 +230,14 @@ async fn interact(session: Session, command: Command) -> Result<Exit, Failure> {
                 other => Err(refused(other)),
             }
         }
-        Command::Events { follow } => events::print(&session, follow).await,
+        Command::Events { follow } => events::print(session, follow).await,
         Command::Supervise { .. } | Command::Node { .. } | Command::Founder { .. } => {
             Err(Failure::new(Exit::BadConfig, "do that here: the command is for rhizo itself"))
         }
     }
 }
 
-/// A problem that makes no sense, as a failure of whoever wrote it.
+/// A contradictory problem, as a failure of its author.
 pub(crate) fn refused_problem(error: &rhizo_solver::SolveError) -> Failure {
     Failure::new(Exit::BadConfig, crate::error::chain(error))
 }
@@ -214,12 +245,12 @@ pub(crate) fn refused_problem(error: &rhizo_solver::SolveError) -> Failure {
 /// A refusal, or an answer to some other question, as a failure.
 pub(crate) fn refused(answer: Answer) -> Failure {
     match answer {
-        Answer::Refused { reason, hint } => Failure { exit: Exit::Failed, message: reason, hint },
+        Answer::Refused { reason, hint } => Failure { hint, ..Failure::new(Exit::Failed, reason) },
         other => Failure::new(Exit::Failed, format!("understand the answer: {other:?}")),
     }
 }
 
-/// Why something is as it is, and what happened to it.
+/// Explains the last decisions, or one instance or node with its events.
 async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure> {
     let mut client = session.client().await?;
     let mut why = match client.ask(&Ask::Why { subject: subject.clone() }).await? {
@@ -228,10 +259,20 @@ async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure
     };
     if let Some(subject) = subject {
         why.events = events::about(&mut client, &subject).await?;
+        if why.events.is_empty() && !is_known(&client.status().await?, &subject) {
+            let message = format!("explain `{subject}`: there is no such instance, component or node");
+            return Err(Failure::new(Exit::Failed, message).hint("`status` lists them"));
+        }
     }
     client.close().await;
     session.print(&why, || render::why(&why));
     Ok(Exit::Done)
+}
+
+/// Whether a status has an instance, component or node of this name.
+fn is_known(status: &Status, subject: &str) -> bool {
+    status.nodes.iter().any(|node| node.id == subject)
+        || status.components.iter().any(|each| each.instance == subject || each.name == subject)
 }
 
 /// The members that a status names, as the home remembers them.
@@ -257,17 +298,8 @@ impl Session {
         let config = config::load(path).map_err(|error| match error {
             ConfigError::Unreadable(message) => Failure::new(Exit::BadConfig, message),
             ConfigError::Findings(flawed) => {
-                let findings: Vec<_> = flawed.iter().flat_map(|file| &file.findings).collect();
-                let message = format!("use `{}`: {} findings", path.display(), findings.len());
-                if self.json {
-                    println!("{}", serde_json::json!({ "findings": findings }));
-                } else {
-                    let color = std::io::stderr().is_terminal();
-                    for file in &flawed {
-                        eprint!("{}", rhizo_config::render(&file.findings, &file.text, color));
-                    }
-                }
-                Failure::new(Exit::BadConfig, message)
+                let flaws = flawed.into_iter().map(|file| Flaws { findings: file.findings, text: file.text });
+                Failure::flawed(path.display(), flaws.collect())
             }
         })?;
         let missing = config::missing_code(&config.parsed.spec, &self.embedding.registry);
@@ -279,18 +311,18 @@ impl Session {
     }
 
     fn print_warnings(&self, config: &Config) {
-        if !self.json && !config.parsed.warnings.is_empty() {
-            let color = std::io::stderr().is_terminal();
-            eprint!("{}", rhizo_config::render(&config.parsed.warnings, &config.text.text, color));
+        self.note_findings(&config.parsed.warnings, &config.text.text);
+    }
+
+    /// Shows findings that do not keep the command from going on.
+    fn note_findings(&self, findings: &[rhizo_config::Finding], text: &str) {
+        if !self.console.json() && !findings.is_empty() {
+            self.console.note(&rhizo_config::render(findings, text, self.console.is_fancy()));
         }
     }
 
     fn print(&self, record: &impl serde::Serialize, text: impl FnOnce() -> String) {
-        if self.json {
-            println!("{}", serde_json::to_string(record).unwrap_or_default());
-        } else {
-            print!("{}", text());
-        }
+        self.console.print(record, text);
     }
 
     /// The application that lives in this home.
@@ -313,13 +345,4 @@ impl Session {
         client.close().await;
         Ok(answer)
     }
-}
-
-/// Asks the operator; anything but a yes is a no.
-pub(crate) fn confirm(question: &str) -> bool {
-    use std::io::Write as _;
-    eprint!("{question} [y/N] ");
-    let _shown_late = std::io::stderr().flush();
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).is_ok() && matches!(line.trim(), "y" | "Y" | "yes")
 }

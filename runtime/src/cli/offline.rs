@@ -1,4 +1,6 @@
-//! `plan`: what would be done, asked of the running application or worked out from the providers' catalogues.
+//! `plan`: the proposed changes, from the running application or computed from the providers' catalogues.
+//!
+//! Nothing is changed here. Read next: [`super::up`], which shows the same plan before it asks for consent.
 
 use super::exit::{Exit, Failure};
 use super::{Session, refused, render};
@@ -39,7 +41,7 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
     Ok(Exit::Done)
 }
 
-/// What can be known without any node: the providers' catalogues.
+/// The providers' catalogues, which are known without any node.
 pub(crate) struct Offline {
     catalogue: Catalogue,
     snapshot: Snapshot,
@@ -128,16 +130,11 @@ pub(crate) fn providers(
 
 /// Shows the plan for a config that is to be put in force, and asks for consent.
 pub(crate) fn consent(session: &Session, report: &PlanReport, yes: bool) -> Result<(), Failure> {
-    if session.json {
-        println!("{}", serde_json::to_string(report).unwrap_or_default());
-    } else {
-        eprint!("{}", render::plan(report));
+    // With `--json` the plan is a part of the one document at the end; an operator who is asked sees it as text.
+    if !session.console.json() || !yes {
+        session.console.note(&render::plan(report));
     }
-    if yes || super::confirm("Go on?") {
-        Ok(())
-    } else {
-        Err(Failure::new(Exit::Declined, "go on without consent").hint("`--yes` consents beforehand"))
-    }
+    if yes { Ok(()) } else { session.console.confirm("Go on?") }
 }
 
 /// The config's text, as the home keeps it for `down`.

@@ -1,4 +1,4 @@
-//! Answers as text for people. Works without colour; a script asks for `--json` instead.
+//! Answers as text for people, without colours. Scripts use `--json` instead.
 
 use crate::admin::{EventRecord, PlanReport, Status, Why};
 use std::fmt::Write as _;
@@ -118,46 +118,6 @@ pub(crate) fn event(event: &EventRecord) -> String {
 fn clock(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000 % 86_400;
     format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, unix_ms % 1_000)
-}
-
-/// What `verify` found out.
-pub(crate) fn verify(report: &super::verify::Report) -> String {
-    let mut text = String::new();
-    let mut hosts: std::collections::BTreeMap<usize, Vec<&str>> = std::collections::BTreeMap::new();
-    for (instance, host) in &report.instances {
-        hosts.entry(*host).or_default().push(instance);
-    }
-    for (host, instances) in hosts {
-        text += &format!("host {host}: {}\n", instances.join(" "));
-    }
-    report.left_out.iter().for_each(|sentence| text += &format!("note: {sentence}\n"));
-    for check in &report.checks {
-        let answer = match check.holds {
-            Some(true) => "yes ",
-            Some(false) => "NO  ",
-            None => "open",
-        };
-        text += &format!("{answer}  {} ({} states)\n", check.question, check.states);
-        let Some(failing) = &check.violation else { continue };
-        text += &format!("      {}: {}\n", failing.property, failing.detail);
-        for (number, line) in failing.trace.iter().enumerate() {
-            if failing.repeats_from == Some(number) {
-                text += "            (from here on for ever)\n";
-            }
-            text += &format!("      {:4}  {line}\n", number + 1);
-        }
-        if !failing.replay.is_empty() {
-            text += &format!("      the same again: --replay {}\n", failing.replay);
-        }
-    }
-    let parallel: Vec<&str> = report.parallel.iter().map(String::as_str).collect();
-    text += &format!("at most {} actions at a time: {}\n", parallel.len(), parallel.join(" "));
-    if let Some(time) = &report.time {
-        let (least, most) = (time.ms_min as f64 / 1_000.0, time.ms_max as f64 / 1_000.0);
-        text +=
-            &format!("it takes {least} to {most} s; the critical path: {}\n", time.critical_path.join(" > "));
-    }
-    text
 }
 
 #[cfg(test)]

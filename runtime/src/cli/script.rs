@@ -1,18 +1,17 @@
-//! `run SCRIPT`: hands a reconfiguration script to the application and follows it.
+//! `run SCRIPT`: submits a reconfiguration script to the application and follows its execution.
 //!
-//! The script is committed whole before any of it is done, and led on by whoever coordinates: this command may end at
-//! any time. The language is `rhizo_config::parse_script`'s; what its statements mean is the ledger's.
+//! The whole script is committed before its first statement is executed, and the coordinator executes it, so this
+//! command may end at any time. `rhizo_config::parse_script` defines the language, and the ledger its meaning.
 
 use super::args;
-use super::exit::{Exit, Failure};
+use super::exit::{Exit, Failure, Flaws};
 use super::{Session, refused};
 use crate::admin::{Answer, Ask, ConfigText, ScriptStatus};
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Time between two looks at where it is.
+/// Time between two requests for the script's progress.
 const LOOK_MS: u64 = 150;
 
 pub(super) async fn run(session: &Session, run: args::Run) -> Result<Exit, Failure> {
@@ -26,14 +25,7 @@ pub(super) async fn run(session: &Session, run: args::Run) -> Result<Exit, Failu
     match session.ask(Ask::RunScript { script: script.clone() }).await? {
         Answer::Done { .. } => {}
         Answer::Findings(findings) => {
-            let message = format!("use `{}`: {} findings", path.display(), findings.len());
-            if session.json {
-                println!("{}", serde_json::json!({ "findings": findings }));
-            } else {
-                let color = std::io::stderr().is_terminal();
-                eprint!("{}", rhizo_config::render(&findings, &script.text, color));
-            }
-            return Err(Failure::new(Exit::BadConfig, message));
+            return Err(Failure::flawed(path.display(), vec![Flaws { findings, text: script.text }]));
         }
         other => return Err(refused(other)),
     }
@@ -57,18 +49,18 @@ fn read(path: &Path) -> Result<ConfigText, Failure> {
     Ok(ConfigText { text, file: path.display().to_string(), base: String::new() })
 }
 
-/// Shows each line that it comes to, until it has ended.
+/// Shows each line that is executed until the script has ended.
 async fn follow(session: &Session) -> Result<Exit, Failure> {
     let mut client = session.client().await?;
     let begin = Instant::now();
     let mut number = None;
     let mut shown = None;
     loop {
-        // Whoever answers may have died since: the next member knows where the script is, too.
+        // The member that answered last may have died. Every member knows the script's progress.
         if let Ok(status) = client.status().await
             && let Some(script) = status.script
         {
-            // It was committed before this question, so it is this one or one that came after it.
+            // The script was committed before this request, so the status names it or a later one.
             let current = *number.get_or_insert(script.number) == script.number;
             if !current || script.state != "running" {
                 client.close().await;
@@ -76,25 +68,24 @@ async fn follow(session: &Session) -> Result<Exit, Failure> {
             }
             if shown != script.line {
                 shown = script.line;
-                tell(session, &script);
+                show(session, &script);
             }
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
 }
 
-fn tell(session: &Session, script: &ScriptStatus) {
-    if session.json {
-        println!("{}", serde_json::json!(script));
-    } else if let (Some(line), Some(statement)) = (script.line, &script.statement) {
-        println!("at line {line}: {statement}");
-    }
+fn show(session: &Session, script: &ScriptStatus) {
+    session.print(script, || match (script.line, &script.statement) {
+        (Some(line), Some(statement)) => format!("at line {line}: {statement}\n"),
+        _ => String::new(),
+    });
 }
 
 fn ended(session: &Session, current: bool, script: &ScriptStatus, begin: Instant) -> Result<Exit, Failure> {
     let seconds = begin.elapsed().as_secs_f64();
     match (current, script.state.as_str()) {
-        // Another script could only begin because this one had ended.
+        // Another script begins only after this one has ended.
         (false, _) => Ok(Exit::Done),
         (true, "done") => {
             session.print(script, || format!("script {} is carried out, {seconds:.1} s\n", script.number));
@@ -103,9 +94,11 @@ fn ended(session: &Session, current: bool, script: &ScriptStatus, begin: Instant
         (true, "failed") => {
             let line = script.line.map_or_else(String::new, |line| format!("line {line} of "));
             let reason = script.reason.as_deref().unwrap_or("no reason is known");
-            Err(Failure::new(Exit::Failed, format!("carry out {line}the script: {reason}"))
+            Err(Failure::new(Exit::PartlyDone, format!("carry out {line}the script: {reason}"))
                 .hint("what was done before that line stays; `events` tells it"))
         }
-        (true, state) => Err(Failure::new(Exit::Failed, format!("carry the script out: it is {state}"))),
+        (true, state) => {
+            Err(Failure::new(Exit::PartlyDone, format!("carry the whole script out: it is {state}")))
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `solve` and `export`: the solver by itself, on a problem in a file.
 //!
-//! They read, ask the solver and print; what is good or allowed is not decided here. A problem is the JSON of
-//! [`rhizo_solver::Problem`]; `export` also takes a config and poses it from the providers' catalogues, as `plan` does.
+//! They read a problem, run the solver and print its answer. A problem is the JSON of [`rhizo_solver::Problem`]; `export`
+//! also takes a config and makes the problem from the providers' catalogues, as `plan` does.
 
 use super::exit::{Exit, Failure};
 use super::offline::Offline;
@@ -107,7 +107,7 @@ pub(crate) fn solve(session: &Session, arguments: &Solve) -> Result<Exit, Failur
         solve_within(&problem, &options, time)
     };
     let seconds = start.elapsed().as_secs_f64();
-    // Explaining is given as much time again.
+    // The explanation has the same time once more.
     let deadline = Instant::now() + arguments.deadline;
     let mut stop = || Instant::now() >= deadline;
     match answer {

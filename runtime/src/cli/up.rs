@@ -1,4 +1,6 @@
-//! `up`: a new application, or a changed config of one that runs; in the foreground, waiting, or detached.
+//! `up`: starts a new application, or applies a changed config to a running one; in the foreground, waiting or detached.
+//!
+//! What is planned is decided by the coordinator, or by [`super::offline`] before there is one.
 
 use super::args::Up;
 use super::client::{Client, ClientError};
@@ -8,20 +10,54 @@ use super::founding::{self, Beginning};
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
 use super::{Session, down, refused, render};
-use crate::admin::{Answer, Ask, Status};
+use crate::admin::{Answer, Ask, PlanReport, Status};
 use crate::app_dir::FounderProcess;
 use crate::config::Config;
 use crate::node::NodeHandle;
 use indicatif::ProgressBar;
-use std::io::IsTerminal as _;
+use rhizo_types::Revision;
+use serde::Serialize;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// Time between two looks at how far things are.
+/// Time between two requests for the status.
 const LOOK_MS: u64 = 150;
 
-/// Node 0 in the background answers within this time, or something is wrong with it.
+/// Time within which node 0 in the background must answer.
 const FOUNDER_MS_MAX: u64 = 30_000;
+
+/// The revision of the first spec of an application.
+const FIRST: Revision = Revision(1);
+
+/// The JSON document of `up`.
+#[derive(Serialize)]
+struct Done<'a> {
+    /// What was consented to.
+    plan: &'a PlanReport,
+    /// The revision of the spec that was committed.
+    spec: Revision,
+    /// The application when it was stable; none without `--wait` and `--detach`.
+    status: Option<&'a Status>,
+}
+
+impl Done<'_> {
+    fn print(&self, session: &Session) {
+        session.print(self, || self.status.map(render::status).unwrap_or_default());
+    }
+
+    /// Prints the document; the exit code tells whether the new version stayed.
+    fn end(&self, session: &Session) -> Result<Exit, Failure> {
+        let unwound = self.status.map(|status| status.unwound.as_slice()).unwrap_or_default();
+        if unwound.is_empty() {
+            self.print(session);
+            return Ok(Exit::Done);
+        }
+        let message =
+            format!("keep the new version of {}: it kept failing, and was rolled back", unwound.join(", "));
+        Err(Failure::new(Exit::Unwound, message)
+            .hint("`why` and `logs` have the reasons; `up` with a corrected config tries again"))
+    }
+}
 
 pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
     let config = session.config(up.file.config.as_deref())?;
@@ -31,45 +67,45 @@ pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
     }
     let spec = &config.parsed.spec;
     let known = Offline::of(session, spec).await?;
-    if !session.json {
-        let unknown = config.parsed.unknown_attributes(&known.attributes(spec));
-        eprint!("{}", rhizo_config::render(&unknown, &config.text.text, std::io::stderr().is_terminal()));
-    }
-    offline::consent(session, &known.report(spec)?, up.yes)?;
+    let unknown = config.parsed.unknown_attributes(&known.attributes(spec));
+    session.note_findings(&unknown, &config.text.text);
+    let plan = known.report(spec)?;
+    offline::consent(session, &plan, up.yes)?;
     let beginning = founding::begin(session, &offline::text(&config), spec, &known)?;
     if up.wait || up.detach {
-        in_background(session, &up, &beginning).await
+        in_background(session, &up, &beginning, &plan).await
     } else {
+        if session.console.json() {
+            session.print(&serde_json::json!({ "plan": plan }), String::new);
+        }
         in_foreground(session, beginning).await
     }
 }
 
-/// Puts a changed config in force.
+/// Applies a changed config to the running application.
 async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Failure> {
     let hint = "`down` gives back what is left of it; then `up` starts it anew";
     let mut client = session.client().await?;
     let text = offline::text(config);
     let planned = client.ask(&Ask::Plan { config: Some(text.clone()) }).await;
-    match planned.map_err(|error| Failure::from(error).hint(hint))? {
-        Answer::Plan(report) => offline::consent(session, &report, up.yes)?,
+    let plan = match planned.map_err(|error| Failure::from(error).hint(hint))? {
+        Answer::Plan(plan) => plan,
         other => return Err(refused(other)),
-    }
-    match client.ask(&Ask::Apply { config: text.clone() }).await? {
-        Answer::Done { .. } => {}
+    };
+    offline::consent(session, &plan, up.yes)?;
+    let spec = match client.ask(&Ask::Apply { config: text.clone() }).await? {
+        Answer::Done { spec } => spec,
         other => return Err(refused(other)),
-    }
+    };
     if let Some(mut beginning) = session.home.beginning::<Beginning>()? {
         beginning.config = text;
         session.home.set_beginning(&beginning)?;
     }
     if !up.wait && !up.detach {
-        return Ok(Exit::Done);
+        return Done { plan: &plan, spec, status: None }.end(session);
     }
-    // The new spec is committed, but the plan for it is not yet: give the coordinator the time to see it.
-    tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
-    let status = wait_until_stable(session, &mut client, up.timeout_s, &mut None).await?;
-    session.print(&status, || render::status(&status));
-    Ok(Exit::Done)
+    let status = wait_until_stable(session, &mut client, up.timeout_s, &mut None, spec).await?;
+    Done { plan: &plan, spec, status: Some(&status) }.end(session)
 }
 
 /// This process is node 0 until Ctrl-C, which takes the application down.
@@ -88,14 +124,14 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
             interrupted = interruptions.next() => match (interrupted, ending) {
                 ((), false) => {
                     ending = true;
-                    eprintln!("taking the application down; once more ends this process at once");
+                    session.console.note("taking the application down; once more ends this process at once\n");
                     if let Answer::Refused { reason, .. } = handle.ask(Ask::TakeDown).await {
-                        eprintln!("error: failed to {reason}");
+                        session.console.note(&format!("error: failed to {reason}\n"));
                         handle.stop();
                     }
                 }
                 ((), true) => {
-                    eprintln!("node 0 ends now; hosts that are left end by their own deadlines, or by `down`");
+                    session.console.note("node 0 ends now; hosts that are left end by their own deadlines, or by `down`\n");
                     return Ok(Exit::Interrupted);
                 }
             },
@@ -114,29 +150,31 @@ async fn show_events(session: &Session, handle: &NodeHandle, seen: &mut Seen) {
     }
 }
 
-/// Node 0 goes on in a process of its own; returns when the application is stable.
-async fn in_background(session: &Session, up: &Up, beginning: &Beginning) -> Result<Exit, Failure> {
+/// Runs node 0 in a process of its own and returns when the application is stable.
+async fn in_background(
+    session: &Session,
+    up: &Up,
+    beginning: &Beginning,
+    plan: &PlanReport,
+) -> Result<Exit, Failure> {
     let mut interruptions = Interruptions::listen()?;
     let mut founder = Some(spawn_founder(session)?);
     let deadline = Instant::now() + Duration::from_secs(up.timeout_s);
     let waited = async {
         let mut client = session.client().await?;
-        let status = wait_until_stable(session, &mut client, up.timeout_s, &mut founder).await?;
+        let status = wait_until_stable(session, &mut client, up.timeout_s, &mut founder, FIRST).await?;
         if up.detach { detach(session, &mut client, &mut founder, deadline).await } else { Ok(status) }
     };
     let outcome = tokio::select! {
         outcome = waited => outcome,
         () = interruptions.next() => {
-            eprintln!("taking the application down");
+            session.console.note("taking the application down\n");
             down::abandon(session, &beginning.deployment).await?;
             return Ok(Exit::Interrupted);
         }
     };
     match outcome {
-        Ok(status) => {
-            session.print(&status, || render::status(&status));
-            Ok(Exit::Done)
-        }
+        Ok(status) => Done { plan, spec: FIRST, status: Some(&status) }.end(session),
         Err(failure) => Err(failure),
     }
 }
@@ -159,25 +197,36 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
     Ok(child)
 }
 
-/// Waits until the application is stable, showing how far it is.
+/// Fails when the application was taken down meanwhile, by another command in the same home.
+fn still_deployed(session: &Session) -> Result<(), Failure> {
+    if session.home.deployment()?.is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile"))
+}
+
+/// Waits until the application is stable with this spec or a later one, and shows the progress.
 async fn wait_until_stable(
     session: &Session,
     client: &mut Client,
     timeout_s: u64,
     founder: &mut Option<Child>,
+    spec: Revision,
 ) -> Result<Status, Failure> {
     let begun = Instant::now();
-    let bar = (!session.json && std::io::stderr().is_terminal()).then(ProgressBar::new_spinner);
+    let bar = (!session.console.json() && session.console.is_fancy()).then(ProgressBar::new_spinner);
     let mut said = String::new();
     let mut last_error = None;
     while begun.elapsed() < Duration::from_secs(timeout_s) {
+        still_deployed(session)?;
         if let Some(child) = founder
             && let Ok(Some(ended)) = child.try_wait()
         {
             return Err(founder_ended(session, ended));
         }
         match client.status().await {
-            Ok(status) if status.state == "stable" => {
+            // A member that has not learnt of the committed spec yet may still call the former one stable.
+            Ok(status) if status.state == "stable" && status.spec >= spec => {
                 if let Some(bar) = bar {
                     bar.finish_and_clear();
                 }
@@ -221,8 +270,8 @@ fn progress(session: &Session, bar: Option<&ProgressBar>, status: &Status, said:
             bar.set_message(text);
             bar.tick();
         }
-        None if !session.json && *said != text => {
-            eprintln!("{text}");
+        None if !session.console.json() && *said != text => {
+            session.console.note(&format!("{text}\n"));
             *said = text;
         }
         None => {}
@@ -237,7 +286,7 @@ fn founder_ended(session: &Session, ended: std::process::ExitStatus) -> Failure 
     Failure::new(Exit::Failed, format!("keep node 0 running: it ended with {ended}")).hint(tail.join("\n  "))
 }
 
-/// Node 0 hands over and leaves; returns how the application is without it.
+/// Lets node 0 hand over and leave; returns the status of the application without it.
 async fn detach(
     session: &Session,
     client: &mut Client,
@@ -249,6 +298,7 @@ async fn detach(
         other => return Err(refused(other)),
     }
     while Instant::now() < deadline {
+        still_deployed(session)?;
         let is_gone = founder.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))));
         match client.status().await {
             Ok(status) if is_gone && status.state == "stable" => {

@@ -1,11 +1,12 @@
-//! `verify`: what can happen to a deployment or a reconfiguration, found out by exploring the core before anything runs.
+//! `verify`: explores the core with a deployment or a reconfiguration before anything runs.
 //!
-//! The copies of the config are put on a few imaginary hosts, and `rhizo-verify` goes through every order of events.
-//! What machines really cost and offer is the plan's matter; here only the order of things counts.
+//! The copies of the config are placed on a few imaginary hosts, and `rhizo-verify` explores every order of events.
+//! Prices and capacities of real hosts are not considered; see `plan` for those.
 
+use super::Session;
 use super::args::Verify;
-use super::exit::{Exit, Failure};
-use super::{Session, render};
+use super::exit::{Exit, Failure, Flaws};
+use super::verify_report::{Check, Failing, Report, TimeReport};
 use rhizo_protocol::Ledger;
 use rhizo_types::id::{ComponentName, TransitionName};
 use rhizo_types::script::Script;
@@ -15,67 +16,9 @@ use rhizo_verify::property::startable::startable;
 use rhizo_verify::scenario::{Fault, Faults, Scenario, Wish};
 use rhizo_verify::schedule::{Durations, Interval, schedule};
 use rhizo_verify::{Questions, Rule, Verdict, check_asking, retrace, svg};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What `verify` found out.
-#[derive(Serialize, Debug)]
-pub(crate) struct Report {
-    /// The instances, each with the number of its host.
-    pub(crate) instances: BTreeMap<String, usize>,
-    /// What of the config is not explored, as sentences.
-    pub(crate) left_out: Vec<String>,
-    /// The answers.
-    pub(crate) checks: Vec<Check>,
-    /// The most actions that run at the same time.
-    pub(crate) parallel: BTreeSet<String>,
-    /// How long the deployment takes; none when no durations were given.
-    pub(crate) time: Option<TimeReport>,
-}
-
-/// The answer to one question.
-#[derive(Serialize, Debug)]
-pub(crate) struct Check {
-    /// What was asked.
-    pub(crate) question: String,
-    /// Whether it holds; none when not everything could be visited and nothing was found.
-    pub(crate) holds: Option<bool>,
-    /// How many states were visited.
-    pub(crate) states: u32,
-    /// How many steps were looked at.
-    pub(crate) transitions: u32,
-    /// How it fails.
-    pub(crate) violation: Option<Failing>,
-}
-
-/// How something fails.
-#[derive(Serialize, Debug)]
-pub(crate) struct Failing {
-    /// The property.
-    pub(crate) property: String,
-    /// What was seen.
-    pub(crate) detail: String,
-    /// The shortest way there.
-    pub(crate) trace: Vec<String>,
-    /// From which step on the trace repeats for ever.
-    pub(crate) repeats_from: Option<usize>,
-    /// What `--replay` takes.
-    pub(crate) replay: String,
-}
-
-/// How long a deployment takes.
-#[derive(Serialize, Debug)]
-pub(crate) struct TimeReport {
-    /// At least.
-    pub(crate) ms_min: u64,
-    /// At most.
-    pub(crate) ms_max: u64,
-    /// The longest chain of actions, `instance.transition`.
-    pub(crate) critical_path: Vec<String>,
-}
 
 pub(crate) fn verify(session: &Session, options: &Verify) -> Result<Exit, Failure> {
     let config = session.config(options.file.config.as_deref())?;
@@ -85,7 +28,7 @@ pub(crate) fn verify(session: &Session, options: &Verify) -> Result<Exit, Failur
     let (scenario, left_out) = scenario(spec, options);
     let scripted = script.map(|script| with_script(&scenario, script));
     if let Some(positions) = &options.replay {
-        return replay(scripted.as_ref().unwrap_or(&scenario), options, positions);
+        return replay(session, scripted.as_ref().unwrap_or(&scenario), options, positions);
     }
     let durations = options.durations.as_deref().map(|path| read_durations(path, spec)).transpose()?;
     let ledger = truth::deployed(&scenario)
@@ -108,7 +51,7 @@ pub(crate) fn verify(session: &Session, options: &Verify) -> Result<Exit, Failur
         let failed = |error| Failure::new(Exit::Failed, format!("write `{}`: {error}", path.display()));
         std::fs::write(path, svg::draw(&ledger, &plan)).map_err(failed)?;
     }
-    session.print(&report, || render::verify(&report));
+    session.print(&report, || report.text());
     let holds = report.checks.iter().all(|check| check.holds == Some(true));
     Ok(if holds { Exit::Done } else { Exit::Failed })
 }
@@ -118,10 +61,8 @@ fn read_script(path: &Path, spec: &Spec) -> Result<Script, Failure> {
         |error| Failure::new(Exit::BadConfig, format!("read the script `{}`: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(failed)?;
     let file = path.display().to_string();
-    rhizo_config::parse_script(&text, &file, spec).map_err(|findings| {
-        eprint!("{}", rhizo_config::render(&findings, &text, std::io::stderr().is_terminal()));
-        Failure::new(Exit::BadConfig, format!("use `{file}`: {} findings", findings.len()))
-    })
+    rhizo_config::parse_script(&text, &file, spec)
+        .map_err(|findings| Failure::flawed(&file, vec![Flaws { findings, text: text.clone() }]))
 }
 
 /// Reads `{"component": {"transition": [least, greatest]}}`, in seconds.
@@ -303,7 +244,7 @@ fn scripted_check(scripted: &Scenario, ledger: &Ledger, most: u32, questions: &Q
     let verdict = check_asking(scripted, most, questions);
     let mut check = answer(question, &verdict);
     if check.holds == Some(true) && !verdict.occurred.contains(Rule::ScriptsEnd) {
-        // It begins when the application is deployed, and that never came.
+        // A script begins when the application is deployed, which was never reached.
         check.holds = Some(false);
     }
     check
@@ -322,18 +263,24 @@ fn answer(question: &str, verdict: &Verdict) -> Check {
     Check { question: question.to_owned(), holds, states, transitions, violation }
 }
 
-/// Follows the steps of an earlier trace again.
-fn replay(scenario: &Scenario, options: &Verify, positions: &str) -> Result<Exit, Failure> {
+/// Prints the steps of an earlier trace again.
+fn replay(
+    session: &Session,
+    scenario: &Scenario,
+    options: &Verify,
+    positions: &str,
+) -> Result<Exit, Failure> {
     let parsed: Result<Vec<u16>, _> = positions.split('.').map(str::parse).collect();
     let parsed = parsed.map_err(|_| {
         Failure::new(Exit::BadConfig, "read the steps to replay")
             .hint("they are numbers with dots between them, as a violation prints them")
     })?;
-    // What may crash decides how steps are numbered: a trace is replayed with the crashes it was found with.
+    // The crashes that are allowed decide the numbers of steps, so a trace is replayed with those it was found with.
     let scenario =
         if options.crashes > 0 { with_crashes(scenario, options.crashes) } else { scenario.clone() };
-    for (number, line) in retrace(&scenario, &parsed).iter().enumerate() {
-        println!("{:4}  {line}", number + 1);
-    }
+    let steps = retrace(&scenario, &parsed);
+    session.print(&serde_json::json!({ "trace": steps }), || {
+        steps.iter().enumerate().map(|(number, line)| format!("{:4}  {line}\n", number + 1)).collect()
+    });
     Ok(Exit::Done)
 }

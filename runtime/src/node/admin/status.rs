@@ -45,6 +45,7 @@ pub(super) fn compose(records: Records<'_>) -> Status {
         components,
         intents: IntentCounts { open: count(&core.intents_open), unknown: count(&core.intents_unknown) },
         problems,
+        unwound: ledger.unwound.keys().map(ToString::to_string).collect(),
         answered_by: me.to_string(),
         spec: ledger.spec_revision(),
         target: ledger.target.revision,

@@ -1,0 +1,116 @@
+//! The ends of a component's processes, and the times of the user that they hold.
+//!
+//! The rules for one task are unit tests of `component/processes.rs`; here they hold for whole applications.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::deployment::{Deployment, WATCHDOG, kill, nodes, signal};
+use crate::repair::crew;
+
+/// The processes of the application whose command line contains this.
+fn running(deployment: &Deployment, words: &str) -> Vec<u32> {
+    let contains = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").trim_end().starts_with(words)
+    };
+    deployment.processes().into_iter().filter(contains).collect()
+}
+
+fn config(deployment: &Deployment, component: &str) {
+    deployment.write("rhizo.toml", &format!("rhizo = 1\n[app]\nname = \"x\"\n[components.w]\n{component}\n"));
+}
+
+#[test]
+fn a_child_with_a_session_of_its_own_ends_with_its_copy() {
+    let deployment = Deployment::new("sessions", "rhizo");
+    config(&deployment, "exec = \"sh -c 'setsid sleep 98765 & exec sleep 100000'\"");
+    deployment.up();
+    for _ in 0..2 {
+        let leaders = running(&deployment, "sleep 100000");
+        assert_eq!((leaders.len(), running(&deployment, "sleep 98765").len()), (1, 1));
+        kill(leaders[0]);
+        deployment.until("restarted", |status| {
+            let new = running(&deployment, "sleep 100000");
+            status["state"] == "stable" && new.len() == 1 && new != leaders
+        });
+    }
+    assert_eq!(running(&deployment, "sleep 98765").len(), 1, "one for the copy that runs");
+    // A new version stops the old copy, with all its processes.
+    config(&deployment, "exec = \"sleep 100001\"");
+    deployment.ok(&["up", "rhizo.toml", "--yes", "--wait"]);
+    assert!(running(&deployment, "sleep 98765").is_empty());
+    deployment.down();
+}
+
+#[test]
+fn a_child_has_its_grace_when_the_leader_ends_at_once() {
+    let deployment = Deployment::new("grace", "rhizo");
+    let done = deployment.file("done");
+    deployment.write(
+        "child.sh",
+        &format!("trap 'sleep 1; touch {}; exit 0' TERM\nwhile :; do sleep 0.05; done\n", done.display()),
+    );
+    let child = deployment.file("child.sh");
+    config(&deployment, &format!("exec = \"sh -c 'sh {} & exec sleep 100000'\"", child.display()));
+    deployment.up();
+    deployment.down();
+    assert!(done.exists(), "the child was killed before its second was over");
+}
+
+#[test]
+fn a_halting_node_gives_its_instances_their_whole_grace() {
+    let deployment = Deployment::new("long-grace", "rhizo");
+    let done = deployment.file("done");
+    // Longer than the 30 s that a halting node once allowed all its instances.
+    deployment.write(
+        "slow.sh",
+        &format!("trap 'sleep 35; touch {}; exit 0' TERM\nwhile :; do sleep 0.05; done\n", done.display()),
+    );
+    let slow = deployment.file("slow.sh");
+    config(&deployment, &format!("exec = \"sh {}\"\nstop = {{ grace = \"2m\" }}", slow.display()));
+    let status = deployment.up();
+    let host = nodes(&status).into_iter().find(|node| node["host"].is_string()).expect("a host");
+    let pid = u32::try_from(host["pid"].as_u64().expect("its process")).expect("a process id");
+    signal(pid, "TERM");
+    let start = Instant::now();
+    while deployment.processes().contains(&pid) {
+        assert!(start.elapsed() < WATCHDOG, "the node does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(done.exists(), "the program was killed within its grace");
+    deployment.down();
+}
+
+#[test]
+fn a_start_that_takes_too_long_says_what_it_waited_for() {
+    let deployment = Deployment::new("slow-start", "rhizo");
+    config(
+        &deployment,
+        "exec = \"sleep 100000\"\nexports.http = {}\nhealth = { http = \"http:/\" }\nstart = { timeout = \"700ms\" }",
+    );
+    let up = deployment.start(&["up", "rhizo.toml", "--yes", "--wait", "--timeout-s", "60"]);
+    let status = deployment.until("the failure", |status| {
+        let problems = status["problems"].to_string();
+        problems.contains("not done within 700 ms: it was not ready: ")
+            && problems.contains("Connection refused")
+    });
+    assert_ne!(status["state"], "stable", "{status:#}");
+    assert!(!nodes(&status).is_empty());
+    drop(up);
+    deployment.ok(&["down", "--yes"]);
+}
+
+#[test]
+fn the_files_of_an_application_are_its_operators_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let deployment = Deployment::new("modes", "rhizo");
+    crew(&deployment, 1);
+    deployment.up();
+    let mode = |name: &str| fs::metadata(deployment.file(name)).expect(name).permissions().mode() & 0o777;
+    assert_eq!(mode(".rhizo"), 0o700);
+    for name in ["operator.key", "beginning.json", "deployment.json", "members.json"] {
+        assert_eq!(mode(&format!(".rhizo/{name}")), 0o600, "{name}");
+    }
+    deployment.down();
+}
