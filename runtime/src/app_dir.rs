@@ -215,12 +215,21 @@ impl AppDir {
     /// # Errors
     /// When something in it cannot be removed.
     pub(crate) fn remove(&self) -> Result<(), AppDirError> {
-        match fs::remove_dir_all(&self.path) {
+        match self.remove_content() {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(AppDirError::new(Step::Remove, &self.path, source))
             }
             _ => Ok(()),
         }
+    }
+
+    /// A link to a directory is removed after the directory, in which the keys are.
+    fn remove_content(&self) -> std::io::Result<()> {
+        if !fs::symlink_metadata(&self.path)?.is_symlink() {
+            return fs::remove_dir_all(&self.path);
+        }
+        fs::remove_dir_all(fs::canonicalize(&self.path)?)?;
+        fs::remove_file(&self.path)
     }
 
     fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, AppDirError> {
@@ -291,5 +300,29 @@ mod tests {
         assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
         assert_eq!(from_hex("zz"), None);
         assert_eq!(from_hex(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn the_content_behind_a_link_is_removed_with_the_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, link) = (dir.path().join("kept"), dir.path().join(DIRECTORY));
+        fs::create_dir(&kept).unwrap();
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        let home = AppDir::below(dir.path()).unwrap();
+        home.operator_secret(|| [7; 32]).unwrap();
+        assert!(kept.join("operator.key").exists());
+        home.remove().unwrap();
+        assert!(!kept.exists() && fs::symlink_metadata(&link).is_err());
+        home.remove().unwrap();
+    }
+
+    #[test]
+    fn only_the_operator_may_read_the_records() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let home = AppDir::below(dir.path()).unwrap();
+        home.set_members(&[]).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(home.path()), mode(&home.path().join("members.json"))), (0o700, 0o600));
     }
 }

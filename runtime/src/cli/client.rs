@@ -8,10 +8,16 @@ use crate::admin::{Answer, Ask, AskRecord, Status};
 use crate::app_dir::{AppDir, Deployment};
 use rhizo_overlay::{Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents};
 use rhizo_types::PeerKey;
+use std::collections::VecDeque;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// Time-out of a request: a plan may use the solver's whole deadline.
 const ANSWER_MS_MAX: u64 = 15_000;
+
+/// Time after which the next member is asked as well. On a link around the world an answer takes about as long, so a
+/// healthy application is asked once or twice.
+const NEXT_MEMBER_MS: u64 = 300;
 
 /// A client of the overlay, with or without an open link.
 pub(crate) struct Client {
@@ -70,25 +76,54 @@ impl Client {
                 Err(error) => last = error,
             }
         }
-        let members = self.home.members().unwrap_or_default();
-        for member in members {
-            let Some(key) = member.peer_key() else { continue };
-            if !self.overlay.linked().contains(&key) {
-                let target = LinkTarget { key, addresses: member.addresses.clone() };
-                if self.dial(target).await.is_err() {
-                    continue;
-                }
+        let (peer, status) = match self.first_answering().await {
+            Ok(found) => found,
+            Err(ClientError::NobodyAnswers) => return Err(last),
+            Err(error) => return Err(error),
+        };
+        self.remember(&status);
+        let answer = if matches!(ask, Ask::Status) { status } else { self.ask_one(peer, ask).await? };
+        self.peer = Some(peer);
+        Ok(answer)
+    }
+
+    /// Finds a member that answers, and returns its status.
+    ///
+    /// The members are asked side by side, each a little later than the one before: one that hangs costs no more than
+    /// that, and usually the first one is enough. Only the status is asked, because an order must reach one member.
+    async fn first_answering(&mut self) -> Result<(PeerKey, Answer), ClientError> {
+        let members = self.home.members().unwrap_or_default().into_iter();
+        let mut waiting: VecDeque<LinkTarget> = members
+            .filter_map(|member| Some(LinkTarget { key: member.peer_key()?, addresses: member.addresses }))
+            .collect();
+        let mut asked = JoinSet::new();
+        let mut last = ClientError::NobodyAnswers;
+        loop {
+            match waiting.pop_front() {
+                Some(target) => drop(asked.spawn(link_and_ask(self.overlay.clone(), target))),
+                None if asked.is_empty() => return Err(last),
+                None => {}
             }
-            match self.ask_one(key, ask).await {
-                Ok(answer) => {
-                    self.peer = Some(key);
-                    self.remember(&answer);
-                    return Ok(answer);
+            let next = tokio::time::sleep(Duration::from_millis(NEXT_MEMBER_MS));
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(ended) = asked.join_next() => match ended {
+                        Ok((peer, Ok(status))) => return Ok((peer, status)),
+                        Ok((_, Err(error))) => {
+                            last = error;
+                            break;
+                        }
+                        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                    },
+                    () = &mut next, if !waiting.is_empty() => break,
+                    event = self.events.recv() => if event.is_none() {
+                        return Err(ClientError::NobodyAnswers);
+                    },
                 }
-                Err(error) => last = error,
             }
         }
-        Err(last)
     }
 
     /// Requests the status of the application.
@@ -101,35 +136,18 @@ impl Client {
         }
     }
 
-    async fn dial(&mut self, target: LinkTarget) -> Result<(), ()> {
-        let dialling = self.overlay.dial(target, Credential::Operator);
-        tokio::pin!(dialling);
+    async fn ask_one(&mut self, peer: PeerKey, ask: &Ask) -> Result<Answer, ClientError> {
+        let asking = request(&self.overlay, peer, ask);
+        tokio::pin!(asking);
         loop {
             tokio::select! {
                 biased;
-                dialled = &mut dialling => return dialled.map_err(drop),
-                event = self.events.recv() => if event.is_none() {
-                    return Err(());
-                },
-            }
-        }
-    }
-
-    async fn ask_one(&mut self, peer: PeerKey, ask: &Ask) -> Result<Answer, ClientError> {
-        let record = AskRecord::V1 { ask: ask.clone(), passed_on: false };
-        let body = serde_json::to_vec(&record).map_err(|error| ClientError::Broken(error.to_string()))?;
-        let asking = self.overlay.request(peer, Class::Admin, body, Duration::from_millis(ANSWER_MS_MAX));
-        tokio::pin!(asking);
-        let body = loop {
-            tokio::select! {
-                biased;
-                answer = &mut asking => break answer.map_err(|error| ClientError::Broken(error.to_string()))?,
+                answer = &mut asking => return answer,
                 event = self.events.recv() => if event.is_none() {
                     return Err(ClientError::NobodyAnswers);
                 },
             }
-        };
-        serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
+        }
     }
 
     /// Stores the members that a status names. The command goes on when they cannot be stored.
@@ -148,4 +166,23 @@ impl Client {
     pub(crate) async fn close(self) {
         self.overlay.close().await;
     }
+}
+
+/// Links to a member and asks for its status.
+async fn link_and_ask(overlay: Overlay, target: LinkTarget) -> (PeerKey, Result<Answer, ClientError>) {
+    let peer = target.key;
+    if !overlay.linked().contains(&peer) && overlay.dial(target, Credential::Operator).await.is_err() {
+        return (peer, Err(ClientError::NobodyAnswers));
+    }
+    (peer, request(&overlay, peer, &Ask::Status).await)
+}
+
+/// Sends one request to a linked member.
+async fn request(overlay: &Overlay, peer: PeerKey, ask: &Ask) -> Result<Answer, ClientError> {
+    let record = AskRecord::V1 { ask: ask.clone(), passed_on: false };
+    let broken = |error: &dyn std::error::Error| ClientError::Broken(crate::error::chain(error));
+    let body = serde_json::to_vec(&record).map_err(|error| broken(&error))?;
+    let time = Duration::from_millis(ANSWER_MS_MAX);
+    let body = overlay.request(peer, Class::Admin, body, time).await.map_err(|error| broken(&error))?;
+    serde_json::from_slice(&body).map_err(|error| broken(&error))
 }
