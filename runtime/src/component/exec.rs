@@ -139,11 +139,12 @@ impl Program {
     }
 
     /// Ends all processes of the service; each has the whole grace, whichever ends first.
-    async fn end(mut self, component: &Component) {
+    async fn end(self, component: &Component) {
+        let Self { mut child, processes, .. } = self;
         let grace = Duration::from_millis(component.stop.grace_ms);
-        let ending = self.processes.end(launch::stop_signal(&component.stop), grace);
-        // The leader is reaped while the others still have time.
-        let (_reaped, ()) = tokio::join!(self.child.wait(), ending);
+        let leader = async { drop(child.wait().await) };
+        processes.end(launch::stop_signal(&component.stop), grace, leader).await;
+        let _reaped = child.wait().await;
     }
 }
 

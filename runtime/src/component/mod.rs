@@ -219,7 +219,7 @@ impl Components {
         let Some(stop) = &live.stop else { return };
         let processes = Processes::below(Mark::of_run(&self.dir_of(&live.run), self.host_group.as_deref()));
         let (signal, grace) = (launch::stop_signal(stop), Duration::from_millis(stop.grace_ms));
-        self.endings.spawn_on(processes.end(signal, grace), &self.runtime);
+        self.endings.spawn_on(processes.end(signal, grace, std::future::ready(())), &self.runtime);
     }
 
     fn dir_of(&self, run: &RunId) -> PathBuf {

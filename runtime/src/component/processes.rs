@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The environment variable that carries a task's mark. Children inherit it.
 pub(super) const MARK: &str = "RHIZO_TASK";
@@ -106,11 +106,13 @@ impl Processes {
 
     /// Ends all of them: the signal to all, then up to `grace` for all to end, then SIGKILL until none is left.
     ///
+    /// `leader` resolves when the launched program has ended. Until then something is left, so no look is needed.
     /// The time of grace does not depend on which process ends first. Returns only when nothing is left; a process
     /// that the kernel cannot kill yet is waited for. Dropping the future stops the procedure where it is.
-    pub(super) async fn end(self, signal: Signal, grace: Duration) {
+    pub(super) async fn end(self, signal: Signal, grace: Duration, leader: impl Future<Output = ()>) {
         let deadline = Instant::now() + grace;
         let (mut this, mut left) = self.send(signal).await;
+        let _late = timeout_at(deadline, leader).await;
         let mut pause_ms = LOOK_MS_MIN;
         while left && Instant::now() < deadline {
             let next = Instant::now() + Duration::from_millis(pause_ms);

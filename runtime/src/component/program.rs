@@ -124,15 +124,18 @@ impl Program {
     async fn end(&mut self, stop: &Stop, output: &mut ActionOutput) {
         let Some(processes) = self.processes.take() else { return };
         let grace = Duration::from_millis(stop.grace_ms);
-        let ending = processes.end(launch::stop_signal(stop), grace);
         let (child, stdout, stderr) = (&mut self.child, &mut self.stdout, &mut self.stderr);
         {
-            let ended = async { tokio::join!(ending, child.wait()) };
+            let ended = async {
+                let leader = async { drop(child.wait().await) };
+                processes.end(launch::stop_signal(stop), grace, leader).await;
+                let _reaped = child.wait().await;
+            };
             tokio::pin!(ended);
             loop {
                 tokio::select! {
                     biased;
-                    _ = &mut ended => break,
+                    () = &mut ended => break,
                     () = take_next(stdout, stderr, output) => {}
                 }
             }
