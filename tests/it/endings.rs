@@ -3,9 +3,8 @@
 //! The rules for one task are unit tests of `component/processes.rs`; here they hold for whole applications.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
-use crate::deployment::{Deployment, WATCHDOG, kill, nodes, signal};
+use crate::deployment::{Deployment, kill, nodes};
 use crate::repair::crew;
 
 /// The processes of the application whose command line contains this.
@@ -56,30 +55,6 @@ fn a_child_has_its_grace_when_the_leader_ends_at_once() {
     deployment.up();
     deployment.down();
     assert!(done.exists(), "the child was killed before its second was over");
-}
-
-#[test]
-fn a_halting_node_gives_its_instances_their_whole_grace() {
-    let deployment = Deployment::new("long-grace", "rhizo");
-    let done = deployment.file("done");
-    // Longer than the 30 s that a halting node once allowed all its instances.
-    deployment.write(
-        "slow.sh",
-        &format!("trap 'sleep 35; touch {}; exit 0' TERM\nwhile :; do sleep 0.05; done\n", done.display()),
-    );
-    let slow = deployment.file("slow.sh");
-    config(&deployment, &format!("exec = \"sh {}\"\nstop = {{ grace = \"2m\" }}", slow.display()));
-    let status = deployment.up();
-    let host = nodes(&status).into_iter().find(|node| node["host"].is_string()).expect("a host");
-    let pid = u32::try_from(host["pid"].as_u64().expect("its process")).expect("a process id");
-    signal(pid, "TERM");
-    let start = Instant::now();
-    while deployment.processes().contains(&pid) {
-        assert!(start.elapsed() < WATCHDOG, "the node does not end");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(done.exists(), "the program was killed within its grace");
-    deployment.down();
 }
 
 #[test]
