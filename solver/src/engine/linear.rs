@@ -124,7 +124,7 @@ fn backend(program: good_lp::variable::UnsolvedProblem) -> impl SolverModel<Erro
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rand::rngs::Xoshiro256PlusPlus;
     use rand::{RngExt, SeedableRng};
@@ -163,7 +163,9 @@ mod tests {
     /// A power-flow program with a known solution: `flow = b (angle_i - angle_j)` on every edge of a graph, and flows that
     /// balance at every vertex. The angles are free and the rows depend on each other, so that a basis can be singular
     /// in exact arithmetic. The solution satisfies the rows up to the rounding of a few sums.
-    fn power_flow(rng: &mut Xoshiro256PlusPlus) -> (Vec<f64>, Vec<(f64, f64)>, Vec<Row>) {
+    pub(in crate::engine) fn power_flow(
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> (Vec<f64>, Vec<(f64, f64)>, Vec<Row>) {
         let vertices = rng.random_range(3..12);
         let mut edges: Vec<(usize, usize)> = (1..vertices).map(|v| (rng.random_range(0..v), v)).collect();
         edges.extend((0..vertices).map(|v| (v, (v + rng.random_range(1..vertices)) % vertices)));
