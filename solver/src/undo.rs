@@ -13,12 +13,12 @@ use crate::problem::Problem;
 /// The budget in evaluations of an instance under a rule, some milliseconds. It is spent once after the search, so that
 /// the deadline of the search does not limit it. Problems with thousands of instances get no judgement from it: the
 /// engine for those counts moves itself.
-const LOOKS_MAX: usize = 200_000;
+const EVALUATIONS_MAX: usize = 200_000;
 
 /// Returns the assignment, or one with fewer moves that is worth at least as much and breaks no rule.
 pub(crate) fn undo_unprofitable_moves(problem: &Problem, found: Assignment) -> Assignment {
-    let looks = (found.iter().count() + problem.components.len()) * (1 + problem.constraints.len());
-    let mut left = LOOKS_MAX / looks.max(1);
+    let evaluations = (found.iter().count() + problem.components.len()) * (1 + problem.constraints.len());
+    let mut left = EVALUATIONS_MAX / evaluations.max(1);
     let mut best = found;
     let mut net = evaluate(problem, &best).net;
     loop {

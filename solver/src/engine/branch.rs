@@ -49,12 +49,7 @@ struct Node {
 /// Minimises until the optimum is proven or `stop` says so. Solutions that cost `limit` or more are discarded.
 pub(crate) fn solve(program: &Program, limit: f64, stop: &mut dyn FnMut() -> bool) -> Outcome {
     let step = cost_step(program);
-    let root = Node {
-        low: vec![0.0; program.variables.len()],
-        high: program.variables.iter().map(|v| v.max).collect(),
-        bound: f64::NEG_INFINITY,
-    };
-    let mut open = vec![root];
+    let mut open = vec![whole_space(program)];
     let mut best: Option<(f64, Vec<f64>)> = None;
     let mut visited = 0;
     let mut trusted = true;
@@ -106,6 +101,15 @@ pub(crate) fn solve(program: &Program, limit: f64, stop: &mut dyn FnMut() -> boo
         bound: (trusted && bound.is_finite()).then_some(bound),
         complete: trusted && open.is_empty(),
         visited,
+    }
+}
+
+/// The root of the search: every variable in its whole range.
+fn whole_space(program: &Program) -> Node {
+    Node {
+        low: vec![0.0; program.variables.len()],
+        high: program.variables.iter().map(|v| v.max).collect(),
+        bound: f64::NEG_INFINITY,
     }
 }
 

@@ -72,11 +72,11 @@ fn search(
     let mut search = Search::new(problem, request, warm, stop);
     let best = search.rounds();
     let (best, start) = match search.start(best.1) {
-        Start::Needless => (best, Start::Needless),
+        Start::NotNeeded => (best, Start::NotNeeded),
         Start::Found => (search.rounds(), Start::Found),
         start => (best, start),
     };
-    let (best, rank) = search.settled(best);
+    let (best, rank) = search.without_needless_changes(best);
     let feasible = check(problem, &best).is_empty();
     debug_assert_eq!(feasible, rank.broken <= 0.0, "the score and the checker agree");
     debug_assert!(is_near(rank.net, evaluate(problem, &best).net), "the score and the evaluator agree");

@@ -149,7 +149,7 @@ fn bits(task: &Task, way: &[Stopover]) -> Vec<Bit> {
 /// The fewest waves that do all steps.
 fn shortest(task: &Task, bits: &[Bit]) -> Option<Vec<Vec<Step>>> {
     let all = (1u32 << bits.len()) - 1;
-    let mut sets = Sets { task, bits, bears: vec![None; all as usize + 1] };
+    let mut sets = Sets { task, bits, allows: vec![None; all as usize + 1] };
     // The wave in which each set of done steps is first reached, and the set before it.
     let mut reached: Vec<Option<u32>> = vec![None; all as usize + 1];
     reached[0] = Some(0);
@@ -186,7 +186,7 @@ struct Sets<'t, 'a> {
     task: &'t Task<'a>,
     bits: &'t [Bit],
     /// Whether the rules allow the configuration after exactly these steps.
-    bears: Vec<Option<bool>>,
+    allows: Vec<Option<bool>>,
 }
 
 impl Sets<'_, '_> {
@@ -203,7 +203,7 @@ impl Sets<'_, '_> {
                 continue;
             }
             let in_turn = members(wave).all(|b| self.bits[b].after.is_none_or(|a| done >> a & 1 == 1));
-            if in_turn && self.has_room(&loads, wave) && self.bears(done | wave) {
+            if in_turn && self.has_room(&loads, wave) && self.allows(done | wave) {
                 known[wave as usize] = true;
                 waves.push(wave);
             }
@@ -218,13 +218,13 @@ impl Sets<'_, '_> {
         now
     }
 
-    fn bears(&mut self, done: u32) -> bool {
-        if let Some(known) = self.bears[done as usize] {
+    fn allows(&mut self, done: u32) -> bool {
+        if let Some(known) = self.allows[done as usize] {
             return known;
         }
-        let bears = self.task.bears(&self.after(done));
-        self.bears[done as usize] = Some(bears);
-        bears
+        let allows = self.task.allows(&self.after(done));
+        self.allows[done as usize] = Some(allows);
+        allows
     }
 
     fn has_room(&self, loads: &super::task::Loads, wave: u32) -> bool {

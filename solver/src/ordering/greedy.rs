@@ -72,7 +72,7 @@ impl Search<'_, '_> {
         for step in &self.left {
             let needs = self.task.needs(step.instance);
             let has_room = step.to.is_none_or(|to| self.task.has_room(&during, to, &needs));
-            if has_room && self.task.rules_bear(&self.now, &wave, step) {
+            if has_room && self.task.rules_allow(&self.now, &wave, step) {
                 step.to.iter().for_each(|to| add(&mut during, *to, &needs));
                 wave.push(*step);
             }
@@ -143,7 +143,7 @@ impl Search<'_, '_> {
         let able = |place: &&Place| {
             **place != at
                 && self.task.has_room(&self.loads, **place, &needs)
-                && self.task.rules_bear(
+                && self.task.rules_allow(
                     &self.now,
                     &[],
                     &Step { instance: guest, from: Some(at), to: Some(**place) },

@@ -4,7 +4,7 @@
 //! every subset of a wave; for larger waves, on every subset of the steps that the rule depends on.
 
 use super::sequence::{Step, Wave};
-use super::task::{apply, difference, looks_at};
+use super::task::{apply, depends_on, difference};
 use crate::assignment::{Assignment, Place};
 use crate::check::{CAPACITY_TOLERANCE, Violation, broken_rule, capacity_of, check_counts, effective_needs};
 use crate::problem::Problem;
@@ -90,7 +90,7 @@ fn rules(
         let most = fault(ends.0).max(fault(ends.1)) + ROUNDING;
         let parts: Vec<Vec<Step>> = match rule {
             _ if steps.len() <= WHOLE_MAX => vec![steps.to_vec()],
-            Some(rule) => vec![steps.iter().copied().filter(|s| looks_at(rule, s.instance)).collect()],
+            Some(rule) => vec![steps.iter().copied().filter(|s| depends_on(rule, s.instance)).collect()],
             // The counts of one component do not depend on those of another.
             None => (0..problem.components.len())
                 .map(|c| steps.iter().copied().filter(|s| s.instance.component == c).collect())

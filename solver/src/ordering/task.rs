@@ -125,11 +125,11 @@ impl<'a> Task<'a> {
 
     /// The judges that depend on an instance.
     fn find_judges(&self, instance: Instance) -> Vec<usize> {
-        let looks = |judge: &Judge| match judge {
-            Judge::Rule(rule) => looks_at(&self.problem.constraints[*rule].item, instance),
+        let depends = |judge: &Judge| match judge {
+            Judge::Rule(rule) => depends_on(&self.problem.constraints[*rule].item, instance),
             Judge::Counts(component) => *component == instance.component,
         };
-        (0..self.judges.len()).filter(|j| looks(&self.judges[*j])).collect()
+        (0..self.judges.len()).filter(|j| depends(&self.judges[*j])).collect()
     }
 
     fn judges_of(&self, instance: Instance) -> Cow<'_, [usize]> {
@@ -173,7 +173,7 @@ impl<'a> Task<'a> {
     }
 
     /// Whether the rules allow a step beside others in one wave, for every subset of the wave that is done first.
-    pub(super) fn rules_bear(&self, now: &Assignment, wave: &[Step], step: &Step) -> bool {
+    pub(super) fn rules_allow(&self, now: &Assignment, wave: &[Step], step: &Step) -> bool {
         self.judges_of(step.instance).iter().all(|&judge| {
             let close: Vec<&Step> =
                 wave.iter().filter(|s| self.judges_of(s.instance).contains(&judge)).collect();
@@ -191,7 +191,7 @@ impl<'a> Task<'a> {
     }
 
     /// Whether no rule is broken further than at the ends of the change.
-    pub(super) fn bears(&self, assignment: &Assignment) -> bool {
+    pub(super) fn allows(&self, assignment: &Assignment) -> bool {
         self.judges.iter().zip(&self.faults).all(|(judge, most)| self.fault(*judge, assignment) <= *most)
     }
 
@@ -279,7 +279,7 @@ pub(super) fn take(loads: &mut Loads, place: Place, needs: &[f64]) {
 }
 
 /// Whether the host of an instance can change whether a rule is kept. When in doubt, it can.
-pub(super) fn looks_at(rule: &Constraint, instance: Instance) -> bool {
+pub(super) fn depends_on(rule: &Constraint, instance: Instance) -> bool {
     let mut any = false;
     meaning(rule).visit_dependencies(&mut |scope| any |= in_scope(scope, instance));
     any

@@ -79,7 +79,7 @@ impl<'a> Ascent<'a> {
                     *price += step * (wanted - *price);
                 }
             }
-            self.make_fair(&mut prices, duals);
+            self.scale_prices(&mut prices, duals);
             let prices = Prices::new(prices, self.model.classes.len());
             match self.add_layouts(&prices, stop) {
                 Some(bound) if bound > best.bound => best = Priced { prices, bound },
@@ -91,7 +91,7 @@ impl<'a> Ascent<'a> {
     }
 
     /// Adds loads whose value exceeds the cost of their host, and scales the prices so that no load does.
-    fn make_fair(&self, prices: &mut [Vec<f64>], duals: &mut [Duals]) {
+    fn scale_prices(&self, prices: &mut [Vec<f64>], duals: &mut [Duals]) {
         for (zone, row) in prices.iter_mut().enumerate() {
             let share = self.shares.map(|shares| shares[zone].as_slice());
             let mut finite: Vec<f64> = row.iter().map(|p| if p.is_finite() { *p } else { 0.0 }).collect();

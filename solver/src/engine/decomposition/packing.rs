@@ -176,12 +176,18 @@ impl<'a> Packer<'a> {
             let last = load.iter().rposition(|n| *n > 0)?;
             load[last] -= 1;
         }
-        let load = self.with_free_riders(offer, load, left, share);
+        let load = self.with_further_instances(offer, load, left, share);
         load.iter().any(|n| *n > 0).then_some(Bin { offer, load })
     }
 
     /// Adds further instances that fit.
-    fn with_free_riders(&self, offer: usize, mut load: Vec<u32>, left: &[u32], share: &[u32]) -> Vec<u32> {
+    fn with_further_instances(
+        &self,
+        offer: usize,
+        mut load: Vec<u32>,
+        left: &[u32],
+        share: &[u32],
+    ) -> Vec<u32> {
         for class in 0..load.len() {
             while load[class] < left[class].min(share[class]) {
                 load[class] += 1;
@@ -200,7 +206,7 @@ impl<'a> Packer<'a> {
         let mut load = vec![0; left.len()];
         load[class] = 1;
         let offer = (0..self.zone.offers.len()).find(|offer| self.holds(*offer, &load))?;
-        Some(Bin { offer, load: self.with_free_riders(offer, load, left, share) })
+        Some(Bin { offer, load: self.with_further_instances(offer, load, left, share) })
     }
 
     /// Assigns slots to components; an instance without a slot gets a host of its own. Every host becomes the cheapest

@@ -270,7 +270,7 @@ impl<'a> IncrementalScore<'a> {
     }
 
     /// Raises the weights of broken items and returns the new rank; none once a weight exceeds its limit.
-    pub(super) fn press(&mut self) -> Option<Rank> {
+    pub(super) fn raise_penalties(&mut self) -> Option<Rank> {
         let own = self.own.iter().map(|own| own.broken > 0.0);
         let items = self.judged.iter().map(|(broken, _)| *broken > 0.0);
         let more = self.penalties.raise(own, items, !self.over.is_empty());
@@ -278,13 +278,13 @@ impl<'a> IncrementalScore<'a> {
     }
 
     /// Resets all weights and returns the new rank.
-    pub(super) fn ease(&mut self) -> Rank {
+    pub(super) fn reset_penalties(&mut self) -> Rank {
         self.penalties = Penalties::even(self.own.len(), self.items.len());
         self.keep()
     }
 
     /// The components that broken items depend on.
-    pub(super) fn troubled(&self) -> BTreeSet<usize> {
+    pub(super) fn broken_components(&self) -> BTreeSet<usize> {
         let on_full = self.over.keys().filter_map(|place| self.on.get(place)).flatten().map(|i| i.component);
         let own = self.own.iter().enumerate().filter(|(_, own)| own.broken > 0.0).map(|(c, _)| c);
         let by_item =

@@ -22,7 +22,7 @@ const STALLED_ROUNDS_MAX: u32 = 30;
 ///
 /// Of 956 random shops that have an answer (`tests/it/buying.rs`), 951 have it after one round, 955 after two, all after
 /// ten.
-const STARTLESS_ROUNDS_MAX: u32 = 10;
+const INFEASIBLE_ROUNDS_MAX: u32 = 10;
 /// Exchanges that are tried before a descent counts as ended; all pairs of a hundred instances are fewer.
 const EXCHANGES_MAX: usize = 5_000;
 
@@ -67,21 +67,21 @@ impl<'a> Search<'a> {
     /// Descends from the current assignment and then from disturbed optima, until too many descents in a row fail.
     pub(super) fn rounds(&mut self) -> (Assignment, Rank) {
         match self.aim {
-            Aim::Repair | Aim::Feasible => self.mend(),
+            Aim::Repair | Aim::Feasible => self.repair(),
             Aim::Best | Aim::Proof => self.descend(),
         }
-        self.press_on();
+        self.descend_with_penalties();
         let (mut best, mut best_rank) = (self.score.assignment().clone(), self.rank);
         let mut stalled = 0;
         while !self.stopped {
-            let rounds_max = if best_rank.broken > 0.0 { STARTLESS_ROUNDS_MAX } else { STALLED_ROUNDS_MAX };
+            let rounds_max = if best_rank.broken > 0.0 { INFEASIBLE_ROUNDS_MAX } else { STALLED_ROUNDS_MAX };
             if stalled >= rounds_max || (!self.improves() && best_rank.broken <= 0.0) {
                 break;
             }
             self.disturb();
             self.descend();
             if best_rank.broken > 0.0 {
-                self.press_on();
+                self.descend_with_penalties();
             }
             stalled += 1;
             if self.rank.better_than(best_rank) {
@@ -107,8 +107,8 @@ impl<'a> Search<'a> {
 
     /// Whether a rank is better than another one; a repair accepts it only when less is broken.
     pub(super) fn is_gain(&self, rank: Rank, than: Rank) -> bool {
-        let mends = || rank.broken < self.rank.broken - WORTH_TOLERANCE;
-        rank.better_than(than) && (self.improves() || mends())
+        let repairs = || rank.broken < self.rank.broken - WORTH_TOLERANCE;
+        rank.better_than(than) && (self.improves() || repairs())
     }
 
     /// Keeps a change when it improves the rank, and undoes it otherwise; returns whether it was kept.
@@ -127,8 +127,10 @@ impl<'a> Search<'a> {
     pub(super) fn descend(&mut self) {
         while !self.stopped {
             // Components with broken rules first: the others may not have to change.
-            let troubled = self.score.troubled();
-            if !troubled.is_empty() && self.shift_each(&|component| troubled.contains(&component)) {
+            let broken_components = self.score.broken_components();
+            if !broken_components.is_empty()
+                && self.shift_each(&|component| broken_components.contains(&component))
+            {
                 continue;
             }
             let singles = self.shift_each(&|_| true);
@@ -140,10 +142,10 @@ impl<'a> Search<'a> {
     }
 
     /// Keeps changes until nothing is broken: of components with broken rules first, of others only when that fails.
-    pub(super) fn mend(&mut self) {
+    pub(super) fn repair(&mut self) {
         while !self.stopped && self.rank.broken > 0.0 {
-            let troubled = self.score.troubled();
-            if !self.shift_each(&|component| troubled.contains(&component))
+            let broken_components = self.score.broken_components();
+            if !self.shift_each(&|component| broken_components.contains(&component))
                 && !self.shift_each(&|_| true)
                 && !self.move_hosts()
                 && !self.exchange()

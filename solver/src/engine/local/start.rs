@@ -16,7 +16,7 @@ use crate::engine::{Aim, Engine, Request};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
     /// There already is a feasible assignment.
-    Needless,
+    NotNeeded,
     /// One was found, and the search has adopted it.
     Found,
     /// None was found; there may be one.
@@ -27,22 +27,22 @@ pub(super) enum Start {
 
 impl Search<'_> {
     /// Descends under rising penalties until nothing is broken, or the weights differ by the largest allowed factor.
-    pub(super) fn press_on(&mut self) {
+    pub(super) fn descend_with_penalties(&mut self) {
         if self.rank.broken <= 0.0 {
             return;
         }
         while !self.stopped && self.rank.broken > 0.0 {
-            let Some(rank) = self.score.press() else { break };
+            let Some(rank) = self.score.raise_penalties() else { break };
             self.rank = rank;
-            self.mend();
+            self.repair();
         }
-        self.rank = self.score.ease();
+        self.rank = self.score.reset_penalties();
     }
 
     /// Enumerates the assignments of a small problem until one is feasible.
     pub(super) fn start(&mut self, best: Rank) -> Start {
         if best.broken <= 0.0 {
-            return Start::Needless;
+            return Start::NotNeeded;
         }
         if self.stopped || !Exhaustive.accepts(self.problem) {
             return Start::Missing;
@@ -60,7 +60,10 @@ impl Search<'_> {
     }
 
     /// For a repair, undoes every change without which the assignment stays feasible.
-    pub(super) fn settled(&mut self, (best, rank): (Assignment, Rank)) -> (Assignment, Rank) {
+    pub(super) fn without_needless_changes(
+        &mut self,
+        (best, rank): (Assignment, Rank),
+    ) -> (Assignment, Rank) {
         if self.improves() || rank.broken > 0.0 {
             return (best, rank);
         }

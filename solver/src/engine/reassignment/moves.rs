@@ -62,11 +62,11 @@ pub(super) struct Mover<'m, 'p> {
     /// The items that the current rearrangement removed, with their machines.
     pub(super) trail: Vec<(usize, u32)>,
     /// Steps until the next rearrangement.
-    owed: u64,
+    steps_to_rearrangement: u64,
     /// Duration of the current rearrangement so far, in steps.
     pub(super) work: u64,
     /// Steps until the next exact subproblem.
-    owed_exact: u64,
+    steps_to_exact: u64,
     move_mix: MoveMix,
     frozen: bool,
     /// The starting temperature of the first cycle; zero before it.
@@ -86,9 +86,9 @@ impl<'m, 'p> Mover<'m, 'p> {
             temperature: 0.0,
             tax: 0.0,
             trail: Vec::new(),
-            owed: 0,
+            steps_to_rearrangement: 0,
             work: 0,
-            owed_exact: 0,
+            steps_to_exact: 0,
             move_mix: MOVE_MIXES[0],
             frozen: false,
             hottest: 0.0,
@@ -103,7 +103,7 @@ impl<'m, 'p> Mover<'m, 'p> {
 
     pub(super) fn set_move_mix(&mut self, move_mix: MoveMix) {
         self.move_mix = move_mix;
-        self.owed = 0;
+        self.steps_to_rearrangement = 0;
     }
 
     /// Sets the starting temperature that shares refer to.
@@ -123,16 +123,17 @@ impl<'m, 'p> Mover<'m, 'p> {
     pub(super) fn steps(&mut self, count: u64, rng: &mut Xoshiro256PlusPlus, stop: &mut dyn FnMut() -> bool) {
         let mut left = count;
         while left > 0 {
-            let now = left.min(self.owed.max(1));
+            let now = left.min(self.steps_to_rearrangement.max(1));
             (0..now).for_each(|_| self.step(rng));
             left -= now;
-            self.owed = self.owed.saturating_sub(now);
-            self.owed_exact = self.owed_exact.saturating_sub(now);
-            if self.frozen && self.owed_exact == 0 {
-                self.owed_exact = STEPS_PER_EXACT_STEP * self.try_few_machines(rng, stop);
+            self.steps_to_rearrangement = self.steps_to_rearrangement.saturating_sub(now);
+            self.steps_to_exact = self.steps_to_exact.saturating_sub(now);
+            if self.frozen && self.steps_to_exact == 0 {
+                self.steps_to_exact = STEPS_PER_EXACT_STEP * self.try_few_machines(rng, stop);
             }
-            if self.owed == 0 {
-                self.owed = self.move_mix.steps_per_rearranging * self.try_rearrangement(rng);
+            if self.steps_to_rearrangement == 0 {
+                self.steps_to_rearrangement =
+                    self.move_mix.steps_per_rearranging * self.try_rearrangement(rng);
             }
         }
     }
