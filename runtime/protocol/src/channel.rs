@@ -1,9 +1,9 @@
 //! An ordered, reliable channel of agent messages between two nodes, over links that break and lose frames.
 //!
-//! It sends nothing itself: the agent asks it for frames. It gives up nothing as long as both ends keep their
-//! state; when one end lost its state (its session grew), the other end is told ([`Arrival::reset`]), forgets
-//! what it had not delivered, and both begin anew. Messages travel only after both know each other's session, so
-//! that a frame of an earlier session can never be taken for one of this session.
+//! A channel sends nothing itself: the agent takes frames from it. No message is lost as long as both ends keep their
+//! state. When one end has lost its state, its session number is higher. The other end then drops what it had not
+//! delivered, reports [`Arrival::reset`], and both begin again. Messages travel only after both ends know each other's
+//! session, so that a frame of an earlier session is never accepted in this one.
 //!
 //! ```text
 //! A                                   B
@@ -13,17 +13,16 @@
 //! │◄──────────── 3→7, first 1 [] ack 2│
 //! ```
 
-use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::message::{AgentMessage, Frame};
 use std::collections::VecDeque;
 
-/// So many messages travel in one frame: a frame stays far below the overlay's 1 MiB.
+/// The most messages in one frame: a frame stays far below the overlay's 1 MiB.
 pub const FRAME_MESSAGES_MAX: usize = 512;
-/// So many messages may be under way: more would only lengthen what is resent.
+/// The most messages that may be unacknowledged: with more, a resend would be longer and nothing faster.
 pub const WINDOW: usize = 4_096;
-/// Time without an acknowledgement after which the oldest messages are sent again: three times the largest
-/// round trip between cloud regions (300 ms). On one link nothing is lost, so this is for the odd case.
+/// Time without an acknowledgement after which the oldest messages are sent again: three times the largest round trip
+/// between cloud regions (300 ms). A single link loses no frame, so this covers dropped frames on a full queue.
 pub const RESEND_MS: u64 = 1_000;
 
 /// One end of a channel.
@@ -35,26 +34,26 @@ pub struct Channel {
     /// Number of the first message in `unacked`.
     first: u64,
     unacked: VecDeque<AgentMessage>,
-    /// How many of `unacked` were sent since the last (re)start of sending.
+    /// How many of `unacked` were sent since sending last began from the front.
     sent: usize,
     /// Everything up to this number has arrived from the peer.
     received: u64,
-    /// Whether the peer waits for a frame: an acknowledgement or a hello.
+    /// Whether the peer waits for an acknowledgement or a hello.
     owes_frame: bool,
     resend_at: Option<Time>,
 }
 
-/// What a frame brought.
+/// The content of a received frame.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Arrival {
-    /// The peer lost its state: everything that was agreed with it is void. Comes before `messages`.
+    /// Whether the peer lost its state, so that all agreements with it are void. To be handled before `messages`.
     pub reset: bool,
     /// New messages, in order.
     pub messages: Vec<AgentMessage>,
 }
 
 impl Channel {
-    /// A channel that has heard nothing of its peer.
+    /// A channel that has received nothing from its peer.
     #[must_use]
     pub fn new(session: u64) -> Self {
         Self {
@@ -70,12 +69,12 @@ impl Channel {
         }
     }
 
-    /// Queues a message. The queue is bounded by its user: an agent says a few words per binding.
+    /// Queues a message. The agent bounds the queue: it sends a few messages for each binding.
     pub fn push(&mut self, message: AgentMessage) {
         self.unacked.push_back(message);
     }
 
-    /// A new link: everything unacknowledged is sent again, beginning with a hello.
+    /// A new link is up: a hello is sent, then every unacknowledged message again.
     pub fn link_up(&mut self) {
         self.link_up = true;
         self.owes_frame = true;
@@ -83,13 +82,13 @@ impl Channel {
         self.resend_at = None;
     }
 
-    /// The link broke: nothing is sent until there is a new one.
+    /// The link is broken: nothing is sent until there is a new one.
     pub fn link_down(&mut self) {
         self.link_up = false;
         self.resend_at = None;
     }
 
-    /// Takes in a frame of the peer at `now`.
+    /// Takes in a frame that the peer sent.
     pub fn receive(&mut self, frame: Frame, now: Time) -> Arrival {
         let mut arrival = Arrival::default();
         if frame.session < self.peer_session {
@@ -108,7 +107,7 @@ impl Channel {
             self.owes_frame = true;
         }
         if frame.peer_session != self.session {
-            // The peer does not know this session yet; a hello tells it.
+            // The peer does not know this session yet, and learns it from a hello.
             self.owes_frame = true;
             return arrival;
         }
@@ -125,7 +124,7 @@ impl Channel {
         arrival
     }
 
-    /// What is still under way gets its full time anew: the peer lives, and the link carries.
+    /// Removes acknowledged messages. The others get the full time until a resend again, because the link works.
     fn acknowledged(&mut self, ack: u64, now: Time) {
         let before = self.first;
         while self.first <= ack && self.unacked.pop_front().is_some() {
@@ -137,12 +136,12 @@ impl Channel {
         }
     }
 
-    /// The next frame to send at `now`, if there is one; ask again until there is none.
+    /// Takes out the next frame to send at `now`; call it until it returns none.
     pub fn frame(&mut self, now: Time) -> Option<Frame> {
         if !self.link_up {
             return None;
         }
-        if self.resend_at.is_some_and(|at| at <= now) && !sabotage::is(Sabotage::NeverResends) {
+        if self.resend_at.is_some_and(|at| at <= now) {
             self.sent = 0;
             self.resend_at = None;
             self.owes_frame |= self.peer_session == 0;
@@ -156,8 +155,8 @@ impl Channel {
         let first = self.first + self.sent as u64;
         self.sent = end;
         self.owes_frame = false;
-        // A hello is repeated as well, until the peer's session is known. The time of the oldest counts: later
-        // messages must not put off for ever what was lost before them.
+        // A hello is repeated as well, until the peer's session is known. The oldest message sets the time: later ones
+        // must not delay its resend again and again.
         let unanswered = self.sent > 0 || self.peer_session == 0;
         let resend_at = self.resend_at.unwrap_or(now.after_ms(RESEND_MS));
         self.resend_at = unanswered.then_some(resend_at);
@@ -165,13 +164,13 @@ impl Channel {
         Some(Frame { session, peer_session, ack: self.received, first, messages })
     }
 
-    /// When [`Channel::frame`] may have something to send again although nothing happened.
+    /// When [`Channel::frame`] has something to send again.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.resend_at
     }
 
-    /// Takes the queued messages out, for an agent that is explored without its channels.
+    /// Takes out the queued messages, for an agent that is model-checked without its channels.
     pub(crate) fn take_queued(&mut self) -> impl Iterator<Item = AgentMessage> {
         self.unacked.drain(..)
     }
@@ -181,13 +180,13 @@ impl Channel {
         self.unacked.iter()
     }
 
-    /// The peer's session, as far as known; zero: not yet.
+    /// The peer's session; zero while it is not known.
     #[must_use]
     pub fn peer_session(&self) -> u64 {
         self.peer_session
     }
 
-    /// Whether both ends know each other.
+    /// Whether the link is up and the peer's session is known.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.link_up && self.peer_session != 0
@@ -221,9 +220,10 @@ mod tests {
             Self { a, b, now: Time::ZERO, at_a: vec![], at_b: vec![], resets: 0 }
         }
 
-        /// Carries frames until silence; about one in `lose` is lost, every one to `b` arrives twice.
+        /// Delivers frames until neither end sends; about one in `lose` is lost, and each one to `b` arrives twice.
         fn run(&mut self, lose: u64) {
-            // A fixed sequence without a short period (Knuth's MMIX generator), or a pattern could lose for ever.
+            // A fixed sequence without a short period (Knuth's MMIX generator): a short one could lose the same frame
+            // each time.
             let mut dice = 1_u64;
             let mut lost = move || {
                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

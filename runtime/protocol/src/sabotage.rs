@@ -1,88 +1,80 @@
-//! Faults that tests put into the core's own code, to see each check of the simulator fail.
+//! Faults that tests put into the core's own code, so that each check of the models and the simulator is seen to fail.
 //!
-//! Without the feature `sabotage` every question is answered *no* at compile time and nothing of this is left. With
-//! it, a test chooses one fault for the code that it runs itself. Never on in a build that is shipped.
+//! A property has at most one fault. Faults that `cargo-mutants` generates (a function that returns a constant, a
+//! condition that is inverted) are left to it where a unit test notices them. Without the feature `sabotage` each
+//! question is answered *no* at compile time. With it, a test chooses one fault for the code that its own thread runs.
+//! A released build never has the feature.
 
-/// One deliberate fault, named after what the core then does wrong.
+/// A deliberate fault, named after what the core then does wrong.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Sabotage {
     /// Every node that knows a leader coordinates.
     EveryoneCoordinates,
-    /// A node other than the founder leaves out some entries.
+    /// Nodes other than the founder apply only some entries.
     SkipsEntries,
-    /// Instances start without their mandatory imports, and never miss one.
+    /// Instances start without their mandatory imports, and never notice a loss.
     StartsUnserved,
-    /// A stopped instance keeps what it was told.
+    /// A stopped instance keeps the bindings of its program.
     KeepsBindings,
-    /// An exporter stops while it is used.
-    StopsUnderUsers,
-    /// A place is left although an export of it is used.
+    /// A place is left although an export of it is in use.
     LeavesUnderUsers,
-    /// A user is paused for its exporter although its own behaviours let go of it.
-    PausesTheLeaving,
-    /// A user that failed lets go of what it needs again on its way to where its behaviours let go of it.
-    ForgetsTheWayBack,
-    /// An action that failed counts as done.
+    /// A failed action counts as done.
     FailedIsDone,
-    /// An exporter that fails does not tell its users.
+    /// An exporter that fails sends its users no *Lost*.
     ForgetsUsers,
     /// An agent starts a generation older than its fence.
     IgnoresFence,
-    /// Copies of an exclusive component may overlap.
+    /// More copies of an exclusive component may run than its replicas allow.
     IgnoresExclusive,
-    /// What comes to a host does not wait for what leaves it.
+    /// A new copy does not wait for room on its host.
     Overfills,
-    /// An unhealthy instance is started again without having been stopped.
+    /// An unhealthy instance is started again without being stopped.
     RestartsWithoutStop,
     /// A host is ordered before its intent is committed.
     SpendsEarly,
-    /// Every call of an intent has another token.
+    /// Each call of an intent has another token.
     ChangesToken,
     /// The host of a suspected node is released.
     ReleasesOnSuspicion,
-    /// A node that was not heard for a moment is dead.
+    /// A node that was not heard for 1.5 s is declared dead.
     HastyDeath,
-    /// Voters are declared dead although the decision needed their votes.
-    BuriesQuorum,
-    /// The budget is not looked at.
+    /// The budget is not checked.
     IgnoresBudget,
-    /// Any host in a provider's list is taken for the intent's own.
+    /// Any host in a provider's list is adopted for the intent.
     AdoptsAnyHost,
     /// A name is used again before its former instance is known to be gone.
     ReusesNames,
-    /// As many voters as there are members.
+    /// There are as many voters as members, up to four.
     AnyNumberOfVoters,
-    /// Members are numbered by how many there are.
+    /// A new member gets the number of members as its id.
     ReusesNodeIds,
-    /// A node never says that there is no quorum.
+    /// A node never reports that there is no quorum.
     ClaimsQuorum,
-    /// Lost messages between agents are not sent again.
-    NeverResends,
-    /// Unneeded hosts are kept.
+    /// Members that are not needed are not removed.
     KeepsHosts,
-    /// Nobody is let in.
+    /// Every join is refused.
     RefusesJoins,
-    /// Agents get no links beyond those of the roster.
+    /// A node requests no links for its agent beyond those of the roster.
     LinksByRosterOnly,
     /// An importer does not ask its exporters.
     ForgetsToAsk,
-    /// An exporter does not tell those who wait that it is started.
+    /// An exporter does not tell waiting users that an export is active.
     ForgetsToServe,
-    /// An importer does not tell its exporter that it let go.
+    /// An importer does not tell its exporter that a use has ended.
     ForgetsToRelease,
     /// An importer keeps its use of an older generation beside the new one.
     LeaksUses,
-    /// An optional import is treated as a mandatory one.
+    /// An optional import is treated as mandatory.
     OptionalIsMandatory,
-    /// Nodes off the roster are dealt with as before.
+    /// Nodes that left the roster are still dealt with.
     RemembersTheDead,
-    /// Agreements with the former agent of a node are kept.
+    /// Agreements with a node's former agent are kept.
     RemembersFormerAgents,
-    /// An exporter asks again and again to let go.
+    /// An exporter asks a user for the release that it has asked already.
     AsksAgain,
-    /// What is not known is answered by what the other end does not know.
+    /// A message about an unknown use is answered with another one.
     EchoesUnknown,
-    /// Every new target stops everything.
+    /// Each new target stops every instance.
     RestartsOnEveryTarget,
     /// An export is served wherever the tokens are.
     ServesInactive,
@@ -90,29 +82,29 @@ pub enum Sabotage {
     EntersEarly,
     /// A token that arrives is lost.
     LosesTokens,
-    /// What is being cancelled is cancelled again.
+    /// An action is cancelled twice.
     CancelsTwice,
     /// A script does not wait.
     SkipsWaits,
-    /// A script does not go on.
+    /// A script never continues.
     StaysInScripts,
-    /// A target that overtook another one is not followed.
+    /// A target that follows a missed one is not followed.
     IgnoresOvertaking,
-    /// A running instance is not told of changes.
+    /// A running program is not given the changes of its imports.
     RebindsNobody,
-    /// A running instance is told what it knows.
+    /// A running program is given its imports again and again.
     RebindsAlways,
-    /// An instance that the target does not have is started all the same.
+    /// An instance that the target dropped is started all the same.
     KeepsTheUnwanted,
-    /// Every start of a generation is its first.
+    /// Each run of a generation has number 1.
     ForgetsAttempts,
-    /// What is being stopped is stopped again.
+    /// A service that is being stopped is stopped again.
     StopsTwice,
-    /// A failed instance is started again at once.
+    /// A failed instance is started again without a wait.
     RestartsAtOnce,
     /// A failed instance is never started again.
     NeverRetries,
-    /// A target is taken to be reached at once.
+    /// A target counts as reached at once.
     SettlesEarly,
     /// A new version of a spec changes no instance.
     NeverUpgrades,
@@ -127,7 +119,7 @@ mod chosen {
         static CHOSEN: Cell<Option<Sabotage>> = const { Cell::new(None) };
     }
 
-    /// Chooses the fault for everything that the calling test runs from now on.
+    /// Chooses the fault for the code that the calling thread runs from now on; none: no fault.
     pub fn choose(sabotage: Option<Sabotage>) {
         CHOSEN.set(sabotage);
     }

@@ -1,10 +1,12 @@
 //! Actions: begun as effects, ended by events, cancelled, timed out and repeated.
 //!
-//! The shell executes; when to give up, when to repeat and what follows is decided here. An action that was cancelled
-//! is over when the shell says that nothing of it runs any more, whatever came of it.
+//! The shell executes them; this file decides when to give up, when to repeat and what follows. An action that was
+//! cancelled is over when the shell reports that nothing of it runs any more; its result is ignored.
 
 use super::Agent;
-use super::local::{Doing, Local, Mode, Purpose, Service};
+use super::local::{Local, Mode, Service};
+use super::run::{ActionState, Doing, Purpose};
+use super::step::Step;
 use crate::event::{ActResult, Event};
 use crate::ledger::Ledger;
 use crate::notice::Notice;
@@ -12,212 +14,276 @@ use crate::out::Out;
 use crate::sabotage::{self, Sabotage};
 use crate::turn::{ActCall, ActionId, Effect, RunId, StartCall};
 use rhizo_types::Time;
-use rhizo_types::id::{InstanceId, PortName};
-use rhizo_types::ledger::Timers;
-use rhizo_types::lifecycle::{Action, Retry, Step, VALUE_BYTES_MAX, VALUES_MAX, Values};
+use rhizo_types::id::PortName;
+use rhizo_types::lifecycle::{Action, Retry, VALUE_BYTES_MAX, VALUES_MAX, Values};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// A reset step that keeps failing is given up after so many repetitions: what is broken for good must not hold its
-/// host for ever.
+/// A step of a reset that keeps failing is given up after these repetitions, so that a program which cannot be cleaned
+/// up does not occupy its host without end.
 const RESET: Retry = Retry { times: 2, wait_ms: 500, wait_ms_max: 2_000 };
 
-/// What an action puts out.
+/// The reason of a failure when the shell reports an end that was not ordered.
+const ENDED_UNASKED: &str = "ended without being asked";
+
+/// The addresses and values that an action puts out.
 #[derive(Default)]
-struct Outputs {
+struct Results {
     exports: BTreeMap<PortName, SocketAddr>,
     values: Values,
 }
 
-/// The reason of a service that stopped although no stop was ordered.
-const UNASKED: &str = "ended without being asked";
-
-impl Agent {
-    /// Begins an action; one that is nothing is done at once.
-    pub(super) fn begin_action(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        purpose: Purpose,
-        now: Time,
-        out: &mut Out,
-    ) {
-        local.actions_begun += 1;
-        let number = local.actions_begun;
-        let step = step_of(local, purpose);
-        let deadline = step.timeout_ms.map(|ms| now.after_ms(ms));
-        let doing = Doing { purpose, service: false, failed: 0, deadline, cancelled: None, again_at: None };
-        local.actions.insert(number, doing);
-        self.execute(instance, local, number, &step.action, out);
+impl Step<'_> {
+    /// Begins an action of the run; `Action::Nothing` is done at once.
+    pub(super) fn begin_action(&mut self, purpose: Purpose) {
+        let deadline = purpose.timeout_ms(self.local.net()).map(|ms| self.now.after_ms(ms));
+        let state = ActionState::Running { deadline };
+        let Some(run) = &mut self.local.run else { return };
+        let number = run.add(Doing { purpose, failures: 0, state });
+        self.execute(number, purpose);
     }
 
     /// Hands an action to the shell.
-    fn execute(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        number: u32,
-        action: &Action,
-        out: &mut Out,
-    ) {
-        let run = local.run(instance);
-        let Some(doing) = local.actions.get_mut(&number) else { return };
-        match action {
-            Action::Nothing => self.done(local, number, Outputs::default()),
-            Action::Stop if local.service == Service::Off => self.done(local, number, Outputs::default()),
+    fn execute(&mut self, number: u32, purpose: Purpose) {
+        let run = self.local.run_id(self.instance);
+        let kind = self.local.kind.clone();
+        match purpose.action(&kind.net) {
+            Action::Nothing => self.done(number, Results::default()),
+            Action::Stop if self.local.service == Service::Off => self.done(number, Results::default()),
             Action::Stop => {
-                doing.service = true;
-                // The shell has the patience that the component's `stop` says, and ends it by force.
-                doing.deadline = None;
-                out.effect(Effect::Stop { run });
+                if let Some(doing) = self.local.doing_mut(number) {
+                    // The shell waits as long as the component's `stop` says, and then kills.
+                    doing.state = ActionState::Running { deadline: None };
+                }
+                self.out.effect(Effect::Stop { run });
             }
             Action::Start => {
-                doing.service = true;
-                local.service = Service::On;
-                out.effect(Effect::Start(Box::new(StartCall {
+                self.local.service = Service::On;
+                self.out.effect(Effect::Start(Box::new(StartCall {
                     run,
-                    component: local.kind.component.clone(),
-                    version: local.placed.version,
-                    imports: local.bound_imports.clone(),
-                    values: local.values.clone(),
+                    component: kind.component.clone(),
+                    version: self.local.placed.version,
+                    imports: self.local.bound_imports.clone(),
+                    values: self.local.outputs.values.clone(),
                 })));
             }
-            action => out.effect(Effect::Act(Box::new(ActCall {
+            action => self.out.effect(Effect::Act(Box::new(ActCall {
                 id: ActionId { run, number },
-                step: name_of(local, number),
+                step: purpose.name(&kind.net),
                 action: action.clone(),
-                component: local.kind.component.clone(),
-                version: local.placed.version,
-                imports: local.bound_imports.clone(),
-                values: local.values.clone(),
+                component: kind.component.clone(),
+                version: self.local.placed.version,
+                imports: self.local.bound_imports.clone(),
+                values: self.local.outputs.values.clone(),
             }))),
         }
     }
 
-    /// An action is done.
-    fn done(&mut self, local: &mut Local, number: u32, outputs: Outputs) {
-        let Some(doing) = local.forget_action(number) else { return };
-        let known = |(port, address): (&PortName, &SocketAddr)| local.addresses.get(port) == Some(address);
-        local.values_changed |= !outputs.exports.iter().all(known);
-        local.addresses.extend(outputs.exports);
-        take_values(local, outputs.values);
-        if matches!(step_of(local, doing.purpose).action, Action::Stop) {
-            // Addresses stay: an export may be active in a place without the service, and users wait for it there.
-            local.service = Service::Off;
+    /// Takes in the results of an action that succeeded.
+    fn done(&mut self, number: u32, results: Results) {
+        let Some(doing) = self.local.forget_action(number) else { return };
+        self.local.outputs.add_addresses(results.exports);
+        self.local.outputs.add_values(results.values);
+        if *doing.purpose.action(self.local.net()) == Action::Stop {
+            // The addresses stay: an export may be active in a place without the service, and users of it wait there.
+            self.local.service = Service::Off;
         }
         if let Purpose::Transition(transition) = doing.purpose {
-            local.marking.end(transition);
+            self.local.marking.end(transition);
         }
     }
 
-    /// An action came to nothing, and nothing of it runs.
-    #[expect(clippy::too_many_arguments, reason = "what happened, to whom, when, and where to say so")]
-    fn action_failed(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        number: u32,
-        reason: String,
-        now: Time,
-        timers: &Timers,
-        out: &mut Out,
-    ) {
-        let step_name = name_of(local, number);
-        let Some(doing) = local.actions.get_mut(&number) else { return };
-        doing.failed += 1;
-        let (purpose, failed) = (doing.purpose, doing.failed);
-        let resets = matches!(purpose, Purpose::Reset(_) | Purpose::EndService);
-        let step = step_of(local, purpose);
-        let retry = if resets && step.retry.times < RESET.times { RESET } else { step.retry };
-        let again = failed <= retry.times && (resets || !matches!(local.mode, Mode::Clearing { .. }));
-        out.notice(Notice::ActionFailed {
-            instance: instance.clone(),
-            step: step_name,
+    /// An action failed, and nothing of it runs: it is repeated, or the instance has failed.
+    fn action_failed(&mut self, number: u32, reason: String) {
+        let kind = self.local.kind.clone();
+        // A failure halfway through a reset counts, but only the steps of the reset are repeated then.
+        let is_cleared = matches!(self.local.mode, Mode::Clearing { .. });
+        let Some(doing) = self.local.doing_mut(number) else { return };
+        doing.failures += 1;
+        let (purpose, failures) = (doing.purpose, doing.failures);
+        let declared = purpose.step(&kind.net).map_or(Retry::NONE, |step| step.retry);
+        let retry = if purpose.is_reset() && declared.times < RESET.times { RESET } else { declared };
+        let again = failures <= retry.times && (purpose.is_reset() || !is_cleared);
+        if again {
+            doing.state = ActionState::Repeating { at: self.now.after_ms(retry.wait_ms(failures)) };
+        }
+        self.out.notice(Notice::ActionFailed {
+            instance: self.instance.clone(),
+            step: purpose.name(&kind.net),
             reason: reason.clone(),
             again,
         });
         if again {
-            if let Some(doing) = local.actions.get_mut(&number) {
-                doing.again_at = Some(now.after_ms(retry.wait_ms(failed)));
-                doing.cancelled = None;
-                doing.deadline = None;
-            }
-        } else if sabotage::is(Sabotage::FailedIsDone) {
-            self.done(local, number, Outputs::default());
-        } else {
-            local.forget_action(number);
-            if !resets {
-                self.fail(instance, local, reason, now, timers, out);
-            }
-        }
-    }
-
-    /// Ends everything that runs; what only waits to be repeated is over at once.
-    pub(super) fn cancel_all(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
-        let numbers: Vec<u32> = local.actions.keys().copied().collect();
-        for number in numbers {
-            self.cancel(instance, local, number, None, out);
-        }
-    }
-
-    fn cancel(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        number: u32,
-        because: Option<String>,
-        out: &mut Out,
-    ) {
-        let run = local.run(instance);
-        let Some(doing) = local.actions.get_mut(&number) else { return };
-        if doing.again_at.is_some() {
-            local.forget_action(number);
             return;
         }
-        if doing.cancelled.is_some() {
-            // Only the reason may change: what is over because everything is ended is no failure.
-            doing.cancelled = Some(because);
-            return;
+        if sabotage::is(Sabotage::FailedIsDone) {
+            return self.done(number, Results::default());
         }
-        doing.cancelled = Some(because);
-        if !doing.service {
-            if sabotage::is(Sabotage::CancelsTwice) {
-                out.effect(Effect::Cancel { action: ActionId { run: run.clone(), number } });
-            }
-            out.effect(Effect::Cancel { action: ActionId { run, number } });
-        } else if !matches!(step_of(local, local.actions[&number].purpose).action, Action::Stop) {
-            out.effect(Effect::Stop { run });
+        self.local.forget_action(number);
+        if !purpose.is_reset() {
+            self.fail(reason);
         }
     }
 
-    /// What is due: waits that are over, time-outs, repetitions.
-    pub(super) fn step_timers(&mut self, instance: &InstanceId, local: &mut Local, now: Time, out: &mut Out) {
-        if local.retry_at.is_some_and(|at| at <= now) {
-            local.retry_at = None;
-        }
-        let numbers: Vec<u32> = local.actions.keys().copied().collect();
+    /// Ends every action; one that waits to be repeated is over at once.
+    pub(super) fn cancel_all(&mut self) {
+        let numbers: Vec<u32> = self.local.actions().map(|(number, _)| number).collect();
         for number in numbers {
-            let Some(doing) = local.actions.get_mut(&number) else { continue };
-            if doing.again_at.is_some_and(|at| at <= now) {
-                doing.again_at = None;
-                let step = step_of(local, local.actions[&number].purpose);
-                if let Some(doing) = local.forget_action(number) {
-                    // A repetition is an action of its own, so that a late answer is known as such.
-                    local.actions_begun += 1;
-                    let deadline = step.timeout_ms.map(|ms| now.after_ms(ms));
-                    local.actions.insert(local.actions_begun, Doing { deadline, ..doing });
-                    self.execute(instance, local, local.actions_begun, &step.action, out);
+            self.cancel(number, None);
+        }
+    }
+
+    /// Ends an action: because it took too long, with the failure that this is, or because everything is ended.
+    fn cancel(&mut self, number: u32, timed_out: Option<String>) {
+        let kind = self.local.kind.clone();
+        let Some(doing) = self.local.doing_mut(number) else { return };
+        let purpose = doing.purpose;
+        let state = std::mem::replace(&mut doing.state, ActionState::Cancelled { timed_out });
+        match state {
+            ActionState::Repeating { .. } => {
+                self.local.forget_action(number);
+                return;
+            }
+            // It is being ended already. Only the reason changes: when everything is ended, a time-out is no failure.
+            ActionState::Cancelled { .. } => return,
+            ActionState::Running { .. } => {}
+        }
+        let run = self.local.run_id(self.instance);
+        match purpose.action(&kind.net) {
+            Action::Stop => {}
+            Action::Start => self.out.effect(Effect::Stop { run }),
+            _ => {
+                if sabotage::is(Sabotage::CancelsTwice) {
+                    self.out.effect(Effect::Cancel { action: ActionId { run: run.clone(), number } });
                 }
-            } else if doing.deadline.is_some_and(|at| at <= now) && doing.cancelled.is_none() {
-                let reason = format!("not done within {} ms", timeout_ms(local, number));
-                self.cancel(instance, local, number, Some(reason), out);
+                self.out.effect(Effect::Cancel { action: ActionId { run, number } });
             }
         }
     }
 
-    /// Takes in what came of an action.
+    /// Does what is due: ends waits, cancels actions that take too long, and repeats those that failed.
+    pub(super) fn fire_timers(&mut self) {
+        let failures = &mut self.local.failures;
+        failures.retry_at = failures.retry_at.filter(|at| *at > self.now);
+        let due = self.local.actions().filter(|(_, doing)| doing.due_at().is_some_and(|at| at <= self.now));
+        let due: Vec<u32> = due.map(|(number, _)| number).collect();
+        for number in due {
+            let Some(doing) = self.local.doing(number) else { continue };
+            let purpose = doing.purpose;
+            let timeout_ms = purpose.timeout_ms(self.local.net());
+            if let ActionState::Running { .. } = doing.state {
+                self.cancel(number, Some(format!("not done within {} ms", timeout_ms.unwrap_or(0))));
+            } else if let Some(run) = &mut self.local.run
+                && let Some(doing) = run.forget(number)
+            {
+                // A repetition has a number of its own, so that a late answer to the first one is recognised.
+                let deadline = timeout_ms.map(|ms| self.now.after_ms(ms));
+                let number = run.add(Doing { state: ActionState::Running { deadline }, ..doing });
+                self.execute(number, purpose);
+            }
+        }
+    }
+
+    /// Takes in what the shell reports about the run in progress.
+    fn report(&mut self, event: Event) {
+        match event {
+            Event::Started { exports, .. } => {
+                self.service_started(Results { exports, values: Values::new() });
+            }
+            Event::StartFailed { reason, .. } | Event::Exited { reason, .. } => self.service_ended(reason),
+            Event::Stopped { .. } => self.service_ended(ENDED_UNASKED.to_owned()),
+            Event::Unhealthy { reason, .. } => {
+                let runs = self.local.mode.exports().is_some() && self.local.service == Service::On;
+                if runs && action_of_service(self.local).is_none() {
+                    if sabotage::is(Sabotage::RestartsWithoutStop) {
+                        self.local.service = Service::Off;
+                    }
+                    self.fail(reason);
+                }
+            }
+            Event::Acted { action, result } => self.acted(action.number, result),
+            Event::Published { values, .. }
+                if self.local.mode.exports().is_some() && fits(&self.local.outputs.values, &values) =>
+            {
+                self.local.outputs.add_values(values);
+            }
+            _ => {}
+        }
+    }
+
+    /// The service works.
+    fn service_started(&mut self, results: Results) {
+        let Some(number) = action_of_service(self.local) else { return };
+        let Some(doing) = self.local.doing(number) else { return };
+        let starts = *doing.purpose.action(self.local.net()) == Action::Start;
+        if starts && !matches!(doing.state, ActionState::Cancelled { .. }) {
+            self.done(number, results);
+        }
+    }
+
+    /// Nothing of the service runs any more.
+    fn service_ended(&mut self, reason: String) {
+        if self.local.service == Service::Off {
+            return;
+        }
+        let number = action_of_service(self.local);
+        let Some((number, doing)) = number.and_then(|number| Some((number, self.local.doing(number)?)))
+        else {
+            self.local.service = Service::Off;
+            return self.fail(reason);
+        };
+        if *doing.purpose.action(self.local.net()) == Action::Stop {
+            return self.done(number, Results::default());
+        }
+        let state = doing.state.clone();
+        self.local.service = Service::Off;
+        match state {
+            ActionState::Cancelled { timed_out: None } => {
+                self.local.forget_action(number);
+            }
+            ActionState::Cancelled { timed_out: Some(late) } => {
+                // The shell answers a cancelled start with what the start was waiting for: the failure has both.
+                let has_detail = !reason.is_empty() && reason != ENDED_UNASKED;
+                let reason = if has_detail { format!("{late}: {reason}") } else { late };
+                self.action_failed(number, reason);
+            }
+            ActionState::Running { .. } | ActionState::Repeating { .. } => self.action_failed(number, reason),
+        }
+    }
+
+    /// The shell reports the end of an action other than those of the service.
+    fn acted(&mut self, number: u32, result: ActResult) {
+        let Some(doing) = self.local.doing(number) else { return };
+        if doing.purpose.is_of_service(self.local.net()) {
+            return;
+        }
+        match (doing.state.clone(), result) {
+            (ActionState::Repeating { .. }, _) => {}
+            (ActionState::Cancelled { timed_out: None }, _) => {
+                self.local.forget_action(number);
+            }
+            (ActionState::Cancelled { timed_out: Some(late) }, _) => self.action_failed(number, late),
+            (ActionState::Running { .. }, ActResult::Done { exports, values }) => {
+                if fits(&self.local.outputs.values, &values) {
+                    self.done(number, Results { exports, values });
+                } else {
+                    let reason = format!(
+                        "puts out more than {VALUES_MAX} values, or one of more than {VALUE_BYTES_MAX} bytes"
+                    );
+                    self.action_failed(number, reason);
+                }
+            }
+            (ActionState::Running { .. }, ActResult::Failed { reason }) => self.action_failed(number, reason),
+            (ActionState::Running { .. }, ActResult::Cancelled) => {
+                self.action_failed(number, ENDED_UNASKED.to_owned());
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// Takes in what the shell reports about a run; a report about an earlier run is ignored.
     pub(crate) fn action(&mut self, event: Event, now: Time, ledger: &Ledger, out: &mut Out) {
-        let timers = ledger.timers();
         let run = match &event {
             Event::Started { run, .. }
             | Event::StartFailed { run, .. }
@@ -230,178 +296,22 @@ impl Agent {
         };
         let Some(mut local) = self.take_run(&run) else { return };
         let instance = run.instance;
-        match event {
-            Event::Started { exports, .. } => {
-                let outputs = Outputs { exports, values: Values::new() };
-                self.service_started(&mut local, outputs);
-            }
-            Event::StartFailed { reason, .. } | Event::Exited { reason, .. } => {
-                self.service_ended(&instance, &mut local, reason, now, &timers, out);
-            }
-            Event::Stopped { .. } => {
-                self.service_ended(&instance, &mut local, UNASKED.to_owned(), now, &timers, out);
-            }
-            Event::Unhealthy { reason, .. } => {
-                let up = matches!(local.mode, Mode::Up | Mode::Draining) && local.service == Service::On;
-                let starts = doing_service(&local).is_some();
-                if up && !starts {
-                    if sabotage::is(Sabotage::RestartsWithoutStop) {
-                        local.service = Service::Off;
-                    }
-                    self.fail(&instance, &mut local, reason, now, &timers, out);
-                }
-            }
-            Event::Acted { action, result } => {
-                self.acted(&instance, &mut local, action.number, result, now, &timers, out);
-            }
-            Event::Published { values, .. }
-                if matches!(local.mode, Mode::Up | Mode::Draining) && fits(&local.values, &values) =>
-            {
-                take_values(&mut local, values);
-            }
-            _ => {}
-        }
+        self.on(&instance, &mut local, ledger, now, out).report(event);
         self.instances.insert(instance.clone(), local);
         self.dirty.insert(instance);
     }
 
-    /// The instance of a run that is going on.
+    /// Takes out the instance of a run, if that run is in progress.
     fn take_run(&mut self, run: &RunId) -> Option<Box<Local>> {
         let local = self.instances.get(&run.instance)?;
-        let current =
-            local.placed.generation == run.generation && local.attempt == run.attempt && local.begun;
-        if current { self.instances.remove(&run.instance) } else { None }
-    }
-
-    fn service_started(&mut self, local: &mut Local, outputs: Outputs) {
-        let starts = doing_service(local).filter(|number| {
-            let doing = &local.actions[number];
-            doing.cancelled.is_none() && matches!(step_of(local, doing.purpose).action, Action::Start)
-        });
-        if let Some(number) = starts {
-            self.done(local, number, outputs);
-        }
-    }
-
-    /// Nothing of the service runs any more.
-    fn service_ended(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        reason: String,
-        now: Time,
-        timers: &Timers,
-        out: &mut Out,
-    ) {
-        if local.service == Service::Off {
-            return;
-        }
-        let Some(number) = doing_service(local) else {
-            local.service = Service::Off;
-            return self.fail(instance, local, reason, now, timers, out);
-        };
-        let doing = &local.actions[&number];
-        let stops = matches!(step_of(local, doing.purpose).action, Action::Stop);
-        let cancelled = doing.cancelled.clone();
-        if stops {
-            return self.done(local, number, Outputs::default());
-        }
-        local.service = Service::Off;
-        match cancelled {
-            None => self.action_failed(instance, local, number, reason, now, timers, out),
-            Some(Some(late)) => {
-                // A start that was cancelled by its time-out is reported as failed, with what it was waiting for.
-                let is_told = !reason.is_empty() && reason != UNASKED;
-                let reason = if is_told { format!("{late}: {reason}") } else { late };
-                self.action_failed(instance, local, number, reason, now, timers, out);
-            }
-            Some(None) => {
-                local.forget_action(number);
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what happened, to whom, when, and where to say so")]
-    fn acted(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        number: u32,
-        result: ActResult,
-        now: Time,
-        timers: &Timers,
-        out: &mut Out,
-    ) {
-        let Some(doing) =
-            local.actions.get(&number).filter(|doing| !doing.service && doing.again_at.is_none())
-        else {
-            return;
-        };
-        match (doing.cancelled.clone(), result) {
-            (Some(None), _) => {
-                local.forget_action(number);
-            }
-            (Some(Some(late)), _) => self.action_failed(instance, local, number, late, now, timers, out),
-            (None, ActResult::Done { exports, values }) => {
-                if fits(&local.values, &values) {
-                    self.done(local, number, Outputs { exports, values });
-                } else {
-                    let reason = format!(
-                        "puts out more than {VALUES_MAX} values, or one of more than {VALUE_BYTES_MAX} bytes"
-                    );
-                    self.action_failed(instance, local, number, reason, now, timers, out);
-                }
-            }
-            (None, ActResult::Failed { reason }) => {
-                self.action_failed(instance, local, number, reason, now, timers, out);
-            }
-            (None, ActResult::Cancelled) => {
-                let reason = "ended without being asked".to_owned();
-                self.action_failed(instance, local, number, reason, now, timers, out);
-            }
-        }
+        let is_current = local.placed.generation == run.generation && local.attempts == run.attempt;
+        if is_current && local.run.is_some() { self.instances.remove(&run.instance) } else { None }
     }
 }
 
-/// The action whose answers are those of the service, if one is under way.
-fn doing_service(local: &Local) -> Option<u32> {
-    local.actions.iter().find(|(_, doing)| doing.service).map(|(number, _)| *number)
-}
-
-/// What is done for a purpose.
-fn step_of(local: &Local, purpose: Purpose) -> Step {
-    let net = &local.kind.net;
-    let step = match purpose {
-        Purpose::Transition(transition) => Some(&net.transition(transition).step),
-        Purpose::EndService => None,
-        Purpose::Reset(position) => net.reset.get(position),
-        Purpose::Notify => net.notify.as_ref(),
-    };
-    step.cloned().unwrap_or_else(|| Step::plain(Action::Stop))
-}
-
-fn name_of(local: &Local, number: u32) -> String {
-    match local.actions.get(&number).map(|doing| doing.purpose) {
-        Some(Purpose::Transition(transition)) => local.kind.net.transition(transition).name.to_string(),
-        Some(Purpose::EndService | Purpose::Reset(_)) | None => "reset".to_owned(),
-        Some(Purpose::Notify) => "notify".to_owned(),
-    }
-}
-
-fn timeout_ms(local: &Local, number: u32) -> u64 {
-    let purpose = local.actions.get(&number).map(|doing| doing.purpose);
-    purpose.and_then(|purpose| step_of(local, purpose).timeout_ms).unwrap_or(0)
-}
-
-/// Adds values that were put out; only what differs is told to the users.
-fn take_values(local: &mut Local, values: Values) {
-    local.values_changed |= differs(&local.values, &values);
-    local.values.extend(values);
-}
-
-/// Whether something of `new` is not known yet, or known otherwise.
-fn differs<K: Ord, V: PartialEq>(known: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> bool {
-    new.iter().any(|(key, value)| known.get(key) != Some(value))
+/// The number of the action that starts or stops the service, if there is one.
+fn action_of_service(local: &Local) -> Option<u32> {
+    local.actions().find(|(_, doing)| doing.purpose.is_of_service(local.net())).map(|(number, _)| number)
 }
 
 /// Whether values are few and short enough to travel with every binding.

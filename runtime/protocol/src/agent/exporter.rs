@@ -1,192 +1,210 @@
-//! The exporter's side of bindings: who uses an export, who waits for it, who was asked to let go.
+//! The exporter's side of bindings: the users that wait for an export, use it, or were asked to release it.
 //!
 //! ```text
 //! Waiting ──Bound──► Using ──AskUnbind──► Asked ──Unbound──► (gone)
 //! ```
-//! An exporter that failed or had to stop at once tells its users *Lost* and waits for nobody. One that wants to leave
-//! the places of an export refuses new users of it, so that it is not kept for ever (Concerto-D's *refusing*).
+//! An exporter that fails or has to stop at once sends its users *Lost* and waits for none of them. One that wants to
+//! leave the places of an export accepts no new users of it, so that the present ones can end (Concerto-D's
+//! *refusing*).
 
 use super::Agent;
-use super::local::{Local, Mode};
+use super::local::{Exports, Local, Mode};
+use super::step::Step;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Generation;
 use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::message::{AgentMessage, Served, UseId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// After so many failures in a row the users of an exporter are restarted with it: what they do may be the cause.
+/// After this many failures in a row the users of an exporter are restarted with it: their requests may be the cause.
 const RESTART_USERS_AT: u32 = 2;
 
 /// A use as its exporter's agent knows it: the importer's node, and that node's number.
 pub(super) type UserKey = (NodeId, UseId);
 
-/// The users of one exporter, ordered so that a state or an export of it is found at once.
-pub(super) type Users = BTreeSet<(UserState, PortName, UserKey)>;
+/// The least and the greatest key there can be.
+const ALL: (UserKey, UserKey) = ((NodeId(0), UseId(0)), (NodeId(u64::MAX), UseId(u64::MAX)));
 
 /// One use of an export of this node, by an instance here or elsewhere.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct User {
-    /// Who imports.
+    /// The instance that imports.
     pub importer: InstanceId,
-    /// Through which of its imports.
+    /// The import of it that the use belongs to.
     pub import: PortName,
-    /// What it imports.
+    /// The instance of this node that exports.
     pub exporter: InstanceId,
-    /// Which generation of it.
+    /// The generation of the exporter that was asked for.
     pub generation: Generation,
-    /// Which export.
+    /// The export.
     pub export: PortName,
-    /// How far it is.
+    /// How far the use has come.
     pub state: UserState,
 }
 
-/// How far one use of an export is.
+/// How far one use of an export has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum UserState {
-    /// To be told when the export is active.
+    /// The importer waits for *Bound*, which is sent when the export becomes active.
     Waiting,
-    /// Was told, and may use the export at any time.
+    /// The importer has *Bound*, and may use the export at any time.
     Using,
-    /// Was asked to let go.
+    /// The importer has *AskUnbind*, and may use the export until it sends *Unbound*.
     Asked,
 }
 
-impl User {
-    pub(super) fn new(
-        importer: InstanceId,
-        import: PortName,
-        exporter: InstanceId,
-        generation: Generation,
-        export: PortName,
-    ) -> Self {
-        Self { importer, import, exporter, generation, export, state: UserState::Waiting }
-    }
+/// The users of the instances of one node.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Users {
+    by_key: BTreeMap<UserKey, User>,
+    /// The keys of the users by exporter, ordered so that those in one state, or of one export in one state, are a
+    /// range.
+    by_exporter: BTreeMap<InstanceId, BTreeSet<(UserState, PortName, UserKey)>>,
 }
 
-/// The least and the greatest key there can be.
-const ALL: (UserKey, UserKey) = ((NodeId(0), UseId(0)), (NodeId(u64::MAX), UseId(u64::MAX)));
-
-/// The users of an export in a state.
-fn of_export(users: &Users, state: UserState, export: &PortName) -> Vec<UserKey> {
-    let range = (state, export.clone(), ALL.0)..=(state, export.clone(), ALL.1);
-    users.range(range).map(|(.., key)| *key).collect()
-}
-
-impl Agent {
-    pub(super) fn users_add(&mut self, key: UserKey, user: User) {
-        // The exporter may not be here yet: the importer's agent may know a newer target than this one.
-        self.dirty.insert(user.exporter.clone());
+impl Users {
+    /// Adds a user.
+    pub(super) fn add(&mut self, key: UserKey, user: User) {
         let entry = (user.state, user.export.clone(), key);
-        self.users_of.entry(user.exporter.clone()).or_default().insert(entry);
-        self.users.insert(key, user);
+        self.by_exporter.entry(user.exporter.clone()).or_default().insert(entry);
+        self.by_key.insert(key, user);
     }
 
-    pub(super) fn drop_user(&mut self, key: UserKey) {
-        let Some(user) = self.users.remove(&key) else {
-            if sabotage::is(Sabotage::EchoesUnknown) {
-                self.send(key.0, AgentMessage::Lost { id: key.1, restart: false });
-            }
-            return;
-        };
-        if let Some(users) = self.users_of.get_mut(&user.exporter) {
-            users.remove(&(user.state, user.export, key));
+    /// Removes a user and returns it; none if there is none by that key.
+    fn remove(&mut self, key: UserKey) -> Option<User> {
+        let user = self.by_key.remove(&key)?;
+        if let Some(users) = self.by_exporter.get_mut(&user.exporter) {
+            users.remove(&(user.state, user.export.clone(), key));
             if users.is_empty() {
-                self.users_of.remove(&user.exporter);
+                self.by_exporter.remove(&user.exporter);
             }
         }
-        self.dirty.insert(user.exporter);
+        Some(user)
     }
 
     fn set_state(&mut self, key: UserKey, state: UserState) {
-        let Some(user) = self.users.get_mut(&key) else { return };
+        let Some(user) = self.by_key.get_mut(&key) else { return };
         let before = std::mem::replace(&mut user.state, state);
-        if let Some(users) = self.users_of.get_mut(&user.exporter) {
+        if let Some(users) = self.by_exporter.get_mut(&user.exporter) {
             users.remove(&(before, user.export.clone(), key));
             users.insert((state, user.export.clone(), key));
         }
     }
 
-    /// Whether anybody still uses an export of the instance.
+    /// The users of one export in one state.
+    fn of_export(&self, exporter: &InstanceId, state: UserState, export: &PortName) -> Vec<UserKey> {
+        let Some(users) = self.by_exporter.get(exporter) else { return Vec::new() };
+        let range = (state, export.clone(), ALL.0)..=(state, export.clone(), ALL.1);
+        users.range(range).map(|(.., key)| *key).collect()
+    }
+
+    /// The users of an instance that are in the state Using or Asked.
+    fn using(&self, exporter: &InstanceId) -> Vec<UserKey> {
+        let users = self.by_exporter.get(exporter).into_iter().flatten();
+        users.filter(|(state, ..)| *state != UserState::Waiting).map(|(.., key)| *key).collect()
+    }
+
+    /// Whether any export of the instance is in use.
     pub(super) fn is_used(&self, exporter: &InstanceId) -> bool {
-        let last = self.users_of.get(exporter).and_then(|users| users.last());
+        let last = self.by_exporter.get(exporter).and_then(|users| users.last());
         last.is_some_and(|(state, ..)| *state != UserState::Waiting)
     }
 
-    /// Whether anybody still uses this export.
+    /// Whether this export is in use.
     pub(super) fn is_export_used(&self, exporter: &InstanceId, export: &PortName) -> bool {
-        let Some(users) = self.users_of.get(exporter) else { return false };
+        let Some(users) = self.by_exporter.get(exporter) else { return false };
         [UserState::Using, UserState::Asked].into_iter().any(|state| {
             users.range((state, export.clone(), ALL.0)..=(state, export.clone(), ALL.1)).next().is_some()
         })
     }
 
-    /// Tells those who wait for an active export, and those who use one whose values changed.
-    pub(super) fn serve(&mut self, exporter: &InstanceId, local: &mut Local) {
-        let changed = std::mem::take(&mut local.values_changed);
-        let silent = local.mode != Mode::Up || local.suspended || !local.wanted;
-        if silent || !self.users_of.contains_key(exporter) || sabotage::is(Sabotage::ForgetsToServe) {
+    /// The users on one node.
+    pub(super) fn of_node(&self, node: NodeId) -> Vec<UserKey> {
+        self.by_key.range((node, UseId(0))..=(node, UseId(u64::MAX))).map(|(key, _)| *key).collect()
+    }
+
+    /// Every user.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, UseId, &User)> {
+        self.by_key.iter().map(|((node, id), user)| (*node, *id, user))
+    }
+}
+
+impl Step<'_> {
+    /// Sends *Bound* to users that wait for an active export, and to all users if its address or values changed.
+    pub(super) fn serve(&mut self) {
+        let changed = std::mem::take(&mut self.local.outputs.changed);
+        let is_up = self.local.mode == Mode::Up(Exports::Offered);
+        let has_users = self.agent.users.by_exporter.contains_key(self.instance);
+        if !is_up || !self.local.wanted || !has_users || sabotage::is(Sabotage::ForgetsToServe) {
             return;
         }
-        for export in local.kind.component.exports.keys() {
-            let active = local.is_active(export) || sabotage::is(Sabotage::ServesInactive);
-            if !active || local.refusing.contains(export) {
+        let component = self.local.kind.component.clone();
+        for export in component.exports.keys() {
+            let active = self.local.is_active(export) || sabotage::is(Sabotage::ServesInactive);
+            if !active || self.local.refusing.contains(export) {
                 continue;
             }
-            let Some(served) = served(local, export) else { continue };
-            let Some(users) = self.users_of.get(exporter) else { return };
-            let mut keys = of_export(users, UserState::Waiting, export);
+            let Some(served) = served(self.local, export) else { continue };
+            let mut keys = self.agent.users.of_export(self.instance, UserState::Waiting, export);
             if changed {
-                keys.extend(of_export(users, UserState::Using, export));
+                keys.extend(self.agent.users.of_export(self.instance, UserState::Using, export));
             }
             for key in keys {
-                let right =
-                    self.users.get(&key).is_some_and(|user| user.generation == local.placed.generation);
-                if right {
-                    self.set_state(key, UserState::Using);
-                    self.send(key.0, AgentMessage::Bound { id: key.1, served: served.clone() });
+                let user = self.agent.users.by_key.get(&key);
+                if user.is_some_and(|user| user.generation == self.local.placed.generation) {
+                    self.agent.users.set_state(key, UserState::Using);
+                    self.agent.send(key.0, AgentMessage::Bound { id: key.1, served: served.clone() });
                 }
             }
         }
     }
 
-    /// Asks those who use an export to let go of it.
-    pub(super) fn ask_users(&mut self, exporter: &InstanceId, export: &PortName) {
-        let Some(users) = self.users_of.get(exporter) else { return };
-        let mut keys = of_export(users, UserState::Using, export);
+    /// Asks the users of an export to release it.
+    pub(super) fn ask_users(&mut self, export: &PortName) {
+        let mut keys = self.agent.users.of_export(self.instance, UserState::Using, export);
         if sabotage::is(Sabotage::AsksAgain) {
-            keys.extend(of_export(users, UserState::Asked, export));
+            keys.extend(self.agent.users.of_export(self.instance, UserState::Asked, export));
         }
         for key in keys {
-            self.set_state(key, UserState::Asked);
-            self.send(key.0, AgentMessage::AskUnbind { id: key.1, target: self.target });
+            self.agent.users.set_state(key, UserState::Asked);
+            let target = self.agent.target;
+            self.agent.send(key.0, AgentMessage::AskUnbind { id: key.1, target });
         }
     }
 
-    /// Tells those who use the instance that its exports are not active any more.
-    pub(super) fn lose_users(&mut self, exporter: &InstanceId, local: &Local) {
-        let restart = local.failures >= RESTART_USERS_AT;
-        let Some(users) = self.users_of.get(exporter) else { return };
-        let keys: Vec<UserKey> =
-            users.iter().filter(|(state, ..)| *state != UserState::Waiting).map(|(.., key)| *key).collect();
-        for key in keys {
-            self.drop_user(key);
+    /// Sends *Lost* to every user of the instance: its exports are no longer active.
+    pub(super) fn lose_users(&mut self) {
+        let restart = self.local.failures.in_a_row >= RESTART_USERS_AT;
+        for key in self.agent.users.using(self.instance) {
+            self.agent.drop_user(key);
             if !sabotage::is(Sabotage::ForgetsUsers) {
-                self.send(key.0, AgentMessage::Lost { id: key.1, restart });
+                self.agent.send(key.0, AgentMessage::Lost { id: key.1, restart });
             }
         }
     }
+}
 
-    /// Every user this agent knows: for checks in tests and the simulator.
+impl Agent {
+    /// Removes a user, because it has released the export or its node is gone.
+    pub(super) fn drop_user(&mut self, key: UserKey) {
+        if let Some(user) = self.users.remove(key) {
+            self.dirty.insert(user.exporter);
+        } else if sabotage::is(Sabotage::EchoesUnknown) {
+            self.send(key.0, AgentMessage::Lost { id: key.1, restart: false });
+        }
+    }
+
+    /// Every user that this agent knows, for checks in tests and the simulator.
     pub fn users(&self) -> impl Iterator<Item = (NodeId, UseId, &User)> {
-        self.users.iter().map(|((node, id), user)| (*node, *id, user))
+        self.users.iter()
     }
 }
 
-/// What an export gives to its users; none as long as its address is not known.
+/// The address and values that a user of an export is given; none while the address is not known.
 fn served(local: &Local, export: &PortName) -> Option<Served> {
     let declared = local.kind.component.exports.get(export)?;
-    let address = local.addresses.get(export).copied();
+    let address = local.outputs.addresses.get(export).copied();
     if address.is_none() && !declared.data {
         return None;
     }
@@ -194,7 +212,8 @@ fn served(local: &Local, export: &PortName) -> Option<Served> {
         .values
         .iter()
         .filter_map(|name| {
-            let value = local.values.get(name).or_else(|| local.kind.component.attributes.get(name))?;
+            let value =
+                local.outputs.values.get(name).or_else(|| local.kind.component.attributes.get(name))?;
             Some((name.clone(), value.clone()))
         })
         .collect();

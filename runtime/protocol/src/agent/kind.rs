@@ -1,7 +1,7 @@
-//! What instances of one component in one version share: the component and its compiled life-cycle.
+//! The part that all instances of one component in one version share: the component and its compiled life-cycle.
 //!
-//! Shared, because thousands of copies of one component would otherwise keep thousands of copies of it, and because
-//! an instance may have to be stopped after its spec was forgotten.
+//! It is shared because thousands of instances would otherwise hold thousands of copies of it. An instance keeps it
+//! alive, because it may have to be stopped after the ledger has dropped its spec.
 
 use crate::ledger::Ledger;
 use rhizo_types::Revision;
@@ -12,19 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A component as instances see it.
+/// A component in one version, with its compiled life-cycle.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Kind {
     key: (ComponentName, Revision),
     pub(super) component: Arc<Component>,
     pub(super) net: Net,
-    /// Whether its component declares the life-cycle, so that its places say something to an operator.
+    /// Whether the component declares its life-cycle, so that the names of its places mean something to an operator.
     pub(super) declared: bool,
 }
 
 impl Hash for Kind {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Within one lineage a component's name and a spec's revision say all the rest.
+        // Within one lineage, the name of the component and the revision of the spec determine the rest.
         self.key.hash(state);
     }
 }
@@ -36,14 +36,14 @@ impl Kind {
     }
 }
 
-/// The kinds that this node's instances have.
+/// The kinds of the instances on this node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Kinds(BTreeMap<(ComponentName, Revision), Arc<Kind>>);
 
 impl Kinds {
-    /// The kind of an instance placed in that version; none when its spec is not known or its life-cycle has a flaw.
+    /// The kind of an instance in a version; none when its spec is not known or its life-cycle has a flaw.
     ///
-    /// A spec with a flaw is refused before it is committed, so the second never happens with a spec in force.
+    /// A spec with a flaw is refused before it is committed, so the second case does not occur with a spec in force.
     pub(super) fn of(
         &mut self,
         instance: &InstanceId,
@@ -56,7 +56,7 @@ impl Kinds {
         }
         let component = ledger.component_of(instance, version)?;
         let mut kind = Kind::of(key.clone(), component).ok()?;
-        // The neighbour by name is the likeliest to have the same life-cycle, and it is found without a search.
+        // The neighbour by name is the likeliest to have the same life-cycle, and is found without a search.
         if let Some((_, near)) = self.0.range(..&key).next_back().or_else(|| self.0.range(&key..).next()) {
             kind.net = kind.net.sharing_with(&near.net);
         }
@@ -65,7 +65,7 @@ impl Kinds {
         Some(kind)
     }
 
-    /// Forgets what no instance has.
+    /// Drops the kinds that no instance has.
     pub(super) fn keep<'a>(&mut self, used: impl Iterator<Item = &'a Arc<Kind>>) {
         let used: BTreeSet<&(ComponentName, Revision)> = used.map(|kind| &kind.key).collect();
         self.0.retain(|key, _| used.contains(key));

@@ -1,41 +1,87 @@
-//! The state of one instance on its node, and what can be seen of it from outside.
+//! The state of one instance on its node.
 //!
-//! Only data and questions. `play` moves the tokens upwards, `lower` downwards, `actions` has what runs.
+//! Only data and questions about it. `play` moves the tokens up, `lower` moves them down, `run` has the actions,
+//! `binding` the imports; [`view`](super::view) shows it to checks.
 
-use super::importer::Binding;
+use super::binding::{Binding, Uses};
+use super::failures::Failures;
 use super::kind::Kind;
-use crate::sabotage::{self, Sabotage};
+use super::run::{Doing, Progress, Run};
+use crate::ledger::Ledger;
 use crate::turn::{BoundImports, RunId};
 use litemap::LiteMap;
 use rhizo_types::Time;
-use rhizo_types::id::{InstanceId, PlaceName, PortName};
+use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::lifecycle::{Action, Values};
 use rhizo_types::message::InstancePhase;
-use rhizo_types::net::{Marking, Net, TransitionIx};
+use rhizo_types::net::{Marking, Net};
 use rhizo_types::spec::Component;
 use rhizo_types::target::{Placed, Push};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Where the tokens are going.
+/// Whether an instance offers its exports while it stays in their places.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Exports {
+    /// An export is active whenever a token is in its places.
+    Offered,
+    /// A mandatory import with `on_loss = "suspend"` or `"rebind"` was lost: the tokens stay where they are, and no
+    /// export is active until the import is served again.
+    Suspended,
+}
+
+/// In which direction the tokens of an instance move.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Mode {
-    /// As the target says: `deploy`, then what was pushed.
-    Up,
-    /// On the way down as far as its users let it: `pause` or `retire` is executed, and a place is left when nobody
-    /// uses what is exported there.
-    Draining,
-    /// On the way down at once: nobody uses it, and what it uses itself may be gone.
+    /// Up: `deploy` is executed, then the behaviours that were pushed.
+    Up(Exports),
+    /// The instance has to go down, and first comes to rest: transitions that run are completed, because `pause` and
+    /// `retire` begin where tokens rest.
+    Settling(Exports),
+    /// Down: `pause` or `retire` is executed, and a place is left when no export that is active there is used.
+    Draining(Exports),
+    /// Down without regard to users or imports: it has no users any more, and its own imports may be lost.
     Lowering,
-    /// Running actions are cancelled, then the steps of `reset` from this one on are executed.
+    /// Back to the initial place after a failure: the actions that run are cancelled, the service is ended, then the
+    /// steps of `reset` are executed.
     Clearing {
-        /// The next step.
+        /// The index of the next step of `reset`.
         next: usize,
     },
 }
 
-/// The long-running service of an instance.
+impl Mode {
+    /// Whether the exports are offered. None when the instance has no users any more and does not depend on its
+    /// imports.
+    pub(super) fn exports(self) -> Option<Exports> {
+        match self {
+            Self::Up(exports) | Self::Settling(exports) | Self::Draining(exports) => Some(exports),
+            Self::Lowering | Self::Clearing { .. } => None,
+        }
+    }
+
+    pub(super) fn is_suspended(self) -> bool {
+        self.exports() == Some(Exports::Suspended)
+    }
+
+    /// Returns the same direction with the exports offered or suspended.
+    pub(super) fn with(self, exports: Exports) -> Self {
+        match self {
+            Self::Up(_) => Self::Up(exports),
+            Self::Settling(_) => Self::Settling(exports),
+            Self::Draining(_) => Self::Draining(exports),
+            Self::Lowering | Self::Clearing { .. } => self,
+        }
+    }
+
+    /// Returns the direction down instead of up; no change when the instance goes down already.
+    pub(super) fn turned_down(self) -> Self {
+        if let Self::Up(exports) = self { Self::Settling(exports) } else { self }
+    }
+}
+
+/// The long-running program of an instance, which `Action::Start` starts and `Action::Stop` ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Service {
     /// Nothing of it runs.
@@ -44,33 +90,34 @@ pub(super) enum Service {
     On,
 }
 
-/// What an action is for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Purpose {
-    /// A transition.
-    Transition(TransitionIx),
-    /// Ending the service before a reset.
-    EndService,
-    /// A step of the reset.
-    Reset(usize),
-    /// Telling of changed imports.
-    Notify,
+/// The addresses and values that the actions of an instance have put out.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) addresses: LiteMap<PortName, SocketAddr>,
+    pub(super) values: Values,
+    /// Whether something of it, or an attribute of the component, changed since the users were last told.
+    pub(super) changed: bool,
 }
 
-/// An action that was begun.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Doing {
-    pub(super) purpose: Purpose,
-    /// Whether its answers are those of the service: `Started`, `Stopped` and the like.
-    pub(super) service: bool,
-    /// How often it failed.
-    pub(super) failed: u32,
-    /// When it is cancelled.
-    pub(super) deadline: Option<Time>,
-    /// It was cancelled, for this reason if that is a failure.
-    pub(super) cancelled: Option<Option<String>>,
-    /// It failed, nothing of it runs, and it begins again then.
-    pub(super) again_at: Option<Time>,
+impl Outputs {
+    /// Adds addresses; one that is known already is no change.
+    pub(super) fn add_addresses(&mut self, addresses: BTreeMap<PortName, SocketAddr>) {
+        let known = |(port, address): (&PortName, &SocketAddr)| self.addresses.get(port) == Some(address);
+        self.changed |= !addresses.iter().all(known);
+        self.addresses.extend(addresses);
+    }
+
+    /// Adds values; one that is known already is no change.
+    pub(super) fn add_values(&mut self, values: Values) {
+        self.changed |= values.iter().any(|(name, value)| self.values.get(name) != Some(value));
+        self.values.extend(values);
+    }
+
+    /// Forgets everything, because the instance is back in its initial place.
+    pub(super) fn clear(&mut self) {
+        self.addresses.clear();
+        self.values.clear();
+    }
 }
 
 /// An instance of this node.
@@ -78,55 +125,34 @@ pub(super) struct Doing {
 pub(super) struct Local {
     pub(super) placed: Placed,
     pub(super) kind: Arc<Kind>,
-    /// Whether the target in force has this generation of it here.
+    /// Whether the target in force places this generation of the instance on this node.
     pub(super) wanted: bool,
     pub(super) marking: Marking,
     pub(super) mode: Mode,
-    /// Whether `pause` or `retire` is queued, while it drains.
-    pub(super) descends: bool,
-    /// Runs of this generation so far: from the first action to the end of a pause or reset.
-    pub(super) attempt: u32,
-    /// Whether an action of the run has begun.
-    pub(super) begun: bool,
-    /// Whether the run has reached where it counts as started.
-    pub(super) was_up: bool,
+    /// How many runs of this generation have begun on this node.
+    pub(super) attempts: u32,
+    /// The run in progress; none before its first action, and none after it was paused or reset.
+    pub(super) run: Option<Run>,
     pub(super) service: Service,
-    /// What runs, or waits to be repeated, by its number in the run.
-    pub(super) actions: LiteMap<u32, Doing>,
-    pub(super) actions_begun: u32,
-    /// Failures in a row.
-    pub(super) failures: u32,
-    pub(super) failure: Option<String>,
-    /// Whether the end of the run was told as a failure.
-    pub(super) failure_told: bool,
-    /// No run begins before this.
-    pub(super) retry_at: Option<Time>,
-    pub(super) started_at: Option<Time>,
-    pub(super) addresses: LiteMap<PortName, SocketAddr>,
-    pub(super) values: Values,
-    /// Whether what is served changed since the users were told.
-    pub(super) values_changed: bool,
+    pub(super) failures: Failures,
+    pub(super) outputs: Outputs,
     pub(super) imports: LiteMap<PortName, Binding>,
-    /// What the run was told of its imports.
+    /// The bindings that the program was last given: at the beginning of the run, then by `Effect::Rebind`.
     pub(super) bound_imports: BoundImports,
-    /// Whether it goes on without its exports, because a mandatory import was lost.
-    pub(super) suspended: bool,
-    /// Whether it keeps an exporter that wants to leave, because another one may be there soon.
-    pub(super) keeps: bool,
-    /// Until when it does.
+    /// Until when an exporter that wants to leave is kept, because another one may be active soon.
     pub(super) keeps_until: Option<Time>,
-    /// Exports that take no new users, because their place is to be left.
+    /// Exports that accept no new users, because the instance wants to leave their places.
     pub(super) refusing: BTreeSet<PortName>,
-    pub(super) notify_due: bool,
-    /// Behaviours that the target asks for beyond `deploy`.
+    /// The behaviours that the target wants executed after `deploy`.
     pub(super) pushes: Vec<Push>,
-    /// The last of them that is done.
+    /// The number of the last push that was executed.
     pub(super) pushed: u64,
-    /// When something of it is due, as the agent's timers have it.
+    /// When the agent's timers wake the instance.
     pub(super) timer: Option<Time>,
 }
 
 impl Local {
+    /// An instance in its initial place, with `deploy` queued.
     pub(super) fn new(placed: Placed, kind: Arc<Kind>) -> Self {
         let marking = Marking::at(kind.net.initial);
         let mut imports = LiteMap::with_capacity(kind.component.imports.len());
@@ -137,28 +163,15 @@ impl Local {
             kind,
             wanted: true,
             marking,
-            mode: Mode::Up,
-            descends: false,
-            attempt: 0,
-            begun: false,
-            was_up: false,
+            mode: Mode::Up(Exports::Offered),
+            attempts: 0,
+            run: None,
             service: Service::Off,
-            actions: LiteMap::new(),
-            actions_begun: 0,
-            failures: 0,
-            failure: None,
-            failure_told: false,
-            retry_at: None,
-            started_at: None,
-            addresses: LiteMap::new(),
-            values: Values::new(),
-            values_changed: false,
+            failures: Failures::default(),
+            outputs: Outputs::default(),
             bound_imports: BoundImports::new(),
-            suspended: false,
-            keeps: false,
             keeps_until: None,
             refusing: BTreeSet::new(),
-            notify_due: false,
             pushes: Vec::new(),
             pushed: 0,
             timer: None,
@@ -175,20 +188,35 @@ impl Local {
         &self.kind.component
     }
 
-    pub(super) fn run(&self, instance: &InstanceId) -> RunId {
-        RunId { instance: instance.clone(), generation: self.placed.generation, attempt: self.attempt }
+    /// The identity of the run in progress, or of the last one.
+    pub(super) fn run_id(&self, instance: &InstanceId) -> RunId {
+        RunId { instance: instance.clone(), generation: self.placed.generation, attempt: self.attempts }
     }
 
-    /// Takes an action out; what it occupied is given back, for most instances do nothing most of the time.
+    /// The actions that run or wait to be repeated, each with its number.
+    pub(super) fn actions(&self) -> impl Iterator<Item = (u32, &Doing)> {
+        let actions = self.run.iter().flat_map(|run| run.actions.iter());
+        actions.map(|(number, doing)| (*number, doing))
+    }
+
+    pub(super) fn doing(&self, number: u32) -> Option<&Doing> {
+        self.run.as_ref()?.actions.get(&number)
+    }
+
+    pub(super) fn doing_mut(&mut self, number: u32) -> Option<&mut Doing> {
+        self.run.as_mut()?.actions.get_mut(&number)
+    }
+
     pub(super) fn forget_action(&mut self, number: u32) -> Option<Doing> {
-        let doing = self.actions.remove(&number);
-        if self.actions.is_empty() {
-            self.actions = LiteMap::new();
-        }
-        doing
+        self.run.as_mut()?.forget(number)
     }
 
-    /// Queues `deploy` and everything that was pushed.
+    /// Whether an action runs or waits to be repeated.
+    pub(super) fn is_acting(&self) -> bool {
+        self.actions().next().is_some()
+    }
+
+    /// Queues `deploy` and every behaviour that was pushed.
     pub(super) fn queue_deploy(&mut self) {
         self.pushed = 0;
         for behaviour in self.kind.net.deploy.clone() {
@@ -199,60 +227,68 @@ impl Local {
         }
     }
 
+    /// Queues a pushed behaviour. One that this version does not have counts as executed.
     fn queue_push(&mut self, push: &Push) {
-        // A behaviour that this version does not have is done at once.
         if let Some(behaviour) = self.kind.net.behaviour(&push.behaviour) {
             self.marking.push(behaviour, push.number);
         }
     }
 
-    /// Follows the target's pushes: new ones are queued, forgotten ones stay done.
+    /// Takes over the pushes of the target: new ones are queued, and those that it no longer has are not undone.
     pub(super) fn follow_pushes(&mut self, pushes: &[Push]) {
         let last = self.pushes.last().map_or(0, |push| push.number).max(self.pushed);
         self.pushes = pushes.to_vec();
-        if self.mode == Mode::Up {
+        if let Mode::Up(_) = self.mode {
             for push in pushes.iter().filter(|push| push.number > last) {
                 self.queue_push(push);
             }
         }
     }
 
-    /// Whether everything that the target asks for is done.
-    pub(super) fn is_done(&self) -> bool {
-        self.mode == Mode::Up
-            && self.marking.is_idle()
-            && self.actions.is_empty()
-            && !self.suspended
-            && self.wanted
+    /// Takes over from the ledger the exporters of every import.
+    pub(super) fn follow_imports(&mut self, instance: &InstanceId, ledger: &Ledger, uses: &Uses) {
+        for (port, binding) in &mut self.imports {
+            binding.follow(instance, port, ledger, uses);
+        }
     }
 
-    /// Whether every token rests where the instance counts as started.
+    /// Whether at least one exporter of the import is bound.
+    pub(super) fn is_bound(&self, port: &PortName) -> bool {
+        self.imports.get(port).is_some_and(|binding| binding.bound > 0)
+    }
+
+    /// Whether `deploy` and every push are executed, and no action runs.
+    pub(super) fn is_done(&self) -> bool {
+        self.mode == Mode::Up(Exports::Offered) && self.marking.is_idle() && !self.is_acting() && self.wanted
+    }
+
+    /// Whether every token rests in a place that counts as started.
     pub(super) fn is_up(&self) -> bool {
         self.marking.is_at_rest() && self.marking.places.is_subset(&self.kind.net.started)
     }
 
-    /// Whether an import is used: by a token in its places, or by one of its transitions until it has entered a place.
+    /// Whether an import is used: by a token in its places, or by one of its transitions until that has entered a
+    /// place.
     pub(super) fn is_using(&self, port: &PortName) -> bool {
         self.kind.net.imports.get(port).is_some_and(|reach| self.marking.is_using(reach))
     }
 
-    /// Whether what is queued ends the use of an import, without anybody asking for it.
+    /// Whether the behaviours that are queued end the use of an import.
     pub(super) fn will_let_go(&self, port: &PortName) -> bool {
         let reach = self.kind.net.imports.get(port);
         !self.marking.is_idle() && reach.is_some_and(|reach| self.kind.net.releases(&self.marking, reach))
     }
 
-    /// Whether it failed, begins anew, and will use an import again on its way to where it lets go of it by itself.
+    /// Whether the instance failed and, while it is deployed again, uses an import that a later push makes it release.
     ///
-    /// An exporter that was pushed to leave waits for that: it would be needed again otherwise, when nobody makes it serve.
-    pub(super) fn uses_then_releases(&self, port: &PortName) -> bool {
+    /// An exporter that was pushed to leave waits for such a user: once it has left, nothing makes it serve again.
+    pub(super) fn comes_back_to(&self, port: &PortName) -> bool {
         let reach = self.kind.net.imports.get(port);
-        self.failures > 0
+        self.failures.in_a_row > 0
             && self.wanted
-            && self.mode == Mode::Up
+            && matches!(self.mode, Mode::Up(_))
             && !self.pushes.is_empty()
-            && !sabotage::is(Sabotage::ForgetsTheWayBack)
-            && reach.is_some_and(|reach| self.kind.net.uses_then_releases(&self.marking, reach))
+            && reach.is_some_and(|reach| self.kind.net.comes_back_to(&self.marking, reach))
     }
 
     /// Whether a transition that uses the import runs.
@@ -261,115 +297,47 @@ impl Local {
         !self.marking.running.is_disjoint(&reach.transitions)
     }
 
-    /// Whether an export's group holds a token and may be served.
+    /// Whether an export may be used: a token is in one of its places, and the exports are offered.
     pub(super) fn is_active(&self, export: &PortName) -> bool {
         let group = self.kind.net.exports.get(export);
-        matches!(self.mode, Mode::Up | Mode::Draining)
-            && !self.suspended
+        self.mode.exports() == Some(Exports::Offered)
             && group.is_some_and(|group| self.marking.is_in(&self.kind.net, group))
     }
 
-    /// When something of it is due.
+    /// When the next timer of the instance is due.
     pub(super) fn due_at(&self) -> Option<Time> {
-        let actions = self.actions.values().flat_map(|doing| {
-            [doing.again_at, doing.deadline.filter(|_| doing.cancelled.is_none() && doing.again_at.is_none())]
-        });
-        actions.chain([self.retry_at, self.keeps_until]).flatten().min()
+        let actions = self.actions().map(|(_, doing)| doing.due_at());
+        actions.chain([self.failures.retry_at, self.keeps_until]).flatten().min()
     }
 
-    /// Whether a behaviour stops what runs.
+    /// Whether a transition that stops the service runs.
     fn is_ending_service(&self) -> bool {
         self.marking.running.iter().any(|way| self.kind.net.transition(*way).step.action == Action::Stop)
     }
 
+    /// The phase that the agent reports.
     pub(super) fn phase(&self) -> InstancePhase {
+        let Some(run) = &self.run else {
+            return if self.mode.is_suspended() { InstancePhase::Suspended } else { InstancePhase::Waiting };
+        };
         match self.mode {
-            Mode::Draining if self.begun => InstancePhase::Draining,
-            Mode::Lowering | Mode::Clearing { .. } if self.begun => InstancePhase::Stopping,
-            _ if self.suspended => InstancePhase::Suspended,
-            Mode::Up if self.begun && self.marking.is_idle() && self.is_up() => InstancePhase::Started,
-            Mode::Up if self.begun && self.marking.is_idle() => InstancePhase::Resting,
-            Mode::Up if self.begun && self.is_ending_service() => InstancePhase::Stopping,
-            Mode::Up if self.begun && !self.was_up => InstancePhase::Starting,
-            // A pushed behaviour runs: it stays started as long as its tokens are where it counts as that.
-            Mode::Up if self.begun && self.is_up() => InstancePhase::Started,
-            Mode::Up if self.begun => InstancePhase::Starting,
-            _ => InstancePhase::Waiting,
-        }
-    }
-}
-
-/// What can be seen of an instance from outside: for checks in tests and the simulator.
-#[derive(Clone, Copy, Debug)]
-pub struct InstanceView<'a> {
-    /// Which.
-    pub instance: &'a InstanceId,
-    /// Where and as what it was placed.
-    pub placed: &'a Placed,
-    /// What it is.
-    pub component: &'a Component,
-    /// How far it is.
-    pub phase: InstancePhase,
-    /// What the run was told of its imports.
-    pub bound_imports: &'a BoundImports,
-    local: &'a Local,
-}
-
-impl<'a> InstanceView<'a> {
-    pub(super) fn of(instance: &'a InstanceId, local: &'a Local) -> Self {
-        Self {
-            instance,
-            placed: &local.placed,
-            component: &local.kind.component,
-            phase: local.phase(),
-            bound_imports: &local.bound_imports,
-            local,
+            Mode::Settling(_) | Mode::Draining(_) => InstancePhase::Draining,
+            Mode::Lowering | Mode::Clearing { .. } => InstancePhase::Stopping,
+            Mode::Up(Exports::Suspended) => InstancePhase::Suspended,
+            Mode::Up(Exports::Offered) => self.phase_upwards(run),
         }
     }
 
-    /// The compiled life-cycle.
-    #[must_use]
-    pub fn net(&self) -> &'a Net {
-        &self.local.kind.net
-    }
-
-    /// Where its tokens are.
-    #[must_use]
-    pub fn marking(&self) -> &'a Marking {
-        &self.local.marking
-    }
-
-    /// The places that hold a token.
-    pub fn places(&self) -> impl Iterator<Item = &'a PlaceName> {
-        let net = &self.local.kind.net;
-        self.local.marking.places.iter().map(|place| net.place(*place))
-    }
-
-    /// Whether an import is used, so that it has to be bound if it is mandatory.
-    ///
-    /// Not while it is suspended, paused, retired or reset: then it does without what it lost.
-    #[must_use]
-    pub fn relies_on(&self, import: &PortName) -> bool {
-        matches!(self.local.mode, Mode::Up | Mode::Draining)
-            && !self.local.suspended
-            && self.local.is_using(import)
-    }
-
-    /// Whether an import is used in any way.
-    #[must_use]
-    pub fn is_using(&self, import: &PortName) -> bool {
-        self.local.is_using(import)
-    }
-
-    /// Whether an export is active: only then may anybody use it.
-    #[must_use]
-    pub fn is_active(&self, export: &PortName) -> bool {
-        self.local.is_active(export)
-    }
-
-    /// How many exporters of an import are bound.
-    #[must_use]
-    pub fn bound(&self, import: &PortName) -> usize {
-        self.local.imports.get(import).map_or(0, |binding| binding.bound)
+    fn phase_upwards(&self, run: &Run) -> InstancePhase {
+        let has_started = matches!(run.progress, Progress::Started { .. });
+        match self.marking.is_idle() {
+            true if self.is_up() => InstancePhase::Started,
+            true => InstancePhase::Resting,
+            false if self.is_ending_service() => InstancePhase::Stopping,
+            // While a pushed behaviour is executed, it stays started as long as its tokens rest where it counts as
+            // that.
+            false if has_started && self.is_up() => InstancePhase::Started,
+            false => InstancePhase::Starting,
+        }
     }
 }

@@ -1,238 +1,187 @@
-//! Down: draining, pausing, retiring, and clearing after a failure.
+//! Downwards: settling, draining, lowering, and clearing after a failure.
 //!
 //! ```text
-//! Up ─► Draining (pause | retire, a place is left when nobody uses its exports) ──► Up again, or gone
-//! │         │ lost                              │ something half done and not used, failed
-//! ├─lost──► Lowering (the same, at once) ───────┤
-//! └─failed──────────────────────────────────────┴─► Clearing (cancel, end the service, reset) ──► Up again, or gone
+//! Up ─► Settling ─► Draining (pause | retire; a place is left when its exports are not used) ─► Up again, or gone
+//! │  lost import │       │ lost import
+//! ├──────────────┴───────┴─► Lowering (the same, at once) ─────────────────────────────────────────┤
+//! │  failed, or halfway through a behaviour without users
+//! └────────────────────────► Clearing (cancel actions, end the service, reset) ────────────────────┘
 //! ```
-//! Nobody uses an export of an instance that is lowered or cleared: they let go before, or were told *Lost*. Draining
-//! place by place is what lets instances that use each other stop: each leaves what it needs the other for, and is
-//! still there for the other meanwhile.
+//! An instance that is lowered or cleared has no users: they released its exports before, or got *Lost*. Draining place
+//! by place is how instances that use each other stop: each leaves the places that need the other one, and still serves
+//! it meanwhile.
 
-use super::Agent;
-use super::local::{Local, Mode, Purpose, Service};
-use crate::ledger::Ledger;
+use super::local::{Exports, Mode, Service};
+use super::play::Direction;
+use super::run::{Progress, Purpose};
+use super::step::Step;
 use crate::notice::Notice;
-use crate::out::Out;
-use crate::sabotage::{self, Sabotage};
-use rhizo_types::Time;
-use rhizo_types::id::InstanceId;
 use rhizo_types::net::Marking;
 use std::collections::BTreeSet;
 
-impl Agent {
-    /// Goes on downwards; true when nothing of the instance is left and it is not wanted.
-    pub(super) fn descend(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        now: Time,
-        out: &mut Out,
-    ) -> bool {
+/// The result of one look at an instance that goes down.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Descent {
+    /// Something changed; there may be more to do.
+    Continues,
+    /// An action has to end, or a user has to release an export.
+    Waits,
+    /// Nothing of the instance is left, and the target does not want it.
+    Gone,
+}
+
+impl Step<'_> {
+    /// Goes down as far as possible; returns whether nothing of the instance is left and the target does not want it.
+    pub(super) fn descend(&mut self) -> bool {
         loop {
-            let goes_on = match local.mode {
-                Mode::Up => return false,
-                Mode::Draining if !local.descends => self.begin_descent(instance, local, out),
-                Mode::Draining | Mode::Lowering => match self.lowered(instance, local, now, out) {
-                    Some(true) => return true,
-                    Some(false) => true,
-                    None => false,
-                },
-                Mode::Clearing { next } => match self.cleared(instance, local, next, now, out) {
-                    Some(true) => return true,
-                    Some(false) => true,
-                    None => false,
-                },
+            let descent = match self.local.mode {
+                Mode::Up(_) => Descent::Waits,
+                Mode::Settling(exports) => self.settle(exports),
+                Mode::Draining(_) | Mode::Lowering => self.lowered(),
+                Mode::Clearing { next } => self.cleared(next),
             };
-            if !goes_on {
-                return false;
+            match descent {
+                Descent::Continues => {}
+                Descent::Waits => return false,
+                Descent::Gone => return true,
             }
         }
     }
 
-    /// Comes to rest, from where the behaviours lead down; whether anything follows now.
+    /// Comes to rest, so that `pause` or `retire` can begin.
     ///
-    /// What runs may still end: in a cycle of users, both may wait for the other to come to rest. Once nobody uses
-    /// it, it is ended instead.
-    fn begin_descent(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
-        let kind = local.kind.clone();
-        local.marking.cancel_unbegun(&kind.net);
-        local.refusing.clear();
-        for (place, docks) in local.marking.entries(&kind.net) {
-            local.marking.enter(place, &docks);
+    /// A transition that runs may still end: in a cycle of users each may wait for another one to come to rest. Once
+    /// the instance has no users, its transitions are cancelled instead.
+    fn settle(&mut self, exports: Exports) -> Descent {
+        let kind = self.local.kind.clone();
+        self.local.marking.take_back(&kind.net);
+        self.local.refusing.clear();
+        for (place, docks) in self.local.marking.entries(&kind.net) {
+            self.local.marking.enter(place, &docks);
         }
-        if local.marking.is_at_rest() {
-            local.marking.abort_behaviour(&kind.net);
-            self.cancel_all(instance, local, out);
-            self.queue_down(local);
-            local.descends = true;
-            if sabotage::is(Sabotage::StopsUnderUsers) {
-                local.mode = Mode::Lowering;
-            }
-            return true;
+        if self.local.marking.is_at_rest() {
+            self.local.marking.unfire(&kind.net);
+            self.cancel_all();
+            self.queue_descent();
+            self.local.mode = Mode::Draining(exports);
+            return Descent::Continues;
         }
-        self.ask_all(instance, local);
-        if self.is_used(instance) && !sabotage::is(Sabotage::StopsUnderUsers) {
-            return false;
+        self.ask_all_users();
+        if self.agent.users.is_used(self.instance) {
+            return Descent::Waits;
         }
-        self.clear(instance, local, out);
-        true
+        self.clear();
+        Descent::Continues
     }
 
-    /// Moves tokens down. None: something has to happen first; true: it is gone.
-    fn lowered(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        now: Time,
-        out: &mut Out,
-    ) -> Option<bool> {
-        if !local.actions.is_empty() && self.has_strangers(local) {
-            // An action that does not belong to the behaviours, such as a notification, ends first.
-            return None;
+    /// Executes the behaviours that lead down.
+    fn lowered(&mut self) -> Descent {
+        if self.local.actions().any(|(_, doing)| !matches!(doing.purpose, Purpose::Transition(_))) {
+            // An action that belongs to no transition, such as a notification, ends first.
+            return Descent::Waits;
         }
-        let kind = local.kind.clone();
-        if local.marking.next_behaviour(&kind.net) {
-            let moved = self.move_tokens(instance, local, false, now, out);
-            return (moved || local.marking.is_behaviour_done(&kind.net)).then_some(false);
+        let kind = self.local.kind.clone();
+        if self.local.marking.next_behaviour(&kind.net) {
+            let moved = self.move_tokens(Direction::Down);
+            let goes_on = moved || self.local.marking.is_spent(&kind.net);
+            return if goes_on { Descent::Continues } else { Descent::Waits };
         }
-        if local.mode == Mode::Draining && !local.wanted && self.is_used(instance) {
-            // An export may be active where it rests in the end.
-            self.ask_all(instance, local);
-            return None;
+        let is_draining = matches!(self.local.mode, Mode::Draining(_));
+        if is_draining && !self.local.wanted && self.agent.users.is_used(self.instance) {
+            // An export may be active in the place where the behaviours end.
+            self.ask_all_users();
+            return Descent::Waits;
         }
-        Some(self.is_lowered(instance, local, out))
+        self.arrive_down()
     }
 
-    /// Ends what runs, then the steps of `reset`. None: something has to happen first; true: it is gone.
-    fn cleared(
-        &mut self,
-        instance: &InstanceId,
-        local: &mut Local,
-        next: usize,
-        now: Time,
-        out: &mut Out,
-    ) -> Option<bool> {
-        if !local.actions.is_empty() {
-            return None;
+    /// Ends the actions that run and the service, then executes the steps of `reset`.
+    fn cleared(&mut self, next: usize) -> Descent {
+        if self.local.is_acting() {
+            return Descent::Waits;
         }
-        if local.begun && local.service == Service::On {
-            self.begin_action(instance, local, Purpose::EndService, now, out);
-        } else if local.begun && next < local.kind.net.reset.len() {
-            local.mode = Mode::Clearing { next: next + 1 };
-            self.begin_action(instance, local, Purpose::Reset(next), now, out);
+        let has_run = self.local.run.is_some();
+        if has_run && self.local.service == Service::On {
+            self.begin_action(Purpose::EndService);
+        } else if has_run && next < self.local.kind.net.reset.len() {
+            self.local.mode = Mode::Clearing { next: next + 1 };
+            self.begin_action(Purpose::Reset(next));
         } else {
-            local.marking = Marking::at(local.kind.net.initial);
-            return Some(self.end_run(instance, local, out));
+            self.local.marking = Marking::at(self.local.kind.net.initial);
+            return self.end_run();
         }
-        Some(false)
+        Descent::Continues
     }
 
-    fn ask_all(&mut self, instance: &InstanceId, local: &Local) {
-        for export in local.kind.component.exports.keys() {
-            self.ask_users(instance, export);
-        }
-    }
-
-    fn has_strangers(&self, local: &Local) -> bool {
-        local.actions.values().any(|doing| !matches!(doing.purpose, Purpose::Transition(_)))
-    }
-
-    /// Goes down at once: nobody uses it any more.
-    fn lower(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
-        local.marking.abort_behaviour(&local.kind.clone().net);
-        local.refusing.clear();
-        local.suspended = false;
-        if local.marking.is_at_rest() {
-            self.cancel_all(instance, local, out);
-            local.mode = Mode::Lowering;
-            local.descends = true;
-            self.queue_down(local);
-        } else {
-            self.clear(instance, local, out);
+    fn ask_all_users(&mut self) {
+        let component = self.local.kind.component.clone();
+        for export in component.exports.keys() {
+            self.ask_users(export);
         }
     }
 
-    fn queue_down(&mut self, local: &mut Local) {
-        let net = &local.kind.net;
-        let list = if local.wanted { net.pause.clone() } else { net.retire.clone() };
+    fn queue_descent(&mut self) {
+        let net = &self.local.kind.net;
+        let list = if self.local.wanted { net.pause.clone() } else { net.retire.clone() };
         for behaviour in list {
-            local.marking.push(behaviour, 0);
+            self.local.marking.push(behaviour, 0);
         }
     }
 
-    /// The behaviours that lower it are done; true when it is gone.
-    fn is_lowered(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
-        let initial = BTreeSet::from([local.kind.net.initial]);
-        if !local.wanted && local.marking.places != initial {
-            // It was to be paused, and is not wanted any more; or a push took it where `retire` does not begin.
-            let net = &local.kind.net;
-            let rest = net.rest_after(&local.marking, &net.retire, "retire");
+    /// The behaviours that lead down are executed.
+    fn arrive_down(&mut self) -> Descent {
+        let initial = BTreeSet::from([self.local.kind.net.initial]);
+        if !self.local.wanted && self.local.marking.places != initial {
+            // It was paused, and the target dropped it meanwhile; or a push left it where `retire` does not begin.
+            let net = &self.local.kind.net;
+            let rest = net.rest_after(&self.local.marking, &net.retire, "retire");
             if rest.is_ok_and(|rest| rest.places == initial) {
-                self.queue_down(local);
+                self.queue_descent();
             } else {
-                self.clear(instance, local, out);
+                self.clear();
             }
-            return false;
+            return Descent::Continues;
         }
-        self.end_run(instance, local, out)
+        self.end_run()
     }
 
-    /// Stops at once: the users are told, not asked.
-    pub(super) fn interrupt(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
-        self.lose_users(instance, local);
-        self.lower(instance, local, out);
+    /// Goes down at once, because a mandatory import is lost: the users get *Lost* and are not asked.
+    pub(super) fn interrupt(&mut self) {
+        self.lose_users();
+        self.local.marking.unfire(&self.local.kind.net);
+        self.local.refusing.clear();
+        if self.local.marking.is_at_rest() {
+            self.cancel_all();
+            self.local.mode = Mode::Lowering;
+            self.queue_descent();
+        } else {
+            self.clear();
+        }
     }
 
-    /// Ends whatever runs, and begins anew from the initial place.
-    pub(super) fn clear(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) {
-        local.suspended = false;
-        local.refusing.clear();
-        local.descends = false;
-        self.cancel_all(instance, local, out);
-        local.mode = Mode::Clearing { next: 0 };
+    /// Ends every action, so that the instance can begin anew in its initial place.
+    pub(super) fn clear(&mut self) {
+        self.local.refusing.clear();
+        self.cancel_all();
+        self.local.mode = Mode::Clearing { next: 0 };
     }
 
-    /// A run is over; true when the instance is not wanted any more.
-    fn end_run(&mut self, instance: &InstanceId, local: &mut Local, out: &mut Out) -> bool {
-        if local.begun && local.failure_told {
-            local.failure_told = false;
-        } else if local.begun {
-            out.notice(Notice::InstanceStopped(instance.clone()));
+    /// Ends the run. An instance that the target wants is deployed again.
+    fn end_run(&mut self) -> Descent {
+        let run = self.local.run.take();
+        if run.is_some_and(|run| run.progress != Progress::Failed) {
+            self.out.notice(Notice::InstanceStopped(self.instance.clone()));
         }
-        local.begun = false;
-        local.was_up = false;
-        local.suspended = false;
-        local.notify_due = false;
-        if local.marking.places == BTreeSet::from([local.kind.net.initial]) {
-            // Whatever else is left put these out, and will not do so again.
-            local.addresses.clear();
-            local.values.clear();
+        if self.local.marking.places == BTreeSet::from([self.local.kind.net.initial]) {
+            // The actions whose results these are will be executed again.
+            self.local.outputs.clear();
         }
-        local.descends = false;
-        local.mode = Mode::Up;
-        local.marking.abort_behaviour(&local.kind.clone().net);
-        if local.wanted {
-            local.queue_deploy();
+        self.local.mode = Mode::Up(Exports::Offered);
+        self.local.marking.unfire(&self.local.kind.net);
+        if self.local.wanted {
+            self.local.queue_deploy();
         }
-        self.let_go_unused(local);
-        if !local.wanted {
-            local.mode = Mode::Draining;
-        }
-        !local.wanted
-    }
-
-    /// An instance that is gone stays gone, also for an agent that restarts with an older ledger: the target without
-    /// it was made durable before anything of it was stopped.
-    pub(super) fn retire(&mut self, instance: &InstanceId, local: &mut Local, ledger: &Ledger) {
-        local.marking = Marking::at(local.kind.net.initial);
-        self.let_go_unused(local);
-        self.reporter.set(instance, None);
-        // The target may have a newer generation of the same name here.
-        let placed = ledger.target.instances.get(instance);
-        if placed.is_some_and(|new| new.node == self.me && new.generation > local.placed.generation) {
-            self.dirty.insert(instance.clone());
-        }
+        self.release_unused();
+        if self.local.wanted { Descent::Continues } else { Descent::Gone }
     }
 }

@@ -1,21 +1,23 @@
 //! One node's side of a reconfiguration: starts, stops and binds its own instances as the target says.
 //!
-//! It knows the target, its own instances, and what its peers' agents told it over ordered channels; nothing
-//! global. There are no phases: starts and stops interleave, fenced by generations, and a newer target may
-//! overtake an unfinished one. Invariants, over what agents have been told (Durán and Salaün):
-//! a started instance has its mandatory imports bound to started instances; nothing started is bound to
-//! something not started; nothing is bound to an instance known to have failed; a stopped instance keeps no
-//! binding; an export in use is left only when its users have let go.
+//! An agent knows the target, its own instances, and what the agents of other nodes told it over ordered channels; it
+//! knows nothing global. There are no phases: starts and stops interleave, fenced by generations, and a newer target
+//! may overtake an unfinished one. The invariants hold over what agents have been told (AI1 to AI4 of Boyer, Gruber and
+//! Pous, ICSE 2013). A started instance has its mandatory imports bound to started instances. No started instance is
+//! bound to one that is not started. No instance is bound to one that is known to have failed. A stopped instance keeps
+//! no binding. An export in use is left only when its users have released it.
 //!
-//! In terms of life-cycles: *started* is an export that is active, and *to be started* is a place or transition that
-//! uses an import. `kind` is what instances share, `local` the state of one, `play` the interpreter of life-cycles,
-//! `lower` the way down, `actions` what runs, `failure` what follows a failure; `importer` and `exporter` are the two
-//! sides of a binding, `peers` the channels. The work of an event grows with what it changes, not with how many
-//! instances there are.
+//! In terms of life-cycles, *started* means that an export is active. *About to start* means that the next place or
+//! transition uses an import. `local` is the state of one instance, `run` that of its actions, `kind` what instances
+//! share. `step` handles one instance after an event, with `play` (upwards), `lower` (downwards), `actions` and
+//! `failure`. `importer` and `exporter` are the two sides of a binding, `peers` the channels, `report` what the
+//! coordinator is sent. The work of an event grows with what it changes, not with the number of instances.
 
 mod actions;
+mod binding;
 mod exporter;
 mod failure;
+mod failures;
 mod importer;
 mod kind;
 mod local;
@@ -24,70 +26,66 @@ mod peers;
 mod play;
 mod react;
 mod report;
+mod run;
+mod step;
 #[cfg(test)]
 mod tests;
+mod view;
 
+pub use binding::Use;
 pub use exporter::{User, UserState};
-pub use failure::FAILURES_MAX;
-pub use importer::Use;
-pub use local::InstanceView;
+pub use failures::FAILURES_MAX;
 pub use react::{Input, Reaction};
+pub use view::InstanceView;
 
 use crate::ledger::Ledger;
 use crate::out::{Out, earlier};
 use crate::sabotage::{self, Sabotage};
-use crate::turn::Effect;
-use exporter::{UserKey, Users};
+use binding::Uses;
+use exporter::Users;
 use kind::Kinds;
-use local::{Local, Mode};
+use local::Local;
 use peers::Peers;
 use report::Reporter;
 use rhizo_types::id::{InstanceId, NodeId};
-use rhizo_types::message::{AgentMessage, Frame, InstancePhase, UseId};
+use rhizo_types::message::{AgentMessage, Frame, Report, UseId};
 use rhizo_types::target::Push;
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// An exporter that wants to leave is kept so long for the sake of another one that is bound already and not active
-/// yet: most are within this. Without an end, both could wait for what the one that leaves has to make room for.
-const KEEP_MS: u64 = 3_000;
-
 /// A node's agent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Agent {
     me: NodeId,
-    /// The newest target this agent was told.
+    /// The revision of the target that the agent follows.
     target: Revision,
-    /// The newest target that this node ever followed.
+    /// The highest revision of a target that this node ever followed, also before a restart.
     followed: Revision,
-    /// The newest that is durable, or handed out to be.
+    /// How much of `followed` was handed out to be made durable.
     recorded: Revision,
-    /// The roster it was told.
+    /// The members, as the ledger last said.
     members: BTreeSet<NodeId>,
     kinds: Kinds,
     instances: BTreeMap<InstanceId, Box<Local>>,
-    /// When something of an instance is due.
+    /// When an instance has to be handled again although nothing happens to it.
     timers: BTreeSet<(Time, InstanceId)>,
-    /// What its instances import, by this agent's own numbers.
-    uses: BTreeMap<UseId, Use>,
-    uses_issued: u64,
-    /// Who imports from its instances, by the importer's node and number.
-    users: BTreeMap<UserKey, User>,
-    /// The same users by exporter.
-    users_of: BTreeMap<InstanceId, Users>,
-    /// The highest generation that may have been started here, durable.
+    /// The exporters that its instances use or have asked for.
+    uses: Uses,
+    /// The importers that use its instances or wait for them.
+    users: Users,
+    /// The highest generation of each instance that may have been started on this node; durable.
     fences: BTreeMap<InstanceId, Generation>,
     peers: Peers,
     reporter: Reporter,
-    /// Instances whose situation changed while the event at hand is handled.
+    /// Instances that have to be handled before the event at hand is done.
     dirty: BTreeSet<InstanceId>,
-    /// Messages of this agent to itself.
+    /// Messages of this agent to itself that are not handled yet.
     own: VecDeque<AgentMessage>,
 }
 
 impl Agent {
-    /// An agent without instances, with what an earlier process of this node made durable.
+    /// An agent without instances, with the durable records of earlier processes of this node.
     #[must_use]
     pub fn new(me: NodeId, records: &[Record]) -> Self {
         let mut fences: BTreeMap<InstanceId, Generation> = BTreeMap::new();
@@ -112,10 +110,8 @@ impl Agent {
             kinds: Kinds::default(),
             instances: BTreeMap::new(),
             timers: BTreeSet::new(),
-            uses: BTreeMap::new(),
-            uses_issued: 0,
-            users: BTreeMap::new(),
-            users_of: BTreeMap::new(),
+            uses: Uses::default(),
+            users: Users::default(),
             fences,
             peers: Peers::new(session + 1),
             reporter: Reporter::new(session + 1),
@@ -124,19 +120,19 @@ impl Agent {
         }
     }
 
-    /// This agent's channel session, and what it knows of a peer's (zero: nothing yet).
+    /// The session of this agent's channels, and that of a peer's (zero while it is not known).
     #[must_use]
     pub fn sessions(&self, peer: NodeId) -> (u64, u64) {
         self.peers.sessions(peer)
     }
 
-    /// Whether no instance runs or is on its way here.
+    /// Whether the agent has no instance.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.instances.is_empty()
     }
 
-    /// Follows the ledger: a newer target, a changed roster.
+    /// Takes over a newer target or a changed roster from the ledger.
     pub(crate) fn follow(&mut self, ledger: &Ledger) {
         let newer = ledger.target.revision > self.target;
         let moved = !self.members.iter().eq(ledger.members.keys());
@@ -166,7 +162,7 @@ impl Agent {
             let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me);
             local.wanted = placed.is_some_and(|placed| placed.generation == local.placed.generation)
                 && !sabotage::is(Sabotage::RestartsOnEveryTarget);
-            self.follow_imports(instance, local, ledger);
+            local.follow_imports(instance, ledger, &self.uses);
             if local.wanted {
                 local.follow_pushes(pushes(ledger, instance));
             }
@@ -178,19 +174,16 @@ impl Agent {
         self.dirty.extend(mine.map(|(instance, _)| instance.clone()));
     }
 
-    /// A peer's agent is gone or has lost its state: whatever was agreed with it is void.
+    /// Drops all uses and users on a node whose agent is gone or has lost its state.
     fn forget_peer(&mut self, node: NodeId) {
         if sabotage::is(Sabotage::RemembersFormerAgents) {
             return;
         }
-        let uses: Vec<UseId> = self.uses.iter().filter(|(_, u)| u.node == node).map(|(id, _)| *id).collect();
-        for id in uses {
+        let uses = self.uses.iter().filter(|(_, used)| used.node == node);
+        for id in uses.map(|(id, _)| id).collect::<Vec<UseId>>() {
             self.drop_use(id, false);
         }
-        let from = (node, UseId(0));
-        let to = (node, UseId(u64::MAX));
-        let users: Vec<(NodeId, UseId)> = self.users.range(from..=to).map(|(key, _)| *key).collect();
-        for key in users {
+        for key in self.users.of_node(node) {
             self.drop_user(key);
         }
     }
@@ -204,7 +197,7 @@ impl Agent {
         self.peers.link_down(peer);
     }
 
-    /// Takes in a frame of a peer's agent.
+    /// Takes in a frame from a peer's agent.
     pub(crate) fn frame(&mut self, from: NodeId, frame: Frame, now: Time) {
         let Some(arrival) = self.peers.receive(from, frame, now) else { return };
         if arrival.reset {
@@ -218,13 +211,17 @@ impl Agent {
     fn message(&mut self, from: NodeId, message: AgentMessage) {
         match message {
             AgentMessage::Bind { id, importer, import, exporter, generation, export } => {
-                self.users_add((from, id), User::new(importer, import, exporter, generation, export));
+                // The exporter may not be here yet: the importer's agent may follow a newer target than this one.
+                self.dirty.insert(exporter.clone());
+                let state = UserState::Waiting;
+                let user = User { importer, import, exporter, generation, export, state };
+                self.users.add((from, id), user);
             }
             AgentMessage::Unbound { id } => self.drop_user((from, id)),
             AgentMessage::Bound { id, served } => self.bound(from, id, served),
             AgentMessage::AskUnbind { id, target } => self.asked_to_unbind(from, id, target),
             AgentMessage::Lost { id, restart } => {
-                if self.uses.get(&id).is_some_and(|used| used.node == from) {
+                if self.uses.get(id).is_some_and(|used| used.node == from) {
                     self.drop_use(id, restart);
                 } else if sabotage::is(Sabotage::EchoesUnknown) {
                     self.send(from, AgentMessage::Unbound { id });
@@ -233,7 +230,7 @@ impl Agent {
         }
     }
 
-    /// Does whatever has become possible, until nothing more is.
+    /// Handles instances and messages until nothing more is possible.
     pub(crate) fn settle(&mut self, ledger: &Ledger, now: Time, out: &mut Out) {
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, instance)) = self.timers.pop_first() {
@@ -251,110 +248,24 @@ impl Agent {
         }
     }
 
-    /// Does what has become possible for one instance.
-    fn step(&mut self, instance: &InstanceId, ledger: &Ledger, now: Time, out: &mut Out) {
-        let known = self.instances.remove(instance);
-        let Some(mut local) = known.or_else(|| self.create(instance, ledger, out)) else { return };
-        self.follow_version(instance, &mut local, ledger, out);
-        self.step_timers(instance, &mut local, now, out);
-        // It kept an exporter for as long as it may: zero says so to what looks at the imports.
-        let over = local.keeps_until.is_some_and(|at| at <= now);
-        local.keeps_until = if over { Some(Time::ZERO) } else { local.keeps_until };
-        local.keeps = false;
-        loop {
-            self.step_imports(instance, &mut local, out);
-            let mode = local.mode;
-            let moved = match mode {
-                Mode::Up => self.play(instance, &mut local, now, out),
-                _ => {
-                    let marking = local.marking.clone();
-                    if self.descend(instance, &mut local, now, out) {
-                        self.set_timer(instance, &mut local, None);
-                        return self.retire(instance, &mut local, ledger);
-                    }
-                    // What a lower place does not need any more is let go at once, not at the end.
-                    local.marking != marking
-                }
-            };
-            if !moved && local.mode == mode {
-                break;
-            }
-        }
-        let until = local.keeps_until.filter(|_| !over).unwrap_or(now.after_ms(KEEP_MS));
-        local.keeps_until = local.keeps.then_some(until);
-        if local.phase() == InstancePhase::Stopping && sabotage::is(Sabotage::StopsTwice) {
-            out.effect(Effect::Stop { run: local.run(instance) });
-        }
-        self.serve(instance, &mut local);
-        self.describe(instance, &local);
-        let due = local.due_at();
-        self.set_timer(instance, &mut local, due);
-        self.instances.insert(instance.clone(), local);
-    }
-
-    fn set_timer(&mut self, instance: &InstanceId, local: &mut Local, due: Option<Time>) {
-        if let Some(at) = std::mem::replace(&mut local.timer, due) {
-            self.timers.remove(&(at, instance.clone()));
-        }
-        // Also when it is the same: whoever is due was taken off the timers.
-        self.timers.extend(due.map(|at| (at, instance.clone())));
-    }
-
-    /// An instance that the target places here. From here on older generations are refused, also after a restart: all
-    /// of a target's are made durable together, before anything of it begins.
-    fn create(&mut self, instance: &InstanceId, ledger: &Ledger, out: &mut Out) -> Option<Box<Local>> {
-        let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
-        if self.target < self.followed && !sabotage::is(Sabotage::IgnoresFence) {
-            // It starts again with an older ledger, and that is on its way to what it knew before.
-            return None;
-        }
-        let fence = self.fences.get(instance).copied().unwrap_or_default();
-        if placed.generation < fence && !sabotage::is(Sabotage::IgnoresFence) {
-            return None;
-        }
-        let kind = self.kinds.of(instance, placed.version, ledger)?;
-        if placed.generation > fence {
-            self.fences.insert(instance.clone(), placed.generation);
-            out.durable(Record::Fence { instance: instance.clone(), generation: placed.generation });
-        }
-        let mut local = Box::new(Local::new(*placed, kind));
-        local.follow_pushes(pushes(ledger, instance));
-        self.follow_imports(instance, &mut local, ledger);
-        Some(local)
-    }
-
-    /// The same generation in a newer version: only attributes differ, and they are told.
-    fn follow_version(&mut self, instance: &InstanceId, local: &mut Local, ledger: &Ledger, out: &mut Out) {
-        let placed = ledger.target.instances.get(instance).filter(|_| local.wanted);
-        let Some(placed) = placed.filter(|placed| placed.version != local.placed.version) else { return };
-        let Some(kind) = self.kinds.of(instance, placed.version, ledger) else { return };
-        local.placed = *placed;
-        if local.begun && kind.component.attributes != local.kind.component.attributes {
-            local.notify_due |= kind.net.notify.is_some();
-            local.values_changed = true;
-            let (run, attributes) = (local.run(instance), kind.component.attributes.clone());
-            out.effect(Effect::SetAttributes { run, attributes });
-        }
-        local.kind = kind;
-    }
-
-    /// Sends what waits for the peers and the coordinator.
+    /// Sends the messages that wait for peers, and the report if one is due.
     pub(crate) fn flush(&mut self, coordinator: Option<(NodeId, Term)>, now: Time, out: &mut Out) {
         self.record_target(out);
         self.peers.flush(now, out);
-        // This node's own coordinator reads the report where it is.
+        // A coordinator on this node reads the report directly.
         let coordinator = coordinator.filter(|(node, _)| *node != self.me);
         self.reporter.flush(coordinator, self.target, now, out);
     }
 
-    /// The nodes of whatever is used here or uses what is here, and those to whom something is still to be said.
+    /// The nodes whose instances use instances of this node or are used by them, and those with unacknowledged
+    /// messages.
     pub(crate) fn counterparts(&self) -> impl Iterator<Item = NodeId> {
-        let uses = self.uses.values().map(|used| used.node);
-        let users = self.users.keys().map(|(node, _)| *node);
+        let uses = self.uses.iter().map(|(_, used)| used.node);
+        let users = self.users.iter().map(|(node, ..)| node);
         uses.chain(users).chain(self.peers.spoken_to())
     }
 
-    /// What is older than the newest target that was followed is not begun after a restart either.
+    /// Makes the newest followed target durable, so that nothing of an older one begins after a restart either.
     fn record_target(&mut self, out: &mut Out) {
         if self.recorded < self.followed {
             self.recorded = self.followed;
@@ -362,7 +273,7 @@ impl Agent {
         }
     }
 
-    /// The coordinator has a report.
+    /// The coordinator has acknowledged a report.
     pub(crate) fn report_seen(&mut self, from: NodeId, number: u64) {
         self.reporter.seen(from, number);
     }
@@ -376,13 +287,19 @@ impl Agent {
         if to == self.me { self.own.push_back(message) } else { self.peers.push(to, message) }
     }
 
-    /// Every instance of this node: for checks in tests and the simulator.
+    /// This agent's report, as it would be sent now.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        self.reporter.latest()
+    }
+
+    /// Every instance of this node, for checks in tests and the simulator.
     pub fn instances(&self) -> impl Iterator<Item = InstanceView<'_>> {
         self.instances.iter().map(|(instance, local)| InstanceView::of(instance, local))
     }
 }
 
-/// What the target in force wants an instance to execute beyond `deploy`.
+/// The behaviours that the target in force wants an instance to execute after `deploy`.
 fn pushes<'a>(ledger: &'a Ledger, instance: &InstanceId) -> &'a [Push] {
     ledger.target.pushes.get(instance).map_or(&[], Vec::as_slice)
 }

@@ -1,6 +1,6 @@
-//! The channels of an agent to its peers' agents, and the durable session number they share.
+//! The channels of an agent to the agents of other nodes, and the durable session number that they share.
 //!
-//! It knows nothing of what the messages say.
+//! The content of the messages is not looked at. `channel` has the protocol of one channel.
 
 use crate::channel::{Arrival, Channel};
 use crate::ledger::Ledger;
@@ -19,9 +19,9 @@ pub(super) struct Peers {
     /// Whether the session number was handed out to be made durable.
     recorded: bool,
     channels: BTreeMap<NodeId, Channel>,
-    /// Peers with a link; a channel may still be missing when the roster is behind the overlay.
+    /// Peers with a link. One of them has no channel yet while the roster is behind the overlay.
     linked: BTreeSet<NodeId>,
-    /// Channels that may have something to send.
+    /// Peers whose channels may have a frame to send.
     active: BTreeSet<NodeId>,
 }
 
@@ -36,7 +36,7 @@ impl Peers {
         }
     }
 
-    /// Follows the roster; returns the peers that are no longer members.
+    /// Takes over the roster; returns the peers that are no longer members.
     pub(super) fn follow(&mut self, ledger: &Ledger, me: NodeId) -> Vec<NodeId> {
         let is_member = |node: &NodeId| ledger.members.contains_key(node);
         let mut gone: Vec<NodeId> = self.channels.keys().copied().filter(|node| !is_member(node)).collect();
@@ -75,14 +75,14 @@ impl Peers {
         }
     }
 
-    /// Takes in a frame; none when the sender is not a member as far as this node knows.
+    /// Takes in a frame; none when the sender is not a member by this node's roster.
     pub(super) fn receive(&mut self, from: NodeId, frame: Frame, now: Time) -> Option<Arrival> {
         let channel = self.channels.get_mut(&from)?;
         self.active.insert(from);
         Some(channel.receive(frame, now))
     }
 
-    /// Queues a message. Without a channel the peer is no member any more, and nobody waits for it.
+    /// Queues a message. A peer without a channel is no longer a member, and the message is dropped.
     pub(super) fn push(&mut self, to: NodeId, message: AgentMessage) {
         if let Some(channel) = self.channels.get_mut(&to) {
             channel.push(message);
@@ -92,7 +92,7 @@ impl Peers {
 
     pub(super) fn flush(&mut self, now: Time, out: &mut Out) {
         if !self.recorded {
-            // Peers tell a restarted agent by its greater session, so no session is ever used twice.
+            // Peers recognise a restarted agent by its higher session, so no session may be used twice.
             out.durable(Record::Session { session: self.session });
             self.recorded = true;
         }
@@ -107,7 +107,7 @@ impl Peers {
         }
     }
 
-    /// Peers to whom something is under way.
+    /// Peers with unacknowledged messages.
     pub(super) fn spoken_to(&self) -> impl Iterator<Item = NodeId> {
         let waits = |(_, channel): &(&NodeId, &Channel)| channel.unacknowledged().next().is_some();
         self.channels.iter().filter(waits).map(|(node, _)| *node)
@@ -121,14 +121,14 @@ impl Peers {
         (self.session, self.channels.get(&peer).map_or(0, Channel::peer_session))
     }
 
-    /// Takes what the channels hold, for an agent that is explored alone.
+    /// Takes out the queued messages, for an agent that is model-checked without channels.
     pub(super) fn take_queued(&mut self) -> Vec<(NodeId, AgentMessage)> {
         self.active.clear();
         let channels = self.channels.iter_mut();
         channels.flat_map(|(node, channel)| channel.take_queued().map(|message| (*node, message))).collect()
     }
 
-    /// What is under way to a peer's agent: for checks in tests and the simulator.
+    /// The unacknowledged messages to a peer's agent, for checks in tests and the simulator.
     pub(super) fn unacknowledged(&self, to: NodeId) -> impl Iterator<Item = &AgentMessage> {
         self.channels.get(&to).into_iter().flat_map(Channel::unacknowledged)
     }

@@ -1,8 +1,8 @@
-//! One agent by itself: every input it can get and all that it wants then, without a node around it.
+//! An agent without a node around it: its inputs, and its reaction to each.
 //!
-//! This is how the agent is explored: `rhizo-verify` puts agents into a model of channels, hosts and a log, and
-//! the model checker of the channels shows that they keep what that model assumes. Nothing here decides anything;
-//! [`Node`](crate::Node) drives the same functions in production. No channel frame is made, no report is sent.
+//! `rhizo-verify` model-checks agents in this form, inside a model of channels, hosts and a log. The tests of the
+//! channel show that it keeps what the model assumes. Nothing is decided here: [`Node`](crate::Node) calls the same
+//! functions in production. No channel frame is made and no report is sent.
 
 use super::Agent;
 use crate::event::Event;
@@ -13,40 +13,40 @@ use rhizo_types::Time;
 use rhizo_types::id::NodeId;
 use rhizo_types::message::{AgentMessage, Report};
 
-/// One thing that can happen to an agent.
+/// One input of an agent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Input {
-    /// The ledger went on.
+    /// The ledger has changed.
     Follow,
     /// The next message of a peer's agent, in order.
     Message {
-        /// From whom.
+        /// The peer.
         from: NodeId,
-        /// What.
+        /// The message.
         message: AgentMessage,
     },
-    /// A peer's agent lost its state: what was agreed with it is void.
+    /// A peer's agent lost its state, so that all agreements with it are void.
     Reset {
-        /// Which peer.
+        /// The peer.
         from: NodeId,
     },
-    /// What came of an action.
+    /// The result of an action.
     Action(Event),
-    /// Time went on.
+    /// Time has passed.
     Tick,
 }
 
-/// What an agent wants after one input.
+/// The output of an agent for one input.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Reaction {
-    /// What the shell owes it.
+    /// The effects for the shell.
     pub turn: Turn,
-    /// What its channels shall carry, in order for each peer.
+    /// The messages for other agents, in order for each of them.
     pub messages: Vec<(NodeId, AgentMessage)>,
 }
 
 impl Agent {
-    /// Feeds one input and lets the agent do whatever has become possible.
+    /// Handles one input, and everything that becomes possible by it.
     pub fn react(&mut self, input: Input, ledger: &Ledger, now: Time) -> Reaction {
         let mut out = Out::default();
         match input {
@@ -67,13 +67,13 @@ impl Agent {
         self.me
     }
 
-    /// When this agent wants to be woken, its channels and reports apart.
+    /// When this agent has to be woken.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Time> {
         self.deadline()
     }
 
-    /// What this agent would report now; the report's number is not set.
+    /// The report that this agent would send now, with number zero.
     #[must_use]
     pub fn situation(&self) -> Report {
         self.reporter.situation(self.target)

@@ -1,43 +1,43 @@
-//! What an agent reports to the coordinator, and until when it repeats itself.
+//! The report of an agent to the coordinator: its content, when it is sent, and when it is repeated.
 //!
-//! Reports are whole states, not changes: a lost one costs time, never truth.
+//! A report is a whole state, not a change: a lost one causes a delay, and no wrong state.
 
-use super::importer::Use;
+use super::binding::Uses;
 use super::local::Local;
 use crate::out::Out;
 use litemap::LiteMap;
 use rhizo_types::id::{InstanceId, NodeId};
-use rhizo_types::message::{Control, InstancePhase, InstanceReport, Report, UseId};
+use rhizo_types::message::{Control, InstancePhase, InstanceReport, Report};
 use rhizo_types::{Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A report that is not acknowledged is sent again after this time.
 const REPEAT_MS: u64 = 1_000;
-/// A change is reported at once, and those within this time after it travel in one report: what waits for a single
-/// step hears of it without delay, and thousands of starts do not cause thousands of reports. Steps that end side by
-/// side are a few milliseconds apart, and somebody waits for the last of them: hence no more than that.
+/// A change is reported at once, and those within this time after it are sent in one further report: a script that
+/// waits for a single step learns of it without delay, and thousands of starts do not cause thousands of reports. Steps
+/// that end side by side are a few milliseconds apart and the last one may be waited for, so the time is no longer.
 const GATHER_MS: u64 = 2;
-/// So many instances lengthen that time by a millisecond, because a report is as long as there are instances:
-/// with 5,000 of them some eight reports a second are made, each of half a megabyte at most.
+/// Each this many instances lengthen that time by a millisecond, because a report has an entry for each instance: with
+/// 5,000 of them there are some eight reports a second, each of half a megabyte at most.
 const INSTANCES_PER_MS: u64 = 40;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Reporter {
     latest: Report,
-    /// What the next report says of every instance.
+    /// The entry of each instance in the next report.
     current: BTreeMap<InstanceId, InstanceReport>,
     composed: bool,
-    /// Something changed since `latest` was composed.
+    /// Whether anything changed since `latest` was composed.
     changed: bool,
-    /// The coordinator to whom `latest` was sent, its term, and whether it acknowledged.
-    told: Option<(NodeId, Term, bool)>,
+    /// The coordinator that `latest` was sent to, its term, and whether it has acknowledged it.
+    sent_to: Option<(NodeId, Term, bool)>,
     send_at: Option<Time>,
-    /// Until when changes are gathered, because a report was composed just before; none when that is over.
+    /// Until when changes are gathered, because a report was composed just before; none when none was.
     gather_until: Option<Time>,
 }
 
 impl Reporter {
-    /// Numbers begin above those of every earlier session, so that a late report of a former life is known as such.
+    /// Numbers begin above those of every earlier session, so that a late report of an earlier process is recognised.
     pub(super) fn new(session: u64) -> Self {
         let latest = Report { number: session << 32, ..Report::default() };
         let current = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Reporter {
             current,
             composed: false,
             changed: false,
-            told: None,
+            sent_to: None,
             send_at: None,
             gather_until: None,
         }
@@ -56,17 +56,17 @@ impl Reporter {
         &self.latest
     }
 
-    /// What a report would say now, without a number.
+    /// The report as it would be sent now, with number zero.
     pub(super) fn situation(&self, target: Revision) -> Report {
         Report { number: 0, target, instances: self.current.clone() }
     }
 
-    /// There is a new target to report on.
+    /// A new target has to be reported on.
     pub(super) fn change(&mut self) {
         self.changed = true;
     }
 
-    /// What is to be said of an instance; none when it is gone.
+    /// Sets the entry of an instance; none when it is gone.
     pub(super) fn set(&mut self, instance: &InstanceId, report: Option<InstanceReport>) {
         match report {
             Some(report) => {
@@ -79,15 +79,15 @@ impl Reporter {
         }
     }
 
-    /// A new link may lead to a coordinator that missed the report.
+    /// A new link may lead to a coordinator that did not get the report: it is sent again.
     pub(super) fn link_up(&mut self) {
-        if let Some((.., false)) = self.told {
+        if let Some((.., false)) = self.sent_to {
             self.send_at = Some(Time::ZERO);
         }
     }
 
     pub(super) fn seen(&mut self, from: NodeId, number: u64) {
-        if let Some((node, _, seen)) = &mut self.told
+        if let Some((node, _, seen)) = &mut self.sent_to
             && *node == from
             && number == self.latest.number
         {
@@ -110,9 +110,9 @@ impl Reporter {
         if self.changed && self.send_at.is_none_or(|at| at > gathered) {
             self.send_at = Some(gathered);
         }
-        // The same node in a new term has forgotten what it was told.
+        // A node that coordinates in a new term has no reports of earlier terms.
         let new_coordinator =
-            coordinator.is_some() && self.told.map(|(node, term, _)| (node, term)) != coordinator;
+            coordinator.is_some() && self.sent_to.map(|(node, term, _)| (node, term)) != coordinator;
         if !new_coordinator && self.send_at.is_none_or(|at| at > now) {
             return;
         }
@@ -124,15 +124,15 @@ impl Reporter {
                 self.gather_until = Some(now.after_ms(GATHER_MS + instances / INSTANCES_PER_MS));
                 let number = self.latest.number + 1;
                 self.latest = Report { number, target, instances: self.current.clone() };
-                self.told = self.told.map(|(node, term, _)| (node, term, false));
+                self.sent_to = self.sent_to.map(|(node, term, _)| (node, term, false));
             }
         }
         self.send_at = None;
         let Some((coordinator, term)) = coordinator else { return };
-        if !new_coordinator && self.told == Some((coordinator, term, true)) {
+        if !new_coordinator && self.sent_to == Some((coordinator, term, true)) {
             return;
         }
-        self.told = Some((coordinator, term, false));
+        self.sent_to = Some((coordinator, term, false));
         self.send_at = Some(now.after_ms(REPEAT_MS));
         out.control(coordinator, Control::Report(self.latest.clone()));
     }
@@ -142,8 +142,8 @@ impl Reporter {
     }
 }
 
-/// What is to be said of an instance.
-pub(super) fn describe(local: &Local, uses: &BTreeMap<UseId, Use>) -> InstanceReport {
+/// The entry of an instance in the report.
+pub(super) fn describe(local: &Local, uses: &Uses) -> InstanceReport {
     let phase = local.phase();
     let places = if local.kind.declared {
         local.marking.places.iter().map(|place| local.kind.net.place(*place).clone()).collect()
@@ -154,8 +154,8 @@ pub(super) fn describe(local: &Local, uses: &BTreeMap<UseId, Use>) -> InstanceRe
         generation: local.placed.generation,
         phase,
         bindings_missing: bindings_missing(local, uses),
-        failures: local.failures,
-        failure: local.failure.clone(),
+        failures: local.failures.in_a_row,
+        failure: local.failures.last.clone(),
         version: local.placed.version,
         idle: local.is_done() && matches!(phase, InstancePhase::Started | InstancePhase::Resting),
         pushed: local.pushed,
@@ -163,14 +163,14 @@ pub(super) fn describe(local: &Local, uses: &BTreeMap<UseId, Use>) -> InstanceRe
     }
 }
 
-/// How many bindings differ between the target and what the run was told.
-fn bindings_missing(local: &Local, uses: &BTreeMap<UseId, Use>) -> u32 {
-    // What rests where an import is not used can do without, and its exporter may rest as well.
+/// How many bindings of the target the program does not have, and how many it has beyond the target's.
+fn bindings_missing(local: &Local, uses: &Uses) -> u32 {
+    // An instance that rests where an import is not used does without it, and its exporter may rest as well.
     let used = local.imports.iter().filter(|(port, _)| !local.is_done() || local.is_using(port));
     let missing = used.map(|(port, binding)| {
-        let told = local.bound_imports.get(port).map_or(0, LiteMap::len);
-        let settled = if local.begun { binding.settled(uses).min(told) } else { 0 };
-        (told - settled) + binding.wanted.len().saturating_sub(settled)
+        let known = local.bound_imports.get(port).map_or(0, LiteMap::len);
+        let settled = if local.run.is_some() { binding.settled(uses).min(known) } else { 0 };
+        (known - settled) + binding.wanted.len().saturating_sub(settled)
     });
     u32::try_from(missing.sum::<usize>()).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
-//! Tests of the agents among themselves: random interleavings of small applications, with the invariants of the
-//! module checked after every step. The simulator does the same for whole nodes; here nothing else is in the way.
-//! Declared life-cycles are in `lifecycles`, what other engines get wrong in `holes`.
+//! Tests of agents without nodes: random interleavings of small applications, with the invariants of the module checked
+//! after each step. The simulator does the same for whole nodes. `lifecycles` tests declared life-cycles, `holes`
+//! faults that were found in other engines.
 
 mod holes;
 mod lifecycles;
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Agents on nodes 2, 3, … that share one ledger, and everything that is under way between them.
+/// Agents on nodes 2, 3, … that share one ledger, and the messages and actions that are under way.
 struct Cluster {
     ledger: Ledger,
     agents: BTreeMap<NodeId, Agent>,
@@ -30,16 +30,16 @@ struct Cluster {
     actions: Vec<(NodeId, RunId, bool)>,
     /// Actions of life-cycles that are under way, and whether they were cancelled.
     acts: Vec<(NodeId, ActCall, bool)>,
-    /// Every call of an action there was.
+    /// Every call of an action so far.
     calls: Vec<ActCall>,
-    /// Steps that fail so many times.
+    /// How many times each of these steps fails.
     fails: BTreeMap<&'static str, u32>,
     /// Steps that do not end unless they are cancelled.
     hangs: BTreeSet<&'static str>,
-    /// What steps put out.
+    /// The values that steps put out.
     values: BTreeMap<&'static str, (&'static str, String)>,
-    /// What happened, by kind of effect and instance, in order.
-    told: Vec<String>,
+    /// The effects in order, each as its kind and instance.
+    effects: Vec<String>,
     dice: u64,
     now: Time,
 }
@@ -94,7 +94,7 @@ impl Cluster {
             fails: BTreeMap::new(),
             hangs: BTreeSet::new(),
             values: BTreeMap::new(),
-            told: Vec::new(),
+            effects: Vec::new(),
             dice: seed.wrapping_mul(2).wrapping_add(1),
             now: Time(1_000_000),
         };
@@ -113,7 +113,7 @@ impl Cluster {
         (self.dice >> 33) as usize % sides
     }
 
-    /// Lets an agent do something and carries out what it wants.
+    /// Gives an agent an input and executes its effects.
     fn with(&mut self, node: NodeId, act: impl FnOnce(&mut Agent, &Ledger)) {
         self.with_out(node, |agent, ledger, _| act(agent, ledger));
     }
@@ -131,28 +131,30 @@ impl Cluster {
                     self.frames.entry((node, *to)).or_default().push_back(message.clone());
                 }
                 Effect::Start(call) => {
-                    self.told.push(format!("start {}", call.run.instance));
+                    self.effects.push(format!("start {}", call.run.instance));
                     self.actions.push((node, call.run.clone(), true));
                 }
                 Effect::Stop { run } => {
-                    self.told.push(format!("stop {}", run.instance));
+                    self.effects.push(format!("stop {}", run.instance));
                     self.actions.retain(|(_, other, _)| other != run);
                     self.actions.push((node, run.clone(), false));
                 }
-                Effect::Rebind { run, .. } => self.told.push(format!("rebind {}", run.instance)),
+                Effect::Rebind { run, .. } => self.effects.push(format!("rebind {}", run.instance)),
                 Effect::Act(call) => {
-                    self.told.push(format!("{} {}", call.step, call.id.run.instance));
+                    self.effects.push(format!("{} {}", call.step, call.id.run.instance));
                     self.calls.push((**call).clone());
                     self.acts.push((node, (**call).clone(), false));
                 }
                 Effect::Cancel { action } => {
-                    self.told.push(format!("cancel {}", action.run.instance));
+                    self.effects.push(format!("cancel {}", action.run.instance));
                     let mut acts = self.acts.iter_mut();
                     if let Some((.., cancelled)) = acts.find(|(_, call, _)| call.id == *action) {
                         *cancelled = true;
                     }
                 }
-                Effect::SetAttributes { run, .. } => self.told.push(format!("attributes {}", run.instance)),
+                Effect::SetAttributes { run, .. } => {
+                    self.effects.push(format!("attributes {}", run.instance))
+                }
                 _ => {}
             }
         }
@@ -176,7 +178,7 @@ impl Cluster {
         self.ledger.target = Arc::new(target);
     }
 
-    /// One random thing that can happen; false when nothing can.
+    /// Makes one random step; returns false when none is possible.
     fn step(&mut self) -> bool {
         let behind: Vec<NodeId> = self
             .agents
@@ -195,7 +197,7 @@ impl Cluster {
         let before_acts = behind.len() + ways.len() + self.actions.len();
         let sum = before_acts + acts.len();
         if sum == 0 {
-            // Waiting instances try again, and channels send again, when their time has come.
+            // Waits end and channels resend when the time has passed.
             let due = self.agents.values().filter_map(Agent::deadline).min();
             let Some(due) = due.filter(|at| *at < Time(3_600_000_000)) else { return false };
             self.now = due.max(Time(self.now.0 + 1));
@@ -223,7 +225,7 @@ impl Cluster {
         true
     }
 
-    /// An action ends: cancelled, failed as often as it shall, or done with what it puts out.
+    /// Ends an action: as cancelled, as failed while failures are left, or as done with its values.
     fn end_act(&mut self, action: &ActionId) {
         let Some(position) = self.acts.iter().position(|(_, call, _)| call.id == *action) else { return };
         let (node, call, cancelled) = self.acts.swap_remove(position);
@@ -246,7 +248,7 @@ impl Cluster {
     fn end_step(&mut self, step: &str) {
         let found =
             self.acts.iter().find(|(_, call, _)| call.step == step).map(|(_, call, _)| call.id.clone());
-        self.end_act(&found.unwrap_or_else(|| panic!("{step} is not under way: {:?}", self.told)));
+        self.end_act(&found.unwrap_or_else(|| panic!("{step} is not under way: {:?}", self.effects)));
     }
 
     fn act(&mut self, node: NodeId, event: Event) {
@@ -260,7 +262,7 @@ impl Cluster {
                 return;
             }
         }
-        panic!("the agents do not come to rest: {:?}", self.told);
+        panic!("the agents do not come to rest: {:?}", self.effects);
     }
 
     fn started(&self) -> BTreeSet<String> {
@@ -268,7 +270,7 @@ impl Cluster {
         views.filter(|v| v.phase == InstancePhase::Started).map(|v| v.instance.to_string()).collect()
     }
 
-    /// The invariants of `agent`, over what the agents have been told.
+    /// The invariants of `agent`, over what the agents have told each other.
     fn check(&self) {
         for (node, agent) in &self.agents {
             for view in agent.instances() {
@@ -281,8 +283,12 @@ impl Cluster {
                     let on = view.relies_on(port);
                     assert!(!on || import.optional || bound(port), "{} lacks {port}", view.instance);
                 }
-                let told = view.bound_imports.values().any(|told| !told.is_empty());
-                assert!(view.phase != InstancePhase::Waiting || !told, "{} keeps a binding", view.instance);
+                let is_bound = view.bound_imports.values().any(|bound| !bound.is_empty());
+                assert!(
+                    view.phase != InstancePhase::Waiting || !is_bound,
+                    "{} keeps a binding",
+                    view.instance
+                );
             }
             for (importer, id, user) in agent.users() {
                 if user.state == UserState::Waiting {
@@ -297,7 +303,7 @@ impl Cluster {
     }
 }
 
-/// Runs a story under many interleavings.
+/// Runs a test under many interleavings.
 fn under_many_interleavings(nodes: u64, components: &[(&str, Component)], story: impl Fn(&mut Cluster)) {
     for seed in 0..300 {
         story(&mut Cluster::new(nodes, components, seed));
@@ -320,11 +326,11 @@ fn a_chain_starts_from_its_end_and_stops_from_its_beginning() {
     under_many_interleavings(3, &chain(), |cluster| {
         cluster.target(CHAIN, CHAIN_BINDINGS);
         cluster.run();
-        assert_eq!(cluster.told, ["start c.0", "start b.0", "start a.0"]);
-        cluster.told.clear();
+        assert_eq!(cluster.effects, ["start c.0", "start b.0", "start a.0"]);
+        cluster.effects.clear();
         cluster.target(&[], &[]);
         cluster.run();
-        assert_eq!(cluster.told, ["stop a.0", "stop b.0", "stop c.0"]);
+        assert_eq!(cluster.effects, ["stop a.0", "stop b.0", "stop c.0"]);
         assert!(cluster.agents.values().all(Agent::is_empty));
     });
 }
@@ -334,13 +340,13 @@ fn a_crash_stops_those_who_depend_on_it_and_everything_comes_back() {
     under_many_interleavings(3, &chain(), |cluster| {
         cluster.target(CHAIN, CHAIN_BINDINGS);
         cluster.run();
-        cluster.told.clear();
+        cluster.effects.clear();
         let run = RunId { instance: instance("c", 0), generation: Generation(1), attempt: 1 };
         cluster.act(NodeId(4), Event::Exited { run, reason: "crash".to_owned() });
         cluster.run();
-        assert_eq!(cluster.started().len(), 3, "{:?}", cluster.told);
+        assert_eq!(cluster.started().len(), 3, "{:?}", cluster.effects);
         for stopped in ["stop b.0", "stop a.0"] {
-            assert!(cluster.told.iter().any(|line| line == stopped), "{:?}", cluster.told);
+            assert!(cluster.effects.iter().any(|line| line == stopped), "{:?}", cluster.effects);
         }
     });
 }
@@ -372,13 +378,13 @@ fn a_user_is_rebound_without_being_stopped() {
     under_many_interleavings(3, &components, |cluster| {
         cluster.target(&[("web", 0, 2, 1), ("db", 0, 3, 1)], &[("web", 0, "db", &[0])]);
         cluster.run();
-        cluster.told.clear();
+        cluster.effects.clear();
         // As the coordinator does: the successor first, then without the predecessor.
         cluster.target(&[("web", 0, 2, 1), ("db", 0, 3, 1), ("db", 1, 4, 1)], &[("web", 0, "db", &[0])]);
         cluster.run();
         cluster.target(&[("web", 0, 2, 1), ("db", 1, 4, 1)], &[("web", 0, "db", &[1])]);
         cluster.run();
-        assert!(!cluster.told.iter().any(|line| line == "stop web.0"), "{:?}", cluster.told);
+        assert!(!cluster.effects.iter().any(|line| line == "stop web.0"), "{:?}", cluster.effects);
         assert_eq!(cluster.started(), BTreeSet::from(["db.1", "web.0"].map(str::to_owned)));
     });
 }
@@ -396,10 +402,10 @@ fn optional_imports_may_form_a_cycle_and_never_stop_their_user() {
         cluster.target(&all, &mesh);
         cluster.run();
         assert_eq!(cluster.started().len(), 3);
-        cluster.told.clear();
+        cluster.effects.clear();
         cluster.target(&all[..2], &[("broker", 0, "broker", &[1]), ("broker", 1, "broker", &[0])]);
         cluster.run();
-        let stops: Vec<_> = cluster.told.iter().filter(|line| line.starts_with("stop")).collect();
+        let stops: Vec<_> = cluster.effects.iter().filter(|line| line.starts_with("stop")).collect();
         assert_eq!(stops, ["stop broker.2"]);
     });
 }
@@ -418,7 +424,7 @@ fn a_dead_node_s_exporters_are_lost_and_its_users_let_go() {
         }
         cluster.run();
         assert_eq!(cluster.started(), BTreeSet::from(["c.0".to_owned()]), "a cannot do without b");
-        assert!(!cluster.agents[&NodeId(4)].is_used(&instance("c", 0)));
+        assert!(!cluster.agents[&NodeId(4)].users.is_used(&instance("c", 0)));
     });
 }
 
@@ -435,5 +441,5 @@ fn a_failed_start_is_a_failure_and_dependants_do_not_start() {
         cluster.act(NodeId(4), Event::StartFailed { run, reason: "no".to_owned() });
         assert!(cluster.started().is_empty());
     }
-    assert!(cluster.told.iter().all(|line| line == "start c.0"), "{:?}", cluster.told);
+    assert!(cluster.effects.iter().all(|line| line == "start c.0"), "{:?}", cluster.effects);
 }

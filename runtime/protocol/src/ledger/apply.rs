@@ -1,7 +1,7 @@
-//! Applying one committed entry: the guard of every command, and what it changes.
+//! Applying one committed entry: the guard of each command, and the change that it makes.
 //!
-//! A refused command changes nothing but `index` and `term`. Guards make every command safe to repeat, which is
-//! what a coordinator does that does not know whether its last proposal was committed.
+//! A refused command changes nothing but `index` and `term`. Guards make each command safe to repeat: a coordinator
+//! repeats one when it does not know whether its last proposal was committed.
 
 use super::{Departed, Ledger, Member, ORDERS_MAX, SlotState};
 use crate::sabotage::{self, Sabotage};
@@ -15,18 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use thiserror::Error;
 
-/// What an entry did.
+/// The effect of an entry on the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Applied {
-    /// It is older than the ledger, or leaves a gap: ignored.
+    /// It is older than the ledger or not the next one, and was ignored.
     Ignored,
-    /// It changed the ledger, or had done so before.
+    /// It changed the ledger, or its change was there already.
     Done,
     /// Its guard did not hold; nothing changed.
     Refused(Refusal),
 }
 
-/// Why a command changed nothing. Completes "refused because …".
+/// The reason for which a command changed nothing. Completes "refused because …".
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Error)]
 pub enum Refusal {
     /// There is a lineage already.
@@ -49,12 +49,12 @@ pub enum Refusal {
     /// A slot refers to a node, intent or order that cannot host an instance.
     #[error("{0} has no usable place")]
     SlotLost(InstanceId),
-    /// More would be spent per hour than the budget allows.
+    /// The open intents would cost more per hour than the budget allows.
     #[error("{micros} millionths per hour exceed the budget of {budget_micros}")]
     Budget {
-        /// What the open intents would cost.
+        /// The cost of the open intents, in millionths of the currency per hour.
         micros: u64,
-        /// What is allowed.
+        /// The budget, in millionths of the currency per hour.
         budget_micros: u64,
     },
     /// Too many orders in one plan.
@@ -76,10 +76,10 @@ pub enum Refusal {
     HostTaken {
         /// The host.
         host: HostId,
-        /// Whose it is.
+        /// The intent that has it.
         intent: IntentId,
     },
-    /// Without these voters this entry could not have been committed: they live.
+    /// The entry removes voters without which it could not have been committed: they are alive.
     #[error("without the nodes declared dead there would be no quorum")]
     QuorumBuried,
     /// The ticket was made for another host.
@@ -105,16 +105,16 @@ pub enum Refusal {
     /// The instance name is not free yet, or its generation does not grow.
     #[error("{0} is not resolved yet")]
     Unresolved(InstanceId),
-    /// A batch holds what a batch must not hold.
+    /// A batch contains a command that a batch must not contain.
     #[error("a batch holds a batch, a genesis or a second join")]
     Batch,
     /// More copies of an exclusive component than its spec allows might run.
     #[error("another {0} may still run")]
     Exclusive(ComponentName),
-    /// The component cannot go back, or not from this version.
+    /// The component has no version to return to, or does not return from this one.
     #[error("{0} has no version to go back to")]
     NotUnwound(ComponentName),
-    /// A script cannot begin, go on or end like this.
+    /// A script cannot begin, continue or end with this command.
     #[error("{0}")]
     Script(String),
     /// A binding names an instance that the target does not have.
@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    /// Applies what is not committed, to a copy that tells what would follow.
+    /// Applies a command that is not committed to a copy of the ledger, to see which commands would follow.
     pub(crate) fn foresee(&mut self, command: &Command) -> Result<(), Refusal> {
         self.command(self.index + 1, command)
     }
@@ -190,7 +190,7 @@ impl Ledger {
         }
     }
 
-    /// Applies each command with its own guard. The first refusal is reported; the others count all the same.
+    /// Applies each command with its own guard. Returns the first refusal; the other commands are applied all the same.
     fn batch(&mut self, index: u64, commands: &[Command]) -> Result<(), Refusal> {
         let mut result = Ok(());
         let mut joins = 0;
@@ -229,12 +229,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Keeps the spec in force, that of the plan, and those that instances of the target or lingering ones were
-    /// started from. The plan's may be older than the one in force: its next target still places by it.
+    /// Drops all specs but the one in force, that of the plan, and those of instances that may run. The spec of the
+    /// plan may be older than the one in force: targets towards that plan are still made from it.
     pub(super) fn forget_specs(&mut self) {
         let in_force = self.spec_revision();
         let planned = self.plan.as_ref().map(|plan| plan.spec);
-        // What a component may have to go back to, as long as it is a component.
+        // The version to which a component may return, as long as the component exists.
         let known = self.spec().map(|spec| &spec.components);
         let proven =
             self.proven.iter().filter(|(name, _)| known.is_some_and(|known| known.contains_key(*name)));
@@ -330,7 +330,7 @@ impl Ledger {
         let taken = self.members.iter().find(|(_, member)| member.record.key == join.key);
         let intent = self.intents.get_mut(&join.ticket).ok_or(Refusal::UnknownIntent(join.ticket))?;
         if let Some((node, _)) = taken {
-            // The same node asks again because it did not get the answer: same key, same answer.
+            // The same node asks again because it did not receive the answer: the same key gets the same answer.
             return if intent.node == Some(*node) { Ok(()) } else { Err(Refusal::KeyTaken(*node)) };
         }
         if intent.node.is_some() {
@@ -361,10 +361,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// The host that a node says it runs on becomes that of its intent, or has to be it already.
+    /// Binds the intent of a joining node to the host that the node runs on; refuses the join if the intent has another
+    /// host.
     ///
-    /// A provider without idempotency tokens may make two hosts for one intent. Whichever has the member is kept,
-    /// and the other is the one that no intent explains.
+    /// A provider without idempotency tokens may create two hosts for one intent. The host whose node joins is kept,
+    /// and no intent explains the other one.
     fn bind_joining(&mut self, join: &Join) -> Result<(), Refusal> {
         let intent = self.intents.get(&join.ticket).ok_or(Refusal::UnknownIntent(join.ticket))?;
         match &intent.host {
@@ -394,7 +395,7 @@ impl Ledger {
 
     fn bury(&mut self, nodes: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> Result<(), Refusal> {
         let voters = nodes.keys().any(|node| self.voters.contains(node) && self.members.contains_key(node));
-        if voters && !self.keeps_quorum(nodes.keys()) && !sabotage::is(Sabotage::BuriesQuorum) {
+        if voters && !self.keeps_quorum(nodes.keys()) {
             return Err(Refusal::QuorumBuried);
         }
         for node in nodes.keys() {
@@ -405,7 +406,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a member off the roster; from here on its host may be released.
+    /// Removes a member from the roster; from here on its host may be released.
     fn depart(&mut self, node: NodeId, dead: bool) {
         let Some(member) = self.members.remove(&node) else { return };
         self.epoch = self.epoch.next();

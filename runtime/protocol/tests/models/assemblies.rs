@@ -1,6 +1,6 @@
-//! The assemblies of the scenarios: n-tier, star, chain, cycle, mesh, Galera and OpenStack in the small.
+//! The assemblies of the scenarios: n-tier, star, chain, cycle, mesh, and small forms of Galera and OpenStack.
 //!
-//! Those with a life-cycle of their own are in `lifecycles`; what is done with an assembly is in `catalogue`.
+//! `lifecycles` has those with a declared life-cycle; `catalogue` has the changes and faults.
 
 use rhizo_types::Number;
 use rhizo_types::spec::{Component, Pick};
@@ -20,7 +20,7 @@ pub(crate) fn part(
     (name, component(imports), copies)
 }
 
-/// With so many seats needed by each copy.
+/// Sets the number of seats that each copy needs.
 fn seated(mut part: (&'static str, Component, usize), seats: u32) -> (&'static str, Component, usize) {
     part.1.needs.insert(SEATS.to_owned(), Number::from(seats));
     part
@@ -128,7 +128,8 @@ pub(crate) fn usual() -> Vec<Assembly> {
                 part("e", 1, &[]),
             ],
         ),
-        // Galera in the small: workers join a started master, the benchmark wants the master, workers if there.
+        // A small form of Galera: workers join a started master, and the benchmark needs the master and uses the
+        // workers.
         of(
             "galera",
             vec![
@@ -137,7 +138,7 @@ pub(crate) fn usual() -> Vec<Assembly> {
                 part("bench", 1, &[("master", false, one), ("worker", true, all)]),
             ],
         ),
-        // OpenStack in the small: the connections among its five central services.
+        // A small form of OpenStack: the connections among its five central services.
         of(
             "openstack",
             vec![

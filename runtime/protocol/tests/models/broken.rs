@@ -1,13 +1,13 @@
-//! The broken variants: for each property, a fault put into the core's own code that makes it fail.
+//! The broken variants: for each property, a fault in the core's own code that violates it.
 //!
-//! A property that nothing can break proves nothing. Some scenarios are tried in turn until one fails; the
-//! other properties look away meanwhile, for a fault often breaks several.
+//! A property that no fault violates proves nothing. Scenarios are explored in turn until one violates the property;
+//! the other properties are not checked meanwhile, because a fault often violates several.
 
 use crate::catalogue::named;
 use rhizo_protocol::sabotage::{Sabotage, choose};
 use rhizo_verify::{Rule, check_only};
 
-/// Which fault breaks which property, and what the scenarios where it shows have in their names.
+/// Each property with its fault, and a text in the names of the scenarios that show the violation.
 pub(crate) const BROKEN: &[(Rule, Sabotage, &str)] = &[
     (Rule::StartedHasItsImports, Sabotage::StartsUnserved, "two-tier, Together on 1, Deploy"),
     (Rule::StoppedHasNoBinding, Sabotage::KeepsBindings, "two-tier, Together on 1, Deploy"),
@@ -22,8 +22,6 @@ pub(crate) const BROKEN: &[(Rule, Sabotage, &str)] = &[
     (Rule::HostsAreNotOverfilled, Sabotage::Overfills, "full hosts, Spread on 2, MoveAll, nothing fails"),
     (Rule::WaitsAreKept, Sabotage::SkipsWaits, "Swap"),
     (Rule::ScriptsEnd, Sabotage::StaysInScripts, "Swap"),
-    (Rule::NoDeadlock, Sabotage::ForgetsTheWayBack, "scripts, Together on 1, Rest, a start fails"),
-    (Rule::NoDeadlock, Sabotage::PausesTheLeaving, "chain of three, Together on 1, Rest, nothing fails"),
     (Rule::WaitingHasAsked, Sabotage::ForgetsToAsk, "two-tier, Together on 1, Deploy"),
     (Rule::BoundImportsAreHeld, Sabotage::RebindsNobody, "optional, Together on 1, Deploy, nothing fails"),
     (Rule::NothingWithFormerMembers, Sabotage::RemembersTheDead, "Spread on 2, Deploy, a host crashes"),
@@ -84,10 +82,10 @@ pub(crate) const BROKEN: &[(Rule, Sabotage, &str)] = &[
     (Rule::OvertakenLeavesNothing, Sabotage::IgnoresOvertaking, "Grow"),
 ];
 
-/// A broken scenario may grow without bound; more states than this are not needed to see any of the faults.
+/// The most states of one scenario: a broken one may have no bound, and no fault needs more.
 const STATES_MAX: u32 = 20_000;
 
-/// So many scenarios are tried for each.
+/// The most scenarios that are explored for one property.
 const TRIES_MAX: usize = 150;
 
 /// The first scenario in which the fault breaks the property, with the length of its trace.

@@ -1,7 +1,7 @@
-//! The scenarios: assemblies, placements, stories and faults, multiplied out and counted once each.
+//! The scenarios: assemblies, placements, changes and faults, multiplied out and counted once each.
 //!
-//! Bounds: at most three hosts, five instances and two failures. Which of them are explored in the bounded run is
-//! decided here by size alone; the long run takes all. It does not say what must hold: that is `rhizo-verify`'s.
+//! At most three hosts, five instances and two failures. The estimated size alone decides which scenarios the bounded
+//! run explores; the long run explores larger ones. `rhizo-verify` has the properties.
 
 use crate::assemblies::{Assembly, usual};
 use crate::lifecycles;
@@ -12,7 +12,7 @@ use rhizo_verify::model::host::has_service;
 use rhizo_verify::scenario::{Fault, Faults, SEATS, SEATS_PER_HOST, Scenario, Wish, spec};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How copies are put on hosts.
+/// The placement of the copies on hosts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Layout {
     /// All on the first host.
@@ -23,9 +23,9 @@ enum Layout {
     Halves,
 }
 
-/// What is done after the deployment.
+/// The change that follows the deployment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Story {
+enum Change {
     Deploy,
     Remove,
     MoveFirst,
@@ -48,23 +48,23 @@ enum Story {
     Rest,
 }
 
-const STORIES: [Story; 16] = [
-    Story::Deploy,
-    Story::Remove,
-    Story::MoveFirst,
-    Story::MoveLast,
-    Story::MoveAll,
-    Story::Grow,
-    Story::Shrink,
-    Story::Upgrade,
-    Story::UpgradeAll,
-    Story::DropLast,
-    Story::NewHost,
-    Story::ThereAndBack,
-    Story::Swap,
-    Story::Push,
-    Story::Rename,
-    Story::Rest,
+const CHANGES: [Change; 16] = [
+    Change::Deploy,
+    Change::Remove,
+    Change::MoveFirst,
+    Change::MoveLast,
+    Change::MoveAll,
+    Change::Grow,
+    Change::Shrink,
+    Change::Upgrade,
+    Change::UpgradeAll,
+    Change::DropLast,
+    Change::NewHost,
+    Change::ThereAndBack,
+    Change::Swap,
+    Change::Push,
+    Change::Rename,
+    Change::Rest,
 ];
 
 const FAULTS: [(&str, u8, &[Fault]); 14] = [
@@ -123,8 +123,14 @@ fn spec_of(assembly: &Assembly, version: usize, changed: usize) -> Spec {
     spec(&components)
 }
 
-/// The wishes of a story, and the specs they need; none when the story says nothing about the assembly.
-fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<(Vec<Spec>, Vec<Wish>, u8)> {
+/// The wanted configurations of a change and the specs that they need; none when the change does not apply to the
+/// assembly.
+fn wishes_of(
+    assembly: &Assembly,
+    change: Change,
+    layout: Layout,
+    hosts: u8,
+) -> Option<(Vec<Spec>, Vec<Wish>, u8)> {
     let first = place(assembly, layout, hosts);
     let wish = |spec, placement: &Placement, joins| Wish {
         spec,
@@ -145,39 +151,39 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
     let mut specs = vec![spec_of(assembly, 0, 0)];
     let mut members = hosts;
     let mut wishes = vec![wish(0, &first, 0)];
-    let scripted_story = matches!(story, Story::Swap | Story::Push | Story::Rename | Story::Rest);
-    if scripted_story && assembly.name == "mandatory cycle" {
-        // What waits for all of it waits for ever, as the names say.
+    let is_scripted = matches!(change, Change::Swap | Change::Push | Change::Rename | Change::Rest);
+    if is_scripted && assembly.name == "mandatory cycle" {
+        // A mandatory cycle never starts, so a script that waits for all of it would wait without end.
         return None;
     }
-    match story {
-        Story::Deploy => {}
-        Story::Remove => wishes.push(wish(0, &Placement::new(), 0)),
-        Story::MoveFirst => wishes.push(wish(0, &moved(&begin), 0)),
-        Story::MoveLast => wishes.push(wish(0, &moved(&end), 0)),
-        Story::MoveAll => {
+    match change {
+        Change::Deploy => {}
+        Change::Remove => wishes.push(wish(0, &Placement::new(), 0)),
+        Change::MoveFirst => wishes.push(wish(0, &moved(&begin), 0)),
+        Change::MoveLast => wishes.push(wish(0, &moved(&end), 0)),
+        Change::MoveAll => {
             let mut placement = first.clone();
             placement.values_mut().flatten().for_each(|host| *host = (*host + 1) % hosts);
             wishes.push(wish(0, &placement, 0));
         }
-        Story::Grow => {
+        Change::Grow => {
             let mut placement = first.clone();
             placement.entry(end).or_default().push(0);
             wishes.push(wish(0, &placement, 0));
         }
-        Story::Shrink => {
+        Change::Shrink => {
             let (name, copies) = first.iter().find(|(_, copies)| copies.len() > 1)?;
             let mut placement = first.clone();
             placement.insert(name.clone(), copies[1..].to_vec());
             wishes.push(wish(0, &placement, 0));
         }
-        Story::Upgrade | Story::UpgradeAll => {
-            let changed = if story == Story::Upgrade { 1 } else { assembly.components.len() };
+        Change::Upgrade | Change::UpgradeAll => {
+            let changed = if change == Change::Upgrade { 1 } else { assembly.components.len() };
             specs.push(spec_of(assembly, 1, changed));
             wishes.push(wish(1, &first, 0));
         }
-        Story::DropLast => {
-            // Whoever needs the last component must be able to do without it, or goes as well.
+        Change::DropLast => {
+            // A component that needs the last one is removed with it, unless its import is optional.
             let mut placement = first.clone();
             placement.remove(&end);
             loop {
@@ -192,16 +198,16 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
             }
             wishes.push(wish(0, &placement, 0));
         }
-        Story::NewHost => {
+        Change::NewHost => {
             members = hosts.checked_sub(1).filter(|members| *members > 0)?;
             let before = place(assembly, layout, members);
             wishes = vec![wish(0, &before, 0), wish(0, &first, 1)];
         }
-        Story::ThereAndBack => {
+        Change::ThereAndBack => {
             wishes.push(wish(0, &moved(&end), 0));
             wishes.push(wish(0, &first, 0));
         }
-        Story::Swap => {
+        Change::Swap => {
             let copies = first.get(&end)?.len();
             let (old, new) = (instance(&end, 0), instance(&end, copies));
             let orders = vec![
@@ -212,7 +218,7 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
             ];
             wishes.push(scripted(orders));
         }
-        Story::Rename => {
+        Change::Rename => {
             let name = instance(&end, 0);
             wishes.push(scripted(vec![
                 Order::Del { instance: name.clone() },
@@ -220,7 +226,7 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
                 Order::Wait { instances: BTreeSet::new() },
             ]));
         }
-        Story::Rest => {
+        Change::Rest => {
             let mut orders = Vec::new();
             for behaviour in ["stop", "start"].map(BehaviourName::from) {
                 for (name, component, _) in &assembly.components {
@@ -234,10 +240,10 @@ fn tell(assembly: &Assembly, story: Story, layout: Layout, hosts: u8) -> Option<
                 }
                 orders.push(Order::Wait { instances: BTreeSet::new() });
             }
-            // What is stopped before its users are there keeps them waiting, as it was told to.
+            // An exporter that is stopped before its users are deployed keeps them waiting, as the script says.
             wishes.push(Wish { when_settled: true, ..scripted(orders) });
         }
-        Story::Push => {
+        Change::Push => {
             let behaviour = BehaviourName::from(lifecycles::WORK);
             let (_, component, _) = assembly.components.first()?;
             component.lifecycle().behaviours.get(&behaviour)?;
@@ -278,26 +284,26 @@ fn can_happen(assembly: &Assembly, kinds: &[Fault]) -> bool {
     })
 }
 
-/// By how many powers of ten a story and a fault make an assembly's state space larger than its plain deployment:
+/// By how many powers of ten a change and a fault make an assembly's state space larger than its plain deployment:
 /// means over the 2,554 smallest scenarios, on one host and on several. They only decide what is explored.
-fn growth(story: Story, fault: usize, hosts: u8) -> f64 {
-    let (alone, several) = match story {
-        Story::Deploy => (0.0, 0.0),
-        Story::Remove => (0.85, 1.66),
-        Story::MoveFirst => (0.29, 1.52),
-        Story::MoveLast => (0.29, 1.25),
-        Story::MoveAll => (0.29, 2.65),
-        Story::Grow => (0.89, 1.08),
-        Story::Shrink => (0.90, 1.65),
-        Story::Upgrade => (0.89, 1.21),
-        Story::UpgradeAll => (1.49, 2.00),
-        Story::DropLast => (0.78, 1.47),
-        Story::NewHost => (0.0, 1.14),
-        Story::ThereAndBack => (0.42, 2.13),
-        Story::Swap => (1.2, 1.8),
-        Story::Push => (0.5, 0.8),
-        Story::Rename => (0.9, 1.7),
-        Story::Rest => (0.9, 1.7),
+fn growth(change: Change, fault: usize, hosts: u8) -> f64 {
+    let (alone, several) = match change {
+        Change::Deploy => (0.0, 0.0),
+        Change::Remove => (0.85, 1.66),
+        Change::MoveFirst => (0.29, 1.52),
+        Change::MoveLast => (0.29, 1.25),
+        Change::MoveAll => (0.29, 2.65),
+        Change::Grow => (0.89, 1.08),
+        Change::Shrink => (0.90, 1.65),
+        Change::Upgrade => (0.89, 1.21),
+        Change::UpgradeAll => (1.49, 2.00),
+        Change::DropLast => (0.78, 1.47),
+        Change::NewHost => (0.0, 1.14),
+        Change::ThereAndBack => (0.42, 2.13),
+        Change::Swap => (1.2, 1.8),
+        Change::Push => (0.5, 0.8),
+        Change::Rename => (0.9, 1.7),
+        Change::Rest => (0.9, 1.7),
     };
     const ALONE: [f64; 14] =
         [0.0, 0.55, 0.76, 0.94, 1.08, 0.46, 0.53, 1.37, 0.94, 1.69, 1.12, 0.55, 1.7, 1.6];
@@ -306,20 +312,21 @@ fn growth(story: Story, fault: usize, hosts: u8) -> f64 {
     if hosts == 1 { alone + ALONE[fault] } else { several + SEVERAL[fault] }
 }
 
-/// Every scenario of about so many powers of ten of states, each once by its canonical print, smallest first.
+/// Every scenario with an estimated size of at most 10^`tens` states, each once by its canonical fingerprint, smallest
+/// first.
 ///
-/// `measure` says how many states the plain deployment of an assembly has.
+/// `measure` returns the number of states of the plain deployment of an assembly.
 pub(crate) fn scenarios(tens_max: f64, measure: impl Fn(&Scenario) -> u32) -> Vec<Scenario> {
     let mut seen = BTreeSet::new();
     let mut all: Vec<(f64, Scenario)> = Vec::new();
     for assembly in usual().into_iter().chain(lifecycles::assemblies()) {
         for (layout, hosts) in LAYOUTS {
-            let Some(plain) = scenario(&assembly, layout, hosts, Story::Deploy, 0) else { continue };
+            let Some(plain) = scenario(&assembly, layout, hosts, Change::Deploy, 0) else { continue };
             let base = f64::from(measure(&plain)).log10();
-            for story in STORIES {
+            for change in CHANGES {
                 for fault in 0..FAULTS.len() {
-                    let tens = base + growth(story, fault, hosts);
-                    let scenario = scenario(&assembly, layout, hosts, story, fault);
+                    let tens = base + growth(change, fault, hosts);
+                    let scenario = scenario(&assembly, layout, hosts, change, fault);
                     let Some(scenario) = scenario.filter(|_| tens <= tens_max) else { continue };
                     if seen.insert(scenario.canonical()) {
                         all.push((tens, scenario));
@@ -337,10 +344,10 @@ pub(crate) fn named(part: &str, most: usize) -> Vec<Scenario> {
     let mut found = Vec::new();
     for assembly in usual().into_iter().chain(lifecycles::assemblies()) {
         for (layout, hosts) in LAYOUTS {
-            for story in STORIES {
+            for change in CHANGES {
                 for fault in 0..FAULTS.len() {
-                    if found.len() < most && name(&assembly, layout, hosts, story, fault).contains(part) {
-                        found.extend(scenario(&assembly, layout, hosts, story, fault));
+                    if found.len() < most && name(&assembly, layout, hosts, change, fault).contains(part) {
+                        found.extend(scenario(&assembly, layout, hosts, change, fault));
                     }
                 }
             }
@@ -349,8 +356,8 @@ pub(crate) fn named(part: &str, most: usize) -> Vec<Scenario> {
     found
 }
 
-fn name(assembly: &Assembly, layout: Layout, hosts: u8, story: Story, fault: usize) -> String {
-    format!("{}, {layout:?} on {hosts}, {story:?}, {}", assembly.name, FAULTS[fault].0)
+fn name(assembly: &Assembly, layout: Layout, hosts: u8, change: Change, fault: usize) -> String {
+    format!("{}, {layout:?} on {hosts}, {change:?}, {}", assembly.name, FAULTS[fault].0)
 }
 
 const LAYOUTS: [(Layout, u8); 7] = [
@@ -363,23 +370,29 @@ const LAYOUTS: [(Layout, u8); 7] = [
     (Layout::Halves, 3),
 ];
 
-fn scenario(assembly: &Assembly, layout: Layout, hosts: u8, story: Story, fault: usize) -> Option<Scenario> {
-    let (specs, wishes, members) = tell(assembly, story, layout, hosts)?;
+fn scenario(
+    assembly: &Assembly,
+    layout: Layout,
+    hosts: u8,
+    change: Change,
+    fault: usize,
+) -> Option<Scenario> {
+    let (specs, wishes, members) = wishes_of(assembly, change, layout, hosts)?;
     let (_, max, kinds) = FAULTS[fault];
-    // Whatever is deployed anew executes again what was pushed, and an exporter that rests then keeps its users waiting
-    // (decision 0111 has it).
+    // An instance that is deployed again executes its pushes again, and an exporter that rests then keeps its users
+    // waiting (decision 0111).
     let keeps = |kind: &Fault| matches!(kind, Fault::StartFails | Fault::TimesOut);
-    if !can_happen(assembly, kinds) || (story == Story::Rest && !kinds.iter().all(keeps)) {
+    if !can_happen(assembly, kinds) || (change == Change::Rest && !kinds.iter().all(keeps)) {
         return None;
     }
-    // Scripts and the repair of a crash here place without asking how much fits.
+    // In the models, scripts and the repair of a crash place instances without regard to room.
     let crashes = kinds.iter().any(|kind| matches!(kind, Fault::Crash | Fault::Isolation));
     let scripted = wishes.iter().any(|wish| wish.script.is_some());
     if needs_seats(assembly) && (crashes || scripted || !fit(assembly, &wishes, members)) {
         return None;
     }
     Some(Scenario {
-        name: name(assembly, layout, hosts, story, fault),
+        name: name(assembly, layout, hosts, change, fault),
         specs,
         hosts: members,
         wishes,
@@ -395,7 +408,7 @@ fn needs_seats(assembly: &Assembly) -> bool {
     assembly.components.iter().any(|(_, component, _)| seats(component) > 0.0)
 }
 
-/// Whether every host has the seats for what is wanted there, and is a member when it is wanted.
+/// Whether every host has the seats for its instances, and is a member when they are placed on it.
 fn fit(assembly: &Assembly, wishes: &[Wish], members: u8) -> bool {
     let mut members = members;
     wishes.iter().all(|wish| {

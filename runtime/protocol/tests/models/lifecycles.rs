@@ -1,4 +1,4 @@
-//! Assemblies whose components declare a life-cycle, or something else that is not usual.
+//! Assemblies whose components declare a life-cycle or an unusual property.
 //!
 //! Docks, intermediate places, cycles through them, behaviours to push, the generic service script, values, losses that
 //! suspend, exclusive copies, repetitions and time-outs: each in an assembly of one to four instances.
@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The behaviour that some components execute when it is pushed.
 pub(crate) const WORK: &str = "work";
 
-/// Longer than any waiting time: the explorer takes a later moment for a time-out.
+/// Longer than any wait, because the explorer takes any later moment for the time-out.
 const HOURS_MS: u64 = 2 * 60 * 60 * 1_000;
 
 type Ways<'a> = &'a [(&'a str, &'a str, &'a str, Action)];
 
-/// A life-cycle of ways (name, from, to, action); a list of names is one behaviour.
+/// A life-cycle of transitions (name, from, to, action); a list of names is one behaviour.
 fn cycle(ways: Ways<'_>, initial: &str, started: &str, up: &[&str], down: &[&str]) -> Lifecycle {
     let names = |list: &[&str]| list.iter().map(|name| TransitionName::from(*name)).collect::<BTreeSet<_>>();
     let transitions: BTreeMap<TransitionName, Transition> = ways
@@ -59,7 +59,7 @@ fn docked() -> Lifecycle {
     cycle(ways, "off", "on", &["pull", "conf", "start"], &["stop"])
 }
 
-/// A service with a place in between in which it exports already.
+/// A service whose export is active in an intermediate place already.
 fn early() -> Lifecycle {
     let ways: Ways<'_> = &[
         ("conf", "off", "ready", act()),
@@ -76,7 +76,7 @@ fn early() -> Lifecycle {
     cycle
 }
 
-/// A service that can be sent to work, during which it does not serve.
+/// A service with a pushed behaviour `work`, during which it does not serve.
 fn working() -> Lifecycle {
     let ways: Ways<'_> = &[
         ("start", "off", "on", Action::Start),
@@ -90,7 +90,7 @@ fn working() -> Lifecycle {
     cycle
 }
 
-/// The usual service, impatient and stubborn.
+/// The usual service, with a time-out and repetitions.
 fn patient() -> Lifecycle {
     let mut cycle = Lifecycle::service();
     for way in cycle.transitions.values_mut() {
@@ -100,7 +100,7 @@ fn patient() -> Lifecycle {
     cycle
 }
 
-/// A worker of Galera: prepared beside the others, it joins a master that serves.
+/// A worker of Galera: workers are prepared side by side, and join a master that serves.
 fn joining() -> Lifecycle {
     let mut cycle = docked();
     let span = Span {

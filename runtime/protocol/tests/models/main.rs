@@ -15,12 +15,12 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// No scenario of the bounded run comes near; one that does has grown beyond what is called bounded.
+/// The most states of one scenario in the bounded run; a scenario with more fails the run.
 const STATES_MAX: u32 = 150_000;
-/// The same for the long run.
+/// The most states of one scenario in the long run.
 const STATES_MAX_LONG: u32 = 2_000_000;
 
-/// What a run adds up to.
+/// The totals of a run.
 #[derive(Default)]
 struct Sum {
     scenarios: usize,

@@ -1,4 +1,4 @@
-//! Three holes that were measured in other engines, and what an agent remembers over a restart.
+//! Tests of three faults that were measured in other engines, and of the state that an agent keeps over a restart.
 
 use super::lifecycles::{A_USES_B, ONE, TWO, app, lines, living, phase};
 use super::*;
@@ -18,7 +18,7 @@ fn a_failed_action_is_no_success() {
             cluster.step();
         }
         assert!(cluster.calls.iter().filter(|call| call.step == "run").count() > 1);
-        assert!(!cluster.told.contains(&"start a.0".to_owned()), "{:?}", cluster.told);
+        assert!(!cluster.effects.contains(&"start a.0".to_owned()), "{:?}", cluster.effects);
         assert_ne!(phase(cluster, "b", 0), Some(InstancePhase::Started));
     });
 }
@@ -43,7 +43,7 @@ fn nobody_goes_on_with_what_a_dead_exporter_said_last() {
         cluster.with(NodeId(2), Agent::follow);
         cluster.hangs.clear();
         cluster.run();
-        assert!(!cluster.told.contains(&"run a.0".to_owned()), "{:?}", cluster.told);
+        assert!(!cluster.effects.contains(&"run a.0".to_owned()), "{:?}", cluster.effects);
         assert_eq!(phase(cluster, "a", 0), Some(InstancePhase::Waiting));
     });
 }
@@ -76,7 +76,7 @@ fn equal_port_names_do_not_confuse_a_long_chain() {
         cluster.run();
         assert_eq!(cluster.started().len(), 10);
         let order: Vec<String> = names.iter().rev().map(|name| format!("start {name}.0")).collect();
-        assert_eq!(cluster.told, order);
+        assert_eq!(cluster.effects, order);
     }
 }
 
@@ -93,17 +93,17 @@ fn an_agent_that_starts_again_with_an_older_ledger_begins_nothing_of_it() {
     let cases = [
         (vec![], true),
         (vec![fence(1), target(1)], true),
-        // It ran generation 2 here, or generation 1 and saw it go.
+        // The node ran generation 2, or generation 1 and the end of it.
         (vec![fence(2)], false),
         (vec![fence(2), fence(1)], false),
-        // It followed a later target that need not have the instance here any more.
+        // The node followed a later target, which may not have the instance here any more.
         (vec![target(2)], false),
     ];
     for (records, starts) in cases {
         let mut cluster = cluster(&records);
         cluster.run();
-        assert_eq!(cluster.told.contains(&"start a.0".to_owned()), starts, "{records:?}");
-        // What comes next is followed in any case.
+        assert_eq!(cluster.effects.contains(&"start a.0".to_owned()), starts, "{records:?}");
+        // The target after that is followed in any case.
         cluster.target(&[("a", 0, 2, 3)], &[]);
         cluster.run();
         assert_eq!(cluster.started().len(), 1, "{records:?}");
