@@ -1,11 +1,11 @@
-//! How long the core itself takes to deploy and to take down chains, stars and trees of actions that take no time.
+//! The time of the core to deploy and take down chains, stars and trees of actions that take no time.
 //!
-//! One node that coordinates and hosts everything: placement in, every instance started, target settled; then all of
-//! it down again. The log and the node's records go through their codec into a file that is synced once per turn, as
-//! a shell does. `nothing`: the actions are nothing, and a whole deployment is one turn. `events`: each action is
-//! begun by an effect and ended by an event of its own. `cargo bench -p rhizo-protocol -- chain nothing 5000` runs one
-//! case; without arguments, all of them.
-//! What a whole process adds (processes, sockets, the log's engine) is measured elsewhere: `docs/benchmarks.md`.
+//! One node coordinates and hosts everything. It is given a placement, starts every instance, settles the target, and
+//! takes everything down again. The log and the node's records go through their codec into a file that is synced once
+//! per turn, as in a shell. In the cases `nothing` an action does nothing, and a whole deployment is one turn. In the
+//! cases `events` an effect begins each action and an event of its own ends it. `cargo bench -p rhizo-protocol -- chain
+//! nothing 5000` runs one case; without arguments all cases run. Processes, sockets and the log's engine are measured
+//! elsewhere: `docs/benchmarks.md`.
 
 use rhizo_protocol::{
     Effect, Event, Ledger, LogStatus, Member, Node, NodeConfig, Proposal, ProposeResult, Request, RequestId,
@@ -25,7 +25,7 @@ use std::time::Instant;
 
 const ME: NodeId = NodeId(2);
 
-/// Component `c{n}` of a shape imports these numbers.
+/// The numbers of the components that component `c{n}` of a shape imports.
 fn imports(shape: &str, n: usize, count: usize) -> Vec<usize> {
     match shape {
         "chain" => (n + 1 < count).then_some(n + 1).into_iter().collect(),
@@ -52,7 +52,7 @@ fn spec(shape: &str, kind: &str, count: usize) -> Spec {
         (name(n), component)
     };
     let spec = Spec::new("bench", (0..count).map(component).collect());
-    // Nothing of the optimiser's shall be in the figures.
+    // The figures leave the optimiser out.
     Spec { optimise: Optimise { every_ms: 3_600_000, ..spec.optimise }, ..spec }
 }
 
@@ -141,7 +141,7 @@ impl World {
         Ok(world)
     }
 
-    /// Handles events, and time as far as it is needed, until a condition holds.
+    /// Handles events, and advances the time when there are none, until a condition holds.
     fn run(&mut self, done: impl Fn(&Node) -> bool) -> io::Result<()> {
         loop {
             let Some(event) = self.events.pop_front() else {

@@ -1,22 +1,19 @@
-//! The bindings of a target: a pure function of the spec, the placement, and what was bound before.
+//! The bindings of a target: a pure function of the spec, the placement and the bindings before.
 //!
-//! What a script bound by hand stays so, as long as any of it is there. Otherwise a binding that is still possible
-//! is kept, and new ones prefer near exporters, then those with few users. Nothing
-//! here knows whether an exporter is started: that is the agents' part.
+//! A binding that a script made is kept as long as one of its exporters is placed. Any other binding that is still
+//! possible is kept, and new ones prefer near exporters, then those with few users. Whether an exporter is started is
+//! not considered: the agents wait for that.
 
-use crate::ledger::Ledger;
+use crate::ledger::{Bindings, Ledger};
 use rhizo_types::id::{InstanceId, NodeId, PortName, RegionName};
 use rhizo_types::spec::{Import, Pick, Ports};
 use rhizo_types::target::Placed;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Exporters of every import of every instance.
-pub type Bindings = BTreeMap<InstanceId, Ports<BTreeSet<InstanceId>>>;
-
 /// Round-trip times between regions, in milliseconds.
 pub type Latencies = BTreeMap<(RegionName, RegionName), u32>;
 
-/// A pair of regions that no table mentions is taken to be farther apart than any that is measured on Earth.
+/// The round-trip time assumed for a pair of regions without a measurement: more than between any two on Earth.
 const UNKNOWN_MS: u32 = 1_000;
 
 /// The round-trip time between two regions; zero inside one.
@@ -30,7 +27,7 @@ pub fn latency_ms(latencies: &Latencies, one: &RegionName, other: &RegionName) -
     there.or_else(back).copied().unwrap_or(UNKNOWN_MS)
 }
 
-/// Binds the imports of `instances`. Instances in `leaving` are chosen only when nothing else is left.
+/// Binds the imports of `instances`. Exporters in `leaving` are chosen only when there are no others.
 #[must_use]
 pub fn bind(
     ledger: &Ledger,
@@ -45,12 +42,14 @@ pub fn bind(
         let mut imports = Ports::with_capacity(component.imports.len());
         for (port, import) in &component.imports {
             let candidates: BTreeSet<&InstanceId> = candidates(importer, import, instances).collect();
-            let wired = by_hand(ledger, importer, port, &candidates);
-            if let Some(wired) = wired.filter(|wired| is_enough(wired, import)) {
-                for exporter in &wired {
+            let chosen_exporters = chosen_by_script(ledger, importer, port, &candidates);
+            if let Some(chosen_exporters) =
+                chosen_exporters.filter(|chosen_exporters| is_enough(chosen_exporters, import))
+            {
+                for exporter in &chosen_exporters {
                     *load.entry(exporter.clone()).or_default() += 1;
                 }
-                imports.insert(port.clone(), wired);
+                imports.insert(port.clone(), chosen_exporters);
                 continue;
             }
             let before = ledger.target.bindings.get(importer).and_then(|imports| imports.get(port));
@@ -91,25 +90,27 @@ pub fn bind(
     bindings
 }
 
-/// What a script bound an import to, as far as it is there; none when nothing of it is left.
-fn by_hand(
+/// Returns the placed exporters of those that a script chose for this import; none when none of them is placed, or
+/// when no script chose any.
+fn chosen_by_script(
     ledger: &Ledger,
     importer: &InstanceId,
     port: &PortName,
     candidates: &BTreeSet<&InstanceId>,
 ) -> Option<BTreeSet<InstanceId>> {
-    let wired = ledger.wired.get(importer)?.get(port)?;
+    let chosen_exporters = ledger.script_bindings.get(importer)?.get(port)?;
     let left: BTreeSet<InstanceId> =
-        wired.iter().filter(|exporter| candidates.contains(exporter)).cloned().collect();
-    (wired.is_empty() || !left.is_empty()).then_some(left)
+        chosen_exporters.iter().filter(|exporter| candidates.contains(exporter)).cloned().collect();
+    (chosen_exporters.is_empty() || !left.is_empty()).then_some(left)
 }
 
-/// Whether an import that was bound by hand can still be used. One that lost too many of its exporters is bound as
-/// usual again: with fewer than it needs, its user would wait for ever.
-fn is_enough(wired: &BTreeSet<InstanceId>, import: &Import) -> bool {
+/// Returns true if enough of the exporters that a script chose for this import are still placed. With fewer than the
+/// import needs, its user would wait without end, so the coordinator chooses the exporters again.
+fn is_enough(chosen_exporters: &BTreeSet<InstanceId>, import: &Import) -> bool {
     match import.pick {
         Pick::Some(count) if !import.optional => {
-            wired.is_empty() || wired.len() >= usize::try_from(count).unwrap_or(usize::MAX)
+            chosen_exporters.is_empty()
+                || chosen_exporters.len() >= usize::try_from(count).unwrap_or(usize::MAX)
         }
         _ => true,
     }

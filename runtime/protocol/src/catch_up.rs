@@ -1,7 +1,7 @@
-//! How nodes that do not hold the log get its entries: heartbeats tell how far others are, a pull brings the rest.
+//! Catch-up of members that do not hold the log: a heartbeat shows that a peer has newer entries, and a pull gets them.
 //!
-//! It keeps the last entries for others; who needs older ones gets the whole ledger. The coordinator also pushes
-//! new entries to the members that do not hold the log, so that a target reaches them in one message.
+//! A node keeps the last entries for its peers. A peer that needs older ones gets the whole ledger. The coordinator
+//! also pushes new entries to members that do not hold the log, so that a target reaches them in one message.
 
 use crate::codec;
 use crate::ledger::Ledger;
@@ -12,29 +12,30 @@ use rhizo_types::ledger::Command;
 use rhizo_types::message::{CommittedEntry, Control, LogEntry};
 use std::collections::VecDeque;
 
-/// So many entries are kept for others: more than one node can miss between two heartbeats.
+/// Number of applied entries that a node keeps for members that do not hold the log: more than a member can miss
+/// between two heartbeats.
 pub const HISTORY_MAX: usize = 512;
-/// One answer has at most so many entries …
+/// The most entries in one answer to a pull.
 pub const BATCH_MAX: usize = 64;
-/// … of so many bytes in all (a single one may be larger): a quarter of the overlay's frame of 1 MiB.
+/// The most bytes of entries in one answer, unless a single entry is larger: a quarter of the overlay's 1 MiB frame.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
-/// A pull that got no answer is repeated, with whoever is ahead then, after this time.
+/// Time after which an unanswered pull is sent again, to any node that has newer entries by then.
 const PULL_MS: u64 = 1_000;
-/// The coordinator pushes to at most so many members; the others learn from heartbeats.
+/// The coordinator pushes to at most this many members; the others learn of new entries from heartbeats.
 const PUSH_MAX: usize = 64;
 
-/// The last entries, and what is being pulled.
+/// The kept entries, and the pull that is outstanding.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct CatchUp {
     history: VecDeque<CommittedEntry>,
-    /// From whom entries are being pulled, and until when an answer is waited for.
+    /// The node that was asked for entries, and until when its answer is awaited.
     pulling: Option<(NodeId, Time)>,
-    /// How far this node has pushed to others, while it coordinates.
+    /// While this node coordinates: the last index that it has pushed.
     pushed: u64,
 }
 
 impl CatchUp {
-    /// Keeps an applied entry for others.
+    /// Keeps an applied entry for peers.
     pub(crate) fn keep(&mut self, entry: CommittedEntry) {
         self.history.push_back(entry);
         if self.history.len() > HISTORY_MAX {
@@ -42,12 +43,12 @@ impl CatchUp {
         }
     }
 
-    /// A snapshot replaced the ledger: what was kept does not lead up to it.
+    /// Drops the kept entries, because a snapshot replaced the ledger and they do not lead up to it.
     pub(crate) fn clear(&mut self) {
         self.history.clear();
     }
 
-    /// Another node is known to have applied `index`.
+    /// A peer has applied `index`: pulls the missing entries from it, unless a pull is outstanding.
     pub(crate) fn peer_is_at(&mut self, peer: NodeId, index: u64, ledger: &Ledger, now: Time, out: &mut Out) {
         let waiting = self.pulling.is_some_and(|(_, until)| now < until);
         if index > ledger.index && !waiting {
@@ -56,14 +57,14 @@ impl CatchUp {
         }
     }
 
-    /// An answer came (whatever it brought).
+    /// An answer to a pull has arrived, with or without new entries.
     pub(crate) fn answered(&mut self, from: NodeId) {
         if self.pulling.is_some_and(|(peer, _)| peer == from) {
             self.pulling = None;
         }
     }
 
-    /// Answers a pull.
+    /// Answers a peer's pull.
     pub(crate) fn answer_pull(&self, from: NodeId, after: u64, ledger: &Ledger, out: &mut Out) {
         if after >= ledger.index {
             return;
@@ -75,7 +76,7 @@ impl CatchUp {
         out.control(from, message);
     }
 
-    /// The kept entries after `after`, in one bounded batch; none when they do not reach back that far.
+    /// The kept entries after index `after`, in one bounded batch; none when they do not reach back that far.
     fn batch(&self, after: u64) -> Option<Vec<CommittedEntry>> {
         let first = self.history.front()?.index;
         let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
@@ -91,7 +92,7 @@ impl CatchUp {
         (!entries.is_empty()).then_some(entries)
     }
 
-    /// As coordinator: sends what is new to members that do not hold the log.
+    /// As coordinator, sends new entries to members that do not hold the log.
     pub(crate) fn push_new(&mut self, me: NodeId, ledger: &Ledger, out: &mut Out) {
         if self.pushed >= ledger.index {
             return;
@@ -101,7 +102,8 @@ impl CatchUp {
         let Some(entries) = entries else { return };
         let holds_log = |node: &NodeId| ledger.voters.contains(node) || ledger.learners.contains(node);
         let others = ledger.members.keys().filter(|node| **node != me && !holds_log(node)).copied();
-        // Those whom these entries take off the roster hear it now or only when they are refused.
+        // The members that these entries remove get them as well: otherwise they learn of it only when they are
+        // refused.
         let gone = entries.iter().flat_map(departing).filter(|node| *node != me && !holds_log(node));
         for node in gone.chain(others.take(PUSH_MAX)) {
             out.control(node, Control::Entries(entries.clone()));
@@ -109,7 +111,7 @@ impl CatchUp {
     }
 }
 
-/// The members that an entry takes off the roster.
+/// The members that an entry removes from the roster.
 fn departing(entry: &CommittedEntry) -> Vec<NodeId> {
     match &entry.entry {
         LogEntry::Command(Command::Leave { node }) => vec![*node],

@@ -1,7 +1,7 @@
 //! The codec of records that cross a wire or reach a disk: postcard inside versioned enums.
 //!
-//! Decoding never panics and never believes a length; a record of an unknown version is an error. The record
-//! types are in `rhizo_types::wire`.
+//! Decoding never panics and never allocates by a length that it has not checked. A record of an unknown version is an
+//! error. The record types are in `rhizo_types::wire`.
 
 use crate::ledger::Ledger;
 use rhizo_types::ledger::Command;
@@ -44,7 +44,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
     encode(&CommandRecord::V1(command.clone()))
 }
 
-/// The payload of a Raft entry. Unreadable bytes are an entry too: they change nothing, the same everywhere.
+/// Decodes the payload of a Raft entry. Bytes that cannot be read are an entry too, which changes nothing on any node.
 #[must_use]
 pub fn decode_entry(bytes: &[u8]) -> LogEntry {
     match decode::<CommandRecord>("command", bytes) {

@@ -1,7 +1,7 @@
-//! Everything that can happen to a node's core: one closed enum.
+//! The input of a node's core: one closed enum of everything that can happen to it.
 //!
-//! The shell turns what its sources say into an [`Event`] and feeds it to [`Node::handle`](crate::Node::handle)
-//! one at a time. Events carry no time: the shell passes the time beside them.
+//! The shell turns what it receives into [`Event`]s and passes them to [`Node::handle`](crate::Node::handle), one at a
+//! time. Events carry no time: the shell passes the time beside them.
 
 use crate::ledger::Ledger;
 use crate::turn::{ActionId, ProposalId, RequestId, RunId, SolveId};
@@ -19,13 +19,13 @@ use rhizo_types::{Number, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// One thing that happened.
+/// One input of the core.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
-    /// The deadline that the core asked for has come (or the shell woke it for no reason, which is harmless).
+    /// The deadline that the core asked for has passed. A tick at any other time is harmless.
     Tick,
 
-    /// The log's own state changed (on nodes that hold the log).
+    /// The state of the log changed, on a node that holds the log.
     LogStatus(LogStatus),
     /// An entry was committed, in order. Entries that the ledger already has are ignored.
     Committed {
@@ -33,140 +33,141 @@ pub enum Event {
         index: u64,
         /// The term in which it was proposed.
         term: Term,
-        /// What it says.
+        /// Its content.
         entry: LogEntry,
     },
     /// The log installed a snapshot, decoded by [`codec::decode_ledger`](crate::codec::decode_ledger).
     Restored(Box<Ledger>),
-    /// What came of `Effect::Propose`.
+    /// The result of `Effect::Propose`.
     Proposed {
-        /// Which proposal.
+        /// Its number.
         id: ProposalId,
         /// The result.
         result: ProposeResult,
     },
-    /// What came of `Effect::ChangeMembership`: whether it was done, as far as is known.
+    /// The result of `Effect::ChangeMembership`.
     MembershipChanged {
-        /// Whether it is known to be done.
+        /// Whether the change is known to be in effect; false: it is not, or it is not known.
         done: bool,
     },
 
-    /// An authenticated link to a member is up; earlier links to it are gone.
+    /// An authenticated link to a member is up. Earlier links to it are closed.
     LinkUp {
-        /// To whom.
+        /// The member.
         peer: NodeId,
     },
-    /// The link to a member broke.
+    /// The link to a member is broken.
     LinkDown {
-        /// To whom.
+        /// The member.
         peer: NodeId,
     },
-    /// A dial was refused or reset: nothing listens there. (A mere time-out is not reported.)
+    /// A dial was refused or reset, because no process listens there. A time-out is not reported.
     Unreachable {
-        /// Whom.
+        /// The member that was dialled.
         peer: NodeId,
     },
-    /// A member, authenticated by its pinned key, refused this node's link as a stranger's.
+    /// A member, authenticated by its pinned key, refused the link because this node is not on its roster.
     Expelled {
-        /// Who refused.
+        /// The member that refused.
         by: NodeId,
     },
     /// A message of another member's core, from an authenticated link.
     Received {
-        /// From whom.
+        /// The sender.
         from: NodeId,
-        /// What.
+        /// The message.
         message: Message,
     },
 
-    /// A host that proved its ticket asks to join; answered by `Effect::ReplyJoin`.
+    /// A host that has proved its ticket asks to join; answered by `Effect::ReplyJoin`.
     JoinRequested {
         /// The shell's number.
         request: RequestId,
-        /// With the ticket that was proved and the key that the link was made with.
+        /// The ticket that was proved, the key that the link was made with, and what the host says about itself.
         join: Join,
     },
 
-    /// What came of `Effect::Acquire`.
+    /// The result of `Effect::Acquire`.
     Acquired {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
         /// The result.
         result: AcquireResult,
     },
-    /// What came of `Effect::Release`: the provider accepted it (or has no such host), or not.
+    /// The result of `Effect::Release`.
     Released {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
-        /// Whether the provider accepted. Only its list proves that the host is gone.
+        /// Whether the provider accepted the call or has no such host. Only its list proves that the host is gone.
         accepted: bool,
     },
-    /// What came of `Effect::List`: all hosts with this app's and lineage's tags; none when the call failed.
+    /// The result of `Effect::List`.
     Listed {
-        /// Who was asked.
+        /// The provider that was asked.
         provider: ProviderName,
-        /// The hosts, or why there is no answer.
+        /// All hosts with the tags of this application and lineage, or why there is no list.
         result: Result<Vec<ListedHost>, ListError>,
     },
 
-    /// What came of `Effect::Solve`.
+    /// The result of `Effect::Solve`.
     Solved {
-        /// Which run.
+        /// Its number.
         id: SolveId,
         /// The outcome.
         outcome: SolveOutcome,
     },
-    /// Facts changed enough that a better configuration may exist.
+    /// Facts changed so much that a better configuration may exist.
     FactsChanged,
     /// Offers, prices or capacities changed.
     OffersChanged,
     /// Round-trip times between regions in milliseconds, both directions; used to choose voters and bindings.
     Latencies(BTreeMap<(RegionName, RegionName), u32>),
 
-    /// An instance is started.
+    /// The service of an instance is started.
     Started {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// Where its exports are reached.
+        /// The addresses of its exports.
         exports: BTreeMap<PortName, SocketAddr>,
     },
-    /// An instance could not be started; nothing of it runs.
+    /// The service of an instance could not be started; nothing of it runs.
     StartFailed {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// An instance ended without being asked; nothing of it runs.
+    /// The service of an instance ended without an order; nothing of it runs.
     Exited {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// How, for the operator.
+        /// How it ended, for the operator.
         reason: String,
     },
-    /// An instance was stopped as asked; nothing of it runs.
+    /// The service of an instance was stopped as ordered; nothing of it runs.
     Stopped {
-        /// Which run.
+        /// The run.
         run: RunId,
     },
-    /// A started instance fails its health check for good; it still runs.
+    /// A started instance failed its health check more often than its component allows; it still runs.
     Unhealthy {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
 
-    /// What came of `Effect::Act`; nothing of the action runs any more.
+    /// The result of `Effect::Act`; nothing of the action runs any more.
     Acted {
-        /// Which.
+        /// The action.
         action: ActionId,
         /// The result.
         result: ActResult,
     },
-    /// A run has new data values (beside those that its actions put out); they replace values of the same names.
+    /// The program of a run published values, beside those that its actions put out. They replace values of the same
+    /// names.
     Published {
-        /// Which run.
+        /// The run.
         run: RunId,
         /// The values.
         values: Values,
@@ -181,19 +182,19 @@ pub enum Event {
     },
 }
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ActResult {
-    /// It is done.
+    /// It succeeded.
     Done {
-        /// Where exports are reached, as far as the action knows: others keep what they had.
+        /// The addresses of exports that the action knows; other exports keep theirs.
         exports: BTreeMap<PortName, SocketAddr>,
-        /// Values it put out.
+        /// The values that it put out.
         values: Values,
     },
-    /// It came to nothing.
+    /// It failed.
     Failed {
-        /// Why, for the operator; with the end of its output.
+        /// Why, for the operator, with the end of its output.
         reason: String,
     },
     /// It was ended by `Effect::Cancel`.
@@ -205,54 +206,54 @@ pub enum ActResult {
 pub struct LogStatus {
     /// The current term.
     pub term: Term,
-    /// Its leader, if known.
+    /// The leader of the term, if known.
     pub leader: Option<NodeId>,
-    /// Whether the leader is known to have a quorum: for the leader itself, acknowledged within its lease;
-    /// for others, heard within an election time-out.
+    /// Whether the leader is known to have a quorum. The leader itself knows it by acknowledgements within its lease,
+    /// the other nodes by a message from it within an election time-out.
     pub quorum: bool,
     /// The last entry in this node's log.
     pub last_index: u64,
-    /// The voters (of both configurations during a joint change).
+    /// The voters; during a joint change, those of both configurations.
     pub voters: BTreeSet<NodeId>,
     /// Whether a change of the membership is under way.
     pub changing: bool,
     /// The learners.
     pub learners: BTreeSet<NodeId>,
-    /// On the leader: how far each other node's log is known to match.
+    /// On the leader, the highest index up to which the log of each other node is known to match.
     pub matched: BTreeMap<NodeId, u64>,
 }
 
-/// What came of a proposal.
+/// The result of a proposal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ProposeResult {
-    /// It is committed at this index; the entry itself comes (or came) as `Event::Committed`.
+    /// It is committed at this index. The entry itself arrives as `Event::Committed`, before or after this event.
     Committed {
         /// Its position.
         index: u64,
     },
     /// It was not appended and never will be.
     Refused,
-    /// It may be committed, now or later, or never.
+    /// It may be committed now, later or never.
     Unknown,
 }
 
-/// What came of an acquire call.
+/// The result of an acquire call.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum AcquireResult {
-    /// There is a host.
+    /// The provider has created this host, or had it already.
     Bound(BoundHost),
-    /// The call was not made (no read barrier, no credentials at hand).
+    /// The call was not made, because the read barrier failed or the credentials are not on this node.
     NotIssued,
-    /// The provider refuses this order for good.
+    /// The provider refuses this order, and would refuse it again.
     Refused(String),
-    /// The provider has no capacity for it now.
+    /// The provider has no capacity for this order at present.
     NoCapacity(String),
-    /// The provider wants fewer calls; nothing was created.
+    /// The provider wants fewer calls; no host was created.
     Throttled {
-        /// Not before.
+        /// How long to wait before the next call, in milliseconds.
         retry_after_ms: u64,
     },
-    /// There may be a host or not.
+    /// The provider may have created a host or not.
     Unknown(String),
 }
 
@@ -261,27 +262,27 @@ pub enum AcquireResult {
 pub struct ListedHost {
     /// The provider's identifier and address.
     pub host: BoundHost,
-    /// The intent in its tags; none when it is missing or cannot be read.
+    /// The intent in its tags; none when the tag is missing or cannot be read.
     pub intent: Option<IntentId>,
-    /// What it is: offer, region, price as far as known.
+    /// The offer, region and price of the host, as far as the provider says.
     pub order: AcquireOrder,
-    /// Whether it has ended (its record is still listed).
+    /// Whether the host has ended; a provider may list it for some time after that.
     pub terminated: bool,
-    /// How old it is, in milliseconds; none when the provider does not say.
+    /// The age of the host in milliseconds; none when the provider does not say.
     pub age_ms: Option<u64>,
 }
 
 /// Why a provider gave no list.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ListError {
-    /// The call was not made (no read barrier).
+    /// The call was not made, because the read barrier failed.
     NotIssued,
     /// The provider wants fewer calls.
     Throttled {
-        /// Not before.
+        /// How long to wait before the next call, in milliseconds.
         retry_after_ms: u64,
     },
-    /// The provider's API does not answer, or wrongly.
+    /// The provider's API does not answer, or its answer cannot be read.
     Unavailable(String),
 }
 
@@ -306,7 +307,7 @@ pub enum SolveOutcome {
     },
     /// There is no result (facts missing, provider's offers unknown, time out).
     Failed {
-        /// Why.
+        /// The reason, for the operator.
         reason: String,
     },
 }
@@ -339,19 +340,20 @@ pub enum Request {
     SetSpec {
         /// The typed form.
         spec: Box<Spec>,
-        /// Its text.
+        /// The text of the config, for `status` and for later comparison.
         source: String,
     },
-    /// Stop every instance, release every host.
+    /// Stop every instance and release every host.
     TakeDown,
-    /// Leave this member without work and voters' duties, then let it leave (`up --detach`, `drain`).
+    /// Move instances and votes away from a member, then remove it (`up --detach`, `drain`).
     Leave {
-        /// Which member.
+        /// The member.
         node: NodeId,
     },
-    /// Carry out a script, from now on and whoever coordinates; refused when something in it cannot be done.
+    /// Commit a script and carry it out, also across a change of the coordinator. Refused when a statement of it cannot
+    /// be executed.
     Script(Box<Script>),
-    /// End the script that runs where it is.
+    /// End the running script at its current line.
     EndScript,
 }
 

@@ -1,7 +1,8 @@
-//! Who coordinates, as one node knows it, and how fresh that is.
+//! One node's knowledge of which node coordinates, and how old that knowledge is.
 //!
-//! Nodes that hold the log know it from the log; the others from heartbeats, which carry the age of the news. It
-//! authorises nothing: it tells where to send reports, when to say *no-quorum*, and when to give up.
+//! A node that holds the log knows it from the log; the others know it from heartbeats, which carry the age of the
+//! knowledge. It authorises nothing. The node uses it to address reports, to report *no-quorum*, and to stop as an
+//! orphan.
 
 use crate::event::LogStatus;
 use crate::ledger::Ledger;
@@ -10,18 +11,18 @@ use rhizo_types::id::NodeId;
 use rhizo_types::message::Heartbeat;
 use rhizo_types::{Term, Time};
 
-/// Without news of a coordinator for this long, a node says that there is no quorum. News travels with heartbeats
-/// of one second over a few hops, and an election takes up to two seconds.
+/// A node that has not heard of a coordinator for this long reports that there is no quorum. Heartbeats of one second
+/// spread the knowledge over a few hops, and an election takes up to two seconds.
 pub const STALE_MS: u64 = 6_000;
 
-/// What one node knows of the coordinator.
+/// One node's knowledge about the coordinator.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Leadership {
     term: Term,
     coordinator: Option<NodeId>,
-    /// When that coordinator was last known to have a quorum, in this node's time.
+    /// The time of this node at which the coordinator was last known to have a quorum.
     fresh_at: Time,
-    /// The log itself says that there is a quorum, until it says otherwise.
+    /// Whether this node's log reports a leader with a quorum.
     by_log: bool,
     now: Time,
 }
@@ -39,7 +40,7 @@ impl Leadership {
         }
     }
 
-    /// The time of the event at hand.
+    /// The time of the event that is being handled.
     pub(crate) fn now(&self) -> Time {
         self.now
     }
@@ -81,7 +82,7 @@ impl Leadership {
         self.coordinator
     }
 
-    /// How old the news is that there is a coordinator with a quorum.
+    /// How long ago a coordinator was last known to have a quorum.
     #[must_use]
     pub fn age_ms(&self, now: Time) -> u64 {
         if self.by_log { 0 } else { now.ms_since(self.fresh_at) }
@@ -94,7 +95,7 @@ impl Leadership {
         stale && !sabotage::is(Sabotage::ClaimsQuorum)
     }
 
-    /// When this node gives up, if it hears nothing of the group.
+    /// When this node stops as an orphan, if it does not hear of the group before.
     pub(crate) fn orphan_deadline(&self, ledger: &Ledger) -> Option<Time> {
         let orphan_after_ms = ledger.spec().map_or(0, |spec| spec.orphan_after_ms);
         (orphan_after_ms > 0 && !self.by_log).then(|| self.fresh_at.after_ms(orphan_after_ms))

@@ -1,17 +1,16 @@
-//! The protocol core of rhizo: every decision of a node, without any input or output.
+//! The protocol core of rhizo: all decisions of a node, without input or output.
 //!
-//! One [`Event`] in, one [`Turn`] out. The core reads no clock, draws no random number, opens no socket, file or
-//! task, and logs nothing; its state is `Clone + Eq + Hash + Debug`, so the code that is explored exhaustively,
-//! simulated under seeds and run in production is the same code.
+//! The core takes one [`Event`] and returns one [`Turn`]. It reads no clock, draws no random number, opens no socket or
+//! file, starts no task, and logs nothing. Its state is `Clone + Eq + Hash + Debug`. The model checker, the simulator
+//! and production therefore run the same code.
 //!
-//! The contract with the shell:
-//! 1. Call [`Node::handle`] with every event, in the order they happened, with a time that never goes back.
-//! 2. Execute the whole [`Turn`] before the next one: `now`, then append `durable` and sync, then `after_durable`;
-//!    each list in order. To execute may be to begin something long. Results come back as events.
-//! 3. Call [`Node::handle`] with [`Event::Tick`] when [`Node::deadline`] has come.
+//! The contract with the shell: 1. Call [`Node::handle`] with each event, in the order in which they occur, with a time
+//! that never decreases. 2. Execute the whole [`Turn`] before the next one: execute `now`, append `durable` and sync,
+//! then execute `after_durable`; each list in order. A long effect only has to be begun. Its result comes back as an
+//! event. 3. Call [`Node::handle`] with [`Event::Tick`] when [`Node::deadline`] has passed.
 //!
-//! Read next: [`node`], then [`ledger`] (what is decided), [`coordinator`] (who decides), [`agent`] (who
-//! executes), [`observer`] (who lives), [`catch_up`] (who knows).
+//! Read next: [`node`], then [`ledger`] (the decisions of the quorum), [`coordinator`] (which proposes them), [`agent`]
+//! (which executes them), [`observer`] (liveness), [`catch_up`] (members without the log).
 
 #![forbid(unsafe_code)]
 
@@ -42,9 +41,9 @@ pub use event::{
 };
 pub use ledger::{Applied, Departed, Ledger, Member, Refusal, ScriptRun, ScriptState, SlotState};
 pub use node::{Node, NodeConfig};
-pub use notice::Notice;
+pub use notice::{HaltReason, Notice};
 pub use status::{OverlayState, Status};
 pub use turn::{
-    AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, HaltReason, HostView,
-    MembershipChange, ProposalId, RequestId, RunId, SolveId, SolveRequest, StartCall, Turn,
+    AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, HostView, MembershipChange,
+    ProposalId, RequestId, RunId, SolveId, SolveRequest, StartCall, Turn,
 };

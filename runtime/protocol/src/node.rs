@@ -1,7 +1,9 @@
-//! One node's core: composes the ledger, the agent, the observer, the catch-up and, while leading, the coordinator.
+//! One node's core: the ledger, the agent, the observer, the catch-up and, while the node leads, the coordinator.
 //!
-//! It routes events to the parts and lets each derive what follows; the decisions are in the parts.
+//! It passes each event to the part that it concerns, then lets every part derive its next steps. The decisions are in
+//! the parts.
 
+mod expulsion;
 mod links;
 
 use crate::agent::Agent;
@@ -11,13 +13,14 @@ use crate::coordinator::{Coordinator, View};
 use crate::event::{Event, LogStatus};
 use crate::leadership::Leadership;
 use crate::ledger::{Applied, Ledger};
-use crate::notice::Notice;
+use crate::notice::{HaltReason, Notice};
 use crate::observer::Observer;
 use crate::out::{Out, earlier};
 use crate::sabotage::{self, Sabotage};
 use crate::status::{self, Status};
-use crate::turn::{Answer, Effect, HaltReason, Turn};
+use crate::turn::{Answer, Effect, Turn};
 use crate::{codec, notices};
+use expulsion::Expulsion;
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::{Command, Genesis, SetSpec};
 use rhizo_types::message::{CommittedEntry, Control, Heartbeat, LogEntry, Message};
@@ -25,22 +28,18 @@ use rhizo_types::wire::{JoinAnswer, Record};
 use rhizo_types::{Epoch, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a core is made from.
+/// The input from which a core is made.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NodeConfig {
     /// This node's id.
     pub me: NodeId,
-    /// The ledger as far as known: from the join answer, or from the node's own log; default on the founder.
+    /// The ledger that the node has: from the answer to its join, or from its own log. Default on the founder.
     pub ledger: Ledger,
     /// The node's own durable records, in the order they were written; empty on a new node.
     pub records: Vec<Record>,
-    /// On the founder of a new lineage: what it begins with.
+    /// On the founder of a new lineage, its first two commands.
     pub genesis: Option<Box<(Genesis, SetSpec)>>,
 }
-
-/// A node that is refused and has no link for this long is off the roster: a member that lags behind the roster
-/// catches up within a few heartbeats.
-const EXPELLED_MS: u64 = 10_000;
 
 /// A node's core.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -57,21 +56,18 @@ pub struct Node {
     latencies: Latencies,
     /// When this node first saw each member.
     since: BTreeMap<NodeId, Time>,
-    /// The epoch and the links that the shell was last told.
+    /// The epoch and the links of the last `Effect::Links`.
     followed: (Epoch, BTreeSet<NodeId>),
     /// The links that follow from the roster.
     roster_links: BTreeSet<NodeId>,
-    /// Members that refused this node as a stranger since it last heard of the group.
-    expelled_by: BTreeSet<NodeId>,
-    /// When the first of them did.
-    expelled_at: Option<Time>,
-    /// When the core wanted to be woken.
+    expulsion: Expulsion,
+    /// The deadline after the last event.
     expected: Option<Time>,
     began: bool,
     halted: bool,
 }
 
-/// Whether an event can change nothing that a coordinator looks at.
+/// Whether an event concerns the agent alone, so that a coordinator sees its effect only in reports.
 fn concerns_agent_only(event: &Event) -> bool {
     match event {
         Event::Started { .. }
@@ -104,15 +100,14 @@ impl Node {
             since: BTreeMap::new(),
             followed: (Epoch::ZERO, BTreeSet::new()),
             roster_links: BTreeSet::new(),
-            expelled_by: BTreeSet::new(),
-            expelled_at: None,
+            expulsion: Expulsion::default(),
             expected: None,
             began: false,
             halted: false,
         }
     }
 
-    /// Feeds one event. Every call returns the whole [`Turn`]; nothing is queued inside.
+    /// Handles one event. Each call returns the whole [`Turn`]; no output is kept for a later one.
     pub fn handle(&mut self, now: Time, event: Event) -> Turn {
         let mut out = Out::default();
         if self.halted {
@@ -144,7 +139,7 @@ impl Node {
         out.into_turn()
     }
 
-    /// When the shell must call [`Node::handle`] with [`Event::Tick`], if nothing else happens first.
+    /// When the shell must call [`Node::handle`] with [`Event::Tick`], unless another event comes first.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         if self.halted {
@@ -173,13 +168,13 @@ impl Node {
         &self.ledger
     }
 
-    /// This node's agent, for checks.
+    /// This node's agent, for checks in tests and the simulator.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    /// This node's part as coordinator, while it has one.
+    /// The coordinator, while this node leads.
     #[must_use]
     pub fn coordinator(&self) -> Option<&Coordinator> {
         self.coordinator.as_ref()
@@ -191,7 +186,7 @@ impl Node {
         self.halted
     }
 
-    /// What this node can say of the overlay.
+    /// This node's view of the overlay.
     #[must_use]
     pub fn status(&self, now: Time) -> Status {
         status::compose(self.view(now), &self.leadership, self.coordinator.as_ref(), &self.agent)
@@ -220,8 +215,7 @@ impl Node {
             }
             Event::Restored(ledger) => self.restore(*ledger, now, out),
             Event::LinkUp { peer } => {
-                self.expelled_by.clear();
-                self.expelled_at = None;
+                self.expulsion.clear();
                 self.observer.link_up(peer, now);
                 self.observer.heard(peer, &self.ledger, now, out);
                 self.agent.link_up(peer);
@@ -248,10 +242,10 @@ impl Node {
     fn received(&mut self, from: NodeId, message: Message, now: Time, out: &mut Out) {
         if !self.ledger.members.contains_key(&from) {
             if self.ledger.departed.contains_key(&from) {
-                // It does not know yet that it is off the roster: this tells it to ask.
+                // It does not know yet that it was removed. The heartbeat shows it that there are newer entries.
                 out.control(from, Control::Heartbeat(self.heartbeat(now)));
             }
-            // Or it is newer than this node knows of; what it says is still a sign of how far others are.
+            // Or it joined after the entries that this node has; its heartbeat shows that there are newer ones.
             if let Message::Control(Control::Heartbeat(heartbeat)) = message {
                 self.catch_up.peer_is_at(from, heartbeat.applied, &self.ledger, now, out);
             } else if let Message::Control(Control::Pull { after }) = message {
@@ -300,7 +294,7 @@ impl Node {
         for entry in entries {
             self.apply(entry, now, out);
         }
-        // A gap, or a full batch: there is more where this came from.
+        // After a gap or a full batch the peer has more.
         self.catch_up.peer_is_at(from, last, &self.ledger, now, out);
     }
 
@@ -318,7 +312,7 @@ impl Node {
             Event::Request { id, .. } => {
                 out.effect(Effect::Answer { request: id, answer: Answer::Later });
             }
-            // Results of what an earlier leadership of this node asked for: its successor finds out by itself.
+            // Results of calls that this node made while it led: its successor finds out by itself.
             _ => {}
         }
     }
@@ -362,7 +356,7 @@ impl Node {
         self.follow_ledger(now, out);
     }
 
-    /// The last member releases its own host when it leaves: nobody else is left to do it.
+    /// The last member releases its own host when it leaves, because no other member is left to do it.
     fn after_command(&mut self, command: &Command, out: &mut Out) {
         let last =
             matches!(command, Command::Leave { node } if *node == self.me) && self.ledger.members.is_empty();
@@ -385,7 +379,7 @@ impl Node {
         }
     }
 
-    /// Lets the parts follow a changed ledger.
+    /// Passes a changed ledger to the parts, or halts if this node was removed.
     fn follow_ledger(&mut self, now: Time, out: &mut Out) {
         if self.ledger.departed.contains_key(&self.me) && !self.ledger.members.contains_key(&self.me) {
             let dead = self.ledger.departed.get(&self.me).is_some_and(|departed| departed.dead);
@@ -400,14 +394,13 @@ impl Node {
         self.roster_links = self.observer.follow(&self.ledger, now);
     }
 
-    /// Becomes or ceases to be coordinator as the log says.
+    /// Creates or drops the coordinator, as the log says whether this node leads.
     fn follow_log(&mut self, now: Time, out: &mut Out) {
         let leader = self.log.leader == Some(self.me)
             || (sabotage::is(Sabotage::EveryoneCoordinates) && self.log.leader.is_some());
         let leads = leader && self.ledger.term == self.log.term && !self.halted;
         let current = self.coordinator.as_ref().map(Coordinator::term);
-        // A leader whose lease ran out is still the only one of its term: it waits, and goes on when it has a
-        // quorum again.
+        // A leader whose lease ran out is still the only one of its term: it waits until it has a quorum again.
         let waits = self.log.leader.is_none() && current == Some(self.log.term);
         if let Some(term) = current
             && (term != self.log.term || !(leads || waits))
@@ -428,8 +421,8 @@ impl Node {
             return;
         }
         let Some(mut coordinator) = self.coordinator.take_if(|coordinator| {
-            // What it does follows from the whole configuration; thousands of actions that end one after the other
-            // concern it only as far as agents report them.
+            // Its steps depend on the whole configuration, and on agents only through their reports: thousands of
+            // actions that end one after the other must not each cause a look at thousands of instances.
             !concerns_agent || coordinator.is_touched(&self.ledger, now)
         }) else {
             return;
@@ -439,7 +432,7 @@ impl Node {
         self.coordinator = Some(coordinator);
     }
 
-    /// The coordinator's own agent reports without a message.
+    /// Passes the report of the coordinator's own agent to it without a message.
     fn loop_report(&mut self) {
         if let Some(coordinator) = &mut self.coordinator
             && !self.halted
@@ -460,21 +453,10 @@ impl Node {
         }
     }
 
-    /// A member that this node trusts to know the roster says that this node is not on it.
-    ///
-    /// One member may be wrong for a moment. Most of the voters are not, nor is one after a while without a link
-    /// to anybody else: the voters that this node remembers may all be gone.
+    /// Halts if another member's refusal means that this node was removed.
     fn expelled(&mut self, by: NodeId, now: Time, out: &mut Out) {
-        if !self.ledger.members.contains_key(&by) {
-            return;
-        }
-        self.expelled_by.insert(by);
-        let since = *self.expelled_at.get_or_insert(now);
-        let voters = &self.ledger.voters;
-        let refusing = voters.intersection(&self.expelled_by).count();
-        let most = !voters.is_empty() && refusing > voters.len() / 2;
-        let alone = !self.ledger.members.keys().any(|node| self.observer.is_linked(*node));
-        if most || (alone && now.ms_since(since) >= EXPELLED_MS) {
+        let has_link = self.ledger.members.keys().any(|node| self.observer.is_linked(*node));
+        if self.expulsion.refused(by, has_link, &self.ledger, now) {
             self.halt(HaltReason::Dead, out);
         }
     }

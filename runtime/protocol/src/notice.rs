@@ -1,8 +1,7 @@
-//! What the core tells the operator: typed notices with their text, for `events` and `why`.
+//! Notices for the operator: typed events of the core with their text, for `events` and `why`.
 //!
-//! A notice decides nothing and may be lost. Its `Display` is the sentence the CLI prints.
+//! A notice decides nothing and may be lost. Its `Display` is the sentence that the command line prints.
 
-use crate::turn::HaltReason;
 use rhizo_types::id::{
     ComponentName, HostId, InstanceId, IntentId, NodeId, OfferName, ProviderName, RegionName, RuleName,
 };
@@ -12,7 +11,7 @@ use rhizo_types::{Number, Revision, Term};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One thing worth telling.
+/// One event that the operator may want to know.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Notice {
     /// This node coordinates from now on.
@@ -27,97 +26,97 @@ pub enum Notice {
     SolveBegan(Cause),
     /// A plan is in force.
     PlanCommitted {
-        /// Which.
+        /// Its revision.
         revision: Revision,
         /// How many hosts it orders.
         orders: u32,
-        /// Why, and what it is worth.
+        /// The cause of the plan, its utility before and after, and its migration cost.
         verdict: Box<Verdict>,
     },
-    /// A change was found but does not pay.
+    /// The solver found a change, and it does not gain enough.
     PlanKept {
-        /// What it would gain beyond its migration cost.
+        /// The gain of the change minus its migration cost.
         net_gain: Number,
-        /// What a voluntary change must gain.
+        /// The gain that a voluntary change needs.
         gain_min: Number,
-        /// What it costs.
+        /// The migration cost of the change.
         migration_cost: Number,
-        /// Why not.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// Nothing satisfies these rules together.
+    /// No placement satisfies these rules together.
     Infeasible {
         /// The conflicting rules, if known.
         rules: Vec<RuleName>,
-        /// Sentences.
+        /// Sentences for the operator.
         reasons: Vec<String>,
     },
-    /// The solver has no result.
+    /// The solver ended without a result.
     SolveFailed(String),
-    /// A command changed nothing.
+    /// The ledger refused a command, which changed nothing.
     CommandRefused(String),
     /// A host is being ordered.
     AcquireBegan {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
-        /// Of whom.
+        /// The provider.
         provider: ProviderName,
-        /// What.
+        /// The offer that is ordered.
         offer: OfferName,
-        /// Where.
+        /// The region.
         region: RegionName,
     },
     /// A provider call failed or has no clear answer.
     AcquireFailed {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
-        /// What the provider said.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// There is a host.
+    /// A host was acquired.
     HostBound {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
-        /// Which.
+        /// The host.
         host: HostId,
     },
     /// An intent ended without a host.
     IntentAbsent {
-        /// Which.
+        /// The intent.
         intent: IntentId,
-        /// Why.
+        /// The reason, for the operator.
         reason: AbsentReason,
     },
     /// A host is to be released.
     ReleaseBegan {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
-        /// Why.
+        /// The reason, for the operator.
         reason: ReleaseReason,
     },
-    /// A host is gone, as the provider's list says.
+    /// The provider's list no longer has a host that was released.
     HostReleased(IntentId),
     /// A provider lists a host of this lineage that no intent explains; it is reclaimed.
     HostUnexplained {
-        /// Whose list.
+        /// The provider.
         provider: ProviderName,
-        /// Which host.
+        /// The host.
         host: HostId,
     },
     /// A provider does not answer.
     ProviderFailed {
-        /// Which.
+        /// The provider.
         provider: ProviderName,
-        /// What it said.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// A node joined.
+    /// A node joined the overlay.
     NodeJoined(NodeId),
-    /// A node left.
+    /// A node left the overlay.
     NodeLeft(NodeId),
-    /// This node lost another.
+    /// This node no longer hears another one.
     NodeSuspected(NodeId),
-    /// Nodes were committed dead.
+    /// The group declared nodes dead.
     NodesDead(BTreeSet<NodeId>),
     /// The voters changed.
     VotersChanged(BTreeSet<NodeId>),
@@ -131,56 +130,67 @@ pub enum Notice {
     InstanceStopped(InstanceId),
     /// An instance failed.
     InstanceFailed {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
-        /// How.
+        /// The reason, for the operator.
         reason: String,
-        /// The how-manieth failure in a row.
+        /// Number of failures in a row, this one included.
         failures: u32,
     },
-    /// An action came to nothing.
+    /// An action failed.
     ActionFailed {
-        /// Whose.
+        /// The instance.
         instance: InstanceId,
-        /// For what: the transition, `reset` or `notify`.
+        /// The name of the action: that of its transition, `reset` or `notify`.
         step: String,
-        /// How.
+        /// The reason, for the operator.
         reason: String,
-        /// Whether it is repeated before anything else follows.
+        /// Whether the action is repeated; otherwise the instance fails.
         again: bool,
     },
-    /// A component goes back to its last working version.
+    /// A component returns to its last working version.
     Unwound(ComponentName),
     /// A script begins.
     ScriptBegan(u64),
-    /// A script waits, or goes on, at a line.
+    /// A script waits at a line, or continues there.
     ScriptAt {
         /// Its number.
         number: u64,
         /// The line.
         line: u32,
     },
-    /// A script is carried out.
+    /// Every statement of a script is carried out.
     ScriptDone(u64),
     /// A script was ended by an operator.
     ScriptEnded(u64),
-    /// A script could not be carried out any further.
+    /// A script ended early, because a statement could not be carried out.
     ScriptFailed {
         /// Its number.
         number: u64,
         /// The line.
         line: u32,
-        /// Why.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// An instance goes on without its exports, because a mandatory import was lost.
+    /// An instance continues without its exports, because a mandatory import was lost.
     InstanceSuspended(InstanceId),
-    /// An instance has again what it lost.
+    /// An instance offers its exports again, because no mandatory import is missing.
     InstanceResumed(InstanceId),
     /// The application is being taken down.
     TakeDownBegan,
     /// This node halts.
     Halting(HaltReason),
+}
+
+/// The reason for which a node halts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HaltReason {
+    /// It left in order: released, drained, detached or taken down.
+    Left,
+    /// The group declared it dead.
+    Dead,
+    /// It did not hear of the group for longer than the spec's `orphan_after`.
+    Orphaned,
 }
 
 /// Defines [`Notice::kind`] by an exhaustive match, and the list of all kinds for the test that compares them.

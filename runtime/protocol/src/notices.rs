@@ -1,6 +1,6 @@
-//! What committed entries mean to the operator: the notices every node emits when it applies one.
+//! The notices that every node emits when it applies a committed entry.
 //!
-//! It reads the ledger after the entry was applied, and decides nothing.
+//! They are derived from the entry and from the ledger after it, and decide nothing. `notice` has their texts.
 
 use crate::ledger::{Ledger, ScriptState};
 use crate::notice::Notice;
@@ -9,7 +9,7 @@ use rhizo_types::Term;
 use rhizo_types::intent::{Outcome, ReleaseReason};
 use rhizo_types::ledger::Command;
 
-/// Tells that an entry was the first of its term; `before` is the term of the entry before it.
+/// Notes that a term began, if the entry just applied is the first of its term; `before` is the term before it.
 pub(crate) fn of_term(before: Term, ledger: &Ledger, out: &mut Out) {
     if ledger.term > before {
         out.notice(Notice::TermBegan(ledger.term));

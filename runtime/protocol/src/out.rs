@@ -1,7 +1,7 @@
-//! Where the parts of a core put their effects while one event is handled.
+//! Collects the effects of one event from all parts of the core.
 //!
-//! It keeps one order. When anything must be durable, every effect of the event waits for it: an early effect
-//! would overtake a start that waits, and no effect is worth that.
+//! Effects keep the order in which they were added. When the event has a durable record, every effect waits for it:
+//! an effect that did not wait could overtake a start that does.
 
 use crate::notice::Notice;
 use crate::turn::{Effect, Turn};
@@ -9,7 +9,7 @@ use rhizo_types::id::NodeId;
 use rhizo_types::message::{Control, Message};
 use rhizo_types::wire::Record;
 
-/// The effects of one event, so far.
+/// The effects of the event that is being handled.
 #[derive(Default)]
 pub(crate) struct Out {
     durable: Vec<Record>,

@@ -1,6 +1,6 @@
-//! What is derived from the overlay's secret and from an intent: tickets and idempotency tokens.
+//! Tickets and idempotency tokens, derived from the overlay's secret and from an intent.
 //!
-//! Pure functions, so that every coordinator of a lineage derives the same: a successor repeats the call of its
+//! Pure functions: every coordinator of a lineage derives the same values. A new coordinator repeats a call of its
 //! predecessor with the same token, and admits the host that its predecessor ordered.
 
 use crate::ledger::Ledger;
@@ -20,9 +20,9 @@ pub fn ticket_secret(ledger: &Ledger, intent: IntentId) -> Option<TicketSecret> 
     Some(TicketSecret(*hasher.finalize().as_bytes()))
 }
 
-/// Tickets that are good now: their intent is open and nobody used them.
+/// The tickets that a host may join with at present: their intent is open, and no host has used them.
 ///
-/// A ticket that was used stays good for the node that used it only through its membership.
+/// The node that used a ticket is recognised as a member, not by its ticket.
 #[must_use]
 pub fn open_tickets(ledger: &Ledger) -> BTreeMap<IntentId, TicketSecret> {
     let usable = |intent: &&Intent| {

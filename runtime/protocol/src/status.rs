@@ -1,6 +1,6 @@
-//! What a node can say about the overlay: the core's part of `status --json`.
+//! The core's part of `status --json`: one node's view of the overlay.
 //!
-//! Any node answers from its own ledger; what instances do is known in full only to the coordinator.
+//! Any node answers from its own ledger. Only the coordinator has the reports of all agents.
 
 use crate::agent::{Agent, FAILURES_MAX};
 use crate::coordinator::{Coordinator, View, voters_wanted};
@@ -15,13 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The state of the application, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum OverlayState {
-    /// Everything that the plan wants is there, and the voters are as the policy wants them.
+    /// The plan is carried out, and the voters are those that the policy wants.
     Stable,
-    /// On the way.
+    /// A change is being carried out.
     Changing,
-    /// Something is missing or broken and no plan repairs it at the moment.
+    /// Something is missing or broken, and no plan repairs it at present.
     Degraded,
-    /// No coordinator with a quorum is known: nothing is spent and nothing released.
+    /// No coordinator with a quorum is known: no host is acquired or released.
     NoQuorum,
 }
 
@@ -38,34 +38,35 @@ impl OverlayState {
     }
 }
 
-/// What a node says of the overlay.
+/// One node's view of the overlay.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Status {
-    /// The newest term known.
+    /// The newest term that the node knows.
     pub term: Term,
-    /// Its coordinator, once a committed entry of that term was seen.
+    /// The coordinator of the term, once the node has a committed entry of that term.
     pub coordinator: Option<NodeId>,
-    /// In one word.
+    /// The state of the application.
     pub state: OverlayState,
     /// Whether this node coordinates, so that `reports` are complete.
     pub coordinates: bool,
-    /// What each instance does, as far as this node knows (the coordinator: all; others: their own).
+    /// The last report about each instance with its node: on the coordinator of all instances, elsewhere of the node's
+    /// own.
     pub reports: BTreeMap<InstanceId, (NodeId, InstanceReport)>,
-    /// Members that this node lost.
+    /// Members that this node no longer hears.
     pub suspects: BTreeSet<NodeId>,
-    /// Intents that are not closed and whose host has not joined, and those being released.
+    /// Open intents whose host has not joined, and those whose host is being released.
     pub intents_open: BTreeSet<IntentId>,
     /// Intents whose outcome is not known.
     pub intents_unknown: BTreeSet<IntentId>,
-    /// The target in force and the last one reached.
+    /// The target in force.
     pub target: Revision,
-    /// The last target that was reached.
+    /// The last target that was reached completely.
     pub settled: Revision,
     /// Sentences for the operator: what is missing, broken, or not survivable.
     pub problems: Vec<String>,
 }
 
-/// Puts together what a node knows.
+/// Composes the view of a node.
 pub(crate) fn compose(
     view: View<'_>,
     leadership: &Leadership,
@@ -111,8 +112,7 @@ pub(crate) fn compose(
     }));
     Status {
         term: leadership.term(),
-        // The design's rule: a coordinator is shown once a committed entry of its term was seen, and no longer than
-        // its quorum is known.
+        // A coordinator is shown once a committed entry of its term was seen, and only while its quorum is known.
         coordinator: leadership.coordinator().filter(|_| ledger.term >= leadership.term() && !stale),
         state: state(view, leadership, coordinator, &reports, &failing),
         coordinates: coordinator.is_some(),
@@ -162,7 +162,7 @@ fn state(
         && ledger.voters.len() % 2 == 1
         && ledger.voters.iter().all(|node| ledger.members.contains_key(node));
     let leaving = ledger.members.values().any(|member| member.draining);
-    // Only the coordinator has the reports; what it has not heard of since it took office is not known to run.
+    // Only the coordinator has the reports. An instance without a report in its term is not known to run.
     let started = ledger.target.instances.iter().all(|(instance, placed)| {
         coordinator.is_none()
             || reports.get(instance).is_some_and(|(_, report)| {
@@ -176,13 +176,13 @@ fn state(
     if whole && quiet { OverlayState::Stable } else { OverlayState::Changing }
 }
 
-/// What the loss of one voter would mean, if it cannot be survived.
+/// The sentence that the loss of a voter cannot be survived, if that is so.
 fn voters_problem(ledger: &Ledger) -> Option<String> {
     let enough = ledger.voters.len() >= 3 || ledger.genesis.is_none();
     (!enough).then(|| "fewer than three voters: the loss of the coordinator cannot be survived".to_owned())
 }
 
-/// What became of a script, if it could not be carried out.
+/// The reason for which a script ended early, if one did.
 fn script_problem(ledger: &Ledger) -> Option<String> {
     let run = ledger.script.as_ref()?;
     match &run.state {

@@ -1,9 +1,9 @@
-//! What the shell owes the core for one event: a [`Turn`] of [`Effect`]s, grouped by durability.
+//! The output of the core for one event: a [`Turn`] of [`Effect`]s, grouped by durability.
 //!
-//! It decides nothing. The shell executes every effect in the order given, without looking at the protocol's
-//! state; results come back as an [`Event`](crate::event::Event).
+//! Only types. The shell executes every effect in the order given, without looking at the protocol's state, and
+//! reports each result as an [`Event`](crate::event::Event).
 
-use crate::notice::Notice;
+use crate::notice::{HaltReason, Notice};
 use litemap::LiteMap;
 use rhizo_types::id::{
     ComponentName, HostId, InstanceId, IntentId, NodeId, OfferName, PortName, ProviderName,
@@ -19,15 +19,16 @@ use rhizo_types::{Generation, Revision};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What the shell owes the core for one event, in the order it owes it.
+/// The output of the core for one event. The shell executes `now`, then appends `durable` and syncs, then executes
+/// `after_durable`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 #[must_use = "an unexecuted turn leaves the protocol waiting forever"]
 pub struct Turn {
-    /// Append to this node's stable storage and sync. Until that returns, nothing of `after_durable` may happen.
+    /// Records to append to this node's stable storage and sync, before anything of `after_durable` is executed.
     pub durable: Vec<Record>,
-    /// May happen only after `durable` is on stable storage.
+    /// Effects to execute when `durable` is on stable storage.
     pub after_durable: Vec<Effect>,
-    /// Needs no durability.
+    /// Effects to execute at once.
     pub now: Vec<Effect>,
 }
 
@@ -39,18 +40,18 @@ pub struct ProposalId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SolveId(pub u64);
 
-/// The shell's number for something that wants an answer (an operator's ask, a joining node).
+/// The shell's number for a question that the core answers: an operator's request, or a node that wants to join.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 
-/// One start of one instance: what the actions' events refer to.
+/// One run of one instance; the events of its actions refer to it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RunId {
     /// The instance.
     pub instance: InstanceId,
     /// Its generation.
     pub generation: Generation,
-    /// The how-manieth start of this generation on this node, from one.
+    /// Number of this run within the generation on this node; the first run has number 1.
     pub attempt: u32,
 }
 
@@ -59,59 +60,59 @@ pub struct RunId {
 pub struct ActionId {
     /// The run.
     pub run: RunId,
-    /// The how-manieth action of the run, from one.
+    /// Number of the action within the run; the first action has number 1.
     pub number: u32,
 }
 
-/// What an import of an instance is bound to: exporter → what it serves.
+/// The exporters that an import is bound to, each with the address and values that it serves.
 pub type Bound = LiteMap<InstanceId, Served>;
 
-/// What the imports of an instance are bound to. Small and many, so that they are sorted lists.
+/// The bindings of every import of an instance. Sorted lists, because there are many of them and each is small.
 pub type BoundImports = LiteMap<PortName, Bound>;
 
 /// One thing the shell must do.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Effect {
-    /// Send to another member; may be lost. Dropped when there is no link.
+    /// Send a message to another member. It may be lost, and is dropped when there is no link.
     Send {
-        /// To whom.
+        /// The receiver.
         to: NodeId,
-        /// What.
+        /// The message.
         message: Message,
     },
-    /// Keep links to exactly these members (dial, redial, and close others that are idle).
+    /// Keep links to exactly these members: dial and redial them, and close other links that are idle.
     Links(BTreeSet<NodeId>),
     /// Propose a command to the log; answered by `Event::Proposed`.
     Propose {
         /// Its number.
         id: ProposalId,
-        /// What.
+        /// The command.
         command: Command,
     },
     /// Change the log's membership; answered by `Event::MembershipChanged`.
     ChangeMembership(MembershipChange),
-    /// Hand the log's leadership to this voter. No answer: `Event::LogStatus` shows what came of it.
+    /// Transfer the leadership of the log to a voter. The result shows in a later `Event::LogStatus`.
     TransferLeadership {
-        /// To whom.
+        /// The new leader.
         to: NodeId,
     },
     /// Read barrier, then `acquire` on the provider; answered by `Event::Acquired`.
     Acquire(Box<AcquireCall>),
     /// Read barrier, then `release` on the provider; answered by `Event::Released`.
     Release {
-        /// For which intent.
+        /// The intent.
         intent: IntentId,
-        /// Who is asked.
+        /// The provider.
         provider: ProviderName,
-        /// Which host.
+        /// The host.
         host: HostId,
     },
     /// Read barrier, then `list` by app and lineage on the provider; answered by `Event::Listed`.
     List {
-        /// Who is asked.
+        /// The provider.
         provider: ProviderName,
     },
-    /// Pose the problem and solve it; answered by `Event::Solved`.
+    /// Pose the planning problem and solve it; answered by `Event::Solved`.
     Solve(Box<SolveRequest>),
     /// Answer a node that wants to join (`Event::JoinRequested`).
     ReplyJoin {
@@ -120,37 +121,38 @@ pub enum Effect {
         /// The answer.
         answer: JoinAnswer,
     },
-    /// Start what an instance runs; answered by `Event::Started` or `Event::StartFailed`.
+    /// Start the service of an instance; answered by `Event::Started` or `Event::StartFailed`.
     Start(Box<StartCall>),
-    /// Stop what an instance runs, also while it is starting; answered by `Event::Stopped` (or `Exited`), also when
-    /// nothing of it runs.
+    /// Stop the service of an instance, also while it is starting. Answered by `Event::Stopped` or `Exited`, also when
+    /// nothing of the service runs.
     Stop {
-        /// Which run.
+        /// The run.
         run: RunId,
     },
-    /// Begin an action; answered by one `Event::Acted`. The actions of one run may be under way side by side.
+    /// Begin an action; answered by one `Event::Acted`. Several actions of one run may be executed side by side.
     Act(Box<ActCall>),
-    /// End an action, by force if need be. Answered by its one `Event::Acted`, when nothing of it runs any more.
+    /// End an action, by force if necessary. The one `Event::Acted` of the action follows when nothing of it runs any
+    /// more.
     Cancel {
-        /// Which.
+        /// The action.
         action: ActionId,
     },
-    /// An import of a run has changed; only the difference is told. Actions that begin later have it in their call.
+    /// Give a run the changes of one import. Actions that begin later have all its bindings in their call.
     Rebind {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// Which import.
+        /// The import.
         import: PortName,
-        /// Exporters that are bound now, or serve something else now.
+        /// Exporters that are bound from now on, or whose address or values changed.
         bound: Bound,
-        /// Exporters that are not bound any more.
+        /// Exporters that are no longer bound.
         unbound: BTreeSet<InstanceId>,
     },
-    /// The component's attributes are these from now on; actions that begin later have them in their call.
+    /// Give a run new attributes of its component. Actions that begin later have them in their call.
     SetAttributes {
-        /// Which run.
+        /// The run.
         run: RunId,
-        /// All of them.
+        /// All attributes; those before are replaced.
         attributes: Values,
     },
     /// Answer an operator's request (`Event::Request`).
@@ -160,11 +162,11 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
-    /// Something `events` and `why` tell.
+    /// A line for `events` and `why`.
     Notice(Notice),
     /// Stop every instance and this process; the host may end with it.
     Halt {
-        /// Why.
+        /// The reason, for the operator.
         reason: HaltReason,
     },
 }
@@ -172,9 +174,10 @@ pub enum Effect {
 /// One change of the log's membership. At most one is outstanding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum MembershipChange {
-    /// Add a node that gets the log without voting. Its shell opens its store when the leader's first frame comes.
+    /// Add a node that receives the log and does not vote. Its shell opens its store when the leader's first frame
+    /// arrives.
     AddLearner(NodeId),
-    /// In one joint change, make exactly these the voters. Former voters stay as learners.
+    /// Make exactly these nodes the voters, in one joint change. Former voters stay as learners.
     SetVoters(BTreeSet<NodeId>),
     /// Remove a node that does not vote.
     Remove(NodeId),
@@ -183,13 +186,13 @@ pub enum MembershipChange {
 /// A provider call that acquires a host.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct AcquireCall {
-    /// For which intent.
+    /// The intent.
     pub intent: IntentId,
-    /// What is ordered.
+    /// The order.
     pub order: AcquireOrder,
     /// Idempotency token: the same for every call of this intent, at most 64 ASCII characters.
     pub token: String,
-    /// What the new host is given.
+    /// The boot document for the new host.
     pub boot: Boot,
 }
 
@@ -232,15 +235,15 @@ pub struct HostView {
 /// One start of one instance.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct StartCall {
-    /// Which run.
+    /// The run.
     pub run: RunId,
-    /// What is run, and how.
+    /// The component, which says what is run and how.
     pub component: Arc<Component>,
     /// The spec revision that `component` is from.
     pub version: Revision,
-    /// Every import of the component is present.
+    /// The bindings; every import of the component has an entry, which may be empty.
     pub imports: BoundImports,
-    /// What earlier actions of the run put out.
+    /// The values that earlier actions of the run have put out.
     pub values: Values,
 }
 
@@ -249,44 +252,33 @@ pub struct StartCall {
 pub struct ActCall {
     /// Its number.
     pub id: ActionId,
-    /// What it is for, for logs: the transition's name, `reset` or `notify`.
+    /// Its name in logs: the name of the transition, `reset` or `notify`.
     pub step: String,
-    /// What is done.
+    /// The declaration of the action.
     pub action: Action,
-    /// Whose it is: environment, attributes, script.
+    /// The component, for its environment, attributes and script.
     pub component: Arc<Component>,
     /// The spec revision that `component` is from.
     pub version: Revision,
-    /// Every import of the component is present.
+    /// The bindings; every import of the component has an entry, which may be empty.
     pub imports: BoundImports,
-    /// What earlier actions of the run put out.
+    /// The values that earlier actions of the run have put out.
     pub values: Values,
 }
 
 /// Answer to an operator's request.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Answer {
-    /// Committed; the rest follows by itself and can be watched in `status`.
+    /// The request is committed. What it asks for follows, and can be watched in `status`.
     Accepted,
     /// Ask again: this node does not coordinate, or it is not known whether the request was committed.
     Later,
-    /// No, and why.
+    /// The request is refused, for this reason.
     Refused(String),
 }
 
-/// Why a node halts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum HaltReason {
-    /// It left on purpose (released, drained, detached, taken down).
-    Left,
-    /// The others committed it dead.
-    Dead,
-    /// It lost the group for longer than the spec's `orphan_after`.
-    Orphaned,
-}
-
 impl Turn {
-    /// Whether there is nothing to do.
+    /// Whether the shell has nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.durable.is_empty() && self.after_durable.is_empty() && self.now.is_empty()

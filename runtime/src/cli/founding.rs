@@ -132,7 +132,7 @@ pub(crate) async fn background(embedding: Embedding, directory: PathBuf) -> Resu
     finish(handle.ended().await)
 }
 
-fn finish(ended: Result<rhizo_protocol::turn::HaltReason, node::NodeError>) -> Result<Exit, Failure> {
+fn finish(ended: Result<rhizo_protocol::HaltReason, node::NodeError>) -> Result<Exit, Failure> {
     match ended {
         Ok(reason) => {
             tracing::info!(?reason, "node 0 ended");

@@ -21,7 +21,7 @@ use rhizo_overlay::{Overlay, OverlayEvents};
 use rhizo_protocol::Node as Core;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::ledger::Ledger;
-use rhizo_protocol::turn::{HaltReason, Turn};
+use rhizo_protocol::{HaltReason, Turn};
 use rhizo_types::ledger::Timers;
 use rhizo_types::{InstanceId, Lineage, ProviderName, Time};
 use std::collections::{BTreeSet, VecDeque};

@@ -263,7 +263,7 @@ impl Step<'_> {
         let need = need_to_start(import, binding.wanted.len());
         sabotage::is(Sabotage::StartsUnserved)
             || binding.settled(&self.agent.uses) >= need
-            || (binding.bound >= need && self.local.comes_back_to(port))
+            || (binding.bound >= need && self.local.uses_then_releases(port))
     }
 
     /// Records every binding as known to the program, because the actions of the run that begins are given them.
@@ -321,7 +321,7 @@ impl Step<'_> {
 /// will use it again while it is deployed anew.
 fn is_held(local: &Local, port: &PortName, used: &Use) -> bool {
     let wanted = local.imports.get(port).and_then(|binding| binding.wanted.get(&used.exporter));
-    used.served.is_some() && wanted == Some(&(used.generation, used.node)) && local.comes_back_to(port)
+    used.served.is_some() && wanted == Some(&(used.generation, used.node)) && local.uses_then_releases(port)
 }
 
 impl Agent {

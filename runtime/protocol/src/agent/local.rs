@@ -282,13 +282,13 @@ impl Local {
     /// Whether the instance failed and, while it is deployed again, uses an import that a later push makes it release.
     ///
     /// An exporter that was pushed to leave waits for such a user: once it has left, nothing makes it serve again.
-    pub(super) fn comes_back_to(&self, port: &PortName) -> bool {
+    pub(super) fn uses_then_releases(&self, port: &PortName) -> bool {
         let reach = self.kind.net.imports.get(port);
         self.failures.in_a_row > 0
             && self.wanted
             && matches!(self.mode, Mode::Up(_))
             && !self.pushes.is_empty()
-            && reach.is_some_and(|reach| self.kind.net.comes_back_to(&self.marking, reach))
+            && reach.is_some_and(|reach| self.kind.net.uses_then_releases(&self.marking, reach))
     }
 
     /// Whether a transition that uses the import runs.

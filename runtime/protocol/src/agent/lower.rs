@@ -54,13 +54,13 @@ impl Step<'_> {
     /// the instance has no users, its transitions are cancelled instead.
     fn settle(&mut self, exports: Exports) -> Descent {
         let kind = self.local.kind.clone();
-        self.local.marking.take_back(&kind.net);
+        self.local.marking.cancel_unbegun(&kind.net);
         self.local.refusing.clear();
         for (place, docks) in self.local.marking.entries(&kind.net) {
             self.local.marking.enter(place, &docks);
         }
         if self.local.marking.is_at_rest() {
-            self.local.marking.unfire(&kind.net);
+            self.local.marking.abort_behaviour(&kind.net);
             self.cancel_all();
             self.queue_descent();
             self.local.mode = Mode::Draining(exports);
@@ -83,7 +83,7 @@ impl Step<'_> {
         let kind = self.local.kind.clone();
         if self.local.marking.next_behaviour(&kind.net) {
             let moved = self.move_tokens(Direction::Down);
-            let goes_on = moved || self.local.marking.is_spent(&kind.net);
+            let goes_on = moved || self.local.marking.is_behaviour_done(&kind.net);
             return if goes_on { Descent::Continues } else { Descent::Waits };
         }
         let is_draining = matches!(self.local.mode, Mode::Draining(_));
@@ -148,7 +148,7 @@ impl Step<'_> {
     /// Goes down at once, because a mandatory import is lost: the users get *Lost* and are not asked.
     pub(super) fn interrupt(&mut self) {
         self.lose_users();
-        self.local.marking.unfire(&self.local.kind.net);
+        self.local.marking.abort_behaviour(&self.local.kind.net);
         self.local.refusing.clear();
         if self.local.marking.is_at_rest() {
             self.cancel_all();
@@ -177,7 +177,7 @@ impl Step<'_> {
             self.local.outputs.clear();
         }
         self.local.mode = Mode::Up(Exports::Offered);
-        self.local.marking.unfire(&self.local.kind.net);
+        self.local.marking.abort_behaviour(&self.local.kind.net);
         if self.local.wanted {
             self.local.queue_deploy();
         }

@@ -12,7 +12,7 @@ use super::step::Step;
 use crate::notice::Notice;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::PortName;
-use rhizo_types::net::{PlaceIx, Reach, TransitionIx};
+use rhizo_types::net::{ImportUse, PlaceIx, TransitionIx};
 
 /// Whether imports are waited for while tokens move.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Step<'_> {
                 self.arrive_up();
                 return moved;
             }
-            if !self.move_tokens(Direction::Up) && !self.local.marking.is_spent(net) {
+            if !self.move_tokens(Direction::Up) && !self.local.marking.is_behaviour_done(net) {
                 return moved;
             }
             moved = true;
@@ -76,7 +76,8 @@ impl Step<'_> {
         }
         let mut entries = self.local.marking.entries(net);
         if sabotage::is(Sabotage::EntersEarly) {
-            entries = self.local.marking.arrived.iter().map(|way| (net.way(*way).to, vec![*way])).collect();
+            entries =
+                self.local.marking.arrived.iter().map(|way| (net.transition(*way).to, vec![*way])).collect();
         }
         for (place, docks) in entries {
             if !up && lacks_import(self.local, |reach| reach.places.contains(&place)) {
@@ -124,7 +125,7 @@ impl Step<'_> {
             return false;
         }
         let net = self.local.net();
-        let from = net.way(transition).from;
+        let from = net.transition(transition).from;
         let mut used = net.imports.iter().filter(|(_, reach)| reach.transitions.contains(&transition));
         used.all(|(port, reach)| {
             // An import that the place before uses stays in use, also when its exporter has asked to leave.
@@ -177,7 +178,7 @@ impl Step<'_> {
 }
 
 /// Whether a mandatory import that is used there has no exporter left.
-fn lacks_import(local: &Local, is_used: impl Fn(&Reach) -> bool) -> bool {
+fn lacks_import(local: &Local, is_used: impl Fn(&ImportUse) -> bool) -> bool {
     let mut used = local.net().imports.iter().filter(|(_, reach)| is_used(reach)).map(|(port, _)| port);
     used.any(|port| {
         local.component().imports.get(port).is_some_and(|import| !import.optional)

@@ -88,7 +88,7 @@ impl Purpose {
     /// The declaration of the action in the life-cycle; none for the stop of the service before a reset.
     pub(super) fn step(self, net: &Net) -> Option<&ActionStep> {
         match self {
-            Self::Transition(transition) => Some(&net.way(transition).step),
+            Self::Transition(transition) => Some(&net.transition(transition).step),
             Self::EndService => None,
             Self::Reset(position) => net.reset.get(position),
             Self::Notify => net.notify.as_ref(),
@@ -108,7 +108,7 @@ impl Purpose {
     /// How the action is called in notices.
     pub(super) fn name(self, net: &Net) -> String {
         match self {
-            Self::Transition(transition) => net.way(transition).name.to_string(),
+            Self::Transition(transition) => net.transition(transition).name.to_string(),
             Self::EndService | Self::Reset(_) => "reset".to_owned(),
             Self::Notify => "notify".to_owned(),
         }

@@ -178,7 +178,11 @@ impl Coordinator {
         if ledger.plan.as_ref().is_none_or(|plan| plan.spec != ledger.spec_revision()) {
             return Some(Cause::SpecChanged);
         }
-        let sound = Sound { index: ledger.index, reports: self.reports_taken, stuck: self.hosts.stuck(view) };
+        let sound = Sound {
+            index: ledger.index,
+            reports: self.reconfiguration.reports.taken(),
+            stuck: self.hosts.stuck(view),
+        };
         if self.sound.as_ref() != Some(&sound) {
             if let Some(cause) = broken(ledger, &sound.stuck).or_else(|| copies_missing(ledger)) {
                 return Some(cause);
@@ -192,14 +196,14 @@ impl Coordinator {
         let better = self.control.facts_changed && view.now >= self.control.better_at;
         // A script's author does not want to be overtaken by something that pays.
         let quiet = !ledger.script_runs();
-        (better && quiet && self.is_complete(ledger)).then_some(Cause::Better)
+        (better && quiet && ledger.is_plan_in_effect()).then_some(Cause::Better)
     }
 
     /// Instances that keep failing where they are, and where that is, unless it was tried to avoid that place.
     fn failing(&self, ledger: &Ledger) -> BTreeMap<InstanceId, NodeId> {
         let placed = ledger.target.instances.iter().filter(|(instance, placed)| {
             let planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));
-            let failing = self.report_of(instance, ledger).is_some_and(|report| {
+            let failing = self.reconfiguration.reports.of(instance, ledger).is_some_and(|report| {
                 report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting
             });
             // What goes back to an older version is not to be moved for the newer one's faults.
@@ -210,15 +214,6 @@ impl Coordinator {
                 && !ledger.avoid.contains(&(instance.component.clone(), placed.node))
         });
         placed.map(|(instance, placed)| (instance.clone(), placed.node)).collect()
-    }
-
-    /// Whether the plan in force is carried out and its target reached.
-    pub(crate) fn is_complete(&self, ledger: &Ledger) -> bool {
-        let Some(plan) = &ledger.plan else { return false };
-        ledger.target.plan == plan.revision
-            && ledger.settled == ledger.target.revision
-            && plan.placement.len() == ledger.target.instances.len()
-            && plan.placement.keys().all(|instance| ledger.target.instances.contains_key(instance))
     }
 
     pub(super) fn advance_control(&mut self, view: View<'_>, out: &mut Out) {

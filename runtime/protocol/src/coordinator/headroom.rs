@@ -1,8 +1,9 @@
-//! Whether a host has room for what is to run there while something else has not left it yet.
+//! Room on hosts while instances that leave are still there.
 //!
-//! A plan fits its hosts, but on the way to it an instance that leaves and the one that comes would be there together. What
-//! comes waits until there is room. When everything waits for room, the few that are in the way go before what replaces them is
-//! started. Hosts that nothing leaves are not looked at. Read next: `target.rs`.
+//! A plan fits its hosts. During the change to it, an instance that leaves a host and one that comes to it would be
+//! there together. The one that comes waits until there is room. When every missing instance waits for room, the fewest
+//! instances that are in the way leave before their successors are started. Hosts that no instance leaves are skipped.
+//! Read next: `target.rs`.
 
 use crate::ledger::room::{Used, shortage};
 use crate::ledger::{Ledger, SlotState};
@@ -11,10 +12,10 @@ use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::target::{Placed, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An instance of the plan that has no room yet, and where.
+/// An instance of the plan that waits for room, and its host's node.
 pub(super) type Blocked<'a> = (&'a InstanceId, NodeId);
 
-/// The hosts that something leaves, and what they hold.
+/// The hosts that an instance leaves, with the resources in use there.
 pub(super) struct Headroom<'a> {
     ledger: &'a Ledger,
     hosts: BTreeMap<NodeId, Held<'a>>,
@@ -23,9 +24,9 @@ pub(super) struct Headroom<'a> {
 struct Held<'a> {
     capacity: &'a BTreeMap<String, Number>,
     used: Used<'a>,
-    /// In the target in force, and not here in the plan.
+    /// Instances that the target in force has here and the plan does not.
     leaving: Vec<(&'a InstanceId, &'a Placed)>,
-    /// Something was dropped, and its agent does not say yet that it is gone.
+    /// Whether a dropped instance is not yet reported as gone.
     lingers: bool,
 }
 
@@ -61,7 +62,7 @@ impl<'a> Headroom<'a> {
         Self { ledger, hosts }
     }
 
-    /// Takes room for an instance of the version in force; false when there is none yet.
+    /// Reserves room for an instance in the version in force; returns false when there is not enough yet.
     pub(super) fn take(&mut self, instance: &InstanceId, node: NodeId) -> bool {
         let Some(held) = self.hosts.get_mut(&node) else { return true };
         let Some(needed) = self.ledger.needs_of(instance) else { return true };
@@ -74,14 +75,15 @@ impl<'a> Headroom<'a> {
         true
     }
 
-    /// The components of what leaves a host.
+    /// The components of the instances that leave a host.
     pub(super) fn leaving(&self) -> BTreeSet<&'a ComponentName> {
         let leaving = self.hosts.values().flat_map(|held| &held.leaving);
         leaving.map(|(instance, _)| &instance.component).collect()
     }
 
-    /// The fewest that have to go so that one of the blocked has room; of `idle` components nothing that is under way
-    /// will let a copy go. Empty while something goes already.
+    /// Returns the fewest leaving instances that have to be dropped so that one of the blocked ones has room. Only
+    /// copies of `idle` components count: the others leave by themselves when their successors are started. Empty while
+    /// a dropped instance has not ended yet.
     pub(super) fn in_the_way(
         &self,
         blocked: &[Blocked<'_>],
@@ -118,7 +120,7 @@ impl<'a> Headroom<'a> {
     }
 }
 
-/// The hosts on which an instance of the plan may wait for room: what was dropped there keeps it out.
+/// The nodes on which an instance of the plan may wait for the room of dropped instances.
 pub(super) fn waited_for(plan: &Plan, ledger: &Ledger) -> BTreeSet<NodeId> {
     let missing = plan.placement.iter().filter(|(instance, _)| {
         !ledger.target.instances.contains_key(*instance) && ledger.needs_of(instance).is_some()
@@ -130,7 +132,8 @@ pub(super) fn waited_for(plan: &Plan, ledger: &Ledger) -> BTreeSet<NodeId> {
     hosts.collect()
 }
 
-/// What was dropped and may still run beside the target: an older generation ends where the next one begins.
+/// Dropped instances that may still run beside the target. An older generation on the same node is left out, because
+/// it ends before the next one begins.
 fn lingering(ledger: &Ledger) -> impl Iterator<Item = (&InstanceId, &Placed)> {
     ledger.lingering.iter().filter(|(instance, placed)| {
         ledger.target.instances.get(*instance).is_none_or(|next| next.node != placed.node)

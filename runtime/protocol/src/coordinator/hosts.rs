@@ -1,11 +1,12 @@
-//! Intents and the provider calls that carry them out: acquire, release, and what their results mean.
+//! Intents and the provider calls that carry them out: acquire, release, and the meaning of their results.
 //!
-//! A call is made only for a committed intent. A clear answer becomes a committed outcome; an unclear one makes the
-//! intent *unknown*, and only the provider's list (`listing`) closes it. A release is confirmed by the list as well.
-//! Everything remembered here can be lost: a successor repeats the calls with the same tokens.
+//! A call is made only for a committed intent. A clear answer becomes a committed outcome. An unclear answer makes the
+//! intent *unknown*, and only the provider's list (`listing`) closes it. The list confirms a release as well. A
+//! successor needs nothing that is remembered here: it repeats the calls with the same tokens.
 
 use super::leaving::needed_intents;
 use super::listing::Lists;
+use super::watch::Watch;
 use super::{Coordinator, View};
 use crate::event::{AcquireResult, ListError, ListedHost};
 use crate::notice::Notice;
@@ -20,72 +21,38 @@ use rhizo_types::ledger::Command;
 use rhizo_types::wire::Boot;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many provider calls may be under way: providers throttle, and each call holds a connection.
+/// The most provider calls at a time: providers throttle, and each call holds a connection.
 const CALLS_MAX: usize = 64;
 /// A call that was not made is tried again after this time.
 const NOT_ISSUED_MS: u64 = 500;
 /// An offer without capacity is not ordered again for this time.
 const COOLING_MS: u64 = 60_000;
-/// An offer that the provider refused for good is not ordered again for this time.
+/// An offer that the provider refused is not ordered again for this time.
 const REFUSED_MS: u64 = 600_000;
 /// A host that is still listed this long after its release was accepted is released again.
 const RELEASE_AGAIN_MS: u64 = 10_000;
-/// One entry carries at most so many outcomes.
+/// The most outcomes in one entry.
 const BATCH_MAX: usize = 64;
 
-/// What the coordinator remembers of the providers.
+/// The provider calls of the coordinator, and their results that are not committed yet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Hosts {
     pub(super) watches: BTreeMap<IntentId, Watch>,
     pub(super) lists: Lists,
-    /// Outcomes that are known here and not committed yet.
+    /// Outcomes to commit.
     pub(super) outcomes: BTreeMap<IntentId, Outcome>,
-    /// Offers that are not ordered before some time.
+    /// Offers that failed, and until when they are not ordered again.
     cooling: BTreeMap<(ProviderName, OfferName), Time>,
 }
 
-/// What the coordinator remembers of one open intent.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Watch {
-    /// The state it was last seen in, and since when.
-    pub(super) state: IntentState,
-    pub(super) since: Time,
-    /// Whether the plan that ordered it was committed under this coordinator.
-    own: bool,
-    /// Whether this coordinator asked the provider for it, and when the last call ended.
-    issued: bool,
-    pub(super) calling: bool,
-    pub(super) call_ended: Time,
-    not_before: Time,
-    tries: u32,
-    /// When the provider accepted the release.
-    pub(super) release_accepted: Option<Time>,
-}
-
-impl Watch {
-    fn new(state: IntentState, since: Time) -> Self {
-        Self {
-            state,
-            since,
-            own: false,
-            issued: false,
-            calling: false,
-            call_ended: since,
-            not_before: Time::ZERO,
-            tries: 0,
-            release_accepted: None,
-        }
-    }
-}
-
 impl Hosts {
-    /// Offers that are not to be ordered at the moment.
+    /// Offers that are not to be ordered at present.
     pub(super) fn cooling(&self, now: Time) -> BTreeSet<(ProviderName, OfferName)> {
         let cooling = self.cooling.iter().filter(|(_, until)| **until > now);
         cooling.map(|(offer, _)| offer.clone()).collect()
     }
 
-    /// Orders whose hosts are not to be waited for any longer.
+    /// Intents whose outcome is unknown for so long that the plan no longer waits for their hosts.
     pub(super) fn stuck(&self, view: View<'_>) -> BTreeSet<IntentId> {
         let visible_ms = view.ledger.timers().visible_ms;
         let unknown = self.watches.iter().filter(|(_, watch)| {
@@ -123,7 +90,7 @@ impl Hosts {
         self.lists.advance(&self.watches, &needed, view, out);
     }
 
-    /// Follows the ledger's open intents.
+    /// Creates a watch for each open intent of the ledger, and drops those of closed ones.
     fn watch(&mut self, began: Time, view: View<'_>) {
         let ledger = view.ledger;
         let is_open = |id: &IntentId| ledger.intents.get(id).is_some_and(Intent::is_open);
@@ -179,7 +146,7 @@ impl Hosts {
                 Some(Outcome::Unknown)
             }
         };
-        // An unknown intent may have a host from an earlier call, whatever a later call answers.
+        // An unknown intent may have a host from an earlier call, so a refusal of a later call does not close it.
         let trusted = intent.state == IntentState::Open || matches!(outcome, Some(Outcome::Bound(_)));
         if let Some(outcome) = outcome
             && trusted
@@ -197,7 +164,7 @@ impl Hosts {
             watch.release_accepted = Some(now);
             watch.not_before = now.after_ms(RELEASE_AGAIN_MS);
         } else {
-            // Doubles up to 32 s: a provider that is down comes back when it does.
+            // Doubles up to 32 s, because a provider may be down for long.
             watch.not_before = now.after_ms(NOT_ISSUED_MS << watch.tries.min(6));
         }
     }
@@ -211,13 +178,14 @@ impl Hosts {
     ) {
         let Some((hosts, started)) = self.lists.arrived(provider, result, view.now, out) else { return };
         let needed = needed_intents(view.ledger);
-        for (id, outcome) in super::listing::outcomes(provider, &hosts, started, &needed, self, view) {
+        for (id, outcome) in super::listing::outcomes(provider, &hosts, started, &needed, &self.watches, view)
+        {
             self.outcomes.insert(id, outcome);
         }
         self.lists.find_unexplained(provider, &hosts, view);
     }
 
-    /// The outcomes and reclaims to be committed next.
+    /// Returns the outcomes and the reclaim to commit next.
     pub(super) fn commands(&mut self, view: View<'_>, out: &mut Out) -> Vec<Command> {
         self.close_unneeded(view);
         let mut commands: Vec<Command> = Vec::new();
@@ -230,7 +198,7 @@ impl Hosts {
         commands
     }
 
-    /// Ends what no plan needs and what needs no list to end.
+    /// Closes intents that no plan needs, as far as that needs no list.
     fn close_unneeded(&mut self, view: View<'_>) {
         let needed = needed_intents(view.ledger);
         let timers = view.ledger.timers();
@@ -241,7 +209,7 @@ impl Hosts {
             }
             let unneeded = !needed.contains(&intent.id);
             let outcome = match intent.state {
-                // Nobody but this coordinator can have ordered it, and it did not.
+                // Only this coordinator can have made the call, and it has not.
                 IntentState::Open if unneeded && watch.own && !watch.issued => {
                     Outcome::Absent(AbsentReason::Cancelled)
                 }
@@ -272,7 +240,7 @@ impl Hosts {
     }
 }
 
-/// Whether an outcome can follow the intent's state, so that it is worth proposing.
+/// Whether the ledger accepts the outcome in the intent's state.
 fn is_next(intent: &Intent, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Bound(_) => match intent.state {
@@ -289,7 +257,7 @@ fn is_next(intent: &Intent, outcome: &Outcome) -> bool {
     }
 }
 
-/// Orders a host for an intent that is not committed: only under sabotage.
+/// Orders a host for an intent that is not committed; a fault for tests.
 pub(super) fn order_early(
     order: &rhizo_types::intent::AcquireOrder,
     id: IntentId,
@@ -331,7 +299,7 @@ fn acquire(intent: &Intent, watch: &mut Watch, view: View<'_>, out: &mut Out) ->
 }
 
 fn release(intent: &Intent, watch: &mut Watch, out: &mut Out) -> bool {
-    // Without a name the list has to find the host first.
+    // The host's identifier is not known yet; the list has to find it first.
     let Some(host) = &intent.host else { return false };
     watch.release_accepted = None;
     let (provider, host) = (intent.order.provider.clone(), host.host.clone());

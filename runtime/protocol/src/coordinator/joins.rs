@@ -1,6 +1,6 @@
-//! Hosts that ask to join: one command each, answered when it is applied.
+//! Requests of hosts to join: one command each, answered when the command is applied.
 //!
-//! A node that did not get its answer asks again with the same key and gets the same answer.
+//! A node that did not receive its answer asks again with the same key, and gets the same answer.
 
 use super::View;
 use crate::codec;
@@ -31,7 +31,7 @@ fn joined(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<NodeId> {
     (view.ledger.members.get(&node)?.record.key == key).then_some(node)
 }
 
-/// Why this ticket cannot be used by this key on this host, if so.
+/// The reason for which this key on this host may not use the ticket; none if it may.
 fn refusal(view: View<'_>, join: &Join) -> Option<&'static str> {
     let Join { ticket, host, key, .. } = join;
     let Some(intent) = view.ledger.intents.get(ticket) else { return Some("the ticket is not known") };
@@ -69,14 +69,15 @@ impl Joins {
         {
             return reply(request, JoinAnswer::Refused { reason: reason.to_owned() }, out);
         }
-        // The same host asked again, over a new link: the old request has nobody waiting for it any more. Or it is
-        // another one of two with the same ticket: the next time it asks, it is decided which of them it is for.
+        // Either the same host asks again over a new link, so that no node waits for the old answer. Or this is the
+        // other one of two hosts with the same ticket: the ledger decides which of them joins, and the other one
+        // learns it when it asks again.
         if let Some(old) = self.pending.insert(join.ticket, Pending { request, join }) {
             reply(old.request, JoinAnswer::Later, out);
         }
     }
 
-    /// Answers those that the ledger decided.
+    /// Answers the requests that the ledger has decided.
     pub(super) fn answer(&mut self, view: View<'_>, out: &mut Out) {
         self.pending.retain(|ticket, pending| {
             let answer = match (joined(view, *ticket, pending.join.key), refusal(view, &pending.join)) {

@@ -1,7 +1,7 @@
-//! Members that are no longer needed leave the roster, in an order that keeps the group able to decide.
+//! Removal of members that are no longer needed, in an order that keeps the quorum.
 //!
-//! A member leaves when nothing runs there, no plan wants it and it does not vote. When the application is taken
-//! down, the coordinator is the last to go.
+//! A member leaves when no instance runs on it, no plan needs it and it does not vote. When the application is taken
+//! down, the coordinator leaves last.
 
 use super::{Coordinator, View};
 use crate::ledger::{Ledger, SlotState};
@@ -11,7 +11,7 @@ use rhizo_types::intent::IntentState;
 use rhizo_types::ledger::Command;
 use std::collections::BTreeSet;
 
-/// The members that the plan, the target or an unresolved instance needs.
+/// The members that the plan, the target or an instance that may still run needs.
 #[must_use]
 pub(super) fn needed_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
     let planned = ledger.plan.iter().flat_map(|plan| plan.placement.values());
@@ -23,7 +23,7 @@ pub(super) fn needed_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
     planned.chain(placed).collect()
 }
 
-/// The members that shall leave: drained ones, and hosts that nothing needs.
+/// The members that have to leave: drained ones, and hosts that are not needed.
 #[must_use]
 pub(super) fn leaving_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
     let needed = needed_nodes(ledger);
@@ -45,11 +45,12 @@ impl Coordinator {
             return None;
         }
         let may_leave = |node: &NodeId| {
-            let empty = self.reports.get(node).is_none_or(|report| report.instances.is_empty());
+            let empty =
+                self.reconfiguration.reports.get(*node).is_none_or(|report| report.instances.is_empty());
             let votes = ledger.voters.contains(node) || view.log.voters.contains(node);
             *node != view.me && empty && !votes
         };
-        // Who is needed is only worth finding out when there is somebody who could leave.
+        // The needed members are computed only when there is a member that could leave.
         if ledger.members.keys().any(may_leave) {
             let needed = needed_nodes(ledger);
             let mut free = leaving_nodes(ledger).into_iter();

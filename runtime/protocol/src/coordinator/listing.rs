@@ -1,11 +1,11 @@
-//! What providers' lists prove: a host exists, is gone, or is explained by no intent.
+//! Conclusions from providers' lists: a host exists, is gone, or is not explained by any intent.
 //!
-//! A list proves something only about what happened before it was asked for. A host that is not listed does not
-//! exist only after new hosts had `visible_ms` to appear. A host that no intent explains is reclaimed when it is
-//! older than `reclaim_after_ms`: its intent was closed, and its creation became visible too late.
+//! A list proves only what happened before it was asked for. A missing host does not exist only if new hosts had
+//! `visible_ms` to appear in the list. A host that no intent explains is reclaimed when it is older than
+//! `reclaim_after_ms`: its intent was closed before the host became visible.
 
 use super::View;
-use super::hosts::{Hosts, Watch};
+use super::watch::Watch;
 use crate::event::{ListError, ListedHost};
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
@@ -17,15 +17,15 @@ use rhizo_types::intent::{AbsentReason, Intent, IntentState, Outcome, ReleaseRea
 use rhizo_types::ledger::Command;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The first repetition of a list that something waits for; doubles up to [`EAGER_MS_MAX`].
+/// The first repetition of a list that an intent waits for; doubles up to [`EAGER_MS_MAX`].
 const EAGER_MS: u64 = 250;
-/// The slowest repetition of a list that something waits for.
+/// The slowest repetition of a list that an intent waits for.
 const EAGER_MS_MAX: u64 = 5_000;
 /// The slowest repetition of a list that fails.
 const FAILED_MS_MAX: u64 = 60_000;
-/// So many failures in a row, and the provider is taken to be down.
+/// After this many failures in a row the provider counts as down.
 const FAILING: u32 = 2;
-/// So many unexplained hosts are remembered at a time; the rest is found again by the next list.
+/// The most unexplained hosts that are remembered; the next list finds the others again.
 const UNEXPLAINED_MAX: usize = 256;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -35,10 +35,10 @@ pub(super) struct Lists {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 struct List {
-    /// When the call that is under way was made.
+    /// When the outstanding call was made.
     asked: Option<Time>,
     next_at: Time,
-    /// Lists in a row that something waited for in vain.
+    /// Number of lists in a row that an intent waited for and that did not resolve it.
     eager: u32,
     /// Failures in a row.
     failures: u32,
@@ -47,7 +47,7 @@ struct List {
 }
 
 impl Lists {
-    /// Providers that do not answer.
+    /// The providers that count as down.
     pub(super) fn failing(&self) -> BTreeSet<ProviderName> {
         let failing = self.providers.iter().filter(|(_, list)| list.failures >= FAILING);
         failing.map(|(provider, _)| provider.clone()).collect()
@@ -88,7 +88,7 @@ impl Lists {
         }
     }
 
-    /// Takes in a result; returns the hosts and when the list was asked for.
+    /// Takes in a result; returns the hosts and when the list was asked for, if there is a list.
     pub(super) fn arrived(
         &mut self,
         provider: &ProviderName,
@@ -102,7 +102,7 @@ impl Lists {
             Ok(hosts) => {
                 list.failures = 0;
                 let eager_ms = (EAGER_MS << list.eager.min(5)).min(EAGER_MS_MAX);
-                // The usual pace is set by the caller's timers: see `pace`.
+                // `find_unexplained` sets the interval of a list that no intent waits for.
                 list.next_at = if list.eager > 0 { now.after_ms(eager_ms) } else { now };
                 list.eager = if list.eager > 0 { list.eager + 1 } else { 0 };
                 Some((hosts, asked))
@@ -126,7 +126,7 @@ impl Lists {
         }
     }
 
-    /// Remembers the hosts that no intent explains, and sets the pace of a list that nothing waits for.
+    /// Remembers the hosts that no intent explains, and sets the interval of a list that no intent waits for.
     pub(super) fn find_unexplained(&mut self, provider: &ProviderName, hosts: &[ListedHost], view: View<'_>) {
         let Some(list) = self.providers.get_mut(provider) else { return };
         if list.eager == 0 {
@@ -140,11 +140,11 @@ impl Lists {
         list.unexplained = unexplained.collect();
     }
 
-    /// A reclaim that has become due.
+    /// Takes out a reclaim that is due.
     pub(super) fn take_reclaim(&mut self, view: View<'_>, out: &mut Out) -> Option<Command> {
         for (provider, list) in &mut self.providers {
             let due = list.unexplained.iter().find(|(_, (first, host))| {
-                // The host of an intent of this lineage's past is not in doubt when everything ends anyway.
+                // While everything is taken down, the wait is shorter: no new intent can explain the host.
                 let wait_ms = wait_ms(view);
                 let age_ms = host.age_ms.unwrap_or(0).max(view.now.ms_since(*first));
                 age_ms >= wait_ms && !is_explained(provider, host, view)
@@ -169,7 +169,7 @@ fn wait_ms(view: View<'_>) -> u64 {
     if view.ledger.taking_down { timers.visible_ms } else { timers.reclaim_after_ms }
 }
 
-/// Whether the next step of an intent of this provider hangs on a list.
+/// Whether an intent of this provider waits for a list.
 fn is_awaited(
     provider: &ProviderName,
     watches: &BTreeMap<IntentId, Watch>,
@@ -180,7 +180,7 @@ fn is_awaited(
     open.any(|intent| match intent.state {
         IntentState::Unknown => true,
         IntentState::Open => !needed.contains(&intent.id),
-        // Before the release is accepted there is nothing to see.
+        // A list shows nothing new before the provider has accepted the release.
         IntentState::Releasing => {
             let accepted = watches.get(&intent.id).is_some_and(|watch| watch.release_accepted.is_some());
             accepted || intent.host.is_none()
@@ -194,29 +194,29 @@ fn is_explained(provider: &ProviderName, listed: &ListedHost, view: View<'_>) ->
         return true;
     }
     let Some(id) = listed.intent else { return false };
-    // A number that was not issued yet is another ledger's, or this one's future: not ours to judge.
+    // A number that this ledger has not issued belongs to a newer state of the ledger: the host is not judged yet.
     if id.0 > view.ledger.intents_issued {
         return true;
     }
     let intent = view.ledger.intents.get(&id);
-    // An intent that has another host explains only that one: this is a duplicate.
+    // An intent with another host explains only that one: this host is a duplicate.
     intent.is_some_and(|intent| intent.is_open() && intent.host.is_none())
 }
 
-/// What a list that was asked for at `started` proves about the open intents of a provider.
+/// Returns the outcomes of a provider's open intents that a list proves which was asked for at `started`.
 pub(super) fn outcomes(
     provider: &ProviderName,
     hosts: &[ListedHost],
     started: Time,
     needed: &BTreeSet<IntentId>,
-    state: &Hosts,
+    watches: &BTreeMap<IntentId, Watch>,
     view: View<'_>,
 ) -> Vec<(IntentId, Outcome)> {
     let visible_ms = view.ledger.timers().visible_ms;
     let open = view.ledger.intents.values().filter(|intent| intent.is_open());
     let mut outcomes = Vec::new();
     for intent in open.filter(|intent| intent.order.provider == *provider) {
-        let Some(watch) = state.watches.get(&intent.id) else { continue };
+        let Some(watch) = watches.get(&intent.id) else { continue };
         if watch.calling {
             continue;
         }
@@ -267,13 +267,13 @@ fn releasing(
     }
 }
 
-/// The listed host of an intent: by name once it has one, else by tag, the oldest first.
+/// The listed host of an intent: the one with its identifier if that is known, else the oldest with its tag.
 fn find<'a>(intent: &Intent, hosts: &'a [ListedHost]) -> Option<&'a ListedHost> {
     if let Some(bound) = &intent.host {
         return hosts.iter().find(|host| host.id() == &bound.host);
     }
     let tagged =
         hosts.iter().filter(|host| host.intent == Some(intent.id) || sabotage::is(Sabotage::AdoptsAnyHost));
-    // Running ones before ended ones, older before younger, so that every list chooses the same.
+    // Running hosts come before ended ones and older before younger ones, so that each list yields the same choice.
     tagged.min_by_key(|host| (host.terminated, std::cmp::Reverse(host.age_ms), host.id().clone()))
 }

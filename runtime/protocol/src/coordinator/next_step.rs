@@ -1,7 +1,7 @@
 //! The coordinator's next step of a reconfiguration, as a pure function of the ledger and the agents' reports.
 //!
-//! `rhizo-verify` explores agents together with it. It asks the same functions that a coordinator in office asks,
-//! in the same order, and leaves out what is not about the architecture: hosts, voters, deaths, requests.
+//! `rhizo-verify` model-checks agents together with it. It calls the same functions as a running coordinator, in the
+//! same order, and leaves out hosts, voters, deaths and requests.
 
 use super::{Coordinator, View};
 use crate::bindings::Latencies;
@@ -14,7 +14,8 @@ use rhizo_types::message::Report;
 use rhizo_types::{Term, Time};
 use std::collections::BTreeMap;
 
-/// The next target, the news that the one in force is reached, or a member that may leave.
+/// Returns the next target, the statement that the target in force is reached, a step of a script, or the removal of a
+/// member; none when there is nothing to commit.
 #[must_use]
 pub fn next_step(ledger: &Ledger, reports: &BTreeMap<NodeId, Report>) -> Option<Command> {
     let mut coordinator = Coordinator::new(Term(1), Time::ZERO);
@@ -23,8 +24,7 @@ pub fn next_step(ledger: &Ledger, reports: &BTreeMap<NodeId, Report>) -> Option<
     }
     let view = View {
         me: FOUNDER,
-        // The grace for hosts that are still arriving is over.
-        now: Time::ZERO.after_ms(ledger.timers().place_grace_ms),
+        now: Time::ZERO,
         ledger,
         log: &LogStatus::default(),
         observer: &Observer::new(FOUNDER),
@@ -32,5 +32,5 @@ pub fn next_step(ledger: &Ledger, reports: &BTreeMap<NodeId, Report>) -> Option<
         since: &BTreeMap::new(),
         genesis: None,
     };
-    coordinator.reconfigure_command(view).or_else(|| coordinator.leave_command(view))
+    coordinator.reconfiguration.next(view).or_else(|| coordinator.leave_command(view))
 }

@@ -1,7 +1,7 @@
-//! The one outstanding proposal, and what follows when its outcome is not known.
+//! The one outstanding proposal, and the mark that resolves an unknown outcome.
 //!
-//! A proposal is settled when its entry was applied here. One that may or may not be in the log is followed by a
-//! mark: when the mark is applied, the ledger tells what became of everything before it.
+//! A proposal is done when its entry was applied on this node. After one with an unknown outcome a mark is proposed:
+//! when the mark is applied, every earlier proposal of the term has been applied or is lost.
 
 use crate::event::ProposeResult;
 use crate::out::Out;
@@ -9,7 +9,7 @@ use crate::turn::{Answer, Effect, ProposalId, RequestId};
 use rhizo_types::Time;
 use rhizo_types::ledger::Command;
 
-/// After a refusal (leadership is being lost, or not yet known) the next proposal waits a little.
+/// Pause after a refusal, which means that the leadership is being lost or not yet known.
 const REFUSED_MS: u64 = 100;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct Proposals {
 struct Outstanding {
     id: ProposalId,
     index: Option<u64>,
-    /// The operator's request that it carries out.
+    /// The operator's request that the proposal carries out.
     request: Option<RequestId>,
 }
 
@@ -40,7 +40,7 @@ impl Proposals {
         out.effect(Effect::Propose { id, command });
     }
 
-    /// Takes in a result; an operator who waited for a proposal that came to nothing has to ask again.
+    /// Takes in a result. The operator of a proposal that is refused or unknown gets the answer [`Answer::Later`].
     pub(super) fn resolved(&mut self, id: ProposalId, result: ProposeResult, now: Time, out: &mut Out) {
         let Some(outstanding) = self.outstanding.as_mut().filter(|outstanding| outstanding.id == id) else {
             return;
@@ -58,13 +58,13 @@ impl Proposals {
         }
     }
 
-    /// Forgets the outstanding proposal once it is applied; returns the request that is thereby done.
+    /// Clears the outstanding proposal when it is applied; returns the request that it carried out.
     pub(super) fn settle(&mut self, applied: u64) -> Option<RequestId> {
         let done = self.outstanding.as_ref()?.index.is_some_and(|index| index <= applied);
         if done { self.outstanding.take()?.request } else { None }
     }
 
-    /// Whether a mark is needed before anything else; asks once.
+    /// Whether a mark has to be proposed; true once after each unknown outcome.
     pub(super) fn take_unsure(&mut self) -> bool {
         std::mem::take(&mut self.unsure)
     }

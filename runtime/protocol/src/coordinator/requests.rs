@@ -1,6 +1,6 @@
-//! What operators request of the coordinator: queued, proposed one after the other, answered when applied.
+//! Requests of operators: queued, proposed one after the other, and answered when they are applied.
 //!
-//! It does not carry anything out: the commands change the ledger, and the rest of the coordinator follows it.
+//! Nothing is carried out here. The commands change the ledger, and the rest of the coordinator follows the ledger.
 
 use super::View;
 use crate::event::Request;
@@ -11,7 +11,7 @@ use rhizo_types::ledger::{Command, SetSpec};
 use rhizo_types::script::Script;
 use std::collections::VecDeque;
 
-/// More operators at once than this are told to come again.
+/// The most requests in the queue; a further one is answered with [`Answer::Later`].
 const REQUESTS_MAX: usize = 32;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -32,7 +32,7 @@ impl Requests {
         }
     }
 
-    /// Answers what needs no command.
+    /// Answers the requests that need no command.
     pub(super) fn answer(&mut self, view: View<'_>, out: &mut Out) {
         self.queue.retain(|(id, request)| {
             let answer = match request {
@@ -42,7 +42,7 @@ impl Requests {
                 }
                 Request::TakeDown if view.ledger.taking_down => Some(Answer::Accepted),
                 Request::Leave { node } => may_leave(*node, view),
-                // Whoever got no answer asks again.
+                // An operator who received no answer sends the request again.
                 Request::Script(script) if runs(view, script) => Some(Answer::Accepted),
                 Request::Script(_) if view.ledger.script_runs() => {
                     Some(Answer::Refused("another script runs".to_owned()))
@@ -88,7 +88,7 @@ fn runs(view: View<'_>, script: &Script) -> bool {
     view.ledger.script.as_ref().is_some_and(|run| run.is_running() && run.script == *script)
 }
 
-/// An immediate answer to a wish to leave, if the ledger already has one.
+/// The answer to a request to leave that needs no command; none if it needs one.
 fn may_leave(node: NodeId, view: View<'_>) -> Option<Answer> {
     match view.ledger.members.get(&node) {
         None => Some(Answer::Refused(format!("{node} is not a member"))),

@@ -1,10 +1,11 @@
-//! Leads the script that runs from one wait to the next.
+//! Advances the running script from one wait to the next.
 //!
-//! What a statement does is in `ledger::script`. Here is only when the next stretch may be carried out: when
-//! everything that its wait names has done what is wanted of it, as the agents report.
+//! `ledger::script` executes the statements. This file decides when the next ones may be executed: when the agents
+//! report that every instance which the current `wait` names has done what the target asks of it.
 
+use super::View;
+use super::reconfiguration::Reconfiguration;
 use super::target::is_reached;
-use super::{Coordinator, View};
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{InstanceId, PortName};
 use rhizo_types::ledger::Command;
@@ -13,9 +14,9 @@ use rhizo_types::net::Net;
 use rhizo_types::script::Order;
 use std::collections::BTreeSet;
 
-impl Coordinator {
-    /// The next stretch of the script, if it can be carried out. Asked only when the target in force is what the
-    /// ledger wants.
+impl Reconfiguration {
+    /// Returns the next step of the script, if there is one: the statements up to the next `wait`, or the end of a
+    /// script that waits in vain. To be called only when the target in force is the one that the plan asks for.
     pub(super) fn script_command(&self, view: View<'_>) -> Option<Command> {
         let run = view.ledger.script.as_ref().filter(|run| run.is_running())?;
         if sabotage::is(Sabotage::StaysInScripts) {
@@ -32,37 +33,40 @@ impl Coordinator {
         Some(Command::Advance { number: run.number, from: run.next, to: u32::try_from(to).ok()? })
     }
 
-    /// Whether these have done what is wanted of them; all instances when none is named.
+    /// Whether these instances have done what the target asks of them; all instances when none is named.
     fn has_come(&self, instances: &BTreeSet<InstanceId>, view: View<'_>) -> bool {
         let ledger = view.ledger;
         if instances.is_empty() {
-            return self.is_complete(ledger);
+            return ledger.is_plan_in_effect();
         }
         let planned =
             |instance| ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(instance));
         instances.iter().all(|instance| match ledger.target.instances.get(instance) {
             Some(placed) => self
                 .reports
-                .get(&placed.node)
+                .get(placed.node)
                 .filter(|report| report.target == ledger.target.revision)
                 .and_then(|report| report.instances.get(instance))
                 .is_some_and(|report| is_reached(instance, report, placed, &ledger.target)),
-            // Not wanted any more: gone when the agent says so.
+            // The target no longer has it: it is gone when its agent reports so.
             None => {
                 let lingers = ledger.lingering.get(instance);
-                !planned(instance) && lingers.is_none_or(|placed| self.is_gone(instance, placed, ledger))
+                !planned(instance)
+                    && lingers.is_none_or(|placed| self.reports.is_gone(instance, placed, ledger))
             }
         })
     }
 
-    /// One that is waited for and cannot start, because what it needs rests where it serves nobody; and that exporter.
+    /// Returns an instance that the script waits for and that cannot start, with the exporter that it needs and that
+    /// rests in a place where its export is not active.
     ///
-    /// This comes of a failure: what was let go in order to rest is needed again by a user that failed on its way there and begins
-    /// anew. Nobody but a script makes the exporter serve again, and this script waits.
+    /// This happens after a failure. The script lets a user and its exporter rest; the user fails before it rests, is
+    /// deployed again, and needs the exporter. Only a later statement makes the exporter serve again, and the script
+    /// waits.
     fn stalled(&self, instances: &BTreeSet<InstanceId>, view: View<'_>) -> Option<(InstanceId, InstanceId)> {
         let target = &view.ledger.target;
         let awaited = target.instances.iter().filter(|(instance, placed)| {
-            let report = self.report_of(instance, view.ledger);
+            let report = self.reports.of(instance, view.ledger);
             (instances.is_empty() || instances.contains(*instance))
                 && report.is_some_and(|report| {
                     matches!(report.phase, InstancePhase::Waiting | InstancePhase::Starting)
@@ -86,11 +90,11 @@ impl Coordinator {
         })
     }
 
-    /// Whether an exporter has done what was pushed and rests where an export is not active.
+    /// Whether an exporter has executed its pushes and rests where the export is not active.
     fn rests_silent(&self, exporter: &InstanceId, export: &PortName, view: View<'_>) -> bool {
         let target = &view.ledger.target;
         let Some(placed) = target.instances.get(exporter) else { return false };
-        let Some(report) = self.report_of(exporter, view.ledger) else { return false };
+        let Some(report) = self.reports.of(exporter, view.ledger) else { return false };
         if report.phase != InstancePhase::Resting || !is_reached(exporter, report, placed, target) {
             return false;
         }

@@ -1,17 +1,17 @@
-//! The next target on the way to the plan: what can be placed is placed, what is replaced goes last.
+//! The next target towards the plan.
 //!
-//! New instances start before those they replace stop, so a change of the plan becomes a short sequence of
-//! targets; of an exclusive component the old ones go first, and so they do where nobody has room to begin.
-//! Each target is complete, and derived from the ledger and the reports alone; it is proposed whenever it
-//! differs from the one in force. Read next: `headroom.rs`.
+//! New instances start before those that they replace stop, so a change of the plan becomes a short sequence of
+//! targets. Two cases have the opposite order: exclusive components, and hosts without room for any new instance. Each
+//! target is complete. It is derived from the ledger and the reports alone, and proposed when it differs from the
+//! target in force. Read next: `headroom.rs`.
 
+use super::View;
 use super::headroom::{self, Blocked, Headroom};
-use super::{Coordinator, View};
+use super::reconfiguration::Reconfiguration;
 use crate::agent::FAILURES_MAX;
 use crate::bindings::bind;
 use crate::ledger::{Ledger, SlotState};
 use crate::sabotage::{self, Sabotage};
-use rhizo_types::Time;
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::ledger::Command;
 use rhizo_types::message::{InstancePhase, InstanceReport, Report};
@@ -20,18 +20,18 @@ use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One entry names at most so many instances that are gone.
+/// The most instances that one `Gone` entry names.
 const GONE_MAX: usize = 256;
 
 /// How many copies of one component may be changed or placed in the next target.
 struct Room {
-    /// Copies that may go down for a new version.
+    /// How many started copies may be restarted in a new version.
     down: u32,
-    /// Copies of an exclusive component that may be new; none for others.
+    /// How many new copies an exclusive component may get; none for other components.
     new: Option<usize>,
 }
 
-impl Coordinator {
+impl Reconfiguration {
     pub(super) fn target_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let (plan, current) = (ledger.plan.as_ref()?, &ledger.target);
@@ -69,19 +69,7 @@ impl Coordinator {
         })))
     }
 
-    /// When instances whose hosts are ready stop waiting for the others of their plan.
-    fn grace_end(&self, view: View<'_>) -> Time {
-        // A plan that a script is about to make is as new as can be.
-        let seen = if self.plan_seen.0 == view.ledger.plan_revision() { self.plan_seen.1 } else { view.now };
-        seen.after_ms(view.ledger.timers().place_grace_ms)
-    }
-
-    pub(super) fn place_deadline(&self, view: View<'_>) -> Option<Time> {
-        let end = self.grace_end(view);
-        (end > view.now && view.ledger.plan.is_some()).then_some(end)
-    }
-
-    /// The plan's instances that are placed, or can be; those that could be if their hosts had room.
+    /// Returns the plan's instances that are placed or can be placed now, and those that wait for room on their hosts.
     fn planned<'a>(
         &self,
         plan: &'a Plan,
@@ -121,8 +109,8 @@ impl Coordinator {
         (instances, blocked, headroom)
     }
 
-    /// Whether nothing that is under way will start what replaces the copies of a component: what is not started yet waits
-    /// for room, or for others.
+    /// Whether no copy of a component is about to start by itself: each copy that is not started waits for room, or for
+    /// an exporter that is not started.
     fn is_idle(
         &self,
         component: &ComponentName,
@@ -132,11 +120,11 @@ impl Coordinator {
     ) -> bool {
         let copies = plan.placement.range(InstanceId::copies_of(component)).map(|(instance, _)| instance);
         copies
-            .filter(|instance| !self.is_started(instance, ledger))
+            .filter(|instance| !self.reports.is_started(instance, ledger))
             .all(|instance| blocked.contains(instance) || self.lacks_an_import(instance, ledger))
     }
 
-    /// Whether an instance of the target has a mandatory import that nobody serves yet.
+    /// Whether an instance of the target has a mandatory import with too few started exporters.
     fn lacks_an_import(&self, instance: &InstanceId, ledger: &Ledger) -> bool {
         let placed = ledger.target.instances.get(instance);
         let component = placed.and_then(|placed| ledger.component_of(instance, placed.version));
@@ -144,12 +132,14 @@ impl Coordinator {
         let mandatory = component.into_iter().flat_map(|component| component.imports.iter());
         mandatory.filter(|(_, import)| !import.optional).any(|(port, import)| {
             let named = bound.and_then(|bound| bound.get(port));
-            let started = named.into_iter().flatten().filter(|exporter| self.is_started(exporter, ledger));
+            let started =
+                named.into_iter().flatten().filter(|exporter| self.reports.is_started(exporter, ledger));
             started.count() < import.pick.needed(named.map_or(0, BTreeSet::len))
         })
     }
 
-    /// An instance that stays where it is: as it is, told of a change, or in a new version.
+    /// The placement of an instance that keeps its node: unchanged, in a new version without a restart, or in a new
+    /// generation.
     fn changed(&self, instance: &InstanceId, current: &Placed, room: &mut Room, ledger: &Ledger) -> Placed {
         let version = ledger.version_of(&instance.component);
         let of = |version| ledger.component_of(instance, version);
@@ -160,11 +150,11 @@ impl Coordinator {
         if old.runs_like(new) {
             return Placed { version, ..*current };
         }
-        if self.is_started(instance, ledger) {
+        if self.reports.is_started(instance, ledger) {
             let Some(left) = room.down.checked_sub(1) else { return *current };
             room.down = left;
         }
-        // One that is down already loses nothing, and the new version may be what repairs it.
+        // An instance that is not started loses nothing by a restart, and the new version may repair it.
         next_generation(instance, current.node, ledger)
     }
 
@@ -172,7 +162,7 @@ impl Coordinator {
         let copies = InstanceId::copies_of(component);
         let placed = ledger.target.instances.range(copies.clone()).map(|(instance, _)| instance);
         let placed: BTreeSet<&InstanceId> = placed.collect();
-        let down = placed.iter().filter(|instance| !self.is_started(instance, ledger)).count();
+        let down = placed.iter().filter(|instance| !self.reports.is_started(instance, ledger)).count();
         let version = ledger.version_of(component);
         let declared = ledger.specs.get(&version).and_then(|set| set.spec.components.get(component));
         let most = declared.map_or(1, |component| component.unavailable_max.max(1));
@@ -187,16 +177,16 @@ impl Coordinator {
         Room { down, new }
     }
 
-    /// Instances that the plan drops and that stay until what replaces them is started.
+    /// Returns the instances that the plan drops and that stay until their successors are started.
     fn replaced(
         &self,
         plan: &Plan,
         instances: &BTreeMap<InstanceId, Placed>,
         ledger: &Ledger,
     ) -> BTreeMap<InstanceId, Placed> {
-        // A component whose successors are all started keeps nothing, and neither does an exclusive one.
+        // A component whose planned copies are all started keeps no dropped copy, and neither does an exclusive one.
         let mut waits: BTreeSet<&ComponentName> = BTreeSet::new();
-        for new in plan.placement.keys().filter(|new| !self.is_started(new, ledger)) {
+        for new in plan.placement.keys().filter(|new| !self.reports.is_started(new, ledger)) {
             waits.insert(&new.component);
         }
         let exclusive = |instance: &InstanceId, placed: &Placed| {
@@ -213,7 +203,7 @@ impl Coordinator {
         kept.map(|(instance, placed)| (instance.clone(), *placed)).collect()
     }
 
-    /// The target is reached as far as the agents report.
+    /// Returns the statement that the target in force is reached, if all agents report so.
     pub(super) fn settled_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let target = &ledger.target;
@@ -230,15 +220,15 @@ impl Coordinator {
         let mut nodes = nodes.into_iter().filter(|node| ledger.members.contains_key(node));
         let reached = nodes.all(|node| {
             let wanted = wanted.get(&node).unwrap_or(&none);
-            self.reports.get(&node).is_some_and(|report| has_reached(report, wanted, target))
+            self.reports.get(node).is_some_and(|report| has_reached(report, wanted, target))
         });
         reached.then_some(Command::Settled { target: target.revision })
     }
 
-    /// Dropped instances whose agents say that they are gone, when somebody waits for that.
+    /// Returns dropped instances that their agents report as gone, if a planned instance waits for that.
     ///
-    /// Without this a name, or the place of an exclusive copy, would be free only when the target is reached; and
-    /// that may need what waits for it.
+    /// Without this, a name or the room of a dropped copy would become free only when the target is reached, and
+    /// reaching it may need the instance that waits.
     pub(super) fn gone_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let plan = ledger.plan.as_ref()?;
@@ -253,30 +243,21 @@ impl Coordinator {
                 || waited_for.contains(&placed.node)
                 || (plan.placement.contains_key(instance) && !ledger.target.instances.contains_key(instance))
         };
-        let gone = ledger
-            .lingering
-            .iter()
-            .filter(|(instance, placed)| awaited(instance, placed) && self.is_gone(instance, placed, ledger));
+        let gone = ledger.lingering.iter().filter(|(instance, placed)| {
+            awaited(instance, placed) && self.reports.is_gone(instance, placed, ledger)
+        });
         let instances: BTreeMap<InstanceId, Placed> =
             gone.take(GONE_MAX).map(|(instance, placed)| (instance.clone(), *placed)).collect();
         let target = ledger.target.revision;
         (!instances.is_empty()).then_some(Command::Gone { target, instances })
     }
 
-    /// Whether the agent that had an instance follows the target in force and has it no more.
-    pub(super) fn is_gone(&self, instance: &InstanceId, placed: &Placed, ledger: &Ledger) -> bool {
-        self.reports.get(&placed.node).is_some_and(|report| {
-            let older = report.instances.get(instance);
-            report.target == ledger.target.revision
-                && older.is_none_or(|report| report.generation > placed.generation)
-        })
-    }
-
-    /// A component that keeps failing in the version in force, wants to go back then, and can.
+    /// Returns the rollback of a component that keeps failing in the version in force, if its `on_failure` asks for
+    /// that.
     pub(super) fn unwind_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let mut failing = ledger.target.instances.iter().filter(|(instance, placed)| {
-            self.report_of(instance, ledger).is_some_and(|report| report.failures >= FAILURES_MAX)
+            self.reports.of(instance, ledger).is_some_and(|report| report.failures >= FAILURES_MAX)
                 && can_unwind(instance, placed, ledger)
         });
         let (instance, placed) = failing.next()?;
@@ -284,7 +265,7 @@ impl Coordinator {
     }
 }
 
-/// Whether a failing instance is of a version that its component gives up for the one before.
+/// Whether a failing instance is of a version that its component leaves for its last working one.
 pub(super) fn can_unwind(instance: &InstanceId, placed: &Placed, ledger: &Ledger) -> bool {
     let name = &instance.component;
     let proven = ledger.proven.get(name).filter(|proven| **proven != placed.version);
@@ -301,7 +282,7 @@ fn next_generation(instance: &InstanceId, node: NodeId, ledger: &Ledger) -> Plac
     Placed { node, generation, version: ledger.version_of(&instance.component) }
 }
 
-/// Whether a node runs what the target says, bound as it says, and nothing else.
+/// Whether a node reports exactly the instances of the target, each as the target wants it.
 fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target: &Configuration) -> bool {
     if sabotage::is(Sabotage::SettlesEarly) {
         return true;
@@ -313,7 +294,7 @@ fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target:
         })
 }
 
-/// Whether an instance has done everything that the target asks of it.
+/// Whether an instance has executed everything that the target asks of it, and is bound as the target says.
 pub(super) fn is_reached(
     instance: &InstanceId,
     report: &InstanceReport,
@@ -322,7 +303,7 @@ pub(super) fn is_reached(
 ) -> bool {
     let pushes = target.pushes.get(instance);
     let last = pushes.and_then(|list| list.last()).map_or(0, |push| push.number);
-    // A pushed behaviour may take it to where it does not count as started.
+    // A pushed behaviour may take it to places that do not count as started.
     let rests =
         report.phase == InstancePhase::Started || (report.phase == InstancePhase::Resting && last > 0);
     report.generation == placed.generation

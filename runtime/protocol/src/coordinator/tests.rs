@@ -1,7 +1,7 @@
-//! Tests of the coordinator: which targets follow from a plan, a new spec, a script, and what agents report.
+//! Tests of the coordinator: the targets that follow from a plan, a new spec, a script, and the reports of agents.
 //!
-//! The log commits at once, hosts are there from the beginning, and agents are played by the test: it says which
-//! instances are up. Whole nodes under every kind of fault are the simulator's part.
+//! The log commits at once, the hosts exist from the beginning, and the test takes the place of the agents: it says
+//! which instances are started. The simulator tests whole nodes under faults.
 
 mod room;
 mod scripts;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 type Since = BTreeMap<NodeId, Time>;
 
-/// What the founder sees, long after everything began.
+/// The view of the founder, long after the coordinator began.
 fn view<'a>(
     ledger: &'a Ledger,
     log: &'a LogStatus,
@@ -38,7 +38,7 @@ fn view<'a>(
     View { me: FOUNDER, now, ledger, log, observer, latencies, since, genesis: None }
 }
 
-/// A coordinator on the founder, four members with hosts (n2 to n5), and what their agents report.
+/// A coordinator on the founder, four members with hosts (n2 to n5), and the reports of their agents.
 struct Stage {
     ledger: Ledger,
     coordinator: Coordinator,
@@ -50,9 +50,9 @@ struct Stage {
     waiting: BTreeSet<InstanceId>,
     /// Instances that rest where a pushed behaviour took them.
     resting: BTreeSet<InstanceId>,
-    /// What was committed, as texts.
-    told: Vec<String>,
-    /// The same, as it was committed: steps that follow from one another share an entry.
+    /// The committed commands, as texts.
+    committed: Vec<String>,
+    /// The committed entries, as texts: steps that follow from one another share an entry.
     entries: Vec<String>,
     number: u64,
 }
@@ -136,7 +136,7 @@ impl Stage {
             broken: BTreeSet::new(),
             waiting: BTreeSet::new(),
             resting: BTreeSet::new(),
-            told: Vec::new(),
+            committed: Vec::new(),
             entries: Vec::new(),
             number: 0,
         };
@@ -180,7 +180,7 @@ impl Stage {
         assert_eq!(applied, Applied::Done, "{entry:?}");
     }
 
-    /// What an operator is told at once; none when it takes a command.
+    /// The immediate answer to a request; none when the request needs a command.
     fn answer(&mut self, request: Request) -> Option<Answer> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
         let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
@@ -194,7 +194,8 @@ impl Stage {
         })
     }
 
-    /// What the coordinator wants to commit now; idle members stay, because the tests use them later.
+    /// The command that the coordinator would propose now. Members without instances are kept, because tests use them
+    /// later.
     fn command(&mut self) -> Option<Command> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
         let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
@@ -203,7 +204,7 @@ impl Stage {
         command.filter(|command| !matches!(command, Command::Leave { .. }))
     }
 
-    /// Commits whatever the coordinator wants until it waits for agents.
+    /// Commits each command that the coordinator proposes, until it waits for agents.
     fn decide(&mut self) {
         for _ in 0..100 {
             let Some(command) = self.command() else { return };
@@ -211,12 +212,12 @@ impl Stage {
                 Command::Batch(steps) => steps.as_slice(),
                 step => std::slice::from_ref(step),
             };
-            let told: Vec<String> = steps.iter().map(Self::describe).collect();
-            self.entries.push(told.join(", "));
-            self.told.extend(told);
+            let texts: Vec<String> = steps.iter().map(Self::describe).collect();
+            self.entries.push(texts.join(", "));
+            self.committed.extend(texts);
             self.commit(command);
         }
-        panic!("the coordinator never waits: {:?}", self.told);
+        panic!("the coordinator never waits: {:?}", self.committed);
     }
 
     fn describe(command: &Command) -> String {
@@ -236,7 +237,7 @@ impl Stage {
         }
     }
 
-    /// Every agent follows the target as far as `may` lets it: what may not change yet stays as last reported.
+    /// Each agent follows the target for the instances that `may` allows; the others stay as last reported.
     fn report(&mut self) {
         self.number += 1;
         let target = self.ledger.target.clone();
@@ -269,7 +270,7 @@ impl Stage {
         }
     }
 
-    /// Decides and reports in turn until nothing more follows.
+    /// Lets the coordinator and the agents act in turn until there is no further step.
     fn run(&mut self) {
         for _ in 0..50 {
             let before = self.ledger.index;
@@ -280,7 +281,7 @@ impl Stage {
                 return;
             }
         }
-        panic!("never at rest: {:?}", self.told);
+        panic!("never at rest: {:?}", self.committed);
     }
 
     fn placed(&self) -> Vec<String> {
@@ -303,7 +304,7 @@ fn shop() -> Stage {
     let mut stage = Stage::new(&[("db", component(2, &[])), ("web", component(3, &["db"]))]);
     stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
     stage.run();
-    stage.told.clear();
+    stage.committed.clear();
     stage.entries.clear();
     stage
 }
@@ -384,7 +385,7 @@ fn a_copy_of_an_exclusive_component_starts_when_the_old_one_is_gone() {
         let mut stage = Stage::new(&[("db", Component { exclusive, ..component(1, &[]) })]);
         stage.plan(&[("db", 0, 2)]);
         stage.run();
-        stage.told.clear();
+        stage.committed.clear();
         stage.plan(&[("db", 1, 3)]);
         stage.decide();
         if exclusive {
@@ -429,8 +430,8 @@ fn a_ledger_refuses_a_second_copy_of_an_exclusive_component() {
 
 #[test]
 fn a_name_that_is_waited_for_is_free_as_soon_as_its_agent_says_so() {
-    // web.0 cannot start without db.0, which comes back under its name on another node: the target in between is
-    // never reached as a whole.
+    // web.0 cannot start without db.0, which returns under its name on another node: the target in between is
+    // never reached completely.
     let mut stage = shop();
     stage.broken.insert((instance("web", 0), Generation(1)));
     stage.plan(&[("db", 0, 4), ("web", 0, 3)]);
@@ -440,5 +441,5 @@ fn a_name_that_is_waited_for_is_free_as_soon_as_its_agent_says_so() {
     stage.broken.clear();
     stage.run();
     assert_eq!(stage.placed(), ["db.0@n4g2", "web.0@n3g1"]);
-    assert!(stage.told.contains(&"gone [\"db.0\"]".to_owned()), "{:?}", stage.told);
+    assert!(stage.committed.contains(&"gone [\"db.0\"]".to_owned()), "{:?}", stage.committed);
 }

@@ -1,8 +1,8 @@
-//! Who votes: 1, 3 or 5 members, spread over providers, near each other, replaced in one joint change.
+//! The choice of voters: 1, 3 or 5 members, spread over providers, near each other, and changed in one joint change.
 //!
-//! The group never rests at 2 or 4. The first growth to three happens as soon as two others have caught up; a lost
-//! voter is replaced as soon as a standby has; everything else waits until the wish was the same for
-//! `stabilise_ms`. A leader that shall leave hands over first.
+//! The group never stays at 2 or 4. It grows to three voters as soon as two other members have caught up. A lost voter
+//! is replaced as soon as a learner has caught up. Every other change waits until the choice was the same for
+//! `stabilise_ms`. A leader that has to leave transfers the leadership first.
 
 use super::leaving::leaving_nodes;
 use super::{Coordinator, View};
@@ -15,16 +15,16 @@ use rhizo_types::id::NodeId;
 use rhizo_types::ledger::FOUNDER;
 use std::collections::BTreeSet;
 
-/// A learner whose log is at most so many entries behind has caught up (Consul's autopilot: 250).
+/// A learner whose log is at most this many entries behind has caught up (Consul's autopilot: 250).
 const BEHIND_MAX: u64 = 250;
-/// Members that hold the log without voting, ready to replace a voter.
+/// Number of learners that are kept ready to replace a voter.
 const STANDBY: usize = 2;
-/// A change without an answer is taken to have failed after this time.
+/// Time after which a change without an answer counts as failed.
 const CHANGE_MS: u64 = 10_000;
-/// After a failed change, and between two hand-overs, this long nothing is tried.
+/// Pause after a failed change, and between two transfers of leadership.
 const RETRY_MS: u64 = 1_000;
 
-/// How many of `members` vote.
+/// How many of that number of members vote.
 #[must_use]
 pub fn voters_wanted(members: usize) -> usize {
     if sabotage::is(Sabotage::AnyNumberOfVoters) {
@@ -39,10 +39,10 @@ pub fn voters_wanted(members: usize) -> usize {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Voters {
-    /// Until when the outstanding change is waited for.
+    /// Until when the answer to the outstanding change is awaited.
     changing_until: Option<Time>,
     not_before: Time,
-    /// The wish and since when it is the same.
+    /// The voters that this coordinator wants, and since when it wants exactly these.
     wish: (BTreeSet<NodeId>, Time),
 }
 
@@ -71,11 +71,11 @@ impl Voters {
     }
 }
 
-/// The members that may vote, and whether this node is one only until it has handed over.
+/// Returns the members that may vote, and whether this node is to give up its vote.
 fn pool(view: View<'_>) -> (BTreeSet<NodeId>, bool) {
     let ledger = view.ledger;
     if ledger.taking_down {
-        // The last one is the founder if it still takes part: its machine outlives every host.
+        // The last voter is the founder if it still takes part: its machine outlives every host.
         let founder = view.log.voters.contains(&FOUNDER) && view.observer.is_linked(FOUNDER);
         let last = if founder { FOUNDER } else { view.me };
         let emptied = ledger.target.instances.is_empty() && ledger.settled == ledger.target.revision;
@@ -92,10 +92,11 @@ fn pool(view: View<'_>) -> (BTreeSet<NodeId>, bool) {
     (fit.collect(), leaving.contains(&view.me))
 }
 
-/// The best voters: those that vote already, then spread over providers, near each other, over regions, old.
+/// Returns the best voters. Present voters come first, then members that spread the group over providers, have a low
+/// round-trip time to it, spread it over regions, and are old.
 ///
-/// Where three providers are at hand none gets a majority, so that the loss of one of them leaves a quorum; if
-/// that cannot be had with five voters, there are three.
+/// With three providers or more, none gets a majority, so that the loss of one of them leaves a quorum. If that is
+/// impossible with five voters, there are three.
 fn wish(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<NodeId> {
     let chosen = spread(view, pool, size);
     if size > 3 && chosen.len() < size { spread(view, pool, 3) } else { chosen }
@@ -106,7 +107,7 @@ fn spread(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<Node
     let providers: BTreeSet<_> = pool.iter().filter_map(provider).collect();
     let share_max = if providers.len() >= 3 && size >= 3 { (size - 1) / 2 } else { size };
     let mut chosen: BTreeSet<NodeId> = view.log.voters.intersection(pool).copied().collect();
-    // The youngest goes first, never this node, which leads.
+    // The youngest voter is dropped first, and never this node, which leads.
     for each in &providers {
         let of_one = |node: &&NodeId| provider(node) == Some(*each);
         while chosen.iter().filter(of_one).count() > share_max {
@@ -142,13 +143,13 @@ fn rank(view: View<'_>, chosen: &BTreeSet<NodeId>, node: NodeId) -> (usize, bool
     let distance_ms =
         others().map(|other| u64::from(latency_ms(view.latencies, &own.region, &other.region))).sum();
     let region = others().filter(|other| other.region == own.region).count();
-    // A learner is ready; anyone else has to catch up first.
+    // A learner has the log; any other member has to catch up first.
     (provider, !view.log.learners.contains(&node), distance_ms, region, node)
 }
 
 impl Coordinator {
     pub(super) fn advance_voters(&mut self, view: View<'_>, out: &mut Out) {
-        // Before the founder is a member there is nobody to choose from.
+        // Before genesis there is no member to choose.
         if view.ledger.genesis.is_none() {
             return;
         }
@@ -167,8 +168,8 @@ impl Coordinator {
             if self.hand_over(&pool, view, out) {
                 return;
             }
-            // Nobody can take over yet: this node stays among the voters until somebody can. A single other
-            // member gets the only vote in one change.
+            // No voter can take over yet, so this node stays a voter until one can. A single other member gets the
+            // only vote in one change.
             if size > 1 || pool.is_empty() {
                 pool.insert(view.me);
             }
@@ -187,8 +188,8 @@ impl Coordinator {
         }
     }
 
-    /// A change that is half done (its leader lost the lease in between) is finished by asking for voters again:
-    /// until then the group needs the majorities of both configurations.
+    /// Completes a joint change whose leader lost its term in between, by asking for voters again: until then the group
+    /// needs the majorities of both configurations.
     fn finish_change(&mut self, view: View<'_>, out: &mut Out) {
         let holders: BTreeSet<NodeId> = view.log.voters.union(&view.log.learners).copied().collect();
         let fit: BTreeSet<NodeId> = pool(view).0.intersection(&holders).copied().collect();
@@ -200,15 +201,15 @@ impl Coordinator {
         }
     }
 
-    /// One step towards the wished voters.
+    /// Makes one step towards the wanted voters.
     fn approach(&mut self, wish: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) {
         let current = &view.log.voters;
         let new: Vec<NodeId> = wish.difference(current).copied().collect();
         if let Some(stranger) = new.iter().find(|node| !view.log.learners.contains(node)) {
             return self.voters.change(MembershipChange::AddLearner(*stranger), view.now, out);
         }
-        // Also those that vote already: one that follows the log no more may be dead without anybody knowing it yet,
-        // and a group that gives up a healthy voter for it would never get a majority again.
+        // Present voters have to be caught up as well: one that no longer follows the log may be dead and not yet
+        // suspected, and a group that gave up a healthy voter for it would never have a majority again.
         let caught_up = wish.iter().all(|node| *node == view.me || has_caught_up(view, *node));
         let stable = view.now >= self.voters.wish.1.after_ms(view.ledger.timers().stabilise_ms);
         let first = current.len() == 1 && wish.len() >= 3;
@@ -220,7 +221,7 @@ impl Coordinator {
         }
     }
 
-    /// Gives the leadership to a voter that stays; says whether it tried.
+    /// Transfers the leadership to a voter that stays; returns whether there is one.
     fn hand_over(&mut self, pool: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) -> bool {
         let heirs = view.log.voters.iter().filter(|node| **node != view.me && pool.contains(node));
         let heir = heirs.filter(|node| has_caught_up(view, **node)).min();
@@ -230,7 +231,7 @@ impl Coordinator {
         true
     }
 
-    /// Keeps a few members ready to replace a voter, and takes the log from those that need it no more.
+    /// Keeps learners ready to replace a voter, and removes learners that are not needed.
     fn keep_standby(&mut self, pool: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) {
         let log = view.log;
         if let Some(gone) = log.learners.iter().find(|node| !pool.contains(node)) {
@@ -256,7 +257,8 @@ fn has_caught_up(view: View<'_>, node: NodeId) -> bool {
     matched.saturating_add(BEHIND_MAX) >= view.log.last_index && matched > 0
 }
 
-/// The group does not shrink to one voter because it cannot be reached: only when the others are gone for good.
+/// Whether the voters may be changed to `wish`. The group shrinks to one voter only when the other voters are no
+/// members any more, or are linked: not because they cannot be reached.
 fn may_change(view: View<'_>, wish: &BTreeSet<NodeId>) -> bool {
     let current = &view.log.voters;
     let mut members = current.iter().filter(|node| view.ledger.members.contains_key(node));

@@ -1,8 +1,8 @@
-//! The ledger: what the quorum decided so far, as a pure function of the committed log.
+//! The ledger: the decisions of the quorum so far, as a pure function of the committed log.
 //!
-//! Every node applies the same entries in the same order and gets the same ledger. Applying never fails: a
-//! command whose guard does not hold is refused and changes nothing. It knows no time and nothing that an agent
-//! reports. Read next: [`apply`] for the guards, [`view`] for derived questions.
+//! Every node applies the same entries in the same order and gets the same ledger. Applying never fails: a command
+//! whose guard does not hold is refused and changes nothing. The ledger holds no time and no report of an agent. Read
+//! next: [`apply`] for the guards, [`view`] for derived questions.
 
 mod apply;
 mod outcome;
@@ -17,35 +17,38 @@ pub use apply::{Applied, Refusal};
 pub use script::{ScriptRun, ScriptState};
 pub use view::SlotState;
 
-use crate::bindings::Bindings;
 use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
 use rhizo_types::intent::Intent;
 use rhizo_types::ledger::{Genesis, MemberRecord, SetSpec};
+use rhizo_types::spec::Ports;
 use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use rhizo_types::{Epoch, Generation, Revision, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// So many closed intents are remembered for `why`; an older token in a provider's list is unexplained anyway.
+/// How many closed intents are kept for `why`. A host of an older one is unexplained anyway.
 pub const CLOSED_INTENTS_MAX: usize = 256;
-/// So many former members are remembered, so that a late one is told that it left.
+/// How many former members are kept, so that one that was cut off learns that it was removed.
 pub const DEPARTED_MAX: usize = 1_024;
-/// More hosts than this in one plan are a mistake, not an application: the runtime is built for thousands of nodes.
+/// The most hosts that one plan may order: a plan with more is taken for an error of the solver.
 pub const ORDERS_MAX: usize = 4_096;
 
-/// Everything that the quorum decided, after the entry at `index`.
+/// The exporters of each import of each instance.
+pub type Bindings = BTreeMap<InstanceId, Ports<BTreeSet<InstanceId>>>;
+
+/// The decisions of the quorum up to the entry at `index`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// The last applied index.
     pub index: u64,
     /// The term of that entry.
     pub term: Term,
-    /// The beginning; none until the first command.
+    /// The lineage, timers and secret of the overlay; none until the first command.
     pub genesis: Option<Genesis>,
     /// Grows with every change of `members`.
     pub epoch: Epoch,
-    /// The specs that are still needed: the one in force is the last.
+    /// The specs that are still needed; the last one is in force.
     pub specs: BTreeMap<Revision, SetSpec>,
     /// The roster.
     pub members: BTreeMap<NodeId, Member>,
@@ -59,34 +62,34 @@ pub struct Ledger {
     pub plan: Option<Plan>,
     /// The target in force; the default one is empty.
     pub target: Arc<Configuration>,
-    /// The last target that was reached.
+    /// The last target that was reached completely.
     pub settled: Revision,
-    /// Instances that a target dropped and that are not yet known to be gone.
+    /// Instances that a target dropped and that may still run.
     pub lingering: BTreeMap<InstanceId, Placed>,
     /// The last generation of every instance name.
     pub generations: BTreeMap<InstanceId, Generation>,
-    /// Nodes where a component kept failing.
+    /// Nodes on which a component kept failing, and is not placed again.
     pub avoid: BTreeSet<(ComponentName, NodeId)>,
-    /// Whether the application is being taken down; for ever, once set.
+    /// Whether the application is being taken down; never reset.
     pub taking_down: bool,
-    /// Who votes, after the last membership entry.
+    /// The voters, after the last membership entry.
     pub voters: BTreeSet<NodeId>,
-    /// Who learns, after the last membership entry.
+    /// The learners, after the last membership entry.
     pub learners: BTreeSet<NodeId>,
-    /// The version in which every component was last reached as a whole.
+    /// The version in which each component was last reached completely.
     pub proven: BTreeMap<ComponentName, Revision>,
-    /// Components that do not follow this spec revision, because they kept failing in it.
+    /// Components that do not follow a spec revision, because they kept failing in it.
     pub unwound: BTreeMap<ComponentName, Revision>,
-    /// Imports that a script bound by hand, with everything that they are bound to.
-    pub wired: Bindings,
-    /// Behaviours that a script pushed.
+    /// Imports whose exporters a script chose, with those exporters.
+    pub script_bindings: Bindings,
+    /// The behaviours that scripts pushed to instances.
     pub pushes: BTreeMap<InstanceId, Vec<Push>>,
-    /// Instances in force that were dropped with what was done to them by hand. Under such a name nothing is placed
-    /// before they are gone, though it be in the same place: it would go on where the old one was taken.
+    /// Instances of the target that a script removed. A new instance of such a name is placed only when the old one is
+    /// gone, also on the same node: it would otherwise continue where the pushes took the old one.
     pub dropped: BTreeSet<InstanceId>,
     /// The number of the last push.
     pub pushes_issued: u64,
-    /// The script that runs, or ran last.
+    /// The running script, or the last one.
     pub script: Option<ScriptRun>,
     /// The number of the last script.
     pub scripts_issued: u64,
@@ -97,14 +100,14 @@ pub struct Ledger {
 pub struct Member {
     /// Its key, addresses, provider and host.
     pub record: MemberRecord,
-    /// Whether it shall be left without work.
+    /// Whether its instances have to be moved away, because it is to leave.
     pub draining: bool,
 }
 
 /// A former member.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Departed {
-    /// Whether it was committed dead; otherwise it left.
+    /// Whether it was declared dead; otherwise it left.
     pub dead: bool,
     /// The intent of its host.
     pub intent: Option<IntentId>,

@@ -1,4 +1,4 @@
-//! The steps of an intent: which outcome may follow which state.
+//! The states of an intent, and which outcome is accepted in which state.
 //!
 //! ```text
 //! Open ──► Bound ──► Releasing ──► Released
@@ -22,7 +22,7 @@ impl Ledger {
                 self.bind(id, host)?;
                 self.set_state(id, IntentState::Bound);
             }
-            // The node joined before the provider named its host, and is gone already.
+            // The node joined before the provider's answer named its host, and has left since.
             (IntentState::Releasing, Outcome::Bound(host)) if intent.host.is_none() => self.bind(id, host)?,
             (IntentState::Open, Outcome::Unknown) => self.set_state(id, IntentState::Unknown),
             (IntentState::Open | IntentState::Unknown, Outcome::Absent(_)) if !member => {
@@ -66,7 +66,7 @@ impl Ledger {
         }
     }
 
-    /// The host of a former member is gone, and with it every instance that may still have run there.
+    /// Removes the lingering instances of a former member whose host is gone.
     fn host_gone(&mut self, node: NodeId) {
         self.lingering.retain(|_, placed| placed.node != node);
     }

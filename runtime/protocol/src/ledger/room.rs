@@ -1,20 +1,21 @@
-//! Whether a host can hold an instance beside everything that the plan has there.
+//! Whether a host has room for an instance beside those that the plan has there.
 //!
-//! The solver sees to it for what it places; this is for what a script's author places, and the arithmetic is also that of changes
-//! under way (`coordinator/headroom.rs`).
+//! The solver checks its own placements. This check is for instances that a script places; `coordinator/headroom.rs`
+//! uses the same arithmetic during a change.
 
 use super::{Ledger, SlotState};
 use rhizo_types::Number;
 use rhizo_types::id::{InstanceId, NodeId};
 use std::collections::BTreeMap;
 
-/// Sums of decimal numbers miss the capacity by less than this share of it when they are meant to fill it.
+/// Share of a capacity by which a sum of needs may exceed it: decimal numbers that fill a capacity exactly may add up
+/// to slightly more in binary.
 const ROUNDING_SHARE: f64 = 1e-9;
 
-/// What is used of each resource of a host.
+/// The amount of each resource of a host that is in use.
 pub(crate) type Used<'a> = BTreeMap<&'a str, f64>;
 
-/// The first resource of which there is too little left, and how much is left.
+/// Returns the first resource of which too little is left, with the amount that is left; none if all needs fit.
 pub(crate) fn shortage<'a>(
     capacity: &BTreeMap<String, Number>,
     used: &Used<'_>,
@@ -29,19 +30,19 @@ pub(crate) fn shortage<'a>(
 }
 
 impl Ledger {
-    /// What a member's host has of each resource; none of a node that runs on no ordered host.
+    /// The capacity of a member's host; none for a node on a host that was not ordered.
     pub(crate) fn capacity_of(&self, node: NodeId) -> Option<&BTreeMap<String, Number>> {
         let intent = self.members.get(&node)?.record.intent?;
         Some(&self.intents.get(&intent)?.order.capacity)
     }
 
-    /// What a copy in the version in force needs; none when it needs nothing.
+    /// The needs of an instance in the version in force; none when it has none.
     pub(crate) fn needs_of(&self, instance: &InstanceId) -> Option<&BTreeMap<String, Number>> {
         let component = self.component_of(instance, self.version_of(&instance.component))?;
         Some(&component.needs).filter(|needs| !needs.is_empty())
     }
 
-    /// Whether a node can hold an instance beside what the plan has there; a sentence when it cannot.
+    /// Checks that a node has room for an instance beside those that the plan has there; the error is a sentence.
     pub(super) fn expect_room(&self, instance: &InstanceId, node: NodeId) -> Result<(), String> {
         let (Some(needs), Some(capacity), Some(plan)) =
             (self.needs_of(instance), self.capacity_of(node), &self.plan)

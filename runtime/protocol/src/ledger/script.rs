@@ -1,8 +1,8 @@
-//! Scripts in the ledger: checked before they begin, and carried out stretch by stretch.
+//! Scripts in the ledger: checked before they begin, and executed from one `wait` to the next.
 //!
-//! A statement changes what is wanted: the plan's placement, the bindings that were chosen by hand, the behaviours
-//! that were pushed. The coordinator makes targets of that, as always. Where a script is, is in the ledger, so any
-//! coordinator can go on with it. When to go on is decided in `coordinator::scripts`.
+//! A statement changes what is wanted: the placement of the plan, the exporters of an import, or the pushed behaviours.
+//! The coordinator derives targets from that as always. The position of a script is in the ledger, so any coordinator
+//! can continue it. `coordinator::scripts` decides when it continues.
 
 use super::{Ledger, Refusal, SlotState};
 use rhizo_types::id::{ComponentName, InstanceId, NodeId, PortName};
@@ -14,29 +14,29 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The script that runs, or that ran last.
+/// The running script, or the last one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ScriptRun {
     /// Its number, from one.
     pub number: u64,
-    /// What it says.
+    /// Its statements.
     pub script: Script,
-    /// The first statement that is not carried out.
+    /// The index of the first statement that is not executed yet.
     pub next: u32,
-    /// How it stands.
+    /// Whether it runs, or how it ended.
     pub state: ScriptState,
 }
 
-/// How a script stands.
+/// The state of a script.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ScriptState {
-    /// It is led on by the coordinator.
+    /// The coordinator executes it.
     Running,
-    /// All of it was carried out.
+    /// Every statement is executed.
     Done,
     /// An operator ended it.
     Ended,
-    /// A statement could not be carried out any more.
+    /// A statement could not be executed.
     Failed {
         /// The line of the statement.
         line: u32,
@@ -46,20 +46,20 @@ pub enum ScriptState {
 }
 
 impl ScriptRun {
-    /// Whether it still runs.
+    /// Whether it runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.state == ScriptState::Running
     }
 
-    /// The statement that is next.
+    /// The next statement.
     #[must_use]
     pub fn statement(&self) -> Option<&Statement> {
         self.script.statements.get(usize::try_from(self.next).ok()?)
     }
 }
 
-/// What the check of a script knows at some statement: what would be there if all before it were done.
+/// The state of the check of a script at one statement: what would exist if all statements before it were executed.
 struct Foresight<'a> {
     ledger: &'a Ledger,
     names: BTreeSet<InstanceId>,
@@ -75,10 +75,10 @@ impl Ledger {
         self.script.as_ref().is_some_and(ScriptRun::is_running)
     }
 
-    /// Whether everything in a script can be done, one statement after the other, as far as is known now.
+    /// Checks that each statement of a script can be executed after those before it, as far as the ledger knows now.
     ///
     /// # Errors
-    /// The line of the first statement that cannot, and why; the last line for what is wrong in the end.
+    /// The line of the first statement that cannot be executed, and why; the last line if the final state is wrong.
     pub fn check_script(&self, script: &Script) -> Result<(), (u32, String)> {
         let Some(plan) = &self.plan else { return Err((1, "nothing is deployed yet".to_owned())) };
         let mut foresight = Foresight {
@@ -141,7 +141,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends a script that waits for an instance, which waits for an exporter that rests.
+    /// Ends a script that waits for an instance, when the instance needs an exporter that rests.
     pub(super) fn stall_script(
         &mut self,
         number: u64,
@@ -157,8 +157,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Carries out a stretch of statements. One that cannot be carried out any more ends the script; that is no
-    /// refusal, because those before it count.
+    /// Executes the statements from index `from` up to `to`. One that cannot be executed ends the script. That is no
+    /// refusal of the command, because the statements before it are in effect.
     pub(super) fn advance_script(&mut self, number: u64, from: u32, to: u32) -> Result<(), Refusal> {
         let current = |run: &&ScriptRun| run.number == number && run.is_running() && run.next == from;
         let run = self.script.as_ref().filter(current);
@@ -215,12 +215,12 @@ impl Ledger {
             }
             Order::Connect { importer, import, exporter } => {
                 self.expect_planned([importer, exporter])?;
-                self.wire(importer, import).insert(exporter.clone());
+                self.script_binding(importer, import).insert(exporter.clone());
                 Ok(())
             }
             Order::Disconnect { importer, import, exporter } => {
                 self.expect_planned([importer])?;
-                self.wire(importer, import).remove(exporter);
+                self.script_binding(importer, import).remove(exporter);
                 Ok(())
             }
             Order::Push { instance, behaviour } => {
@@ -245,14 +245,15 @@ impl Ledger {
         }
     }
 
-    /// What an import is bound to by hand; at first that is what it is bound to.
-    fn wire(&mut self, importer: &InstanceId, import: &PortName) -> &mut BTreeSet<InstanceId> {
+    /// Returns the exporters that a script chose for this import. Before the first `connect` or `disconnect`, these are
+    /// the exporters of the current target.
+    fn script_binding(&mut self, importer: &InstanceId, import: &PortName) -> &mut BTreeSet<InstanceId> {
         let bound = self.target.bindings.get(importer).and_then(|imports| imports.get(import));
         let bound = bound.cloned().unwrap_or_default();
-        self.wired.entry(importer.clone()).or_default().entry(import.clone()).or_insert(bound)
+        self.script_bindings.entry(importer.clone()).or_default().entry(import.clone()).or_insert(bound)
     }
 
-    /// Where an added instance goes; `has_room` may refuse a node.
+    /// Chooses the slot of an added instance; `has_room` may refuse a node.
     fn place(
         &self,
         instance: &InstanceId,
@@ -291,10 +292,10 @@ impl Ledger {
         }
     }
 
-    /// Forgets what was said by hand of instances that no plan has any more.
+    /// Forgets bindings and pushes of instances that are no longer planned.
     pub(super) fn forget_orders(&mut self) {
         let Some(plan) = &self.plan else { return };
-        self.wired.retain(|instance, _| plan.placement.contains_key(instance));
+        self.script_bindings.retain(|instance, _| plan.placement.contains_key(instance));
         self.pushes.retain(|instance, _| plan.placement.contains_key(instance));
         let pushed = self.target.pushes.keys().filter(|instance| !plan.placement.contains_key(*instance));
         self.dropped.extend(pushed.cloned());
@@ -310,7 +311,7 @@ impl Foresight<'_> {
                     .ok_or_else(|| format!("there is no component {}", instance.component))?;
                 match place {
                     Place::Beside(other) => self.expect(other)?,
-                    // Room is made and taken by the statements before this one, and by whatever happens meanwhile.
+                    // Room is not checked ahead: the statements before this one, and other events, make and take room.
                     place => drop(self.ledger.place(instance, place, |_| Ok(()))?),
                 }
                 if !self.names.insert(instance.clone()) {
@@ -348,7 +349,7 @@ impl Foresight<'_> {
         if self.names.contains(instance) { Ok(()) } else { Err(format!("there is no {instance}")) }
     }
 
-    /// Of an exclusive component no more copies may be wanted when something is waited for: the wait would not end.
+    /// Checks at a `wait` that no exclusive component has more copies than its replicas allow: the wait would not end.
     fn expect_room(&self) -> Result<(), String> {
         let spec = self.ledger.spec().ok_or("there is no spec")?;
         for (name, component) in spec.components.iter().filter(|(_, component)| component.exclusive) {
@@ -363,7 +364,7 @@ impl Foresight<'_> {
         Ok(())
     }
 
-    /// A behaviour has to be known, and must not stop half-way from where the instance rests by then.
+    /// Checks that a pushed behaviour exists, and that it does not get stuck from where the instance rests by then.
     fn push(
         &mut self,
         instance: &InstanceId,

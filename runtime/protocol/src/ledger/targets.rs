@@ -1,6 +1,6 @@
-//! Targets in the ledger: which one may follow, what it leaves behind, and when that is known to be gone.
+//! Targets in the ledger: which target is accepted, which instances linger after it, and when they are gone.
 //!
-//! What agents report is not known here; the coordinator proposes what follows from it.
+//! The ledger has no reports of agents. The coordinator proposes the commands that follow from them.
 
 use super::{Ledger, Refusal};
 use crate::sabotage::{self, Sabotage};
@@ -32,7 +32,7 @@ impl Ledger {
         }
         let old = std::mem::replace(&mut self.target, target.clone());
         for (instance, placed) in &old.instances {
-            // The same generation in another version is the same run.
+            // An instance of the same generation in another version is not restarted.
             let stays = self.target.instances.get(instance).is_some_and(|new| is_same_run(new, placed));
             if !stays && self.can_linger(placed.node) {
                 self.lingering.insert(instance.clone(), *placed);
@@ -59,7 +59,7 @@ impl Ledger {
             let alike = of(old.version).zip(of(placed.version)).is_some_and(|(old, new)| old.runs_like(new));
             return if alike { Ok(()) } else { Err(Refusal::Unresolved(instance.clone())) };
         }
-        // One host may still run the old generation; only its own agent can put the stop before the start.
+        // A node may still run the old generation, and only its own agent can stop that before the new one starts.
         let unresolved = [self.lingering.get(instance), self.target.instances.get(instance)];
         if sabotage::is(Sabotage::ReusesNames) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A new copy of an exclusive component needs room among those that may still run.
+    /// Refuses a target with which more copies of an exclusive component might run than its replicas allow.
     fn check_exclusive(&self, target: &Configuration) -> Result<(), Refusal> {
         let is_new = |(instance, placed): &(&InstanceId, &Placed)| {
             self.target.instances.get(*instance).is_none_or(|old| !is_same_run(old, placed))
@@ -100,7 +100,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The agents say that these are gone.
+    /// Removes lingering instances that their agents report as gone.
     pub(super) fn gone(
         &mut self,
         target: Revision,
@@ -113,7 +113,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A component keeps failing in the version in force and goes back to the one that worked.
+    /// Returns a component that keeps failing in the version in force to its last working version.
     pub(super) fn unwind(&mut self, component: &ComponentName, version: Revision) -> Result<(), Refusal> {
         let proven = self.proven.get(component).filter(|proven| self.specs.contains_key(proven));
         if version != self.spec_revision() || proven.is_none_or(|proven| *proven == version) {
@@ -123,7 +123,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// A target is reached as a whole.
+    /// Records that a target is reached completely.
     pub(super) fn settle(&mut self, target: Revision) -> Result<(), Refusal> {
         if target != self.target.revision {
             return Err(Refusal::Stale { proposed: target, in_force: self.target.revision });

@@ -1,4 +1,4 @@
-//! Tests of the ledger: every guard, and what holds whatever is proposed in whatever order.
+//! Tests of the ledger: each guard, and the invariants under any commands in any order.
 
 use super::{Applied, Ledger, Refusal, SlotState};
 use crate::codec;
@@ -187,7 +187,7 @@ fn a_plan_creates_its_intents_and_needs_its_parent() {
     fixture.ok(plan(0, vec![order(100), order(100)], &[(0, Slot::Order(0)), (1, Slot::Order(1))]));
     assert_eq!(fixture.ledger.plan.as_ref().unwrap().placement[&web(1)], Slot::Intent(IntentId(2)));
     assert_eq!(fixture.ledger.slot_state(Slot::Intent(IntentId(2))), SlotState::Arriving);
-    // Repeated, as a coordinator does that did not learn of its success: nothing is ordered twice.
+    // A coordinator that did not learn of the success repeats the command: no host is ordered twice.
     let again = plan(0, vec![order(100)], &[(0, Slot::Order(0))]);
     fixture.refused(again, |r| matches!(r, Refusal::Stale { .. }));
     assert_eq!(fixture.ledger.intents.len(), 2);
@@ -214,7 +214,7 @@ fn a_plan_uses_only_places_that_exist() {
     fixture.refused(plan(0, vec![], &[(0, Slot::Order(0))]), lost);
     fixture.refused(plan(0, vec![], &[(0, Slot::Node(NodeId(9)))]), lost);
     fixture.refused(plan(0, vec![], &[(0, Slot::Intent(IntentId(1)))]), lost);
-    // The founder is somebody's own machine.
+    // The founder is the operator's own machine.
     fixture.refused(plan(0, vec![], &[(0, Slot::Node(FOUNDER))]), lost);
 }
 
@@ -293,7 +293,7 @@ fn of_two_hosts_with_one_ticket_the_intent_has_the_one_whose_node_joined() {
     fixture.ok(join_from("second", 1, 2));
     let intent = &fixture.ledger.intents[&IntentId(1)];
     assert_eq!((intent.state, intent.host.clone()), (IntentState::Bound, Some(host("second"))));
-    // The call that made the first of them is answered too late, and its node comes too late.
+    // The call that created the first host is answered too late, and its node asks to join too late.
     fixture.refused(outcome(1, Outcome::Bound(host("first"))), |r| matches!(r, Refusal::IntentState { .. }));
     fixture.ok(outcome(2, Outcome::Bound(host("h2"))));
     let other = |r: &Refusal| *r == Refusal::OtherHost { ticket: IntentId(2), host: HostId::from("h2") };

@@ -1,6 +1,6 @@
 //! Questions about the ledger that more than one part of the core asks.
 //!
-//! Pure reads; whoever needs a question answered in one place only keeps it there.
+//! Pure reads. A question that only one part asks is answered there.
 
 use super::Ledger;
 use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, ProviderName};
@@ -12,14 +12,14 @@ use rhizo_types::{Lineage, Revision};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a planned place is at the moment.
+/// The state of a slot of the plan.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum SlotState {
     /// A member that can host instances.
     Ready(NodeId),
     /// Its host is being acquired, or its node has not joined yet.
     Arriving,
-    /// It will not come, or has gone.
+    /// Its host was not acquired, or is gone.
     Lost,
 }
 
@@ -30,7 +30,7 @@ impl Ledger {
         self.genesis.as_ref().map_or(Lineage(0), |genesis| genesis.lineage)
     }
 
-    /// The timers of this overlay; the local ones before genesis.
+    /// The timers of this overlay; those of a single site before genesis.
     #[must_use]
     pub fn timers(&self) -> Timers {
         self.genesis.as_ref().map_or(Timers::LOCAL, |genesis| genesis.timers)
@@ -48,19 +48,29 @@ impl Ledger {
         self.specs.last_key_value().map(|(_, set)| &set.spec)
     }
 
+    /// Whether the target in force is that of the plan, has all its instances, and is reached.
+    #[must_use]
+    pub fn is_plan_in_effect(&self) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        self.target.plan == plan.revision
+            && self.settled == self.target.revision
+            && plan.placement.len() == self.target.instances.len()
+            && plan.placement.keys().all(|instance| self.target.instances.contains_key(instance))
+    }
+
     /// The revision of the plan in force; zero when there is none.
     #[must_use]
     pub fn plan_revision(&self) -> Revision {
         self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.revision)
     }
 
-    /// How a placed instance is described, by the spec it was placed with.
+    /// The component of an instance in a version of the spec; none when that spec is no longer kept.
     #[must_use]
     pub fn component_of(&self, instance: &InstanceId, version: Revision) -> Option<&Arc<Component>> {
         self.specs.get(&version)?.spec.components.get(&instance.component)
     }
 
-    /// The version in which copies of a component are placed: the plan's, or the one that it went back to.
+    /// The version in which copies of a component are placed: that of the plan, or the one to which it returned.
     #[must_use]
     pub fn version_of(&self, component: &ComponentName) -> Revision {
         let unwound = self.unwound.get(component).is_some_and(|given_up| *given_up == self.spec_revision());
@@ -69,12 +79,12 @@ impl Ledger {
         proven.copied().unwrap_or(planned)
     }
 
-    /// What a planned place is at the moment.
+    /// The state of a slot of the plan.
     #[must_use]
     pub fn slot_state(&self, slot: Slot) -> SlotState {
         match slot {
             Slot::Node(node) => match self.members.get(&node) {
-                // The founder is somebody's own machine: it hosts no component.
+                // The founder is the operator's own machine, and hosts no instance.
                 Some(member) if member.record.intent.is_some() => SlotState::Ready(node),
                 _ => SlotState::Lost,
             },
@@ -120,7 +130,7 @@ impl Ledger {
         found.map(|intent| intent.id)
     }
 
-    /// What all open intents may cost, in millionths of the currency per hour.
+    /// The most that all open intents cost, in millionths of the currency per hour.
     #[must_use]
     pub fn spending_micros(&self) -> u64 {
         let open = self.intents.values().filter(|intent| intent.is_open());
@@ -131,7 +141,7 @@ impl Ledger {
     #[must_use]
     pub fn budget_micros(&self) -> Option<u64> {
         let budget = self.spec()?.budget.as_ref()?;
-        // Rounded down: a limit may be kept too well, never exceeded. A negative limit allows nothing.
+        // Rounded down, so that the limit is never exceeded. A negative limit allows nothing.
         let micros = (budget.max_hourly.get() * 1e6).floor().clamp(0.0, 9e18);
         #[expect(
             clippy::cast_possible_truncation,

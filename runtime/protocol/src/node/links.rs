@@ -1,6 +1,6 @@
-//! Which members a node wants links to.
+//! The members that a node wants links to.
 //!
-//! How links are made is the overlay's. Read next: `observer::ring`, which says what follows from the roster.
+//! The overlay makes the links. Read next: `observer::ring`, which derives links from the roster.
 
 use super::Node;
 use crate::out::Out;
@@ -11,8 +11,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 impl Node {
-    /// Asks for the links that follow from the roster, and for those to whoever the agent has to do with: in a large
-    /// overlay not everybody is linked to everybody, and what an agent says without a link is lost.
+    /// Requests links to the peers of this node. In a small overlay these are all members. In a large one they are the
+    /// peers that the roster assigns, and the nodes whose instances are bound to instances of this node: a message to a
+    /// node without a link is lost.
     pub(super) fn follow_links(&mut self, out: &mut Out) {
         let members = &self.ledger.members;
         let everyone = self.roster_links.len() + 1 >= members.len();

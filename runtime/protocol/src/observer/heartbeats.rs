@@ -1,8 +1,8 @@
-//! When this node says that it lives, and to whom.
+//! When this node sends heartbeats, and to which nodes.
 //!
-//! A heartbeat also tells who coordinates. That is news to a member whose link has just come up and to everybody when
-//! there is a new coordinator; both hear it at once, because a member that knows no coordinator reports to nobody.
-//! Everything else waits for the next beat. What is heard is judged in `mod.rs`.
+//! A heartbeat also names the coordinator. A member whose link has just come up gets one at once, and all members get
+//! one at once when the coordinator or its term changes: an agent that knows no coordinator sends no report. All other
+//! heartbeats are periodic. `mod.rs` handles those that arrive.
 
 use rhizo_types::id::NodeId;
 use rhizo_types::message::Heartbeat;
@@ -11,25 +11,25 @@ use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Heartbeats {
-    /// When everybody is due again.
+    /// When the next periodic heartbeat is due.
     at: Time,
-    /// The coordinator that everybody was told of.
-    told: Option<(Term, NodeId)>,
-    /// Members whose links came up since the last look.
+    /// The coordinator that the last heartbeat to all named.
+    announced: Option<(Term, NodeId)>,
+    /// Members whose links came up since the last call of `hearers`.
     new: BTreeSet<NodeId>,
 }
 
 impl Heartbeats {
     pub(super) fn new() -> Self {
-        Self { at: Time::ZERO, told: None, new: BTreeSet::new() }
+        Self { at: Time::ZERO, announced: None, new: BTreeSet::new() }
     }
 
-    /// There is a link to a member that there was not before.
+    /// A link to a member came up.
     pub(super) fn link_up(&mut self, peer: NodeId) {
         self.new.insert(peer);
     }
 
-    /// Who hears a heartbeat now; `everybody` yields those that hear each one.
+    /// The nodes to send a heartbeat to now; `everybody` yields those that get every one.
     pub(super) fn hearers(
         &mut self,
         heartbeat: &Heartbeat,
@@ -39,10 +39,10 @@ impl Heartbeats {
     ) -> BTreeSet<NodeId> {
         let mut new = std::mem::take(&mut self.new);
         let coordinator = heartbeat.coordinator.map(|node| (heartbeat.term, node));
-        let news = coordinator.is_some() && coordinator != self.told;
+        let news = coordinator.is_some() && coordinator != self.announced;
         if now >= self.at || news {
             self.at = now.after_ms(heartbeat_ms);
-            self.told = coordinator.or(self.told);
+            self.announced = coordinator.or(self.announced);
             new.append(&mut everybody());
         }
         new

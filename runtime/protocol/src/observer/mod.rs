@@ -1,9 +1,10 @@
-//! Liveness as one node sees it: heartbeats, suspicions, and the alerts of others.
+//! Liveness as one node sees it: heartbeats, suspicions, and the alerts of other nodes.
 //!
-//! It never decides that a node is dead: the coordinator commits that when enough observers agree
-//! (`coordinator::deaths`). Two ways lead to a suspicion: a broken link whose redial is refused (fast), and
-//! silence (slow). Either is held for `confirm_ms`, while others are asked whether they hear the subject.
-//! A node that is woken late blames itself first: it stretches its own timers (Lifeguard, arXiv 1707.00788).
+//! An observer never decides that a node is dead: the coordinator commits that when enough observers agree
+//! (`coordinator::deaths`). Two events lead to a suspicion: a broken link whose redial is refused (fast), and silence
+//! (slow). The observer then asks other nodes whether they hear the subject, and sends an alert only after
+//! `confirm_ms`. A node that is woken late suspects itself first: it stretches its own timers (Lifeguard, arXiv
+//! 1707.00788).
 
 mod heartbeats;
 pub mod ring;
@@ -18,25 +19,26 @@ use rhizo_types::message::{Control, Heartbeat};
 use rhizo_types::{Epoch, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many others are asked about a suspect.
+/// How many other nodes are asked about a suspect, as in SWIM's indirect probes: one answer may be lost, and one node
+/// may share the observer's broken network.
 const CHECKS: usize = 3;
-/// Up to this many members the coordinator hears everyone's heartbeats, observer or not.
+/// In an overlay of at most this many members every node sends its heartbeats to the coordinator.
 pub const HEARD_BY_COORDINATOR_MAX: usize = 64;
 /// The most by which a node stretches its own timers (Lifeguard's bound).
 const HEALTH_MAX: u64 = 8;
-/// A wake-up later than this is a sign of an overloaded machine.
+/// A wake-up that is later than this counts as a sign of an overloaded machine.
 const LATE_MS: u64 = 300;
-/// After so long without a late wake-up a node trusts itself one step more.
+/// After this time without a late wake-up a node shortens its timers by one step.
 const RECOVER_MS: u64 = 10_000;
 
-/// What one node knows of the life of others.
+/// One node's knowledge of which other nodes are alive.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Observer {
     me: NodeId,
     epoch: Epoch,
-    /// Whom this node observes.
+    /// The nodes that this node observes.
     subjects: BTreeSet<NodeId>,
-    /// Who observes this node.
+    /// The nodes that observe this node.
     observers: Vec<NodeId>,
     links: BTreeMap<NodeId, Link>,
     /// Peers with a link, members or not yet: the overlay may know a new member before the ledger does.
@@ -45,36 +47,37 @@ pub struct Observer {
     /// Subject → observer → when that observer's alert was last heard.
     alerts: BTreeMap<NodeId, BTreeMap<NodeId, Time>>,
     heartbeats: Heartbeats,
-    /// How many times longer than normal this node waits before it blames others.
+    /// The factor by which this node stretches its timers before it suspects others.
     health: u64,
     recover_at: Time,
 }
 
-/// What is known of the link to a member.
+/// The link to a member.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Link {
     up: bool,
-    /// There was a link once: before that, only silence tells, for a new member may not listen yet.
+    /// Whether there was a link before. Until there was one, a refused dial proves nothing: a new member may not listen
+    /// yet.
     known: bool,
-    /// A redial was refused since the link broke.
+    /// Whether a redial was refused since the link broke.
     refused: bool,
-    /// When anything was last heard over it, or when the member was first known.
+    /// When a message last arrived over it, or when the member was first known.
     heard: Time,
 }
 
-/// A subject that this node lost.
+/// A subject that this node no longer hears.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Suspicion {
-    /// Others who were asked and have not answered.
+    /// The nodes that were asked about it and have not answered.
     asked: BTreeSet<NodeId>,
-    /// When it becomes an alert, if nobody hears the subject.
+    /// When the suspicion becomes an alert, unless a node that was asked hears the subject.
     confirm_at: Time,
-    /// When the alert is repeated; none before it is one.
+    /// When the alert is repeated; none before the first.
     repeat_at: Option<Time>,
 }
 
 impl Observer {
-    /// Knows nobody yet.
+    /// An observer that knows no other node yet.
     #[must_use]
     pub fn new(me: NodeId) -> Self {
         Self {
@@ -104,7 +107,7 @@ impl Observer {
         self.links.get(&node).is_some_and(|link| link.up && now.ms_since(link.heard) < silence_ms)
     }
 
-    /// Whether nothing was heard of a member for `silence_ms`, link or not.
+    /// Whether a member was not heard for `silence_ms`, with or without a link.
     #[must_use]
     pub fn silent_for(&self, node: NodeId, silence_ms: u64, now: Time) -> bool {
         self.links.get(&node).is_none_or(|link| now.ms_since(link.heard) >= silence_ms)
@@ -116,7 +119,7 @@ impl Observer {
         self.links.get(&node).map(|link| link.heard)
     }
 
-    /// Members that this node lost.
+    /// Members that this node no longer hears.
     #[must_use]
     pub fn suspects(&self) -> BTreeSet<NodeId> {
         self.suspicions.iter().filter(|(_, s)| s.repeat_at.is_some()).map(|(node, _)| *node).collect()
@@ -136,7 +139,7 @@ impl Observer {
         alerts.filter(|(_, at)| fresh(at)).map(|(observer, _)| *observer).collect()
     }
 
-    /// The subjects somebody lost.
+    /// The subjects about which there is an alert.
     pub fn alerted(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.alerts.keys().copied()
     }
@@ -154,7 +157,7 @@ impl Observer {
             alerts.retain(|node, _| is_member(node));
         }
         for node in ledger.members.keys().filter(|node| **node != self.me) {
-            // A new member gets the time of one silence to set up its links.
+            // A new member has `silence_ms` to set up its links.
             let up = self.linked.contains(node);
             if up && !self.links.contains_key(node) {
                 self.heartbeats.link_up(*node);
@@ -192,7 +195,7 @@ impl Observer {
         }
     }
 
-    /// Anything was heard of a member.
+    /// A message of a member arrived.
     pub(crate) fn heard(&mut self, peer: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
         if let Some(link) = self.links.get_mut(&peer) {
             link.heard = now;
@@ -237,21 +240,22 @@ impl Observer {
             return;
         }
         if alive {
-            // Somebody hears it: this node's own link is the trouble. Begin again after another silence.
+            // Another node hears the subject, so this node's own link is at fault. It may suspect again after
+            // `silence_ms`.
             self.suspicions.remove(&subject);
             if let Some(link) = self.links.get_mut(&subject) {
                 link.heard = now;
                 link.refused = false;
             }
         } else if suspicion.asked.is_empty() {
-            // Everyone asked has lost it too: no need to wait longer.
+            // Every node that was asked has lost the subject too: there is no need to wait longer.
             suspicion.confirm_at = now;
         }
     }
 
     /// Takes in another observer's alert.
     pub(crate) fn alert(&mut self, from: NodeId, subject: NodeId, now: Time) {
-        // Only links of members are kept, so this is bounded by the square of the roster's size.
+        // Only alerts between members are kept, so their number is at most the square of the roster's size.
         if self.links.contains_key(&subject) {
             self.alerts.entry(subject).or_default().insert(from, now);
         }
@@ -280,7 +284,7 @@ impl Observer {
         }
     }
 
-    /// Notices how late this node was woken.
+    /// Takes in how late this node was woken.
     pub(crate) fn woken(&mut self, late_ms: u64, timers: &Timers, now: Time) {
         if late_ms > LATE_MS {
             self.health = (self.health + 1).min(HEALTH_MAX);
@@ -290,13 +294,13 @@ impl Observer {
             self.recover_at = now.after_ms(RECOVER_MS);
         }
         if late_ms >= timers.heartbeat_ms {
-            // This node was not running: the silence was its own.
+            // This node was not running, so the silence was its own.
             self.links.values_mut().for_each(|link| link.heard = now);
             self.suspicions.clear();
         }
     }
 
-    /// Heartbeats, silences, alerts whose time has come.
+    /// Sends heartbeats and alerts that are due, and suspects subjects that were silent for too long.
     pub(crate) fn tick(&mut self, ledger: &Ledger, heartbeat: Heartbeat, now: Time, out: &mut Out) {
         let timers = ledger.timers();
         let (observers, me) = (&self.observers, self.me);
@@ -348,7 +352,7 @@ impl Observer {
     }
 }
 
-/// An alert that is not repeated counts this long: two repetitions may be lost.
+/// How long an alert counts without a repetition: two repetitions may be lost.
 fn alert_ms(timers: &Timers) -> u64 {
     timers.heartbeat_ms * 3
 }
@@ -361,8 +365,8 @@ mod tests {
     use rhizo_types::Term;
     use rhizo_types::message::Message;
 
-    /// Whom an observer tells at that time that `coordinator` leads.
-    fn told(observer: &mut Observer, ledger: &Ledger, coordinator: u64, now: Time) -> Vec<u64> {
+    /// The nodes to which an observer sends a heartbeat at that time that names `coordinator`.
+    fn hearers(observer: &mut Observer, ledger: &Ledger, coordinator: u64, now: Time) -> Vec<u64> {
         let heartbeat = Heartbeat {
             term: Term(1),
             coordinator: Some(NodeId(coordinator)),
@@ -371,27 +375,27 @@ mod tests {
         };
         let mut out = Out::default();
         observer.tick(ledger, heartbeat, now, &mut out);
-        let told = out.into_turn().now.into_iter().filter_map(|effect| match effect {
+        let hearers = out.into_turn().now.into_iter().filter_map(|effect| match effect {
             Effect::Send { to, message: Message::Control(Control::Heartbeat(_)) } => Some(to.0),
             _ => None,
         });
-        told.collect()
+        hearers.collect()
     }
 
     #[test]
     fn a_member_hears_who_coordinates_as_soon_as_there_is_a_link_to_it() {
         let (mut observer, mut ledger) = (Observer::new(NodeId(1)), roster(1, 1));
         observer.follow(&ledger, Time::ZERO);
-        assert_eq!(told(&mut observer, &ledger, 1, Time::ZERO), [0; 0]);
-        // One has its link before this node knows that it is a member, the other after that.
+        assert_eq!(hearers(&mut observer, &ledger, 1, Time::ZERO), [0; 0]);
+        // The first node has a link before this node knows that it is a member, the second one after that.
         observer.link_up(NodeId(2), Time(1));
-        assert_eq!(told(&mut observer, &ledger, 1, Time(1)), [0; 0], "a stranger is told nothing");
+        assert_eq!(hearers(&mut observer, &ledger, 1, Time(1)), [0; 0], "a stranger hears nothing");
         ledger = roster(3, 1);
         observer.follow(&ledger, Time(2));
-        assert_eq!(told(&mut observer, &ledger, 1, Time(2)), [2]);
+        assert_eq!(hearers(&mut observer, &ledger, 1, Time(2)), [2]);
         observer.link_up(NodeId(3), Time(3));
-        assert_eq!(told(&mut observer, &ledger, 1, Time(3)), [3]);
-        assert_eq!(told(&mut observer, &ledger, 1, Time(4)), [0; 0]);
-        assert_eq!(told(&mut observer, &ledger, 2, Time(5)), [2, 3], "another one coordinates");
+        assert_eq!(hearers(&mut observer, &ledger, 1, Time(3)), [3]);
+        assert_eq!(hearers(&mut observer, &ledger, 1, Time(4)), [0; 0]);
+        assert_eq!(hearers(&mut observer, &ledger, 2, Time(5)), [2, 3], "another one coordinates");
     }
 }

@@ -1,16 +1,16 @@
-//! Who observes whom: a pure function of the roster, the same on every node.
+//! The observers of each node: a pure function of the roster, the same on every node.
 //!
-//! Each subject has up to [`OBSERVERS`] observers, in the order of a hash of (subject, observer), so that one
-//! change of the roster changes few pairs (rendezvous hashing). At most half of them share the subject's
-//! provider as long as others exist, so that a provider's loss is seen from outside it.
+//! A subject has up to [`OBSERVERS`] observers, in the order of a hash of (subject, observer), so that one change of
+//! the roster changes few pairs (rendezvous hashing). At most half of them share the subject's provider while there
+//! are others, so that the loss of a provider is seen from outside it.
 
 use crate::ledger::Ledger;
 use rhizo_types::id::NodeId;
 use std::collections::BTreeSet;
 
-/// Observers per node (Rapid, Suresh et al. 2018, uses 10).
+/// Observers per node. At most half of them are lost with one provider, so that four are left to agree.
 pub const OBSERVERS: usize = 8;
-/// Up to this many members every node links to every other: 15 links cost less than choosing among them.
+/// Up to this many members every node has a link to every other one: 15 links cost less than choosing among them.
 pub const FULL_MESH_MAX: usize = 16;
 
 /// The observers of `subject`, in order of preference.
@@ -66,7 +66,7 @@ pub fn links_of(ledger: &Ledger, me: NodeId, subjects: &BTreeSet<NodeId>) -> BTr
     links
 }
 
-/// A well-mixed number for an ordered pair (the finaliser of splitmix64, Steele et al. 2014).
+/// A hash of an ordered pair (the finaliser of splitmix64, Steele et al. 2014).
 fn mix(subject: NodeId, observer: NodeId) -> u64 {
     let mut value = subject.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ observer.0.rotate_left(32);
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

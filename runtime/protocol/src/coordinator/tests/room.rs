@@ -1,8 +1,8 @@
-//! A host never holds more than it can while a change is under way, and no change waits for room for ever.
+//! During a change no host holds more than its capacity, and no change waits for room without end.
 
 use super::*;
 
-/// A component that needs so many quarters of a host.
+/// A component that needs this many quarters of a host.
 fn sized(quarters: u32, imports: &[&str]) -> Component {
     let need = Number::try_from(f64::from(quarters) / 4.0).unwrap();
     Component { needs: BTreeMap::from([("cpu".to_owned(), need)]), ..component(4, imports) }
@@ -19,7 +19,7 @@ pub(super) fn sized_shop(web_imports: &[&str]) -> Stage {
     stage
 }
 
-/// What runs or may run on a node, in quarters.
+/// The room of the instances that run or may run on a node, in quarters.
 fn quarters(stage: &Stage, node: u64) -> f64 {
     let ledger = &stage.ledger;
     let all = ledger.target.instances.iter().chain(&ledger.lingering);
@@ -29,7 +29,7 @@ fn quarters(stage: &Stage, node: u64) -> f64 {
     needs.map(|need| need.get() * 4.0).sum()
 }
 
-/// Runs to the end; no host ever holds more than it can.
+/// Runs until there is no further step, and checks that no host ever holds more than its capacity.
 fn run_within_capacity(stage: &mut Stage) {
     for _ in 0..50 {
         let before = stage.ledger.index;
@@ -50,7 +50,7 @@ fn run_within_capacity(stage: &mut Stage) {
 #[test]
 fn what_comes_waits_until_what_leaves_its_host_is_gone() {
     let mut stage = sized_shop(&[]);
-    // The database goes where the web server was, and that goes where there is room.
+    // The database moves to the host of the web server, and the web server to a host with room.
     stage.plan(&[("db", 1, 3), ("web", 1, 4)]);
     stage.decide();
     assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1", "web.1@n4g1"], "the database has no room yet");
@@ -82,8 +82,8 @@ fn nobody_makes_way_for_the_sake_of_what_fails() {
 
 #[test]
 fn what_waits_for_the_blocked_is_waited_for_no_more() {
-    // The database's host is lost. The new database has room when the web server has gone; its successor waits for the
-    // database.
+    // The host of the database is lost. The new database has room when the web server has ended; the successor of the
+    // web server waits for the database.
     let mut stage = sized_shop(&["db"]);
     stage.commit(Command::Dead { nodes: BTreeMap::from([(NodeId(2), BTreeSet::from([FOUNDER]))]) });
     stage.plan(&[("db", 1, 3), ("web", 1, 4)]);

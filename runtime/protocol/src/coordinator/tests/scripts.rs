@@ -1,4 +1,4 @@
-//! Scripts: checked, carried out from wait to wait, resumed, ended, and what they leave behind.
+//! Tests of scripts: their check, execution from wait to wait, continuation, end, and the state after them.
 
 use super::room::sized_shop;
 use super::*;
@@ -16,7 +16,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Why the coordinator solves now, besides for something better.
+    /// The cause for which the coordinator solves, other than the search for a better plan.
     fn cause(&mut self) -> Option<Cause> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
         let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
@@ -75,7 +75,7 @@ fn a_script_is_carried_out_from_wait_to_wait() {
     stage.decide();
     assert_eq!(stage.placed(), ["db.0@n2g1", "db.1@n4g1", "web.0@n3g1"]);
     assert_eq!(stage.bound("web", 0, "db"), ["db.0"], "nothing after the wait is done before db.1 is there");
-    // Another coordinator takes over in the middle: what it needs is in the ledger and in the reports.
+    // Another coordinator takes over in the middle: all that it needs is in the ledger and in the reports.
     stage.coordinator = Coordinator::new(Term(2), Time(0));
     stage.run();
     assert_eq!(stage.state(), Some(ScriptState::Done));
@@ -112,7 +112,7 @@ fn what_was_pushed_somewhere_does_not_stay_there_when_that_is_forgotten() {
     stage.run();
     assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1"]);
     stage.resting.clear();
-    // One plan forgets it, and the next has it again before any target followed the first.
+    // One plan drops the instance, and the next has it again before any target followed the first.
     stage.plan(&[("db", 0, 2)]);
     stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
     stage.run();
@@ -223,7 +223,7 @@ fn imports_bound_by_hand_fall_back_when_too_few_are_left() {
         .unwrap();
     stage.run();
     assert_eq!(stage.bound("web", 0, "db"), ["db.1", "db.2"]);
-    // One of the two that were bound by hand goes, and one alone would not do.
+    // One of the two exporters that the script chose is removed, and one alone is not enough.
     stage.plan(&[("db", 0, 2), ("db", 1, 3), ("web", 0, 2)]);
     stage.run();
     assert_eq!(stage.bound("web", 0, "db"), ["db.0", "db.1"]);
@@ -292,7 +292,7 @@ fn what_a_script_adds_has_room_or_ends_it() {
 fn a_wait_that_would_never_be_over_ends_the_script() {
     let mut stage = shop();
     stage.script(vec![push("web", 0, "stop"), push("db", 0, "stop"), wait(&[])]).unwrap();
-    // The web server has failed on its way and begins anew; the database it needs for that rests already.
+    // The web server failed before it rests and is deployed again; the database that it needs rests already.
     stage.waiting.insert(instance("web", 0));
     stage.decide();
     stage.report();
