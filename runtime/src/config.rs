@@ -6,10 +6,11 @@
 use crate::admin::ConfigText;
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
 use crate::component::registry::Registry;
-use rhizo_config::Finding;
+use rhizo_config::{FileKind, Finding, NamedFile, Severity};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::spec::{Component, Run, Spec};
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A config without findings.
@@ -45,8 +46,15 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
     let file = path.display().to_string();
     match rhizo_config::parse(&text, &file, &base) {
-        Ok(parsed) => {
-            let flawed = flawed_templates(&parsed, &text);
+        Ok(mut parsed) => {
+            let mut flawed = flawed_templates(&parsed, &text);
+            let (errors, warnings): (Vec<_>, Vec<_>) = unusable_files(&parsed.files)
+                .into_iter()
+                .partition(|finding| finding.severity == Severity::Error);
+            if !errors.is_empty() {
+                flawed.insert(0, Flawed { findings: errors, text: text.clone() });
+            }
+            parsed.warnings.extend(warnings);
             if !flawed.is_empty() {
                 return Err(ConfigError::Findings(flawed));
             }
@@ -54,6 +62,22 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
         }
         Err(findings) => Err(ConfigError::Findings(vec![Flawed { findings, text }])),
     }
+}
+
+/// The findings about programs that cannot be run and data files that cannot be read on this machine.
+fn unusable_files(files: &[NamedFile]) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let unusable = |file: &NamedFile| match file.kind {
+        FileKind::Data => std::fs::File::open(&file.path).err().map(|error| error.to_string()),
+        FileKind::Program => match std::fs::metadata(&file.path) {
+            Err(error) => Some(error.to_string()),
+            Ok(found) if found.is_dir() => Some("it is a folder".to_owned()),
+            Ok(found) if found.permissions().mode() & 0o111 == 0 => Some("it is not executable".to_owned()),
+            Ok(_) => None,
+        },
+    };
+    let files = files.iter().filter(|file| seen.insert(&file.path));
+    files.filter_map(|file| Some(file.unusable(&unusable(file)?))).collect()
 }
 
 /// The findings about template files. A file that cannot be read is a finding at its place in the config; a placeholder
@@ -127,4 +151,36 @@ pub(crate) fn missing_code(spec: &Spec, registry: &Registry) -> Vec<String> {
         }));
     }
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_a_warning_and_missing_offers_are_an_error() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("rhizo.toml");
+        let write = |offers: &str| {
+            let config = format!(
+                "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"./serve\"\n\
+                 [providers.p]\nkind = \"process\"\noffers = \"{offers}\"\n"
+            );
+            std::fs::write(&path, config).expect("the config");
+        };
+        std::fs::write(dir.path().join("offers.csv"), "name,region\n").expect("the offers");
+        write("offers.csv");
+        let Ok(config) = load(&path) else { panic!("a missing program refuses the config") };
+        let warning = &config.parsed.warnings[0];
+        assert_eq!(
+            (warning.severity, warning.line, warning.column),
+            (Severity::Warning, 4, 8),
+            "{warning:?}"
+        );
+        write("offer.csv");
+        let Err(ConfigError::Findings(flawed)) = load(&path) else { panic!("missing offers are accepted") };
+        let error = &flawed[0].findings[0];
+        assert_eq!((error.severity, error.line, error.column), (Severity::Error, 7, 10), "{error:?}");
+        assert!(error.hint.is_some() && error.message.contains("offer.csv"), "{error:?}");
+    }
 }

@@ -10,6 +10,7 @@ mod crosscheck;
 mod document;
 mod expr;
 mod finding;
+mod named_file;
 mod path;
 mod plain;
 mod read;
@@ -28,6 +29,7 @@ pub use expr::attributes::{AttributeKind, WELL_KNOWN};
 pub use expr::eval::{Environment, EvalError, Value, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
+pub use named_file::{FileKind, NamedFile};
 pub use plain::plain_text;
 pub use render::render;
 pub use script::parse_script;
@@ -58,6 +60,8 @@ pub struct Parsed {
     pub attributes: BTreeMap<AttributeName, AttributeUse>,
     /// The template files of components; this crate has not read them.
     pub templates: Vec<TemplateFile>,
+    /// Programs and data files that the config names, in the order of the file; this crate does not open them.
+    pub files: Vec<NamedFile>,
 }
 
 /// The use of one attribute of nodes in a config.
@@ -137,7 +141,11 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
     // Findings are reported in the order of the file.
     templates.sort_by_key(|(_, _, span)| span.start);
     let templates = templates.into_iter().map(template).collect();
-    Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates })
+    let mut files = session.files;
+    files.sort_by_key(|(_, _, span)| span.start);
+    let named = |(kind, path, span)| NamedFile::new(kind, path, span, (source, file_name));
+    let files = files.into_iter().map(named).collect();
+    Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates, files })
 }
 
 /// The remedy for a config that is too long.

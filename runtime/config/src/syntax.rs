@@ -9,7 +9,8 @@ pub(crate) fn parse<'s>(source: &'s str, findings: &mut Findings) -> Option<DeTa
     if errors.is_empty() {
         return Some(document.into_inner());
     }
-    for error in errors {
+    // The errors after the first often follow from it.
+    if let Some(error) = errors.into_iter().next() {
         let span = error.span().unwrap_or(source.len()..source.len());
         let message = error.message().lines().next().unwrap_or("invalid TOML");
         let before = source.get(..span.start).unwrap_or(source).trim_end_matches([' ', '\t']);
@@ -28,8 +29,6 @@ pub(crate) fn parse<'s>(source: &'s str, findings: &mut Findings) -> Option<DeTa
                 .error(span, format!("invalid TOML: {message}"))
                 .hint("the syntax is that of TOML: `key = value` lines below `[table]` headers");
         }
-        // What the parser finds after the first error often follows from it.
-        break;
     }
     None
 }

@@ -60,10 +60,10 @@ fn strict(text: &str, at: usize) -> (Option<Part<'_>>, usize) {
     if rest.starts_with("{{") || rest.starts_with("}}") {
         return (Some(Part::Literal(&rest[..1])), at + 2);
     }
-    if rest.starts_with('$') {
+    if let Some(after) = rest.strip_prefix('$') {
         // `${{` is a dollar sign and a literal brace.
-        let is_variable = rest.starts_with("${") && !rest.starts_with("${{");
-        let length = if is_variable { closing(&rest[1..]).map_or(2, |end| end + 2) } else { 1 };
+        let is_variable = after.starts_with('{') && !after.starts_with("{{");
+        let length = if is_variable { closing(after).map_or(2, |end| end + 2) } else { 1 };
         return (None, at + length);
     }
     if let Some((name, length)) = name_in_braces(rest) {
@@ -82,8 +82,8 @@ fn lenient(text: &str, at: usize) -> (Option<Part<'_>>, usize) {
     {
         return (Some(Part::Literal(&rest[1..1 + length])), at + length + 2);
     }
-    if rest.starts_with('$') {
-        let length = name_in_braces(&rest[1..]).map_or(1, |(_, length)| 1 + length);
+    if let Some(after) = rest.strip_prefix('$') {
+        let length = name_in_braces(after).map_or(1, |(_, length)| 1 + length);
         return (None, at + length);
     }
     match name_in_braces(rest).filter(|(name, _)| is_lower(name)) {

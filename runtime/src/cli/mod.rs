@@ -199,6 +199,8 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
         Command::Check(file) => {
             let config = session.config(file.config.as_deref())?;
             session.print_warnings(&config);
+            // A kind that this binary does not have, or a data file with a mistake, would stop `plan` and `up`.
+            offline::providers(session, &config.parsed.spec)?;
             let text =
                 format!("{} is good: {} components", config.text.file, config.parsed.spec.components.len());
             session.print(&serde_json::json!({ "findings": config.parsed.warnings }), || text + "\n");

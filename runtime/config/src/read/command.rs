@@ -5,6 +5,7 @@
 use crate::crosscheck::Imported;
 use crate::expr::place::Placer;
 use crate::finding::{Finding, Findings, Span};
+use crate::named_file::FileKind;
 use crate::path;
 use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Text};
@@ -62,6 +63,12 @@ impl Session<'_> {
         match argv.first_mut() {
             Some(program) if !program.is_empty() => {
                 *program = path::program(self.base, program);
+                // A path with a placeholder is known at run time only.
+                if program.contains('/')
+                    && let Ok(path) = template::fill(program, &|_| None)
+                {
+                    self.files.push((FileKind::Program, path, node.span.clone()));
+                }
                 Some(argv)
             }
             _ => {
@@ -83,6 +90,9 @@ impl Session<'_> {
                 Part::Literal(_) => {}
                 Part::Placeholder(name, span) => {
                     let span = placer.span(&span);
+                    if self.uses_unread_import(name) {
+                        continue;
+                    }
                     if let Some(flaw) = flaw(name, component) {
                         self.reader.findings.error(span, flaw.message).maybe_hint(flaw.hint);
                     } else if let Some((port, field)) = import_of(name) {
@@ -100,6 +110,12 @@ impl Session<'_> {
                 Part::Stray(_) => {}
             }
         }
+    }
+
+    /// Whether a placeholder names an import that could not be read, which has been reported.
+    fn uses_unread_import(&self, name: &str) -> bool {
+        let port = name.strip_prefix("import.").and_then(|rest| rest.split('.').next());
+        port.is_some_and(|port| self.unread_imports.contains(port))
     }
 
     /// Records a use of an import; its field is checked when all components are known.

@@ -262,6 +262,7 @@ impl Session<'_> {
         let form = "imports.db = { from = \"db.sql\" }";
         let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
         let mut imports = Ports::new();
+        self.unread_imports = named.iter().map(|(name, _)| (*name).to_owned()).collect();
         for (name, node) in self.limited(named, "imports") {
             self.check_name(name, &node.key, "import");
             let exporter = self.reader.as_text(&node).map_or("COMPONENT.EXPORT", |text| text.text);
@@ -287,6 +288,7 @@ impl Session<'_> {
             let name = PortName(name.to_owned());
             self.places.imports.insert((component.clone(), name.clone()), from.span);
             let on_loss = on_loss.unwrap_or(OnLoss::Stop);
+            self.unread_imports.remove(name.as_str());
             imports.insert(name, Import { optional, pick, on_loss, notify, ..Import::of(exporter, export) });
         }
         imports

@@ -15,11 +15,12 @@ use crate::crosscheck::{self, Places};
 use crate::document;
 use crate::expr::attributes::Attributes;
 use crate::finding::Span;
+use crate::named_file::FileKind;
 use crate::reader::{Node, Reader, Table, Text};
 use crate::suggest;
 use rhizo_types::spec::{Component, Spec};
 use rhizo_types::{AppName, ComponentName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,6 +55,10 @@ pub(crate) struct Session<'s> {
     pub(crate) named_templates: Vec<(String, Span)>,
     /// The template files of the components before it.
     pub(crate) templates: Vec<(ComponentName, String, Span)>,
+    /// Imports of the component that is being read which have an error: their uses are not reported too.
+    pub(crate) unread_imports: BTreeSet<String>,
+    /// Programs and data files, each with its place.
+    pub(crate) files: Vec<(FileKind, String, Span)>,
 }
 
 impl<'s> Session<'s> {
@@ -69,6 +74,8 @@ impl<'s> Session<'s> {
             names: BTreeMap::new(),
             named_templates: Vec::new(),
             templates: Vec::new(),
+            unread_imports: BTreeSet::new(),
+            files: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The `[providers]` table: rhizo's own fields, and settings that only the provider understands.
 
 use crate::finding::Span;
+use crate::named_file::FileKind;
 use crate::path;
 use crate::read::Session;
 use crate::reader::Node;
@@ -92,6 +93,9 @@ impl Session<'_> {
         };
         let mut settings = serde_json::Map::new();
         for (name, node) in table.take_all() {
+            if let Some(text) = self.reader.as_text(&node).filter(|text| is_data_file(name, text.text)) {
+                self.files.push((FileKind::Data, path::join(base, text.text), text.span));
+            }
             let value = self.reader.json(&node, &mut vec![name.to_owned()], &resolve);
             settings.insert(name.to_owned(), value);
         }
@@ -110,6 +114,11 @@ impl Session<'_> {
             .warning(span.clone(), format!("`{kind}` is not a provider that comes with rhizo"))
             .maybe_hint(hint);
     }
+}
+
+/// Whether a setting names a file that the provider reads on this machine.
+fn is_data_file(name: &str, text: &str) -> bool {
+    matches!(name, "offers" | "attributes" | "rtt" | "faults") && !text.is_empty() && !text.contains("://")
 }
 
 fn is_path_setting(name: &str) -> bool {

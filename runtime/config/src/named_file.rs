@@ -1,0 +1,53 @@
+//! Files that a config names beside its templates: programs with a path, and the data files of providers.
+//!
+//! The crate reads no file. The caller looks for each, and passes the reason if it is not usable; the finding then has
+//! its place in the config. Read next: `template_file`, whose content is checked as well.
+
+use crate::finding::{Finding, Findings, Span};
+
+/// The use of a named file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// A program that a component or an action runs. It may exist on the hosts only.
+    Program,
+    /// A data file of a provider, such as its offers. It is read on this machine.
+    Data,
+}
+
+/// A file that a config names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedFile {
+    /// Its path; a relative one is already joined to the config's folder.
+    pub path: String,
+    /// Its use.
+    pub kind: FileKind,
+    /// A finding at the place where the config names it; its reason is still to be added.
+    unusable: Finding,
+}
+
+impl NamedFile {
+    pub(crate) fn new(kind: FileKind, path: String, span: Span, (source, file_name): (&str, &str)) -> Self {
+        let mut findings = Findings::default();
+        match kind {
+            FileKind::Program => {
+                findings.warning(span, format!("the program `{path}` cannot be run here")).hint(
+                    "a program with a slash is found from the folder of the config, any other in PATH; \
+                 check the path, and that the file is executable",
+                )
+            }
+            FileKind::Data => findings
+                .error(span, format!("`{path}` cannot be read"))
+                .hint("the path of a data file is found from the folder of the config"),
+        };
+        let unusable = findings.finish(source, file_name).swap_remove(0);
+        Self { path, kind, unusable }
+    }
+
+    /// The finding that the file is not usable, with the reason and the place in the config: an error for a data file,
+    /// a warning for a program.
+    #[must_use]
+    pub fn unusable(&self, reason: &str) -> Finding {
+        let message = format!("{}: {reason}", self.unusable.message);
+        Finding { message, ..self.unusable.clone() }
+    }
+}
