@@ -7,6 +7,8 @@
 //!
 //! Read next: [`provider`] for the contract, [`process`] for the embedded default, then [`conformance`].
 
+#![forbid(unsafe_code)]
+
 pub mod conformance;
 pub mod data_file;
 pub mod error;

@@ -30,7 +30,7 @@ pub(crate) enum Command<'l> {
     Publish { topic: &'l str, payload: &'l str },
     /// Are you there?
     Ping,
-    /// What follows comes from another broker.
+    /// The following lines come from another broker.
     Peer,
     /// A message on its way between brokers.
     Forward { id: MessageId, topic: &'l str, payload: &'l str },

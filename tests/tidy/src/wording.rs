@@ -41,16 +41,32 @@ struct Pattern {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Words {
     patterns: Vec<Pattern>,
+    /// Beginnings of paths where every pattern is on.
+    clean: Vec<String>,
 }
 
 impl Words {
     /// Reads the list; its own head explains the notation.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut words = Self::default();
         let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let patterns = lines.map(|(number, line)| {
-            pattern(line).ok_or_else(|| format!("{WORDS}:{}: not a pattern: {line}", number + 1))
-        });
-        Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
+        for (number, line) in lines {
+            if let Some(paths) = line.strip_prefix("clean ") {
+                words.clean.extend(paths.split_whitespace().map(str::to_owned));
+                continue;
+            }
+            let pattern = pattern(line);
+            words
+                .patterns
+                .push(pattern.ok_or_else(|| format!("{WORDS}:{}: not a pattern: {line}", number + 1))?);
+        }
+        Ok(words)
+    }
+
+    /// The patterns that are on in a file.
+    fn patterns_for<'w>(&'w self, path: &str) -> impl Iterator<Item = &'w Pattern> {
+        let is_clean = self.clean.iter().any(|beginning| path.starts_with(beginning.as_str()));
+        self.patterns.iter().filter(move |pattern| pattern.on || is_clean)
     }
 
     /// This list with every pattern on.
@@ -179,7 +195,7 @@ fn markdown(text: &str) -> Vec<Paragraph> {
 
 fn in_paragraph(path: &str, paragraph: &Paragraph, words: &Words) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for pattern in words.patterns.iter().filter(|pattern| pattern.on) {
+    for pattern in words.patterns_for(path) {
         if pattern.kind == Kind::Head {
             let rest = paragraph.text.strip_prefix(pattern.text.as_str());
             if paragraph.doc && rest.is_some_and(|rest| !rest.starts_with(is_word)) {
@@ -205,7 +221,7 @@ fn is_word(c: char) -> bool {
 /// Identifiers, cut where a word ends in `snake_case` and `CamelCase`.
 fn in_names(source: &Source, words: &Words) -> Vec<Finding> {
     let patterns: Vec<&Pattern> =
-        words.patterns.iter().filter(|pattern| pattern.on && pattern.kind == Kind::Name).collect();
+        words.patterns_for(&source.path).filter(|pattern| pattern.kind == Kind::Name).collect();
     let mut findings = Vec::new();
     for (index, line) in source.code.lines().enumerate() {
         let parts: Vec<String> = line.split(|c| !is_word(c)).flat_map(parts).collect();
@@ -282,6 +298,14 @@ mod tests {
         let file = File { path: "a.md".to_owned(), text: "# A\nnobody\n".to_owned() };
         assert_eq!(check(std::slice::from_ref(&file), &[], &words), []);
         assert_eq!(check(&[file], &[], &words.with_all_on()).len(), 1);
+    }
+
+    #[test]
+    fn every_pattern_is_on_in_a_clean_folder() {
+        let words = Words::parse(&format!("{LIST}clean docs/ solver/\n")).unwrap();
+        let file = |path: &str| File { path: path.to_owned(), text: "# A\nnobody\n".to_owned() };
+        assert_eq!(check(&[file("docs/a.md")], &[], &words).len(), 1);
+        assert_eq!(check(&[file("runtime/a.md")], &[], &words), []);
     }
 
     #[test]

@@ -189,7 +189,7 @@ async fn a_client_that_does_not_read_loses_messages_and_is_told_how_many() {
     let mut slow = TestClient::subscribed(broker.address, "t").await;
     let mut quick = TestClient::subscribed(broker.address, "t").await;
     let mut publisher = TestClient::connect(broker.address).await;
-    // Enough to fill every buffer on the way, the sockets' included.
+    // Enough to fill every buffer in between, the sockets' included.
     let payload = "x".repeat(4_000);
     let count = 6_000;
     for number in 0..count {

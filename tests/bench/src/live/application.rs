@@ -44,7 +44,7 @@ impl Application {
         Ok(Self { dir, program, variables: Vec::new() })
     }
 
-    /// The same application, whose processes have a variable set to a path.
+    /// This application, with a variable set to a path for its processes.
     pub(crate) fn with_variable(mut self, name: &str, value: &Path) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self

@@ -32,13 +32,13 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
         let start = Instant::now();
         kill(victim.pid)?;
         let elected = seen_by_two(&application, &others, start, |line| term_begun(line) > Some(term))?;
-        let buried = seen_by_two(&application, &others, start, |line| line.contains(&death))?;
+        let committed_dead = seen_by_two(&application, &others, start, |line| line.contains(&death))?;
         let after = application.until("stable again", |status| {
             is_at_rest(status) && members(status).iter().all(|member| member.id != victim.id)
         })?;
         let successor = after["coordinator"].as_str();
         seconds.push(of_a_third(&elected, successor)?);
-        told.push(of_a_third(&buried, successor)?);
+        told.push(of_a_third(&committed_dead, successor)?);
         repaired.push(start.elapsed().as_secs_f64());
         eprintln!(
             "kill {number} of {kills}: {:.3} s, death committed after {:.3} s, stable after {:.3} s",
