@@ -155,7 +155,7 @@ fn node_0_in_the_foreground_ends_in_order_when_its_terminal_is_gone() {
     let (mut stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take());
     let mut first = [0; 1];
     stdout.read_exact(&mut first).expect("node 0 shows what happens");
-    // The terminal goes: nobody reads any more, and then comes the hang-up.
+    // The terminal goes: first its end of the pipes is closed, then the hang-up signal follows.
     drop((stdout, stderr));
     deployment.until("stable", |status| status["state"] == "stable");
     signal(child.id(), "HUP");

@@ -48,8 +48,9 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
 fn wide_lines(file: &File) -> Vec<Finding> {
     let wide = |(_, line): &(usize, &str)| {
         let table = line.trim_start().starts_with('|');
-        // A word alone on its line, such as a long link, has no place to break.
-        let word = line.trim_start().trim_start_matches("- ").split_whitespace().count() < 2;
+        // A word or a link alone on its line has no good place to break.
+        let item = line.trim().trim_start_matches("- ");
+        let word = item.split_whitespace().count() < 2 || (item.starts_with('[') && item.ends_with(')'));
         line.chars().count() > LINE_LENGTH_MAX && !table && !word
     };
     let message = format!("wrap the line at {LINE_LENGTH_MAX} characters");

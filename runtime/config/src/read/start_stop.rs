@@ -1,6 +1,6 @@
 //! The `start` and `stop` tables of a component.
 //!
-//! What a time-out or a signal does is decided by the agent and by the node that runs the component.
+//! The agent and the node that runs the component act on time-outs and signals.
 
 use crate::document;
 use crate::read::Session;
