@@ -4,6 +4,7 @@
 //! contract with scripts. Read next: `node::admin`, which composes the answers, and `cli`, which prints them.
 
 use rhizo_config::Finding;
+use rhizo_planning::Record;
 use rhizo_types::{Lineage, Revision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -98,7 +99,7 @@ pub(crate) enum Answer {
     /// To [`Ask::Logs`].
     Logs(String),
     /// To [`Ask::Plan`].
-    Plan(Box<PlanReport>),
+    Plan(Box<Record>),
     /// To [`Ask::RunScript`]: what is wrong with its text; nothing was done.
     Findings(Vec<Finding>),
     /// To [`Ask::Apply`], [`Ask::RunScript`], [`Ask::EndScript`], [`Ask::TakeDown`], [`Ask::Detach`]: it was committed.
@@ -251,106 +252,9 @@ pub(crate) struct Why {
     pub(crate) subject: Option<String>,
     /// Sentences, most important first.
     pub(crate) sentences: Vec<String>,
-    /// The last decisions of the coordinator, newest first.
-    pub(crate) decisions: Vec<DecisionRecord>,
+    /// The last decisions of the coordinator, newest first, without placements.
+    pub(crate) decisions: Vec<Record>,
     /// Events that name the subject, oldest first. The command line fills them in; a node leaves them empty.
     #[serde(default)]
     pub(crate) events: Vec<EventRecord>,
-}
-
-/// A decision for or against a change.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct DecisionRecord {
-    /// The time of the decision: milliseconds of Unix time at the coordinator.
-    pub(crate) at_unix_ms: u64,
-    /// The cause of the solver run.
-    pub(crate) cause: String,
-    /// `planned`, `kept`, `infeasible` or `failed`.
-    pub(crate) verdict: String,
-    /// Utility of the configuration that was in force.
-    pub(crate) utility_before: Option<f64>,
-    /// Utility of the best configuration found.
-    pub(crate) utility_after: Option<f64>,
-    /// Migration cost of the change to it, in the unit of utility.
-    pub(crate) migration_cost: Option<f64>,
-    /// Utility of the best minus utility of staying, before the migration cost.
-    pub(crate) gain: Option<f64>,
-    /// The decision as a sentence, with its numbers.
-    pub(crate) text: String,
-}
-
-/// A plan that was made for an operator, with its value.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct PlanReport {
-    /// The place of each instance now.
-    pub(crate) current: Vec<PlacedReport>,
-    /// The place of each instance in the proposal.
-    pub(crate) proposed: Vec<PlacedReport>,
-    /// Each step, with its reason.
-    pub(crate) actions: Vec<ActionReport>,
-    /// Each utility term, before and after.
-    pub(crate) terms: Vec<TermReport>,
-    /// Utility of the configuration in force.
-    pub(crate) utility_before: Option<f64>,
-    /// Utility of the proposal.
-    pub(crate) utility_after: f64,
-    /// Migration cost, in the unit of utility.
-    pub(crate) migration_cost: f64,
-    /// Utility minus migration cost.
-    pub(crate) objective: f64,
-    /// No configuration has a greater objective than this; absent when not known.
-    pub(crate) bound: Option<f64>,
-    /// Distance between objective and bound.
-    pub(crate) gap: Option<f64>,
-    /// Whether the proposal is proven to be the best.
-    pub(crate) proven: bool,
-    /// Sum of the hourly prices of the proposal.
-    pub(crate) cost_per_hour: f64,
-    /// Currency of the price.
-    pub(crate) currency: String,
-    /// Duration of the solver run in seconds.
-    pub(crate) solver_seconds: f64,
-    /// The engine that found the proposal.
-    pub(crate) engine: String,
-    /// Sentences: losses that the proposal does not survive, and other warnings.
-    pub(crate) warnings: Vec<String>,
-}
-
-/// The place of an instance, now or in a proposal.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct PlacedReport {
-    /// The instance.
-    pub(crate) instance: String,
-    /// The node; absent when the host would have to be acquired.
-    pub(crate) node: Option<String>,
-    /// The provider.
-    pub(crate) provider: String,
-    /// The region.
-    pub(crate) region: String,
-    /// The offer of the host to acquire; absent when the host exists.
-    pub(crate) offer: Option<String>,
-}
-
-/// One step of a plan.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct ActionReport {
-    /// `acquire`, `start`, `move`, `stop` or `release`.
-    pub(crate) action: String,
-    /// The instance or host that it concerns.
-    pub(crate) subject: String,
-    /// The reason, as a sentence.
-    pub(crate) reason: String,
-}
-
-/// One utility term.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct TermReport {
-    /// Its name.
-    pub(crate) name: String,
-    /// Its share of the weighted mean.
-    pub(crate) weight: f64,
-    /// Its value in the configuration in force.
-    pub(crate) before: Option<f64>,
-    /// Its value in the proposal.
-    pub(crate) after: f64,
 }

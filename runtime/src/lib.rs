@@ -68,7 +68,6 @@ mod component;
 mod config;
 mod error;
 mod node;
-mod pose;
 
 pub use app::Rhizo;
 pub use component::NodeView;

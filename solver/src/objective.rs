@@ -120,7 +120,4 @@ pub struct Migration {
     pub per_service: f64,
     /// Factor of the machine-to-machine cost of each move.
     pub per_pair: f64,
-    /// The least gain, beyond its cost, of a change that repairs nothing. The caller compares it with the gain of a
-    /// plan.
-    pub min_gain: f64,
 }

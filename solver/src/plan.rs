@@ -49,14 +49,6 @@ impl Plan {
     }
 }
 
-impl Plan {
-    /// Whether the change should be made at all: it repairs something, or gains more than the least gain.
-    #[must_use]
-    pub fn is_worth_it(&self, problem: &Problem) -> bool {
-        !self.broken_before.is_empty() || self.gain().is_none_or(|gain| gain > problem.migration.min_gain)
-    }
-}
-
 /// A purchase: a number of hosts of an offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Order {

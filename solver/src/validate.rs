@@ -134,6 +134,6 @@ fn objective(p: &Problem) -> Checked {
         measure_of(p, &what, &named.item.measure)?;
     }
     let m = &p.migration;
-    let weights = [m.add, m.remove, m.per_move, m.per_service, m.per_pair, m.min_gain];
+    let weights = [m.add, m.remove, m.per_move, m.per_service, m.per_pair];
     weights.iter().try_for_each(|v| amount("the migration costs", *v))
 }

@@ -4,7 +4,7 @@
 
 mod start;
 
-use crate::expr::eval::{self, Environment, Value};
+use crate::expr::eval::{self, Environment, Evaluated};
 use crate::finding::{Findings, Span};
 use crate::suggest;
 use crate::template::PORT_FIELDS;
@@ -135,7 +135,7 @@ fn check_imported(spec: &Spec, asked: &Imported, findings: &mut Findings) {
 struct Sized(u32);
 
 impl Environment for Sized {
-    fn attribute(&self, _name: &AttributeName) -> Option<Value> {
+    fn attribute(&self, _name: &AttributeName) -> Option<Evaluated> {
         None
     }
 

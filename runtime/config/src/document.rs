@@ -382,7 +382,7 @@ pub(crate) struct Optimise {
     every: Option<Time>,
     /// The gain that a voluntary move must exceed, beyond its migration cost. Default 0.
     min_gain: Option<f64>,
-    /// Most hosts that one round replaces voluntarily. Default: no limit.
+    /// Most running copies that one voluntary change moves or ends. Default: no limit.
     max_moves: Option<u32>,
     /// A host younger than this is not replaced voluntarily. Default "5m".
     settle: Option<Time>,

@@ -26,7 +26,7 @@ mod units;
 
 pub use document::schema;
 pub use expr::attributes::{AttributeKind, WELL_KNOWN};
-pub use expr::eval::{Environment, EvalError, Value, evaluate, holds, number};
+pub use expr::eval::{Environment, EvalError, Evaluated, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
 pub use named_file::{FileKind, NamedFile};

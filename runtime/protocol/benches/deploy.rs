@@ -16,8 +16,8 @@ use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
 use rhizo_types::message::{InstancePhase, LogEntry};
 use rhizo_types::spec::*;
-use rhizo_types::target::Slot;
-use rhizo_types::{Epoch, Number, Revision, Term, Time};
+use rhizo_types::target::{Slot, Worth};
+use rhizo_types::{Epoch, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
@@ -180,16 +180,8 @@ impl World {
                     let components = &self.node.ledger().spec().map(|spec| &spec.components);
                     let names = components.iter().flat_map(|components| components.keys());
                     let placement = names.map(|name| (name.clone(), vec![Slot::Node(ME)])).collect();
-                    let proposal = Proposal {
-                        placement,
-                        orders: Vec::new(),
-                        utility_before: None,
-                        utility_after: Number::ONE,
-                        migration_cost: Number::ZERO,
-                        price_micros_per_hour: 0,
-                        terms: Vec::new(),
-                        reasons: Vec::new(),
-                    };
+                    let proposal =
+                        Proposal { placement, orders: Vec::new(), worth: Worth::full(), reasons: Vec::new() };
                     let outcome = SolveOutcome::Proposal(Box::new(proposal));
                     self.events.push_back(Event::Solved { id: request.id, outcome });
                 }

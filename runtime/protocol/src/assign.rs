@@ -1,9 +1,11 @@
-//! From a solver's placement to instance names: who stays, who is new, who goes.
+//! The names of copies: from a placement by component to a placement by instance.
 //!
-//! An instance is never moved under its name: a copy elsewhere is a new instance, so that it can be started
-//! before the old one stops. A name is free when no plan, target or unresolved instance has it.
+//! A copy keeps its name as long as it stays on its host. A copy that is placed elsewhere is a new instance with
+//! another name, so that it can start before the old one stops. A name is free when no plan has it, no target has it
+//! and nothing that had it may still run. It decides names only, never places.
 
 use crate::ledger::{Ledger, SlotState};
+use crate::request::SolveRequest;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{ComponentName, InstanceId};
 use rhizo_types::target::Slot;
@@ -18,28 +20,54 @@ pub fn canonical(ledger: &Ledger, slot: Slot) -> Slot {
     }
 }
 
-/// Names the copies of a placement, keeping the names of copies that stay where they are.
+/// Where the copies of the plan in force are, each place under its canonical name.
+#[must_use]
+pub fn in_force(ledger: &Ledger) -> BTreeMap<InstanceId, Slot> {
+    let placement = ledger.plan.iter().flat_map(|plan| &plan.placement);
+    placement.map(|(instance, slot)| (instance.clone(), canonical(ledger, *slot))).collect()
+}
+
+/// Names that a new copy must not get.
+#[must_use]
+pub fn names_in_use(ledger: &Ledger) -> BTreeSet<InstanceId> {
+    let lingering = ledger.lingering.keys().filter(|_| !sabotage::is(Sabotage::ReusesNames));
+    ledger.target.instances.keys().chain(lingering).cloned().collect()
+}
+
+/// Names the copies of a placement, as the ledger stands.
 #[must_use]
 pub fn assign(ledger: &Ledger, placement: &BTreeMap<ComponentName, Vec<Slot>>) -> BTreeMap<InstanceId, Slot> {
+    let slots = |slots: &Vec<Slot>| slots.iter().map(|slot| canonical(ledger, *slot)).collect();
+    let placement = placement.iter().map(|(component, wanted)| (component.clone(), slots(wanted)));
+    name(&in_force(ledger), &names_in_use(ledger), placement.collect())
+}
+
+/// Names the copies of a placement, as a request stands: the names that the coordinator gives when it commits.
+#[must_use]
+pub fn assign_for(
+    request: &SolveRequest,
+    placement: &BTreeMap<ComponentName, Vec<Slot>>,
+) -> BTreeMap<InstanceId, Slot> {
+    name(&request.placement(), &request.names_in_use, placement.clone())
+}
+
+fn name(
+    in_force: &BTreeMap<InstanceId, Slot>,
+    in_use: &BTreeSet<InstanceId>,
+    placement: BTreeMap<ComponentName, Vec<Slot>>,
+) -> BTreeMap<InstanceId, Slot> {
     let mut named = BTreeMap::new();
-    let in_force = ledger.plan.as_ref().map(|plan| &plan.placement);
-    for (component, slots) in placement {
-        let mut open: Vec<Slot> = slots.iter().map(|slot| canonical(ledger, *slot)).collect();
+    for (component, mut open) in placement {
         open.sort_unstable();
-        let copies = InstanceId::copies_of(component);
-        for (instance, slot) in in_force.into_iter().flat_map(|placed| placed.range(copies.clone())) {
-            let slot = canonical(ledger, *slot);
-            if let Some(position) = open.iter().position(|wanted| *wanted == slot) {
+        let copies = InstanceId::copies_of(&component);
+        let mut taken: BTreeSet<u32> = in_use.range(copies.clone()).map(|copy| copy.ordinal).collect();
+        for (instance, slot) in in_force.range(copies) {
+            if let Some(position) = open.iter().position(|wanted| wanted == slot) {
                 open.remove(position);
-                named.insert(instance.clone(), slot);
+                taken.insert(instance.ordinal);
+                named.insert(instance.clone(), *slot);
             }
         }
-        let kept = named.range(copies.clone()).map(|(instance, _)| instance);
-        let placed = ledger.target.instances.range(copies.clone()).map(|(instance, _)| instance);
-        let lingering = ledger.lingering.range(copies).map(|(instance, _)| instance);
-        let lingering = lingering.filter(|_| !sabotage::is(Sabotage::ReusesNames));
-        let mut taken: BTreeSet<u32> =
-            kept.chain(placed).chain(lingering).map(|instance| instance.ordinal).collect();
         for slot in open {
             let ordinal = (0..).find(|ordinal| !taken.contains(ordinal)).unwrap_or(u32::MAX);
             taken.insert(ordinal);

@@ -4,7 +4,8 @@
 //! time. Events carry no time: the shell passes the time beside them.
 
 use crate::ledger::Ledger;
-use crate::turn::{ActionId, ProposalId, RequestId, RunId, SolveId};
+use crate::request::SolveId;
+use crate::turn::{ActionId, ProposalId, RequestId, RunId};
 use rhizo_types::id::{
     ComponentName, HostId, IntentId, NodeId, PortName, ProviderName, RegionName, RuleName,
 };
@@ -14,7 +15,7 @@ use rhizo_types::lifecycle::Values;
 use rhizo_types::message::{LogEntry, Message};
 use rhizo_types::script::Script;
 use rhizo_types::spec::Spec;
-use rhizo_types::target::{Slot, TermChange};
+use rhizo_types::target::{Slot, Worth};
 use rhizo_types::{Number, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -289,7 +290,7 @@ pub enum ListError {
 /// What came of a solver run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum SolveOutcome {
-    /// A placement to change to. The core decides whether it pays.
+    /// A placement to change to. The core judges whether the change is made ([`crate::judgement`]).
     Proposal(Box<Proposal>),
     /// The configuration in force is the best found.
     NothingBetter {
@@ -312,24 +313,16 @@ pub enum SolveOutcome {
     },
 }
 
-/// A placement proposed by the solver.
+/// A placement that planning proposes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Proposal {
-    /// Component → where its copies shall be. The core chooses the instance names.
+    /// The places of the copies of each component. The core gives the copies their names ([`crate::assign`]).
     pub placement: BTreeMap<ComponentName, Vec<Slot>>,
     /// Hosts to acquire; `Slot::Order(k)` refers to the k-th.
     pub orders: Vec<AcquireOrder>,
-    /// Utility of the configuration in force, 0..1; none when it breaks a rule or does not exist.
-    pub utility_before: Option<Number>,
-    /// Utility of the proposed one, 0..1.
-    pub utility_after: Number,
-    /// What the change costs, in the unit of utility.
-    pub migration_cost: Number,
-    /// Sum of the hourly prices of the proposed one, in millionths of the currency.
-    pub price_micros_per_hour: u64,
-    /// Each utility term.
-    pub terms: Vec<TermChange>,
-    /// Sentences for the operator.
+    /// The utility before and after, the migration cost and the price.
+    pub worth: Worth,
+    /// Sentences for the operator, one for each action.
     pub reasons: Vec<String>,
 }
 

@@ -22,6 +22,7 @@ pub mod channel;
 pub mod codec;
 pub mod coordinator;
 pub mod event;
+pub mod judgement;
 pub mod leadership;
 pub mod ledger;
 pub mod node;
@@ -29,9 +30,12 @@ pub mod notice;
 mod notices;
 pub mod observer;
 mod out;
+pub mod request;
 pub mod sabotage;
 pub mod secret;
 pub mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod turn;
 pub mod words;
 
@@ -42,8 +46,9 @@ pub use event::{
 pub use ledger::{Applied, Departed, Ledger, Member, Refusal, ScriptRun, ScriptState, SlotState};
 pub use node::{Node, NodeConfig};
 pub use notice::{HaltReason, Notice};
+pub use request::{CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
 pub use status::{OverlayState, Status};
 pub use turn::{
-    AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, HostView, MembershipChange,
-    ProposalId, RequestId, RunId, SolveId, SolveRequest, StartCall, Turn,
+    AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, MembershipChange, ProposalId,
+    RequestId, RunId, StartCall, Turn,
 };

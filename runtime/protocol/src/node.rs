@@ -5,6 +5,7 @@
 
 mod expulsion;
 mod links;
+mod question;
 
 use crate::agent::Agent;
 use crate::bindings::Latencies;

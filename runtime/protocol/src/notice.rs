@@ -255,25 +255,6 @@ kinds! {
     Notice::Halting(_) => "Halting",
 }
 
-/// The outcome of a comparison between the configuration in force and a better one, as a notice carries it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Judgement {
-    /// What the change would gain in utility, before its migration cost.
-    pub gain: Number,
-    /// What the change would cost, in the unit of utility.
-    pub migration_cost: Number,
-}
-
-impl Notice {
-    /// The numbers of a change that was found and not made, because it does not pay; `None` for other notices.
-    #[must_use]
-    pub fn judgement(&self) -> Option<Judgement> {
-        let Self::PlanKept { net_gain, migration_cost, .. } = self else { return None };
-        let gain = Number::try_from(net_gain.get() + migration_cost.get()).ok()?;
-        Some(Judgement { gain, migration_cost: *migration_cost })
-    }
-}
-
 /// `n1, n2 and n3`.
 struct List<'a, T>(&'a BTreeSet<T>);
 
@@ -302,11 +283,11 @@ impl fmt::Display for Notice {
             Self::SolveBegan(cause) => write!(f, "solving because {}", CauseText(cause)),
             Self::PlanCommitted { revision, orders, verdict } => {
                 write!(f, "plan {revision} because {}: ", CauseText(&verdict.cause))?;
-                match verdict.utility_before {
+                match verdict.worth.utility_before {
                     Some(before) => write!(f, "utility {:.4} → ", before.get())?,
                     None => f.write_str("utility → ")?,
                 }
-                let (after, cost) = (verdict.utility_after.get(), verdict.migration_cost.get());
+                let (after, cost) = (verdict.worth.utility_after.get(), verdict.worth.migration_cost.get());
                 write!(f, "{after:.4}, migration cost {cost:.4}, {orders} hosts to acquire")
             }
             Self::PlanKept { net_gain, gain_min, migration_cost, reason } => write!(
@@ -413,7 +394,7 @@ impl Notice {
 }
 
 /// A cause as the rest of "because …".
-struct CauseText<'a>(&'a Cause);
+pub struct CauseText<'a>(pub &'a Cause);
 
 impl fmt::Display for CauseText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -444,19 +425,5 @@ mod tests {
         for kind in KINDS {
             assert!(!kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphabetic()), "`{kind}` is no word");
         }
-    }
-
-    #[test]
-    fn a_kept_plan_tells_the_whole_gain() {
-        let number = |value: f64| Number::try_from(value).unwrap();
-        let kept = Notice::PlanKept {
-            net_gain: number(-0.25),
-            gain_min: number(0.0),
-            migration_cost: number(0.75),
-            reason: String::new(),
-        };
-        assert_eq!(kept.kind(), "PlanKept");
-        assert_eq!(kept.judgement(), Some(Judgement { gain: number(0.5), migration_cost: number(0.75) }));
-        assert_eq!(Notice::TakeDownBegan.judgement(), None);
     }
 }

@@ -4,19 +4,17 @@
 //! reports each result as an [`Event`](crate::event::Event).
 
 use crate::notice::{HaltReason, Notice};
+use crate::request::SolveRequest;
 use litemap::LiteMap;
-use rhizo_types::id::{
-    ComponentName, HostId, InstanceId, IntentId, NodeId, OfferName, PortName, ProviderName,
-};
+use rhizo_types::id::{HostId, InstanceId, IntentId, NodeId, PortName, ProviderName};
 use rhizo_types::intent::AcquireOrder;
 use rhizo_types::ledger::Command;
 use rhizo_types::lifecycle::{Action, Values};
 use rhizo_types::message::{Message, Served};
 use rhizo_types::spec::Component;
-use rhizo_types::target::{Cause, Slot};
 use rhizo_types::wire::{Boot, JoinAnswer, Record};
 use rhizo_types::{Generation, Revision};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The output of the core for one event. The shell executes `now`, then appends `durable` and syncs, then executes
@@ -35,10 +33,6 @@ pub struct Turn {
 /// Number of a proposal of this node; never used twice by one process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProposalId(pub u64);
-
-/// Number of a solver run of this node; never used twice by one process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SolveId(pub u64);
 
 /// The shell's number for a question that the core answers: an operator's request, or a node that wants to join.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -194,42 +188,6 @@ pub struct AcquireCall {
     pub token: String,
     /// The boot document for the new host.
     pub boot: Boot,
-}
-
-/// What the solver is asked.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct SolveRequest {
-    /// Number of the run.
-    pub id: SolveId,
-    /// What made the coordinator ask.
-    pub cause: Cause,
-    /// Whether something is broken or missing now: then feasibility counts, not the gain.
-    pub forced: bool,
-    /// The spec the problem is posed for (`ledger().spec_of`).
-    pub spec: Revision,
-    /// Hosts there are or will be, and what is placed on them.
-    pub hosts: BTreeMap<Slot, HostView>,
-    /// Offers that failed lately: not to be ordered in this run.
-    pub cooling: BTreeSet<(ProviderName, OfferName)>,
-    /// Providers whose API does not answer: nothing can be ordered there now.
-    pub failing: BTreeSet<ProviderName>,
-    /// A component is not placed (again) on that node.
-    pub avoid: BTreeSet<(ComponentName, NodeId)>,
-    /// Too young to be emptied voluntarily.
-    pub frozen: BTreeSet<Slot>,
-    /// At most so many hosts are replaced voluntarily.
-    pub moves_max: Option<u32>,
-}
-
-/// A host as the solver sees it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct HostView {
-    /// Where it comes from, what it was sold as, with and for.
-    pub order: AcquireOrder,
-    /// The components that the plan in force has on it, each with its number of copies there.
-    pub components: BTreeMap<ComponentName, u32>,
-    /// Its member, once it joined: facts measured there win over what it was sold with.
-    pub node: Option<NodeId>,
 }
 
 /// One start of one instance.

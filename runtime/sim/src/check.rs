@@ -4,7 +4,7 @@
 //! states, at what really runs, and at the providers' inventories, not at what the cores say of themselves.
 
 use crate::consensus::ledger_hash;
-use crate::planner::{SEATS, SEATS_PER_HOST};
+use crate::market::{SEATS, SEATS_PER_HOST};
 use crate::process::Process;
 use crate::world::World;
 use litemap::LiteMap;

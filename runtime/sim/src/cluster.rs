@@ -6,11 +6,11 @@
 use crate::check::{self, Violation};
 use crate::fault::Fault;
 use crate::run::{HEAL_MS, run_until, wait};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, set_components};
 use crate::world::{Happening, World};
 use rhizo_protocol::Request;
 use rhizo_types::id::{ComponentName, InstanceId, PortName, ProviderName};
-use rhizo_types::spec::{Component, Spec, share};
+use rhizo_types::spec::{Component, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ impl Cluster {
     #[must_use]
     pub fn new(seed: u64, components: BTreeMap<ComponentName, Component>, providers: u32) -> Self {
         let providers: Vec<ProviderName> = (0..providers).map(|i| ProviderName(format!("p{i}"))).collect();
-        let components = share(components);
         let mut scenario = Scenario::of(seed);
         let source = scenario.spec.providers.values().next().cloned();
         let sources = providers.iter().filter_map(|name| Some((name.clone(), source.clone()?))).collect();
-        scenario.spec = Spec { components, providers: sources, budget: None, ..scenario.spec };
+        scenario.spec = Spec { providers: sources, budget: None, ..scenario.spec };
+        set_components(&mut scenario.spec, components);
         scenario.providers = providers;
         Self { world: World::of(scenario, seed, false) }
     }
@@ -54,7 +54,8 @@ impl Cluster {
         let Some(leader) = self.world.log.leader.filter(|leader| self.world.has_quorum(*leader)) else {
             return false;
         };
-        let spec = Spec { components: share(components), ..self.world.scenario.spec.clone() };
+        let mut spec = self.world.scenario.spec.clone();
+        set_components(&mut spec, components);
         self.world.request(leader, Request::SetSpec { spec: Box::new(spec), source: "changed".to_owned() });
         true
     }

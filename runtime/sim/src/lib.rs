@@ -4,7 +4,7 @@
 //! A run has two phases. Under faults, every event is followed by the safety checks of [`check`]. Then everything
 //! heals, and the overlay has to become stable within a bound, with the providers' inventories equal to the ledger.
 //! The same seed gives the same trace hash. It imitates no component of the application beyond starting, stopping
-//! and failing, and replaces the solver by a small planner.
+//! and failing. Plans are made by production planning, with a budget of steps instead of time.
 //!
 //! Read next: [`world`] (the event loop), [`fault`] (what can go wrong), [`check`] (what must not).
 
@@ -15,9 +15,9 @@ pub mod cluster;
 pub mod consensus;
 pub mod fault;
 pub mod hash;
+pub mod market;
 pub mod network;
 mod operator;
-pub mod planner;
 pub mod process;
 pub mod provider;
 pub mod run;

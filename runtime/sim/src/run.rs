@@ -5,13 +5,12 @@
 
 use crate::check::{self, Violation};
 use crate::fault::{Coverage, Fault};
-use crate::scenario::{SHAPES, components};
+use crate::scenario::{SHAPES, components, set_components};
 use crate::world::{Act, Happening, World};
 use rand::RngExt;
 use rhizo_protocol::{Event, OverlayState, Request, RequestId};
 use rhizo_types::Time;
 use rhizo_types::id::{NodeId, ProviderName, ValueName};
-use rhizo_types::spec::share;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -433,7 +432,7 @@ impl World {
         let (other, copies) = (self.rng.random_range(0..SHAPES), self.rng.random_range(1..=3));
         // The same shape with other copies is an upgrade in place; another one replaces everything.
         let shape = if self.rng.random_bool(0.5) { self.scenario.shape } else { other };
-        spec.components = share(components(shape, copies));
+        set_components(&mut spec, components(shape, copies));
         // Half of the changes are of attributes as well, and some of a new version.
         let mark = self.rng.random_range(0..8_u32);
         for component in spec.components.values_mut().map(Arc::make_mut) {
@@ -457,7 +456,8 @@ impl World {
     fn better(&mut self) -> bool {
         let Some(leader) = self.log.leader else { return false };
         let life = self.processes.get(&leader).map_or(0, |process| process.life);
-        self.later(0, Happening::Deliver { to: leader, life, event: Event::FactsChanged });
+        self.market.change(&mut self.rng);
+        self.later(0, Happening::Deliver { to: leader, life, event: Event::OffersChanged });
         true
     }
 }

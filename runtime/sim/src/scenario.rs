@@ -1,17 +1,19 @@
 //! What a seed's application looks like: small specs with mandatory and optional imports, chains and meshes.
 
-use crate::planner::SEATS;
+use crate::market::{PRICE_MICROS_MAX, SEATS, SPEED};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rhizo_types::expr::Expr;
 use rhizo_types::id::{
-    AppName, BehaviourName, ComponentName, PlaceName, PortName, ProviderName, TransitionName, ValueName,
+    AppName, AttributeName, BehaviourName, ComponentName, PlaceName, PortName, ProviderName, RuleName,
+    TransitionName, ValueName,
 };
 use rhizo_types::ledger::Timers;
 use rhizo_types::lifecycle::{Action, Lifecycle, Retry, Step, Transition};
 use rhizo_types::number::Number;
 use rhizo_types::spec::{
-    Budget, Component, Export, Import, Migration, OnFailure, OnLoss, Optimise, Pick, Ports, ProviderSpec,
-    Replicas, Run, Spec, Stop, share,
+    Budget, Component, Export, Import, Migration, Of, OnFailure, OnLoss, Optimise, Pick, Ports, ProviderSpec,
+    Replicas, Run, Spec, Stop, Utility, share,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -168,6 +170,31 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
     list.into_iter().map(|(name, component)| (ComponentName::from(name), component)).collect()
 }
 
+/// What each component's hosts should be: fast first, then cheap.
+#[must_use]
+pub fn goals<'a>(components: impl Iterator<Item = &'a ComponentName>) -> Vec<Utility> {
+    let goal = |component: &ComponentName, attribute: &str, best: u32, worst: u32, weight: u32| Utility {
+        name: RuleName(format!("{attribute} of {component}")),
+        component: component.clone(),
+        of: Of::Each(Expr::Attribute(AttributeName::from(attribute))),
+        best: hundredth(best),
+        worst: hundredth(worst),
+        weight: Number::from(weight),
+        source: String::new(),
+    };
+    components.flat_map(|name| [goal(name, SPEED, 100, 0, 3), goal(name, "price", 0, 10, 1)]).collect()
+}
+
+fn hundredth(count: u32) -> Number {
+    Number::try_from(f64::from(count) / 100.0).unwrap_or(Number::ZERO)
+}
+
+/// Puts other components into a spec, with the goals for their hosts.
+pub fn set_components(spec: &mut Spec, components: BTreeMap<ComponentName, Component>) {
+    spec.utilities = goals(components.keys());
+    spec.components = share(components);
+}
+
 impl Scenario {
     /// The scenario of a seed.
     #[must_use]
@@ -179,18 +206,17 @@ impl Scenario {
         let (shape, copies) = (rng.random_range(0..SHAPES), rng.random_range(1..=3));
         let source =
             ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
-        let hundredth = |n: u32| Number::try_from(f64::from(n) / 100.0).unwrap_or(Number::ZERO);
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
             // Room for two hosts more than any shape needs: replacements overlap with what they replace.
-            max_hourly: hundredth(7 * 5),
+            max_hourly: Number::try_from(7.0 * PRICE_MICROS_MAX as f64 / 1e6).unwrap_or(Number::ZERO),
         });
         let spec = Spec {
             app: AppName::from("sim"),
             version: "1".to_owned(),
             components: share(components(shape, copies)),
             requires: Vec::new(),
-            utilities: Vec::new(),
+            utilities: goals(components(shape, copies).keys()),
             migration: Migration { add: hundredth(1), remove: Number::ZERO },
             optimise: Optimise {
                 every_ms: 10_000,

@@ -4,14 +4,14 @@
 
 use super::exit::{Exit, Failure};
 use super::{Session, refused, render};
-use crate::admin::{Answer, Ask, ConfigText, PlanReport};
+use crate::admin::{Answer, Ask, ConfigText};
 use crate::config::Config;
-use crate::node::catalogue::{self, Catalogue};
-use crate::node::{self, solving};
-use crate::pose::{self, Situation};
+use crate::node::{self, catalogue, solving};
 use rhizo_actuators::Provider;
 use rhizo_actuators::process::Program;
 use rhizo_knowledge::{Knowledge, Snapshot};
+use rhizo_planning::{Catalogue, Decision, Record};
+use rhizo_protocol::coordinator::first_question;
 use rhizo_types::spec::Spec;
 use rhizo_types::{ProviderName, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,17 +27,17 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
     if let Some(config) = &config {
         session.print_warnings(config);
     }
-    let report = if is_deployed {
+    let record = if is_deployed {
         match session.ask(Ask::Plan { config: config.map(|config| config.text) }).await? {
-            Answer::Plan(report) => *report,
+            Answer::Plan(record) => *record,
             other => return Err(refused(other)),
         }
     } else if let Some(config) = config {
-        Offline::of(session, &config.parsed.spec).await?.report(&config.parsed.spec)?
+        Offline::of(session, &config.parsed.spec).await?.record(&config.parsed.spec)?
     } else {
         return Err(Failure::new(Exit::BadConfig, "find a config: none was named"));
     };
-    session.print(&report, || render::plan(&report));
+    session.print(&record, || render::plan(&record));
     Ok(Exit::Done)
 }
 
@@ -59,42 +59,29 @@ impl Offline {
         Ok(Self { catalogue, snapshot })
     }
 
-    /// The problem of starting from nothing.
-    pub(crate) fn problem(&self, spec: &Spec) -> rhizo_solver::Problem {
-        self.posed(spec).problem
+    /// The problem of starting from nothing; none when the config cannot begin an application.
+    pub(crate) fn problem(&self, spec: &Spec) -> Option<rhizo_solver::Problem> {
+        let request = first_question(spec.clone())?;
+        Some(rhizo_planning::pose(&request, &self.snapshot, &self.catalogue).problem)
     }
 
-    fn posed(&self, spec: &Spec) -> pose::Posed {
-        let (hosts, nothing) = (BTreeMap::new(), BTreeSet::new());
-        pose::pose(&Situation {
-            spec,
-            hosts: &hosts,
-            offers: self.catalogue.offers(spec, &BTreeSet::new()),
-            avoid: &nothing,
-            frozen: &BTreeSet::new(),
-            moves_max: None,
-            snapshot: &self.snapshot,
-        })
-    }
-
-    /// Solves from nothing.
-    pub(crate) fn report(&self, spec: &Spec) -> Result<PlanReport, Failure> {
-        let posed = self.posed(spec);
-        let currency = self.catalogue.currency().unwrap_or_default();
-        let mut report = solving::report(&posed, spec.optimise.deadline_ms, currency).map_err(|error| {
-            let mut refused: BTreeMap<&str, usize> = BTreeMap::new();
-            for refusal in posed.refusals.values() {
-                *refused.entry(refusal.rule.as_str()).or_default() += 1;
+    /// Plans from nothing.
+    pub(crate) fn record(&self, spec: &Spec) -> Result<Record, Failure> {
+        let (snapshot, catalogue) = (self.snapshot.clone(), self.catalogue.clone());
+        let request = first_question(spec.clone())
+            .ok_or_else(|| Failure::new(Exit::BadConfig, "make a plan: there is no spec"))?;
+        let record = solving::Run { request, snapshot, catalogue }.solve().record;
+        match record.verdict {
+            Decision::Planned | Decision::Kept => Ok(record),
+            Decision::Infeasible | Decision::Failed => {
+                let failure = Failure::new(Exit::Failed, format!("make a plan: {}", record.text));
+                Err(if record.warnings.is_empty() {
+                    failure
+                } else {
+                    failure.hint(record.warnings.join("; "))
+                })
             }
-            let counts: Vec<String> =
-                refused.iter().map(|(rule, n)| format!("`{rule}` refuses {n} machines")).collect();
-            let failure = Failure::new(Exit::Failed, crate::error::chain(&error));
-            if counts.is_empty() { failure } else { failure.hint(counts.join(", ")) }
-        })?;
-        for (provider, reason) in self.catalogue.silent() {
-            report.warnings.push(format!("provider `{provider}` does not answer: {reason}"));
         }
-        Ok(report)
     }
 
     /// The longest round trip of any catalogue, in milliseconds.
@@ -104,10 +91,10 @@ impl Offline {
 
     /// Attributes that offers have.
     pub(crate) fn attributes(&self, spec: &Spec) -> BTreeSet<rhizo_types::AttributeName> {
-        let offers = self.catalogue.offers(spec, &BTreeSet::new());
+        let offers = || self.catalogue.offers(spec);
         let mut names: BTreeSet<_> =
-            offers.iter().flat_map(|offer| offer.order.attributes.keys().cloned()).collect();
-        let resources = offers.iter().flat_map(|offer| offer.order.capacity.keys());
+            offers().flat_map(|offer| offer.order.attributes.keys().cloned()).collect();
+        let resources = offers().flat_map(|offer| offer.order.capacity.keys());
         names.extend(resources.map(|name| rhizo_types::AttributeName::from(name.as_str())));
         names.extend(["provider", "region", "offer", "price"].map(rhizo_types::AttributeName::from));
         names
@@ -129,10 +116,10 @@ pub(crate) fn providers(
 }
 
 /// Shows the plan for a config that is to be put in force, and asks for consent.
-pub(crate) fn consent(session: &Session, report: &PlanReport, yes: bool) -> Result<(), Failure> {
+pub(crate) fn consent(session: &Session, record: &Record, yes: bool) -> Result<(), Failure> {
     // With `--json` the plan is a part of the one document at the end; an operator who is asked sees it as text.
     if !session.console.json() || !yes {
-        session.console.note(&render::plan(report));
+        session.console.note(&render::plan(record));
     }
     if yes { Ok(()) } else { session.console.confirm("Go on?") }
 }

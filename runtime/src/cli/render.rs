@@ -1,6 +1,8 @@
 //! Answers as text for people, without colours. Scripts use `--json` instead.
 
-use crate::admin::{EventRecord, PlanReport, Status, Why};
+use crate::admin::{EventRecord, Status, Why};
+use rhizo_planning::Record;
+use rhizo_types::Number;
 use std::fmt::Write as _;
 
 /// Writing to a string cannot fail, so its results are ignored in one place.
@@ -64,30 +66,38 @@ pub(crate) fn status(status: &Status) -> String {
     text
 }
 
-pub(crate) fn plan(plan: &PlanReport) -> String {
+/// A record of planning: its actions, its worth and its proof.
+pub(crate) fn plan(record: &Record) -> String {
     let mut text = String::new();
-    if plan.actions.is_empty() {
-        line!(text, "Nothing to do: what runs is the best that was found.");
+    line!(text, "{}", record.text);
+    for action in &record.actions {
+        line!(text, "  {} {action}", action.symbol());
     }
-    for action in &plan.actions {
-        line!(text, "  {:<8} {}  ({})", action.action, action.subject, action.reason);
+    if let Some(worth) = &record.worth {
+        line!(text, "\n{:<24} {:>7} {:>8} {:>8}", "UTILITY", "WEIGHT", "BEFORE", "AFTER");
+        let before =
+            |value: Option<Number>| value.map_or_else(|| "-".to_owned(), |v| format!("{:.4}", v.get()));
+        for term in &worth.terms {
+            let (before, after) = (before(term.before), term.after.get());
+            line!(text, "{:<24} {:>7} {before:>8} {after:>8.4}", term.name, term.weight.get());
+        }
+        let (utility, after) = (before(worth.utility_before), worth.utility_after.get());
+        line!(text, "{:<24} {:>7} {utility:>8} {after:>8.4}", "weighted mean", "");
+        line!(text, "\nmigration cost {:.4}", worth.migration_cost.get());
     }
-    line!(text, "\n{:<24} {:>7} {:>8} {:>8}", "UTILITY", "WEIGHT", "BEFORE", "AFTER");
-    for term in &plan.terms {
-        let before = term.before.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-        line!(text, "{:<24} {:>7} {before:>8} {:>8.4}", term.name, term.weight, term.after);
+    if let Some(search) = &record.search {
+        let proof = match (search.proven, search.bound) {
+            (true, _) => "proven to be the best".to_owned(),
+            (false, Some(bound)) => format!("nothing better than {bound:.4} exists"),
+            (false, None) => "no bound is known".to_owned(),
+        };
+        let (objective, engine, seconds) = (search.objective, &search.engine, search.solver_seconds);
+        line!(text, "objective {objective:.4}, {proof}; {engine} in {seconds:.3} s");
     }
-    let before = plan.utility_before.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-    line!(text, "{:<24} {:>7} {before:>8} {:>8.4}", "weighted mean", "", plan.utility_after);
-    line!(text, "\nmigration cost {:.4}, objective {:.4}", plan.migration_cost, plan.objective);
-    let proof = match (plan.proven, plan.bound) {
-        (true, _) => "proven to be the best".to_owned(),
-        (false, Some(bound)) => format!("nothing better than {bound:.4} exists"),
-        (false, None) => "no bound is known".to_owned(),
-    };
-    line!(text, "{proof}; {} in {:.3} s", plan.engine, plan.solver_seconds);
-    line!(text, "price {:.4} {} an hour", plan.cost_per_hour, plan.currency);
-    for warning in &plan.warnings {
+    if let Some(price) = record.cost_per_hour {
+        line!(text, "price {price:.4} {} an hour", record.currency);
+    }
+    for warning in &record.warnings {
         line!(text, "! {warning}");
     }
     text
@@ -99,7 +109,7 @@ pub(crate) fn why(why: &Why) -> String {
         line!(text, "{sentence}");
     }
     for decision in &why.decisions {
-        line!(text, "{}  {}  {}", clock(decision.at_unix_ms), decision.verdict, decision.text);
+        line!(text, "{}  {}  {}", clock(decision.at_unix_ms), decision.verdict.word(), decision.text);
     }
     for happened in &why.events {
         line!(text, "{}", event(happened));

@@ -294,7 +294,9 @@ pub(crate) async fn export(session: &Session, arguments: &Export) -> Result<Exit
     let problem = if is_config {
         let config = session.config(Some(&arguments.file))?;
         session.print_warnings(&config);
-        Offline::of(session, &config.parsed.spec).await?.problem(&config.parsed.spec)
+        let spec = &config.parsed.spec;
+        let problem = Offline::of(session, spec).await?.problem(spec);
+        problem.ok_or_else(|| Failure::new(Exit::BadConfig, "pose a problem: there is no spec"))?
     } else {
         read(&arguments.file)?
     };

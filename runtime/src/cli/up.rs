@@ -10,11 +10,12 @@ use super::founding::{self, Beginning};
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
 use super::{Session, down, refused, render};
-use crate::admin::{Answer, Ask, PlanReport, Status};
+use crate::admin::{Answer, Ask, Status};
 use crate::app_dir::FounderProcess;
 use crate::config::Config;
 use crate::node::NodeHandle;
 use indicatif::ProgressBar;
+use rhizo_planning::Record;
 use rhizo_types::Revision;
 use serde::Serialize;
 use std::process::{Child, Stdio};
@@ -33,7 +34,7 @@ const FIRST: Revision = Revision(1);
 #[derive(Serialize)]
 struct Done<'a> {
     /// What was consented to.
-    plan: &'a PlanReport,
+    plan: &'a Record,
     /// The revision of the spec that was committed.
     spec: Revision,
     /// The application when it was stable; none without `--wait` and `--detach`.
@@ -69,7 +70,7 @@ pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
     let known = Offline::of(session, spec).await?;
     let unknown = config.parsed.unknown_attributes(&known.attributes(spec));
     session.note_findings(&unknown, &config.text.text);
-    let plan = known.report(spec)?;
+    let plan = known.record(spec)?;
     offline::consent(session, &plan, up.yes)?;
     let beginning = founding::begin(session, &offline::text(&config), spec, &known)?;
     if up.wait || up.detach {
@@ -155,7 +156,7 @@ async fn in_background(
     session: &Session,
     up: &Up,
     beginning: &Beginning,
-    plan: &PlanReport,
+    plan: &Record,
 ) -> Result<Exit, Failure> {
     let mut interruptions = Interruptions::listen()?;
     let mut founder = Some(spawn_founder(session)?);

@@ -13,20 +13,18 @@ mod status;
 pub(super) use asked::{Asker, reply};
 
 use super::shell::Shell;
-use super::{NodeError, solving};
+use super::{NodeError, catalogue, solving};
 use crate::admin::{Answer, Ask, AskRecord, Status, Why};
 use crate::component::instance_log;
-use crate::pose::{self, Posed, Situation};
 use asked::Asked;
 use recent::Recent;
+use rhizo_planning::{Decision, Posed, Record};
 use rhizo_protocol::event::{Event, Request as CoreRequest};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn;
 use rhizo_solver::Assignment;
 use rhizo_types::ledger::FOUNDER;
-use rhizo_types::spec::Spec;
 use rhizo_types::{InstanceId, NodeId, Revision};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,8 +67,15 @@ fn refused(reason: impl Into<String>) -> Answer {
     Answer::Refused { reason: reason.into(), hint: None }
 }
 
-fn answer(asker: Asker, answer: &Answer) {
-    asker.answer(answer);
+/// The answer to [`Ask::Plan`]: the record, or why nothing can be planned.
+fn planned(record: Record) -> Answer {
+    match record.verdict {
+        Decision::Planned | Decision::Kept => Answer::Plan(Box::new(record)),
+        Decision::Infeasible | Decision::Failed => {
+            let hint = (!record.warnings.is_empty()).then(|| record.warnings.join("; "));
+            Answer::Refused { reason: format!("make a plan: {}", record.text), hint }
+        }
+    }
 }
 
 impl Shell {
@@ -179,50 +184,36 @@ impl Shell {
         }
     }
 
-    /// Solves for a report, on a thread of its own.
-    fn plan(&mut self, config: Option<crate::admin::ConfigText>, asker: Asker) {
-        let ledger = self.core.ledger();
-        let spec = match config.map(|config| crate::config::parse(&config)) {
-            Some(Ok(spec)) => spec,
-            Some(Err(reason)) => return answer(asker, &refused(reason)),
-            None => match ledger.spec() {
-                Some(spec) => spec.clone(),
-                None => return answer(asker, &refused("make a plan: no spec is in force")),
-            },
+    /// Plans as the coordinator would, and answers with the record.
+    ///
+    /// Providers are asked first, as for a run of the coordinator; for a config that is not in force, its providers.
+    fn plan(&self, config: Option<crate::admin::ConfigText>, asker: Asker) {
+        let wanted = match config.map(|config| crate::config::parse(&config)).transpose() {
+            Ok(wanted) => wanted,
+            Err(reason) => return asker.answer(&refused(reason)),
         };
-        let posed = self.pose_current(&spec, true);
-        let currency = self.catalogue.currency().unwrap_or("").to_owned();
-        let silent: Vec<String> = self
-            .catalogue
-            .silent()
-            .map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}"))
-            .collect();
-        tokio::task::spawn_blocking(move || {
-            let said = match solving::report(&posed, spec.optimise.deadline_ms, &currency) {
-                Ok(mut report) => {
-                    report.warnings.extend(silent);
-                    Answer::Plan(Box::new(report))
-                }
-                Err(error) => refused(crate::error::chain(&error)),
+        let now = self.now();
+        let Some(request) = self.core.question(now, wanted) else {
+            return asker.answer(&refused("make a plan: no config is in force, or none may follow it"));
+        };
+        let providers = self.providers.of(&request.spec, self.core.ledger());
+        let (mut catalogue, mut facts) = (self.catalogue.clone(), self.facts.copy(self.core.ledger()));
+        tokio::spawn(async move {
+            catalogue.take(catalogue::ask(providers).await, &mut facts.knowledge, now);
+            let snapshot = facts.snapshot(now);
+            let run = solving::Run { request, snapshot, catalogue };
+            let said = match tokio::task::spawn_blocking(move || run.solve()).await {
+                Ok(solution) => planned(solution.record),
+                Err(error) => refused(format!("make a plan: {error}")),
             };
-            answer(asker, &said);
+            asker.answer(&said);
         });
     }
 
-    fn pose_current(&self, spec: &Spec, with_offers: bool) -> Posed {
-        let ledger = self.core.ledger();
-        let snapshot = self.snapshot();
-        let hosts = pose::hosts(ledger);
-        let offers = if with_offers { self.catalogue.offers(spec, &BTreeSet::new()) } else { Vec::new() };
-        pose::pose(&Situation {
-            spec,
-            hosts: &hosts,
-            offers,
-            avoid: &ledger.avoid,
-            frozen: &BTreeSet::new(),
-            moves_max: None,
-            snapshot: &snapshot,
-        })
+    /// The problem that the coordinator would pose now.
+    fn posed(&self) -> Option<Posed> {
+        let request = self.core.question(self.now(), None)?;
+        Some(rhizo_planning::pose(&request, &self.snapshot(), &self.catalogue))
     }
 
     /// Answers a question from this node's records.
@@ -272,13 +263,12 @@ impl Shell {
     /// Where the subject is, and which rule refuses each other machine.
     fn why_placed(&self, subject: &str) -> Vec<String> {
         let ledger = self.core.ledger();
-        let Some(spec) = ledger.spec() else { return Vec::new() };
         let mut sentences = Vec::new();
         for (id, placed) in ledger.target.instances.iter().filter(|(id, _)| id.to_string() == subject) {
             let region = ledger.members.get(&placed.node).map(|member| member.record.region.to_string());
             sentences.push(format!("{id} is on {} in {}", placed.node, region.unwrap_or_default()));
             sentences.extend(self.why_failed(id));
-            let posed = self.pose_current(spec, true);
+            let Some(posed) = self.posed() else { continue };
             for ((component, machine), refusal) in &posed.refusals {
                 if *component == id.component {
                     let machine = &posed.problem.machines[*machine];
@@ -325,11 +315,10 @@ impl Shell {
     }
 
     fn utility(&self, ledger: &Ledger) -> Option<f64> {
-        let spec = ledger.spec()?;
         if ledger.target.instances.is_empty() {
             return None;
         }
-        let posed = self.pose_current(spec, false);
+        let posed = self.posed()?;
         rhizo_solver::validate(&posed.problem).ok()?;
         Some(rhizo_solver::evaluate(&posed.problem, &Assignment::current(&posed.problem)).utility)
     }

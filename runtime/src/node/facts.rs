@@ -26,6 +26,19 @@ pub(super) struct Facts {
     latencies: Latencies,
 }
 
+/// The knowledge of a node at one moment, with the regions of its members.
+pub(super) struct FactsCopy {
+    pub(super) knowledge: Knowledge,
+    regions: BTreeMap<NodeId, RegionName>,
+}
+
+impl FactsCopy {
+    /// The facts as one solver run reads them.
+    pub(super) fn snapshot(&self, now: Time) -> Snapshot {
+        Snapshot::cut(&self.knowledge, &self.regions, now)
+    }
+}
+
 impl Facts {
     pub(super) fn new(me: NodeId) -> Self {
         Self { knowledge: Knowledge::new(), own: OwnStatements::new(me), latencies: Latencies::new() }
@@ -68,6 +81,13 @@ impl Facts {
         let regions =
             ledger.members.iter().map(|(node, member)| (*node, member.record.region.clone())).collect();
         Snapshot::cut(&self.knowledge, &regions, now)
+    }
+
+    /// What this node knows, for a task that merges fresh catalogues into it.
+    pub(super) fn copy(&self, ledger: &Ledger) -> FactsCopy {
+        let members = ledger.members.iter();
+        let regions = members.map(|(node, member)| (*node, member.record.region.clone())).collect();
+        FactsCopy { knowledge: self.knowledge.clone(), regions }
     }
 
     /// The round-trip times between the regions of members, by which the core chooses voters and bindings; `None` when

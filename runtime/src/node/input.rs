@@ -6,11 +6,11 @@
 use super::NodeError;
 use crate::admin::{Answer, Ask};
 use crate::component::RunReport;
-use crate::node::catalogue::Offered;
 use crate::node::solving::Solution;
 use rhizo_log::LogNode;
+use rhizo_planning::Answer as OfferAnswer;
+use rhizo_protocol::SolveRequest;
 use rhizo_protocol::event::Event;
-use rhizo_protocol::turn::SolveRequest;
 use rhizo_types::ProviderName;
 use rhizo_types::fact::Statement;
 use tokio::sync::oneshot;
@@ -28,9 +28,9 @@ pub(crate) enum Input {
     /// The log was opened, or could not be.
     LogOpened(Result<LogNode, NodeError>),
     /// Providers answered with their offers.
-    Offered(Vec<(ProviderName, Offered)>),
+    Offered(Vec<(ProviderName, OfferAnswer)>),
     /// Providers answered with their offers for this solver run.
-    OfferedFor(Box<SolveRequest>, Vec<(ProviderName, Offered)>),
+    OfferedFor(Box<SolveRequest>, Vec<(ProviderName, OfferAnswer)>),
     /// A solver run has ended.
     Solved(Box<Solution>),
     /// Sensors of this node made statements about it.

@@ -87,6 +87,18 @@ impl Providers {
         self.made.keys().cloned().collect()
     }
 
+    /// The providers of a spec, which need not be in force. One that cannot be made is left out and logged.
+    pub(super) fn of(&self, spec: &Spec, ledger: &Ledger) -> Vec<(ProviderName, Arc<dyn Provider>)> {
+        if Some(spec) == ledger.spec() {
+            return self.list_all();
+        }
+        let (made, problems) = make(spec, &self.state, &self.program);
+        for problem in problems {
+            tracing::warn!(problem, "provider of a planned config cannot be used");
+        }
+        made.into_iter().collect()
+    }
+
     /// All providers with their names, for a task that asks each of them.
     pub(super) fn list_all(&self) -> Vec<(ProviderName, Arc<dyn Provider>)> {
         self.made.iter().map(|(name, provider)| (name.clone(), provider.clone())).collect()

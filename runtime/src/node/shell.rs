@@ -6,7 +6,7 @@
 //! passes effects to the parts, and [`super::inbound`], which turns what links deliver into events.
 
 use super::admin::{Admin, Asker};
-use super::catalogue::{self, Catalogue};
+use super::catalogue;
 use super::facts::Facts;
 use super::input::Input;
 use super::journal::Journal;
@@ -15,13 +15,12 @@ use super::providers::Providers;
 use super::replicated_log::{self, ENTRIES_MAX, ReplicatedLog};
 use super::{NodeError, solving};
 use crate::component::Components;
-use crate::pose::{self, Situation};
 use rhizo_knowledge::Snapshot;
 use rhizo_overlay::{Overlay, OverlayEvents};
-use rhizo_protocol::Node as Core;
+use rhizo_planning::Catalogue;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::ledger::Ledger;
-use rhizo_protocol::{HaltReason, Turn};
+use rhizo_protocol::{HaltReason, Node as Core, SolveRequest, Turn};
 use rhizo_types::ledger::Timers;
 use rhizo_types::{InstanceId, Lineage, ProviderName, Time};
 use std::collections::{BTreeSet, VecDeque};
@@ -271,7 +270,7 @@ impl Shell {
                 self.begin_solving(*request);
             }
             Input::Solved(solution) => {
-                self.admin.recent.decide(solution.decision);
+                self.admin.recent.decide(solution.record);
                 self.feed(Event::Solved { id: solution.id, outcome: solution.outcome }).await?;
             }
             Input::Sampled(statements) => self.facts.state(statements),
@@ -287,7 +286,10 @@ impl Shell {
         self.feed(Event::LogStatus(status)).await
     }
 
-    async fn offered(&mut self, answers: Vec<(ProviderName, catalogue::Offered)>) -> Result<(), NodeError> {
+    async fn offered(
+        &mut self,
+        answers: Vec<(ProviderName, rhizo_planning::Answer)>,
+    ) -> Result<(), NodeError> {
         let now = self.now();
         let changed = self.catalogue.take(answers, self.facts.knowledge_mut(), now);
         if let Some(latencies) = self.facts.changed_latencies(self.core.ledger(), now) {
@@ -322,28 +324,10 @@ impl Shell {
         self.facts.snapshot(self.core.ledger(), self.now())
     }
 
-    fn begin_solving(&mut self, request: rhizo_protocol::turn::SolveRequest) {
-        let Some(spec) = self.core.ledger().spec().cloned() else { return };
-        let id = request.id;
-        if !self.catalogue.is_complete(&spec) {
-            let outcome =
-                rhizo_protocol::event::SolveOutcome::Failed { reason: "offers are not known yet".to_owned() };
-            self.local.push_back(Event::Solved { id, outcome });
-            return;
-        }
-        let snapshot = self.snapshot();
-        let situation = Situation {
-            spec: &spec,
-            hosts: &request.hosts,
-            offers: self.catalogue.offers(&spec, &request.cooling),
-            avoid: &request.avoid,
-            frozen: if request.forced { &BTreeSet::new() } else { &request.frozen },
-            moves_max: if request.forced { None } else { request.moves_max },
-            snapshot: &snapshot,
-        };
-        let posed = pose::pose(&situation);
-        let run = solving::Run { deadline_ms: spec.optimise.deadline_ms, request, posed };
-        let input = self.input.clone();
+    /// Plans on a thread of its own; the result comes back as an input.
+    fn begin_solving(&self, request: SolveRequest) {
+        let (snapshot, catalogue, input) = (self.snapshot(), self.catalogue.clone(), self.input.clone());
+        let run = solving::Run { request, snapshot, catalogue };
         tokio::task::spawn_blocking(move || {
             let _loop_ended = input.blocking_send(Input::Solved(Box::new(run.solve())));
         });

@@ -21,7 +21,7 @@ pub enum Subject {
     Path(RegionName, RegionName),
 }
 
-/// The value of a fact.
+/// The value of a fact, or of an attribute of an offer or a host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Value {
     /// A number in the attribute's base unit.
@@ -30,11 +30,22 @@ pub enum Value {
     Text(String),
 }
 
+impl Value {
+    /// The number, when it is one.
+    #[must_use]
+    pub fn number(&self) -> Option<Number> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => fmt::Display::fmt(number, f),
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) => f.pad(text),
         }
     }
 }

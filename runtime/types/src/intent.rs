@@ -3,6 +3,7 @@
 //! Only data. `rhizo-protocol::ledger` decides which step may follow which. An intent is *closed* when no provider can
 //! charge for it any more.
 
+use crate::fact::Value;
 use crate::id::{AttributeName, HostId, IntentId, NodeId, OfferName, ProviderName, RegionName};
 use crate::number::Number;
 use serde::{Deserialize, Serialize};
@@ -23,16 +24,7 @@ pub struct AcquireOrder {
     /// Resources of the host, as the catalogue stated them: `cpu` in cores, `memory` in bytes, …
     pub capacity: BTreeMap<String, Number>,
     /// Attributes of the host, as the catalogue stated them; measured facts win over them.
-    pub attributes: BTreeMap<AttributeName, AttributeValue>,
-}
-
-/// The value of an attribute: a number or a text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum AttributeValue {
-    /// A number in the base unit of its quantity.
-    Number(Number),
-    /// A text, such as a class or a name.
-    Text(String),
+    pub attributes: BTreeMap<AttributeName, Value>,
 }
 
 /// One intent with its state.

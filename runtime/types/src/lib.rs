@@ -23,5 +23,6 @@ pub mod target;
 pub mod wire;
 
 pub use counter::{Epoch, Generation, Revision, Term, Time};
+pub use fact::Value;
 pub use id::*;
 pub use number::Number;

@@ -131,10 +131,11 @@ impl Component {
         }
     }
 
-    /// Whether a running instance of `self` can become one of `other` without a restart: the two differ at most in
-    /// replicas, needs, rollout settings and attributes.
+    /// The keys of the config in which two definitions differ so that a running copy has to start anew.
+    ///
+    /// Empty when the two differ at most in replicas, needs, rollout settings and attributes.
     #[must_use]
-    pub fn runs_like(&self, other: &Self) -> bool {
+    pub fn restarted_by(&self, other: &Self) -> Vec<&'static str> {
         // Destructured, so that a new field does not compile before it is considered here.
         let Self {
             run,
@@ -151,13 +152,22 @@ impl Component {
             unavailable_max: _,
             on_failure: _,
         } = self;
-        *run == other.run
-            && *exports == other.exports
-            && *imports == other.imports
-            && *health == other.health
-            && *stop == other.stop
-            && *env == other.env
-            && *lifecycle == other.lifecycle
+        let parts = [
+            (run.key_changed_in(&other.run), *run != other.run),
+            ("exports", *exports != other.exports),
+            ("imports", *imports != other.imports),
+            ("health", *health != other.health),
+            ("stop", *stop != other.stop),
+            ("env", *env != other.env),
+            ("lifecycle", *lifecycle != other.lifecycle),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+
+    /// Whether a running instance of `self` can become one of `other` without a restart.
+    #[must_use]
+    pub fn runs_like(&self, other: &Self) -> bool {
+        self.restarted_by(other).is_empty()
     }
 
     /// The declared life-cycle, or the usual one: start and stop for a program or function, the verbs for a script.
@@ -200,6 +210,17 @@ pub enum Run {
     },
     /// No program: the actions of the life-cycle do everything, or the component only groups values.
     Nothing,
+}
+
+impl Run {
+    /// The key of the config that says what differs between two ways to run.
+    fn key_changed_in(&self, other: &Self) -> &'static str {
+        match (self, other) {
+            (Self::Exec { .. }, Self::Exec { .. }) => "exec",
+            (Self::Script { .. }, Self::Script { .. }) => "script",
+            _ => "way to run",
+        }
+    }
 }
 
 /// A range of copies, both ends included.
@@ -363,6 +384,7 @@ pub enum Measure {
 
 /// The operator between a quantity and its limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Comparison {
     /// `<`
     Less,
@@ -374,6 +396,20 @@ pub enum Comparison {
     GreaterOrEqual,
     /// `==`
     Equal,
+}
+
+impl Comparison {
+    /// Whether `value` stands in this relation to `limit`.
+    #[must_use]
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Self::Less => value < limit,
+            Self::LessOrEqual => value <= limit,
+            Self::Greater => value > limit,
+            Self::GreaterOrEqual => value >= limit,
+            Self::Equal => value == limit,
+        }
+    }
 }
 
 /// A named utility: `u(x) = clamp((worst - x) / (worst - best), 0, 1)`.
@@ -420,7 +456,7 @@ pub struct Optimise {
     pub every_ms: u64,
     /// The gain that a voluntary move must exceed, beyond its migration cost.
     pub min_gain: Number,
-    /// Most hosts that one round replaces voluntarily; none means no limit.
+    /// Most running copies that one voluntary change moves or ends; none means no limit.
     pub max_moves: Option<u32>,
     /// A host younger than this is not replaced voluntarily.
     pub settle_ms: u64,

@@ -48,6 +48,15 @@ pub struct Verdict {
     pub cause: Cause,
     /// Whether something is broken or missing without the plan. If false, the plan is a voluntary improvement.
     pub forced: bool,
+    /// The utility and the cost of the change.
+    pub worth: Worth,
+    /// Sentences for the operator, most important first; the coordinator bounds their number.
+    pub reasons: Vec<String>,
+}
+
+/// The utility before and after a change, and what the change costs.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Worth {
     /// Utility of the current configuration, 0..1; none if it breaks a rule or does not exist.
     pub utility_before: Option<Number>,
     /// Utility after the plan, 0..1.
@@ -58,8 +67,33 @@ pub struct Verdict {
     pub price_micros_per_hour: u64,
     /// Each utility term, before and after.
     pub terms: Vec<TermChange>,
-    /// Sentences for the operator, most important first; the coordinator bounds their number.
-    pub reasons: Vec<String>,
+}
+
+impl Worth {
+    /// Full utility at no cost and no price: for configurations that no goal was set for.
+    #[must_use]
+    pub fn full() -> Self {
+        Self { utility_after: Number::ONE, ..Self::none() }
+    }
+
+    /// No utility at no cost and no price: for a configuration in which nothing runs.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            utility_before: None,
+            utility_after: Number::ZERO,
+            migration_cost: Number::ZERO,
+            price_micros_per_hour: 0,
+            terms: Vec::new(),
+        }
+    }
+
+    /// Utility gained beyond the migration cost; a configuration that breaks a rule counts as utility 0.
+    #[must_use]
+    pub fn net_gain(&self) -> f64 {
+        let before = self.utility_before.map_or(0.0, Number::get);
+        self.utility_after.get() - before - self.migration_cost.get()
+    }
 }
 
 /// One utility term before and after a plan.

@@ -14,7 +14,7 @@ use rhizo_types::script::*;
 use rhizo_types::spec::*;
 use rhizo_types::target::*;
 use rhizo_types::wire::*;
-use rhizo_types::{Generation, Revision, Term};
+use rhizo_types::{Generation, Revision, Term, Value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
@@ -41,8 +41,8 @@ fn order() -> AcquireOrder {
         price_micros_per_hour: 10_400,
         capacity: BTreeMap::from([("cpu".to_owned(), number(2.0))]),
         attributes: BTreeMap::from([
-            (AttributeName::from("arch"), AttributeValue::Text("x86_64".to_owned())),
-            (AttributeName::from("load5"), AttributeValue::Number(number(0.25))),
+            (AttributeName::from("arch"), Value::Text("x86_64".to_owned())),
+            (AttributeName::from("load5"), Value::Number(number(0.25))),
         ]),
     }
 }
@@ -196,16 +196,18 @@ fn plan() -> Command {
         verdict: Verdict {
             cause: Cause::NodeLost(BTreeSet::from([NodeId(8)])),
             forced: true,
-            utility_before: None,
-            utility_after: number(0.75),
-            migration_cost: number(0.012),
-            price_micros_per_hour: 20_800,
-            terms: vec![TermChange {
-                name: RuleName::from("near"),
-                before: Some(number(0.5)),
-                after: number(0.75),
-                weight: Number::ONE,
-            }],
+            worth: Worth {
+                utility_before: None,
+                utility_after: number(0.75),
+                migration_cost: number(0.012),
+                price_micros_per_hour: 20_800,
+                terms: vec![TermChange {
+                    name: RuleName::from("near"),
+                    before: Some(number(0.5)),
+                    after: number(0.75),
+                    weight: Number::ONE,
+                }],
+            },
             reasons: vec!["n8 is dead".to_owned()],
         },
     }))

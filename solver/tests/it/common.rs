@@ -128,7 +128,6 @@ pub(crate) fn world(dice: &mut Dice, machines: usize) -> Problem {
         per_move: dice.number(1) / 10.0,
         per_service: dice.number(1) / 20.0,
         per_pair: 0.0,
-        min_gain: 0.0,
     };
     problem
 }

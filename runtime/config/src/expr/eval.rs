@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 256;
 /// The values that an expression is evaluated with.
 pub trait Environment {
     /// The value of an attribute of the host; none if it is not known.
-    fn attribute(&self, name: &AttributeName) -> Option<Value>;
+    fn attribute(&self, name: &AttributeName) -> Option<Evaluated>;
 
     /// The number of hosts of the component; none outside a group rule.
     fn size(&self) -> Option<u32>;
@@ -21,7 +21,7 @@ pub trait Environment {
 
 /// A value of an attribute or of an expression.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Value {
+pub enum Evaluated {
     /// A finite number in the base unit of its quantity.
     Number(f64),
     /// A text.
@@ -61,7 +61,7 @@ pub enum EvalError {
 ///
 /// # Errors
 /// An attribute is absent or of another type, a divisor is zero, or a result is not finite.
-pub fn evaluate(expr: &Expr, environment: &dyn Environment) -> Result<Value, EvalError> {
+pub fn evaluate(expr: &Expr, environment: &dyn Environment) -> Result<Evaluated, EvalError> {
     value(expr, environment, 0)
 }
 
@@ -81,25 +81,25 @@ pub fn number(expr: &Expr, environment: &dyn Environment) -> Result<f64, EvalErr
     numeric(expr, environment, 0)
 }
 
-fn value(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<Value, EvalError> {
+fn value(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<Evaluated, EvalError> {
     if depth > DEPTH_MAX {
         return Err(EvalError::TooDeep);
     }
     let next = depth + 1;
     Ok(match expr {
-        Expr::Number(number) => Value::Number(number.get()),
-        Expr::Text(text) => Value::Text(text.clone()),
-        Expr::Bool(value) => Value::Bool(*value),
+        Expr::Number(number) => Evaluated::Number(number.get()),
+        Expr::Text(text) => Evaluated::Text(text.clone()),
+        Expr::Bool(value) => Evaluated::Bool(*value),
         Expr::Attribute(name) => attribute(name, environment)?,
-        Expr::Has(name) => Value::Bool(environment.attribute(name).is_some()),
-        Expr::Size => Value::Number(f64::from(environment.size().ok_or(EvalError::NoSize)?)),
-        Expr::Unary(UnaryOp::Negate, of) => Value::Number(-numeric(of, environment, next)?),
-        Expr::Unary(UnaryOp::Not, of) => Value::Bool(!condition(of, environment, next)?),
+        Expr::Has(name) => Evaluated::Bool(environment.attribute(name).is_some()),
+        Expr::Size => Evaluated::Number(f64::from(environment.size().ok_or(EvalError::NoSize)?)),
+        Expr::Unary(UnaryOp::Negate, of) => Evaluated::Number(-numeric(of, environment, next)?),
+        Expr::Unary(UnaryOp::Not, of) => Evaluated::Bool(!condition(of, environment, next)?),
         Expr::Binary(BinaryOp::And, left, right) => {
-            Value::Bool(condition(left, environment, next)? && condition(right, environment, next)?)
+            Evaluated::Bool(condition(left, environment, next)? && condition(right, environment, next)?)
         }
         Expr::Binary(BinaryOp::Or, left, right) => {
-            Value::Bool(condition(left, environment, next)? || condition(right, environment, next)?)
+            Evaluated::Bool(condition(left, environment, next)? || condition(right, environment, next)?)
         }
         Expr::Binary(op, left, right) => binary(*op, left, right, environment, next)?,
         Expr::Conditional(of, yes, no) => {
@@ -113,16 +113,18 @@ fn value(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<Val
                 let item_value = value(item, environment, next)?;
                 found |= equal((of, &of_value), (item, &item_value))?;
             }
-            Value::Bool(found)
+            Evaluated::Bool(found)
         }
-        Expr::Call(function, arguments) => Value::Number(call(*function, arguments, environment, next)?),
+        Expr::Call(function, arguments) => Evaluated::Number(call(*function, arguments, environment, next)?),
     })
 }
 
-fn attribute(name: &AttributeName, environment: &dyn Environment) -> Result<Value, EvalError> {
+fn attribute(name: &AttributeName, environment: &dyn Environment) -> Result<Evaluated, EvalError> {
     match environment.attribute(name) {
         None => Err(EvalError::Absent(name.clone())),
-        Some(Value::Number(number)) if !number.is_finite() => Err(EvalError::WrongAttribute(name.clone())),
+        Some(Evaluated::Number(number)) if !number.is_finite() => {
+            Err(EvalError::WrongAttribute(name.clone()))
+        }
         Some(value) => Ok(value),
     }
 }
@@ -137,14 +139,14 @@ fn wrong(expr: &Expr) -> EvalError {
 
 fn numeric(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<f64, EvalError> {
     match value(expr, environment, depth)? {
-        Value::Number(number) => Ok(number),
+        Evaluated::Number(number) => Ok(number),
         _ => Err(wrong(expr)),
     }
 }
 
 fn condition(expr: &Expr, environment: &dyn Environment, depth: usize) -> Result<bool, EvalError> {
     match value(expr, environment, depth)? {
-        Value::Bool(value) => Ok(value),
+        Evaluated::Bool(value) => Ok(value),
         _ => Err(wrong(expr)),
     }
 }
@@ -155,17 +157,17 @@ fn binary(
     right: &Expr,
     environment: &dyn Environment,
     depth: usize,
-) -> Result<Value, EvalError> {
+) -> Result<Evaluated, EvalError> {
     if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) {
         let (a, b) = (value(left, environment, depth)?, value(right, environment, depth)?);
-        return Ok(Value::Bool(equal((left, &a), (right, &b))? == (op == BinaryOp::Equal)));
+        return Ok(Evaluated::Bool(equal((left, &a), (right, &b))? == (op == BinaryOp::Equal)));
     }
     let (a, b) = (numeric(left, environment, depth)?, numeric(right, environment, depth)?);
     let result = match op {
-        BinaryOp::Less => return Ok(Value::Bool(a < b)),
-        BinaryOp::LessOrEqual => return Ok(Value::Bool(a <= b)),
-        BinaryOp::Greater => return Ok(Value::Bool(a > b)),
-        BinaryOp::GreaterOrEqual => return Ok(Value::Bool(a >= b)),
+        BinaryOp::Less => return Ok(Evaluated::Bool(a < b)),
+        BinaryOp::LessOrEqual => return Ok(Evaluated::Bool(a <= b)),
+        BinaryOp::Greater => return Ok(Evaluated::Bool(a > b)),
+        BinaryOp::GreaterOrEqual => return Ok(Evaluated::Bool(a >= b)),
         BinaryOp::Add => a + b,
         BinaryOp::Subtract => a - b,
         BinaryOp::Multiply => a * b,
@@ -180,7 +182,7 @@ fn binary(
             return Err(EvalError::WrongOperand);
         }
     };
-    finite(result).map(Value::Number)
+    finite(result).map(Evaluated::Number)
 }
 
 fn call(
@@ -208,11 +210,11 @@ fn call(
 }
 
 /// Whether two values of one type are equal. It is an error if the two types differ.
-fn equal(left: (&Expr, &Value), right: (&Expr, &Value)) -> Result<bool, EvalError> {
+fn equal(left: (&Expr, &Evaluated), right: (&Expr, &Evaluated)) -> Result<bool, EvalError> {
     match (left.1, right.1) {
-        (Value::Number(a), Value::Number(b)) => Ok(a == b),
-        (Value::Text(a), Value::Text(b)) => Ok(a == b),
-        (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
+        (Evaluated::Number(a), Evaluated::Number(b)) => Ok(a == b),
+        (Evaluated::Text(a), Evaluated::Text(b)) => Ok(a == b),
+        (Evaluated::Bool(a), Evaluated::Bool(b)) => Ok(a == b),
         _ if matches!(left.0, Expr::Attribute(_)) => Err(wrong(left.0)),
         _ => Err(wrong(right.0)),
     }

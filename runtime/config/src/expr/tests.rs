@@ -2,7 +2,7 @@
 
 use crate::expr::attributes::Attributes;
 use crate::expr::check::{Checker, Scope};
-use crate::expr::eval::{Environment, EvalError, Value, evaluate};
+use crate::expr::eval::{Environment, EvalError, Evaluated, evaluate};
 use crate::expr::explain::explain_expr;
 use crate::expr::parse::parse;
 use crate::expr::place::Placer;
@@ -16,14 +16,14 @@ use rhizo_types::expr::{BinaryOp, Expr, Function, UnaryOp};
 struct Machine(u32);
 
 impl Environment for Machine {
-    fn attribute(&self, name: &AttributeName) -> Option<Value> {
+    fn attribute(&self, name: &AttributeName) -> Option<Evaluated> {
         Some(match name.as_str() {
-            "load5" => Value::Number(2.5),
-            "cpu" => Value::Number(4.0),
-            "memory" => Value::Number(1_073_741_824.0),
-            "region" => Value::Text("eu".to_owned()),
-            "zero" => Value::Number(0.0),
-            "broken" => Value::Number(f64::NAN),
+            "load5" => Evaluated::Number(2.5),
+            "cpu" => Evaluated::Number(4.0),
+            "memory" => Evaluated::Number(1_073_741_824.0),
+            "region" => Evaluated::Text("eu".to_owned()),
+            "zero" => Evaluated::Number(0.0),
+            "broken" => Evaluated::Number(f64::NAN),
             _ => return None,
         })
     }
@@ -55,42 +55,42 @@ fn typed(text: &str) -> Option<Typed> {
     typed_in(text, Scope::Node)
 }
 
-fn value(text: &str) -> Result<Value, EvalError> {
+fn value(text: &str) -> Result<Evaluated, EvalError> {
     let typed = typed(text).expect("an expression that is accepted");
     evaluate(&typed.expr, &Machine(6))
 }
 
-fn number_in_group(text: &str, size: u32) -> Value {
+fn number_in_group(text: &str, size: u32) -> Evaluated {
     let typed = typed_in(text, Scope::Size).expect("an expression that is accepted");
     evaluate(&typed.expr, &Machine(size)).expect("a value")
 }
 
 #[test]
 fn precedence_is_that_of_cel() {
-    assert_eq!(value("1 + 2 * 3 == 7 && !(2 > 3) || false"), Ok(Value::Bool(true)));
-    assert_eq!(value("10 - 3 - 2"), Ok(Value::Number(5.0)));
-    assert_eq!(value("-2 * -3"), Ok(Value::Number(6.0)));
-    assert_eq!(value("node.load5 > 3 ? 1 : node.load5 > 2 ? 2 : 3"), Ok(Value::Number(2.0)));
-    assert_eq!(value("true || false && false"), Ok(Value::Bool(true)));
+    assert_eq!(value("1 + 2 * 3 == 7 && !(2 > 3) || false"), Ok(Evaluated::Bool(true)));
+    assert_eq!(value("10 - 3 - 2"), Ok(Evaluated::Number(5.0)));
+    assert_eq!(value("-2 * -3"), Ok(Evaluated::Number(6.0)));
+    assert_eq!(value("node.load5 > 3 ? 1 : node.load5 > 2 ? 2 : 3"), Ok(Evaluated::Number(2.0)));
+    assert_eq!(value("true || false && false"), Ok(Evaluated::Bool(true)));
 }
 
 #[test]
 fn a_quotient_of_whole_literals_and_sizes_is_rounded_down() {
     for (size, expected) in [(1, 1.0), (4, 1.0), (5, 2.0), (8, 2.0), (9, 3.0)] {
-        assert_eq!(number_in_group("(size(placement) - 1) / 4 + 1", size), Value::Number(expected));
+        assert_eq!(number_in_group("(size(placement) - 1) / 4 + 1", size), Evaluated::Number(expected));
     }
-    assert_eq!(value("7 / 2"), Ok(Value::Number(3.0)));
-    assert_eq!(value("-7 / 2"), Ok(Value::Number(-4.0)));
-    assert_eq!(value("7 % 4"), Ok(Value::Number(3.0)));
-    assert_eq!(value("7.0 / 2"), Ok(Value::Number(3.5)));
-    assert_eq!(value("node.cpu / 8"), Ok(Value::Number(0.5)));
+    assert_eq!(value("7 / 2"), Ok(Evaluated::Number(3.0)));
+    assert_eq!(value("-7 / 2"), Ok(Evaluated::Number(-4.0)));
+    assert_eq!(value("7 % 4"), Ok(Evaluated::Number(3.0)));
+    assert_eq!(value("7.0 / 2"), Ok(Evaluated::Number(3.5)));
+    assert_eq!(value("node.cpu / 8"), Ok(Evaluated::Number(0.5)));
 }
 
 #[test]
 fn units_lead_to_one_base() {
-    assert_eq!(value("node.memory == 1GiB && 1s == 1000ms && 2h > 7100s"), Ok(Value::Bool(true)));
-    assert_eq!(value("1GiB / 1MiB"), Ok(Value::Number(1024.0)));
-    assert_eq!(value("node.memory > 1000"), Ok(Value::Bool(true)));
+    assert_eq!(value("node.memory == 1GiB && 1s == 1000ms && 2h > 7100s"), Ok(Evaluated::Bool(true)));
+    assert_eq!(value("1GiB / 1MiB"), Ok(Evaluated::Number(1024.0)));
+    assert_eq!(value("node.memory > 1000"), Ok(Evaluated::Bool(true)));
 }
 
 #[test]
@@ -107,9 +107,9 @@ fn quantities_do_not_mix() {
 #[test]
 fn an_absent_attribute_is_an_error_unless_it_is_not_needed() {
     assert_eq!(value("node.gpus > 1"), Err(EvalError::Absent("gpus".into())));
-    assert_eq!(value("has(node.gpus) && node.gpus > 1"), Ok(Value::Bool(false)));
-    assert_eq!(value("node.load5 < 3 || node.gpus > 1"), Ok(Value::Bool(true)));
-    assert_eq!(value("has(node.load5) ? 1 : node.gpus"), Ok(Value::Number(1.0)));
+    assert_eq!(value("has(node.gpus) && node.gpus > 1"), Ok(Evaluated::Bool(false)));
+    assert_eq!(value("node.load5 < 3 || node.gpus > 1"), Ok(Evaluated::Bool(true)));
+    assert_eq!(value("has(node.load5) ? 1 : node.gpus"), Ok(Evaluated::Number(1.0)));
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn an_attribute_of_another_type_is_an_error_not_a_value() {
     let typed = typed("node.zone == 'a'").expect("accepted");
     struct Numeric;
     impl Environment for Numeric {
-        fn attribute(&self, _: &AttributeName) -> Option<Value> {
-            Some(Value::Number(1.0))
+        fn attribute(&self, _: &AttributeName) -> Option<Evaluated> {
+            Some(Evaluated::Number(1.0))
         }
         fn size(&self) -> Option<u32> {
             None
@@ -138,16 +138,16 @@ fn results_stay_finite() {
 
 #[test]
 fn texts_are_compared_and_looked_up() {
-    assert_eq!(value("node.region == 'eu' && node.region != \"us\""), Ok(Value::Bool(true)));
-    assert_eq!(value("node.region in ['us', 'eu'] && !(node.region in ['us'])"), Ok(Value::Bool(true)));
-    assert_eq!(value("node.cpu in [1, 2, 4]"), Ok(Value::Bool(true)));
-    assert_eq!(value("'a\\'b' == \"a'b\""), Ok(Value::Bool(true)));
+    assert_eq!(value("node.region == 'eu' && node.region != \"us\""), Ok(Evaluated::Bool(true)));
+    assert_eq!(value("node.region in ['us', 'eu'] && !(node.region in ['us'])"), Ok(Evaluated::Bool(true)));
+    assert_eq!(value("node.cpu in [1, 2, 4]"), Ok(Evaluated::Bool(true)));
+    assert_eq!(value("'a\\'b' == \"a'b\""), Ok(Evaluated::Bool(true)));
 }
 
 #[test]
 fn functions_take_numbers() {
-    assert_eq!(value("max(1, node.load5, 2)"), Ok(Value::Number(2.5)));
-    assert_eq!(value("min(floor(2.7), ceil(0.2), abs(-3))"), Ok(Value::Number(1.0)));
+    assert_eq!(value("max(1, node.load5, 2)"), Ok(Evaluated::Number(2.5)));
+    assert_eq!(value("min(floor(2.7), ceil(0.2), abs(-3))"), Ok(Evaluated::Number(1.0)));
     for text in ["max('a', 'b')", "abs(1, 2)", "floor()", "has(3)", "size(placement)", "nothing(1)"] {
         assert!(typed(text).is_none(), "{text}");
     }
@@ -222,7 +222,7 @@ fn oracle(expr: &Expr) -> Option<f64> {
         Expr::Number(number) => Some(number.get()),
         Expr::Bool(value) => truth(*value),
         Expr::Attribute(name) => match Machine(6).attribute(name)? {
-            Value::Number(number) => Some(number),
+            Evaluated::Number(number) => Some(number),
             _ => None,
         },
         Expr::Has(name) => truth(Machine(6).attribute(name).is_some()),
@@ -282,8 +282,8 @@ proptest! {
             && let Some(expected) = oracle(&typed.expr).filter(|value| value.is_finite())
         {
             let found = match evaluate(&typed.expr, &Machine(6)) {
-                Ok(Value::Number(number)) => number,
-                Ok(Value::Bool(value)) => f64::from(u8::from(value)),
+                Ok(Evaluated::Number(number)) => number,
+                Ok(Evaluated::Bool(value)) => f64::from(u8::from(value)),
                 other => return Err(TestCaseError::fail(format!("{text}: {other:?}"))),
             };
             prop_assert_eq!(found, expected, "{}", text);

@@ -3,19 +3,22 @@
 //! Something missing or broken is repaired at once. A merely better configuration is looked for at a steady pace,
 //! and changed to only when it gains more than it costs; both numbers are told. Only one solver run is under way.
 
+use super::question::question;
 use super::{Coordinator, View, target};
 use crate::agent::FAILURES_MAX;
-use crate::assign::{assign, canonical};
+use crate::assign::{assign, in_force};
 use crate::event::{Proposal, SolveOutcome};
+use crate::judgement::{net_gain, reason_to_stay};
 use crate::ledger::{Ledger, SlotState};
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
-use crate::turn::{Effect, HostView, SolveId, SolveRequest};
+use crate::request::{SolveId, Terms};
+use crate::turn::Effect;
+use rhizo_types::Time;
 use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
 use rhizo_types::ledger::Command;
 use rhizo_types::message::InstancePhase;
-use rhizo_types::target::{Cause, Plan, Slot, Verdict};
-use rhizo_types::{Number, Revision, Time};
+use rhizo_types::target::{Cause, Plan, Slot, Verdict, Worth};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The same cause is not solved for again before this time, doubled with every failure up to a minute.
@@ -41,16 +44,13 @@ pub(super) struct Control {
     pub(super) problem: Option<String>,
 }
 
+/// A run of the solver that has not answered.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Running {
     id: SolveId,
-    cause: Cause,
-    forced: bool,
-    plan: Revision,
-    spec: Revision,
+    terms: Terms,
+    /// The run counts as lost after this time.
     until: Time,
-    avoid: BTreeSet<(ComponentName, NodeId)>,
-    frozen: BTreeSet<Slot>,
 }
 
 /// Nothing is broken and nothing fails, as this index of the ledger, this many reports and these orders have it.
@@ -91,9 +91,14 @@ impl Control {
         self.decided.as_ref().map_or(&[], |plan| &plan.orders)
     }
 
+    /// How many runs of the solver were begun.
+    pub(super) fn runs(&self) -> u64 {
+        self.runs
+    }
+
     /// Whether a change of the plan is being worked on.
     pub(super) fn is_busy(&self) -> bool {
-        self.decided.is_some() || self.running.as_ref().is_some_and(|running| running.forced)
+        self.decided.is_some() || self.running.as_ref().is_some_and(|running| running.terms.forced)
     }
 
     pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
@@ -167,6 +172,21 @@ fn copies_missing(ledger: &Ledger) -> Option<Cause> {
     (!few.is_empty()).then_some(Cause::CopiesMissing(few))
 }
 
+/// What is missing or broken, most urgent first; none when nothing is, as far as this node knows.
+pub(super) fn urgent(coordinator: Option<&Coordinator>, view: View<'_>) -> Option<Cause> {
+    let ledger = view.ledger;
+    ledger.spec()?;
+    if ledger.plan.as_ref().is_none_or(|plan| plan.spec != ledger.spec_revision()) {
+        return Some(Cause::SpecChanged);
+    }
+    let stuck = coordinator.map(|coordinator| coordinator.hosts.stuck(view)).unwrap_or_default();
+    broken(ledger, &stuck).or_else(|| copies_missing(ledger)).or_else(|| {
+        let failing = coordinator.map(|coordinator| coordinator.failing(ledger)).unwrap_or_default();
+        let failing: BTreeSet<InstanceId> = failing.into_keys().collect();
+        (!failing.is_empty()).then_some(Cause::InstanceFailed(failing))
+    })
+}
+
 impl Coordinator {
     /// What there is to solve for, most urgent first.
     fn cause(&mut self, view: View<'_>) -> Option<Cause> {
@@ -174,25 +194,18 @@ impl Coordinator {
         if ledger.taking_down {
             return None;
         }
-        ledger.spec()?;
-        if ledger.plan.as_ref().is_none_or(|plan| plan.spec != ledger.spec_revision()) {
-            return Some(Cause::SpecChanged);
-        }
         let sound = Sound {
             index: ledger.index,
             reports: self.reconfiguration.reports.taken(),
             stuck: self.hosts.stuck(view),
         };
         if self.sound.as_ref() != Some(&sound) {
-            if let Some(cause) = broken(ledger, &sound.stuck).or_else(|| copies_missing(ledger)) {
+            if let Some(cause) = urgent(Some(self), view) {
                 return Some(cause);
-            }
-            let failing: BTreeSet<InstanceId> = self.failing(ledger).into_keys().collect();
-            if !failing.is_empty() {
-                return Some(Cause::InstanceFailed(failing));
             }
             self.sound = Some(sound);
         }
+        ledger.spec()?;
         let better = self.control.facts_changed && view.now >= self.control.better_at;
         // A script's author does not want to be overtaken by something that pays.
         let quiet = !ledger.script_runs();
@@ -200,7 +213,7 @@ impl Coordinator {
     }
 
     /// Instances that keep failing where they are, and where that is, unless it was tried to avoid that place.
-    fn failing(&self, ledger: &Ledger) -> BTreeMap<InstanceId, NodeId> {
+    pub(super) fn failing(&self, ledger: &Ledger) -> BTreeMap<InstanceId, NodeId> {
         let placed = ledger.target.instances.iter().filter(|(instance, placed)| {
             let planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));
             let failing = self.reconfiguration.reports.of(instance, ledger).is_some_and(|report| {
@@ -245,81 +258,54 @@ impl Coordinator {
     }
 
     fn ask_solver(&mut self, cause: Cause, view: View<'_>, out: &mut Out) {
-        let ledger = view.ledger;
-        let Some(spec) = ledger.spec() else { return };
-        let forced = cause != Cause::Better;
-        let mut avoid = ledger.avoid.clone();
-        avoid.extend(self.failing(ledger).into_iter().map(|(instance, node)| (instance.component, node)));
+        let Some(request) = question(cause, Some(self), view) else { return };
+        let Some(optimise) = view.ledger.spec().map(|spec| &spec.optimise) else { return };
         self.control.runs += 1;
-        let hosts = hosts(ledger, &self.hosts.stuck(view));
-        let young = |slot: &Slot| match slot {
-            Slot::Node(node) => {
-                let since = view.since.get(node).copied().unwrap_or(view.now);
-                view.now.ms_since(since) < spec.optimise.settle_ms
-            }
-            Slot::Intent(_) | Slot::Order(_) => true,
-        };
-        let request = SolveRequest {
-            id: SolveId(self.control.runs),
-            cause: cause.clone(),
-            forced,
-            spec: ledger.spec_revision(),
-            frozen: hosts.keys().copied().filter(young).collect(),
-            hosts,
-            cooling: self.hosts.cooling(view.now),
-            failing: self.hosts.lists.failing(),
-            avoid: avoid.clone(),
-            moves_max: spec.optimise.max_moves,
-        };
         self.control.running = Some(Running {
             id: request.id,
-            cause: cause.clone(),
-            forced,
-            plan: ledger.plan_revision(),
-            spec: ledger.spec_revision(),
-            until: view.now.after_ms(spec.optimise.deadline_ms.saturating_add(LOST_MS)),
-            avoid,
-            frozen: request.frozen.clone(),
+            terms: request.terms.clone(),
+            until: view.now.after_ms(optimise.deadline_ms.saturating_add(LOST_MS)),
         });
-        if !forced {
+        if !request.terms.forced {
             self.control.facts_changed = false;
-            self.control.better_at = view.now.after_ms(spec.optimise.every_ms);
+            self.control.better_at = view.now.after_ms(optimise.every_ms);
         }
-        out.notice(Notice::SolveBegan(cause));
+        out.notice(Notice::SolveBegan(request.terms.cause.clone()));
         out.effect(Effect::Solve(Box::new(request)));
     }
 
     pub(super) fn solved(&mut self, id: SolveId, outcome: SolveOutcome, view: View<'_>, out: &mut Out) {
         let Some(running) = self.control.running.take_if(|running| running.id == id) else { return };
         let ledger = view.ledger;
-        if running.plan != ledger.plan_revision() || running.spec != ledger.spec_revision() {
+        if running.terms.plan != ledger.plan_revision() || running.terms.spec != ledger.spec_revision() {
             // The question has changed: whatever is wrong now is asked anew.
             return;
         }
         self.control.problem = None;
+        let Terms { cause, forced, .. } = running.terms.clone();
         match outcome {
-            SolveOutcome::Proposal(proposal) => self.decide(*proposal, running, view, out),
+            SolveOutcome::Proposal(proposal) => self.decide(*proposal, running.terms, view, out),
             SolveOutcome::NothingBetter { reason, .. } => {
-                if running.forced {
+                if forced {
                     self.control.problem = Some(reason);
-                    self.control.block(running.cause, view.now);
+                    self.control.block(cause, view.now);
                 }
             }
             SolveOutcome::Infeasible { rules, reasons } => {
                 let notice = Notice::Infeasible { rules, reasons };
                 self.control.problem = Some(notice.to_string());
-                self.control.block(running.cause, view.now);
+                self.control.block(cause, view.now);
                 out.notice(notice);
             }
             SolveOutcome::Failed { reason } => {
                 self.control.problem = Some(format!("no plan: {reason}"));
-                self.control.block(running.cause, view.now);
+                self.control.block(cause, view.now);
                 out.notice(Notice::SolveFailed(reason));
             }
         }
     }
 
-    fn decide(&mut self, proposal: Proposal, running: Running, view: View<'_>, out: &mut Out) {
+    fn decide(&mut self, proposal: Proposal, terms: Terms, view: View<'_>, out: &mut Out) {
         let ledger = view.ledger;
         let placement = assign(ledger, &proposal.placement);
         let is_usable = |slot: &Slot| match (slot, ledger.slot_state(*slot)) {
@@ -331,38 +317,37 @@ impl Coordinator {
             // A host was lost while the solver ran; the loss is the next cause.
             return;
         }
-        let before = placed_slots(ledger);
-        let same = proposal.orders.is_empty() && same_placement(ledger, &placement);
-        if same && ledger.plan.as_ref().is_some_and(|plan| plan.spec == running.spec) {
-            if running.forced {
+        let before = in_force(ledger);
+        let same = proposal.orders.is_empty() && before == placement;
+        if same && ledger.plan.as_ref().is_some_and(|plan| plan.spec == terms.spec) {
+            if terms.forced {
                 self.control.problem = Some("the solver keeps the plan although it does not work".to_owned());
-                self.control.block(running.cause, view.now);
+                self.control.block(terms.cause, view.now);
             }
             return;
         }
-        let dropped: BTreeSet<Slot> =
-            before.difference(&placement.values().copied().collect()).copied().collect();
-        if !running.forced
-            && let Some(notice) = reason_to_stay(&proposal, &dropped, &running, view)
-        {
-            out.notice(notice);
+        // Hosts may have come and gone since the question was made.
+        let terms = Terms { spending_micros: ledger.spending_micros(), ..terms };
+        if let Some(stay) = reason_to_stay(&terms, &before, &placement, &proposal) {
+            out.notice(Notice::PlanKept {
+                net_gain: net_gain(&proposal),
+                gain_min: terms.gain_min,
+                migration_cost: proposal.worth.migration_cost,
+                reason: stay.to_string(),
+            });
             return;
         }
         self.control.decided = Some(Box::new(Plan {
-            revision: running.plan.next(),
-            parent: running.plan,
-            spec: running.spec,
+            revision: terms.plan.next(),
+            parent: terms.plan,
+            spec: terms.spec,
             orders: proposal.orders,
             placement,
-            avoid: running.avoid,
+            avoid: terms.avoid,
             verdict: Verdict {
-                cause: running.cause,
-                forced: running.forced,
-                utility_before: proposal.utility_before,
-                utility_after: proposal.utility_after,
-                migration_cost: proposal.migration_cost,
-                price_micros_per_hour: proposal.price_micros_per_hour,
-                terms: proposal.terms,
+                cause: terms.cause,
+                forced: terms.forced,
+                worth: proposal.worth,
                 reasons: proposal.reasons.into_iter().take(REASONS_MAX).collect(),
             },
         }));
@@ -389,83 +374,6 @@ fn empty_plan(ledger: &Ledger) -> Option<Plan> {
         orders: Vec::new(),
         placement: BTreeMap::new(),
         avoid: BTreeSet::new(),
-        verdict: Verdict {
-            cause: Cause::TakeDown,
-            forced: true,
-            utility_before: None,
-            utility_after: Number::ZERO,
-            migration_cost: Number::ZERO,
-            price_micros_per_hour: 0,
-            terms: Vec::new(),
-            reasons: Vec::new(),
-        },
+        verdict: Verdict { cause: Cause::TakeDown, forced: true, worth: Worth::none(), reasons: Vec::new() },
     })
-}
-
-/// Hosts that the solver may use: members with a host of their own, and hosts on their way for the plan in force.
-fn hosts(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<Slot, HostView> {
-    let mut hosts = BTreeMap::new();
-    for (node, member) in ledger.members.iter().filter(|(_, member)| !member.draining) {
-        let Some(intent) = member.record.intent.and_then(|id| ledger.intents.get(&id)) else { continue };
-        let (order, components) = (intent.order.clone(), BTreeMap::new());
-        hosts.insert(Slot::Node(*node), HostView { order, components, node: Some(*node) });
-    }
-    for (instance, slot) in ledger.plan.iter().flat_map(|plan| &plan.placement) {
-        let slot = canonical(ledger, *slot);
-        if let Slot::Intent(id) = slot
-            && ledger.slot_state(slot) == SlotState::Arriving
-            && !stuck.contains(&id)
-            && let Some(intent) = ledger.intents.get(&id)
-        {
-            let (order, components) = (intent.order.clone(), BTreeMap::new());
-            hosts.entry(slot).or_insert(HostView { order, components, node: None });
-        }
-        if let Some(host) = hosts.get_mut(&slot) {
-            *host.components.entry(instance.component.clone()).or_default() += 1;
-        }
-    }
-    hosts
-}
-
-/// The places that the plan in force uses.
-fn placed_slots(ledger: &Ledger) -> BTreeSet<Slot> {
-    let slots = ledger.plan.iter().flat_map(|plan| plan.placement.values());
-    slots.map(|slot| canonical(ledger, *slot)).collect()
-}
-
-fn same_placement(ledger: &Ledger, placement: &BTreeMap<InstanceId, Slot>) -> bool {
-    let in_force = ledger.plan.iter().flat_map(|plan| &plan.placement);
-    let in_force: BTreeMap<InstanceId, Slot> =
-        in_force.map(|(instance, slot)| (instance.clone(), canonical(ledger, *slot))).collect();
-    in_force == *placement
-}
-
-/// Why a voluntary change is not made, if so.
-fn reason_to_stay(
-    proposal: &Proposal,
-    dropped: &BTreeSet<Slot>,
-    running: &Running,
-    view: View<'_>,
-) -> Option<Notice> {
-    let spec = view.ledger.spec()?;
-    let before = proposal.utility_before.unwrap_or(Number::ZERO).get();
-    let net = proposal.utility_after.get() - before - proposal.migration_cost.get();
-    let gain_min = spec.optimise.min_gain;
-    let ordered = proposal.orders.iter().map(|order| order.price_micros_per_hour);
-    let spending = ordered.fold(view.ledger.spending_micros(), u64::saturating_add);
-    let moves = dropped.len().max(proposal.orders.len());
-    let reason = if net <= gain_min.get() {
-        "it does not pay".to_owned()
-    } else if spec.optimise.max_moves.is_some_and(|max| moves > max as usize) {
-        format!("it would replace {moves} hosts at once")
-    } else if dropped.iter().any(|slot| running.frozen.contains(slot)) {
-        "it would empty a host that is too young".to_owned()
-    } else if view.ledger.budget_micros().is_some_and(|budget| spending > budget) {
-        "old and new hosts together would exceed the budget".to_owned()
-    } else {
-        return None;
-    };
-    // Differences of finite numbers within 0..1 are finite.
-    let net_gain = Number::try_from(net).unwrap_or(Number::ZERO);
-    Some(Notice::PlanKept { net_gain, gain_min, migration_cost: proposal.migration_cost, reason })
 }

@@ -5,10 +5,11 @@
 //! is committed before anything else is proposed.
 //!
 //! Owners of state: `hosts` (intents and provider calls) with `listing` (what the providers' lists prove), `control`
-//! (when to solve, and which changes pay), `reconfiguration` (the next target or step of a script, with `target`,
-//! `headroom`, `scripts` and the agents' `reports`), `voters`, `deaths`, `joins`, `requests`, `proposals`. `leaving`
-//! and `next_step` are functions of the ledger and the reports.
+//! (when to solve, and what is committed of the answer), `reconfiguration` (the next target or step of a script, with
+//! `target`, `headroom`, `scripts` and the agents' `reports`), `voters`, `deaths`, `joins`, `requests`, `proposals`.
+//! `question` (what planning is asked), `leaving` and `next_step` are functions of what the owners hold.
 
+mod asked;
 mod control;
 mod deaths;
 mod headroom;
@@ -18,6 +19,7 @@ mod leaving;
 mod listing;
 mod next_step;
 mod proposals;
+mod question;
 mod reconfiguration;
 mod reports;
 mod requests;
@@ -28,7 +30,9 @@ mod tests;
 mod voters;
 mod watch;
 
+pub(crate) use asked::asked;
 pub use next_step::next_step;
+pub use question::first_question;
 pub use voters::voters_wanted;
 
 use crate::bindings::Latencies;

@@ -11,11 +11,12 @@ use super::reconfiguration::Reconfiguration;
 use crate::agent::FAILURES_MAX;
 use crate::bindings::bind;
 use crate::ledger::{Ledger, SlotState};
+use crate::request::DefinitionChange;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::ledger::Command;
 use rhizo_types::message::{InstancePhase, InstanceReport, Report};
-use rhizo_types::spec::OnFailure;
+use rhizo_types::spec::{Component, OnFailure};
 use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -144,11 +145,13 @@ impl Reconfiguration {
         let version = ledger.version_of(&instance.component);
         let of = |version| ledger.component_of(instance, version);
         let (Some(old), Some(new)) = (of(current.version), of(version)) else { return *current };
-        if current.version == version || old == new || sabotage::is(Sabotage::NeverUpgrades) {
+        if current.version == version || sabotage::is(Sabotage::NeverUpgrades) {
             return *current;
         }
-        if old.runs_like(new) {
-            return Placed { version, ..*current };
+        match definition_change(old, new) {
+            Some(DefinitionChange::Restart(_)) => {}
+            Some(DefinitionChange::Notify) => return Placed { version, ..*current },
+            Some(DefinitionChange::Removed { .. }) | None => return *current,
         }
         if self.reports.is_started(instance, ledger) {
             let Some(left) = room.down.checked_sub(1) else { return *current };
@@ -262,6 +265,16 @@ impl Reconfiguration {
         });
         let (instance, placed) = failing.next()?;
         Some(Command::Unwind { component: instance.component.clone(), version: placed.version })
+    }
+}
+
+/// What a new definition of its component means for a copy that stays on its node; none when nothing differs.
+pub(super) fn definition_change(old: &Component, new: &Component) -> Option<DefinitionChange> {
+    let restarted_by = old.restarted_by(new);
+    if !restarted_by.is_empty() {
+        Some(DefinitionChange::Restart(restarted_by))
+    } else {
+        (old != new).then_some(DefinitionChange::Notify)
     }
 }
 

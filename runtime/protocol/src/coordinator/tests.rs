@@ -152,16 +152,8 @@ impl Stage {
 
     fn plan(&mut self, placement: &[(&str, u32, u64)]) {
         let parent = self.ledger.plan_revision();
-        let verdict = Verdict {
-            cause: Cause::SpecChanged,
-            forced: true,
-            utility_before: None,
-            utility_after: Number::ONE,
-            migration_cost: Number::ZERO,
-            price_micros_per_hour: 0,
-            terms: Vec::new(),
-            reasons: Vec::new(),
-        };
+        let verdict =
+            Verdict { cause: Cause::SpecChanged, forced: true, worth: Worth::full(), reasons: Vec::new() };
         let slots = placement.iter().map(|(name, n, node)| (instance(name, *n), Slot::Node(NodeId(*node))));
         self.commit(Command::Plan(Box::new(Plan {
             revision: parent.next(),

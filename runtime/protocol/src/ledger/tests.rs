@@ -83,11 +83,7 @@ fn plan(parent: u64, orders: Vec<AcquireOrder>, placement: &[(u32, Slot)]) -> Co
         verdict: Verdict {
             cause: Cause::SpecChanged,
             forced: true,
-            utility_before: None,
-            utility_after: Number::ONE,
-            migration_cost: Number::ZERO,
-            price_micros_per_hour: 0,
-            terms: Vec::new(),
+            worth: Worth::full(),
             reasons: Vec::new(),
         },
     }))

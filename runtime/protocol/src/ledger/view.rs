@@ -73,9 +73,14 @@ impl Ledger {
     /// The version in which copies of a component are placed: that of the plan, or the one to which it returned.
     #[must_use]
     pub fn version_of(&self, component: &ComponentName) -> Revision {
+        self.version_under(component, self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.spec))
+    }
+
+    /// The same for a plan that is made for this revision of the spec.
+    #[must_use]
+    pub fn version_under(&self, component: &ComponentName, planned: Revision) -> Revision {
         let unwound = self.unwound.get(component).is_some_and(|given_up| *given_up == self.spec_revision());
         let proven = self.proven.get(component).filter(|proven| unwound && self.specs.contains_key(proven));
-        let planned = self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.spec);
         proven.copied().unwrap_or(planned)
     }
 

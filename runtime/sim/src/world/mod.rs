@@ -12,14 +12,16 @@ use crate::check::{self, Violation};
 use crate::consensus::{Log, Pending};
 use crate::fault::{Coverage, Fault};
 use crate::hash::TraceHash;
+use crate::market::Market;
 use crate::network::Network;
-use crate::planner;
 use crate::process::Process;
 use crate::provider::Provider;
 use crate::scenario::{Scenario, TIMERS};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rhizo_protocol::{AcquireCall, ActionId, Effect, Event, Ledger, MembershipChange, RequestId, RunId};
+use rhizo_protocol::{
+    AcquireCall, ActionId, Effect, Event, Ledger, MembershipChange, RequestId, RunId, SolveRequest,
+};
 use rhizo_types::id::{HostId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec};
 use rhizo_types::message::{LogEntry, Message};
@@ -95,6 +97,8 @@ pub struct World {
     pub network: Network,
     /// The providers.
     pub providers: BTreeMap<ProviderName, Provider>,
+    /// What they sell.
+    pub(crate) market: Market,
     /// What the scenario is.
     pub scenario: Scenario,
     /// What went wrong so far.
@@ -137,6 +141,8 @@ impl World {
             processes: BTreeMap::new(),
             log: Log::of(FOUNDER),
             network: Network::default(),
+            // A stream of its own: what is sold does not depend on what happened before.
+            market: Market::of(&scenario.providers, &mut StdRng::seed_from_u64(seed ^ 0x3a7c_e700)),
             providers: scenario.providers.iter().map(|name| (name.clone(), Provider::default())).collect(),
             scenario,
             coverage: Coverage::default(),
@@ -389,17 +395,7 @@ impl World {
                 let us = self.rng.random_range(1_000..50_000);
                 self.later(us, Happening::List { by: node, life, provider });
             }
-            Effect::Solve(request) => {
-                let Some(spec) = self.log.truth.specs.get(&request.spec).map(|set| set.spec.clone()) else {
-                    return;
-                };
-                let outcome = planner::solve(&request, &spec, &mut self.rng);
-                let us = self.rng.random_range(1_000..1_000_000);
-                self.later(
-                    us,
-                    Happening::Deliver { to: node, life, event: Event::Solved { id: request.id, outcome } },
-                );
-            }
+            Effect::Solve(request) => self.solve(node, life, &request),
             Effect::ReplyJoin { request, answer } => self.join_answered(request, answer),
             Effect::Start(call) => self.start_instance(node, life, &call),
             Effect::Stop { run } => self.stop_instance(node, life, run),
@@ -411,6 +407,20 @@ impl World {
             | Effect::Answer { .. }
             | Effect::Notice(_) => {}
         }
+    }
+
+    /// The shell's part of a solver run. An operator who asks at the same moment gets the coordinator's question.
+    fn solve(&mut self, node: NodeId, life: u64, request: &SolveRequest) {
+        let core = self.processes.get(&node).and_then(|process| process.core.as_ref());
+        let asked = core.and_then(|core| core.question(self.now, None));
+        if asked.map(|asked| SolveRequest { id: request.id, ..asked }).as_ref() != Some(request) {
+            let detail = format!("{node} asks planning something else than an operator would");
+            self.violation.get_or_insert(Violation::new("one-question", detail));
+        }
+        let outcome = self.market.plan(request, &self.providers, self.now).outcome;
+        let us = self.rng.random_range(1_000..1_000_000);
+        let event = Event::Solved { id: request.id, outcome };
+        self.later(us, Happening::Deliver { to: node, life, event });
     }
 
     fn begin_change(&mut self, node: NodeId, life: u64, change: MembershipChange) {

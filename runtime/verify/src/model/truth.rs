@@ -15,7 +15,7 @@ use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState, Outcome}
 use rhizo_types::ledger::{Command, FOUNDER, Genesis, Join, MemberRecord, OverlaySecret, SetSpec, Timers};
 use rhizo_types::message::LogEntry;
 use rhizo_types::number::Number;
-use rhizo_types::target::{Cause, Plan, Slot, Verdict};
+use rhizo_types::target::{Cause, Plan, Slot, Verdict, Worth};
 use rhizo_types::{Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,16 +163,7 @@ fn mend(ledger: &Ledger, hosts: u8) -> Option<Plan> {
 
 fn next_plan(ledger: &Ledger, spec: Revision, placement: BTreeMap<InstanceId, Slot>) -> Plan {
     let parent = ledger.plan_revision();
-    let verdict = Verdict {
-        cause: Cause::Better,
-        forced: false,
-        utility_before: None,
-        utility_after: Number::ZERO,
-        migration_cost: Number::ZERO,
-        price_micros_per_hour: 0,
-        terms: Vec::new(),
-        reasons: Vec::new(),
-    };
+    let verdict = Verdict { cause: Cause::Better, forced: false, worth: Worth::none(), reasons: Vec::new() };
     let (orders, avoid) = (Vec::new(), BTreeSet::new());
     Plan { revision: parent.next(), parent, spec, orders, placement, avoid, verdict }
 }

@@ -23,8 +23,8 @@ use rhizo_protocol::{
     Turn, codec,
 };
 use rhizo_types::message::InstancePhase;
-use rhizo_types::target::Slot;
-use rhizo_types::{Lineage, Number, Time};
+use rhizo_types::target::{Slot, Worth};
+use rhizo_types::{Lineage, Time};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -297,11 +297,7 @@ fn everything_here(node: &Node) -> Proposal {
     Proposal {
         placement: names.into_iter().map(|name| (name.clone(), vec![Slot::Node(ME)])).collect(),
         orders: Vec::new(),
-        utility_before: None,
-        utility_after: Number::ONE,
-        migration_cost: Number::ZERO,
-        price_micros_per_hour: 0,
-        terms: Vec::new(),
+        worth: Worth::full(),
         reasons: Vec::new(),
     }
 }

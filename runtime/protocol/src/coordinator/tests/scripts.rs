@@ -23,7 +23,7 @@ impl Stage {
         let mut out = Out::default();
         Coordinator::new(Term(3), Time(0)).advance_control(view, &mut out);
         out.into_turn().effects().find_map(|effect| match effect {
-            Effect::Solve(request) if request.forced => Some(request.cause.clone()),
+            Effect::Solve(request) if request.terms.forced => Some(request.terms.cause.clone()),
             _ => None,
         })
     }

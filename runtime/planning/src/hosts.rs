@@ -1,23 +1,59 @@
-//! The machines of a problem: what is known of each, and how far they are apart.
+//! The machines of a problem: hosts that exist or arrive, offers that can be bought, and the distances between them.
 //!
-//! A measured fact of a node wins over what the catalogue says of its offer, which wins over what was
-//! written into the order when the host was bought.
+//! A fact measured on a node wins over the catalogue's fact of its offer, which wins over what was written into the
+//! order when the host was bought. It knows no rule: those are in [`crate::rules`].
 
-use super::Candidate;
+use crate::catalogue::Buyable;
 use rhizo_knowledge::Snapshot;
+use rhizo_protocol::HostView;
 use rhizo_solver::{Latency, Machine, Stock};
 use rhizo_types::fact::{Subject, Value};
-use rhizo_types::intent::AttributeValue;
+use rhizo_types::intent::AcquireOrder;
 use rhizo_types::spec::Spec;
 use rhizo_types::target::Slot;
-use rhizo_types::{AttributeName, Number, RegionName};
+use rhizo_types::{AttributeName, NodeId, Number, RegionName};
 
 /// The round-trip time that stands for an unknown one: longer than any real one, so that a rule or a
 /// utility over latency never profits from not knowing.
 const UNKNOWN_RTT_MS: f64 = 100_000.0;
 
-/// The regions of a problem and the times between them.
-pub(super) struct Sites {
+/// A machine of the problem.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Candidate {
+    /// A host that exists or arrives, under the name that plans use.
+    Host(Slot, HostView),
+    /// An offer that can be bought.
+    Offer(Buyable),
+}
+
+impl Candidate {
+    /// What was or would be ordered.
+    pub(crate) fn order(&self) -> &AcquireOrder {
+        match self {
+            Self::Host(_, host) => &host.order,
+            Self::Offer(offer) => &offer.order,
+        }
+    }
+
+    /// The host's name in plans; none for an offer.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Host(slot, _) => Some(*slot),
+            Self::Offer(_) => None,
+        }
+    }
+
+    /// The member that runs there; none for an offer and for a host that has not joined.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Host(_, host) => host.node,
+            Self::Offer(_) => None,
+        }
+    }
+}
+
+/// The regions of a problem and the round-trip times between them.
+pub(crate) struct Sites {
     regions: Vec<RegionName>,
     ms: Vec<Vec<f64>>,
     anchors: Vec<Vec<f64>>,
@@ -25,7 +61,7 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    pub(super) fn of(candidates: &[Candidate], spec: &Spec, snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(candidates: &[Candidate], spec: &Spec, snapshot: &Snapshot) -> Self {
         let mut regions: Vec<RegionName> =
             candidates.iter().map(|each| each.order().region.clone()).collect();
         regions.sort();
@@ -49,16 +85,16 @@ impl Sites {
         Self { ms: matrix, anchors, unknown, regions }
     }
 
-    pub(super) fn latency(&self) -> Latency {
+    pub(crate) fn latency(&self) -> Latency {
         Latency::from_rows(&self.ms)
     }
 
-    pub(super) fn anchors(&self) -> Vec<Vec<f64>> {
+    pub(crate) fn anchors(&self) -> Vec<Vec<f64>> {
         self.anchors.clone()
     }
 
-    /// A few of the unknown paths: one is enough to start looking.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    /// Sentences about the first unknown paths; one is enough to start looking.
+    pub(crate) fn warnings(&self) -> Vec<String> {
         self.unknown.iter().take(3).cloned().collect()
     }
 
@@ -79,10 +115,10 @@ fn uses_latency(spec: &Spec) -> bool {
             .any(|utility| matches!(&utility.of, Of::Group(measure) if is_latency(measure)))
 }
 
-pub(super) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites) -> Machine {
+pub(crate) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites) -> Machine {
     let order = candidate.order();
     let (name, stock) = match candidate {
-        Candidate::Host(host) => (slot_name(host.slot), Stock::Running),
+        Candidate::Host(slot, _) => (slot_name(*slot), Stock::Running),
         Candidate::Offer(offer) => {
             (format!("{}/{}", order.provider, order.offer), Stock::Offer { count_max: offer.count_max })
         }
@@ -103,12 +139,13 @@ pub(super) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites
     }
 }
 
-/// Millionths of a currency unit stay far below 2^53, so the conversion is exact.
-pub(super) fn price_per_hour(candidate: &Candidate) -> f64 {
+/// The price of one host per hour. Millionths of a currency unit stay far below 2^53, so the conversion is exact.
+pub(crate) fn price_per_hour(candidate: &Candidate) -> f64 {
     candidate.order().price_micros_per_hour as f64 / 1e6
 }
 
-pub(super) fn slot_name(slot: Slot) -> String {
+/// A host's name in messages.
+pub(crate) fn slot_name(slot: Slot) -> String {
     match slot {
         Slot::Node(node) => node.to_string(),
         Slot::Intent(intent) => format!("host of {intent}"),
@@ -116,8 +153,8 @@ pub(super) fn slot_name(slot: Slot) -> String {
     }
 }
 
-/// What expressions see of one machine.
-pub(super) struct Facts<'a> {
+/// The attributes of one machine, as expressions read them.
+pub(crate) struct Facts<'a> {
     candidate: &'a Candidate,
     snapshot: &'a Snapshot,
     node: Option<Subject>,
@@ -125,18 +162,15 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn of(candidate: &'a Candidate, snapshot: &'a Snapshot) -> Self {
-        let node = match candidate {
-            Candidate::Host(host) => host.view.node.map(Subject::Node),
-            Candidate::Offer(_) => None,
-        };
+    pub(crate) fn of(candidate: &'a Candidate, snapshot: &'a Snapshot) -> Self {
+        let node = candidate.node().map(Subject::Node);
         let order = candidate.order();
         let offer = Subject::Offer(order.provider.clone(), order.offer.clone());
         Self { candidate, snapshot, node, offer }
     }
 
-    /// The attribute's value, by the best source.
-    pub(super) fn value(&self, name: &AttributeName) -> Option<Value> {
+    /// The attribute's value by its best source; none when no source has it.
+    pub(crate) fn value(&self, name: &AttributeName) -> Option<Value> {
         let order = self.candidate.order();
         match name.as_str() {
             "provider" => return Some(Value::Text(order.provider.to_string())),
@@ -153,14 +187,7 @@ impl<'a> Facts<'a> {
             .as_ref()
             .and_then(known)
             .or_else(|| known(&self.offer))
-            .or_else(|| order.attributes.get(name).map(from_attribute))
+            .or_else(|| order.attributes.get(name).cloned())
             .or_else(|| order.capacity.get(name.as_str()).copied().map(Value::Number))
-    }
-}
-
-fn from_attribute(value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::Number(number) => Value::Number(*number),
-        AttributeValue::Text(text) => Value::Text(text.clone()),
     }
 }

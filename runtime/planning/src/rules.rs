@@ -1,12 +1,13 @@
 //! The rules, utilities and costs of a problem: each expression evaluated for each machine.
 
-use super::machines::Facts;
-use super::{Candidate, Posed, Refusal, Situation};
-use rhizo_config::{Environment, EvalError, Value as Evaluated, evaluate, explain_expr};
+use crate::hosts::{Candidate, Facts};
+use crate::posed::{Posed, Refusal};
+use rhizo_config::{Environment, EvalError, Evaluated, evaluate, explain_expr};
+use rhizo_knowledge::Snapshot;
+use rhizo_protocol::{SolveRequest, Terms};
 use rhizo_solver::rule;
 use rhizo_solver::{
-    Comparison, Constraint, Limit, Measure, Migration, Named, Of, Partition, Problem, Quantity, Scope,
-    Utility,
+    Constraint, Limit, Measure, Migration, Named, Of, Partition, Problem, Quantity, Scope, Utility,
 };
 use rhizo_types::expr::Expr;
 use rhizo_types::fact::Value;
@@ -17,39 +18,39 @@ use std::collections::{BTreeMap, BTreeSet};
 /// With fewer configured failure domains than this, losing one of them loses the quorum or half of it.
 const DOMAINS_WANTED: usize = 3;
 
-pub(super) fn add(posed: &mut Posed, situation: &Situation<'_>) {
-    let mut writer = Writer { posed, situation };
+/// Adds the rules, utilities and costs of a request to a problem.
+pub(crate) fn add(posed: &mut Posed, request: &SolveRequest, snapshot: &Snapshot) {
+    let spec = &request.spec;
+    let mut writer = Writer { posed, spec, terms: &request.terms, snapshot };
     writer.avoided();
-    for require in &situation.spec.requires {
+    for require in &spec.requires {
         writer.require(require);
     }
     writer.domains();
     writer.imports();
     writer.stability();
-    if let Some(budget) = &situation.spec.budget {
+    if let Some(budget) = &spec.budget {
         writer.constrain(
             "[budget]",
             Constraint::Budget(rule::Budget { max_per_hour: budget.max_hourly.get() }),
         );
     }
-    for utility in &situation.spec.utilities {
+    for utility in &spec.utilities {
         writer.utility(utility);
     }
-    let migration = &situation.spec.migration;
-    writer.posed.problem.migration = Migration {
-        add: migration.add.get(),
-        remove: migration.remove.get(),
-        min_gain: situation.spec.optimise.min_gain.get(),
-        ..Migration::default()
-    };
+    let migration = &spec.migration;
+    writer.posed.problem.migration =
+        Migration { add: migration.add.get(), remove: migration.remove.get(), ..Migration::default() };
 }
 
-struct Writer<'p, 's> {
-    posed: &'p mut Posed,
-    situation: &'p Situation<'s>,
+struct Writer<'a> {
+    posed: &'a mut Posed,
+    spec: &'a spec::Spec,
+    terms: &'a Terms,
+    snapshot: &'a Snapshot,
 }
 
-impl Writer<'_, '_> {
+impl Writer<'_> {
     fn problem(&mut self) -> &mut Problem {
         &mut self.posed.problem
     }
@@ -63,17 +64,16 @@ impl Writer<'_, '_> {
         Scope::Component(self.posed.components.iter().position(|name| name == component).unwrap_or_default())
     }
 
-    /// An instance that kept failing on a node does not come back to it.
+    /// A component that kept failing on a node is not placed there.
     fn avoided(&mut self) {
         let avoided: BTreeSet<&ComponentName> =
-            self.situation.avoid.iter().map(|(component, _)| component).collect();
+            self.terms.avoid.iter().map(|(component, _)| component).collect();
         for component in avoided {
-            let is_avoided = |machine: &Candidate| match machine {
-                Candidate::Host(host) => host
-                    .view
-                    .node
-                    .is_some_and(|node| self.situation.avoid.contains(&(component.clone(), node))),
-                Candidate::Offer(_) => false,
+            if !self.spec.components.contains_key(component) {
+                continue;
+            }
+            let is_avoided = |machine: &Candidate| {
+                machine.node().is_some_and(|node| self.terms.avoid.contains(&(component.clone(), node)))
             };
             let refused: Vec<bool> = self.posed.machines.iter().map(is_avoided).collect();
             for (machine, _) in refused.iter().enumerate().filter(|(_, refused)| **refused) {
@@ -92,9 +92,10 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// What a voluntary change must leave alone, and how much of it there may be.
+    /// Copies on hosts that have not settled stay, and no more copies move than a voluntary change may move.
     fn stability(&mut self) {
-        let is_frozen = |machine: &Candidate| matches!(machine, Candidate::Host(host) if self.situation.frozen.contains(&host.slot));
+        let is_frozen =
+            |machine: &Candidate| machine.slot().is_some_and(|slot| self.terms.frozen.contains(&slot));
         let frozen: BTreeSet<usize> = (0..)
             .zip(&self.posed.machines)
             .filter(|(_, machine)| is_frozen(machine))
@@ -112,7 +113,7 @@ impl Writer<'_, '_> {
         if !rooted.is_empty() {
             self.constrain("[settling]", Constraint::Root(rule::Root { scope: Scope::Instances(rooted) }));
         }
-        if let Some(max) = self.situation.moves_max {
+        if let Some(max) = self.terms.moves_max {
             self.constrain("[max_moves]", Constraint::Moves(rule::Moves { scope: Scope::All, max }));
         }
     }
@@ -135,7 +136,7 @@ impl Writer<'_, '_> {
                 let constraint = Constraint::Bound(rule::Bound {
                     scope,
                     measure: self.measure(measure),
-                    comparison: comparison_of(*comparison),
+                    comparison: *comparison,
                     limit,
                 });
                 self.constrain(name, constraint);
@@ -156,7 +157,7 @@ impl Writer<'_, '_> {
     fn domains(&mut self) {
         let offered: BTreeSet<_> =
             self.posed.machines.iter().map(|machine| machine.order().provider.clone()).collect();
-        if offered.len() < DOMAINS_WANTED || self.situation.spec.providers.len() < DOMAINS_WANTED {
+        if offered.len() < DOMAINS_WANTED || self.spec.providers.len() < DOMAINS_WANTED {
             return;
         }
         let partition = self.partition(&Expr::Attribute(AttributeName::from("provider")));
@@ -178,7 +179,7 @@ impl Writer<'_, '_> {
         let position: BTreeMap<_, _> =
             (0..).zip(&self.posed.components).map(|(at, name)| (name.clone(), at)).collect();
         let mut depends = BTreeSet::new();
-        for (name, component) in &self.situation.spec.components {
+        for (name, component) in &self.spec.components {
             for import in
                 component.imports.values().filter(|import| !import.optional && import.component != *name)
             {
@@ -233,7 +234,7 @@ impl Writer<'_, '_> {
 
     /// A limit for every possible number of instances.
     fn limit(&self, expr: &Expr, component: &ComponentName) -> Limit {
-        let replicas_max = self.situation.spec.components.get(component).map_or(0, |c| c.replicas.max);
+        let replicas_max = self.spec.components.get(component).map_or(0, |c| c.replicas.max);
         let at = |size: u32| match evaluate(expr, &Size(size)) {
             Ok(Evaluated::Number(number)) => number,
             // Config typed it as a number of `size` alone; a division by zero at size 0 means no bound there.
@@ -247,7 +248,7 @@ impl Writer<'_, '_> {
     }
 
     fn evaluate(&self, expr: &Expr, machine: usize) -> Result<Evaluated, EvalError> {
-        evaluate(expr, &Node(Facts::of(&self.posed.machines[machine], self.situation.snapshot)))
+        evaluate(expr, &Node(Facts::of(&self.posed.machines[machine], self.snapshot)))
     }
 
     /// A flag per machine; `why` is given a reason for every machine that a rule refuses.
@@ -270,7 +271,7 @@ impl Writer<'_, '_> {
 
     /// The values an expression read, for a sentence: `node.load5 = 12.5`.
     fn values(&self, expr: &Expr, machine: usize) -> String {
-        let facts = Facts::of(&self.posed.machines[machine], self.situation.snapshot);
+        let facts = Facts::of(&self.posed.machines[machine], self.snapshot);
         let mut names = BTreeSet::new();
         attributes(expr, &mut names);
         let values: Vec<String> = names
@@ -335,16 +336,6 @@ fn attributes(expr: &Expr, names: &mut BTreeSet<AttributeName>) {
         Expr::In(operand, _) => attributes(operand, names),
         Expr::Call(_, arguments) => arguments.iter().for_each(|part| attributes(part, names)),
         Expr::Number(_) | Expr::Text(_) | Expr::Bool(_) | Expr::Size => {}
-    }
-}
-
-fn comparison_of(comparison: spec::Comparison) -> Comparison {
-    match comparison {
-        spec::Comparison::Less => Comparison::Less,
-        spec::Comparison::LessOrEqual => Comparison::LessOrEqual,
-        spec::Comparison::Greater => Comparison::Greater,
-        spec::Comparison::GreaterOrEqual => Comparison::GreaterOrEqual,
-        spec::Comparison::Equal => Comparison::Equal,
     }
 }
 

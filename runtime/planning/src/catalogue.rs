@@ -1,0 +1,174 @@
+//! What providers sell, as they last answered, and which of it can be ordered now.
+//!
+//! Plain data: the shell asks the providers and hands their answers over. Facts of offers and of the paths between
+//! regions go to the knowledge base. Whether something is bought is decided by the core.
+
+use rhizo_knowledge::{Knowledge, snapshot::RTT_MS};
+use rhizo_protocol::SolveRequest;
+use rhizo_types::fact::{Source, Statement, Subject};
+use rhizo_types::intent::AcquireOrder;
+use rhizo_types::spec::Spec;
+use rhizo_types::{Number, ProviderName, RegionName, Time, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most hosts of one offer in a problem, also when the provider does not tell how many it has.
+///
+/// A plan that needs more than 64 hosts of one kind at once gets the rest with the next plan.
+const HOSTS_OF_OFFER_MAX: u32 = 64;
+
+/// Something a provider sells.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Offering {
+    /// The order for one host of it.
+    pub order: AcquireOrder,
+    /// How many can be ordered now; none when the provider does not tell.
+    pub available: Option<u32>,
+    /// Code of the currency that prices are in.
+    pub currency: String,
+}
+
+/// A round-trip time between two regions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathTime {
+    /// The region that comes first by name.
+    pub from: RegionName,
+    /// The other region; the same one for the time within a region.
+    pub to: RegionName,
+    /// In milliseconds.
+    pub ms: Number,
+}
+
+/// The answer of one provider.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// What it sells.
+    Sells {
+        /// Its offers.
+        offers: Vec<Offering>,
+        /// Round-trip times between its regions, each pair once.
+        paths: Vec<PathTime>,
+    },
+    /// It did not answer, for this reason.
+    Silent(String),
+}
+
+/// The last answer of every provider.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Catalogue {
+    answers: BTreeMap<ProviderName, Answer>,
+}
+
+/// An offer that can be ordered now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Buyable {
+    /// The order for one host of it.
+    pub order: AcquireOrder,
+    /// At most so many can be bought.
+    pub count_max: u32,
+}
+
+impl Catalogue {
+    /// Takes answers over, as facts too. Returns whether anything differs from before.
+    pub fn take(
+        &mut self,
+        answers: Vec<(ProviderName, Answer)>,
+        knowledge: &mut Knowledge,
+        now: Time,
+    ) -> bool {
+        let mut changed = false;
+        for (provider, answer) in answers {
+            if self.answers.get(&provider) == Some(&answer) {
+                continue;
+            }
+            changed = true;
+            let statements = statements(&provider, &answer);
+            knowledge.take_catalogue(&Source::Catalogue(provider.clone()), &statements, now);
+            self.answers.insert(provider, answer);
+        }
+        changed
+    }
+
+    /// Forgets providers that are not configured any more.
+    pub fn keep(&mut self, providers: &BTreeSet<ProviderName>) {
+        self.answers.retain(|provider, _| providers.contains(provider));
+    }
+
+    /// The configured providers that were never asked.
+    pub fn unasked<'a>(&'a self, spec: &'a Spec) -> impl Iterator<Item = &'a ProviderName> {
+        spec.providers.keys().filter(|provider| !self.answers.contains_key(*provider))
+    }
+
+    /// Providers that did not answer, with the reason.
+    pub fn silent(&self) -> impl Iterator<Item = (&ProviderName, &str)> {
+        self.answers.iter().filter_map(|(provider, answer)| match answer {
+            Answer::Silent(reason) => Some((provider, reason.as_str())),
+            Answer::Sells { .. } => None,
+        })
+    }
+
+    /// Every offer of the configured regions.
+    pub fn offers<'a>(&'a self, spec: &'a Spec) -> impl Iterator<Item = &'a Offering> {
+        let sold = self.answers.iter().filter_map(|(provider, answer)| match answer {
+            Answer::Sells { offers, .. } => Some((spec.providers.get(provider)?, offers)),
+            Answer::Silent(_) => None,
+        });
+        sold.flat_map(|(configured, offers)| {
+            offers.iter().filter(|offer| {
+                configured.regions.is_empty() || configured.regions.contains(&offer.order.region)
+            })
+        })
+    }
+
+    /// The offers that can be ordered now: neither cooling down, nor sold out, nor of a provider that fails.
+    #[must_use]
+    pub fn buyable(&self, request: &SolveRequest) -> Vec<Buyable> {
+        let is_possible = |offer: &&Offering| {
+            let order = &offer.order;
+            !request.failing.contains(&order.provider)
+                && !request.cooling.contains(&(order.provider.clone(), order.offer.clone()))
+        };
+        let buyable = self.offers(&request.spec).filter(is_possible).map(|offer| {
+            let count_max = offer.available.unwrap_or(HOSTS_OF_OFFER_MAX).min(HOSTS_OF_OFFER_MAX);
+            Buyable { order: offer.order.clone(), count_max }
+        });
+        buyable.filter(|offer| offer.count_max > 0).collect()
+    }
+
+    /// The currency of the first offer. The config refuses providers of different currencies.
+    #[must_use]
+    pub fn currency(&self) -> Option<&str> {
+        self.answers.values().find_map(|answer| match answer {
+            Answer::Sells { offers, .. } => offers.first().map(|offer| offer.currency.as_str()),
+            Answer::Silent(_) => None,
+        })
+    }
+
+    /// The longest round-trip time of any catalogue, in milliseconds; none when no catalogue has any.
+    #[must_use]
+    pub fn longest_rtt_ms(&self) -> Option<f64> {
+        let paths = self.answers.values().flat_map(|answer| match answer {
+            Answer::Sells { paths, .. } => paths.as_slice(),
+            Answer::Silent(_) => &[],
+        });
+        paths.map(|path| path.ms).max().map(Number::get)
+    }
+}
+
+fn statements(provider: &ProviderName, answer: &Answer) -> Vec<Statement> {
+    let Answer::Sells { offers, paths } = answer else { return Vec::new() };
+    let mut statements = Vec::new();
+    for offer in offers {
+        let subject = Subject::Offer(provider.clone(), offer.order.offer.clone());
+        statements.extend(offer.order.attributes.iter().map(|(attribute, value)| Statement {
+            subject: subject.clone(),
+            attribute: attribute.clone(),
+            value: Some(value.clone()),
+        }));
+    }
+    statements.extend(paths.iter().map(|path| Statement {
+        subject: Subject::Path(path.from.clone(), path.to.clone()),
+        attribute: RTT_MS.into(),
+        value: Some(Value::Number(path.ms)),
+    }));
+    statements
+}

@@ -1,0 +1,66 @@
+//! Poses the problem: from a request, facts and offers to what the solver reads.
+//!
+//! Every expression is evaluated here, once per machine, so that the solver sees only numbers, masks and classes. An
+//! absent fact makes a machine ineligible for the rule that needs it. It chooses nothing. Read next: [`crate::hosts`]
+//! for the machines, [`crate::rules`] for the rules, [`crate::outcome`] for what becomes of the solver's plan.
+
+use crate::catalogue::Catalogue;
+use crate::hosts::{self, Candidate, Sites};
+use crate::posed::Posed;
+use crate::rules;
+use rhizo_knowledge::Snapshot;
+use rhizo_protocol::SolveRequest;
+use rhizo_solver::{Component, Problem, Resource};
+use rhizo_types::{ComponentName, InstanceId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Poses the problem of a request.
+#[must_use]
+pub fn pose(request: &SolveRequest, snapshot: &Snapshot, catalogue: &Catalogue) -> Posed {
+    let spec = &request.spec;
+    let components: Vec<ComponentName> = spec.components.keys().cloned().collect();
+    let resources: BTreeSet<&String> =
+        spec.components.values().flat_map(|component| component.needs.keys()).collect();
+    let resources: Vec<String> = resources.into_iter().cloned().collect();
+    let hosts = request.hosts.iter().map(|(slot, host)| Candidate::Host(*slot, host.clone()));
+    let candidates: Vec<Candidate> =
+        hosts.chain(catalogue.buyable(request).into_iter().map(Candidate::Offer)).collect();
+    let sites = Sites::of(&candidates, spec, snapshot);
+    let named = |name: &String| Resource { name: name.clone(), transient: false };
+    let mut posed = Posed {
+        problem: Problem {
+            resources: resources.iter().map(named).collect(),
+            machines: candidates.iter().map(|each| hosts::machine(each, &resources, &sites)).collect(),
+            latency: sites.latency(),
+            anchors: sites.anchors(),
+            ..Problem::default()
+        },
+        machines: candidates,
+        components,
+        refusals: BTreeMap::new(),
+        warnings: sites.warnings(),
+    };
+    for (name, component) in &spec.components {
+        let mut each = Component::new(name.as_str(), component.replicas.min, component.replicas.max);
+        each.needs =
+            resources.iter().map(|r| component.needs.get(r).map_or(0.0, |need| need.get())).collect();
+        each.current = current(&posed.machines, name, request);
+        posed.problem.components.push(each);
+    }
+    rules::add(&mut posed, request, snapshot);
+    posed
+}
+
+/// The machine of each copy that can stay, in the order of the copies' names.
+///
+/// The solver counts copies from 0 without gaps; the names come back in [`crate::outcome`], by the core's assignment.
+fn current(
+    candidates: &[Candidate],
+    component: &ComponentName,
+    request: &SolveRequest,
+) -> Vec<Option<usize>> {
+    let by_slot: BTreeMap<_, usize> =
+        (0..).zip(candidates).filter_map(|(at, each)| Some((each.slot()?, at))).collect();
+    let copies = request.copies.range(InstanceId::copies_of(component)).filter(|(_, copy)| copy.is_kept());
+    copies.filter_map(|(_, copy)| by_slot.get(&copy.slot).copied().map(Some)).collect()
+}

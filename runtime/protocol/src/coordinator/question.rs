@@ -1,0 +1,157 @@
+//! Makes the question that planning answers from the ledger and from what the coordinator knows.
+//!
+//! The coordinator's own runs, `plan`, `why` and the question of `up` all come from [`question`]. It judges nothing.
+//! Read next: [`crate::request`] for the form, `control` for when it is asked.
+
+use super::target::definition_change;
+use super::{Coordinator, View};
+use crate::assign::{canonical, names_in_use};
+use crate::bindings::Latencies;
+use crate::event::LogStatus;
+use crate::ledger::{Ledger, SlotState};
+use crate::observer::Observer;
+use crate::request::{CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
+use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
+use rhizo_types::ledger::{FOUNDER, SetSpec};
+use rhizo_types::spec::{Component, Spec};
+use rhizo_types::target::{Cause, Slot};
+use rhizo_types::{Revision, Term, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The question for a cause, as the ledger stands; none when no spec is in force.
+///
+/// Without a coordinator, what only it knows is missing and the question says so.
+pub(super) fn question(
+    cause: Cause,
+    coordinator: Option<&Coordinator>,
+    view: View<'_>,
+) -> Option<SolveRequest> {
+    let ledger = view.ledger;
+    let spec = ledger.spec()?;
+    let stuck = coordinator.map(|coordinator| coordinator.hosts.stuck(view)).unwrap_or_default();
+    let hosts = hosts(ledger, &stuck);
+    let failing = coordinator.map(|coordinator| coordinator.failing(ledger)).unwrap_or_default();
+    let failing = failing.into_iter().map(|(instance, node)| (instance.component, node));
+    let forced = cause != Cause::Better;
+    let is_young = |slot: &Slot| match slot {
+        Slot::Node(node) => {
+            let since = view.since.get(node).copied().unwrap_or(view.now);
+            view.now.ms_since(since) < spec.optimise.settle_ms
+        }
+        Slot::Intent(_) | Slot::Order(_) => true,
+    };
+    let terms = Terms {
+        cause,
+        forced,
+        plan: ledger.plan_revision(),
+        spec: ledger.spec_revision(),
+        avoid: ledger.avoid.iter().cloned().chain(failing).collect(),
+        frozen: hosts.keys().copied().filter(|slot| !forced && is_young(slot)).collect(),
+        moves_max: spec.optimise.max_moves.filter(|_| !forced),
+        gain_min: spec.optimise.min_gain,
+        spending_micros: ledger.spending_micros(),
+        budget_micros: ledger.budget_micros(),
+    };
+    Some(SolveRequest {
+        id: SolveId(coordinator.map_or(0, |coordinator| coordinator.control.runs()) + 1),
+        spec: Arc::new(spec.clone()),
+        terms,
+        hosts,
+        copies: copies(ledger, &stuck),
+        names_in_use: names_in_use(ledger),
+        cooling: coordinator.map(|coordinator| coordinator.hosts.cooling(view.now)).unwrap_or_default(),
+        failing: coordinator.map(Coordinator::failing_providers).unwrap_or_default(),
+        is_informed: coordinator.is_some(),
+    })
+}
+
+/// The question of an application that has not begun: nothing runs, and nothing is known that could be missing.
+#[must_use]
+pub fn first_question(spec: Spec) -> Option<SolveRequest> {
+    let set = SetSpec { revision: Revision(1), spec, source: String::new() };
+    let ledger = Ledger { specs: BTreeMap::from([(set.revision, set)]), ..Ledger::default() };
+    let view = View {
+        me: FOUNDER,
+        now: Time::ZERO,
+        ledger: &ledger,
+        log: &LogStatus::default(),
+        observer: &Observer::new(FOUNDER),
+        latencies: &Latencies::new(),
+        since: &BTreeMap::new(),
+        genesis: None,
+    };
+    question(Cause::SpecChanged, Some(&Coordinator::new(Term(1), Time::ZERO)), view)
+}
+
+/// Members with a host of their own that are not draining, and hosts that are arriving for the plan in force.
+fn hosts(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<Slot, HostView> {
+    let mut hosts = BTreeMap::new();
+    for (node, member) in ledger.members.iter().filter(|(_, member)| !member.draining) {
+        let intent = member.record.intent.and_then(|id| ledger.intents.get(&id));
+        if let Some(intent) = intent {
+            hosts.insert(Slot::Node(*node), host(intent, Some(*node)));
+        }
+    }
+    for slot in ledger.plan.iter().flat_map(|plan| plan.placement.values()) {
+        let slot = canonical(ledger, *slot);
+        if let Slot::Intent(id) = slot
+            && ledger.slot_state(slot) == SlotState::Arriving
+            && !stuck.contains(&id)
+            && let Some(intent) = ledger.intents.get(&id)
+        {
+            hosts.entry(slot).or_insert_with(|| host(intent, None));
+        }
+    }
+    hosts
+}
+
+fn host(intent: &rhizo_types::intent::Intent, node: Option<NodeId>) -> HostView {
+    let bound = intent.host.as_ref();
+    HostView { order: intent.order.clone(), node, host: bound.map(|bound| bound.host.clone()) }
+}
+
+/// Every copy of the plan in force, with what becomes of it.
+fn copies(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<InstanceId, CopyView> {
+    let placement = ledger.plan.iter().flat_map(|plan| &plan.placement);
+    let copy = |(instance, slot): (&InstanceId, &Slot)| {
+        let slot = canonical(ledger, *slot);
+        let place = match (ledger.slot_state(slot), slot) {
+            (SlotState::Ready(node), _) => match ledger.members.get(&node) {
+                Some(member) if member.draining => PlaceState::Draining,
+                _ => PlaceState::Usable,
+            },
+            (SlotState::Arriving, Slot::Intent(id)) if stuck.contains(&id) => PlaceState::Stuck,
+            (SlotState::Arriving, _) => PlaceState::Usable,
+            (SlotState::Lost, _) => PlaceState::Lost,
+        };
+        (instance.clone(), CopyView { slot, place, change: change(instance, ledger) })
+    };
+    placement.map(copy).collect()
+}
+
+/// What the spec in force changes for a copy of the plan.
+fn change(instance: &InstanceId, ledger: &Ledger) -> Option<DefinitionChange> {
+    let spec = ledger.spec()?;
+    let placed = ledger.target.instances.get(instance).map(|placed| placed.version);
+    let planned = ledger.plan.as_ref().map(|plan| plan.spec);
+    let old = ledger.component_of(instance, placed.or(planned)?)?;
+    if !spec.components.contains_key(&instance.component) {
+        return Some(DefinitionChange::Removed { renamed_to: renamed(old, ledger) });
+    }
+    // A copy that the target does not have yet starts with the new definition.
+    let version = ledger.version_under(&instance.component, ledger.spec_revision());
+    let new = placed.and_then(|_| ledger.component_of(instance, version))?;
+    definition_change(old, new)
+}
+
+/// The component that is new in the spec in force and has this definition.
+fn renamed(old: &Component, ledger: &Ledger) -> Option<ComponentName> {
+    let planned = ledger.plan.as_ref().and_then(|plan| ledger.specs.get(&plan.spec));
+    let before = planned.map(|set| &set.spec.components);
+    let mut new = ledger.spec()?.components.iter();
+    let found = new.find(|(name, component)| {
+        !before.is_some_and(|before| before.contains_key(*name)) && component.runs_like(old)
+    });
+    found.map(|(name, _)| name.clone())
+}

@@ -1,0 +1,139 @@
+//! What the providers of a world sell, and production planning on it.
+//!
+//! Prices and speeds of offers come from the seed and change when the world says so, so that now and then another
+//! configuration is worth a move. The solver is the one of production with a budget of steps instead of time, so that
+//! a seed always gives the same plan. Hosts that were bought are in [`crate::provider`].
+
+use crate::provider::Provider;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rhizo_knowledge::{Knowledge, Snapshot};
+use rhizo_planning::{Answer, Budget, Catalogue, Offering, Outcome};
+use rhizo_protocol::SolveRequest;
+use rhizo_solver::{Options, Problem, solve};
+use rhizo_types::Time;
+use rhizo_types::fact::Value;
+use rhizo_types::id::{AttributeName, OfferName, ProviderName, RegionName};
+use rhizo_types::intent::AcquireOrder;
+use rhizo_types::number::Number;
+use std::collections::BTreeMap;
+
+/// The resource of which every instance needs one.
+pub const SEATS: &str = "seats";
+
+/// So many instances a host can hold.
+pub const SEATS_PER_HOST: u32 = 2;
+
+/// The attribute that instances want to be high, 0..1.
+pub const SPEED: &str = "speed";
+
+/// Offers of one provider.
+const OFFERS: u32 = 3;
+
+/// Prices of offers, in millionths of the currency per hour. The dearest is what budgets are made for.
+const PRICES_MICROS: [u64; 3] = [30_000, 40_000, 50_000];
+
+/// The dearest price.
+pub const PRICE_MICROS_MAX: u64 = PRICES_MICROS[2];
+
+/// How often the search may ask whether to stop. It ends most searches of a world's size by a proof before.
+const LOOKS_MAX: u32 = 400;
+
+/// An offer as it is now.
+#[derive(Clone, Copy, Debug)]
+struct Sold {
+    price_micros: u64,
+    /// Of ten.
+    speed: u32,
+    available: u32,
+}
+
+/// What is sold.
+#[derive(Clone, Debug, Default)]
+pub struct Market {
+    offers: BTreeMap<(ProviderName, u32), Sold>,
+}
+
+impl Market {
+    /// The market of a seed's providers.
+    #[must_use]
+    pub fn of(providers: &[ProviderName], rng: &mut StdRng) -> Self {
+        let mut offers = BTreeMap::new();
+        for provider in providers {
+            for kind in 0..OFFERS {
+                offers.insert((provider.clone(), kind), drawn(rng));
+            }
+        }
+        Self { offers }
+    }
+
+    /// One offer gets another price and another speed.
+    pub fn change(&mut self, rng: &mut StdRng) {
+        let chosen = rng.random_range(0..self.offers.len().max(1));
+        if let Some(sold) = self.offers.values_mut().nth(chosen) {
+            *sold = drawn(rng);
+        }
+    }
+
+    /// The answers of the providers that answer now.
+    fn answers(
+        &self,
+        providers: &BTreeMap<ProviderName, Provider>,
+        now: Time,
+    ) -> Vec<(ProviderName, Answer)> {
+        let answer = |(name, provider): (&ProviderName, &Provider)| {
+            let answer = if provider.answers(now) {
+                let own = self.offers.iter().filter(|((of, _), _)| of == name);
+                let offers = own.map(|((_, kind), sold)| offering(name, *kind, *sold)).collect();
+                Answer::Sells { offers, paths: Vec::new() }
+            } else {
+                Answer::Silent("the API does not answer".to_owned())
+            };
+            (name.clone(), answer)
+        };
+        providers.iter().map(answer).collect()
+    }
+
+    /// Plans as production does.
+    #[must_use]
+    pub fn plan(
+        &self,
+        request: &SolveRequest,
+        providers: &BTreeMap<ProviderName, Provider>,
+        now: Time,
+    ) -> Outcome {
+        let (mut catalogue, mut knowledge) = (Catalogue::default(), Knowledge::new());
+        catalogue.take(self.answers(providers, now), &mut knowledge, now);
+        let snapshot = Snapshot::cut(&knowledge, &BTreeMap::new(), now);
+        let mut search = |problem: &Problem, options: &Options| {
+            let mut looks = 0;
+            solve(problem, options, &mut || {
+                looks += 1;
+                looks > LOOKS_MAX
+            })
+        };
+        let mut budget = Budget { search: &mut search, explains: false };
+        rhizo_planning::plan(request, &snapshot, &catalogue, &mut budget)
+    }
+}
+
+fn drawn(rng: &mut StdRng) -> Sold {
+    Sold {
+        price_micros: PRICES_MICROS[rng.random_range(0..PRICES_MICROS.len())],
+        speed: rng.random_range(0..=10),
+        available: rng.random_range(3..=6),
+    }
+}
+
+fn offering(provider: &ProviderName, kind: u32, sold: Sold) -> Offering {
+    let speed = Number::try_from(f64::from(sold.speed) / 10.0).unwrap_or(Number::ZERO);
+    let order = AcquireOrder {
+        provider: provider.clone(),
+        offer: OfferName(format!("small-{kind}")),
+        region: RegionName(format!("{provider}-r{kind}")),
+        price_micros_per_hour: sold.price_micros,
+        capacity: BTreeMap::from([(SEATS.to_owned(), Number::from(SEATS_PER_HOST))]),
+        attributes: BTreeMap::from([(AttributeName::from(SPEED), Value::Number(speed))]),
+    };
+    Offering { order, available: Some(sold.available), currency: "EUR".to_owned() }
+}
