@@ -3,6 +3,7 @@
 //! The exchange that carries these credentials is in [`crate::gate`]. The shell replaces the whole value whenever the
 //! ledger changes.
 
+use crate::key::NodeSecret;
 use rhizo_types::{NodeId, PeerKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -72,13 +73,28 @@ impl TicketVerifier {
     }
 }
 
-/// What a ticket's proof is bound to: both keys, both nonces, and the application's lineage.
+/// What a proof is bound to: both keys, both nonces, and the application's lineage.
 pub(crate) struct LinkBinding {
     pub(crate) dialer: PeerKey,
     pub(crate) listener: PeerKey,
     pub(crate) dialer_nonce: [u8; 32],
     pub(crate) listener_nonce: [u8; 32],
     pub(crate) prologue: [u8; 32],
+}
+
+impl LinkBinding {
+    /// The bytes that an operator signs. The prefix keeps the signature from meaning anything in another protocol.
+    pub(crate) fn operator_message(&self) -> Vec<u8> {
+        let parts: [&[u8]; 6] = [
+            b"rhizo 2026-11-29 operator proof",
+            &self.dialer.0,
+            &self.listener.0,
+            &self.dialer_nonce,
+            &self.listener_nonce,
+            &self.prologue,
+        ];
+        parts.concat()
+    }
 }
 
 /// The keys and tickets that may open a link to this node. Any other peer is a stranger.
@@ -103,7 +119,7 @@ impl Admission {
         match claim {
             Claim::Member => None,
             Claim::Ticket(ticket) => self.tickets.contains_key(&ticket).then_some(Role::Joiner(ticket)),
-            Claim::Operator => self.operators.contains(peer).then_some(Role::Operator),
+            Claim::Operator(operator) => self.operators.contains(&operator).then_some(Role::Operator),
             Claim::Pinned => Some(Role::Pinned),
         }
     }
@@ -121,8 +137,12 @@ pub enum Credential {
         /// Its secret, proved but never sent.
         secret: TicketSecret,
     },
-    /// The key alone: it is among the listener's operators.
-    Operator,
+    /// A signature by an operator's key, which need not be the key of this end of the link: commands that run at the same
+    /// time have one operator and a link each.
+    Operator {
+        /// The operator's key pair. Its public half is among the listener's operators.
+        secret: NodeSecret,
+    },
 }
 
 /// What the other end claimed to be when the link came up. Its role follows from this claim and the admission.
@@ -132,8 +152,8 @@ pub(crate) enum Claim {
     Member,
     /// It dialled with a ticket and proved it.
     Ticket(TicketId),
-    /// It dialled as an operator.
-    Operator,
+    /// It dialled with a signature by this operator's key.
+    Operator(PeerKey),
     /// This node dialled it by its key. The key was given to this node, so no roster is needed to trust it.
     Pinned,
 }
@@ -194,10 +214,11 @@ mod tests {
 
     #[test]
     fn an_operator_key_does_not_open_a_member_link() {
-        let peer = PeerKey([1; 32]);
+        let (peer, operator) = (PeerKey([1; 32]), PeerKey([2; 32]));
         let mut admission = Admission::default();
-        admission.operators.insert(peer);
-        assert_eq!(admission.role_of(&peer, Claim::Member), None);
-        assert_eq!(admission.role_of(&peer, Claim::Operator), Some(Role::Operator));
+        admission.operators.insert(operator);
+        assert_eq!(admission.role_of(&operator, Claim::Member), None);
+        assert_eq!(admission.role_of(&peer, Claim::Operator(operator)), Some(Role::Operator));
+        assert_eq!(admission.role_of(&operator, Claim::Operator(peer)), None);
     }
 }

@@ -4,8 +4,9 @@
 //! listener answers with a verdict. Each direction has at most three frames of fixed size, so no length is ever read
 //! from a stranger. [`crate::transport`] opens the sockets and calls this. The frames are in [`crate::hello`].
 
-use crate::admission::{Admission, Claim, Credential, LinkBinding};
-use crate::hello::{self, HELLO_BYTES, Hello, Kind, PROOF_BYTES, VERDICT_BYTES};
+use crate::admission::{Admission, Claim, Credential, LinkBinding, TicketId};
+use crate::hello::{self, HELLO_BYTES, Hello, Kind, OPERATOR_PROOF_BYTES, PROOF_BYTES, VERDICT_BYTES};
+use crate::key;
 use crate::refusal::Refusal;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rhizo_types::PeerKey;
@@ -127,21 +128,30 @@ impl Gate {
         let kind = match &credential {
             Credential::Member => Kind::Member,
             Credential::Ticket { id, .. } => Kind::Ticket(*id),
-            Credential::Operator => Kind::Operator,
+            Credential::Operator { .. } => Kind::Operator,
         };
         let dialer_nonce = rand::random();
         write(io, &Hello { kind, nonce: dialer_nonce }.encode()).await?;
         let answer: [u8; HELLO_BYTES] = read(io).await?;
         let answer = Hello::decode(&answer).map_err(ExchangeError::Malformed)?;
-        if let Credential::Ticket { secret, .. } = &credential {
-            let binding = LinkBinding {
-                dialer: self.local,
-                listener,
-                dialer_nonce,
-                listener_nonce: answer.nonce,
-                prologue: self.prologue,
-            };
-            write(io, secret.verifier().proof(&binding).as_bytes()).await?;
+        let binding = LinkBinding {
+            dialer: self.local,
+            listener,
+            dialer_nonce,
+            listener_nonce: answer.nonce,
+            prologue: self.prologue,
+        };
+        match &credential {
+            Credential::Member => {}
+            Credential::Ticket { secret, .. } => {
+                write(io, secret.verifier().proof(&binding).as_bytes()).await?;
+            }
+            Credential::Operator { secret } => {
+                let mut proof = [0; OPERATOR_PROOF_BYTES];
+                proof[..32].copy_from_slice(&secret.peer_key().0);
+                proof[32..].copy_from_slice(&secret.sign(&binding.operator_message()));
+                write(io, &proof).await?;
+            }
         }
         let verdict: [u8; VERDICT_BYTES] = read(io).await?;
         hello::decode_verdict(&verdict)
@@ -151,7 +161,7 @@ impl Gate {
 
     /// The listener's side: reads everything that the dialer sends, then judges and answers.
     ///
-    /// A ticket's proof is always read before the verdict, so that timing tells nothing about which tickets
+    /// A proof is always read before the verdict, so that timing tells nothing about which tickets or operators
     /// exist, and so that no unread bytes make the kernel reset the connection before the verdict arrives.
     pub(crate) async fn admit<S>(&self, io: &mut S, dialer: PeerKey) -> Result<Claim, ExchangeError>
     where
@@ -169,11 +179,13 @@ impl Gate {
             }
         };
         write(io, &ours).await?;
-        let mut proof = None;
-        if matches!(hello.kind, Kind::Ticket(_)) {
-            let bytes: [u8; PROOF_BYTES] = read(io).await?;
-            proof = Some(bytes);
-        }
+        let shown = match hello.kind {
+            Kind::Member => Shown::Key,
+            Kind::Ticket(id) => {
+                Shown::Ticket(id, blake3::Hash::from_bytes(read::<PROOF_BYTES, S>(io).await?))
+            }
+            Kind::Operator => Shown::Operator(read(io).await?),
+        };
         let binding = LinkBinding {
             dialer,
             listener: self.local,
@@ -181,7 +193,7 @@ impl Gate {
             listener_nonce,
             prologue: self.prologue,
         };
-        let verdict = self.judge(hello.kind, proof, &binding);
+        let verdict = self.judge(&shown, &binding);
         write(io, &hello::encode_verdict(verdict.map(|_| ()))).await?;
         if verdict.is_ok() {
             self.admitted.fetch_add(1, Ordering::Relaxed);
@@ -189,30 +201,44 @@ impl Gate {
         verdict.map_err(ExchangeError::DialerRefused)
     }
 
-    fn judge(&self, kind: Kind, proof: Option<[u8; 32]>, link: &LinkBinding) -> Result<Claim, Refusal> {
+    fn judge(&self, shown: &Shown, link: &LinkBinding) -> Result<Claim, Refusal> {
         let book = self.book();
         let member = book.admission.members.contains_key(&link.dialer);
-        let claim = match kind {
-            Kind::Member if member => Claim::Member,
-            Kind::Member => return Err(Refusal::Stranger),
-            Kind::Operator if book.admission.operators.contains(&link.dialer) => Claim::Operator,
-            Kind::Operator => return Err(Refusal::Operator),
+        let claim = match shown {
+            Shown::Key if member => Claim::Member,
+            Shown::Key => return Err(Refusal::Stranger),
+            Shown::Operator(proof) => {
+                let (key, signature) = proof.split_at(32);
+                let operator = key.try_into().map(PeerKey).map_err(|_| Refusal::Operator)?;
+                // Signatures of keys that are no operators are not checked: a stranger costs no curve arithmetic.
+                let known = book.admission.operators.contains(&operator);
+                if !known || !key::verifies(&operator, &link.operator_message(), signature) {
+                    return Err(Refusal::Operator);
+                }
+                Claim::Operator(operator)
+            }
             // It has joined and never received the answer; the roster lists it by now.
-            Kind::Ticket(_) if member => Claim::Member,
-            Kind::Ticket(id) => {
-                let verifier = book.admission.tickets.get(&id).ok_or(Refusal::Ticket)?;
-                let shown = proof.map(blake3::Hash::from_bytes).ok_or(Refusal::Ticket)?;
+            Shown::Ticket(..) if member => Claim::Member,
+            Shown::Ticket(id, proof) => {
+                let verifier = book.admission.tickets.get(id).ok_or(Refusal::Ticket)?;
                 // `blake3::Hash` compares in constant time.
-                if verifier.proof(link) != shown {
+                if verifier.proof(link) != *proof {
                     return Err(Refusal::Ticket);
                 }
-                Claim::Ticket(id)
+                Claim::Ticket(*id)
             }
         };
         book.room_for(&link.dialer, !member, self.links_max)?;
         book.not_crossing(&self.local, &link.dialer, Instant::now())?;
         Ok(claim)
     }
+}
+
+/// What a dialer has shown: its key, which Noise has proved, and the proof of anything else.
+enum Shown {
+    Key,
+    Ticket(TicketId, blake3::Hash),
+    Operator([u8; OPERATOR_PROOF_BYTES]),
 }
 
 impl Book {

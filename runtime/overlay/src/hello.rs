@@ -10,6 +10,8 @@ use crate::refusal::Refusal;
 pub(crate) const HELLO_BYTES: usize = 64;
 /// Length of a ticket's proof on the wire, in bytes.
 pub(crate) const PROOF_BYTES: usize = 32;
+/// Length of an operator's proof on the wire, in bytes: the operator's key and its signature.
+pub(crate) const OPERATOR_PROOF_BYTES: usize = 96;
 /// Length of the listener's verdict on the wire, in bytes.
 pub(crate) const VERDICT_BYTES: usize = 8;
 

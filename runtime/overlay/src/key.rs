@@ -7,6 +7,9 @@ use libp2p::identity::{Keypair, PublicKey, ed25519};
 use rhizo_types::PeerKey;
 use std::fmt;
 
+/// Length of an Ed25519 signature in bytes (RFC 8032, section 5.1.6).
+pub(crate) const SIGNATURE_BYTES: usize = 64;
+
 /// The secret half of a node's Ed25519 key, made on the node and never sent.
 #[derive(Clone)]
 pub struct NodeSecret([u8; 32]);
@@ -36,6 +39,12 @@ impl NodeSecret {
         PeerKey(self.ed25519().public().to_bytes())
     }
 
+    /// A signature of these bytes.
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        let signature = self.ed25519().sign(message);
+        signature.try_into().expect("an Ed25519 signature has 64 bytes (RFC 8032, section 5.1.6)")
+    }
+
     pub(crate) fn keypair(&self) -> Keypair {
         self.ed25519().into()
     }
@@ -52,6 +61,11 @@ impl fmt::Debug for NodeSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NodeSecret(of {})", self.peer_key())
     }
+}
+
+/// Whether `signature` is the key's signature of the message. False for a key that is no point on the curve.
+pub(crate) fn verifies(key: &PeerKey, message: &[u8], signature: &[u8]) -> bool {
+    ed25519::PublicKey::try_from_bytes(&key.0).is_ok_and(|key| key.verify(message, signature))
 }
 
 /// The libp2p name of a key, or `None` when the bytes are no point on the curve.

@@ -6,7 +6,9 @@
 use super::exit::{Exit, Failure};
 use crate::admin::{Answer, Ask, AskRecord, Status};
 use crate::app_dir::{AppDir, Deployment};
-use rhizo_overlay::{Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents};
+use rhizo_overlay::{
+    Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents, RequestError,
+};
 use rhizo_types::PeerKey;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,11 +21,17 @@ const ANSWER_MS_MAX: u64 = 15_000;
 /// healthy application is asked once or twice.
 const NEXT_MEMBER_MS: u64 = 300;
 
+/// How many members are tried for one request: each try has found a member that answered just before, so that a third
+/// one is needed only when members end one after the other.
+const TRIES_MAX: usize = 3;
+
 /// A client of the overlay, with or without an open link.
 pub(crate) struct Client {
     home: AppDir,
     overlay: Overlay,
     events: OverlayEvents,
+    /// The operator's key pair, which proves to a member that its requests are allowed.
+    operator: NodeSecret,
     peer: Option<PeerKey>,
 }
 
@@ -32,7 +40,9 @@ pub(crate) struct Client {
 pub(crate) enum ClientError {
     /// No known member could be reached.
     NobodyAnswers,
-    /// The link broke, or the answer could not be read.
+    /// The request did not leave this process: no member has received it.
+    NotSent(String),
+    /// The link broke, or the answer could not be read. A member may have received the request.
     Broken(String),
 }
 
@@ -43,7 +53,9 @@ impl From<ClientError> for Failure {
                 Failure::new(Exit::NoAnswer, "reach the application: no known node answers")
                     .hint("is it running? `down` gives back what it may have left at its providers")
             }
-            ClientError::Broken(reason) => Failure::new(Exit::NoAnswer, format!("get an answer: {reason}")),
+            ClientError::NotSent(reason) => Failure::new(Exit::NoAnswer, reason),
+            ClientError::Broken(reason) => Failure::new(Exit::NoAnswer, reason)
+                .hint("a member may have received the request; `status` shows whether it was carried out"),
         }
     }
 }
@@ -55,16 +67,22 @@ impl Client {
         deployment: &Deployment,
         secret: [u8; 32],
     ) -> Result<Self, Failure> {
-        let secret = NodeSecret::from_bytes(secret);
-        let mut config = OverlayConfig::new(secret, deployment.app.clone(), deployment.lineage, None);
+        // Each command has a key of its own for its links. With the operator's key, two commands at the same time would
+        // be one peer to a member, and the link of the second would replace that of the first.
+        let own = NodeSecret::generate();
+        let mut config = OverlayConfig::new(own, deployment.app.clone(), deployment.lineage, None);
         config.gossip = false;
         let bound = Overlay::bind(config).await;
         let (overlay, events) =
             bound.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
-        Ok(Self { home: home.clone(), overlay, events, peer: None })
+        let operator = NodeSecret::from_bytes(secret);
+        Ok(Self { home: home.clone(), overlay, events, operator, peer: None })
     }
 
     /// Sends a request to the member that answered last, or else to any other that can be reached.
+    ///
+    /// A member may end between its status and the request. A question is then sent to another one; an order only when
+    /// no member has received it, because a second one might be carried out twice.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Answer, ClientError> {
         let mut last = ClientError::NobodyAnswers;
         if let Some(peer) = self.peer.take() {
@@ -73,18 +91,31 @@ impl Client {
                     self.peer = Some(peer);
                     return Ok(answer);
                 }
-                Err(error) => last = error,
+                Err(error) if may_repeat(ask, &error) => last = error,
+                Err(error) => return Err(error),
             }
         }
-        let (peer, status) = match self.first_answering().await {
-            Ok(found) => found,
-            Err(ClientError::NobodyAnswers) => return Err(last),
-            Err(error) => return Err(error),
-        };
-        self.remember(&status);
-        let answer = if matches!(ask, Ask::Status) { status } else { self.ask_one(peer, ask).await? };
-        self.peer = Some(peer);
-        Ok(answer)
+        for _ in 0..TRIES_MAX {
+            let (peer, status) = match self.first_answering().await {
+                Ok(found) => found,
+                Err(ClientError::NobodyAnswers) => return Err(last),
+                Err(error) => return Err(error),
+            };
+            self.remember(&status);
+            if matches!(ask, Ask::Status) {
+                self.peer = Some(peer);
+                return Ok(status);
+            }
+            match self.ask_one(peer, ask).await {
+                Ok(answer) => {
+                    self.peer = Some(peer);
+                    return Ok(answer);
+                }
+                Err(error) if may_repeat(ask, &error) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
     }
 
     /// Finds a member that answers, and returns its status.
@@ -100,7 +131,10 @@ impl Client {
         let mut last = ClientError::NobodyAnswers;
         loop {
             match waiting.pop_front() {
-                Some(target) => drop(asked.spawn(link_and_ask(self.overlay.clone(), target))),
+                Some(target) => {
+                    let (overlay, operator) = (self.overlay.clone(), self.operator.clone());
+                    drop(asked.spawn(link_and_ask(overlay, operator, target)));
+                }
                 None if asked.is_empty() => return Err(last),
                 None => {}
             }
@@ -168,10 +202,27 @@ impl Client {
     }
 }
 
+/// Whether a request that failed may be sent to another member.
+fn may_repeat(ask: &Ask, error: &ClientError) -> bool {
+    let reads = match ask {
+        Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Logs { .. } | Ask::Plan { .. } => true,
+        Ask::Apply { .. } | Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach => false,
+    };
+    match error {
+        ClientError::NobodyAnswers | ClientError::NotSent(_) => true,
+        ClientError::Broken(_) => reads,
+    }
+}
+
 /// Links to a member and asks for its status.
-async fn link_and_ask(overlay: Overlay, target: LinkTarget) -> (PeerKey, Result<Answer, ClientError>) {
+async fn link_and_ask(
+    overlay: Overlay,
+    operator: NodeSecret,
+    target: LinkTarget,
+) -> (PeerKey, Result<Answer, ClientError>) {
     let peer = target.key;
-    if !overlay.linked().contains(&peer) && overlay.dial(target, Credential::Operator).await.is_err() {
+    let credential = Credential::Operator { secret: operator };
+    if !overlay.linked().contains(&peer) && overlay.dial(target, credential).await.is_err() {
         return (peer, Err(ClientError::NobodyAnswers));
     }
     (peer, request(&overlay, peer, &Ask::Status).await)
@@ -183,6 +234,25 @@ async fn request(overlay: &Overlay, peer: PeerKey, ask: &Ask) -> Result<Answer, 
     let broken = |error: &dyn std::error::Error| ClientError::Broken(crate::error::chain(error));
     let body = serde_json::to_vec(&record).map_err(|error| broken(&error))?;
     let time = Duration::from_millis(ANSWER_MS_MAX);
-    let body = overlay.request(peer, Class::Admin, body, time).await.map_err(|error| broken(&error))?;
+    let body = overlay.request(peer, Class::Admin, body, time).await.map_err(|error| match error {
+        RequestError::NotSent(_) | RequestError::TooMany => ClientError::NotSent(crate::error::chain(&error)),
+        RequestError::LinkLost | RequestError::Declined | RequestError::TimedOut => broken(&error),
+    })?;
     serde_json::from_slice(&body).map_err(|error| broken(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_a_member_may_have_received_is_not_sent_again() {
+        let lost = ClientError::Broken("get an answer: the link was lost".to_owned());
+        let unsent = ClientError::NotSent("send the request".to_owned());
+        for order in [Ask::TakeDown, Ask::EndScript, Ask::Detach] {
+            assert!(!may_repeat(&order, &lost), "{order:?}");
+            assert!(may_repeat(&order, &unsent), "{order:?}");
+        }
+        assert!(may_repeat(&Ask::Status, &lost));
+    }
 }

@@ -2,10 +2,11 @@
 
 use crate::harness::{Node, WATCHDOG, client, config, mesh, roster};
 use rhizo_overlay::{
-    Admission, Class, Credential, DialError, LinkDownReason, OverlayEvent, Refusal, Role, TicketId,
-    TicketSecret,
+    Admission, Class, Credential, DialError, LinkDownReason, NodeSecret, OverlayEvent, Refusal, Role,
+    TicketId, TicketSecret,
 };
 use rhizo_types::{Lineage, NodeId};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const ASK: Duration = WATCHDOG;
@@ -63,7 +64,7 @@ async fn wrong_unknown_and_missing_tickets_are_refused_before_the_multiplexer() 
         (ticket(7, &TicketSecret::generate()), Refusal::Ticket),
         (ticket(8, &secret), Refusal::Ticket),
         (Credential::Member, Refusal::Stranger),
-        (Credential::Operator, Refusal::Operator),
+        (Credential::Operator { secret: NodeSecret::generate() }, Refusal::Operator),
     ];
     for (credential, refusal) in attempts {
         let outcome = joiner.overlay.dial(seed.target(), credential).await;
@@ -109,10 +110,11 @@ async fn a_consumed_ticket_opens_no_second_link_and_closes_the_link_of_the_loser
 async fn an_operator_without_a_listener_asks_a_node() {
     let mut node = Node::start(config(1)).await;
     let operator = Node::start(client()).await;
+    let secret = NodeSecret::generate();
     let mut admission = Admission::default();
-    admission.operators.insert(operator.key());
+    admission.operators.insert(secret.peer_key());
     node.overlay.set_admission(admission);
-    operator.overlay.dial(node.target(), Credential::Operator).await.unwrap();
+    operator.overlay.dial(node.target(), Credential::Operator { secret }).await.unwrap();
     assert_eq!(role_seen(&mut node, &operator).await, Role::Operator);
     let asking = operator.overlay.request(node.key(), Class::Admin, b"status".to_vec(), ASK);
     let answering = node.until("request", |event| match event {
@@ -174,4 +176,35 @@ async fn a_node_of_another_lineage_or_behind_another_key_is_not_linked() {
     let outcome = imposter.overlay.dial(target, Credential::Member).await;
     assert_eq!(outcome, Err(DialError::Unreachable(rhizo_overlay::UnreachableReason::WrongKey)));
     assert_eq!(seed.overlay.counters().multiplexers, 0);
+}
+
+#[tokio::test]
+async fn commands_of_one_operator_at_the_same_time_keep_their_links() {
+    let mut node = Node::start(config(1)).await;
+    let commands = [Node::start(client()).await, Node::start(client()).await];
+    let secret = NodeSecret::generate();
+    let mut admission = Admission::default();
+    admission.operators.insert(secret.peer_key());
+    node.overlay.set_admission(admission);
+    for command in &commands {
+        let credential = Credential::Operator { secret: secret.clone() };
+        command.overlay.dial(node.target(), credential).await.unwrap();
+        assert_eq!(role_seen(&mut node, command).await, Role::Operator);
+    }
+    for command in &commands {
+        assert!(node.overlay.linked().contains(&command.key()), "the link of the other command replaced it");
+    }
+    // An operator that is removed loses all of its links.
+    node.overlay.set_admission(Admission::default());
+    let mut expelled = BTreeSet::new();
+    while expelled.len() < commands.len() {
+        expelled.insert(
+            node.until("link down", |event| match event {
+                OverlayEvent::LinkDown { peer, reason: LinkDownReason::Expelled } => Some(peer),
+                _ => None,
+            })
+            .await,
+        );
+    }
+    assert_eq!(expelled, commands.iter().map(Node::key).collect());
 }
