@@ -1,7 +1,7 @@
 //! The machines of a problem: hosts that exist or arrive, offers that can be bought, and the distances between them.
 //!
 //! A fact measured on a node wins over the catalogue's fact of its offer, which wins over what was written into the
-//! order when the host was bought. It knows no rule: those are in [`crate::rules`].
+//! order when the host was bought. It knows no rule: those are in `rules`.
 
 use crate::catalogue::Buyable;
 use rhizo_knowledge::Snapshot;

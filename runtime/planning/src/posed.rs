@@ -1,6 +1,6 @@
 //! A posed problem: what the solver reads, and the names of what its indices stand for.
 //!
-//! Plain data. It is made in [`crate::problem`] and [`crate::rules`].
+//! Plain data. It is made in [`crate::problem`] and `rules`.
 
 use crate::hosts::Candidate;
 use rhizo_solver::Problem;

@@ -1,8 +1,8 @@
 //! Poses the problem: from a request, facts and offers to what the solver reads.
 //!
 //! Every expression is evaluated here, once per machine, so that the solver sees only numbers, masks and classes. An
-//! absent fact makes a machine ineligible for the rule that needs it. It chooses nothing. Read next: [`crate::hosts`]
-//! for the machines, [`crate::rules`] for the rules, [`crate::outcome`] for what becomes of the solver's plan.
+//! absent fact makes a machine ineligible for the rule that needs it. It chooses nothing. Read next: `hosts`
+//! for the machines, `rules` for the rules, [`crate::outcome`] for what becomes of the solver's plan.
 
 use crate::catalogue::Catalogue;
 use crate::hosts::{self, Candidate, Sites};
