@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod affordable;
 pub mod catalogue;
 mod difference;
 mod hosts;
@@ -55,9 +56,16 @@ pub fn plan(
     if !unasked.is_empty() {
         return outcome::failed(request, format!("the offers of {} are not known yet", unasked.join(", ")));
     }
-    let posed = pose(request, snapshot, catalogue);
+    let mut posed = pose(request, snapshot, catalogue);
     let options = Options { seed: request.id.0, ..Options::default() };
-    match (budget.search)(&posed.problem, &options) {
+    let mut answer = (budget.search)(&posed.problem, &options);
+    if let Ok(plan) = &answer
+        && affordable::exceeds(request, &posed, plan)
+    {
+        affordable::hold(request, &mut posed);
+        answer = (budget.search)(&posed.problem, &options);
+    }
+    match answer {
         Ok(plan) if plan.changes.is_empty() && plan.orders.is_empty() && !request.terms.forced => {
             let better = budget.explains.then(|| unhindered(&posed.problem, &options, budget.search));
             outcome::stays(request, &posed, catalogue, &plan, better.flatten().as_ref())

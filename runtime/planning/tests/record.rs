@@ -202,3 +202,33 @@ fn a_node_that_does_not_coordinate_says_what_it_does_not_know() {
         record.warnings
     );
 }
+
+#[test]
+fn hosts_that_are_held_count_against_the_budget_of_a_new_spec() {
+    let two = |name: &str| {
+        let mut wanted = spec(components(&[(name, component(2, 2))]), &["lab"]);
+        // Four hosts: two that are held, and two at most beside them.
+        let max_hourly = Number::try_from(0.2).expect("finite");
+        wanted.budget = Some(rhizo_types::spec::Budget { currency: "EUR".to_owned(), max_hourly });
+        wanted
+    };
+    let build = |hosts: u64| {
+        let ledger = (3..3 + hosts).fold(LedgerBuilder::new(two("old")), |ledger, node| {
+            ledger.host(node, host("lab", "slow", 2, 1))
+        });
+        ledger.placed(placed(&[("old", 0, 3), ("old", 1, 4)])).build()
+    };
+    let bought = |record: &Record| -> u32 {
+        let count = |action: &Action| match action.change {
+            Change::Acquire { count, .. } => count,
+            _ => 0,
+        };
+        record.actions.iter().map(count).sum()
+    };
+    // The new component wants two fast hosts: they can be bought beside two held ones, not beside three or four.
+    let new = || Some(two("new"));
+    assert_eq!(bought(&asked(&build(2), new())), 2);
+    assert_eq!(bought(&asked(&build(3), new())), 1);
+    let full = asked(&build(4), new());
+    assert_eq!((full.verdict, bought(&full)), (Decision::Planned, 0), "{:#?}", texts(&full));
+}

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_planning::{Answer, Budget, Catalogue, Offering, Outcome};
 use rhizo_protocol::SolveRequest;
-use rhizo_solver::{Options, Problem, solve};
+use rhizo_solver::{Options, Plan, Problem, SolveError, solve};
 use rhizo_types::Time;
 use rhizo_types::fact::Value;
 use rhizo_types::id::{AttributeName, OfferName, ProviderName, RegionName};
@@ -36,8 +36,12 @@ const PRICES_MICROS: [u64; 3] = [30_000, 40_000, 50_000];
 /// The dearest price.
 pub const PRICE_MICROS_MAX: u64 = PRICES_MICROS[2];
 
-/// How often the search may ask whether to stop. It ends most searches of a world's size by a proof before.
-const LOOKS_MAX: u32 = 400;
+/// How often the search may ask whether to stop. Enough for the best configuration of most worlds, though not for the
+/// proof; more would take most of the time of a run.
+const LOOKS_USUAL: u32 = 60;
+
+/// The same for a second search, when the first one has found nothing. Dozens of hosts need some thousands of looks.
+const LOOKS_MAX: u32 = 20_000;
 
 /// An offer as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -105,16 +109,22 @@ impl Market {
         let (mut catalogue, mut knowledge) = (Catalogue::default(), Knowledge::new());
         catalogue.take(self.answers(providers, now), &mut knowledge, now);
         let snapshot = Snapshot::cut(&knowledge, &BTreeMap::new(), now);
-        let mut search = |problem: &Problem, options: &Options| {
-            let mut looks = 0;
-            solve(problem, options, &mut || {
-                looks += 1;
-                looks > LOOKS_MAX
-            })
+        let mut search = |problem: &Problem, options: &Options| match bounded(problem, options, LOOKS_USUAL) {
+            Err(SolveError::NotFound { .. }) => bounded(problem, options, LOOKS_MAX),
+            answer => answer,
         };
         let mut budget = Budget { search: &mut search, explains: false };
         rhizo_planning::plan(request, &snapshot, &catalogue, &mut budget)
     }
+}
+
+/// Searches until the search has asked `looks_max` times whether to stop.
+fn bounded(problem: &Problem, options: &Options, looks_max: u32) -> Result<Plan, SolveError> {
+    let mut looks = 0;
+    solve(problem, options, &mut || {
+        looks += 1;
+        looks > looks_max
+    })
 }
 
 fn drawn(rng: &mut StdRng) -> Sold {

@@ -208,8 +208,12 @@ impl Scenario {
             ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
-            // Room for two hosts more than any shape needs: replacements overlap with what they replace.
-            max_hourly: Number::try_from(7.0 * PRICE_MICROS_MAX as f64 / 1e6).unwrap_or(Number::ZERO),
+            // No shape needs more than five hosts. With less than two more, replacements that overlap with what they
+            // replace have to wait for money.
+            max_hourly: Number::try_from(
+                f64::from(rng.random_range(5..=7_u32)) * PRICE_MICROS_MAX as f64 / 1e6,
+            )
+            .unwrap_or(Number::ZERO),
         });
         let spec = Spec {
             app: AppName::from("sim"),

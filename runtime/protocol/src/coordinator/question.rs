@@ -11,6 +11,7 @@ use crate::event::LogStatus;
 use crate::ledger::{Ledger, SlotState};
 use crate::observer::Observer;
 use crate::request::{CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
+use crate::sabotage::{self, Sabotage};
 use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
 use rhizo_types::ledger::{FOUNDER, SetSpec};
 use rhizo_types::spec::{Component, Spec};
@@ -51,7 +52,7 @@ pub(super) fn question(
         moves_max: spec.optimise.max_moves.filter(|_| !forced),
         gain_min: spec.optimise.min_gain,
         spending_micros: ledger.spending_micros(),
-        budget_micros: ledger.budget_micros(),
+        budget_micros: ledger.budget_micros().filter(|_| !sabotage::is(Sabotage::IgnoresBudget)),
     };
     Some(SolveRequest {
         id: SolveId(coordinator.map_or(0, |coordinator| coordinator.control.runs()) + 1),
