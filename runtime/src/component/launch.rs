@@ -39,7 +39,7 @@ impl Launch {
         env.extend(INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
         let facts = scope.environment();
         env.extend(facts.into_iter().map(|(name, value)| (name.into(), value.into())));
-        let mark = Mark::of_run(&scope.dir, scope.host_group.as_deref()).part(task);
+        let mark = Mark::of_run(&scope.dir, scope.attempt, scope.host_group.as_deref()).part(task);
         let mut launch = Self { env, dir: scope.dir.clone(), mark };
         for (name, template) in &component.env {
             launch.set(name, scope.fill(template)?);

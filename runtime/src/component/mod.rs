@@ -217,7 +217,11 @@ impl Components {
     /// Begins to end all processes of a run, also those that its actions left behind on purpose.
     fn end_processes_of(&mut self, live: &Live) {
         let Some(stop) = &live.stop else { return };
-        let processes = Processes::below(Mark::of_run(&self.dir_of(&live.run), self.host_group.as_deref()));
+        let processes = Processes::below(Mark::of_run(
+            &self.dir_of(&live.run),
+            live.run.attempt,
+            self.host_group.as_deref(),
+        ));
         let (signal, grace) = (launch::stop_signal(stop), Duration::from_millis(stop.grace_ms));
         self.endings.spawn_on(processes.end(signal, grace, std::future::ready(())), &self.runtime);
     }
@@ -246,8 +250,8 @@ impl Components {
                 .map_err(|error| format!("its ports could not be taken: {error}"))?;
         }
         let (exports, attributes) = (live.exports.clone(), component.attributes.clone());
-        let instance = run.instance.clone();
-        Ok(Scope { app, instance, node, dir, host_group, exports, imports, attributes, values })
+        let (instance, attempt) = (run.instance.clone(), run.attempt);
+        Ok(Scope { app, instance, attempt, node, dir, host_group, exports, imports, attributes, values })
     }
 
     /// Starts the service of an instance; the result is reported.

@@ -36,7 +36,7 @@ const QUIET_LOOKS: u32 = 5;
 /// milliseconds before it is believed.
 const EXCHANGE_MS_MAX: u32 = 20;
 
-/// The identity of a task: a run's directory, then the names of the task and of its subtasks.
+/// The identity of a task: a run's directory and number, then the names of the task and of its subtasks.
 ///
 /// A mark covers itself and every mark that was derived from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,11 +47,14 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Covers everything that is launched for the run in this directory; directories of runs are unique on a machine.
-    /// Control groups are made below `host_group`, in which the names of runs are unique.
-    pub(super) fn of_run(dir: &Path, host_group: Option<&Path>) -> Self {
-        let name = dir.file_name().unwrap_or_default();
-        Self { value: dir.to_string_lossy().into_owned(), group: host_group.map(|group| group.join(name)) }
+    /// Covers everything that is launched for one run: the `attempt` of the generation whose directory this is.
+    ///
+    /// Runs of one generation share their directory, and the processes of an earlier one may still be ending when the
+    /// next one starts. Directories are unique on a machine, and their names in the host's control group `host_group`.
+    pub(super) fn of_run(dir: &Path, attempt: u32, host_group: Option<&Path>) -> Self {
+        let name = format!("{}-run{attempt}", dir.file_name().unwrap_or_default().to_string_lossy());
+        let group = host_group.map(|group| group.join(name));
+        Self { value: format!("{}:run{attempt}", dir.to_string_lossy()), group }
     }
 
     /// A part of what this mark covers.
@@ -295,7 +298,7 @@ mod tests {
     }
 
     fn run_mark() -> Mark {
-        Mark::of_run(Path::new("/run/web.1-g1"), None)
+        Mark::of_run(Path::new("/run/web.1-g1"), 1, None)
     }
 
     #[test]
@@ -304,22 +307,33 @@ mod tests {
         assert!(run.covers(service.value().as_bytes()) && service.covers(service.value().as_bytes()));
         assert!(service.covers(service.part("probe").value().as_bytes()));
         assert!(!service.covers(run.value().as_bytes()));
-        for other in ["/run/web.1-g10", "/run/web.1-g1:service2", "/run"] {
+        for other in ["/run/web.1-g10:run1:service", "/run/web.1-g1:run1:service2", "/run"] {
             assert!(!service.covers(other.as_bytes()), "{other}");
         }
-        assert!(!run.covers(b"/run/web.1-g10"));
+        assert!(!run.covers(b"/run/web.1-g10:run1"));
+    }
+
+    #[test]
+    fn the_end_of_a_run_spares_the_next_run_of_the_same_generation() {
+        let next = Mark::of_run(Path::new("/run/web.1-g1"), 2, None).part("service");
+        assert!(!run_mark().covers(next.value().as_bytes()));
+        assert!(!run_mark().covers(b"/run/web.1-g1:run10:service"));
+        let groups = [1, 2].map(|attempt| {
+            Mark::of_run(Path::new("/run/web.1-g1"), attempt, Some(Path::new("/group"))).group
+        });
+        assert_ne!(groups[0], groups[1]);
     }
 
     #[test]
     fn group_mark_and_descent_each_make_a_member() {
         let mark = run_mark().part("service");
         let table = [
-            (10, process(1, 10, Some("/run/web.1-g1:service"))),
+            (10, process(1, 10, Some("/run/web.1-g1:run1:service"))),
             (11, process(10, 10, None)),
             (12, process(1, 10, None)),
-            (13, process(1, 13, Some("/run/web.1-g1:service:probe"))),
+            (13, process(1, 13, Some("/run/web.1-g1:run1:service:probe"))),
             (14, process(13, 14, None)),
-            (20, process(1, 20, Some("/run/web.1-g2:service"))),
+            (20, process(1, 20, Some("/run/web.1-g2:run1:service"))),
             (21, process(20, 20, None)),
         ];
         assert_eq!(found(&mut Processes::of_leader(mark, 10), &table), [10, 11, 12, 13, 14]);
@@ -328,8 +342,8 @@ mod tests {
     #[test]
     fn a_process_in_the_control_group_is_a_member_whatever_it_carries() {
         let host = tempfile::tempdir().expect("a directory");
-        let mark = Mark::of_run(Path::new("/run/web.1-g1"), Some(host.path()));
-        let group = host.path().join("web.1-g1/service");
+        let mark = Mark::of_run(Path::new("/run/web.1-g1"), 1, Some(host.path()));
+        let group = host.path().join("web.1-g1-run1/service");
         fs::create_dir_all(&group).expect("a directory");
         fs::write(group.join("cgroup.procs"), "11\n").expect("a file");
         let table = [(11, process(1, 11, None)), (12, process(1, 12, None))];

@@ -17,6 +17,8 @@ use std::path::PathBuf;
 pub(super) struct Scope {
     pub(super) app: AppName,
     pub(super) instance: InstanceId,
+    /// The number of the run within its generation, from one.
+    pub(super) attempt: u32,
     pub(super) node: NodeView,
     pub(super) dir: PathBuf,
     /// The control group of the host; none where it has none.
@@ -172,6 +174,7 @@ pub(super) mod tests {
         Scope {
             app: "shop".into(),
             instance: InstanceId { component: "web".into(), ordinal: 2 },
+            attempt: 1,
             node: NodeView {
                 id: NodeId(7),
                 provider: "lab".into(),
