@@ -208,10 +208,10 @@ impl Scenario {
             ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
-            // No shape needs more than five hosts. With less than two more, replacements that overlap with what they
+            // No shape needs more than five hosts. With only one more, replacements that overlap with what they
             // replace have to wait for money.
             max_hourly: Number::try_from(
-                f64::from(rng.random_range(5..=7_u32)) * PRICE_MICROS_MAX as f64 / 1e6,
+                f64::from(rng.random_range(6..=7_u32)) * PRICE_MICROS_MAX as f64 / 1e6,
             )
             .unwrap_or(Number::ZERO),
         });
