@@ -88,6 +88,14 @@ impl Deployment {
         command
     }
 
+    /// A command that the hang-up of its terminal reaches, also when the tests themselves run under `nohup`.
+    pub(crate) fn command_of_terminal(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(&self.program).args(arguments);
+        command.current_dir(&self.dir).stdin(Stdio::null());
+        command
+    }
+
     /// Starts a command without waiting for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running<'_> {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);

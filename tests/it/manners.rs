@@ -7,11 +7,15 @@ use std::fs::File;
 use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::deployment::{Deployment, instances, signal};
 use crate::repair::crew;
+
+/// How long a command may take that ends by itself, on the slowest machine.
+const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// Runs a command to its end.
 fn output(command: &mut Command) -> Output {
@@ -147,7 +151,7 @@ fn node_0_in_the_foreground_ends_in_order_when_its_terminal_is_gone() {
     let deployment = Deployment::new("hang-up", "rhizo");
     crew(&deployment, 1);
     let mut child = deployment
-        .command(&["up", "rhizo.toml", "--yes"])
+        .command_of_terminal(&["up", "rhizo.toml", "--yes"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -159,7 +163,14 @@ fn node_0_in_the_foreground_ends_in_order_when_its_terminal_is_gone() {
     drop((stdout, stderr));
     deployment.until("stable", |status| status["state"] == "stable");
     signal(child.id(), "HUP");
-    let ended = thread::spawn(move || child.wait().expect("our own child")).join().expect("no panic");
+    let watchdog = Instant::now() + WATCHDOG;
+    let ended = loop {
+        if let Some(status) = child.try_wait().expect("our own child") {
+            break status;
+        }
+        assert!(Instant::now() < watchdog, "it did not end after the hang-up");
+        thread::sleep(Duration::from_millis(20));
+    };
     assert_eq!(ended.code(), Some(130));
     deployment.until_no_process("after the hang-up");
     assert!(deployment.host_dirs().is_empty());
