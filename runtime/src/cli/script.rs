@@ -34,7 +34,7 @@ pub(super) async fn run(session: &Session, run: args::Run) -> Result<Exit, Failu
     }
     let patience = Duration::from_secs(run.timeout_s);
     tokio::select! {
-        followed = tokio::time::timeout(patience, follow(session)) => followed.unwrap_or_else(|_| {
+        followed = tokio::time::timeout(patience, follow(session, &script.text)) => followed.unwrap_or_else(|_| {
             Err(Failure::new(Exit::NotStable, format!("see the end of the script within {} s", run.timeout_s))
                 .hint("it goes on: `status` shows where it is, `run --end` ends it there"))
         }),
@@ -49,12 +49,12 @@ fn read(path: &Path) -> Result<ConfigText, Failure> {
     Ok(ConfigText { text, file: path.display().to_string(), base: String::new() })
 }
 
-/// Shows each line that is executed until the script has ended.
-async fn follow(session: &Session) -> Result<Exit, Failure> {
+/// Shows each line that is executed until the script has ended. `text` is the script's.
+async fn follow(session: &Session, text: &str) -> Result<Exit, Failure> {
     let mut client = session.client().await?;
     let begin = Instant::now();
     let mut number = None;
-    let mut shown = None;
+    let mut shown = 0;
     loop {
         // The member that answered last may have died. Every member knows the script's progress.
         if let Ok(status) = client.status().await
@@ -62,23 +62,33 @@ async fn follow(session: &Session) -> Result<Exit, Failure> {
         {
             // The script was committed before this request, so the status names it or a later one.
             let current = *number.get_or_insert(script.number) == script.number;
+            let reached = match (current, script.state.as_str()) {
+                (false, _) => None,
+                // In JSON, the record of the end is shown by `ended`.
+                (true, "done") => (!session.console.json()).then_some(u32::MAX),
+                (true, _) => script.line,
+            };
+            if let Some(reached) = reached.filter(|line| *line > shown) {
+                show(session, &script, text, shown, reached);
+                shown = reached;
+            }
             if !current || script.state != "running" {
                 client.close().await;
                 return ended(session, current, &script, begin);
-            }
-            if shown != script.line {
-                shown = script.line;
-                show(session, &script);
             }
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
 }
 
-fn show(session: &Session, script: &ScriptStatus) {
-    session.print(script, || match (script.line, &script.statement) {
-        (Some(line), Some(statement)) => format!("at line {line}: {statement}\n"),
-        _ => String::new(),
+/// Shows the statements after line `shown` up to line `reached`. A statement that takes less than the time between two
+/// requests is shown as well, after it was executed.
+fn show(session: &Session, script: &ScriptStatus, text: &str, shown: u32, reached: u32) {
+    session.print(script, || {
+        let lines = (1..).zip(text.lines()).filter(|(number, _)| (shown + 1..=reached).contains(number));
+        let code = lines.map(|(number, line)| (number, line.split('#').next().unwrap_or_default().trim()));
+        let statements = code.filter(|(_, code)| !code.is_empty());
+        statements.map(|(number, code)| format!("at line {number}: {code}\n")).collect()
     });
 }
 

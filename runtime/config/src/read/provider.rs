@@ -116,9 +116,9 @@ impl Session<'_> {
     }
 }
 
-/// Whether a setting names a file that the provider reads on this machine.
+/// Whether a setting names a file that the provider needs on this machine. A file of `faults` may be written later.
 fn is_data_file(name: &str, text: &str) -> bool {
-    matches!(name, "offers" | "attributes" | "rtt" | "faults") && !text.is_empty() && !text.contains("://")
+    matches!(name, "offers" | "attributes" | "rtt") && !text.is_empty() && !text.contains("://")
 }
 
 fn is_path_setting(name: &str) -> bool {
