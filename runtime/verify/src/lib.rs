@@ -5,7 +5,7 @@
 //! scenarios is the test target `models` of `rhizo-protocol`.
 //!
 //! Read next: [`scenario`] for the input, [`model`] for the states and steps, [`property`] for what must hold,
-//! [`explore`] and [`graph`] for the search and liveness (which are independent of rhizo), [`check`] for the whole.
+//! [`explore`] and [`graph`] for the search and liveness (which are independent of rhizo), [`check()`] for the whole.
 
 #![forbid(unsafe_code)]
 
