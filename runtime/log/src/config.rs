@@ -25,23 +25,24 @@ pub struct Timers {
     pub election_ms_max: u64,
 }
 
-/// How late a member may answer because its machine is busy, in addition to the round trip. It is the lease of
-/// [`Timers::LOCAL`] without its two heartbeats; a busy machine is as late over a long link as over a short one.
+/// Delay of an answer on a busy machine, in addition to the round trip. The value is the lease of [`Timers::LOCAL`]
+/// without its two heartbeats. The delay does not depend on the distance, so it is the same for every round trip.
 const BUSY_MS: u64 = 250;
 
 impl Timers {
     /// For members on one host or in one room: a failover takes about half a second.
     ///
-    /// Three heartbeats in a row may be lost before a voter doubts its leader. The numbers are those that
-    /// [`Self::for_round_trip`] gives for no distance at all.
+    /// Three heartbeats in a row may be lost before a voter doubts its leader. These values equal those that
+    /// [`Self::for_round_trip`] returns for a round trip of 0 ms.
     pub const LOCAL: Self = Self { heartbeat_ms: 100, election_ms_min: 250, election_ms_max: 450 };
 
     /// Timers for voters whose longest mutual round trip is `rtt_ms_max`, never faster than [`Self::LOCAL`].
     ///
-    /// The engine gives up the answer to a heartbeat when the next one is due. A leader whose answers take longer than that
-    /// hears no quorum and cannot stay in office, however well the links work: the heartbeat is a tenth longer than the
-    /// longest round trip. The lease allows for one lost heartbeat and a quarter of a second of delay on a busy machine.
-    /// Why not proportions: `docs/decisions/0404-heartbeat-exceeds-the-longest-round-trip.md`.
+    /// The engine abandons the answer to a heartbeat when it sends the next one. A leader whose answers take longer
+    /// than a heartbeat hears no quorum and steps down, even if every link works. The heartbeat is therefore a tenth
+    /// longer than the longest round trip. The lease allows for one lost heartbeat and a quarter of a second of delay
+    /// on a busy machine. `docs/decisions/0404-heartbeat-exceeds-the-longest-round-trip.md` says why the timers are not
+    /// plain multiples of the round trip.
     #[must_use]
     pub fn for_round_trip(rtt_ms_max: u64) -> Self {
         let round_trip_ms = rtt_ms_max.saturating_mul(11).div_euclid(10).saturating_add(BUSY_MS / 10);
@@ -79,7 +80,7 @@ pub enum Storage {
     Disk {
         /// The directory, made when absent.
         dir: PathBuf,
-        /// Whether this node was a member before: then a missing store is an error, not a fresh start.
+        /// True if this node was a member before: a missing store is then an error and not a fresh start.
         must_exist: bool,
     },
 }
@@ -95,7 +96,7 @@ pub struct LogConfig {
     pub storage: Storage,
     /// The group's clocks.
     pub timers: Timers,
-    /// Entries between two snapshots; the log keeps at most about twice as many.
+    /// Entries between two snapshots; the log keeps at most about twice this number.
     pub snapshot_every: u64,
 }
 
@@ -123,7 +124,7 @@ const ENTRIES_PER_MESSAGE_MAX: u64 = 256;
 /// The engine's settings for a checked configuration.
 ///
 /// # Errors
-/// When the engine rejects what [`LogConfig::check`] let pass; that would be a defect of the check.
+/// When the engine rejects a configuration that [`LogConfig::check`] accepted; that would be a defect of the check.
 pub(crate) fn engine_config(config: &LogConfig) -> Result<Config, OpenError> {
     let timers = config.timers;
     let settings = Config {
@@ -131,7 +132,7 @@ pub(crate) fn engine_config(config: &LogConfig) -> Result<Config, OpenError> {
         heartbeat_interval: timers.heartbeat_ms,
         election_timeout_min: timers.election_ms_min,
         election_timeout_max: timers.election_ms_max,
-        // A snapshot is sent in small messages; this is the patience with each of them.
+        // Timeout of each message of a snapshot. A snapshot is sent in many small messages.
         install_snapshot_timeout: (4 * timers.election_ms_max).max(2_000),
         max_payload_entries: ENTRIES_PER_MESSAGE_MAX,
         replication_lag_threshold: config.snapshot_every * 2,
@@ -149,10 +150,12 @@ pub(crate) fn engine_config(config: &LogConfig) -> Result<Config, OpenError> {
         broadcast_submitted_on_append: Some(true),
         // Links come back within milliseconds after a restart; a second of back-off would delay every repair.
         backoff: "50ms 100ms 200ms ..500ms".to_owned(),
-        // A leader outside the group hands over once its removal has committed and two heartbeats have told it.
+        // A leader that is removed from the group steps down two heartbeats after its removal has committed, so that
+        // the others have learnt of the commit.
         removed_leader_step_down: StepDownPolicy::After(timers.heartbeat_ms * 2),
-        // openraft issue 2080: a leader that hears nobody must stop keeping the others quiet. The engine demands
-        // at least the lease plus one longest election wait.
+        // openraft issue 2080: a leader whose answers are lost still sends heartbeats, which keep the other voters from
+        // an election. It must stop sending them. The engine requires at least the lease plus one longest election
+        // wait.
         quorum_loss_probe_interval: Some(timers.election_ms_max * 2),
         // A returning or cut-off node must not depose a working leader.
         enable_pre_vote: Some(true),

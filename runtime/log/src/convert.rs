@@ -1,4 +1,4 @@
-//! Converts between our records and the engine's types; no other file knows both.
+//! Converts between the records of `wire.rs` and the engine's types; no other file knows both.
 //!
 //! `inbound.rs` has checked records of other members before they get here, except for the consistency of a membership,
 //! which the engine's own constructor checks.

@@ -1,12 +1,13 @@
-//! What can go wrong, one type per operation.
+//! The errors of this crate, one type for each operation.
 //!
-//! *Refused* outcomes (not leader, change in progress) are normal and typed; *faults* carry what the engine or
-//! the disk said; `Unknown` always means "may still take effect". Displays complete "failed to …".
+//! *Refusals* (not leader, change in progress) are normal outcomes and have variants of their own. *Faults* carry the
+//! message of the engine or of the disk. `Unknown` always means "may still take effect". Displays complete "failed to
+//! …".
 
 use rhizo_types::{Lineage, NodeId};
 use std::path::PathBuf;
 
-/// What the Raft engine or the store under it said when it gave up, as text.
+/// The message with which the Raft engine, or the store below it, stopped.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EngineFault(pub(crate) String);
@@ -44,9 +45,9 @@ pub enum OpenError {
     /// The directory could not be made or synced.
     #[error("open the log: prepare directory {dir}")]
     Directory {
-        /// Which one.
+        /// The directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -55,7 +56,7 @@ pub enum OpenError {
     Store {
         /// The store's directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -76,7 +77,7 @@ pub enum OpenError {
         node: NodeId,
         /// The store's directory.
         dir: PathBuf,
-        /// What was found.
+        /// The fault that was found.
         problem: String,
     },
     /// The engine refused the state it found.
@@ -115,7 +116,7 @@ pub enum ProposeError {
     /// Too many proposals are waiting already; nothing was written.
     #[error("propose: too many proposals are waiting")]
     Busy,
-    /// The outcome is not known: the command may still commit, once.
+    /// The outcome is not known: the command may still commit, at most once.
     #[error("propose: the outcome is unknown")]
     Unknown,
     /// The member has stopped; the outcome of this proposal is not known either.
@@ -155,16 +156,16 @@ pub enum ChangeError {
     /// A node that is not a member cannot become a voter, lead, or be removed.
     #[error("change the members: {node} is not a member that can do that")]
     UnknownNode {
-        /// Which one.
+        /// The node.
         node: NodeId,
     },
-    /// A group without voters is none.
+    /// The change would leave the group without a voter.
     #[error("change the members: no voter would remain")]
     NoVoters,
-    /// The outcome is not known: look at the status, and ask again.
+    /// The outcome is not known. Read the status and repeat the request if the change is missing.
     #[error("change the members: the outcome is unknown")]
     Unknown,
-    /// The engine refused for a reason of its own; nothing was written.
+    /// The engine refused the change for an internal reason; nothing was written.
     #[error("change the members: refused")]
     Refused(#[source] EngineFault),
     /// The member has stopped.

@@ -1,7 +1,7 @@
 //! A leader whose disk has stopped writing hands its leadership to a voter whose disk works.
 //!
-//! Such a leader still sends heartbeats, so no other voter would replace it, although it acknowledges no entry itself and
-//! may miss entries after a restart. A group of one has no other voter and waits for its disk.
+//! Such a leader still sends heartbeats, so no other voter replaces it. It cannot acknowledge an entry itself, and
+//! after a restart it may lack entries. A group of one has no other voter and waits for its disk.
 
 use crate::config::Timers;
 use crate::engine::Engine;
@@ -43,7 +43,7 @@ pub(crate) async fn hand_over_while_disk_fails(
         if failing && role == Role::Leader {
             if let Some(heir) = heir {
                 tracing::warn!(%heir, "log store cannot write, handing leadership over");
-                // An engine that has stopped says so through the status.
+                // The error means that the engine has stopped, which the status reports.
                 let _ = raft.trigger().transfer_leader(heir.0).await;
             }
             tokio::time::sleep(pause).await;

@@ -35,7 +35,7 @@ pub(crate) struct Inbound {
     incoming: Mutex<Incoming>,
 }
 
-/// What a request was answered with, and whether it proves that the group has a leader.
+/// The reply to a request. `heard_leader` is true if the request proves that the group has a leader.
 pub(crate) struct Handled {
     pub(crate) reply: Vec<u8>,
     pub(crate) heard_leader: bool,
@@ -168,7 +168,7 @@ fn vote_answer(response: &VoteResponse<Engine>) -> Answer {
 
 type Checked = Result<(), &'static str>;
 
-/// Whether the engine may see a request of `from` to `to`.
+/// Returns an error if the engine must not see this request of `from` to `to`.
 fn check(from: NodeId, to: NodeId, call: &Call) -> Checked {
     match call {
         Call::Append { ballot, previous, entries, committed } => {

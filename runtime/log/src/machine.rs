@@ -1,4 +1,4 @@
-//! What committed entries are applied to: the trait the shell implements.
+//! The trait of the state that committed entries are applied to; the shell implements it.
 //!
 //! The log does not look into commands or snapshots. Read next: `member.rs`, which calls this.
 
@@ -30,7 +30,7 @@ pub enum Entry<'a> {
 pub struct RestoreError {
     /// Length of the snapshot.
     pub bytes: usize,
-    /// What was wrong with it.
+    /// The reason for which the machine refused it.
     pub reason: String,
 }
 
@@ -38,8 +38,8 @@ pub struct RestoreError {
 ///
 /// One task makes all calls, one after the other. A call must not block or panic: a machine that panics stops its
 /// member. Back-pressure goes through [`ready`](Self::ready). After a restart the machine starts empty and receives the
-/// last snapshot and the entries after it again. Entries that were committed shortly before the stop may arrive only
-/// when a leader is known.
+/// The state before the first call is empty, also after a restart: the machine then receives the last snapshot and the
+/// entries after it again. Entries that were committed shortly before the stop may arrive only when a leader is known.
 pub trait Machine: Send + 'static {
     /// Resolves when the machine can take one more entry or snapshot; by default at once.
     ///

@@ -104,7 +104,7 @@ impl RaftStateMachine<Engine> for Member {
         self.applied = Some(at);
         self.members = meta.last_membership.clone();
         let head = self.head();
-        // After a restart the engine installs the very snapshot the store just read.
+        // After a restart the engine installs the snapshot that the store has just read from the disk.
         let kept = self.store.snapshot().is_some_and(|(kept, _)| kept == head);
         if !kept {
             self.store.keep_snapshot((head, state)).await?;

@@ -1,7 +1,7 @@
 //! Outbound: sends the engine's messages to another member, each as one request over the [`Transport`].
 //!
-//! The engine trusts the replies it is given. So a malformed or unfitting reply becomes a network error here. Read next:
-//! `inbound.rs`, the other end.
+//! The engine trusts the replies that it receives. A malformed reply, or one that does not match the request, is
+//! therefore reported to it as a network error. Read next: `inbound.rs`, the receiving side.
 
 use crate::convert;
 use crate::engine::{Engine, LogId, Snapshot, Vote};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 type Fault = RPCError<Engine>;
 
-/// How often a snapshot may have to begin again before the attempt is given up.
+/// Number of times that a snapshot may start again from its beginning before the attempt ends with an error.
 const SNAPSHOT_RESTARTS_MAX: u32 = 3;
 
 /// Makes the links to the other members.
@@ -166,7 +166,7 @@ impl RaftNetworkV2<Engine> for Link {
         };
         match self.call(RPCTypes::AppendEntries, call, timeout).await? {
             Answer::Appended => Ok(AppendEntriesResponse::Success),
-            // Without a previous entry there is nothing to differ at, and the engine relies on that.
+            // Without a previous entry there is no place at which the logs could differ, and the engine relies on that.
             Answer::Conflict if previous.is_some() => Ok(AppendEntriesResponse::Conflict),
             Answer::Outvoted(ballot) => Ok(AppendEntriesResponse::HigherVote(convert::vote(ballot))),
             _ => Err(unfit("the reply does not answer an append")),

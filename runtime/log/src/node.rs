@@ -1,4 +1,4 @@
-//! One member of the group: what the rest of rhizo calls.
+//! One member of the group: the interface of this crate for the rest of rhizo.
 //!
 //! Every call with a timeout returns within it, with `Unknown` when the engine has not reported an outcome by then. A
 //! [`LogNode`] is a handle: clones share the member, and the member runs until [`shutdown`](LogNode::shutdown). It
@@ -91,7 +91,7 @@ impl LogNode {
                 return Err(OpenError::Engine(EngineFault::new(&fault)));
             }
         };
-        // The engine answers only after it has published what it found in the store.
+        // This call returns only after the engine has published the state that it read from the store.
         if let Err(fault) = raft.with_raft_state(|_| ()).await {
             store.close().await;
             return Err(OpenError::Engine(EngineFault::new(&fault)));
@@ -153,7 +153,8 @@ impl LogNode {
                 Err(ProposeError::NotLeader { leader: self.other(forward.leader_id) })
             }
             Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
-            // Another member may hold an entry that was discarded here. The other refusals concern changes of members.
+            // Another member may hold an entry that was discarded here, so the command may still commit. All other
+            // refusals concern membership changes and do not occur for a proposal.
             Ok(Err(RaftError::APIError(_))) | Err(_) => Err(ProposeError::Unknown),
         }
     }
@@ -192,8 +193,8 @@ impl LogNode {
     /// Makes `voters` the voters, by one joint change; voters that are not among them leave the group.
     ///
     /// Each must be a member already, and should have caught up: a voter that has not caught up counts in the quorum
-    /// and cannot contribute to it. After `Unknown`, the same call on the current leader completes a change that was
-    /// left half done.
+    /// and cannot contribute to it. After `Unknown`, the same call on the current leader completes a half-finished
+    /// change.
     ///
     /// # Errors
     /// See [`ChangeError`].
@@ -213,7 +214,7 @@ impl LogNode {
     /// Removes a member, voter or not.
     ///
     /// # Errors
-    /// `UnknownNode` when it is none, `NoVoters` when it is the last voter; else see [`ChangeError`].
+    /// `UnknownNode` if `node` is no member, `NoVoters` if it is the last voter; otherwise see [`ChangeError`].
     pub async fn remove(&self, node: NodeId, timeout: Duration) -> Result<(), ChangeError> {
         let status = self.status();
         if status.voters.contains(&node) {
@@ -230,8 +231,8 @@ impl LogNode {
     /// Hands leadership to the voter `to`, and waits until this member follows it.
     ///
     /// # Errors
-    /// `NotLeader`, `UnknownNode`, or `Unknown` when `to` does not lead within `timeout`: then this member may
-    /// still lead, or another one.
+    /// `NotLeader`, `UnknownNode`, or `Unknown` when `to` does not lead within `timeout`. After `Unknown` this member
+    /// may still lead, or another one does.
     pub async fn transfer_leadership(&self, to: NodeId, timeout: Duration) -> Result<(), ChangeError> {
         let status = self.status();
         if status.role != Role::Leader {
@@ -253,16 +254,16 @@ impl LogNode {
         }
     }
 
-    /// Starts an election now, for a shell that has seen the leader's host die.
+    /// Starts an election at once. The shell calls this when it has seen the leader's host die.
     ///
-    /// It begins with a pre-vote. Voters that heard the leader within the lease refuse it, and then nothing changes, so
-    /// a call in error is harmless.
+    /// The election begins with a pre-vote. Voters that heard the leader within the lease refuse it, and then nothing
+    /// changes. A call in error is therefore harmless.
     pub async fn campaign(&self) {
         // The only error is that the member has stopped, which its status reports.
         let _ = self.shared.raft.trigger().elect(true).await;
     }
 
-    /// Answers one request of another member, which `from` sent: the transport has authenticated it.
+    /// Answers one request of the member `from`; the transport has authenticated it.
     ///
     /// # Errors
     /// When the bytes are no request, contradict themselves or their sender, or belong to another lineage. The
@@ -275,7 +276,7 @@ impl LogNode {
         Ok(handled.reply)
     }
 
-    /// The group as this member sees it now.
+    /// Returns the group as this member sees it now.
     #[must_use]
     pub fn status(&self) -> LogStatus {
         self.shared.status.borrow().clone()
@@ -289,10 +290,10 @@ impl LogNode {
 
     /// Stops taking part, and closes the store once everything is on the disk.
     ///
-    /// When the disk cannot be written, what was not acknowledged is given up instead.
+    /// If the disk cannot be written, writes that were not acknowledged are discarded.
     pub async fn shutdown(&self) {
         self.shared.store.give_up();
-        // The engine's only error is that its task has ended already.
+        // The only error of this call is that the engine's task has ended already.
         let _ = self.shared.raft.shutdown().await;
         self.shared.store.close().await;
     }

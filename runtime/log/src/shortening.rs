@@ -33,7 +33,7 @@ pub(crate) async fn keep_short(
         }
         if store.log_bytes() > LOG_BYTES_MAX {
             let snapshot = raft.metrics().borrow_watched().snapshot.map(|at| at.index);
-            // An engine that has stopped says so through the status, so its refusals need no answer here.
+            // The error means that the engine has stopped, which the status reports.
             if let Some(index) = snapshot {
                 let _ = raft.trigger().purge_log(index).await;
             }

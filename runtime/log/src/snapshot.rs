@@ -1,11 +1,11 @@
 //! Puts a received snapshot together from messages: one snapshot at a time, from one sender at a time.
 //!
-//! It sends and stores nothing. A gap, a repetition, or a second sender never mixes two snapshots: the reply names how
-//! many bytes of *this* snapshot have arrived without a gap, and the sender continues from there.
+//! This file sends and stores nothing. A gap, a repetition, or a second sender never mixes two snapshots: the reply
+//! says how many bytes of *this* snapshot have arrived without a gap, and the sender continues from there.
 
 use crate::wire::{Ballot, SNAPSHOT_BYTES_MAX, SnapshotHead};
 
-/// One message's worth of a snapshot.
+/// The part of a snapshot that one message carries.
 pub(crate) struct Piece {
     pub(crate) from: u64,
     pub(crate) ballot: Ballot,
@@ -15,12 +15,12 @@ pub(crate) struct Piece {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What a piece led to.
+/// The state of the snapshot after a piece was taken.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
     /// This many bytes are there without a gap.
     Received(usize),
-    /// All of them.
+    /// All bytes have arrived.
     Complete(SnapshotHead, Vec<u8>),
 }
 
@@ -58,7 +58,7 @@ impl Incoming {
 }
 
 impl Piece {
-    /// Whether the sizes can belong to a snapshot; nothing is reserved before this holds.
+    /// Returns true if the sizes can belong to a snapshot. No memory is reserved before this check.
     pub(crate) fn is_plausible(&self) -> bool {
         self.total_bytes <= SNAPSHOT_BYTES_MAX
             && self.offset.checked_add(self.bytes.len()).is_some_and(|end| end <= self.total_bytes)

@@ -16,10 +16,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// What a member does in its group.
+/// The part of a member in its group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
-    /// Writes the log for the others. It may have been replaced already: see
+    /// Writes the log for the others. A newer leader may have replaced it already: see
+    /// [`read_barrier`](crate::LogNode::read_barrier).
     /// [`read_barrier`](crate::LogNode::read_barrier).
     Leader,
     /// Campaigns, or waits to campaign.
@@ -37,7 +38,7 @@ pub enum Role {
 pub struct StorageFault {
     /// The directory of the store.
     pub dir: PathBuf,
-    /// What the system said, for example that no space is left on the device.
+    /// The system's error, for example that no space is left on the device.
     pub problem: String,
 }
 
@@ -71,7 +72,7 @@ pub struct LogStatus {
     pub matched: BTreeMap<NodeId, Option<u64>>,
     /// Why the member cannot write its log at the moment: it casts no vote and acknowledges nothing until it can.
     pub storage: Option<StorageFault>,
-    /// Why the member stopped, when it was not asked to.
+    /// Why the member stopped without a request to stop.
     pub fault: Option<String>,
 }
 
@@ -89,7 +90,7 @@ impl Contact {
         Self { opened: Instant::now(), heard_ms: AtomicU64::new(0), resumed: Notify::new() }
     }
 
-    /// Notes that the leader was heard now; `quiet` is true when the published status still names no leader.
+    /// Records that this member heard the leader now. `quiet` is true if the published status still names no leader.
     pub(crate) fn hear(&self, quiet: bool) {
         let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.heard_ms.store(now_ms + 1, Ordering::Relaxed);
@@ -107,11 +108,11 @@ impl Contact {
     }
 }
 
-/// How long silence may last before the status reports that the quorum is lost.
+/// Time without a message of the leader or a quorum after which the status reports that the quorum is lost.
 ///
-/// Four leases: on a machine that is overloaded for a moment answers come late, and a leader that steps down for that
-/// costs more than one that notices its isolation a second later. An isolated leader does no harm meanwhile, because
-/// every action outside the group waits for a read barrier.
+/// The value is four leases. On a machine that is overloaded for a moment answers arrive late, and a leader that steps
+/// down then costs more than one that notices its isolation a second later. An isolated leader does no harm meanwhile,
+/// because every action outside the group waits for a read barrier.
 fn patience(timers: Timers) -> Duration {
     Duration::from_millis(4 * timers.election_ms_max + timers.heartbeat_ms)
 }
@@ -120,7 +121,7 @@ fn index(at: Option<LogId>) -> Option<u64> {
     at.map(|at| at.index)
 }
 
-/// Computes the status now, and the moment at which it changes if nothing is heard until then.
+/// Returns the status now, and the time at which it changes if no message arrives until then.
 pub(crate) fn read(
     metrics: &RaftMetrics<Engine>,
     contact: &Contact,

@@ -1,10 +1,10 @@
 //! The order in which voters campaign when their leader falls silent.
 //!
-//! In the engine every voter waits a random time after the lease, so that two rarely campaign together. Over a long link
-//! two often do, and a split vote costs another lease. Here each voter has a turn: the voter with the lowest id (the
-//! silent leader not counted) when the lease is over, the next one when the first has had time to win, and so on. The
-//! engine's random wait remains for every other case. A turn is a pre-vote, which the other voters refuse while they
-//! hear a leader, so a wrong turn changes nothing.
+//! In the engine every voter waits a random time after the lease, so that two voters rarely campaign at once. Over a
+//! long link two often do, and a split vote costs another lease. Here each voter has a turn. The voter with the lowest
+//! id, not counting the silent leader, campaigns when the lease is over. The next voter campaigns when the first has
+//! had time to win, and so on. In every other case the engine's random wait still applies. A turn is a pre-vote, which
+//! the other voters refuse while they hear a leader, so a turn in error changes nothing.
 
 use crate::config::Timers;
 use crate::engine::Engine;
@@ -17,17 +17,19 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long after it last heard its leader the voter with this rank takes its turn.
+/// Returns the time from the last message of the leader to the turn of the voter with this rank.
 ///
-/// Half a heartbeat covers that the others may have heard the leader a little later, and would still refuse; a
-/// heartbeat (more than a round trip, see [`Timers::for_round_trip`]) covers the election of the one before.
+/// The other voters may have heard the leader up to half a heartbeat later and would refuse an earlier pre-vote. One
+/// heartbeat, which is more than a round trip (see [`Timers::for_round_trip`]), covers the election of the voter
+/// before.
 fn turn(timers: Timers, rank: usize) -> Duration {
     let rank = u64::try_from(rank).unwrap_or(u64::MAX);
     let after_lease_ms = (timers.heartbeat_ms / 2).saturating_add(timers.heartbeat_ms.saturating_mul(rank));
     Duration::from_millis(timers.election_ms_max.saturating_add(after_lease_ms))
 }
 
-/// When this member has its turn and the term it would end; `None` unless it follows a leader it has heard.
+/// Returns the time of this member's turn and the term that the turn would end. Returns `None` unless the member
+/// follows a leader that it has heard.
 fn next_turn(raft: &Raft<Engine, Member>, contact: &Contact, timers: Timers) -> Option<(Instant, u64)> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
@@ -47,7 +49,7 @@ pub(crate) async fn take_turns(
     timers: Timers,
     mut status: watch::Receiver<LogStatus>,
 ) {
-    // One turn in a term: when it does not succeed, the engine's random waits avoid another split vote.
+    // One turn in each term. If it fails, the engine's random waits prevent another split vote.
     let mut taken_in = None;
     loop {
         if status.borrow_and_update().role == Role::Stopped {
@@ -59,7 +61,7 @@ pub(crate) async fn take_turns(
         {
             tracing::debug!(term, "leader is silent, campaigning");
             taken_in = Some(term);
-            // An engine that has stopped says so through the status.
+            // The error means that the engine has stopped, which the status reports.
             let _ = raft.trigger().elect(true).await;
             continue;
         }

@@ -12,9 +12,9 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Carries one request to another member and its reply back.
 ///
-/// The receiving side passes the bytes to [`LogNode::handle`](crate::LogNode::handle) with the *authenticated*
-/// sender and returns what that returns. Requests may be lost, repeated and reordered. Both directions stay
-/// within [`MESSAGE_BYTES_MAX`](crate::MESSAGE_BYTES_MAX).
+/// The receiving side passes the bytes to [`LogNode::handle`](crate::LogNode::handle) with the *authenticated* sender
+/// and sends the result back. Requests may be lost, repeated and reordered. Both directions stay within
+/// [`MESSAGE_BYTES_MAX`](crate::MESSAGE_BYTES_MAX).
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request` to `target` and returns its reply, or an error after at most `timeout`.
     ///

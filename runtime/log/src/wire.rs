@@ -1,7 +1,7 @@
-//! The messages between members and the values of the store, as versioned records of our own.
+//! The messages between members and the values of the store, as versioned records of this crate.
 //!
-//! No type of the engine is part of them: a new release of the engine, or another engine, changes `convert.rs` and no
-//! byte on a wire or a disk. `inbound.rs` checks what a message claims.
+//! The records contain no type of the engine. A new release of the engine, or another engine, changes `convert.rs` and
+//! no byte on a wire or a disk. `inbound.rs` checks the contents of messages.
 
 use rhizo_types::Lineage;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub const MESSAGE_BYTES_MAX: usize = 640 * 1024;
 /// Longest snapshot, in bytes; a roster of 10,000 nodes takes about 2 MiB.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Greatest term and index a message may name: the engine adds one to both without looking.
+/// Greatest term and index that a message may name: the engine adds one to both without an overflow check.
 pub(crate) const COUNTER_MAX: u64 = u64::MAX / 4;
 
 /// A place in the log: the term whose leader wrote the entry, and the index.
@@ -46,7 +46,7 @@ pub(crate) struct Members {
     pub(crate) nodes: BTreeSet<u64>,
 }
 
-/// What an entry carries.
+/// The content of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Content {
     Blank,
@@ -95,7 +95,7 @@ pub(crate) enum Call {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// The leader hands over: the receiver, `to`, is to campaign at once.
+    /// The leader hands over its leadership: the receiver, `to`, campaigns at once.
     Transfer { ballot: Ballot, to: u64, last: Option<Position> },
 }
 
@@ -140,7 +140,7 @@ pub(crate) enum Reply {
     V1 { answer: Answer },
 }
 
-/// One value of the store, whatever its key.
+/// One value of the store; all keys share this type.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Kept {
     Entry(Record),

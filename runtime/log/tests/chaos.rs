@@ -1,9 +1,9 @@
-//! Random faults from a fixed seed, then a judgement: did the group keep its promises?
+//! Random faults from a fixed seed, followed by a check of the group's guarantees.
 //!
-//! Five members lose links, one way or both, are killed and restarted on their disks, change their voters, and
-//! are asked to commit all the while. Three things are checked, none of them by asking the engine: no two members
-//! applied different entries at one index; no term had two leaders; and every acknowledged command is there at
-//! its index when only a majority of the final voters is started again from the disks.
+//! Five members receive proposals all the time. Meanwhile links fail in one or both directions, members are killed and
+//! restarted on their disks, and the voters change. Three properties are checked without asking the engine. No two
+//! members applied different entries at one index. No term had two leaders. Every acknowledged command is at its index
+//! when only a majority of the final voters is started again from the disks.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
 
@@ -21,13 +21,13 @@ use support::{Cluster, PATIENCE, Running};
 
 /// Fast clocks: more elections in the same time.
 const FAST: Timers = Timers { heartbeat_ms: 40, election_ms_min: 80, election_ms_max: 140 };
-/// Steps between two times at which everything is healed and has to work again.
+/// Steps between two points at which all faults are healed and the group has to work again.
 const STEPS: u32 = 25;
 const ROUNDS: u32 = 4;
 
-/// What happened in a run, to know that every fault did.
+/// How often each event happened in a run, to prove that every fault occurred.
 #[derive(Default, Debug)]
-struct Tally {
+struct EventCounts {
     cuts: u32,
     one_way_cuts: u32,
     heals: u32,
@@ -40,13 +40,13 @@ struct Tally {
     unknown: u32,
 }
 
-/// Commands whose proposers were told where they committed.
+/// Commands whose proposers learnt where they committed.
 type Acknowledged = Arc<Mutex<Vec<(Vec<u8>, Proposed)>>>;
 
 struct Chaos {
     cluster: Cluster,
     random: StdRng,
-    tally: Tally,
+    counts: EventCounts,
     acknowledged: Acknowledged,
     unknown: Arc<Mutex<u32>>,
     next_command: u64,
@@ -81,29 +81,29 @@ impl Chaos {
             0 | 1 => {
                 let Some(victim) = self.any_running() else { return };
                 self.cluster.net.isolate(victim, everyone.into_iter().filter(|id| *id != victim));
-                self.tally.cuts += 1;
+                self.counts.cuts += 1;
             }
             2 => {
                 let (Some(from), Some(to)) = (self.any_running(), self.any_running()) else { return };
                 self.cluster.net.cut_one_way(from, to);
-                self.tally.one_way_cuts += 1;
+                self.counts.one_way_cuts += 1;
             }
             3..=6 => {
                 self.cluster.net.heal();
-                self.tally.heals += 1;
+                self.counts.heals += 1;
             }
             7 | 8 => {
                 if self.cluster.running.len() > 3
                     && let Some(victim) = self.any_running()
                 {
                     self.cluster.kill(victim).await;
-                    self.tally.kills += 1;
+                    self.counts.kills += 1;
                 }
             }
             9 | 10 => {
                 if let Some(back) = everyone.into_iter().find(|id| !self.cluster.running.contains_key(id)) {
                     self.cluster.start(back).await;
-                    self.tally.restarts += 1;
+                    self.counts.restarts += 1;
                 }
             }
             11 => self.change_voters(everyone).await,
@@ -113,7 +113,7 @@ impl Chaos {
                     .node
                     .transfer_leadership(to, Duration::from_millis(500))
                     .await;
-                self.tally.transfers += u32::from(handed.is_ok());
+                self.counts.transfers += u32::from(handed.is_ok());
             }
             _ => {}
         }
@@ -121,7 +121,8 @@ impl Chaos {
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
-    /// Asks whoever claims to lead for three or five voters; nodes that are no members become learners first.
+    /// Requests three or five voters from a member that claims to lead; nodes that are no members become learners
+    /// first.
     async fn change_voters(&mut self, everyone: Vec<NodeId>) {
         let size = if self.random.random() { 3 } else { 5 };
         let voters: BTreeSet<NodeId> =
@@ -130,16 +131,16 @@ impl Chaos {
         let Some(node) = self.cluster.running.values().find(leads).map(|running| running.node.clone()) else {
             return;
         };
-        self.tally.changes_asked += 1;
+        self.counts.changes_asked += 1;
         for id in &voters {
-            // Refusals are part of the game: the member may lead no longer, or may be cut off.
+            // Refusals are expected: the member may no longer lead, or may be cut off.
             let _ = node.add_learner(*id, Duration::from_millis(300)).await;
         }
         let changed = node.change_voters(voters, Duration::from_secs(1)).await;
-        self.tally.changes += u32::from(changed.is_ok());
+        self.counts.changes += u32::from(changed.is_ok());
     }
 
-    /// Heals everything and waits until the group works again, with all five as voters.
+    /// Heals all faults and waits until the group works again, with all five members as voters.
     async fn settle(&mut self) {
         self.cluster.net.heal();
         for id in (1..=5).map(NodeId) {
@@ -167,7 +168,7 @@ impl Chaos {
     }
 }
 
-async fn run(seed: u64) -> Tally {
+async fn run(seed: u64) -> EventCounts {
     let mut cluster = Cluster::new(FAST);
     cluster.snapshot_every = 32;
     cluster.start(NodeId(1)).await;
@@ -175,7 +176,7 @@ async fn run(seed: u64) -> Tally {
     let mut chaos = Chaos {
         cluster,
         random: StdRng::seed_from_u64(seed),
-        tally: Tally::default(),
+        counts: EventCounts::default(),
         acknowledged: Arc::default(),
         unknown: Arc::default(),
         next_command: 0,
@@ -186,18 +187,18 @@ async fn run(seed: u64) -> Tally {
             chaos.step().await;
         }
         chaos.settle().await;
-        // From here the next round starts with three voters and two bystanders.
+        // The next round starts with three voters and two members that do not vote.
         let three: BTreeSet<NodeId> = (1..=5).map(NodeId).sample(&mut chaos.random, 3).into_iter().collect();
         chaos.cluster.change_voters(&three).await;
-        chaos.tally.changes += 1;
+        chaos.counts.changes += 1;
     }
     chaos.settle().await;
     chaos.cluster.assert_consistent();
-    chaos.tally.unknown = *chaos.unknown.lock().unwrap();
+    chaos.counts.unknown = *chaos.unknown.lock().unwrap();
     let acknowledged = chaos.acknowledged.lock().unwrap().clone();
-    chaos.tally.acknowledged = u32::try_from(acknowledged.len()).unwrap();
+    chaos.counts.acknowledged = u32::try_from(acknowledged.len()).unwrap();
 
-    // What was acknowledged is on the disks of a majority: any three of the five voters know all of it.
+    // Acknowledged commands are on the disks of a majority, so any three of the five voters together know all of them.
     let mut cluster = chaos.cluster;
     for id in cluster.ids() {
         cluster.kill(id).await;
@@ -216,14 +217,15 @@ async fn run(seed: u64) -> Tally {
         );
     }
     cluster.stop().await;
-    chaos.tally
+    chaos.counts
 }
 
 async fn no_promise_is_broken(seed: u64) {
-    let tally = run(seed).await;
-    println!("seed {seed}: {tally:?}");
-    let Tally { cuts, one_way_cuts, heals, kills, restarts, changes_asked, changes, acknowledged, .. } =
-        tally;
+    let counts = run(seed).await;
+    println!("seed {seed}: {counts:?}");
+    let EventCounts {
+        cuts, one_way_cuts, heals, kills, restarts, changes_asked, changes, acknowledged, ..
+    } = counts;
     let fired = [cuts, one_way_cuts, heals, kills, restarts, changes_asked, changes];
     assert!(fired.iter().all(|count| *count > 0), "seed {seed}: a fault never happened: {fired:?}");
     assert!(acknowledged > 20, "seed {seed}: only {acknowledged} commands were acknowledged");

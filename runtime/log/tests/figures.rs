@@ -1,6 +1,6 @@
-//! How fast, how cheap: figures that are printed, not asserted, since they depend on the machine.
+//! Measurements of failover and processor time. They are printed and not asserted, since they depend on the machine.
 //!
-//! What is asserted is that each thing measured happened. `RHIZO_ROUNDS=50` repeats the failovers fifty times.
+//! The tests assert only that each measured event happened. `RHIZO_ROUNDS=50` repeats the failovers fifty times.
 
 mod support;
 
@@ -108,7 +108,7 @@ fn cpu_ticks() -> u64 {
 
 #[tokio::test]
 async fn an_idle_group_is_cheap() {
-    // Other tests would be measured too: this one alone in its process gives the figure.
+    // Other tests in the process would be measured too, so this one is run alone.
     if std::env::var_os("RHIZO_IDLE_SECONDS").is_none() {
         println!("idle: set RHIZO_IDLE_SECONDS and run this test alone to measure");
     }

@@ -1,4 +1,4 @@
-//! A member whose disk is full: nothing it acknowledged is lost, it takes no part in decisions, and it heals.
+//! A member whose disk is full loses no acknowledged entry, takes no part in decisions, and recovers.
 //!
 //! The disk is a real one: a temporary file system of 32 MiB, mounted in a mount namespace that the test
 //! makes for itself by starting its own binary again. Where neither root nor user namespaces are available, the
@@ -47,7 +47,7 @@ fn mount_small_disk(dir: &Path) {
     assert!(mounted.success(), "a file system can be mounted in the namespace");
 }
 
-/// Takes all the room that is left.
+/// Fills the remaining space.
 fn fill(dir: &Path) {
     let mut ballast = File::create(dir.join("ballast")).unwrap();
     let mut block = vec![1_u8; 64 * 1024];
@@ -77,7 +77,7 @@ fn a_leader_with_a_full_disk_hands_over_and_comes_back_when_there_is_room() {
         for round in 0..3_u8 {
             cluster.lead(small).await;
             fill(&cluster.dir(small));
-            // Too large for what is left in the file itself.
+            // Larger than the free space inside the database file.
             let large = vec![round; 128 * 1024];
             let mut committed = BTreeSet::new();
             for number in 0..4 {
@@ -101,7 +101,7 @@ fn a_leader_with_a_full_disk_hands_over_and_comes_back_when_there_is_room() {
             let applied: BTreeSet<u64> = cluster.state(small).iter().map(|(index, _, _)| *index).collect();
             assert!(committed.is_subset(&applied), "everything is on the member that was full");
         }
-        // What it acknowledged is in its file, not only in its memory.
+        // Acknowledged entries are in its file, not only in its memory.
         cluster.kill(small).await;
         cluster.start(small).await;
         cluster.converge().await;
@@ -129,7 +129,7 @@ fn a_group_of_one_waits_for_room_and_loses_nothing() {
             async move { node.propose(large, support::WATCHDOG).await }
         });
         cluster.until(alone, "the disk in the status", |status| status.storage.is_some()).await;
-        // Others may give up waiting; the outcome is unknown to them, not a failure.
+        // A caller may stop waiting; the outcome is then unknown to it, which is not a failure.
         let impatient = node.propose(vec![8], Duration::from_millis(50)).await;
         assert_eq!(impatient, Err(ProposeError::Unknown));
         empty(&cluster.dir(alone));

@@ -1,6 +1,6 @@
-//! What a group must do: replicate, survive, and change its members.
+//! The guarantees of a group: it replicates, survives failures, and changes its members.
 //!
-//! Outcomes only, each under a generous watchdog. Read next: `refusals.rs`, then `chaos.rs` for random faults.
+//! Checks outcomes only, each under a generous watchdog. Read next: `refusals.rs`, then `chaos.rs` for random faults.
 
 mod support;
 
@@ -50,7 +50,8 @@ async fn one_joint_change_grows_a_founder_to_five_voters() {
     cluster.stop().await;
 }
 
-/// With one of five voters dead the leader needs the answers of two others, over the longest way there is.
+/// With one of five voters dead the leader needs the answers of two others, over the longest round trip that
+/// `Timers::for_round_trip` allows for.
 #[tokio::test]
 async fn a_leader_far_from_everybody_stays_in_office_when_a_voter_is_dead() {
     let rtt_ms = 200;
@@ -61,7 +62,7 @@ async fn a_leader_far_from_everybody_stays_in_office_when_a_voter_is_dead() {
     cluster.commit(*b"after").await;
     let leader = cluster.leader().await;
     let term = cluster.running[&leader].node.status().term;
-    // Twenty leases, in each of which it would lose its office if no answer counted.
+    // Twenty leases. If no answer counted, the leader would step down in each of them.
     let lease = Duration::from_millis(cluster.timers.election_ms_max);
     tokio::time::sleep(20 * lease).await;
     assert_eq!(cluster.leader().await, leader);
@@ -178,16 +179,16 @@ async fn an_isolated_leader_neither_commits_nor_passes_the_barrier() {
     let others: Vec<NodeId> = cluster.ids().into_iter().filter(|id| *id != old).collect();
     cluster.net.isolate(old, others.clone());
     let node = &cluster.running[&old].node;
-    // Its lease still runs: it takes the proposal and cannot commit it.
+    // Its lease still runs, so it takes the proposal and cannot commit it.
     let proposed = node.propose(b"lost".to_vec(), Duration::from_secs(1)).await;
     assert_eq!(proposed, Err(ProposeError::Unknown));
     assert_eq!(node.read_barrier(Duration::from_secs(1)).await, Err(ReadError::NoQuorum));
     let status = cluster.until(old, "noticing", |now| !now.quorum).await;
     assert_eq!(status.leader, None);
-    // Once it has run out, it refuses at once and does not name itself.
+    // Once the lease has run out, it refuses at once and does not name itself as the leader.
     let refused = node.propose(b"refused".to_vec(), Duration::from_secs(1)).await;
     assert_eq!(refused, Err(ProposeError::NotLeader { leader: None }));
-    // The others elect one of their own meanwhile.
+    // Meanwhile the others elect one of their own.
     let elected = watchdog("new leader", async {
         loop {
             for id in &others {
@@ -222,7 +223,7 @@ async fn a_lone_survivor_of_three_says_that_there_is_no_quorum() {
     let term = cluster.running[&survivor].node.status().term;
     let status = cluster.until(survivor, "noticing", |now| !now.quorum && now.leader.is_none()).await;
     assert_ne!(status.role, Role::Leader);
-    // It asks for votes nobody gives, and does not raise the term meanwhile.
+    // It requests votes that no node grants, and does not raise the term meanwhile.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let node = &cluster.running[&survivor].node;
     assert_eq!(node.status().term, term);
@@ -237,7 +238,7 @@ async fn a_learner_far_behind_is_caught_up_by_a_snapshot_in_pieces() {
     cluster.start(NodeId(1)).await;
     cluster.node(1).initialise().await.unwrap();
     cluster.leader().await;
-    // 200 commands of 8 KiB: the snapshot takes seven messages, and the log before it is gone.
+    // 200 commands of 8 KiB: the snapshot takes seven messages, and the log entries before it are purged.
     for n in 0..200_u8 {
         cluster.commit(vec![n; 8 * 1024]).await;
     }
@@ -290,7 +291,7 @@ async fn large_commands_are_replicated_in_messages_within_the_limit() {
 #[tokio::test]
 async fn a_log_of_large_commands_is_cut_by_its_bytes() {
     let mut cluster = Cluster::grown(1, Timers::LOCAL).await;
-    // 10 MiB in 40 entries, where 1,024 entries would be a reason for a snapshot.
+    // 10 MiB in 40 entries. Counted in entries, a snapshot would be due only after 1,024.
     for n in 0..40_u8 {
         cluster.commit(vec![n; rhizo_log::COMMAND_BYTES_MAX]).await;
     }
@@ -307,7 +308,7 @@ async fn a_node_that_was_removed_does_not_disturb_the_group() {
     let mut cluster = Cluster::grown(3, Timers::LOCAL).await;
     let leader = cluster.leader().await;
     let removed = cluster.ids().into_iter().find(|id| *id != leader).unwrap();
-    // It is away when it is removed, so its own log still says that it votes.
+    // It is not running when it is removed, so its own log still says that it votes.
     cluster.kill(removed).await;
     let rest: BTreeSet<NodeId> = ids(1..=3).into_iter().filter(|id| *id != removed).collect();
     cluster.change_voters(&rest).await;
@@ -315,7 +316,7 @@ async fn a_node_that_was_removed_does_not_disturb_the_group() {
     let before = cluster.running[&leader].node.status();
     cluster.start(removed).await;
     assert!(cluster.running[&removed].node.status().voters.contains(&removed), "it does not know yet");
-    // Several election timeouts: it asks for votes all the time.
+    // Several election timeouts, in which it requests votes all the time.
     let mut campaigns = 0;
     for n in 0..30_u8 {
         cluster.running[&removed].node.campaign().await;
@@ -326,7 +327,7 @@ async fn a_node_that_was_removed_does_not_disturb_the_group() {
     assert_eq!(campaigns, 30);
     let after = cluster.running[&leader].node.status();
     assert_eq!((after.term, after.leader, after.role), (before.term, before.leader, Role::Leader));
-    // Nor when the leader dies and the rest has to elect without a lease in its way.
+    // It also disturbs no election when the leader dies and no lease holds the other voters back.
     let heir = *rest.iter().find(|id| **id != leader).unwrap();
     cluster.running[&leader].node.transfer_leadership(heir, PATIENCE).await.unwrap();
     cluster.commit(*b"still").await;

@@ -1,7 +1,7 @@
-//! A real process is killed with a signal while it commits; what it acknowledged must be on its disk.
+//! A real process is killed with a signal while it commits; every entry it acknowledged must be on its disk.
 //!
-//! The test starts its own binary again as the victim, told by the environment. Nothing is simulated: the victim
-//! has no chance to flush.
+//! The test starts its own binary again as the victim; an environment variable selects that role. Nothing is simulated:
+//! the victim has no chance to flush.
 
 mod support;
 
@@ -26,7 +26,7 @@ async fn open(dir: &Path, must_exist: bool) -> (LogNode, Arc<std::sync::Mutex<Ve
     (LogNode::open(config, Box::new(machine), Arc::new(wire)).await.expect("the store is sound"), state)
 }
 
-/// Commits numbers until it is killed, and says each one on its standard output.
+/// Commits numbers until it is killed, and prints each one on its standard output.
 async fn victim(dir: PathBuf) {
     let fresh = !dir.join("log.redb").exists();
     let (node, _) = open(&dir, !fresh).await;
@@ -82,7 +82,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What was still in the pipe was acknowledged as well; but its last line may be half.
+        // Lines that were still in the pipe are acknowledgements too, but the last one may be incomplete.
         let mut rest = Vec::new();
         for line in lines.map_while(Result::ok) {
             rest.extend(parse(&line));

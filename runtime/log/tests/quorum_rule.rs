@@ -1,9 +1,9 @@
 //! The commit rule of the Raft engine, checked where it lives: the crate `quorum-set`.
 //!
-//! openraft issue 1802: with five voters the "greatest value accepted by a quorum" could advance although only
-//! two voters had reached it, because an entry above the accepted value was not kept in order. These tests
-//! replay such orders against a rule written down independently of that crate: sort, take the median. They do
-//! not test our own code; they decide whether the pinned versions may be trusted, and so run before the rest.
+//! openraft issue 1802: with five voters the "greatest value accepted by a quorum" could advance although only two
+//! voters had reached it, because an entry above the accepted value was not kept in order. These tests replay such
+//! orders against an independent implementation of the rule: sort, take the median. They do not test code of this
+//! project. They decide whether the pinned versions may be trusted, and so run before the rest.
 
 use quorum_set::QuorumSet;
 use quorum_set::VecProgress;
@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use std::collections::BTreeSet;
 
-/// One voter and how far its log is known to reach.
+/// One voter and the known end of its log.
 #[derive(Clone, Debug)]
 struct Reached {
     id: u64,

@@ -1,6 +1,7 @@
-//! What a member must refuse: foreign, wiped and damaged stores, limits, garbage, and a second foundation.
+//! The inputs that a member must refuse: foreign, wiped and damaged stores, oversized or malformed messages, and a
+//! second foundation of the group.
 //!
-//! Read next: `group.rs` for what a group must do.
+//! Read next: `group.rs` for the guarantees of a group.
 
 mod support;
 
@@ -19,7 +20,7 @@ async fn a_wiped_disk_is_refused() {
     std::fs::remove_dir_all(cluster.dir(NodeId(2))).unwrap();
     let refused = open(cluster.config(NodeId(2))).await;
     assert!(matches!(refused, Err(OpenError::StoreMissing { node: NodeId(2), .. })), "{:?}", refused.err());
-    // An empty file in its place is a damaged store, never a new one.
+    // An empty file in place of a store is a damaged store, never a new one.
     std::fs::create_dir_all(cluster.dir(NodeId(2))).unwrap();
     std::fs::write(cluster.dir(NodeId(2)).join("log.redb"), []).unwrap();
     let refused = open(cluster.config(NodeId(2))).await;
@@ -36,7 +37,7 @@ async fn the_store_of_another_node_or_lineage_is_refused() {
     assert!(matches!(other_node, Err(OpenError::StoreForeign { found_node: NodeId(1), .. })));
     let other_lineage = open(LogConfig { lineage: Lineage(2), ..config.clone() }).await;
     assert!(matches!(other_lineage, Err(OpenError::StoreForeign { found_lineage: LINEAGE, .. })));
-    // A damaged file is an error with its place, not a fresh start.
+    // A damaged file is an error that names its place, not a fresh start.
     let Storage::Disk { dir, .. } = &config.storage else { unreachable!("the test uses disks") };
     std::fs::write(dir.join("log.redb"), vec![7; 64 * 1024]).unwrap();
     assert!(matches!(open(config).await, Err(OpenError::StoreDamaged { .. })));
@@ -115,18 +116,18 @@ async fn garbage_and_other_lineages_are_refused_and_harmless() {
     assert!(matches!(node.handle(leader, &[]).await, Err(HandleError::Malformed(_))));
     let long = vec![0; rhizo_log::MESSAGE_BYTES_MAX + 1];
     assert!(matches!(node.handle(leader, &long).await, Err(HandleError::TooLarge { .. })));
-    // A pre-vote of another lineage, byte for byte as this lineage would send it but for the second byte.
+    // A pre-vote of another lineage. It differs from one of this lineage in the second byte only.
     let foreign = [0, 2, 2, 7, leader.0 as u8, 0, 0, 0];
     let refused = node.handle(leader, &foreign).await;
     assert_eq!(refused, Err(HandleError::ForeignLineage { found: Lineage(2) }));
-    // Well-formed and impossible: a candidate that is somebody else, and a term after which there is none.
+    // Well-formed and impossible: a candidate that is not the sender, and a term that has no successor.
     let impostor = [0, 1, 2, 7, leader.0 as u8 + 1, 0, 0, 0];
     assert!(matches!(node.handle(leader, &impostor).await, Err(HandleError::Malformed(_))));
     let mut last_term = vec![0, 1, 2];
     last_term.extend([255; 9]);
     last_term.extend([1, leader.0 as u8, 0, 0, 0]);
     assert!(matches!(node.handle(leader, &last_term).await, Err(HandleError::Malformed(_))));
-    // Valid messages with every byte changed to every value, from everyone: some are still messages.
+    // Valid messages in which each byte is replaced by every value, from every sender; some results are still messages.
     let samples: [&[u8]; 4] = [
         &[0, 1, 0, 1, leader.0 as u8, 1, 0, 0, 0],
         &[0, 1, 2, 1, leader.0 as u8, 0, 1, 1, 3, 0],
@@ -140,7 +141,8 @@ async fn garbage_and_other_lineages_are_refused_and_harmless() {
             for value in 0..=255_u8 {
                 let mut bytes = sample.to_vec();
                 bytes[place] = value;
-                // Only a lying member names the current or a later term: leave those out.
+                // Only a lying member names the current or a later term, and members are trusted not to lie: these are
+                // left out.
                 if place == 3 && u64::from(value) >= before.0 {
                     continue;
                 }

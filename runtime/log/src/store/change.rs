@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A snapshot as it is kept: its head (the place in the log and the members there) and the machine's bytes.
 pub(crate) type KeptSnapshot = (SnapshotHead, Arc<[u8]>);
 
-/// Called once for each write: with success when it is on the disk, or with the reason why it never will be.
+/// Called once for each write: with success when it is on the disk, or with the reason for which it never will be.
 pub(crate) type Acknowledge = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// A change of the store, in the order the engine made it.

@@ -1,8 +1,8 @@
-//! The file of a store: one redb database, made whole, opened only when it is sound, and made anew after a fault.
+//! The database file of a store: creates it whole, opens it only if it is sound, and replaces it after a fault.
 //!
-//! A marker names the lineage and the node that the database was made for. A new database is made beside its final
-//! name and gets that name only when the marker is durable. So a file under the final name always has a marker, and
-//! one without it is damaged, never new. Every open verifies the whole file: it is a few megabytes at most.
+//! A marker names the lineage and the node that the database was made for. A new database is made beside its final name
+//! and gets that name only when the marker is durable. So a file under the final name always has a marker, and a file
+//! without one is damaged, never new. Every open verifies the whole file, which has a few megabytes at most.
 //!
 //! Read next: `writer.rs`, the thread that owns the database.
 
@@ -35,7 +35,7 @@ pub(super) const PURGED: &str = "purged";
 pub(super) const HEAD: &str = "head";
 pub(super) const STATE: &str = "state";
 
-/// Where a store is, and whose it is.
+/// The directory of a store, and the node and lineage that own it.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) dir: PathBuf,
@@ -56,7 +56,7 @@ impl Place {
         self.dir.join(FILE_UNFINISHED)
     }
 
-    /// Makes the names in the directory durable.
+    /// Makes the directory's entries durable.
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
@@ -65,8 +65,8 @@ impl Place {
 /// Opens the database at `place`, or makes it unless it `must_exist`, and reads all of it.
 ///
 /// # Errors
-/// When there is none and one was expected; when the one that is there is damaged, foreign, or open elsewhere; when
-/// the directory or the file cannot be read or written.
+/// When no database exists although one was expected; when the existing one is damaged, foreign, or open elsewhere;
+/// when the directory or the file cannot be read or written.
 pub(super) fn open(place: &Place, must_exist: bool) -> Result<(Database, Mirror), OpenError> {
     let dir = || place.dir.clone();
     let directory = |source| OpenError::Directory { dir: dir(), source };
@@ -108,7 +108,7 @@ fn reopen(place: &Place) -> Result<(Database, Mirror), StoreFault> {
 fn make(place: &Place) -> Result<(Database, Mirror), StoreFault> {
     let unfinished = place.unfinished();
     let database = match file::open(&unfinished) {
-        // Left by a start that crashed; it never had its name, so nothing in it was ever acknowledged.
+        // A start that crashed left this file. It never got its final name, so no write in it was acknowledged.
         Err(StoreFault::Damaged(_)) => {
             fs::remove_file(&unfinished).map_err(StoreFault::Io)?;
             file::open(&unfinished)?
@@ -134,12 +134,12 @@ fn make(place: &Place) -> Result<(Database, Mirror), StoreFault> {
 
 /// Opens a database whose last write failed, and copies it to a new file that takes its place.
 ///
-/// After a failed sync the page cache may show what the disk does not have, so that the old file could be read now
-/// and be gone after a power cut. In the copy every page is written and synced anew. The last write is in the copy
-/// either whole or not at all; writing it again has the same result in both cases.
+/// After a failed sync the page cache may hold pages that the disk does not have: the old file could be read now and be
+/// gone after a power cut. In the copy every page is written and synced anew. The last write is in the copy either
+/// whole or not at all; writing it again has the same result in both cases.
 ///
 /// # Errors
-/// As [`open`]; the old file is in its place then.
+/// As [`open`]; the old file then remains in its place.
 pub(super) fn renew(place: &Place) -> Result<Database, StoreFault> {
     let (old, _) = reopen(place)?;
     let unfinished = place.unfinished();

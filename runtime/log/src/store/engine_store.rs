@@ -1,8 +1,8 @@
 //! The engine's view of the store.
 //!
-//! A change is visible in memory when the engine hands it over, reaches the disk in the same order, and is acknowledged
-//! to the engine when the disk has it. A vote is different: it can be read only when it is durable, because a
-//! replication task that reads a vote may act on it at once.
+//! A change is visible in memory as soon as the engine makes it. It reaches the disk in the order of the changes, and
+//! is acknowledged to the engine when it is on the disk. A vote is different: it can be read only when it is durable,
+//! because a replication task that reads a vote may act on it at once.
 
 use super::Store;
 use super::change::Write;
@@ -120,7 +120,7 @@ impl RaftLogStorage<Engine> for Store {
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         let at = convert::position(upto);
         self.mirror().purge(at);
-        // Entries that come back after a crash are covered by the snapshot, which is durable: no need to wait.
+        // A crash may bring purged entries back. The snapshot that covers them is durable, so there is no need to wait.
         self.write(Write::Purge(at), Box::new(drop)).await
     }
 }

@@ -1,12 +1,12 @@
-//! What is wrong with a store, sorted by whether a later attempt can succeed.
+//! The faults of a store, classified by whether a later attempt can succeed.
 
 use rhizo_types::{Lineage, NodeId};
 use std::io;
 
-/// What is wrong with a database.
+/// A fault of a database.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreFault {
-    /// The system refused to read or write the file; later it may not.
+    /// The system refused to read or write the file; a later attempt may succeed.
     #[error("{0}")]
     Io(#[source] io::Error),
     /// Another process, or another member of this process, has the file open.
@@ -23,7 +23,7 @@ pub(super) enum StoreFault {
 impl From<redb::Error> for StoreFault {
     fn from(error: redb::Error) -> Self {
         match error {
-            // The beginning of the file is not that of a database, or the file is too short.
+            // The file does not begin as a database does, or it is too short.
             redb::Error::Io(error)
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {

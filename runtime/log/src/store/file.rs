@@ -13,7 +13,7 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreFault> {
     Ok(Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path)?)
 }
 
-/// The same over a file whose writes fail while [`faults::fail`] says so.
+/// As the version above, on a file whose writes fail while [`faults::fail`] requests it.
 #[cfg(test)]
 pub(super) fn open(path: &Path) -> Result<Database, StoreFault> {
     let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
@@ -35,18 +35,18 @@ pub(super) mod faults {
     use std::path::{Path, PathBuf};
     use std::sync::{Mutex, PoisonError};
 
-    /// What fails in a directory.
+    /// The operations that fail in a directory.
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) enum Fault {
-        /// Every write and every growth, as on a full disk.
+        /// Every write and every extension of the file, as on a full disk.
         Write,
-        /// Every sync; writes before it reach the file, as with a disk that reports an error late.
+        /// Every sync. Writes before it reach the file, as on a disk that reports an error late.
         Sync,
     }
 
     static FAILING: Mutex<BTreeMap<PathBuf, Fault>> = Mutex::new(BTreeMap::new());
 
-    /// Makes the stores in `dir` fail like this from now on, or work again.
+    /// Makes the stores in `dir` fail in this way from now on, or work again if `fault` is `None`.
     pub(crate) fn fail(dir: &Path, fault: Option<Fault>) {
         let mut failing = FAILING.lock().unwrap_or_else(PoisonError::into_inner);
         match fault {

@@ -1,4 +1,4 @@
-//! The part of the store that lives in memory: everything that is on the disk, ready to be read.
+//! The in-memory copy of the store: all reads are served from it.
 //!
 //! Pure data. The entries are consecutive; [`Mirror::append`] and [`Mirror::truncate`] keep them so.
 
@@ -28,7 +28,7 @@ fn command_bytes(entry: &LogEntry) -> usize {
 }
 
 impl Mirror {
-    /// The index the first entry has or would have.
+    /// The index that the first entry has, or would have in an empty log.
     pub(super) fn first(&self) -> u64 {
         self.entries
             .front()
@@ -44,10 +44,10 @@ impl Mirror {
         self.entries.back()
     }
 
-    /// Adds the entry that comes next; any other is refused.
+    /// Appends the next entry. Returns false, without a change, for an entry with any other index.
     ///
-    /// An empty log that was never purged starts wherever its first entry says. The engine starts at zero; its
-    /// conformance suite does not.
+    /// An empty log that was never purged accepts any first index. The engine starts at zero; its conformance suite
+    /// does not.
     pub(super) fn append(&mut self, entry: LogEntry) -> bool {
         let fresh = self.entries.is_empty() && self.purged.is_none();
         let fits = fresh || entry.log_id.index == self.next();
@@ -78,7 +78,7 @@ impl Mirror {
         self.command_bytes
     }
 
-    /// The entries in `range` that are there.
+    /// Returns the entries in `range` that the log contains.
     pub(super) fn read(&self, range: Range<u64>) -> impl Iterator<Item = &LogEntry> {
         let first = self.first();
         let skip = usize::try_from(range.start.saturating_sub(first)).unwrap_or(usize::MAX);

@@ -1,10 +1,11 @@
-//! Where a member keeps its vote, its log and its last snapshot.
+//! The store of one member: its vote, its log and its last snapshot.
 //!
-//! The whole log after the last purge is mirrored in memory (it is short: a snapshot is taken every thousand
-//! entries or so), so reads touch no disk; the database is read when the store is opened. Writes go to a thread of
-//! their own, in order, and are acknowledged after they are synced: the task that drives the engine never waits in a
-//! system call. A disk that refuses to write delays the acknowledgement and loses nothing.
-//! Read next: `mirror.rs`, `writer.rs`, `database.rs`, then `engine_store.rs`, which is the engine's view of this.
+//! The log after the last purge is mirrored in memory, so reads touch no disk. It is short, because a snapshot is taken
+//! every thousand entries or so. The database is read only when the store is opened. A thread of its own makes the
+//! writes in their order and acknowledges them after they are synced, so the task that drives the engine never waits in
+//! a system call. A disk that refuses to write delays the acknowledgement and loses nothing.
+//!
+//! Read next: `mirror.rs`, `writer.rs`, `database.rs`, then `engine_store.rs`, which is the engine's view of the store.
 
 mod change;
 mod database;
@@ -48,7 +49,7 @@ impl Store {
     }
 
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
-        // Nothing panics while it holds this lock; if something did, the mirror is still what was last written.
+        // No code panics while it holds this lock. If one did, the mirror would still hold the last completed change.
         self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,7 +68,7 @@ impl Store {
     async fn write_through(&self, write: Write) -> io::Result<()> {
         let (done, durable) = oneshot::channel();
         let acknowledge = Box::new(move |result| {
-            // The engine may have stopped waiting; the write keeps its place in the order.
+            // The engine may have stopped waiting; the write still keeps its place in the order.
             let _ = done.send(result);
         });
         self.write(write, acknowledge).await?;
@@ -84,14 +85,14 @@ impl Store {
         self.mirror().snapshot.clone()
     }
 
-    /// Keeps a snapshot instead of the last one, durably.
+    /// Replaces the last snapshot, durably.
     pub(crate) async fn keep_snapshot(&self, snapshot: KeptSnapshot) -> io::Result<()> {
         self.write_through(Write::Snapshot(snapshot.clone())).await?;
         self.mirror().snapshot = Some(snapshot);
         Ok(())
     }
 
-    /// Why the disk cannot be written at the moment, and when that changes.
+    /// Watches why the disk cannot be written at the moment; `None` while it can.
     pub(crate) fn fault(&self) -> watch::Receiver<Option<StorageFault>> {
         match &self.disk {
             Some(writer) => writer.fault(),
@@ -106,7 +107,7 @@ impl Store {
         }
     }
 
-    /// Writes what is left, closes the database and ends its thread.
+    /// Writes all pending changes, closes the database and ends its thread.
     pub(crate) async fn close(&self) {
         if let Some(writer) = &self.disk {
             writer.close().await;

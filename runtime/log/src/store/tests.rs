@@ -13,7 +13,7 @@ use openraft::{RaftLogReader, StorageError};
 use rhizo_types::{Lineage, NodeId, Term};
 use std::path::Path;
 
-/// A machine whose state is how many entries it has applied.
+/// A machine whose state is the number of entries it has applied.
 struct Counter(u64);
 
 impl Machine for Counter {
@@ -115,7 +115,7 @@ async fn a_hole_in_the_log_is_refused() {
     assert!(store.blocking_append([command(1, 7)]).await.is_err());
     assert!(store.blocking_append([command(1, 5)]).await.is_err());
     store.close().await;
-    // Nor is a log read whose beginning is gone, although no snapshot covers it.
+    // A log whose beginning is missing is not opened either, unless a snapshot covers that part.
     assert!(matches!(Store::open(&config(dir.path(), true)), Err(OpenError::StoreDamaged { .. })));
 }
 
@@ -152,7 +152,7 @@ fn one_store_is_open_once() {
     runtime.block_on(again.close());
 }
 
-/// A store with a vote, some entries and a snapshot, closed; the bytes of its file.
+/// Makes a store with a vote, some entries and a snapshot, closes it, and returns the bytes of its file.
 async fn filled(dir: &Path) -> Vec<u8> {
     let mut store = Store::open(&config(dir, false)).unwrap();
     store.save_vote(&Vote::new_committed(3, 7)).await.unwrap();
@@ -165,7 +165,7 @@ async fn filled(dir: &Path) -> Vec<u8> {
     std::fs::read(dir.join("log.redb")).unwrap()
 }
 
-/// What a store says after a start: its vote, its entries, whether it has a snapshot.
+/// The contents of a store after a start: its vote, its entries, and whether it has a snapshot.
 async fn contents(mut store: Store) -> (Option<Vote>, Vec<(u64, u64)>, bool) {
     let found = (store.read_vote().await.unwrap(), indices(&mut store).await, store.snapshot().is_some());
     store.close().await;
@@ -179,7 +179,7 @@ async fn a_damaged_store_is_told_and_never_opened_as_an_empty_or_a_shorter_one()
     let path = dir.path().join("log.redb");
     let whole = contents(Store::open(&config(dir.path(), true)).unwrap()).await;
     let mut damaged = 0;
-    // Every quarter of every page in turn, and files that end too early.
+    // One quarter of every page is damaged in turn; further files are cut short.
     let torn = (0..sound.len()).step_by(1024).map(|at| {
         let mut bytes = sound.clone();
         bytes[at..at + 256].iter_mut().for_each(|byte| *byte ^= 0x5a);
@@ -193,7 +193,7 @@ async fn a_damaged_store_is_told_and_never_opened_as_an_empty_or_a_shorter_one()
             match Store::open(&config(dir.path(), must_exist)) {
                 Err(OpenError::StoreDamaged { .. }) => damaged += 1,
                 Err(other) => panic!("{what}: {other:?}"),
-                // The damage hit bytes that hold nothing.
+                // The damaged bytes were unused.
                 Ok(store) => assert_eq!(contents(store).await, whole, "{what}"),
             }
         }

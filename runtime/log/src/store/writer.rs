@@ -1,9 +1,9 @@
-//! The thread that owns a store's database: it commits what waits, and survives a disk that refuses to write.
+//! The thread that owns a store's database: it commits the waiting writes, and survives a disk that refuses to write.
 //!
-//! Every commit is synced before it is acknowledged; writes that wait meanwhile share the next commit. When the disk
-//! is full, read-only or faulty, nothing is acknowledged and nothing is forgotten: the thread keeps the writes in
-//! order, publishes a [`StorageFault`], and tries again at growing intervals until the disk works. The engine then
-//! goes on where it was. Only a damaged file, and a member that is being stopped, make writes fail for good.
+//! Every commit is synced before it is acknowledged; writes that arrive meanwhile share the next commit. If the disk is
+//! full, read-only or faulty, the thread acknowledges no write and drops none: it keeps the writes in order, publishes
+//! a [`StorageFault`], and tries again at growing intervals until the disk works. The engine then continues where it
+//! stopped. Writes fail for good only if the file is damaged, or if the member is stopped while the disk fails.
 
 use super::change::{Acknowledge, Write};
 use super::database::{self, BALLOT, COMMITTED, ENTRIES, HEAD, PURGED, Place, SINGLES, SNAPSHOT, STATE};
@@ -20,13 +20,13 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Writes that may wait for the disk; the engine itself waits when there are more.
+/// Writes that may wait for the disk; beyond this number the engine itself waits.
 const WRITES_WAITING_MAX: usize = 256;
 
 /// First pause before a failed commit is tried again: long enough that a full disk costs no processor time.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 
-/// Longest pause: the member is back within this time after the disk has room again.
+/// Longest pause. The member resumes within this time after the disk has room again.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// A commit that takes longer is logged as a warning: the disk is overloaded or failing.
@@ -79,7 +79,7 @@ impl Writer {
         self.queue.send(task).await.map_err(|_| io::Error::other("the store is closed"))
     }
 
-    /// Why nothing can be written at the moment, and when that changes.
+    /// Watches why the disk cannot be written at the moment; `None` while it can.
     pub(super) fn fault(&self) -> watch::Receiver<Option<StorageFault>> {
         self.fault.clone()
     }
@@ -100,13 +100,13 @@ impl Writer {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Owner {
     place: Place,
-    /// Nothing after a failed write, until the file could be opened again.
+    /// `None` after a failed write, until the file could be opened again.
     database: Option<Database>,
     tasks: mpsc::Receiver<Task>,
-    /// The newest hint of what is committed that is not on the disk.
+    /// The newest commit index that is not on the disk yet.
     committed: Option<Position>,
     stopping: Arc<AtomicBool>,
     fault: watch::Sender<Option<StorageFault>>,
@@ -115,12 +115,12 @@ struct Owner {
 /// Writes that are committed together.
 struct Batch {
     writes: Vec<(Write, Acknowledge)>,
-    /// Whom to tell when this is the last batch.
+    /// Receives a message after this batch, which is then the last one.
     closing: Option<oneshot::Sender<()>>,
 }
 
 impl Owner {
-    /// Takes what waits, commits it once, and acknowledges it, until the store is closed.
+    /// Commits the waiting writes in batches and acknowledges them, until the store is closed.
     fn run(mut self) {
         let mut failed: Option<String> = None;
         while let Some(batch) = self.next_batch() {
@@ -163,7 +163,7 @@ impl Owner {
         Some(batch)
     }
 
-    /// Commits a batch, however often the disk has to be asked.
+    /// Commits a batch, with as many attempts as the disk needs.
     ///
     /// # Errors
     /// When the file is damaged, or the member is being stopped while the disk fails.
@@ -180,7 +180,8 @@ impl Owner {
                 Err(StoreFault::Io(fault)) => fault,
                 Err(lasting) => return Err(lasting),
             };
-            // The library refuses every access after a failed one; the file is opened anew before the next attempt.
+            // After a failed access the library refuses every further one, so the file is opened anew before the next
+            // attempt.
             drop(self.database.take());
             if self.stopping.load(Ordering::Relaxed) || self.tasks.is_closed() {
                 return Err(StoreFault::Io(fault));
@@ -194,7 +195,8 @@ impl Owner {
         }
     }
 
-    /// Commits a batch once; a batch of hints alone is kept for the next one, unless the store is closing.
+    /// Commits a batch once. A batch that only changes the commit index is deferred to the next one, unless the store
+    /// is closing.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreFault> {
         let mut committed = self.committed;
         let mut worth_a_sync = false;

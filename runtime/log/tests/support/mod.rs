@@ -1,8 +1,8 @@
 //! A group in one process: members on disks in temporary directories, a network that can be cut and slowed, and a
 //! history that notices when two members disagree.
 //!
-//! The history is told by the machines, so it judges the engine and the store from outside: what was applied at
-//! an index, by whom, and who led in which term. Read next: the tests that use it.
+//! The machines report to the history, so it checks the engine and the store from outside: which member applied which
+//! entry at an index, and which member led in which term. Read next: the tests that use it.
 
 #![expect(dead_code, reason = "each test binary uses its own part of this module")]
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
@@ -17,18 +17,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes, even on a busy machine; a test that needs it has failed.
+/// Longer than any wait in these tests, even on a busy machine; a test that reaches it has failed.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// Patience with one proposal, and with one change of the members.
+/// Timeout of one proposal, and of one change of the members.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) const LINEAGE: Lineage = Lineage(1);
 
-/// What a machine remembers of one entry: the index, the term and the bytes; blanks and members have no bytes.
+/// A machine's record of one entry: the index, the term and the bytes; blanks and memberships have no bytes.
 pub(crate) type Applied = (u64, u64, Option<Vec<u8>>);
 
-/// What all members together applied, and who led.
+/// The entries that all members together applied, and the leader of each term.
 #[derive(Default)]
 pub(crate) struct History {
     applied: BTreeMap<u64, (u64, Option<Vec<u8>>)>,
@@ -51,7 +51,7 @@ impl History {
         }
     }
 
-    /// Notes that `node` led in `term`: two leaders of one term are a violation.
+    /// Records that `node` led in `term`: two leaders of one term are a violation.
     pub(crate) fn lead(&mut self, node: NodeId, term: Term) {
         let first = *self.leaders.entry(term.0).or_insert(node);
         if first != node {
@@ -60,7 +60,7 @@ impl History {
     }
 }
 
-/// Remembers every command it applied; that is its state.
+/// Its state is the list of all commands that it applied.
 pub(crate) struct Recorder {
     node: NodeId,
     history: Arc<Mutex<History>>,
@@ -105,7 +105,7 @@ impl Machine for Recorder {
     }
 }
 
-/// The network: who is there, and which directions are cut or slow.
+/// The network: the running members, and the directions that are cut or slow.
 #[derive(Default)]
 pub(crate) struct Net {
     nodes: Mutex<BTreeMap<NodeId, LogNode>>,
@@ -161,7 +161,7 @@ impl Net {
         let Some(node) = self.nodes.lock().unwrap().get(&to).cloned() else {
             return Err(CallError::Unreachable);
         };
-        // The receiver goes on with a request whatever becomes of the sender, so it is a task of its own.
+        // The receiver finishes a request even if the sender stops waiting, so it runs in a task of its own.
         let handled = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
             node.handle(from, &request).await
@@ -176,7 +176,7 @@ impl Net {
     }
 }
 
-/// One member's way into the network.
+/// One member's transport into the network.
 pub(crate) struct Wire {
     pub(crate) net: Arc<Net>,
     pub(crate) from: NodeId,
@@ -249,7 +249,7 @@ impl Cluster {
                 if leader == id {
                     return;
                 }
-                // It may fail while the group is busy with something else.
+                // The transfer may fail while another change is in progress.
                 let _ = self.running[&leader].node.transfer_leadership(id, PATIENCE).await;
             }
         })
@@ -325,7 +325,7 @@ impl Cluster {
         .await
     }
 
-    /// Proposes on whoever leads until it commits; the command must be recognisable, since it may commit twice.
+    /// Proposes on the current leader until it commits. The command must be recognisable, since it may commit twice.
     pub(crate) async fn commit(&self, command: impl Into<Vec<u8>>) -> Proposed {
         let command = command.into();
         watchdog("a commit", async {
@@ -341,7 +341,7 @@ impl Cluster {
         .await
     }
 
-    /// Changes the voters on whoever leads, until it is done.
+    /// Requests the change of voters from the current leader until it is done.
     pub(crate) async fn change_voters(&self, voters: &BTreeSet<NodeId>) {
         watchdog("a change of the voters", async {
             loop {
@@ -395,7 +395,7 @@ impl Cluster {
         watchdog(what, async { watch.wait_for(wanted).await.unwrap().clone() }).await
     }
 
-    /// The judgement: no member contradicted another.
+    /// Asserts that no member contradicted another.
     pub(crate) fn assert_consistent(&self) {
         assert_eq!(self.history.lock().unwrap().violations, Vec::<String>::new());
     }
@@ -408,7 +408,7 @@ impl Cluster {
     }
 }
 
-/// Waits for `future`, but not for ever.
+/// Waits for `future`, and panics after [`WATCHDOG`].
 pub(crate) async fn watchdog<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(WATCHDOG, future).await {
         Ok(done) => done,
@@ -422,7 +422,7 @@ pub(crate) fn median_and_max(mut durations: Vec<Duration>) -> (u128, u128) {
     (durations[durations.len() / 2].as_millis(), durations[durations.len() - 1].as_millis())
 }
 
-/// Since when something takes.
+/// The start of a measurement.
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
@@ -432,7 +432,7 @@ pub(crate) fn recorder(node: NodeId, cluster: &Cluster) -> Recorder {
     recorder_and_state(node, cluster).0
 }
 
-/// The same, and a view of its state.
+/// A machine that reports to the history of `cluster`, and a view of its state.
 pub(crate) fn recorder_and_state(node: NodeId, cluster: &Cluster) -> (Recorder, Arc<Mutex<Vec<Applied>>>) {
     let state = Arc::default();
     (Recorder { node, history: cluster.history.clone(), state: Arc::clone(&state) }, state)
