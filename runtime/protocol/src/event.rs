@@ -117,8 +117,11 @@ pub enum Event {
         /// The outcome.
         outcome: SolveOutcome,
     },
-    /// Facts changed so much that a better configuration may exist.
-    FactsChanged,
+    /// A fact that a node states has another value now.
+    FactsChanged {
+        /// The node that states it.
+        by: NodeId,
+    },
     /// Offers, prices or capacities changed.
     OffersChanged,
     /// Round-trip times between regions in milliseconds, both directions; used to choose voters and bindings.

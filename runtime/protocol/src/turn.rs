@@ -85,6 +85,8 @@ pub enum Effect {
     },
     /// Change the log's membership; answered by `Event::MembershipChanged`.
     ChangeMembership(MembershipChange),
+    /// Ask every provider for its offers; answered by `Event::OffersChanged` when they differ from the last ones.
+    AskOffers,
     /// Transfer the leadership of the log to a voter. The result shows in a later `Event::LogStatus`.
     TransferLeadership {
         /// The new leader.

@@ -9,11 +9,12 @@ mod asked;
 mod events;
 mod recent;
 mod status;
+mod why;
 
 pub(super) use asked::{Asker, reply};
 
+use super::NodeError;
 use super::shell::Shell;
-use super::{NodeError, catalogue, solving};
 use crate::admin::{Answer, Ask, AskRecord, Status, Why};
 use crate::component::instance_log;
 use asked::Asked;
@@ -24,7 +25,7 @@ use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn;
 use rhizo_solver::Assignment;
 use rhizo_types::ledger::FOUNDER;
-use rhizo_types::{InstanceId, NodeId, Revision};
+use rhizo_types::{NodeId, Revision};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -111,8 +112,7 @@ impl Shell {
         let coordinator = self.core.status(self.now()).coordinator;
         let wanted = match ask {
             Ask::Logs { instance, .. } => {
-                let placed = self.core.ledger().target.instances.iter();
-                placed.into_iter().find(|(id, _)| id.to_string() == *instance).map(|(_, placed)| placed.node)
+                self.core.ledger().instance_named(instance).map(|(_, placed)| placed.node)
             }
             _ => coordinator,
         };
@@ -185,35 +185,31 @@ impl Shell {
     }
 
     /// Plans as the coordinator would, and answers with the record.
-    ///
-    /// Providers are asked first, as for a run of the coordinator; for a config that is not in force, its providers.
     fn plan(&self, config: Option<crate::admin::ConfigText>, asker: Asker) {
         let wanted = match config.map(|config| crate::config::parse(&config)).transpose() {
             Ok(wanted) => wanted,
             Err(reason) => return asker.answer(&refused(reason)),
         };
-        let now = self.now();
-        let Some(request) = self.core.question(now, wanted) else {
-            return asker.answer(&refused("make a plan: no config is in force, or none may follow it"));
-        };
-        let providers = self.providers.of(&request.spec, self.core.ledger());
-        let (mut catalogue, mut facts) = (self.catalogue.clone(), self.facts.copy(self.core.ledger()));
-        tokio::spawn(async move {
-            catalogue.take(catalogue::ask(providers).await, &mut facts.knowledge, now);
-            let snapshot = facts.snapshot(now);
-            let run = solving::Run { request, snapshot, catalogue };
-            let said = match tokio::task::spawn_blocking(move || run.solve()).await {
-                Ok(solution) => planned(solution.record),
-                Err(error) => refused(format!("make a plan: {error}")),
-            };
-            asker.answer(&said);
-        });
+        let (now, ledger) = (self.now(), self.core.ledger());
+        match self.core.question(now, wanted) {
+            Some(request) => {
+                let providers = self.providers.of(&request.spec, ledger);
+                let record = self.planning.record_of(request, providers, self.facts.copy(ledger), now);
+                tokio::spawn(async move {
+                    asker.answer(&match record.await {
+                        Ok(record) => planned(record),
+                        Err(error) => refused(format!("make a plan: {error}")),
+                    });
+                });
+            }
+            None => asker.answer(&refused("make a plan: no config is in force, or none may follow it")),
+        }
     }
 
     /// The problem that the coordinator would pose now.
     fn posed(&self) -> Option<Posed> {
         let request = self.core.question(self.now(), None)?;
-        Some(rhizo_planning::pose(&request, &self.snapshot(), &self.catalogue))
+        Some(self.planning.pose(&request, &self.snapshot()))
     }
 
     /// Answers a question from this node's records.
@@ -228,8 +224,7 @@ impl Shell {
     }
 
     fn logs(&self, name: &str, bytes_max: u64) -> Answer {
-        let ledger = self.core.ledger();
-        let Some((id, placed)) = ledger.target.instances.iter().find(|(id, _)| id.to_string() == name) else {
+        let Some((id, placed)) = self.core.ledger().instance_named(name) else {
             return Answer::Refused {
                 reason: format!("find instance `{name}`"),
                 hint: Some("`status` lists the instances".to_owned()),
@@ -247,68 +242,20 @@ impl Shell {
 
     fn why(&self, subject: Option<String>) -> Why {
         let ledger = self.core.ledger();
-        let mut sentences = Vec::new();
-        if let Some(plan) = &ledger.plan {
-            let about =
-                |reason: &&String| subject.as_ref().is_none_or(|subject| reason.contains(subject.as_str()));
-            sentences.extend(plan.verdict.reasons.iter().filter(about).cloned());
-        }
-        if let Some(subject) = &subject {
-            sentences.extend(self.why_placed(subject));
-        }
-        sentences.extend(self.core.status(self.now()).problems);
-        Why { subject, sentences, decisions: self.admin.recent.decisions(), events: Vec::new() }
-    }
-
-    /// Where the subject is, and which rule refuses each other machine.
-    fn why_placed(&self, subject: &str) -> Vec<String> {
-        let ledger = self.core.ledger();
-        let mut sentences = Vec::new();
-        for (id, placed) in ledger.target.instances.iter().filter(|(id, _)| id.to_string() == subject) {
-            let region = ledger.members.get(&placed.node).map(|member| member.record.region.to_string());
-            sentences.push(format!("{id} is on {} in {}", placed.node, region.unwrap_or_default()));
-            sentences.extend(self.why_failed(id));
-            let Some(posed) = self.posed() else { continue };
-            for ((component, machine), refusal) in &posed.refusals {
-                if *component == id.component {
-                    let machine = &posed.problem.machines[*machine];
-                    let at = format!("{} in {}", machine.name, machine.region);
-                    sentences.push(format!(
-                        "not on {at}: rule `{}` refuses it ({})",
-                        refusal.rule, refusal.reason
-                    ));
-                }
-            }
-        }
-        for (node, member) in ledger.members.iter().filter(|(node, _)| node.to_string() == subject) {
-            let host = member.record.intent.map(|intent| intent.to_string());
-            let region = &member.record.region;
-            sentences.push(format!(
-                "{node} is a member in {region}, on the host of {}",
-                host.as_deref().unwrap_or("nobody")
-            ));
-        }
-        sentences
-    }
-
-    /// What the last failure of an instance said, which includes the end of its action's output.
-    fn why_failed(&self, id: &InstanceId) -> Option<String> {
-        let (_, report) = self.core.status(self.now()).reports.remove(id)?;
-        let text = report.failure?;
-        Some(format!("{id} failed {} times in a row, the last time because: {text}", report.failures))
+        let is_instance = subject.as_ref().is_some_and(|name| ledger.instance_named(name).is_some());
+        why::compose(why::Records {
+            posed: if is_instance { self.posed() } else { None },
+            subject,
+            ledger,
+            core: self.core.status(self.now()),
+            decisions: self.admin.recent.decisions(),
+        })
     }
 
     fn status(&self) -> Status {
         let (now, ledger) = (self.now(), self.core.ledger());
         let core = self.core.status(now);
-        let mut problems = Vec::new();
-        if core.coordinates {
-            problems.extend(
-                self.catalogue
-                    .silent()
-                    .map(|(provider, reason)| format!("provider `{provider}` does not answer: {reason}")),
-            );
-        }
+        let problems = self.planning.problems(now);
         let utility = self.utility(ledger);
         let facts = &self.facts;
         status::compose(status::Records { me: self.core.me(), now, ledger, core, facts, utility, problems })

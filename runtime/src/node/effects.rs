@@ -2,9 +2,8 @@
 //!
 //! Nothing is decided here. An effect is done at once, or spawned with its result as a later input of the loop.
 
-use super::input::Input;
+use super::admin;
 use super::shell::Shell;
-use super::{admin, catalogue};
 use rhizo_protocol::event::{ActResult, Event};
 use rhizo_protocol::turn::Effect;
 
@@ -21,13 +20,8 @@ impl Shell {
                 self.providers.release(intent, &provider, host, &self.log);
             }
             Effect::List { provider } => self.providers.list(provider, self.core.ledger(), &self.log),
-            Effect::Solve(request) => {
-                let (providers, input) = (self.providers.list_all(), self.input.clone());
-                tokio::spawn(async move {
-                    let answers = catalogue::ask(providers).await;
-                    let _loop_ended = input.send(Input::OfferedFor(request, answers)).await;
-                });
-            }
+            Effect::AskOffers => self.planning.ask_offers(self.providers.list_all()),
+            Effect::Solve(request) => self.planning.ask_offers_for(request, self.providers.list_all()),
             Effect::ReplyJoin { request, answer } => self.admin.asked.answer_join(request, &answer),
             Effect::Answer { request, answer } => {
                 let answer = admin::decided(&answer, self.core.ledger().spec_revision());

@@ -156,7 +156,7 @@ impl Shell {
     pub(super) async fn take_batch(&mut self, batch: &Batch) -> Result<(), NodeError> {
         let now = self.now();
         if self.facts.merge(batch, now) {
-            self.feed(Event::FactsChanged).await?;
+            self.feed(Event::FactsChanged { by: batch.origin }).await?;
         }
         Ok(())
     }

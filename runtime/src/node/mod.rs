@@ -14,6 +14,7 @@ mod join;
 mod journal;
 mod links;
 mod own_statements;
+mod planning;
 mod providers;
 mod replicated_log;
 mod sensors;
@@ -197,7 +198,7 @@ pub(crate) fn start_founder(
             genesis: Some(Box::new((genesis, founding.spec))),
         });
         let components = components(app, view, &founding.dir, registry, runtime, &ends.input);
-        let _sensors = Sensors::of_process(FOUNDER, ends.input.clone());
+        let _sensors = Sensors::of_real_host(FOUNDER, &founding.dir, ends.input.clone());
         let parts = Parts {
             core,
             dir: founding.dir,

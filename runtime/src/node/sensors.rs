@@ -6,9 +6,10 @@ use super::facts::PROCESS_ID;
 use super::input::Input;
 use rhizo_actuators::Value;
 use rhizo_actuators::process::HostDirectory;
-use rhizo_sensors::{AppSensor, EmulatedHost, Sample, Sampler, Sampling};
+use rhizo_sensors::{AppSensor, EmulatedHost, HostSensor, Sample, Sampler, Sampling};
 use rhizo_types::NodeId;
 use rhizo_types::fact::Statement;
+use std::path::Path;
 use tokio::sync::mpsc;
 
 impl From<Vec<Statement>> for Input {
@@ -23,9 +24,10 @@ pub(super) struct Sensors {
 }
 
 impl Sensors {
-    /// The sensors of node 0. It hosts no component, so that its machine is of no interest: only its process id is read.
-    pub(super) fn of_process(node: NodeId, out: mpsc::Sender<Input>) -> Self {
-        let sampler = Sampler::new().with(Box::new(process()));
+    /// The sensors of a real machine, which is that of node 0: processor, load, memory, and the disk that `dir` is on.
+    pub(super) fn of_real_host(node: NodeId, dir: &Path, out: mpsc::Sender<Input>) -> Self {
+        let host = HostSensor::new(dir.to_owned());
+        let sampler = Sampler::new().with(Box::new(process())).with(Box::new(host));
         Self { _sampling: sampler.start(node, &out) }
     }
 
@@ -76,4 +78,27 @@ fn process() -> impl rhizo_sensors::Sensor {
         }
     }
     Process
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn node_0_states_the_readings_of_its_machine() {
+        let (out, mut statements) = mpsc::channel(16);
+        let _sensors = Sensors::of_real_host(NodeId(1), Path::new("/"), out);
+        let mut stated = BTreeSet::new();
+        let read = async {
+            while !["memory", "load1", "disk_free", PROCESS_ID].iter().all(|name| stated.contains(*name)) {
+                let Some(Input::Sampled(batch)) = statements.recv().await else {
+                    panic!("the sensors ended")
+                };
+                stated.extend(batch.into_iter().map(|statement| statement.attribute.to_string()));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("the machine can be read");
+    }
 }

@@ -2,25 +2,24 @@
 //!
 //! It decides nothing about the application: every decision is in `rhizo-protocol`. It persists before it sends, as
 //! [`Turn`] says. Its state is cut by owner, one part and file each: [`Links`], [`ReplicatedLog`], [`Journal`],
-//! [`Facts`], [`Providers`] with the [`Catalogue`], [`Admin`] and [`Components`]. Read next: [`super::effects`], which
+//! [`Facts`], [`Providers`], [`Planning`], [`Admin`] and [`Components`]. Read next: [`super::effects`], which
 //! passes effects to the parts, and [`super::inbound`], which turns what links deliver into events.
 
+use super::NodeError;
 use super::admin::{Admin, Asker};
-use super::catalogue;
 use super::facts::Facts;
 use super::input::Input;
 use super::journal::Journal;
 use super::links::Links;
+use super::planning::Planning;
 use super::providers::Providers;
 use super::replicated_log::{self, ENTRIES_MAX, ReplicatedLog};
-use super::{NodeError, solving};
 use crate::component::Components;
 use rhizo_knowledge::Snapshot;
 use rhizo_overlay::{Overlay, OverlayEvents};
-use rhizo_planning::Catalogue;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::ledger::Ledger;
-use rhizo_protocol::{HaltReason, Node as Core, SolveRequest, Turn};
+use rhizo_protocol::{HaltReason, Node as Core, Turn};
 use rhizo_types::ledger::Timers;
 use rhizo_types::{InstanceId, Lineage, ProviderName, Time};
 use std::collections::{BTreeSet, VecDeque};
@@ -32,10 +31,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 /// Time between two ticks, in milliseconds. At a tick the loop gossips this node's statements if a batch is due, which
 /// is once a second at most.
 const TICK_MS: u64 = 1_000;
-
-/// Ticks between two times that the coordinator asks the providers for their offers. It also asks before each solver
-/// run.
-const CATALOGUE_TICKS: u32 = 5;
 
 /// Events that are executed in a row before other tasks of this thread get a turn.
 const EVENTS_PER_TURN_MAX: usize = 64;
@@ -63,11 +58,9 @@ pub(super) struct Shell {
     pub(super) log: ReplicatedLog,
     pub(super) facts: Facts,
     pub(super) providers: Providers,
-    pub(super) catalogue: Catalogue,
+    pub(super) planning: Planning,
     pub(super) components: Components,
     pub(super) admin: Admin,
-    /// Where spawned work sends its results.
-    pub(super) input: mpsc::Sender<Input>,
     /// Events that the shell makes for the core while it executes a turn.
     pub(super) local: VecDeque<Event>,
     /// Set when the core has halted.
@@ -78,8 +71,6 @@ pub(super) struct Shell {
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
     /// The ledger's index and epoch that the parts were brought up to.
     followed: (u64, u64),
-    /// Ticks until providers are asked for their offers.
-    catalogue_in: u32,
 }
 
 /// The queues that the loop waits on.
@@ -136,17 +127,15 @@ impl Shell {
             log,
             facts: Facts::new(me),
             providers: parts.providers,
-            catalogue: Catalogue::default(),
+            planning: Planning::new(parts.input),
             components: parts.components,
             admin: Admin::new(me, &parts.dir),
-            input: parts.input,
             local: VecDeque::new(),
             halting: None,
             journal: parts.journal,
             origin: Instant::now(),
             members_changed: parts.members_changed,
             followed: (0, 0),
-            catalogue_in: 0,
         };
         (shell, sources)
     }
@@ -246,8 +235,7 @@ impl Shell {
             (self.members_changed)(ledger);
         }
         if self.providers.follow(ledger) {
-            self.catalogue.keep(&self.providers.names());
-            self.catalogue_in = 0;
+            self.planning.keep(&self.providers.names());
         }
         self.followed = (ledger.index, ledger.epoch.0);
     }
@@ -267,7 +255,7 @@ impl Shell {
             Input::Offered(answers) => self.offered(answers).await?,
             Input::OfferedFor(request, answers) => {
                 self.offered(answers).await?;
-                self.begin_solving(*request);
+                self.planning.solve(*request, self.snapshot());
             }
             Input::Solved(solution) => {
                 self.admin.recent.decide(solution.record);
@@ -291,7 +279,7 @@ impl Shell {
         answers: Vec<(ProviderName, rhizo_planning::Answer)>,
     ) -> Result<(), NodeError> {
         let now = self.now();
-        let changed = self.catalogue.take(answers, self.facts.knowledge_mut(), now);
+        let changed = self.planning.take(answers, &mut self.facts, now);
         if let Some(latencies) = self.facts.changed_latencies(self.core.ledger(), now) {
             self.feed(Event::Latencies(latencies)).await?;
         }
@@ -309,28 +297,11 @@ impl Shell {
         }
         let here: BTreeSet<&InstanceId> = self.core.agent().instances().map(|each| each.instance).collect();
         self.components.keep(|instance| here.contains(instance));
-        self.catalogue_in = self.catalogue_in.saturating_sub(1);
-        if self.core.status(now).coordinates && self.catalogue_in == 0 {
-            self.catalogue_in = CATALOGUE_TICKS;
-            let (providers, input) = (self.providers.list_all(), self.input.clone());
-            tokio::spawn(async move {
-                let _loop_ended = input.send(Input::Offered(catalogue::ask(providers).await)).await;
-            });
-        }
         Ok(())
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
         self.facts.snapshot(self.core.ledger(), self.now())
-    }
-
-    /// Plans on a thread of its own; the result comes back as an input.
-    fn begin_solving(&self, request: SolveRequest) {
-        let (snapshot, catalogue, input) = (self.snapshot(), self.catalogue.clone(), self.input.clone());
-        let run = solving::Run { request, snapshot, catalogue };
-        tokio::task::spawn_blocking(move || {
-            let _loop_ended = input.blocking_send(Input::Solved(Box::new(run.solve())));
-        });
     }
 
     /// Stops the instances, then the log and the links.

@@ -25,6 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const AGAIN_MS: u64 = 2_000;
 /// A run without an answer is given up after its deadline and this much.
 const LOST_MS: u64 = 60_000;
+/// Time between two rounds of asking all providers for their offers. Prices change over minutes, and each run of the
+/// solver asks as well, so that a shorter period would find nothing sooner.
+const OFFERS_MS: u64 = 5_000;
 /// A plan keeps at most so many sentences.
 const REASONS_MAX: usize = 32;
 
@@ -38,6 +41,8 @@ pub(super) struct Control {
     facts_changed: bool,
     /// Not before this is something better looked for.
     better_at: Time,
+    /// When the providers are asked for their offers again.
+    offers_at: Time,
     /// A plan to be committed.
     decided: Option<Box<Plan>>,
     /// Why there is no plan, for `status`.
@@ -72,6 +77,7 @@ impl Control {
             // A new coordinator does not know what its predecessor had looked at.
             facts_changed: true,
             better_at: now,
+            offers_at: now,
             decided: None,
             problem: None,
         }
@@ -102,12 +108,21 @@ impl Control {
     }
 
     pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
+        let offers = needs_offers(view.ledger).then_some(self.offers_at);
         if let Some(running) = &self.running {
-            return Some(running.until);
+            return earlier(Some(running.until), offers);
         }
         let blocked = self.blocked.as_ref().map(|(_, until)| *until);
         let better = self.facts_changed.then_some(self.better_at);
-        earlier(blocked, better).filter(|at| *at > view.now)
+        earlier(earlier(blocked, better), offers).filter(|at| *at > view.now)
+    }
+
+    /// Asks the providers for their offers, when that is due: a better or cheaper offer is a reason to look for a change.
+    pub(super) fn ask_offers(&mut self, view: View<'_>, out: &mut Out) {
+        if needs_offers(view.ledger) && view.now >= self.offers_at {
+            self.offers_at = view.now.after_ms(OFFERS_MS);
+            out.effect(Effect::AskOffers);
+        }
     }
 
     fn block(&mut self, cause: Cause, now: Time) {
@@ -115,6 +130,11 @@ impl Control {
         self.failures += 1;
         self.blocked = Some((cause, now.after_ms(wait_ms)));
     }
+}
+
+/// Whether a plan may be made from offers at all.
+fn needs_offers(ledger: &Ledger) -> bool {
+    ledger.spec().is_some() && !ledger.taking_down
 }
 
 /// The instances whose place is gone or going, by the reason.

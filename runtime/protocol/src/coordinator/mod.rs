@@ -127,7 +127,9 @@ impl Coordinator {
             Event::Released { intent, accepted } => self.hosts.released(intent, accepted, view.now),
             Event::Listed { provider, result } => self.hosts.listed(&provider, result, view, out),
             Event::Solved { id, outcome } => self.solved(id, outcome, view, out),
-            Event::FactsChanged | Event::OffersChanged => self.control.facts_changed(),
+            // The founder hosts no copy, so that its readings cannot make another configuration better.
+            Event::FactsChanged { by } if !view.ledger.has_host(by) => {}
+            Event::FactsChanged { .. } | Event::OffersChanged => self.control.facts_changed(),
             Event::JoinRequested { request, join } => self.joins.requested(request, join, view, out),
             Event::Request { id, request } => self.requests.push(id, request, out),
             _ => {}
@@ -153,6 +155,7 @@ impl Coordinator {
         self.joins.answer(view, out);
         self.requests.answer(view, out);
         self.hosts.advance(self.began, view, out);
+        self.control.ask_offers(view, out);
         self.advance_control(view, out);
         self.advance_voters(view, out);
         if self.proposals.is_ready(view.now)

@@ -435,3 +435,48 @@ fn a_name_that_is_waited_for_is_free_as_soon_as_its_agent_says_so() {
     assert_eq!(stage.placed(), ["db.0@n4g2", "web.0@n3g1"]);
     assert!(stage.committed.contains(&"gone [\"db.0\"]".to_owned()), "{:?}", stage.committed);
 }
+
+/// Whether the coordinator asks for offers at this time.
+fn asks_offers(stage: &mut Stage, now: Time) -> bool {
+    let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
+    let view = View { now, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since)) };
+    let mut out = Out::default();
+    stage.coordinator.control.ask_offers(view, &mut out);
+    out.into_turn().effects().any(|effect| matches!(effect, Effect::AskOffers))
+}
+
+#[test]
+fn offers_are_asked_for_at_a_steady_pace_until_the_application_is_taken_down() {
+    let mut stage = shop();
+    let begin = Time(1_000_000_000);
+    assert!(asks_offers(&mut stage, begin));
+    assert!(!asks_offers(&mut stage, begin.after_ms(4_999)));
+    assert!(asks_offers(&mut stage, begin.after_ms(5_000)));
+    stage.commit(Command::TakeDown);
+    assert!(!asks_offers(&mut stage, begin.after_ms(60_000)));
+}
+
+#[test]
+fn only_the_facts_of_a_node_with_a_host_make_the_coordinator_look_for_something_better() {
+    let mut stage = shop();
+    stage.plan(&[("db", 0, 4), ("web", 0, 3)]);
+    stage.run();
+    let mut is_solved = |by: NodeId| {
+        let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
+        let view = view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since));
+        stage.coordinator.control = super::control::Control::new(Time(0));
+        let mut out = Out::default();
+        // A new coordinator looks once; its run ends without a better configuration.
+        stage.coordinator.advance_control(view, &mut out);
+        let id = crate::request::SolveId(stage.coordinator.control.runs());
+        let outcome = crate::event::SolveOutcome::NothingBetter { utility: None, reason: String::new() };
+        stage.coordinator.handle(crate::event::Event::Solved { id, outcome }, view, &mut out);
+        stage.coordinator.handle(crate::event::Event::FactsChanged { by }, view, &mut out);
+        let later = View { now: view.now.after_ms(3_600_000), ..view };
+        let mut out = Out::default();
+        stage.coordinator.advance_control(later, &mut out);
+        out.into_turn().effects().any(|effect| matches!(effect, Effect::Solve(_)))
+    };
+    assert!(is_solved(NodeId(3)));
+    assert!(!is_solved(FOUNDER));
+}

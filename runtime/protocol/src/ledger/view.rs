@@ -7,7 +7,7 @@ use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, Provi
 use rhizo_types::intent::{Intent, IntentState};
 use rhizo_types::ledger::Timers;
 use rhizo_types::spec::{Component, Spec};
-use rhizo_types::target::Slot;
+use rhizo_types::target::{Placed, Slot};
 use rhizo_types::{Lineage, Revision};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +46,18 @@ impl Ledger {
     #[must_use]
     pub fn spec(&self) -> Option<&Spec> {
         self.specs.last_key_value().map(|(_, set)| &set.spec)
+    }
+
+    /// The instance of the target in force with this name, and its place.
+    #[must_use]
+    pub fn instance_named(&self, name: &str) -> Option<(&InstanceId, &Placed)> {
+        self.target.instances.iter().find(|(instance, _)| instance.to_string() == name)
+    }
+
+    /// Whether the node is a member with a host that copies can be placed on. The founder has none.
+    #[must_use]
+    pub fn has_host(&self, node: NodeId) -> bool {
+        self.members.get(&node).is_some_and(|member| member.record.intent.is_some())
     }
 
     /// Whether the target in force is that of the plan, has all its instances, and is reached.

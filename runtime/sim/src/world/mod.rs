@@ -402,7 +402,9 @@ impl World {
             Effect::Halt { .. } => self.halted(node),
             Effect::Act(call) => self.begin_action(node, life, &call),
             Effect::Cancel { action } => self.cancel_action(node, life, action),
-            Effect::SetAttributes { .. }
+            // The world says itself when an offer has changed.
+            Effect::AskOffers
+            | Effect::SetAttributes { .. }
             | Effect::Rebind { .. }
             | Effect::Answer { .. }
             | Effect::Notice(_) => {}
