@@ -126,3 +126,46 @@ impl Facts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_protocol::ledger::Member;
+    use rhizo_types::ledger::MemberRecord;
+    use rhizo_types::{Number, PeerKey, Revision};
+
+    fn member(region: &str) -> Member {
+        let record = MemberRecord {
+            key: PeerKey([0; 32]),
+            addresses: Vec::new(),
+            provider: "lab".into(),
+            region: region.into(),
+            intent: None,
+        };
+        Member { record, draining: false }
+    }
+
+    fn measured(revision: u64, ms: u32) -> Batch {
+        let statement = Statement {
+            subject: Subject::Link(NodeId(1), NodeId(2)),
+            attribute: rhizo_knowledge::snapshot::RTT_MS.into(),
+            value: Some(Value::Number(Number::from(ms))),
+        };
+        Batch { origin: NodeId(1), revision: Revision(revision), statements: vec![statement] }
+    }
+
+    /// Voters and bindings are chosen by round-trip times, so that a change of nothing else must reach the core.
+    #[test]
+    fn a_round_trip_time_that_changes_alone_is_reported_once() {
+        let members = BTreeMap::from([(NodeId(1), member("eu-1")), (NodeId(2), member("us-1"))]);
+        let ledger = Ledger { members, ..Ledger::default() };
+        let mut facts = Facts::new(NodeId(1));
+        assert_eq!(facts.changed_latencies(&ledger, Time::ZERO), None);
+        for (revision, ms) in [(1, 80), (2, 140)] {
+            facts.merge(&measured(revision, ms), Time::ZERO);
+            let changed = facts.changed_latencies(&ledger, Time::ZERO).expect("a changed round-trip time");
+            assert_eq!(changed.get(&("eu-1".into(), "us-1".into())), Some(&ms));
+            assert_eq!(facts.changed_latencies(&ledger, Time::ZERO), None);
+        }
+    }
+}

@@ -398,11 +398,20 @@ mod tests {
         let test = async {
             let mut node = Fixture::new(dir.path());
             node.lead().await;
-            node.propose(2 * ENTRIES_MAX as u64);
+            let count = 2 * ENTRIES_MAX as u64;
+            node.propose(count);
             while node.entries.len() < ENTRIES_MAX {
                 tokio::task::yield_now().await;
             }
+            // The event loop ends: the log applies the rest without a reader, and no proposal stays unanswered.
             node.entries.close();
+            for _ in 0..count {
+                let result = node.results.recv().await;
+                assert!(matches!(
+                    result,
+                    Some(Input::Core(Event::Proposed { result: ProposeResult::Committed { .. }, .. }))
+                ));
+            }
             node.log.close().await;
         };
         timeout(WATCHDOG, test).await.unwrap();
