@@ -1,8 +1,8 @@
-//! The names of copies: from a placement by component to a placement by instance.
+//! Names the copies of a placement: converts slots by component into slots by instance.
 //!
 //! A copy keeps its name as long as it stays on its host. A copy that is placed elsewhere is a new instance with
-//! another name, so that it can start before the old one stops. A name is free when no plan has it, no target has it
-//! and nothing that had it may still run. It decides names only, never places.
+//! another name, so that it can start before the old one stops. A name is free when no plan has it, no target has it,
+//! and no instance of that name may still run. This module chooses names only, never slots.
 
 use crate::ledger::{Ledger, SlotState};
 use crate::request::SolveRequest;
@@ -11,7 +11,7 @@ use rhizo_types::id::{ComponentName, InstanceId};
 use rhizo_types::target::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The same place under one name: an intent whose node has joined is that node.
+/// Returns the canonical slot: an intent whose node has joined becomes that node, any other slot is unchanged.
 #[must_use]
 pub fn canonical(ledger: &Ledger, slot: Slot) -> Slot {
     match ledger.slot_state(slot) {
@@ -20,21 +20,21 @@ pub fn canonical(ledger: &Ledger, slot: Slot) -> Slot {
     }
 }
 
-/// Where the copies of the plan in force are, each place under its canonical name.
+/// Returns the canonical slots of the copies of the plan in force.
 #[must_use]
 pub fn in_force(ledger: &Ledger) -> BTreeMap<InstanceId, Slot> {
     let placement = ledger.plan.iter().flat_map(|plan| &plan.placement);
     placement.map(|(instance, slot)| (instance.clone(), canonical(ledger, *slot))).collect()
 }
 
-/// Names that a new copy must not get.
+/// Returns the names that a new copy must not get: those of the target, and those of instances that may still run.
 #[must_use]
 pub fn names_in_use(ledger: &Ledger) -> BTreeSet<InstanceId> {
     let lingering = ledger.lingering.keys().filter(|_| !sabotage::is(Sabotage::ReusesNames));
     ledger.target.instances.keys().chain(lingering).cloned().collect()
 }
 
-/// Names the copies of a placement, as the ledger stands.
+/// Names the copies of a placement by the names that the ledger has in use.
 #[must_use]
 pub fn assign(ledger: &Ledger, placement: &BTreeMap<ComponentName, Vec<Slot>>) -> BTreeMap<InstanceId, Slot> {
     let slots = |slots: &Vec<Slot>| slots.iter().map(|slot| canonical(ledger, *slot)).collect();
@@ -42,7 +42,8 @@ pub fn assign(ledger: &Ledger, placement: &BTreeMap<ComponentName, Vec<Slot>>) -
     name(&in_force(ledger), &names_in_use(ledger), placement.collect())
 }
 
-/// Names the copies of a placement, as a request stands: the names that the coordinator gives when it commits.
+/// Names the copies of a placement by the names that a request has in use. The coordinator gives the same names when
+/// it commits the plan.
 #[must_use]
 pub fn assign_for(
     request: &SolveRequest,

@@ -84,7 +84,7 @@ pub enum Event {
     JoinRequested {
         /// The shell's number.
         request: RequestId,
-        /// The ticket that was proved, the key that the link was made with, and what the host says about itself.
+        /// The ticket that was proved, the key that the link was made with, and the host's statements about itself.
         join: Join,
     },
 
@@ -106,7 +106,7 @@ pub enum Event {
     Listed {
         /// The provider that was asked.
         provider: ProviderName,
-        /// All hosts with the tags of this application and lineage, or why there is no list.
+        /// All hosts with the tags of this application and lineage, or the reason why there is no list.
         result: Result<Vec<ListedHost>, ListError>,
     },
 
@@ -117,7 +117,7 @@ pub enum Event {
         /// The outcome.
         outcome: SolveOutcome,
     },
-    /// A fact that a node states has another value now.
+    /// The value of a fact that a node states has changed.
     FactsChanged {
         /// The node that states it.
         by: NodeId,
@@ -134,21 +134,21 @@ pub enum Event {
         /// The addresses of its exports.
         exports: BTreeMap<PortName, SocketAddr>,
     },
-    /// The service of an instance could not be started; nothing of it runs.
+    /// The service of an instance could not be started; no part of it runs.
     StartFailed {
         /// The run.
         run: RunId,
         /// The reason, for the operator.
         reason: String,
     },
-    /// The service of an instance ended without an order; nothing of it runs.
+    /// The service of an instance ended without a command to stop; no part of it runs.
     Exited {
         /// The run.
         run: RunId,
         /// How it ended, for the operator.
         reason: String,
     },
-    /// The service of an instance was stopped as ordered; nothing of it runs.
+    /// The service of an instance was stopped on command; no part of it runs.
     Stopped {
         /// The run.
         run: RunId,
@@ -161,15 +161,15 @@ pub enum Event {
         reason: String,
     },
 
-    /// The result of `Effect::Act`; nothing of the action runs any more.
+    /// The result of `Effect::Act`; no part of the action runs any more.
     Acted {
         /// The action.
         action: ActionId,
         /// The result.
         result: ActResult,
     },
-    /// The program of a run published values, beside those that its actions put out. They replace values of the same
-    /// names.
+    /// The program of a run published values, in addition to those that its actions published. They replace values of
+    /// the same names.
     Published {
         /// The run.
         run: RunId,
@@ -191,21 +191,21 @@ pub enum Event {
 pub enum ActResult {
     /// It succeeded.
     Done {
-        /// The addresses of exports that the action knows; other exports keep theirs.
+        /// The addresses of the exports that the action reported. Other exports keep their addresses.
         exports: BTreeMap<PortName, SocketAddr>,
-        /// The values that it put out.
+        /// The values that the action published.
         values: Values,
     },
     /// It failed.
     Failed {
-        /// Why, for the operator, with the end of its output.
+        /// The reason, for the operator, with the end of the action's output.
         reason: String,
     },
     /// It was ended by `Effect::Cancel`.
     Cancelled,
 }
 
-/// The log's own state, as the log's crate reports it.
+/// The state of the log, as the log's crate reports it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct LogStatus {
     /// The current term.
@@ -252,9 +252,9 @@ pub enum AcquireResult {
     Refused(String),
     /// The provider has no capacity for this order at present.
     NoCapacity(String),
-    /// The provider wants fewer calls; no host was created.
+    /// The provider requires fewer calls; no host was created.
     Throttled {
-        /// How long to wait before the next call, in milliseconds.
+        /// Time to wait before the next call, in milliseconds.
         retry_after_ms: u64,
     },
     /// The provider may have created a host or not.
@@ -276,26 +276,26 @@ pub struct ListedHost {
     pub age_ms: Option<u64>,
 }
 
-/// Why a provider gave no list.
+/// The reason why a provider returned no list.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ListError {
     /// The call was not made, because the read barrier failed.
     NotIssued,
-    /// The provider wants fewer calls.
+    /// The provider requires fewer calls.
     Throttled {
-        /// How long to wait before the next call, in milliseconds.
+        /// Time to wait before the next call, in milliseconds.
         retry_after_ms: u64,
     },
     /// The provider's API does not answer, or its answer cannot be read.
     Unavailable(String),
 }
 
-/// What came of a solver run.
+/// The outcome of a solver run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum SolveOutcome {
-    /// A placement to change to. The core judges whether the change is made ([`crate::judgement`]).
+    /// A placement to change to. The core decides whether the change is made ([`crate::judgement`]).
     Proposal(Box<Proposal>),
-    /// The configuration in force is the best found.
+    /// The search found nothing better than the configuration in force.
     NothingBetter {
         /// Its utility.
         utility: Option<Number>,
@@ -309,7 +309,7 @@ pub enum SolveOutcome {
         /// Sentences for the operator.
         reasons: Vec<String>,
     },
-    /// There is no result (facts missing, provider's offers unknown, time out).
+    /// There is no result: facts are missing, the providers' offers are unknown, or the time ran out.
     Failed {
         /// The reason, for the operator.
         reason: String,
@@ -319,9 +319,9 @@ pub enum SolveOutcome {
 /// A placement that planning proposes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Proposal {
-    /// The places of the copies of each component. The core gives the copies their names ([`crate::assign`]).
+    /// The slots of the copies of each component. The core gives the copies their names ([`crate::assign`]).
     pub placement: BTreeMap<ComponentName, Vec<Slot>>,
-    /// Hosts to acquire; `Slot::Order(k)` refers to the k-th.
+    /// Hosts to acquire; `Slot::Order(k)` refers to entry `k`.
     pub orders: Vec<AcquireOrder>,
     /// The utility before and after, the migration cost and the price.
     pub worth: Worth,
@@ -346,15 +346,15 @@ pub enum Request {
         /// The member.
         node: NodeId,
     },
-    /// Commit a script and carry it out, also across a change of the coordinator. Refused when a statement of it cannot
-    /// be executed.
+    /// Commit a script and execute it; a new coordinator continues it. Refused when one of its statements cannot be
+    /// executed.
     Script(Box<Script>),
     /// End the running script at its current line.
     EndScript,
 }
 
 impl ListedHost {
-    /// The provider's identifier.
+    /// Returns the provider's identifier.
     #[must_use]
     pub fn id(&self) -> &HostId {
         &self.host.host

@@ -1,6 +1,7 @@
 //! Notices for the operator: typed events of the core with their text, for `events` and `why`.
 //!
-//! A notice decides nothing and may be lost. Its `Display` is the sentence that the command line prints.
+//! No decision depends on a notice, and a notice may be lost. Its `Display` is the sentence that the command line
+//! prints.
 
 use rhizo_types::id::{
     ComponentName, HostId, InstanceId, IntentId, NodeId, OfferName, ProviderName, RegionName, RuleName,
@@ -18,22 +19,22 @@ pub enum Notice {
     CoordinatorBegan(Term),
     /// This node does not coordinate any more.
     CoordinatorEnded(Term),
-    /// This node has the first entry of a term: its coordinator was elected, and can commit.
+    /// This node has received the first entry of a term: a coordinator was elected, and it can commit.
     TermBegan(Term),
-    /// A spec is in force.
+    /// A spec came into force.
     SpecSet(Revision),
     /// A solver run began.
     SolveBegan(Cause),
-    /// A plan is in force.
+    /// A plan came into force.
     PlanCommitted {
         /// Its revision.
         revision: Revision,
-        /// How many hosts it orders.
+        /// Number of hosts that it orders.
         orders: u32,
         /// The cause of the plan, its utility before and after, and its migration cost.
         verdict: Box<Verdict>,
     },
-    /// The solver found a change, and it does not gain enough.
+    /// The solver found a change that does not gain enough, and the plan stays.
     PlanKept {
         /// The gain of the change minus its migration cost.
         net_gain: Number,
@@ -55,7 +56,7 @@ pub enum Notice {
     SolveFailed(String),
     /// The ledger refused a command, which changed nothing.
     CommandRefused(String),
-    /// A host is being ordered.
+    /// A host is about to be ordered.
     AcquireBegan {
         /// The intent.
         intent: IntentId,
@@ -87,7 +88,7 @@ pub enum Notice {
         /// The reason, for the operator.
         reason: AbsentReason,
     },
-    /// A host is to be released.
+    /// A host is about to be released.
     ReleaseBegan {
         /// The intent.
         intent: IntentId,
@@ -96,7 +97,7 @@ pub enum Notice {
     },
     /// The provider's list no longer has a host that was released.
     HostReleased(IntentId),
-    /// A provider lists a host of this lineage that no intent explains; it is reclaimed.
+    /// A provider lists a host of this lineage without an intent in the ledger. The host is released.
     HostUnexplained {
         /// The provider.
         provider: ProviderName,
@@ -114,13 +115,13 @@ pub enum Notice {
     NodeJoined(NodeId),
     /// A node left the overlay.
     NodeLeft(NodeId),
-    /// This node no longer hears another one.
+    /// This node no longer receives messages of another node.
     NodeSuspected(NodeId),
     /// The group declared nodes dead.
     NodesDead(BTreeSet<NodeId>),
     /// The voters changed.
     VotersChanged(BTreeSet<NodeId>),
-    /// A target is in force.
+    /// A target came into force.
     TargetCommitted(Revision),
     /// A target is reached.
     TargetSettled(Revision),
@@ -137,7 +138,7 @@ pub enum Notice {
         /// Number of failures in a row, this one included.
         failures: u32,
     },
-    /// An action failed.
+    /// An action of an instance failed.
     ActionFailed {
         /// The instance.
         instance: InstanceId,
@@ -145,10 +146,10 @@ pub enum Notice {
         step: String,
         /// The reason, for the operator.
         reason: String,
-        /// Whether the action is repeated; otherwise the instance fails.
+        /// True if the action is repeated. Otherwise the instance fails.
         again: bool,
     },
-    /// A component returns to its last working version.
+    /// A component returns to the version in which it last worked.
     Unwound(ComponentName),
     /// A script begins.
     ScriptBegan(u64),
@@ -159,9 +160,9 @@ pub enum Notice {
         /// The line.
         line: u32,
     },
-    /// Every statement of a script is carried out.
+    /// Every statement of a script has been executed.
     ScriptDone(u64),
-    /// A script was ended by an operator.
+    /// An operator ended a script.
     ScriptEnded(u64),
     /// A script ended early, because a statement could not be carried out.
     ScriptFailed {
@@ -185,11 +186,11 @@ pub enum Notice {
 /// The reason for which a node halts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum HaltReason {
-    /// It left in order: released, drained, detached or taken down.
+    /// It left in order: it was released, drained, detached or taken down.
     Left,
     /// The group declared it dead.
     Dead,
-    /// It did not hear of the group for longer than the spec's `orphan_after`.
+    /// It received no message of the group for longer than the spec's `orphan_after`.
     Orphaned,
 }
 
@@ -197,9 +198,10 @@ pub enum HaltReason {
 macro_rules! kinds {
     ($($notice:pat => $kind:literal,)*) => {
         impl Notice {
-            /// The kind of this notice as one word of the JSON contract (`kind` of an event record).
+            /// Returns the kind of this notice as one word of the JSON contract (`kind` of an event record).
             ///
-            /// A word is never reused for another kind. It does not follow a renamed variant: scripts compare it.
+            /// A word is never reused for another kind. It does not change when a variant is renamed, because scripts
+            /// compare it.
             #[must_use]
             pub fn kind(&self) -> &'static str {
                 match self {
@@ -255,7 +257,7 @@ kinds! {
     Notice::Halting(_) => "Halting",
 }
 
-/// `n1, n2 and n3`.
+/// Prints a set as `n1, n2 and n3`.
 struct List<'a, T>(&'a BTreeSet<T>);
 
 impl<T: fmt::Display> fmt::Display for List<'_, T> {
@@ -337,7 +339,7 @@ impl fmt::Display for Notice {
 }
 
 impl Notice {
-    /// The notices about hosts and providers.
+    /// Prints the notices about hosts and providers.
     fn fmt_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AcquireBegan { intent, provider, offer, region } => {
@@ -375,7 +377,7 @@ impl Notice {
         }
     }
 
-    /// The notices about scripts and rollouts.
+    /// Prints the notices about scripts and rollouts.
     fn fmt_change(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwound(component) => {
@@ -393,7 +395,7 @@ impl Notice {
     }
 }
 
-/// A cause as the rest of "because …".
+/// Prints a cause as the rest of a sentence after "because".
 pub struct CauseText<'a>(pub &'a Cause);
 
 impl fmt::Display for CauseText<'_> {

@@ -1,8 +1,8 @@
-//! The question that planning answers: a [`SolveRequest`], everything that is decided and known about hosts.
+//! The request that planning answers: a [`SolveRequest`] with the decisions so far and the state of the hosts.
 //!
-//! Plain data. The core makes it in one function ([`Node::question`](crate::Node::question) and the coordinator's own
-//! runs share it), `rhizo-planning` answers it, and the answer comes back as a [`Proposal`](crate::event::Proposal).
-//! It holds no fact and no offer: those are the shell's. Read next: [`crate::judgement`].
+//! Plain data. One function of the core makes it, for [`Node::question`](crate::Node::question) and for the
+//! coordinator's solver runs. `rhizo-planning` answers it with a [`Proposal`](crate::event::Proposal). The request
+//! holds no facts and no offers, because the shell keeps those. Read next: [`crate::judgement`].
 
 use rhizo_types::id::{ComponentName, HostId, InstanceId, NodeId, OfferName, ProviderName};
 use rhizo_types::intent::AcquireOrder;
@@ -16,106 +16,110 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SolveId(pub u64);
 
-/// What planning is asked.
+/// A request for a plan, made by the core and answered by planning.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct SolveRequest {
-    /// Number of the run; also the seed of its search, so that equal questions get equal answers.
+    /// Number of the run. It is also the seed of the search, so that equal requests get equal answers.
     pub id: SolveId,
-    /// The spec that the configuration has to satisfy. For the question of `up` it is not in force yet.
+    /// The spec that the configuration has to satisfy. For the question that `up` puts to the operator it is not in
+    /// force yet.
     pub spec: Arc<Spec>,
-    /// Why something is to change, and what a proposal is judged by.
+    /// The cause of the request, and the terms on which a proposal is accepted.
     pub terms: Terms,
     /// Every host that copies can be placed on: members that are not draining, and hosts that are still arriving.
     pub hosts: BTreeMap<Slot, HostView>,
     /// Every copy of the plan in force, also those whose host is lost or draining.
     pub copies: BTreeMap<InstanceId, CopyView>,
-    /// Names that a new copy must not get: a target has them, or what had them may still run.
+    /// Names that a new copy must not get: a target has an instance of that name, or an instance of that name may
+    /// still run.
     pub names_in_use: BTreeSet<InstanceId>,
-    /// Offers that a provider refused or had no capacity for; they are not ordered for now.
+    /// Offers that a provider refused or had no capacity for. They are not ordered until their pause ends.
     pub cooling: BTreeSet<(ProviderName, OfferName)>,
-    /// Providers whose API does not answer; nothing is ordered there for now.
+    /// Providers whose API does not answer. Nothing is ordered there until they answer.
     pub failing: BTreeSet<ProviderName>,
-    /// False when the question was made by a node that does not coordinate: which offers cool down, which providers
-    /// and copies fail, and which orders are stuck is known to the coordinator alone.
+    /// False if a node that does not coordinate made the request. Such a request lacks the cooling offers, the
+    /// failing providers and copies, and the stuck orders, because only the coordinator knows them.
     pub is_informed: bool,
 }
 
-/// Why something is to change, and what a proposal is judged by.
+/// The cause of a request, and the terms on which a proposal is accepted.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Terms {
-    /// What made the coordinator look, or the operator ask.
+    /// The event or the operator's request that caused the solver run.
     pub cause: Cause,
-    /// True when something is missing or broken: the proposal then need not pay, and may move any number of copies.
+    /// True when something is missing or broken. The proposal then need not gain anything, and may move any number of
+    /// copies.
     pub forced: bool,
     /// The plan in force, which the proposal replaces.
     pub plan: Revision,
-    /// The revision of the spec.
+    /// The revision of the spec that the plan is made for.
     pub spec: Revision,
-    /// Nodes where a component kept failing; it is not placed there.
+    /// Nodes on which a component kept failing. The component is not placed there.
     pub avoid: BTreeSet<(ComponentName, NodeId)>,
     /// Hosts that have not settled yet; their copies stay. Empty when `forced`.
     pub frozen: BTreeSet<Slot>,
-    /// At most so many running copies may be moved or ended. None when there is no limit, or when `forced`.
+    /// The largest number of running copies that may be moved or ended. None when there is no limit, or when
+    /// `forced`.
     pub moves_max: Option<u32>,
-    /// A voluntary change has to gain more than this beyond its migration cost.
+    /// A voluntary change has to gain more than this, after its migration cost is subtracted.
     pub gain_min: Number,
-    /// What all open intents cost, in millionths of the currency per hour.
+    /// The cost of all open intents, in millionths of the currency per hour.
     pub spending_micros: u64,
-    /// The most that all open intents may cost, in the same unit; none when there is no limit.
+    /// The limit of the cost of all open intents, in the same unit; none when there is no limit.
     pub budget_micros: Option<u64>,
 }
 
 /// A host that copies can be placed on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HostView {
-    /// What was ordered: provider, offer, region, price, capacity, attributes.
+    /// The order of the host: provider, offer, region, price, capacity, attributes.
     pub order: AcquireOrder,
-    /// Its member, once it joined. Facts measured there win over what the order says.
+    /// The member that runs on it; none before it has joined. Facts measured there replace the values of the order.
     pub node: Option<NodeId>,
-    /// The provider's name of it, once the provider told it.
+    /// The provider's identifier of the host; none before the provider has returned it.
     pub host: Option<HostId>,
 }
 
 /// A copy of the plan in force.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct CopyView {
-    /// Where the plan has it; an intent whose node has joined is that node.
+    /// The copy's slot in the plan. An intent whose node has joined is replaced by that node.
     pub slot: Slot,
-    /// Whether it can stay there.
+    /// Whether the copy can stay in that slot.
     pub place: PlaceState,
-    /// What the spec's definition of its component changes for it; none when it runs that definition already.
+    /// The change that the spec makes to the copy's definition; none when the copy runs that definition already.
     pub change: Option<DefinitionChange>,
 }
 
 /// Whether a copy can stay where the plan in force has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PlaceState {
-    /// The host is there or arriving.
+    /// The host exists or is arriving.
     Usable,
     /// The member is being drained.
     Draining,
-    /// The host's order was not confirmed for so long that it is given up.
+    /// The host's order has not been confirmed for so long that the plan no longer waits for the host.
     Stuck,
     /// The host is gone, or its order failed.
     Lost,
 }
 
-/// What a changed definition of its component means for a copy that is placed.
+/// The effect of a changed component definition on a placed copy.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum DefinitionChange {
-    /// The copy starts anew, because these keys of the config changed.
+    /// The copy is restarted, because these keys of the config changed.
     Restart(Vec<&'static str>),
-    /// The copy goes on running and is notified.
+    /// The copy continues to run and is notified.
     Notify,
     /// The spec has no such component.
     Removed {
-        /// A component that is new and has the same definition.
+        /// A component that the spec adds with the same definition under another name; none if there is none.
         renamed_to: Option<ComponentName>,
     },
 }
 
 impl CopyView {
-    /// Whether the copy can stay where it is.
+    /// Returns true if the copy can stay where it is.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.place == PlaceState::Usable
@@ -123,7 +127,7 @@ impl CopyView {
 }
 
 impl SolveRequest {
-    /// Where every copy of the plan in force is.
+    /// Returns the slot of every copy of the plan in force.
     #[must_use]
     pub fn placement(&self) -> BTreeMap<InstanceId, Slot> {
         self.copies.iter().map(|(instance, copy)| (instance.clone(), copy.slot)).collect()

@@ -1,7 +1,8 @@
-//! Ledgers and coordinators for tests, made by hand: what is decided is stated, not reached by events.
+//! Builders of ledgers and coordinators for tests. A test states the decisions directly instead of reaching them by
+//! events.
 //!
 //! Compiled for this crate's tests and under the feature `testing`, never into a released binary. The tests of the
-//! core, of planning and of the simulator share it. It checks nothing.
+//! core, of planning and of the simulator share it. It makes no assertions.
 
 use crate::event::{AcquireResult, Event, ListError, LogStatus, ProposeResult};
 use crate::ledger::{Ledger, Member};
@@ -22,16 +23,16 @@ use rhizo_types::{Epoch, Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// The founder and every member of a made ledger runs in this region unless its order says otherwise.
+/// Region of the founder and of every member of a built ledger whose order does not name another one.
 const REGION: &str = "r";
 
-/// A copy's name.
+/// Returns the name of a copy.
 #[must_use]
 pub fn instance(component: &str, ordinal: u32) -> InstanceId {
     InstanceId { component: ComponentName::from(component), ordinal }
 }
 
-/// An order for a host without price, capacity and attributes.
+/// Returns an order for a host without price, capacity and attributes.
 #[must_use]
 pub fn order(provider: &str, offer: &str) -> AcquireOrder {
     AcquireOrder {
@@ -44,14 +45,14 @@ pub fn order(provider: &str, offer: &str) -> AcquireOrder {
     }
 }
 
-/// A ledger as if it had come from a log: the founder, hosts, a spec, a plan and its target.
+/// Builds a ledger as if its decisions had come from a log: the founder, hosts, a spec, a plan and its target.
 #[derive(Clone, Debug)]
 pub struct LedgerBuilder {
     ledger: Ledger,
 }
 
 impl LedgerBuilder {
-    /// The founder alone, with a first spec in force.
+    /// Starts with the founder alone, and a first spec in force.
     #[must_use]
     pub fn new(spec: Spec) -> Self {
         let genesis = Genesis {
@@ -80,7 +81,7 @@ impl LedgerBuilder {
         self
     }
 
-    /// A member on a host of its own; its intent has the node's number.
+    /// Adds a member on a host of its own. Its intent has the node's number.
     #[must_use]
     pub fn host(mut self, node: u64, order: AcquireOrder) -> Self {
         let (id, node) = (IntentId(node), NodeId(node));
@@ -92,7 +93,7 @@ impl LedgerBuilder {
         self
     }
 
-    /// An order whose host has not joined.
+    /// Adds an order whose host has not joined.
     #[must_use]
     pub fn arriving(mut self, intent: u64, state: IntentState, order: AcquireOrder) -> Self {
         let id = IntentId(intent);
@@ -100,7 +101,7 @@ impl LedgerBuilder {
         self
     }
 
-    /// A member that is being drained.
+    /// Marks a member as draining.
     #[must_use]
     pub fn draining(mut self, node: u64) -> Self {
         if let Some(member) = self.ledger.members.get_mut(&NodeId(node)) {
@@ -109,14 +110,14 @@ impl LedgerBuilder {
         self
     }
 
-    /// A component that kept failing on a node.
+    /// Records that a component kept failing on a node.
     #[must_use]
     pub fn avoid(mut self, component: &str, node: u64) -> Self {
         self.ledger.avoid.insert((ComponentName::from(component), NodeId(node)));
         self
     }
 
-    /// A plan for the spec in force, carried out: its copies on members run in that version.
+    /// Puts a plan for the spec in force and carries it out: its copies on members run in that version.
     #[must_use]
     pub fn placed(mut self, placement: BTreeMap<InstanceId, Slot>) -> Self {
         let version = self.ledger.spec_revision();
@@ -146,7 +147,7 @@ impl LedgerBuilder {
         self
     }
 
-    /// The ledger.
+    /// Returns the ledger.
     #[must_use]
     pub fn build(self) -> Ledger {
         self.ledger
@@ -165,7 +166,7 @@ fn member(node: NodeId, order: &AcquireOrder, intent: Option<IntentId>) -> Membe
     }
 }
 
-/// The founder as coordinator of a made ledger. Its log commits at once; providers behave as the test says.
+/// The founder as coordinator of a built ledger. Its log commits at once. Providers behave as the test sets them.
 pub struct Stage {
     /// The coordinating node.
     pub node: Node,
@@ -175,7 +176,8 @@ pub struct Stage {
     pub failing: BTreeSet<ProviderName>,
     /// Offers that have no capacity.
     pub sold_out: BTreeSet<(ProviderName, OfferName)>,
-    /// The question that waits for an answer, with what an operator's question was at the same moment.
+    /// The coordinator's request that waits for an answer, with the request that an operator's question would have
+    /// made at the same moment.
     pub asked: Option<(SolveRequest, Option<SolveRequest>)>,
     /// Every plan that was committed.
     pub plans: Vec<Plan>,
@@ -186,7 +188,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A coordinator that has just taken office.
+    /// Creates a coordinator that has just become the leader.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
         let index = ledger.index;
@@ -212,13 +214,13 @@ impl Stage {
         }
     }
 
-    /// Feeds an event and everything that follows from it at once.
+    /// Passes an event to the node, and then every event that follows from it without a delay.
     pub fn feed(&mut self, event: Event) {
         self.events.push_back(event);
         self.settle();
     }
 
-    /// Lets time pass until planning is asked something, for this long at most. Returns whether it is.
+    /// Advances the time until the coordinator makes a solve request, by at most `ms`. Returns true if it made one.
     pub fn until_asked(&mut self, ms: u64) -> bool {
         let end = self.now.after_ms(ms);
         self.settle();
@@ -267,7 +269,8 @@ impl Stage {
                     self.events.push_back(Event::Released { intent: *intent, accepted: false });
                 }
                 Effect::List { provider } => {
-                    // A provider that answers and says that it made no call: nothing is learned from it.
+                    // `NotIssued` says nothing about a provider, so a provider that works counts neither as failing
+                    // nor as having an empty list.
                     let error = if self.failing.contains(provider) {
                         ListError::Unavailable("it is down".to_owned())
                     } else {

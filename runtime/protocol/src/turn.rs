@@ -1,7 +1,7 @@
 //! The output of the core for one event: a [`Turn`] of [`Effect`]s, grouped by durability.
 //!
-//! Only types. The shell executes every effect in the order given, without looking at the protocol's state, and
-//! reports each result as an [`Event`](crate::event::Event).
+//! This file contains types only. The shell executes every effect in the order given, without looking at the
+//! protocol's state, and reports each result as an [`Event`](crate::event::Event).
 
 use crate::notice::{HaltReason, Notice};
 use crate::request::SolveRequest;
@@ -34,7 +34,7 @@ pub struct Turn {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProposalId(pub u64);
 
-/// The shell's number for a question that the core answers: an operator's request, or a node that wants to join.
+/// The shell's number for a request that the core answers: an operator's request, or a node's request to join.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
 
@@ -64,7 +64,7 @@ pub type Bound = LiteMap<InstanceId, Served>;
 /// The bindings of every import of an instance. Sorted lists, because there are many of them and each is small.
 pub type BoundImports = LiteMap<PortName, Bound>;
 
-/// One thing the shell must do.
+/// One effect that the shell has to execute.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Effect {
     /// Send a message to another member. It may be lost, and is dropped when there is no link.
@@ -74,7 +74,7 @@ pub enum Effect {
         /// The message.
         message: Message,
     },
-    /// Keep links to exactly these members: dial and redial them, and close other links that are idle.
+    /// Keep links to exactly these members: dial them, redial after a loss, and close other links that are idle.
     Links(BTreeSet<NodeId>),
     /// Propose a command to the log; answered by `Event::Proposed`.
     Propose {
@@ -108,7 +108,8 @@ pub enum Effect {
         /// The provider.
         provider: ProviderName,
     },
-    /// Pose the planning problem and solve it; answered by `Event::Solved`.
+    /// Build the planning problem from the request, the facts and the offers, and solve it; answered by
+    /// `Event::Solved`.
     Solve(Box<SolveRequest>),
     /// Answer a node that wants to join (`Event::JoinRequested`).
     ReplyJoin {
@@ -119,21 +120,21 @@ pub enum Effect {
     },
     /// Start the service of an instance; answered by `Event::Started` or `Event::StartFailed`.
     Start(Box<StartCall>),
-    /// Stop the service of an instance, also while it is starting. Answered by `Event::Stopped` or `Exited`, also when
-    /// nothing of the service runs.
+    /// Stop the service of an instance, also while it is starting. Answered by `Event::Stopped` or `Event::Exited`,
+    /// even if no part of the service runs.
     Stop {
         /// The run.
         run: RunId,
     },
     /// Begin an action; answered by one `Event::Acted`. Several actions of one run may be executed side by side.
     Act(Box<ActCall>),
-    /// End an action, by force if necessary. The one `Event::Acted` of the action follows when nothing of it runs any
-    /// more.
+    /// End an action, by force if necessary. The action's one `Event::Acted` follows when no part of the action runs
+    /// any more.
     Cancel {
         /// The action.
         action: ActionId,
     },
-    /// Give a run the changes of one import. Actions that begin later have all its bindings in their call.
+    /// Pass the changes of one import to a run. Actions that begin later have all its bindings in their call.
     Rebind {
         /// The run.
         run: RunId,
@@ -144,11 +145,11 @@ pub enum Effect {
         /// Exporters that are no longer bound.
         unbound: BTreeSet<InstanceId>,
     },
-    /// Give a run new attributes of its component. Actions that begin later have them in their call.
+    /// Pass new attributes of the component to a run. Actions that begin later have them in their call.
     SetAttributes {
         /// The run.
         run: RunId,
-        /// All attributes; those before are replaced.
+        /// All attributes. They replace the previous set.
         attributes: Values,
     },
     /// Answer an operator's request (`Event::Request`).
@@ -197,13 +198,13 @@ pub struct AcquireCall {
 pub struct StartCall {
     /// The run.
     pub run: RunId,
-    /// The component, which says what is run and how.
+    /// The component, which defines the program or the embedded service and its life-cycle.
     pub component: Arc<Component>,
     /// The spec revision that `component` is from.
     pub version: Revision,
     /// The bindings; every import of the component has an entry, which may be empty.
     pub imports: BoundImports,
-    /// The values that earlier actions of the run have put out.
+    /// The values that earlier actions of the run have published.
     pub values: Values,
 }
 
@@ -222,29 +223,30 @@ pub struct ActCall {
     pub version: Revision,
     /// The bindings; every import of the component has an entry, which may be empty.
     pub imports: BoundImports,
-    /// The values that earlier actions of the run have put out.
+    /// The values that earlier actions of the run have published.
     pub values: Values,
 }
 
 /// Answer to an operator's request.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Answer {
-    /// The request is committed. What it asks for follows, and can be watched in `status`.
+    /// The request is committed. Its effects follow and can be watched in `status`.
     Accepted,
-    /// Ask again: this node does not coordinate, or it is not known whether the request was committed.
+    /// The caller has to repeat the request: this node does not coordinate, or it is not known whether the request
+    /// was committed.
     Later,
     /// The request is refused, for this reason.
     Refused(String),
 }
 
 impl Turn {
-    /// Whether the shell has nothing to do.
+    /// Returns true if the shell has nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.durable.is_empty() && self.after_durable.is_empty() && self.now.is_empty()
     }
 
-    /// Every effect, those that wait for durability first.
+    /// Returns every effect, those that wait for durability first.
     pub fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.after_durable.iter().chain(&self.now)
     }

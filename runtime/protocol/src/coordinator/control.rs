@@ -1,7 +1,8 @@
-//! When to solve, and whether what the solver proposes is done.
+//! Decides when the solver runs, and whether the plan that it proposes is committed.
 //!
-//! Something missing or broken is repaired at once. A merely better configuration is looked for at a steady pace,
-//! and changed to only when it gains more than it costs; both numbers are told. Only one solver run is under way.
+//! The coordinator starts a solver run at once when something is missing or broken. Without such a cause it searches
+//! for a better configuration at a steady pace, and changes to one only if the change gains more than it costs.
+//! Notices report the gain and the cost. At most one solver run is under way.
 
 use super::question::question;
 use super::{Coordinator, View, target};
@@ -21,31 +22,33 @@ use rhizo_types::message::InstancePhase;
 use rhizo_types::target::{Cause, Plan, Slot, Verdict, Worth};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The same cause is not solved for again before this time, doubled with every failure up to a minute.
+/// Pause before another solver run for a cause that the last run did not remove. Doubles with every failure up to a
+/// minute.
 const AGAIN_MS: u64 = 2_000;
-/// A run without an answer is given up after its deadline and this much.
+/// A solver run that has not answered this long after its deadline counts as lost.
 const LOST_MS: u64 = 60_000;
-/// Time between two rounds of asking all providers for their offers. Prices change over minutes, and each run of the
-/// solver asks as well, so that a shorter period would find nothing sooner.
+/// Time between two rounds of requests to all providers for their offers. Prices change over minutes. Each solver run
+/// also requests the offers, so a shorter period would find no change sooner.
 const OFFERS_MS: u64 = 5_000;
-/// A plan keeps at most so many sentences.
+/// The largest number of reasons that a plan keeps.
 const REASONS_MAX: usize = 32;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Control {
     runs: u64,
     running: Option<Running>,
-    /// The cause that was solved for last without ending it, and until when it waits.
+    /// The cause of the last solver run if that run did not remove it, and the time before which it is not solved
+    /// again.
     blocked: Option<(Cause, Time)>,
     failures: u32,
     facts_changed: bool,
-    /// Not before this is something better looked for.
+    /// The coordinator starts no voluntary solver run before this time.
     better_at: Time,
-    /// When the providers are asked for their offers again.
+    /// Time of the next request to the providers for their offers.
     offers_at: Time,
-    /// A plan to be committed.
+    /// The plan that is to be proposed to the log.
     decided: Option<Box<Plan>>,
-    /// Why there is no plan, for `status`.
+    /// The reason why there is no plan, for `status`.
     pub(super) problem: Option<String>,
 }
 
@@ -58,12 +61,13 @@ struct Running {
     until: Time,
 }
 
-/// Nothing is broken and nothing fails, as this index of the ledger, this many reports and these orders have it.
+/// State in which the last check found nothing broken and nothing failing: index of the ledger, number of reports
+/// taken, and stuck orders. The check is skipped while all three are the same.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Sound {
     index: u64,
     reports: u64,
-    /// Orders whose hosts do not come.
+    /// Orders whose provider has not confirmed a host for too long.
     stuck: BTreeSet<IntentId>,
 }
 
@@ -74,7 +78,7 @@ impl Control {
             running: None,
             blocked: None,
             failures: 0,
-            // A new coordinator does not know what its predecessor had looked at.
+            // A new coordinator does not know which facts its predecessor has taken into account.
             facts_changed: true,
             better_at: now,
             offers_at: now,
@@ -86,7 +90,7 @@ impl Control {
     pub(super) fn facts_changed(&mut self) {
         self.facts_changed = true;
         self.failures = 0;
-        // What had no solution may have one now.
+        // A problem without a solution may have one with the new facts.
         if let Some((_, until)) = &mut self.blocked {
             *until = Time::ZERO;
         }
@@ -97,12 +101,12 @@ impl Control {
         self.decided.as_ref().map_or(&[], |plan| &plan.orders)
     }
 
-    /// How many runs of the solver were begun.
+    /// Number of solver runs begun.
     pub(super) fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// Whether a change of the plan is being worked on.
+    /// Returns true while a forced solver run is under way or a plan waits to be proposed.
     pub(super) fn is_busy(&self) -> bool {
         self.decided.is_some() || self.running.as_ref().is_some_and(|running| running.terms.forced)
     }
@@ -117,7 +121,7 @@ impl Control {
         earlier(earlier(blocked, better), offers).filter(|at| *at > view.now)
     }
 
-    /// Asks the providers for their offers, when that is due: a better or cheaper offer is a reason to look for a change.
+    /// Requests the offers of all providers when that is due. A better or cheaper offer is a reason for a solver run.
     pub(super) fn ask_offers(&mut self, view: View<'_>, out: &mut Out) {
         if needs_offers(view.ledger) && view.now >= self.offers_at {
             self.offers_at = view.now.after_ms(OFFERS_MS);
@@ -132,12 +136,13 @@ impl Control {
     }
 }
 
-/// Whether a plan may be made from offers at all.
+/// Returns true if a plan may order hosts: there is a spec, and the application is not being taken down.
 fn needs_offers(ledger: &Ledger) -> bool {
     ledger.spec().is_some() && !ledger.taking_down
 }
 
-/// The instances whose place is gone or going, by the reason.
+/// Returns the most urgent problem with the hosts of the plan: lost nodes, then failed or stuck orders, then draining
+/// members; none if the plan's hosts are sound.
 fn broken(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> Option<Cause> {
     let plan = ledger.plan.as_ref()?;
     let mut lost = BTreeSet::new();
@@ -178,7 +183,8 @@ fn broken(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> Option<Cause> {
     }
 }
 
-/// Components of which the plan has too few copies. Only a script leaves that behind, when it ends half-way.
+/// Returns the components of which the plan has too few copies. Only a script that ended before its last statement
+/// can leave the plan in this state.
 fn copies_missing(ledger: &Ledger) -> Option<Cause> {
     let (plan, spec) = (ledger.plan.as_ref()?, ledger.spec()?);
     if ledger.script_runs() {
@@ -192,7 +198,7 @@ fn copies_missing(ledger: &Ledger) -> Option<Cause> {
     (!few.is_empty()).then_some(Cause::CopiesMissing(few))
 }
 
-/// What is missing or broken, most urgent first; none when nothing is, as far as this node knows.
+/// Returns the most urgent missing or broken thing as the cause of a solver run; none if this node knows of none.
 pub(super) fn urgent(coordinator: Option<&Coordinator>, view: View<'_>) -> Option<Cause> {
     let ledger = view.ledger;
     ledger.spec()?;
@@ -208,7 +214,7 @@ pub(super) fn urgent(coordinator: Option<&Coordinator>, view: View<'_>) -> Optio
 }
 
 impl Coordinator {
-    /// What there is to solve for, most urgent first.
+    /// Returns the most urgent cause for a solver run; none if there is none.
     fn cause(&mut self, view: View<'_>) -> Option<Cause> {
         let ledger = view.ledger;
         if ledger.taking_down {
@@ -227,19 +233,21 @@ impl Coordinator {
         }
         ledger.spec()?;
         let better = self.control.facts_changed && view.now >= self.control.better_at;
-        // A script's author does not want to be overtaken by something that pays.
+        // A voluntary change would interfere with the statements of a running script.
         let quiet = !ledger.script_runs();
         (better && quiet && ledger.is_plan_in_effect()).then_some(Cause::Better)
     }
 
-    /// Instances that keep failing where they are, and where that is, unless it was tried to avoid that place.
+    /// Returns the instances that keep failing, with their nodes. Leaves out pairs of component and node that the
+    /// plan avoids already.
     pub(super) fn failing(&self, ledger: &Ledger) -> BTreeMap<InstanceId, NodeId> {
         let placed = ledger.target.instances.iter().filter(|(instance, placed)| {
             let planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));
             let failing = self.reconfiguration.reports.of(instance, ledger).is_some_and(|report| {
                 report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting
             });
-            // What goes back to an older version is not to be moved for the newer one's faults.
+            // An instance whose component is about to return to its last working version stays: the new version is at
+            // fault.
             let unwinds = target::can_unwind(instance, placed, ledger);
             planned
                 && failing
@@ -298,7 +306,7 @@ impl Coordinator {
         let Some(running) = self.control.running.take_if(|running| running.id == id) else { return };
         let ledger = view.ledger;
         if running.terms.plan != ledger.plan_revision() || running.terms.spec != ledger.spec_revision() {
-            // The question has changed: whatever is wrong now is asked anew.
+            // The request has changed since; what is still wrong causes a new run.
             return;
         }
         self.control.problem = None;
@@ -334,7 +342,7 @@ impl Coordinator {
             (_, SlotState::Lost) => false,
         };
         if !placement.values().all(is_usable) {
-            // A host was lost while the solver ran; the loss is the next cause.
+            // A host was lost while the solver ran. The loss causes the next run.
             return;
         }
         let before = in_force(ledger);
@@ -346,7 +354,7 @@ impl Coordinator {
             }
             return;
         }
-        // Hosts may have come and gone since the question was made.
+        // Hosts may have come and gone since the request was made.
         let terms = Terms { spending_micros: ledger.spending_micros(), ..terms };
         if let Some(stay) = reason_to_stay(&terms, &before, &placement, &proposal) {
             out.notice(Notice::PlanKept {
@@ -378,13 +386,13 @@ impl Coordinator {
         if plan.parent != view.ledger.plan_revision() {
             return None;
         }
-        // If the ledger refuses it, the cause remains and is solved for again, but not at once.
+        // If the ledger refuses the plan, the cause remains. The solver runs for it again after a pause.
         self.control.block(plan.verdict.cause.clone(), view.now);
         Some(Command::Plan(plan))
     }
 }
 
-/// The plan that wants nothing.
+/// Returns a plan without copies, to take the application down; none if the plan in force has no copies.
 fn empty_plan(ledger: &Ledger) -> Option<Plan> {
     let plan = ledger.plan.as_ref().filter(|plan| !plan.placement.is_empty())?;
     Some(Plan {

@@ -1,8 +1,8 @@
 //! Intents and the provider calls that carry them out: acquire, release, and the meaning of their results.
 //!
-//! A call is made only for a committed intent. A clear answer becomes a committed outcome. An unclear answer makes the
-//! intent *unknown*, and only the provider's list (`listing`) closes it. The list confirms a release as well. A
-//! successor needs nothing that is remembered here: it repeats the calls with the same tokens.
+//! A call is made only for a committed intent. A clear answer becomes a committed outcome. An unclear answer makes
+//! the intent *unknown*, and only the provider's list (`listing`) can then close it. A release is confirmed by the
+//! list as well. A succeeding coordinator needs none of this state: it repeats the calls with the same tokens.
 
 use super::leaving::needed_intents;
 use super::listing::Lists;
@@ -21,15 +21,15 @@ use rhizo_types::ledger::Command;
 use rhizo_types::wire::Boot;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most provider calls at a time: providers throttle, and each call holds a connection.
+/// The most provider calls at a time: providers limit the rate of calls, and each call holds a connection.
 const CALLS_MAX: usize = 64;
-/// A call that was not made is tried again after this time.
+/// Pause before the next try of a call that was not made.
 const NOT_ISSUED_MS: u64 = 500;
-/// An offer without capacity is not ordered again for this time.
+/// Time for which an offer without capacity is not ordered again.
 const COOLING_MS: u64 = 60_000;
-/// An offer that the provider refused is not ordered again for this time.
+/// Time for which an offer that the provider refused is not ordered again.
 const REFUSED_MS: u64 = 600_000;
-/// A host that is still listed this long after its release was accepted is released again.
+/// Time after an accepted release at which the release is repeated if the host is still listed.
 const RELEASE_AGAIN_MS: u64 = 10_000;
 /// The most outcomes in one entry.
 const BATCH_MAX: usize = 64;
@@ -41,18 +41,18 @@ pub(super) struct Hosts {
     pub(super) lists: Lists,
     /// Outcomes to commit.
     pub(super) outcomes: BTreeMap<IntentId, Outcome>,
-    /// Offers that failed, and until when they are not ordered again.
+    /// Offers that failed, and the time before which each is not ordered again.
     cooling: BTreeMap<(ProviderName, OfferName), Time>,
 }
 
 impl Hosts {
-    /// Offers that are not to be ordered at present.
+    /// Returns the offers that are not ordered at present, because they failed lately.
     pub(super) fn cooling(&self, now: Time) -> BTreeSet<(ProviderName, OfferName)> {
         let cooling = self.cooling.iter().filter(|(_, until)| **until > now);
         cooling.map(|(offer, _)| offer.clone()).collect()
     }
 
-    /// Intents whose outcome is unknown for so long that the plan no longer waits for their hosts.
+    /// Returns the intents whose outcome has been unknown for so long that the plan no longer waits for their hosts.
     pub(super) fn stuck(&self, view: View<'_>) -> BTreeSet<IntentId> {
         let visible_ms = view.ledger.timers().visible_ms;
         let unknown = self.watches.iter().filter(|(_, watch)| {
@@ -146,7 +146,7 @@ impl Hosts {
                 Some(Outcome::Unknown)
             }
         };
-        // An unknown intent may have a host from an earlier call, so a refusal of a later call does not close it.
+        // An unknown intent may have a host from an earlier call, so the refusal of a later call does not close it.
         let trusted = intent.state == IntentState::Open || matches!(outcome, Some(Outcome::Bound(_)));
         if let Some(outcome) = outcome
             && trusted
@@ -164,7 +164,7 @@ impl Hosts {
             watch.release_accepted = Some(now);
             watch.not_before = now.after_ms(RELEASE_AGAIN_MS);
         } else {
-            // Doubles up to 32 s, because a provider may be down for long.
+            // Doubles up to 32 s, because a provider may be unavailable for long.
             watch.not_before = now.after_ms(NOT_ISSUED_MS << watch.tries.min(6));
         }
     }
@@ -185,7 +185,7 @@ impl Hosts {
         self.lists.find_unexplained(provider, &hosts, view);
     }
 
-    /// Returns the outcomes and the reclaim to commit next.
+    /// Returns the outcomes and the reclaim that are to be committed next.
     pub(super) fn commands(&mut self, view: View<'_>, out: &mut Out) -> Vec<Command> {
         self.close_unneeded(view);
         let mut commands: Vec<Command> = Vec::new();
@@ -198,7 +198,7 @@ impl Hosts {
         commands
     }
 
-    /// Closes intents that no plan needs, as far as that needs no list.
+    /// Sets the outcome of intents that no plan needs, as far as that is possible without a provider's list.
     fn close_unneeded(&mut self, view: View<'_>) {
         let needed = needed_intents(view.ledger);
         let timers = view.ledger.timers();
@@ -209,7 +209,7 @@ impl Hosts {
             }
             let unneeded = !needed.contains(&intent.id);
             let outcome = match intent.state {
-                // Only this coordinator can have made the call, and it has not.
+                // No other coordinator can have made the call for this intent, and this one has not.
                 IntentState::Open if unneeded && watch.own && !watch.issued => {
                     Outcome::Absent(AbsentReason::Cancelled)
                 }
@@ -240,7 +240,7 @@ impl Hosts {
     }
 }
 
-/// Whether the ledger accepts the outcome in the intent's state.
+/// Returns true if the ledger accepts the outcome in the intent's state.
 fn is_next(intent: &Intent, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Bound(_) => match intent.state {
@@ -257,7 +257,7 @@ fn is_next(intent: &Intent, outcome: &Outcome) -> bool {
     }
 }
 
-/// Orders a host for an intent that is not committed; a fault for tests.
+/// Orders a host for an intent that is not committed. A seeded fault for tests.
 pub(super) fn order_early(
     order: &rhizo_types::intent::AcquireOrder,
     id: IntentId,
@@ -299,7 +299,7 @@ fn acquire(intent: &Intent, watch: &mut Watch, view: View<'_>, out: &mut Out) ->
 }
 
 fn release(intent: &Intent, watch: &mut Watch, out: &mut Out) -> bool {
-    // The host's identifier is not known yet; the list has to find it first.
+    // The host's identifier is not known yet and has to be found in the provider's list first.
     let Some(host) = &intent.host else { return false };
     watch.release_accepted = None;
     let (provider, host) = (intent.order.provider.clone(), host.host.clone());
@@ -308,7 +308,7 @@ fn release(intent: &Intent, watch: &mut Watch, out: &mut Out) -> bool {
 }
 
 impl Coordinator {
-    /// Providers that do not answer.
+    /// Returns the providers whose API does not answer.
     pub(crate) fn failing_providers(&self) -> BTreeSet<ProviderName> {
         self.hosts.lists.failing()
     }

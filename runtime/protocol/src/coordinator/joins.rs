@@ -1,6 +1,6 @@
-//! Requests of hosts to join: one command each, answered when the command is applied.
+//! Requests of hosts to join. Each request becomes one command, and is answered when the command is applied.
 //!
-//! A node that did not receive its answer asks again with the same key, and gets the same answer.
+//! A node that did not receive its answer repeats the request with the same key, and gets the same answer.
 
 use super::View;
 use crate::codec;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Joins {
-    /// By ticket: bounded by the number of open intents.
+    /// Open requests by ticket; their number is bounded by the number of open intents.
     pending: BTreeMap<IntentId, Pending>,
 }
 
@@ -25,13 +25,13 @@ struct Pending {
     join: Join,
 }
 
-/// The member that used this ticket with this key.
+/// Returns the member that used this ticket with this key.
 fn joined(view: View<'_>, ticket: IntentId, key: PeerKey) -> Option<NodeId> {
     let node = view.ledger.intents.get(&ticket)?.node?;
     (view.ledger.members.get(&node)?.record.key == key).then_some(node)
 }
 
-/// The reason for which this key on this host may not use the ticket; none if it may.
+/// Returns the reason for which this key on this host may not use the ticket; none if it may.
 fn refusal(view: View<'_>, join: &Join) -> Option<&'static str> {
     let Join { ticket, host, key, .. } = join;
     let Some(intent) = view.ledger.intents.get(ticket) else { return Some("the ticket is not known") };
@@ -69,9 +69,9 @@ impl Joins {
         {
             return reply(request, JoinAnswer::Refused { reason: reason.to_owned() }, out);
         }
-        // Either the same host asks again over a new link, so that no node waits for the old answer. Or this is the
-        // other one of two hosts with the same ticket: the ledger decides which of them joins, and the other one
-        // learns it when it asks again.
+        // The ticket has an open request already. If it is from the same host, that host repeats it over a new link
+        // and no longer waits for the old answer. If it is from another host with the same ticket, the ledger decides
+        // which of the two joins. The other host learns the decision when it repeats its request.
         if let Some(old) = self.pending.insert(join.ticket, Pending { request, join }) {
             reply(old.request, JoinAnswer::Later, out);
         }

@@ -11,7 +11,7 @@ use rhizo_types::intent::IntentState;
 use rhizo_types::ledger::Command;
 use std::collections::BTreeSet;
 
-/// The members that the plan, the target or an instance that may still run needs.
+/// Returns the members that the plan, the target or an instance that may still run needs.
 #[must_use]
 pub(super) fn needed_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
     let planned = ledger.plan.iter().flat_map(|plan| plan.placement.values());
@@ -23,7 +23,7 @@ pub(super) fn needed_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
     planned.chain(placed).collect()
 }
 
-/// The members that have to leave: drained ones, and hosts that are not needed.
+/// Returns the members that have to leave: drained ones, and hosts that are not needed.
 #[must_use]
 pub(super) fn leaving_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
     let needed = needed_nodes(ledger);
@@ -65,7 +65,7 @@ impl Coordinator {
     }
 }
 
-/// The intents whose hosts the plan in force, the target or a member still needs.
+/// Returns the intents whose hosts the plan in force, the target or a member still needs.
 #[must_use]
 pub(super) fn needed_intents(ledger: &Ledger) -> BTreeSet<IntentId> {
     let planned = ledger.plan.iter().flat_map(|plan| plan.placement.values());

@@ -1,7 +1,8 @@
-//! Makes the question that planning answers from the ledger and from what the coordinator knows.
+//! Makes a [`SolveRequest`] for `rhizo-planning` from the ledger and from the coordinator's own knowledge.
 //!
-//! The coordinator's own runs, `plan`, `why` and the question of `up` all come from [`question`]. It judges nothing.
-//! Read next: [`crate::request`] for the form, `control` for when it is asked.
+//! The coordinator's solver runs, the commands `plan` and `why`, and the question that `up` puts to the operator all
+//! use [`question`]. It makes no judgement. Read next: [`crate::request`] for the form, `control` for the time of
+//! each run.
 
 use super::target::definition_change;
 use super::{Coordinator, View};
@@ -20,9 +21,10 @@ use rhizo_types::{Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The question for a cause, as the ledger stands; none when no spec is in force.
+/// Returns the request for a cause as the ledger stands; none when no spec is in force.
 ///
-/// Without a coordinator, what only it knows is missing and the question says so.
+/// Without a coordinator the request lacks the stuck orders, failing copies, cooling offers and failing providers,
+/// and its `is_informed` is false.
 pub(super) fn question(
     cause: Cause,
     coordinator: Option<&Coordinator>,
@@ -67,7 +69,8 @@ pub(super) fn question(
     })
 }
 
-/// The question of an application that has not begun: nothing runs, and nothing is known that could be missing.
+/// Returns the request for an application that has not been deployed: no copy runs, and the request counts as
+/// informed, because there is nothing that only a coordinator could know.
 #[must_use]
 pub fn first_question(spec: Spec) -> Option<SolveRequest> {
     let set = SetSpec { revision: Revision(1), spec, source: String::new() };
@@ -85,7 +88,8 @@ pub fn first_question(spec: Spec) -> Option<SolveRequest> {
     question(Cause::SpecChanged, Some(&Coordinator::new(Term(1), Time::ZERO)), view)
 }
 
-/// Members with a host of their own that are not draining, and hosts that are arriving for the plan in force.
+/// Returns the members on hosts of their own that are not draining, and the hosts that are arriving for the plan in
+/// force.
 fn hosts(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<Slot, HostView> {
     let mut hosts = BTreeMap::new();
     for (node, member) in ledger.members.iter().filter(|(_, member)| !member.draining) {
@@ -112,7 +116,7 @@ fn host(intent: &rhizo_types::intent::Intent, node: Option<NodeId>) -> HostView 
     HostView { order: intent.order.clone(), node, host: bound.map(|bound| bound.host.clone()) }
 }
 
-/// Every copy of the plan in force, with what becomes of it.
+/// Returns every copy of the plan in force with its slot, the state of that slot, and the change of its definition.
 fn copies(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<InstanceId, CopyView> {
     let placement = ledger.plan.iter().flat_map(|plan| &plan.placement);
     let copy = |(instance, slot): (&InstanceId, &Slot)| {
@@ -131,7 +135,7 @@ fn copies(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<InstanceId, C
     placement.map(copy).collect()
 }
 
-/// What the spec in force changes for a copy of the plan.
+/// Returns the change that the spec in force makes to the definition of a copy; none if there is no change.
 fn change(instance: &InstanceId, ledger: &Ledger) -> Option<DefinitionChange> {
     let spec = ledger.spec()?;
     let placed = ledger.target.instances.get(instance).map(|placed| placed.version);
@@ -146,7 +150,8 @@ fn change(instance: &InstanceId, ledger: &Ledger) -> Option<DefinitionChange> {
     definition_change(old, new)
 }
 
-/// The component that is new in the spec in force and has this definition.
+/// Returns the component that the spec in force adds under another name with the same definition; none if there is
+/// none.
 fn renamed(old: &Component, ledger: &Ledger) -> Option<ComponentName> {
     let planned = ledger.plan.as_ref().and_then(|plan| ledger.specs.get(&plan.spec));
     let before = planned.map(|set| &set.spec.components);

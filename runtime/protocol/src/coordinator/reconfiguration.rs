@@ -1,17 +1,18 @@
-//! The steps from the configuration in force to the plan or the script: the order in which they are looked for.
+//! The order in which the steps from the configuration in force to the plan or the script are tried.
 //!
-//! `target` finds targets and what follows from reports, `scripts` advances the running script. Every step is a
-//! function of the ledger, the reports and the end of the grace for hosts, so a successor finds the same.
+//! `target` computes targets and the commands that follow from reports. `scripts` advances the running script. Every
+//! step is a function of the ledger, the reports and the end of the grace period for hosts, so a succeeding
+//! coordinator computes the same step.
 
 use super::View;
 use super::reports::Reports;
 use rhizo_types::ledger::Command;
 use rhizo_types::{Revision, Time};
 
-/// The most steps in one entry: a target is reached, the script continues, and there is the next target.
+/// The most steps in one entry: the target is reached, the script continues, and the next target is set.
 const STEPS_MAX: usize = 3;
 
-/// What one coordinator knows about the reconfiguration.
+/// State that a coordinator keeps about the reconfiguration, beside the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Reconfiguration {
     pub(super) reports: Reports,
@@ -26,7 +27,7 @@ pub(super) struct Reconfiguration {
 struct Rest {
     index: u64,
     reports: u64,
-    /// When instances stop waiting for hosts that are still arriving.
+    /// Time at which instances stop waiting for hosts that are still arriving.
     until: Option<Time>,
 }
 
@@ -35,7 +36,8 @@ impl Reconfiguration {
         Self { reports: Reports::default(), plan_seen: (Revision::ZERO, now), rest: None }
     }
 
-    /// Takes over the roster and the plan in force.
+    /// Drops the reports of nodes that are no longer members, and notes when this coordinator first saw the plan in
+    /// force.
     pub(super) fn follow(&mut self, view: View<'_>) {
         self.reports.keep_members(view.ledger);
         if self.plan_seen.0 != view.ledger.plan_revision() {
@@ -43,9 +45,11 @@ impl Reconfiguration {
         }
     }
 
-    /// Returns the next step towards the plan, with those that follow from it. Skips the search while nothing has
-    /// changed since the last one found none: with thousands of instances a search every second is all that an idle
-    /// node would do.
+    /// Returns the next step towards the plan, combined with the steps that follow from it; none if there is none.
+    ///
+    /// After a search without a step, further searches are skipped until the ledger or the reports change or the
+    /// grace period ends. Otherwise an idle coordinator with thousands of instances would spend its time on a search
+    /// every second.
     pub(super) fn advance(&mut self, view: View<'_>) -> Option<Command> {
         let (index, reports) = (view.ledger.index, self.reports.taken());
         let rests = |rest: &Rest| {
@@ -59,8 +63,8 @@ impl Reconfiguration {
         step.map(|step| self.with_what_follows(step, view))
     }
 
-    /// Returns the next step towards the plan or the script on the hosts that have joined. Bindings in force do not
-    /// change with latencies.
+    /// Returns the next step towards the plan or the script on the hosts that have joined. A change of latencies
+    /// alone never changes bindings that are in force.
     pub(super) fn next(&self, view: View<'_>) -> Option<Command> {
         let target = self.unwind_command(view).or_else(|| self.target_command(view));
         let target = target.or_else(|| self.settled_command(view)).or_else(|| self.gone_command(view));
@@ -69,9 +73,9 @@ impl Reconfiguration {
 
     /// Returns the step together with those that follow from it without any event, as one entry.
     ///
-    /// The end of a script's wait would otherwise cost three entries in sequence: the target is reached, the script
-    /// continues, there is another target. No other command can come between them, because each is what this
-    /// coordinator would propose next, and no other node proposes.
+    /// Separate entries would delay the end of a script's wait by three commits in sequence: the target is reached,
+    /// the script continues, the next target is set. No other command can come between them, because this coordinator
+    /// would propose exactly these commands next, and no other node proposes.
     fn with_what_follows(&self, first: Command, view: View<'_>) -> Command {
         let goes_on = |step: &Command| match step {
             Command::Settled { .. } => view.ledger.script_runs(),
@@ -93,14 +97,14 @@ impl Reconfiguration {
         if steps.len() == 1 { steps.remove(0) } else { Command::Batch(steps) }
     }
 
-    /// When instances whose hosts are ready stop waiting for the other hosts of their plan.
+    /// Returns the time at which instances whose hosts are ready stop waiting for the other hosts of their plan.
     pub(super) fn grace_end(&self, view: View<'_>) -> Time {
-        // The plan that a script is about to make begins now.
+        // The revision is not the one seen: a script is about to make this plan, and its grace period begins now.
         let seen = if self.plan_seen.0 == view.ledger.plan_revision() { self.plan_seen.1 } else { view.now };
         seen.after_ms(view.ledger.timers().place_grace_ms)
     }
 
-    /// When there may be another step without an event.
+    /// Returns the end of the grace period, when a step may become possible without an event; none if it has passed.
     pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
         let end = self.grace_end(view);
         (end > view.now && view.ledger.plan.is_some()).then_some(end)

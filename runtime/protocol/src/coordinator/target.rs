@@ -1,9 +1,9 @@
-//! The next target towards the plan.
+//! Computes the next target on the path to the plan.
 //!
 //! New instances start before those that they replace stop, so a change of the plan becomes a short sequence of
-//! targets. Two cases have the opposite order: exclusive components, and hosts without room for any new instance. Each
-//! target is complete. It is derived from the ledger and the reports alone, and proposed when it differs from the
-//! target in force. Read next: `headroom.rs`.
+//! targets. Two cases have the opposite order: exclusive components, and hosts without room for any new instance.
+//! Each target is complete. It is derived from the ledger and the reports alone, and proposed when it differs from
+//! the target in force. Read next: `headroom.rs`.
 
 use super::View;
 use super::headroom::{self, Blocked, Headroom};
@@ -24,11 +24,11 @@ use std::sync::Arc;
 /// The most instances that one `Gone` entry names.
 const GONE_MAX: usize = 256;
 
-/// How many copies of one component may be changed or placed in the next target.
+/// Number of copies of one component that may be changed or placed in the next target.
 struct Room {
-    /// How many started copies may be restarted in a new version.
+    /// Number of started copies that may be restarted in a new version.
     down: u32,
-    /// How many new copies an exclusive component may get; none for other components.
+    /// Number of new copies that an exclusive component may get; none for other components.
     new: Option<usize>,
 }
 
@@ -110,8 +110,8 @@ impl Reconfiguration {
         (instances, blocked, headroom)
     }
 
-    /// Whether no copy of a component is about to start by itself: each copy that is not started waits for room, or for
-    /// an exporter that is not started.
+    /// Returns true if no copy of a component is about to start without a further change of the target. Each copy
+    /// that is not started then waits for room, or for an exporter that is not started.
     fn is_idle(
         &self,
         component: &ComponentName,
@@ -125,7 +125,7 @@ impl Reconfiguration {
             .all(|instance| blocked.contains(instance) || self.lacks_an_import(instance, ledger))
     }
 
-    /// Whether an instance of the target has a mandatory import with too few started exporters.
+    /// Returns true if an instance of the target has a mandatory import with too few started exporters.
     fn lacks_an_import(&self, instance: &InstanceId, ledger: &Ledger) -> bool {
         let placed = ledger.target.instances.get(instance);
         let component = placed.and_then(|placed| ledger.component_of(instance, placed.version));
@@ -139,8 +139,8 @@ impl Reconfiguration {
         })
     }
 
-    /// The placement of an instance that keeps its node: unchanged, in a new version without a restart, or in a new
-    /// generation.
+    /// Returns the placement of an instance that keeps its node: unchanged, in a new version without a restart, or in
+    /// a new generation.
     fn changed(&self, instance: &InstanceId, current: &Placed, room: &mut Room, ledger: &Ledger) -> Placed {
         let version = ledger.version_of(&instance.component);
         let of = |version| ledger.component_of(instance, version);
@@ -157,7 +157,7 @@ impl Reconfiguration {
             let Some(left) = room.down.checked_sub(1) else { return *current };
             room.down = left;
         }
-        // An instance that is not started loses nothing by a restart, and the new version may repair it.
+        // A restart does not interrupt an instance that is not started, and the new version may repair it.
         next_generation(instance, current.node, ledger)
     }
 
@@ -206,7 +206,7 @@ impl Reconfiguration {
         kept.map(|(instance, placed)| (instance.clone(), *placed)).collect()
     }
 
-    /// Returns the statement that the target in force is reached, if all agents report so.
+    /// Returns the command that records that the target in force is reached, if all agents report so.
     pub(super) fn settled_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let target = &ledger.target;
@@ -228,10 +228,11 @@ impl Reconfiguration {
         reached.then_some(Command::Settled { target: target.revision })
     }
 
-    /// Returns dropped instances that their agents report as gone, if a planned instance waits for that.
+    /// Returns the command that removes dropped instances which their agents report as gone, if a planned instance
+    /// waits for one of them.
     ///
-    /// Without this, a name or the room of a dropped copy would become free only when the target is reached, and
-    /// reaching it may need the instance that waits.
+    /// Otherwise the name and the room of a dropped copy would become free only when the target is reached, and
+    /// reaching it may need the waiting instance.
     pub(super) fn gone_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let plan = ledger.plan.as_ref()?;
@@ -255,8 +256,8 @@ impl Reconfiguration {
         (!instances.is_empty()).then_some(Command::Gone { target, instances })
     }
 
-    /// Returns the rollback of a component that keeps failing in the version in force, if its `on_failure` asks for
-    /// that.
+    /// Returns the rollback of a component that keeps failing in the version in force, if its `on_failure` requests a
+    /// rollback.
     pub(super) fn unwind_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let mut failing = ledger.target.instances.iter().filter(|(instance, placed)| {
@@ -268,7 +269,7 @@ impl Reconfiguration {
     }
 }
 
-/// What a new definition of its component means for a copy that stays on its node; none when nothing differs.
+/// Returns the effect of a new definition on a copy that stays on its node; none if the definitions do not differ.
 pub(super) fn definition_change(old: &Component, new: &Component) -> Option<DefinitionChange> {
     let restarted_by = old.restarted_by(new);
     if !restarted_by.is_empty() {
@@ -278,7 +279,7 @@ pub(super) fn definition_change(old: &Component, new: &Component) -> Option<Defi
     }
 }
 
-/// Whether a failing instance is of a version that its component leaves for its last working one.
+/// Returns true if the failing instance can be repaired by the rollback of its component to the last working version.
 pub(super) fn can_unwind(instance: &InstanceId, placed: &Placed, ledger: &Ledger) -> bool {
     let name = &instance.component;
     let proven = ledger.proven.get(name).filter(|proven| **proven != placed.version);
@@ -295,7 +296,7 @@ fn next_generation(instance: &InstanceId, node: NodeId, ledger: &Ledger) -> Plac
     Placed { node, generation, version: ledger.version_of(&instance.component) }
 }
 
-/// Whether a node reports exactly the instances of the target, each as the target wants it.
+/// Returns true if a node reports exactly the instances of the target, and each of them has reached the target.
 fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target: &Configuration) -> bool {
     if sabotage::is(Sabotage::SettlesEarly) {
         return true;
@@ -307,7 +308,7 @@ fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target:
         })
 }
 
-/// Whether an instance has executed everything that the target asks of it, and is bound as the target says.
+/// Returns true if an instance has executed all that the target requires of it and has the target's bindings.
 pub(super) fn is_reached(
     instance: &InstanceId,
     report: &InstanceReport,
@@ -316,7 +317,7 @@ pub(super) fn is_reached(
 ) -> bool {
     let pushes = target.pushes.get(instance);
     let last = pushes.and_then(|list| list.last()).map_or(0, |push| push.number);
-    // A pushed behaviour may take it to places that do not count as started.
+    // A pushed behaviour may leave an instance in a place that does not count as started.
     let rests =
         report.phase == InstancePhase::Started || (report.phase == InstancePhase::Resting && last > 0);
     report.generation == placed.generation

@@ -1,7 +1,8 @@
-//! The choice of voters: 1, 3 or 5 members, spread over providers, near each other, and changed in one joint change.
+//! The choice of voters: 1, 3 or 5 members, spread over providers and near each other. One joint change replaces
+//! them.
 //!
-//! The group never stays at 2 or 4. It grows to three voters as soon as two other members have caught up. A lost voter
-//! is replaced as soon as a learner has caught up. Every other change waits until the choice was the same for
+//! The group never stays at 2 or 4 voters. It grows to three as soon as two other members have caught up. A lost
+//! voter is replaced as soon as a learner has caught up. Every other change waits until the choice was the same for
 //! `stabilise_ms`. A leader that has to leave transfers the leadership first.
 
 use super::leaving::leaving_nodes;
@@ -24,7 +25,7 @@ const CHANGE_MS: u64 = 10_000;
 /// Pause after a failed change, and between two transfers of leadership.
 const RETRY_MS: u64 = 1_000;
 
-/// How many of that number of members vote.
+/// Returns the number of voters for this number of members.
 #[must_use]
 pub fn voters_wanted(members: usize) -> usize {
     if sabotage::is(Sabotage::AnyNumberOfVoters) {
@@ -39,10 +40,10 @@ pub fn voters_wanted(members: usize) -> usize {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Voters {
-    /// Until when the answer to the outstanding change is awaited.
+    /// The outstanding change counts as failed at this time. None if no change is outstanding.
     changing_until: Option<Time>,
     not_before: Time,
-    /// The voters that this coordinator wants, and since when it wants exactly these.
+    /// The voters that this coordinator wants, and the time since which the set is unchanged.
     wish: (BTreeSet<NodeId>, Time),
 }
 
@@ -92,11 +93,11 @@ fn pool(view: View<'_>) -> (BTreeSet<NodeId>, bool) {
     (fit.collect(), leaving.contains(&view.me))
 }
 
-/// Returns the best voters. Present voters come first, then members that spread the group over providers, have a low
-/// round-trip time to it, spread it over regions, and are old.
+/// Returns the best voters. Present voters come first. Then come members that spread the group over providers, have a
+/// low round-trip time to it, spread it over regions, and are old, in this order.
 ///
-/// With three providers or more, none gets a majority, so that the loss of one of them leaves a quorum. If that is
-/// impossible with five voters, there are three.
+/// With three providers or more, no provider gets a majority, so that a quorum remains when one of them is lost. If
+/// five voters cannot satisfy that, three are chosen.
 fn wish(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<NodeId> {
     let chosen = spread(view, pool, size);
     if size > 3 && chosen.len() < size { spread(view, pool, 3) } else { chosen }
@@ -107,7 +108,7 @@ fn spread(view: View<'_>, pool: &BTreeSet<NodeId>, size: usize) -> BTreeSet<Node
     let providers: BTreeSet<_> = pool.iter().filter_map(provider).collect();
     let share_max = if providers.len() >= 3 && size >= 3 { (size - 1) / 2 } else { size };
     let mut chosen: BTreeSet<NodeId> = view.log.voters.intersection(pool).copied().collect();
-    // The youngest voter is dropped first, and never this node, which leads.
+    // The youngest voter of a provider with too many is dropped first. This node is never dropped, because it leads.
     for each in &providers {
         let of_one = |node: &&NodeId| provider(node) == Some(*each);
         while chosen.iter().filter(of_one).count() > share_max {
@@ -143,7 +144,7 @@ fn rank(view: View<'_>, chosen: &BTreeSet<NodeId>, node: NodeId) -> (usize, bool
     let distance_ms =
         others().map(|other| u64::from(latency_ms(view.latencies, &own.region, &other.region))).sum();
     let region = others().filter(|other| other.region == own.region).count();
-    // A learner has the log; any other member has to catch up first.
+    // A learner holds the log. Any other member would have to catch up first.
     (provider, !view.log.learners.contains(&node), distance_ms, region, node)
 }
 
@@ -188,8 +189,8 @@ impl Coordinator {
         }
     }
 
-    /// Completes a joint change whose leader lost its term in between, by asking for voters again: until then the group
-    /// needs the majorities of both configurations.
+    /// Completes a joint change whose leader lost its term before the change ended: proposes voters again. Until then
+    /// every commit needs the majorities of both configurations.
     fn finish_change(&mut self, view: View<'_>, out: &mut Out) {
         let holders: BTreeSet<NodeId> = view.log.voters.union(&view.log.learners).copied().collect();
         let fit: BTreeSet<NodeId> = pool(view).0.intersection(&holders).copied().collect();
@@ -208,8 +209,8 @@ impl Coordinator {
         if let Some(stranger) = new.iter().find(|node| !view.log.learners.contains(node)) {
             return self.voters.change(MembershipChange::AddLearner(*stranger), view.now, out);
         }
-        // Present voters have to be caught up as well: one that no longer follows the log may be dead and not yet
-        // suspected, and a group that gave up a healthy voter for it would never have a majority again.
+        // Present voters have to be caught up as well. A voter that no longer follows the log may be dead and not yet
+        // suspected. A change that keeps it and removes a healthy voter could cost the group its majority for good.
         let caught_up = wish.iter().all(|node| *node == view.me || has_caught_up(view, *node));
         let stable = view.now >= self.voters.wish.1.after_ms(view.ledger.timers().stabilise_ms);
         let first = current.len() == 1 && wish.len() >= 3;
@@ -221,7 +222,7 @@ impl Coordinator {
         }
     }
 
-    /// Transfers the leadership to a voter that stays; returns whether there is one.
+    /// Transfers the leadership to a voter that stays. Returns false if there is none.
     fn hand_over(&mut self, pool: &BTreeSet<NodeId>, view: View<'_>, out: &mut Out) -> bool {
         let heirs = view.log.voters.iter().filter(|node| **node != view.me && pool.contains(node));
         let heir = heirs.filter(|node| has_caught_up(view, **node)).min();
@@ -257,8 +258,9 @@ fn has_caught_up(view: View<'_>, node: NodeId) -> bool {
     matched.saturating_add(BEHIND_MAX) >= view.log.last_index && matched > 0
 }
 
-/// Whether the voters may be changed to `wish`. The group shrinks to one voter only when the other voters are no
-/// members any more, or are linked: not because they cannot be reached.
+/// Returns true if the voters may be changed to `wish`. The group shrinks to one voter only when every other voter
+/// has left the roster or is linked. Voters that cannot be reached do not justify it: they may form a majority
+/// elsewhere.
 fn may_change(view: View<'_>, wish: &BTreeSet<NodeId>) -> bool {
     let current = &view.log.voters;
     let mut members = current.iter().filter(|node| view.ledger.members.contains_key(node));

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use thiserror::Error;
 
-/// The effect of an entry on the ledger.
+/// The result of applying an entry to the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Applied {
     /// It is older than the ledger or not the next one, and was ignored.

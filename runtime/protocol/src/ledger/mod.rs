@@ -2,7 +2,7 @@
 //!
 //! Every node applies the same entries in the same order and gets the same ledger. Applying never fails: a command
 //! whose guard does not hold is refused and changes nothing. The ledger holds no time and no report of an agent. Read
-//! next: [`apply`] for the guards, [`view`] for derived questions.
+//! next: [`apply`] for the guards, [`view`] for derived values.
 
 mod apply;
 mod outcome;
@@ -27,11 +27,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many closed intents are kept for `why`. A host of an older one is unexplained anyway.
+/// Number of closed intents that are kept for `why`. A listed host of an older intent counts as unexplained.
 pub const CLOSED_INTENTS_MAX: usize = 256;
-/// How many former members are kept, so that one that was cut off learns that it was removed.
+/// Number of former members that are kept, so that a member that lost its links learns of its removal.
 pub const DEPARTED_MAX: usize = 1_024;
-/// The most hosts that one plan may order: a plan with more is taken for an error of the solver.
+/// The most hosts that one plan may order. A plan with more is refused as an error of the solver.
 pub const ORDERS_MAX: usize = 4_096;
 
 /// The exporters of each import of each instance.
@@ -64,11 +64,11 @@ pub struct Ledger {
     pub target: Arc<Configuration>,
     /// The last target that was reached completely.
     pub settled: Revision,
-    /// Instances that a target dropped and that may still run.
+    /// Instances that a target dropped and whose agents have not reported them as gone.
     pub lingering: BTreeMap<InstanceId, Placed>,
     /// The last generation of every instance name.
     pub generations: BTreeMap<InstanceId, Generation>,
-    /// Nodes on which a component kept failing, and is not placed again.
+    /// Nodes on which a component kept failing. The component is not placed there again.
     pub avoid: BTreeSet<(ComponentName, NodeId)>,
     /// Whether the application is being taken down; never reset.
     pub taking_down: bool,
@@ -76,16 +76,17 @@ pub struct Ledger {
     pub voters: BTreeSet<NodeId>,
     /// The learners, after the last membership entry.
     pub learners: BTreeSet<NodeId>,
-    /// The version in which each component was last reached completely.
+    /// The version in which each component last reached its target completely.
     pub proven: BTreeMap<ComponentName, Revision>,
-    /// Components that do not follow a spec revision, because they kept failing in it.
+    /// Components that returned to their proven version, each with the spec revision in which it kept failing.
     pub unwound: BTreeMap<ComponentName, Revision>,
     /// Imports whose exporters a script chose, with those exporters.
     pub script_bindings: Bindings,
     /// The behaviours that scripts pushed to instances.
     pub pushes: BTreeMap<InstanceId, Vec<Push>>,
-    /// Instances of the target that a script removed. A new instance of such a name is placed only when the old one is
-    /// gone, also on the same node: it would otherwise continue where the pushes took the old one.
+    /// Instances of the target that a script removed. A new instance of such a name is placed only when the old one
+    /// is gone, even on the same node. Otherwise the new one would start in the state to which pushes had brought the
+    /// old one.
     pub dropped: BTreeSet<InstanceId>,
     /// The number of the last push.
     pub pushes_issued: u64,
@@ -100,7 +101,7 @@ pub struct Ledger {
 pub struct Member {
     /// Its key, addresses, provider and host.
     pub record: MemberRecord,
-    /// Whether its instances have to be moved away, because it is to leave.
+    /// True if the member is to leave. Its instances are moved away first.
     pub draining: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Whether a host has room for an instance beside those that the plan has there.
+//! Checks whether a host has room for an instance beside those that the plan has there.
 //!
 //! The solver checks its own placements. This check is for instances that a script places; `coordinator/headroom.rs`
 //! uses the same arithmetic during a change.
@@ -15,7 +15,7 @@ const ROUNDING_SHARE: f64 = 1e-9;
 /// The amount of each resource of a host that is in use.
 pub(crate) type Used<'a> = BTreeMap<&'a str, f64>;
 
-/// Returns the first resource of which too little is left, with the amount that is left; none if all needs fit.
+/// Returns the first resource of which too little is left, with the amount left; none if all needs fit.
 pub(crate) fn shortage<'a>(
     capacity: &BTreeMap<String, Number>,
     used: &Used<'_>,
@@ -30,19 +30,20 @@ pub(crate) fn shortage<'a>(
 }
 
 impl Ledger {
-    /// The capacity of a member's host; none for a node on a host that was not ordered.
+    /// Returns the capacity of a member's host; none for a node on a host that was not ordered.
     pub(crate) fn capacity_of(&self, node: NodeId) -> Option<&BTreeMap<String, Number>> {
         let intent = self.members.get(&node)?.record.intent?;
         Some(&self.intents.get(&intent)?.order.capacity)
     }
 
-    /// The needs of an instance in the version in force; none when it has none.
+    /// Returns the needs of an instance in the version in force; none if it has no needs.
     pub(crate) fn needs_of(&self, instance: &InstanceId) -> Option<&BTreeMap<String, Number>> {
         let component = self.component_of(instance, self.version_of(&instance.component))?;
         Some(&component.needs).filter(|needs| !needs.is_empty())
     }
 
-    /// Checks that a node has room for an instance beside those that the plan has there; the error is a sentence.
+    /// Checks that a node has room for an instance beside those that the plan has there. The error is a sentence for
+    /// the operator.
     pub(super) fn expect_room(&self, instance: &InstanceId, node: NodeId) -> Result<(), String> {
         let (Some(needs), Some(capacity), Some(plan)) =
             (self.needs_of(instance), self.capacity_of(node), &self.plan)

@@ -1,8 +1,8 @@
 //! Scripts in the ledger: checked before they begin, and executed from one `wait` to the next.
 //!
-//! A statement changes what is wanted: the placement of the plan, the exporters of an import, or the pushed behaviours.
-//! The coordinator derives targets from that as always. The position of a script is in the ledger, so any coordinator
-//! can continue it. `coordinator::scripts` decides when it continues.
+//! A statement changes the wanted state: the placement of the plan, the exporters of an import, or the pushed
+//! behaviours. The coordinator derives targets from the changed state in the usual way. The position of a script is
+//! in the ledger, so any coordinator can continue it. `coordinator::scripts` decides when it continues.
 
 use super::{Ledger, Refusal, SlotState};
 use rhizo_types::id::{ComponentName, InstanceId, NodeId, PortName};
@@ -17,13 +17,13 @@ use std::sync::Arc;
 /// The running script, or the last one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ScriptRun {
-    /// Its number, from one.
+    /// Its number; the first script has number 1.
     pub number: u64,
     /// Its statements.
     pub script: Script,
     /// The index of the first statement that is not executed yet.
     pub next: u32,
-    /// Whether it runs, or how it ended.
+    /// Whether it runs, and how it ended if it does not.
     pub state: ScriptState,
 }
 
@@ -40,26 +40,27 @@ pub enum ScriptState {
     Failed {
         /// The line of the statement.
         line: u32,
-        /// Why.
+        /// The reason, for the operator.
         reason: String,
     },
 }
 
 impl ScriptRun {
-    /// Whether it runs.
+    /// Returns true if the script runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.state == ScriptState::Running
     }
 
-    /// The next statement.
+    /// Returns the next statement.
     #[must_use]
     pub fn statement(&self) -> Option<&Statement> {
         self.script.statements.get(usize::try_from(self.next).ok()?)
     }
 }
 
-/// The state of the check of a script at one statement: what would exist if all statements before it were executed.
+/// The state of the check of a script at one statement: the names, pushes and resting places of the instances after
+/// all statements before it.
 struct Foresight<'a> {
     ledger: &'a Ledger,
     names: BTreeSet<InstanceId>,
@@ -69,7 +70,7 @@ struct Foresight<'a> {
 }
 
 impl Ledger {
-    /// Whether a script runs.
+    /// Returns true if a script runs.
     #[must_use]
     pub fn script_runs(&self) -> bool {
         self.script.as_ref().is_some_and(ScriptRun::is_running)
@@ -78,7 +79,8 @@ impl Ledger {
     /// Checks that each statement of a script can be executed after those before it, as far as the ledger knows now.
     ///
     /// # Errors
-    /// The line of the first statement that cannot be executed, and why; the last line if the final state is wrong.
+    /// The line of the first statement that cannot be executed, with the reason; the last line if the final state is
+    /// wrong.
     pub fn check_script(&self, script: &Script) -> Result<(), (u32, String)> {
         let Some(plan) = &self.plan else { return Err((1, "nothing is deployed yet".to_owned())) };
         let mut foresight = Foresight {
@@ -141,7 +143,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends a script that waits for an instance, when the instance needs an exporter that rests.
+    /// Ends a script that waits for an instance, if the instance needs an exporter that rests.
     pub(super) fn stall_script(
         &mut self,
         number: u64,
@@ -157,8 +159,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Executes the statements from index `from` up to `to`. One that cannot be executed ends the script. That is no
-    /// refusal of the command, because the statements before it are in effect.
+    /// Executes the statements from index `from` up to `to`. A statement that cannot be executed ends the script. The
+    /// command is still accepted, because the statements before it are in effect.
     pub(super) fn advance_script(&mut self, number: u64, from: u32, to: u32) -> Result<(), Refusal> {
         let current = |run: &&ScriptRun| run.number == number && run.is_running() && run.next == from;
         let run = self.script.as_ref().filter(current);
@@ -253,7 +255,7 @@ impl Ledger {
         self.script_bindings.entry(importer.clone()).or_default().entry(import.clone()).or_insert(bound)
     }
 
-    /// Chooses the slot of an added instance; `has_room` may refuse a node.
+    /// Chooses the slot of an added instance. `has_room` may refuse a node.
     fn place(
         &self,
         instance: &InstanceId,
@@ -292,7 +294,7 @@ impl Ledger {
         }
     }
 
-    /// Forgets bindings and pushes of instances that are no longer planned.
+    /// Drops the script's bindings and pushes of instances that are no longer planned.
     pub(super) fn forget_orders(&mut self) {
         let Some(plan) = &self.plan else { return };
         self.script_bindings.retain(|instance, _| plan.placement.contains_key(instance));
@@ -311,7 +313,7 @@ impl Foresight<'_> {
                     .ok_or_else(|| format!("there is no component {}", instance.component))?;
                 match place {
                     Place::Beside(other) => self.expect(other)?,
-                    // Room is not checked ahead: the statements before this one, and other events, make and take room.
+                    // Room is not checked here: earlier statements and other events may still free or use it.
                     place => drop(self.ledger.place(instance, place, |_| Ok(()))?),
                 }
                 if !self.names.insert(instance.clone()) {
@@ -349,7 +351,8 @@ impl Foresight<'_> {
         if self.names.contains(instance) { Ok(()) } else { Err(format!("there is no {instance}")) }
     }
 
-    /// Checks at a `wait` that no exclusive component has more copies than its replicas allow: the wait would not end.
+    /// Checks at a `wait` that no exclusive component has more copies than its replicas allow. Otherwise the wait
+    /// would not end.
     fn expect_room(&self) -> Result<(), String> {
         let spec = self.ledger.spec().ok_or("there is no spec")?;
         for (name, component) in spec.components.iter().filter(|(_, component)| component.exclusive) {
@@ -364,7 +367,8 @@ impl Foresight<'_> {
         Ok(())
     }
 
-    /// Checks that a pushed behaviour exists, and that it does not get stuck from where the instance rests by then.
+    /// Checks that a pushed behaviour exists, and that it can run from the place in which the instance rests at that
+    /// time.
     fn push(
         &mut self,
         instance: &InstanceId,

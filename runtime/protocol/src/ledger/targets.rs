@@ -1,6 +1,6 @@
 //! Targets in the ledger: which target is accepted, which instances linger after it, and when they are gone.
 //!
-//! The ledger has no reports of agents. The coordinator proposes the commands that follow from them.
+//! The ledger has no reports of agents. The coordinator proposes the commands that follow from the reports.
 
 use super::{Ledger, Refusal};
 use crate::sabotage::{self, Sabotage};
@@ -32,7 +32,7 @@ impl Ledger {
         }
         let old = std::mem::replace(&mut self.target, target.clone());
         for (instance, placed) in &old.instances {
-            // An instance of the same generation in another version is not restarted.
+            // An instance that keeps its generation is not restarted, even in another version.
             let stays = self.target.instances.get(instance).is_some_and(|new| is_same_run(new, placed));
             if !stays && self.can_linger(placed.node) {
                 self.lingering.insert(instance.clone(), *placed);
@@ -59,7 +59,7 @@ impl Ledger {
             let alike = of(old.version).zip(of(placed.version)).is_some_and(|(old, new)| old.runs_like(new));
             return if alike { Ok(()) } else { Err(Refusal::Unresolved(instance.clone())) };
         }
-        // A node may still run the old generation, and only its own agent can stop that before the new one starts.
+        // A node may still run the old generation. Only its own agent can stop that one before the new one starts.
         let unresolved = [self.lingering.get(instance), self.target.instances.get(instance)];
         if sabotage::is(Sabotage::ReusesNames) {
             return Ok(());
@@ -113,7 +113,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns a component that keeps failing in the version in force to its last working version.
+    /// Returns a component that keeps failing in the version in force to the version in which it last worked.
     pub(super) fn unwind(&mut self, component: &ComponentName, version: Revision) -> Result<(), Refusal> {
         let proven = self.proven.get(component).filter(|proven| self.specs.contains_key(proven));
         if version != self.spec_revision() || proven.is_none_or(|proven| *proven == version) {
@@ -147,7 +147,7 @@ impl Ledger {
     }
 }
 
-/// Whether both are the same generation on the same node.
+/// Returns true if both are the same generation on the same node.
 fn is_same_run(one: &Placed, other: &Placed) -> bool {
     (one.node, one.generation) == (other.node, other.generation)
 }

@@ -147,7 +147,7 @@ impl Fixture {
         assert_eq!(Ledger { index: 0, ..self.ledger.clone() }, before, "{command:?}");
     }
 
-    /// A plan with one order, its host, and its member.
+    /// Commits a plan with one order, its host, and the join of its node.
     fn joined(&mut self) -> NodeId {
         self.ok(plan(0, vec![order(100)], &[(0, Slot::Order(0))]));
         self.ok(outcome(1, Outcome::Bound(host("h1"))));
@@ -183,7 +183,7 @@ fn a_plan_creates_its_intents_and_needs_its_parent() {
     fixture.ok(plan(0, vec![order(100), order(100)], &[(0, Slot::Order(0)), (1, Slot::Order(1))]));
     assert_eq!(fixture.ledger.plan.as_ref().unwrap().placement[&web(1)], Slot::Intent(IntentId(2)));
     assert_eq!(fixture.ledger.slot_state(Slot::Intent(IntentId(2))), SlotState::Arriving);
-    // A coordinator that did not learn of the success repeats the command: no host is ordered twice.
+    // A coordinator that did not learn of the success repeats the command. No host is ordered twice.
     let again = plan(0, vec![order(100)], &[(0, Slot::Order(0))]);
     fixture.refused(again, |r| matches!(r, Refusal::Stale { .. }));
     assert_eq!(fixture.ledger.intents.len(), 2);
@@ -289,7 +289,8 @@ fn of_two_hosts_with_one_ticket_the_intent_has_the_one_whose_node_joined() {
     fixture.ok(join_from("second", 1, 2));
     let intent = &fixture.ledger.intents[&IntentId(1)];
     assert_eq!((intent.state, intent.host.clone()), (IntentState::Bound, Some(host("second"))));
-    // The call that created the first host is answered too late, and its node asks to join too late.
+    // The provider answers the call that created the first host too late, and the node of that host asks to join too
+    // late.
     fixture.refused(outcome(1, Outcome::Bound(host("first"))), |r| matches!(r, Refusal::IntentState { .. }));
     fixture.ok(outcome(2, Outcome::Bound(host("h2"))));
     let other = |r: &Refusal| *r == Refusal::OtherHost { ticket: IntentId(2), host: HostId::from("h2") };

@@ -1,6 +1,6 @@
-//! Questions about the ledger that more than one part of the core asks.
+//! Values derived from the ledger that more than one part of the core needs.
 //!
-//! Pure reads. A question that only one part asks is answered there.
+//! Pure reads. A value that only one part needs is derived there.
 
 use super::Ledger;
 use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, ProviderName};
@@ -24,19 +24,19 @@ pub enum SlotState {
 }
 
 impl Ledger {
-    /// The lineage's number; zero before genesis.
+    /// Returns the lineage's number; zero before genesis.
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         self.genesis.as_ref().map_or(Lineage(0), |genesis| genesis.lineage)
     }
 
-    /// The timers of this overlay; those of a single site before genesis.
+    /// Returns the timers of this overlay; those of a single site before genesis.
     #[must_use]
     pub fn timers(&self) -> Timers {
         self.genesis.as_ref().map_or(Timers::LOCAL, |genesis| genesis.timers)
     }
 
-    /// The revision of the spec in force; zero when there is none.
+    /// Returns the revision of the spec in force; zero when there is none.
     #[must_use]
     pub fn spec_revision(&self) -> Revision {
         self.specs.last_key_value().map_or(Revision::ZERO, |(revision, _)| *revision)
@@ -48,19 +48,20 @@ impl Ledger {
         self.specs.last_key_value().map(|(_, set)| &set.spec)
     }
 
-    /// The instance of the target in force with this name, and its place.
+    /// Returns the instance of the target in force with this name, and its placement.
     #[must_use]
     pub fn instance_named(&self, name: &str) -> Option<(&InstanceId, &Placed)> {
         self.target.instances.iter().find(|(instance, _)| instance.to_string() == name)
     }
 
-    /// Whether the node is a member with a host that copies can be placed on. The founder has none.
+    /// Returns true if the node is a member with a host that copies can be placed on. The founder has none.
     #[must_use]
     pub fn has_host(&self, node: NodeId) -> bool {
         self.members.get(&node).is_some_and(|member| member.record.intent.is_some())
     }
 
-    /// Whether the target in force is that of the plan, has all its instances, and is reached.
+    /// Returns true if the target in force was made for the plan in force, contains all its instances, and is
+    /// reached.
     #[must_use]
     pub fn is_plan_in_effect(&self) -> bool {
         let Some(plan) = &self.plan else { return false };
@@ -70,25 +71,26 @@ impl Ledger {
             && plan.placement.keys().all(|instance| self.target.instances.contains_key(instance))
     }
 
-    /// The revision of the plan in force; zero when there is none.
+    /// Returns the revision of the plan in force; zero when there is none.
     #[must_use]
     pub fn plan_revision(&self) -> Revision {
         self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.revision)
     }
 
-    /// The component of an instance in a version of the spec; none when that spec is no longer kept.
+    /// Returns the component of an instance in a version of the spec; none when that spec is no longer kept.
     #[must_use]
     pub fn component_of(&self, instance: &InstanceId, version: Revision) -> Option<&Arc<Component>> {
         self.specs.get(&version)?.spec.components.get(&instance.component)
     }
 
-    /// The version in which copies of a component are placed: that of the plan, or the one to which it returned.
+    /// Returns the version in which copies of a component are placed: that of the plan, or the one to which the
+    /// component returned.
     #[must_use]
     pub fn version_of(&self, component: &ComponentName) -> Revision {
         self.version_under(component, self.plan.as_ref().map_or(Revision::ZERO, |plan| plan.spec))
     }
 
-    /// The same for a plan that is made for this revision of the spec.
+    /// Returns the version in which copies of a component would be placed by a plan for this revision of the spec.
     #[must_use]
     pub fn version_under(&self, component: &ComponentName, planned: Revision) -> Revision {
         let unwound = self.unwound.get(component).is_some_and(|given_up| *given_up == self.spec_revision());
@@ -96,12 +98,12 @@ impl Ledger {
         proven.copied().unwrap_or(planned)
     }
 
-    /// The state of a slot of the plan.
+    /// Returns the state of a slot of the plan.
     #[must_use]
     pub fn slot_state(&self, slot: Slot) -> SlotState {
         match slot {
             Slot::Node(node) => match self.members.get(&node) {
-                // The founder is the operator's own machine, and hosts no instance.
+                // The founder is the operator's own machine and hosts no instance.
                 Some(member) if member.record.intent.is_some() => SlotState::Ready(node),
                 _ => SlotState::Lost,
             },
@@ -120,7 +122,7 @@ impl Ledger {
         }
     }
 
-    /// The intents whose host is being acquired or whose node has not joined yet, in the order of their ids.
+    /// Returns the intents whose host is being acquired or whose node has not joined yet, in the order of their ids.
     pub fn arriving(&self) -> impl Iterator<Item = &Intent> {
         let is_arriving = |intent: &&Intent| {
             intent.node.is_none() && self.slot_state(Slot::Intent(intent.id)) == SlotState::Arriving
@@ -128,7 +130,7 @@ impl Ledger {
         self.intents.values().filter(is_arriving)
     }
 
-    /// Whether a majority of the voters remains without these nodes.
+    /// Returns true if a majority of the voters remains without these nodes.
     #[must_use]
     pub fn keeps_quorum<'a>(&self, without: impl IntoIterator<Item = &'a NodeId>) -> bool {
         let without: BTreeSet<&NodeId> = without.into_iter().collect();
@@ -136,7 +138,7 @@ impl Ledger {
         self.voters.iter().filter(lives).count() * 2 > self.voters.len()
     }
 
-    /// The open intent that has this host.
+    /// Returns the open intent that has this host.
     #[must_use]
     pub fn intent_of_host(&self, provider: &ProviderName, host: &HostId) -> Option<IntentId> {
         let mut open = self.intents.values().filter(|intent| intent.is_open());
@@ -147,18 +149,18 @@ impl Ledger {
         found.map(|intent| intent.id)
     }
 
-    /// The most that all open intents cost, in millionths of the currency per hour.
+    /// Returns an upper bound of the cost of all open intents, in millionths of the currency per hour.
     #[must_use]
     pub fn spending_micros(&self) -> u64 {
         let open = self.intents.values().filter(|intent| intent.is_open());
         open.fold(0, |sum, intent| sum.saturating_add(intent.order.price_micros_per_hour))
     }
 
-    /// The budget in millionths of the currency per hour; none when there is no limit.
+    /// Returns the budget in millionths of the currency per hour; none when there is no limit.
     #[must_use]
     pub fn budget_micros(&self) -> Option<u64> {
         let budget = self.spec()?.budget.as_ref()?;
-        // Rounded down, so that the limit is never exceeded. A negative limit allows nothing.
+        // Rounded down, so that the limit is never exceeded. A negative limit counts as zero.
         let micros = (budget.max_hourly.get() * 1e6).floor().clamp(0.0, 9e18);
         #[expect(
             clippy::cast_possible_truncation,
@@ -168,7 +170,7 @@ impl Ledger {
         Some(micros as u64)
     }
 
-    /// Whether an instance dropped from a target may still run on that node.
+    /// Returns true if an instance that a target dropped may still run on that node.
     pub(super) fn can_linger(&self, node: NodeId) -> bool {
         if self.members.contains_key(&node) {
             return true;
