@@ -1,15 +1,16 @@
-//! Plans that the budget allows at once: hosts that are held cost until they are released.
+//! Keeps a plan within the budget while it is carried out: hosts in use cost until they are released.
 //!
-//! The ledger refuses a plan whose orders would, together with all open intents, exceed the budget. The solver counts
-//! only the hosts of the configuration that it looks for. Where its best one cannot be bought beside what is held, the
-//! problem is posed again with every held host paid for; what is then left without copies is released afterwards, and a
-//! later voluntary change may go on. It chooses nothing.
+//! The ledger refuses a plan whose orders, together with all open intents, would exceed the budget. The solver counts
+//! only the hosts of the configuration that it searches for. If its best configuration cannot be bought while the
+//! present hosts are still paid for, the problem is posed again with the cost of all present hosts included. Hosts
+//! that end up without copies are then released, and a later voluntary change can continue. This module chooses
+//! nothing.
 
 use crate::posed::Posed;
 use rhizo_protocol::SolveRequest;
 use rhizo_solver::{Constraint, Plan, Stock};
 
-/// Whether the orders of a plan and all open intents together cost more than the budget.
+/// Returns true if the orders of a plan and all open intents together cost more than the budget.
 pub(crate) fn exceeds(request: &SolveRequest, posed: &Posed, plan: &Plan) -> bool {
     let Some(budget_micros) = request.terms.budget_micros else { return false };
     let price = |order: &rhizo_solver::Order| {
@@ -20,7 +21,7 @@ pub(crate) fn exceeds(request: &SolveRequest, posed: &Posed, plan: &Plan) -> boo
         && ordered.fold(request.terms.spending_micros, u64::saturating_add) > budget_micros
 }
 
-/// Counts every host that is held, whether it is used or not.
+/// Adds the cost of every present host to the problem, whether the plan uses the host or not.
 pub(crate) fn hold(request: &SolveRequest, posed: &mut Posed) {
     let hosts = request.hosts.values().map(|host| host.order.price_micros_per_hour);
     let hosts_micros = hosts.fold(0, u64::saturating_add);

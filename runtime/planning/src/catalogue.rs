@@ -1,7 +1,7 @@
-//! What providers sell, as they last answered, and which of it can be ordered now.
+//! The offers of all providers, as each provider last answered, and the offers that can be ordered now.
 //!
-//! Plain data: the shell asks the providers and hands their answers over. Facts of offers and of the paths between
-//! regions go to the knowledge base. Whether something is bought is decided by the core.
+//! Plain data: the shell requests the offers and passes the answers in. Facts of offers and of the paths between
+//! regions go to the knowledge base. The core decides whether a host is ordered.
 
 use rhizo_knowledge::{Knowledge, snapshot::RTT_MS};
 use rhizo_protocol::SolveRequest;
@@ -11,17 +11,17 @@ use rhizo_types::spec::Spec;
 use rhizo_types::{Number, ProviderName, RegionName, Time, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most hosts of one offer in a problem, also when the provider does not tell how many it has.
+/// The most hosts of one offer in a problem, also when the provider does not say how many it has.
 ///
 /// A plan that needs more than 64 hosts of one kind at once gets the rest with the next plan.
 const HOSTS_OF_OFFER_MAX: u32 = 64;
 
-/// Something a provider sells.
+/// A kind of host that a provider sells.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Offering {
     /// The order for one host of it.
     pub order: AcquireOrder,
-    /// How many can be ordered now; none when the provider does not tell.
+    /// Number of hosts that can be ordered now; none when the provider does not say.
     pub available: Option<u32>,
     /// Code of the currency that prices are in.
     pub currency: String,
@@ -41,7 +41,7 @@ pub struct PathTime {
 /// The answer of one provider.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {
-    /// What it sells.
+    /// The provider sells these offers.
     Sells {
         /// Its offers.
         offers: Vec<Offering>,
@@ -63,12 +63,12 @@ pub struct Catalogue {
 pub struct Buyable {
     /// The order for one host of it.
     pub order: AcquireOrder,
-    /// At most so many can be bought.
+    /// The most hosts of this offer that can be bought.
     pub count_max: u32,
 }
 
 impl Catalogue {
-    /// Takes answers over, as facts too. Returns whether anything differs from before.
+    /// Stores answers, and their facts too. Returns true if anything differs from before.
     pub fn take(
         &mut self,
         answers: Vec<(ProviderName, Answer)>,

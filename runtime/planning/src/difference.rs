@@ -1,7 +1,8 @@
-//! The whole difference between the configuration in force and a proposed one, action by action, each with its reason.
+//! The whole difference between the configuration in force and a proposed one, action by action, each with its
+//! reason.
 //!
-//! Where copies go comes from the proposal, their names from the core's assignment, and what a changed definition does
-//! to a copy that stays from the request. It decides nothing. Read next: [`crate::record`].
+//! The proposal gives the slots of copies, the core's assignment gives their names, and the request gives the effect
+//! of a changed definition on a copy that stays. This module decides nothing. Read next: [`crate::record`].
 
 use crate::hosts::slot_name;
 use crate::record::{Action, Change, HostName, PlacedCopy};
@@ -11,22 +12,22 @@ use rhizo_types::target::Slot;
 use rhizo_types::{ComponentName, InstanceId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Two configurations.
+/// The configuration in force (in the request) and a proposed one.
 pub(crate) struct Difference<'a> {
     pub(crate) request: &'a SolveRequest,
     /// The proposed placement, with the names of copies.
     pub(crate) after: &'a BTreeMap<InstanceId, Slot>,
     /// The hosts that are to be bought; `Slot::Order` refers to their positions.
     pub(crate) orders: &'a [AcquireOrder],
-    /// The reason of a change that has none of its own: what it repairs, or what it gains.
+    /// The reason of a change that has no reason of its own: the problem that it repairs, or its gain.
     pub(crate) because: &'a str,
 }
 
-/// A copy that leaves its place, and one that comes.
+/// A copy of the plan in force that the proposal drops.
 type Leaving<'a> = (&'a InstanceId, &'a CopyView);
 
 impl Difference<'_> {
-    /// Every action: hosts that come, then each component's copies, then hosts that go.
+    /// Returns every action: acquired hosts first, then each component's copies, then released hosts.
     pub(crate) fn actions(&self) -> Vec<Action> {
         let mut actions = self.acquired();
         let before = self.request.copies.keys().map(|instance| &instance.component);
@@ -39,13 +40,13 @@ impl Difference<'_> {
         actions
     }
 
-    /// Where copies are in the plan in force.
+    /// Returns the copies of the plan in force with their hosts.
     pub(crate) fn current(&self) -> Vec<PlacedCopy> {
         let copies = self.request.copies.iter();
         copies.map(|(instance, copy)| self.placed(instance, copy.slot)).collect()
     }
 
-    /// Where copies would be.
+    /// Returns the copies of the proposed placement with their hosts.
     pub(crate) fn proposed(&self) -> Vec<PlacedCopy> {
         self.after.iter().map(|(instance, slot)| self.placed(instance, *slot)).collect()
     }
@@ -70,7 +71,7 @@ impl Difference<'_> {
                 coming.push((instance, *slot));
             }
         }
-        // Copies that run are moved; what is left of the new ones replaces those that run no more.
+        // Running copies are moved first. The remaining new copies replace copies that no longer run.
         leaving.sort_by_key(|(_, copy)| copy.place == PlaceState::Lost || copy.place == PlaceState::Stuck);
         let mut leaving = leaving.into_iter();
         for (instance, slot) in coming {
@@ -79,7 +80,8 @@ impl Difference<'_> {
         actions.extend(leaving.map(|leaving| self.departure(leaving)));
     }
 
-    /// What a changed definition does to a copy that stays.
+    /// Returns the action that a changed definition causes for a copy that stays; none if the definition did not
+    /// change.
     fn redefined(&self, instance: &InstanceId, copy: &CopyView) -> Option<Action> {
         let (instance, on) = (instance.to_string(), self.host(copy.slot));
         match copy.change.as_ref()? {
@@ -95,7 +97,7 @@ impl Difference<'_> {
         }
     }
 
-    /// A copy that comes: the successor of one that leaves, or one more.
+    /// Returns the action for a new copy: the move of a dropped copy, or the start of an additional one.
     fn arrival(&self, new: &InstanceId, slot: Slot, leaving: Option<Leaving<'_>>) -> Action {
         let (becomes, to) = (new.to_string(), self.host(slot));
         let Some((old, copy)) = leaving else {
@@ -113,7 +115,7 @@ impl Difference<'_> {
         Action { change: Change::Move { instance: old.to_string(), from, becomes, to }, reason }
     }
 
-    /// A copy that goes without a successor.
+    /// Returns the action for a dropped copy that has no successor.
     fn departure(&self, (instance, copy): Leaving<'_>) -> Action {
         let (name, on) = (instance.to_string(), self.host(copy.slot));
         let component = self.request.spec.components.get(&instance.component);
@@ -144,7 +146,7 @@ impl Difference<'_> {
         }
     }
 
-    /// Why one more copy of a component starts.
+    /// Returns the reason why one more copy of a component starts.
     fn why_started(&self, component: &ComponentName) -> String {
         let count = self.request.copies.range(InstanceId::copies_of(component)).count();
         let least = self.request.spec.components.get(component).map_or(0, |c| c.replicas.min);
@@ -160,7 +162,7 @@ impl Difference<'_> {
         }
     }
 
-    /// Why a copy does not stay where it is.
+    /// Returns the reason why a copy does not stay where it is.
     fn why_left(&self, instance: &InstanceId, copy: &CopyView) -> String {
         let host = slot_name(copy.slot);
         let node = self.request.hosts.get(&copy.slot).and_then(|host| host.node);
@@ -175,7 +177,7 @@ impl Difference<'_> {
         }
     }
 
-    /// Hosts that are bought, equal ones together.
+    /// Returns the actions that acquire hosts, one for all equal hosts.
     fn acquired(&self) -> Vec<Action> {
         let mut groups: Vec<(&AcquireOrder, Vec<u32>)> = Vec::new();
         for (position, order) in (0..).zip(self.orders) {
@@ -196,7 +198,7 @@ impl Difference<'_> {
         groups.into_iter().map(action).collect()
     }
 
-    /// Hosts on which nothing is left to run.
+    /// Returns the actions that release hosts on which no copy is left.
     fn released(&self) -> Vec<Action> {
         let used: BTreeSet<&Slot> = self.after.values().collect();
         let idle = self.request.hosts.keys().filter(|slot| !used.contains(slot));
@@ -223,7 +225,7 @@ impl Difference<'_> {
                 let id = host.host.as_ref().map(ToString::to_string);
                 HostName { node, host: id, ..sold(&host.order) }
             }
-            // A host that is lost or draining is not in the request; its name is all that is known here.
+            // A host that is lost or draining is not in the request. Only its name is known here.
             None => HostName {
                 node,
                 host: None,
@@ -235,7 +237,7 @@ impl Difference<'_> {
     }
 }
 
-/// A host that is bought by an order.
+/// Returns the name of a host that an order is about to buy.
 fn sold(order: &AcquireOrder) -> HostName {
     HostName {
         node: None,

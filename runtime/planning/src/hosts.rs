@@ -1,7 +1,7 @@
 //! The machines of a problem: hosts that exist or arrive, offers that can be bought, and the distances between them.
 //!
-//! A fact measured on a node wins over the catalogue's fact of its offer, which wins over what was written into the
-//! order when the host was bought. It knows no rule: those are in `rules`.
+//! A fact measured on a node replaces the catalogue's fact of its offer. That fact replaces the value that was
+//! written into the order when the host was bought. This module knows no rules: those are in `rules`.
 
 use crate::catalogue::Buyable;
 use rhizo_knowledge::Snapshot;
@@ -13,8 +13,8 @@ use rhizo_types::spec::Spec;
 use rhizo_types::target::Slot;
 use rhizo_types::{AttributeName, NodeId, Number, RegionName};
 
-/// The round-trip time that stands for an unknown one: longer than any real one, so that a rule or a
-/// utility over latency never profits from not knowing.
+/// The round-trip time that stands for an unknown one. It is longer than any real one, so that a missing measurement
+/// never helps a configuration to satisfy a rule or to gain utility.
 const UNKNOWN_RTT_MS: f64 = 100_000.0;
 
 /// A machine of the problem.
@@ -27,7 +27,7 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    /// What was or would be ordered.
+    /// Returns the order of the host, or the order that would buy the offer.
     pub(crate) fn order(&self) -> &AcquireOrder {
         match self {
             Self::Host(_, host) => &host.order,
@@ -93,7 +93,8 @@ impl Sites {
         self.anchors.clone()
     }
 
-    /// Sentences about the first unknown paths; one is enough to start looking.
+    /// Returns sentences about the first unknown paths. A few are enough for an operator to begin the search for the
+    /// cause.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.unknown.iter().take(3).cloned().collect()
     }

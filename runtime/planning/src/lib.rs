@@ -1,12 +1,12 @@
-//! Planning: from what is decided and believed to what is proposed, and the record of why.
+//! Planning: makes a proposal from the decisions and facts, and a record of its reasons.
 //!
-//! [`plan()`] is the only way from a ledger to a proposal. The coordinator, `plan`, `why`, the question of `up` and the
-//! simulator all call it; they differ in who makes the [`Request`] and in how long the search may take. It is a pure
-//! function: no clock, no thread, no file. It does not decide whether a change is made: the core does
-//! (`rhizo_protocol::judgement`), and the record says what the core will say.
+//! [`plan()`] is the only function that makes a proposal from a ledger. The coordinator, `plan`, `why`, the question
+//! that `up` puts to the operator and the simulator all call it. They differ in the origin of the [`Request`] and in
+//! the time that the search may take. It is a pure function without clock, thread or file. It does not decide whether
+//! a change is made: the core does (`rhizo_protocol::judgement`), and the record contains the core's decision.
 //!
-//! Read next: [`catalogue`] (what can be bought), [`problem`] (what the solver reads), [`outcome`] (what becomes of its
-//! plan), [`record`] (what people are shown).
+//! Read next: [`catalogue`] (the offers), [`problem`] (the solver's input), [`outcome`] (the conversion of its plan
+//! into an answer), [`record`] (the form that people see).
 
 #![forbid(unsafe_code)]
 
@@ -31,14 +31,14 @@ use rhizo_knowledge::Snapshot;
 use rhizo_protocol::SolveOutcome;
 use rhizo_solver::{Migration, Options, Plan, Problem, SolveError};
 
-/// Searches for the best assignment of a problem within whatever limit the caller set.
+/// Searches for the best assignment of a problem, within a limit of time or steps that the caller has set.
 pub type SearchFn<'a> = dyn FnMut(&Problem, &Options) -> Result<Plan, SolveError> + 'a;
 
-/// How a search is made.
+/// The search function and its effort.
 pub struct Budget<'a> {
     /// Runs the solver. The shell's reads a clock and uses threads; the simulator's counts steps.
     pub search: &'a mut SearchFn<'a>,
-    /// Whether a second search says what a better configuration would gain when nothing changes.
+    /// True if a second search is made when nothing changes, to find the gain of a better configuration.
     pub explains: bool,
 }
 
@@ -76,7 +76,7 @@ pub fn plan(
     }
 }
 
-/// The best assignment if changes cost nothing.
+/// Returns the best assignment under the assumption that changes cost nothing.
 fn unhindered(problem: &Problem, options: &Options, search: &mut SearchFn<'_>) -> Option<Plan> {
     let mut free = problem.clone();
     free.migration = Migration::default();
@@ -94,13 +94,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The outcome of a request that cannot be planned, for callers that find out before [`plan()`].
+/// Returns the outcome of a request that cannot be planned, for callers that detect this before they call [`plan()`].
 #[must_use]
 pub fn failed(request: &Request, reason: String) -> Outcome {
     outcome::failed(request, reason)
 }
 
-/// Whether an outcome proposes something.
+/// Returns true if an outcome proposes a placement.
 #[must_use]
 pub fn is_proposal(outcome: &SolveOutcome) -> bool {
     matches!(outcome, SolveOutcome::Proposal(_))

@@ -1,7 +1,8 @@
-//! What becomes of a search: the answer for the core, and the record for people.
+//! Converts the result of a search into the answer for the core and the record for people.
 //!
-//! Both come from the same placement, whose copies are named by the core's assignment, so that a record shows what the
-//! coordinator commits. Whether a proposal is carried out is the core's judgement; it is asked here, never made here.
+//! Both come from the same placement, whose copies are named by the core's assignment, so that a record shows the
+//! names that the coordinator commits. The core's judgement decides whether a proposal is carried out. This module
+//! calls it and never decides.
 
 use crate::catalogue::Catalogue;
 use crate::difference::Difference;
@@ -18,23 +19,23 @@ use rhizo_types::target::{Slot, TermChange, Worth};
 use rhizo_types::{ComponentName, InstanceId, Number, RuleName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most sentences of one outcome. A plan goes through the log with them.
+/// The most sentences of one outcome. They go through the log with the plan.
 const REASONS_MAX: usize = 32;
-/// A utility that is greater by less than this counts as equal: it differs by rounding.
+/// Two utilities that differ by less than this count as equal: the difference comes from rounding.
 const UTILITY_TOLERANCE: f64 = 1e-9;
-/// Terms that a reason names: those that rise most.
+/// The largest number of utility terms that a reason names: those that rise most.
 const TERMS_NAMED_MAX: usize = 2;
 
 /// The answer to a request.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
-    /// For the core.
+    /// The answer for the core.
     pub outcome: SolveOutcome,
-    /// For people.
+    /// The record for people.
     pub record: Record,
 }
 
-/// A plan that changes something, or that a new spec needs.
+/// Returns the outcome for a plan that changes something, or that a new spec needs.
 pub(crate) fn proposes(request: &SolveRequest, posed: &Posed, catalogue: &Catalogue, plan: &Plan) -> Outcome {
     let mut proposal = proposal(posed, plan);
     let after = assign_for(request, &proposal.placement);
@@ -69,7 +70,8 @@ pub(crate) fn proposes(request: &SolveRequest, posed: &Posed, catalogue: &Catalo
     Outcome { outcome: SolveOutcome::Proposal(Box::new(proposal)), record }
 }
 
-/// The configuration in force is the best that was found. `better` is the best one if changes cost nothing.
+/// Returns the outcome when the configuration in force is the best found. `better` is the best configuration under
+/// the assumption that changes cost nothing.
 pub(crate) fn stays(
     request: &SolveRequest,
     posed: &Posed,
@@ -100,7 +102,7 @@ pub(crate) fn stays(
     Outcome { outcome: SolveOutcome::NothingBetter { utility: Some(number(utility)), reason }, record }
 }
 
-/// No placement satisfies these rules together.
+/// Returns the outcome when no placement satisfies these rules together.
 pub(crate) fn infeasible(
     request: &SolveRequest,
     posed: &Posed,
@@ -128,13 +130,13 @@ pub(crate) fn infeasible(
     Outcome { outcome: SolveOutcome::Infeasible { rules, reasons }, record }
 }
 
-/// There is no result, for this reason.
+/// Returns the outcome when there is no result, for this reason.
 pub(crate) fn failed(request: &SolveRequest, reason: String) -> Outcome {
     let record = empty(request, Decision::Failed, format!("found no plan: {reason}"));
     Outcome { outcome: SolveOutcome::Failed { reason }, record }
 }
 
-/// A record that says nothing of a placement.
+/// Returns a record without a placement.
 fn empty(request: &SolveRequest, verdict: Decision, text: String) -> Record {
     Record {
         at_unix_ms: 0,
@@ -157,7 +159,7 @@ fn empty(request: &SolveRequest, verdict: Decision, text: String) -> Record {
     }
 }
 
-/// A record of a placement, as if it were kept.
+/// Returns a record of a placement, worded as if the plan were kept.
 fn described(
     request: &SolveRequest,
     posed: &Posed,

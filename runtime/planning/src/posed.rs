@@ -1,4 +1,4 @@
-//! A posed problem: what the solver reads, and the names of what its indices stand for.
+//! A posed problem: the solver's input, and the names of the things that its indices stand for.
 //!
 //! Plain data. It is made in [`crate::problem`] and `rules`.
 
@@ -7,22 +7,22 @@ use rhizo_solver::Problem;
 use rhizo_types::ComponentName;
 use std::collections::BTreeMap;
 
-/// A problem, with the names of what its indices stand for.
+/// A problem, with the names of the things that its indices stand for.
 #[derive(Debug)]
 pub struct Posed {
-    /// What the solver reads.
+    /// The solver's input.
     pub problem: Problem,
     /// For each machine, the host or offer.
     pub(crate) machines: Vec<Candidate>,
     /// For each component, its name.
     pub(crate) components: Vec<ComponentName>,
-    /// Which rule refuses a machine to a component, and why.
+    /// The rule that refuses a machine to a component, with the reason, by component and machine.
     pub refusals: BTreeMap<(ComponentName, usize), Refusal>,
-    /// What could not be taken at face value, in words.
+    /// Warnings for the operator, for example about unknown round-trip times.
     pub warnings: Vec<String>,
 }
 
-/// Why a machine cannot host a component.
+/// The reason why a machine cannot host a component.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The first rule that refuses it.

@@ -1,8 +1,8 @@
-//! Poses the problem: from a request, facts and offers to what the solver reads.
+//! Poses the problem: makes the solver's input from a request, facts and offers.
 //!
-//! Every expression is evaluated here, once per machine, so that the solver sees only numbers, masks and classes. An
-//! absent fact makes a machine ineligible for the rule that needs it. It chooses nothing. Read next: `hosts`
-//! for the machines, `rules` for the rules, [`crate::outcome`] for what becomes of the solver's plan.
+//! Every expression is evaluated here, once per machine, so that the solver sees only numbers, masks and classes. A
+//! machine without a fact that a rule reads is ineligible under that rule. This module chooses nothing. Read next:
+//! `hosts` for the machines, `rules` for the rules, [`crate::outcome`] for the conversion of the solver's plan.
 
 use crate::catalogue::Catalogue;
 use crate::hosts::{self, Candidate, Sites};

@@ -1,73 +1,74 @@
-//! The record of one decision: what would be done, what it is worth, and why.
+//! The record of one decision: its actions, its gain and cost, and its reasons.
 //!
-//! Plain data, and the same for `plan`, `why`, the question of `up` and the coordinator's own memory. Its JSON form is
-//! a contract with scripts. What goes into it is in [`crate::outcome`]; the actions are in `difference`.
+//! Plain data, and the same type for `plan`, `why`, the question that `up` puts to the operator, and the
+//! coordinator's own memory. Its JSON form is a contract with scripts. [`crate::outcome`] fills it in; the actions
+//! come from `difference`.
 
 use rhizo_types::Revision;
 use rhizo_types::target::Worth;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Most actions that a shortened record keeps.
+/// The most actions that a shortened record keeps.
 const ACTIONS_MAX: usize = 64;
 
-/// What was decided for one request.
+/// The decision about one request, with its actions and reasons.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Record {
-    /// When: milliseconds of Unix time at the node that planned; 0 until the shell sets it.
+    /// Time of the decision, in milliseconds of Unix time at the node that planned; 0 until the shell sets it.
     pub at_unix_ms: u64,
-    /// The spec that it is about.
+    /// The revision of the spec that was planned for.
     pub spec: Revision,
-    /// The plan in force, which it would replace.
+    /// The revision of the plan in force, which the proposal would replace.
     pub plan: Revision,
-    /// What made the coordinator look, or the operator ask.
+    /// The event or the operator's request that caused the search.
     pub cause: String,
-    /// Whether something is missing or broken without a change.
+    /// Whether something is missing or broken unless the change is made.
     pub forced: bool,
-    /// What the coordinator does.
+    /// The decision of the coordinator.
     pub verdict: Decision,
     /// The decision as one sentence, with its numbers.
     pub text: String,
     /// Every difference between the configuration in force and the proposed one.
     pub actions: Vec<Action>,
-    /// Where each copy is in the plan in force.
+    /// The host of each copy in the plan in force.
     pub current: Vec<PlacedCopy>,
-    /// Where each copy would be.
+    /// The host of each copy in the proposal.
     pub proposed: Vec<PlacedCopy>,
-    /// Utility before and after, migration cost, terms; absent when nothing was found.
+    /// Utility before and after, migration cost and terms; absent when no configuration was found.
     #[serde(flatten)]
     pub worth: Option<Worth>,
-    /// Utility gained by the best other configuration, before its migration cost; absent when it is not known.
+    /// Utility that the best other configuration would gain, before its migration cost; absent when it is not known.
     pub gain: Option<f64>,
-    /// How good the search was; absent when nothing was found.
+    /// Quality of the search; absent when no configuration was found.
     #[serde(flatten)]
     pub search: Option<Search>,
     /// Sum of the hourly prices of the proposed configuration.
     pub cost_per_hour: Option<f64>,
     /// Currency of the prices.
     pub currency: String,
-    /// False when the coordinator could not be asked: which offers and providers fail is then not known.
+    /// False when the coordinator could not be reached. Then it is not known which offers and providers fail.
     pub is_informed: bool,
-    /// What could not be taken at face value, and what the proposal cannot survive.
+    /// Warnings about values that had to be replaced, and about failures that the proposal cannot survive.
     pub warnings: Vec<String>,
 }
 
-/// What the coordinator does about a request.
+/// The decision of the coordinator about a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decision {
-    /// It commits the proposed plan.
+    /// The coordinator commits the proposed plan.
     Planned,
-    /// It keeps the plan in force.
+    /// The coordinator keeps the plan in force.
     Kept,
-    /// It can do nothing: no placement satisfies all rules.
+    /// The coordinator can change nothing: no placement satisfies all rules.
     Infeasible,
-    /// It can do nothing: the search gave no result.
+    /// The coordinator can change nothing: the search gave no result.
     Failed,
 }
 
 impl Decision {
-    /// The word of the JSON contract.
+    /// Returns the word of the JSON contract.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -79,12 +80,12 @@ impl Decision {
     }
 }
 
-/// How good a search was.
+/// The quality of a search.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Search {
     /// Utility minus costs of the configuration found.
     pub objective: f64,
-    /// No configuration has a greater objective than this; absent when no bound is known.
+    /// Upper bound of the objective of every configuration; absent when no bound is known.
     pub bound: Option<f64>,
     /// Distance between objective and bound.
     pub gap: Option<f64>,
@@ -92,92 +93,92 @@ pub struct Search {
     pub proven: bool,
     /// The engine that found it.
     pub engine: String,
-    /// How long the search took; 0 until the shell sets it.
+    /// Duration of the search in seconds; 0 until the shell sets it.
     pub solver_seconds: f64,
 }
 
 /// One difference between two configurations.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Action {
-    /// What is done.
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
-    /// Why.
+    /// The reason of the change.
     pub reason: String,
 }
 
-/// What one action does. Instances have the names that the coordinator commits.
+/// The change that one action makes. Instances have the names that the coordinator commits.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Change {
     /// Buys hosts of one offer.
     Acquire {
-        /// How many.
+        /// The number of hosts.
         count: u32,
-        /// What is bought.
+        /// The offer that is bought.
         from: HostName,
         /// Price of one host per hour.
         price_per_hour: f64,
     },
-    /// Gives a host back.
+    /// Returns a host to its provider.
     Release {
-        /// Which.
+        /// The host.
         host: HostName,
     },
     /// Starts a copy.
     Start {
-        /// Which.
+        /// The copy.
         instance: String,
-        /// Where.
+        /// The host.
         on: HostName,
     },
-    /// Starts a copy elsewhere and stops this one when it is started.
+    /// Starts a copy elsewhere, and stops the old copy when the new one is started.
     Move {
         /// The copy that stops.
         instance: String,
-        /// Where it runs.
+        /// The host of the copy that stops.
         from: HostName,
         /// The copy that starts.
         becomes: String,
-        /// Where it starts.
+        /// The host of the copy that starts.
         to: HostName,
     },
-    /// Starts a copy anew where it runs, because its definition changed.
+    /// Restarts a copy on its host, because its definition changed.
     Restart {
-        /// Which.
+        /// The copy.
         instance: String,
-        /// Where.
+        /// The host.
         on: HostName,
     },
-    /// Tells a running copy of a change of its definition that needs no restart.
+    /// Notifies a running copy of a change of its definition that needs no restart.
     Notify {
-        /// Which.
+        /// The copy.
         instance: String,
-        /// Where.
+        /// The host.
         on: HostName,
     },
     /// Stops a copy without a successor.
     Stop {
-        /// Which.
+        /// The copy.
         instance: String,
-        /// Where.
+        /// The host.
         on: HostName,
     },
     /// Ends a copy whose component is no longer in the spec, or whose host is gone.
     End {
-        /// Which.
+        /// The copy.
         instance: String,
-        /// Where.
+        /// The host.
         on: HostName,
     },
 }
 
-/// A host, or what a new host is bought as.
+/// A host, or the offer that a new host is bought from.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct HostName {
-    /// The node, or the intent of a host whose node has not joined; absent when the host is still to be bought.
+    /// The node, or the intent of a host whose node has not joined; absent when the host is not ordered yet.
     pub node: Option<String>,
-    /// The provider's name of the host, once it told it.
+    /// The provider's identifier of the host; absent until the provider has returned it.
     pub host: Option<String>,
     /// The provider.
     pub provider: String,
@@ -187,7 +188,7 @@ pub struct HostName {
     pub region: String,
 }
 
-/// Where a copy is or would be.
+/// A copy and its host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PlacedCopy {
     /// The copy.
@@ -198,7 +199,7 @@ pub struct PlacedCopy {
 }
 
 impl Record {
-    /// The record without placements and with the first actions only, for keeping many of them.
+    /// Returns the record without placements and with the first actions only, so that many records can be kept.
     #[must_use]
     pub fn shortened(mut self) -> Self {
         self.current.clear();
@@ -213,7 +214,7 @@ impl Record {
 }
 
 impl Action {
-    /// `+` for what comes, `-` for what goes, `>` for what moves, `~` for what stays and changes.
+    /// Returns `+` for a start or an order, `-` for a stop or a release, `>` for a move, `~` for a change in place.
     #[must_use]
     pub fn symbol(&self) -> char {
         match self.change {

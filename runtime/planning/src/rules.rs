@@ -15,7 +15,7 @@ use rhizo_types::spec;
 use rhizo_types::{AttributeName, ComponentName, Number};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// With fewer configured failure domains than this, losing one of them loses the quorum or half of it.
+/// With fewer configured failure domains than this, the loss of one domain loses the quorum or half of it.
 const DOMAINS_WANTED: usize = 3;
 
 /// Adds the rules, utilities and costs of a request to a problem.
@@ -60,7 +60,7 @@ impl Writer<'_> {
     }
 
     fn scope(&self, component: &ComponentName) -> Scope {
-        // Config made sure that rules speak only of components that exist.
+        // The config has checked that rules name only existing components.
         Scope::Component(self.posed.components.iter().position(|name| name == component).unwrap_or_default())
     }
 
@@ -92,7 +92,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Copies on hosts that have not settled stay, and no more copies move than a voluntary change may move.
+    /// Copies on hosts that have not settled stay, and no more copies move than the limit of a voluntary change
+    /// allows.
     fn stability(&mut self) {
         let is_frozen =
             |machine: &Candidate| machine.slot().is_some_and(|slot| self.terms.frozen.contains(&slot));
@@ -153,7 +154,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Built-in: with three failure domains configured, hosts are in at least three (or one each).
+    /// Built-in rule: with three failure domains configured, the hosts are spread over at least three (or one domain
+    /// each).
     fn domains(&mut self) {
         let offered: BTreeSet<_> =
             self.posed.machines.iter().map(|machine| machine.order().provider.clone()).collect();
@@ -174,7 +176,7 @@ impl Writer<'_> {
         );
     }
 
-    /// A mandatory import needs at least one exporter.
+    /// Built-in rule: a mandatory import needs at least one exporter.
     fn imports(&mut self) {
         let position: BTreeMap<_, _> =
             (0..).zip(&self.posed.components).map(|(at, name)| (name.clone(), at)).collect();
@@ -232,12 +234,13 @@ impl Writer<'_> {
         }
     }
 
-    /// A limit for every possible number of instances.
+    /// Returns a limit for every possible number of instances.
     fn limit(&self, expr: &Expr, component: &ComponentName) -> Limit {
         let replicas_max = self.spec.components.get(component).map_or(0, |c| c.replicas.max);
         let at = |size: u32| match evaluate(expr, &Size(size)) {
             Ok(Evaluated::Number(number)) => number,
-            // Config typed it as a number of `size` alone; a division by zero at size 0 means no bound there.
+            // The config has checked that the expression is a number that depends on `size` alone. A division by zero
+            // at size 0 means no bound there.
             _ => 0.0,
         };
         let values: Vec<f64> = (0..=replicas_max).map(at).collect();
@@ -269,7 +272,7 @@ impl Writer<'_> {
         flags
     }
 
-    /// The values an expression read, for a sentence: `node.load5 = 12.5`.
+    /// Returns the values that an expression read, for a sentence: `node.load5 = 12.5`.
     fn values(&self, expr: &Expr, machine: usize) -> String {
         let facts = Facts::of(&self.posed.machines[machine], self.snapshot);
         let mut names = BTreeSet::new();

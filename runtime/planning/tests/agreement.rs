@@ -1,8 +1,9 @@
-//! Generated ledgers: an operator is shown what the coordinator commits.
+//! Generated ledgers: an operator sees exactly the plan that the coordinator commits.
 //!
-//! For each, a coordinator in office is asked over some virtual time, while offers are sold out, providers fail and
-//! orders get stuck. At every question of its own the operator's question must be the same, and what it commits must be
-//! what the record said. The last test drops one part of the question after the other: each changes some answers.
+//! For each ledger, a coordinator plans for some virtual time, while offers are sold out, providers fail and orders
+//! get stuck. At each of its requests, the request for an operator's question must be equal, and the committed plan
+//! must be that of the record. The last test leaves out one part of the request after the other. Each omission
+//! changes some answers.
 
 mod common;
 
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const PROVIDERS: [&str; 2] = ["p0", "p1"];
 const LEDGERS: u64 = 3_000;
 
-/// How often something happened that the tests would prove nothing without.
+/// Counts of the situations without which the tests would prove nothing.
 #[derive(Default, Debug)]
 struct Seen {
     questions: u32,
@@ -123,7 +124,7 @@ fn wanted(rng: &mut StdRng) -> Spec {
     wanted
 }
 
-/// Copies on some of the slots, under names with gaps, so that names and positions differ.
+/// Places copies on some of the slots, under names with gaps, so that names and positions differ.
 fn placement(wanted: &Spec, slots: &[Slot], rng: &mut StdRng) -> BTreeMap<InstanceId, Slot> {
     let mut placement = BTreeMap::new();
     for (name, component) in &wanted.components {
@@ -138,10 +139,10 @@ fn placement(wanted: &Spec, slots: &[Slot], rng: &mut StdRng) -> BTreeMap<Instan
     placement
 }
 
-/// Answers the coordinator's question, and compares what it does with what the record said.
+/// Answers the coordinator's request, and compares its reaction with the record.
 fn answer(seed: u64, stage: &mut Stage, request: &Request, outcome: Outcome, seen: &mut Seen) {
     let (plans, notices) = (stage.plans.len(), stage.notices.len());
-    // What was lost or came while planning ran is the next cause; a proposal that needs it is dropped.
+    // A host that was lost or came while planning ran causes the next run. A proposal that needs it is dropped.
     let now = stage.node.question(stage.now, None);
     let moved_on =
         now.is_none_or(|now| (now.hosts, now.copies) != (request.hosts.clone(), request.copies.clone()));
@@ -202,7 +203,7 @@ fn the_operator_is_shown_what_the_coordinator_commits() {
             if rng.random_bool(0.5) {
                 answer(seed, &mut stage, &request, outcome, &mut seen);
             } else {
-                // The coordinator asks again, when it knows more.
+                // The coordinator makes another request when it knows more.
                 let failed = SolveOutcome::Failed { reason: "test".to_owned() };
                 stage.feed(Event::Solved { id: request.id, outcome: failed });
             }
@@ -221,7 +222,7 @@ fn the_question_of_up_is_the_coordinators_once_the_spec_is_in_force() {
         let world = World::of(seed);
         let mut stage = world.stage();
         stage.feed(Event::Tick);
-        // Runs that are under way end first: the coordinator has one at a time.
+        // A run that is under way has to end first: the coordinator has one at a time.
         while let Some((request, _)) = stage.asked.take() {
             let failed = SolveOutcome::Failed { reason: "test".to_owned() };
             stage.feed(Event::Solved { id: request.id, outcome: failed });
@@ -240,7 +241,7 @@ fn the_question_of_up_is_the_coordinators_once_the_spec_is_in_force() {
     assert!(compared > 200, "{compared} compared");
 }
 
-/// A way to ask with a part of the question missing.
+/// Removes one part of a request.
 type Drop = fn(&mut Request);
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the record says: the instances that really move, stop and restart, each with its own reason.
+//! The content of the record: the instances that really move, stop and restart, each with its own reason.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn placed(list: &[(&str, u32, u64)]) -> BTreeMap<InstanceId, Slot> {
     list.iter().map(|(name, ordinal, node)| (instance(name, *ordinal), Slot::Node(NodeId(*node)))).collect()
 }
 
-/// The record that an operator gets who asks about `wanted`.
+/// Returns the record for an operator who asks about `wanted`.
 fn asked(ledger: &Ledger, wanted: Option<Spec>) -> Record {
     let stage = coordinator(ledger);
     let request = stage.node.question(stage.now, wanted).expect("a spec is in force");
@@ -53,7 +53,7 @@ fn the_copy_that_ends_is_named_by_its_own_name() {
     assert_eq!(record.proposed.len(), 1);
     assert_eq!(record.proposed[0].instance, "web.2", "the name of the copy that stays is kept");
 
-    // The coordinator commits what was shown.
+    // The coordinator commits the plan that was shown.
     let mut stage = Stage::new(ledger);
     stage.feed(rhizo_protocol::Event::Tick);
     let (first, _) = stage.asked.take().expect("a new coordinator looks for something better");
@@ -169,7 +169,7 @@ fn no_more_copies_move_voluntarily_than_max_moves_allows() {
     assert_eq!(moved(&wanted), (Decision::Planned, 1));
     wanted.optimise.max_moves = Some(0);
     assert_eq!(moved(&wanted), (Decision::Kept, 0));
-    // What is forced is not limited.
+    // A forced change has no limit.
     let lost = LedgerBuilder::new(wanted).placed(placed(&[("a", 0, 3), ("b", 0, 3)])).build();
     assert_eq!(asked(&lost, None).proposed.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What the tests of planning share: offers, facts and a search with a budget of steps.
+//! Shared parts of the tests of planning: offers, facts and a search with a budget of steps.
 
 use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_planning::{Answer, Budget, Catalogue, Offering, Outcome, Request};
@@ -10,7 +10,7 @@ use rhizo_types::spec::{Component, Of, ProviderSpec, Replicas, Run, Spec, Utilit
 use rhizo_types::{AttributeName, ComponentName, Number, ProviderName, RuleName, Time, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More looks than any of these problems takes.
+/// More steps than any of these problems takes.
 const LOOKS_MAX: u32 = 10_000;
 
 /// A component that needs one seat a copy.
@@ -22,7 +22,7 @@ pub(crate) fn component(min: u32, max: u32) -> Component {
     }
 }
 
-/// Components on hosts of some providers, that want fast hosts.
+/// A spec of components on hosts of some providers. The components prefer fast hosts.
 pub(crate) fn spec(components: BTreeMap<ComponentName, Component>, providers: &[&str]) -> Spec {
     let mut spec = Spec::new("app", components);
     let source = ProviderSpec { kind: "test".to_owned(), settings: String::new(), regions: BTreeSet::new() };
@@ -43,7 +43,7 @@ fn fast(component: &ComponentName) -> Utility {
     }
 }
 
-/// A host of so many seats and tenths of speed.
+/// Returns an order for a host with this number of seats, and with `speed` in tenths.
 pub(crate) fn host(provider: &str, offer: &str, seats: u32, speed: u32) -> AcquireOrder {
     let speed = Number::try_from(f64::from(speed) / 10.0).expect("finite");
     AcquireOrder {

@@ -246,8 +246,8 @@ impl Coordinator {
             let failing = self.reconfiguration.reports.of(instance, ledger).is_some_and(|report| {
                 report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting
             });
-            // An instance whose component is about to return to its last working version stays: the new version is at
-            // fault.
+            // An instance whose component is about to be rolled back is not moved: the new version is at fault, not
+            // the host.
             let unwinds = target::can_unwind(instance, placed, ledger);
             planned
                 && failing
