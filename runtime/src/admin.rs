@@ -1,7 +1,8 @@
 //! The questions that the command line asks a node, and the answers: versioned records in JSON.
 //!
-//! Only data. The command line prints text and JSON from the same record, so that both tell the same; the JSON form is a
-//! contract with scripts. Read next: `node::admin`, which composes the answers, and `cli`, which prints them.
+//! This file contains data only. The command line prints text and JSON from the same record, so that both have the
+//! same content. The JSON form is a contract with scripts. Read next: `node::admin`, which composes the answers, and
+//! `cli`, which prints them.
 
 use rhizo_config::Finding;
 use rhizo_planning::Record;
@@ -100,7 +101,7 @@ pub(crate) enum Answer {
     Logs(String),
     /// To [`Ask::Plan`].
     Plan(Box<Record>),
-    /// To [`Ask::RunScript`]: what is wrong with its text; nothing was done.
+    /// To [`Ask::RunScript`]: the faults of its text; nothing was done.
     Findings(Vec<Finding>),
     /// To [`Ask::Apply`], [`Ask::RunScript`], [`Ask::EndScript`], [`Ask::TakeDown`], [`Ask::Detach`]: it was committed.
     Done {
@@ -111,7 +112,7 @@ pub(crate) enum Answer {
     Refused {
         /// The reason, completing "failed to …".
         reason: String,
-        /// What the operator can do about it.
+        /// The remedy for the operator.
         hint: Option<String>,
     },
 }
@@ -137,7 +138,7 @@ pub(crate) struct Status {
     pub(crate) nodes: Vec<NodeStatus>,
     /// The placed instances.
     pub(crate) components: Vec<InstanceStatus>,
-    /// Numbers of intents that may cost something and are no host in use.
+    /// Counts of the intents that may cost something and are not hosts in use.
     pub(crate) intents: IntentCounts,
     /// Sentences about what is missing, broken or not survivable.
     pub(crate) problems: Vec<String>,

@@ -1,7 +1,7 @@
 //! The embedding API: an application that carries rhizo in its binary.
 //!
-//! The binary is payload, node and command line at once. The arguments of a process say which: a command of an operator,
-//! the supervisor of a host, or the node of a host. Read next: `cli` for the commands.
+//! One binary is payload, node and command line. The arguments of a process select its part: a command of an
+//! operator, the supervisor of a host, or the node of a host. Read next: `cli` for the commands.
 
 use crate::cli;
 use crate::component::embedded::Ctx;

@@ -5,8 +5,8 @@
 //! cost, acquire and release hosts at several providers, and start, bind, move and repair components. There is no
 //! control plane to install.
 //!
-//! The same binary is the command line (`up`, `status`, `plan`, `down`, …), the supervisor of a host and the node on
-//! that host; its arguments say which. [`Rhizo`] is the entry point, [`Ctx`] what a running component gets.
+//! One binary is the command line (`up`, `status`, `plan`, `down`, …), the supervisor of a host and the node on that
+//! host. Its arguments select the part. [`Rhizo`] is the entry point, [`Ctx`] the context of a running component.
 //!
 //! # Example
 //!
@@ -55,8 +55,8 @@
 //!
 //! # Stability
 //!
-//! Only what is listed on this page is meant to be used. The crates `rhizo-types`, `rhizo-protocol`, `rhizo-solver`
-//! and the others that this one is made of follow its version and change without notice.
+//! Only the items listed on this page are meant to be used. The crates `rhizo-types`, `rhizo-protocol`,
+//! `rhizo-solver` and the others that this one is made of follow its version and change without notice.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! The command line's link into the overlay, over which any reachable member answers requests.
 //!
 //! The members named in an answer are stored in the home, so that the next command finds the application although the
-//! earlier members are gone. What an answer means is decided by the commands.
+//! earlier members are gone. The commands interpret the answers.
 
 use super::exit::{Exit, Failure};
 use crate::admin::{Answer, Ask, AskRecord, Status};
@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 /// Time-out of a request: a plan may use the solver's whole deadline.
 const ANSWER_MS_MAX: u64 = 15_000;
 
-/// Time after which the next member is asked as well. On a link around the world an answer takes about as long, so a
-/// healthy application is asked once or twice.
+/// Time after which the request also goes to the next member. On a link around the world an answer takes about as
+/// long, so a healthy application receives a request once or twice.
 const NEXT_MEMBER_MS: u64 = 300;
 
-/// How many members are tried for one request: each try has found a member that answered just before, so that a third
-/// one is needed only when members end one after the other.
+/// Number of members that are tried for one request. Each try has found a member that answered just before, so a
+/// third one is needed only when members end one after the other.
 const TRIES_MAX: usize = 3;
 
 /// A client of the overlay, with or without an open link.
@@ -35,7 +35,7 @@ pub(crate) struct Client {
     peer: Option<PeerKey>,
 }
 
-/// Why a request has no answer.
+/// The reason why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum ClientError {
     /// No known member could be reached.

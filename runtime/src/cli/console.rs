@@ -1,7 +1,7 @@
 //! The terminal as a command sees it: documents on the standard output, messages on the standard error, questions.
 //!
-//! Output that cannot be written never ends a process: node 0 in the foreground must go on, or end in order, when its
-//! terminal is gone. The first failure is kept and decides the exit code. What is printed is decided by the commands;
+//! Output that cannot be written never ends a process: node 0 in the foreground must continue, or end in order, when
+//! its terminal is gone. The first failure is kept and decides the exit code. The commands decide about the output;
 //! [`super::render`] has the texts.
 
 use super::exit::{Exit, Failure};
@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Console {
     /// Whether documents are JSON.
     json: bool,
-    /// Why the standard output could not be written the first time.
+    /// The first error of writing to the standard output.
     broken: Mutex<Option<io::Error>>,
 }
 
@@ -47,14 +47,15 @@ impl Console {
         }
     }
 
-    /// Whether nobody can read the standard output any more, so that a command that only prints may end.
+    /// Returns true if the standard output has lost its reader, so that a command that only prints may end.
     pub(crate) fn is_closed(&self) -> bool {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Returns the exit code of a command that ended with this one, and reports output that was lost.
     ///
-    /// A reader that closes its pipe early has all it wants (`events | head -1`), so that is no failure.
+    /// A reader that closes its pipe early has all the output that it needs (`events | head -1`), so that is no
+    /// failure.
     pub(crate) fn ended(&self, exit: Exit) -> Exit {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner).take();
         match broken {
@@ -99,10 +100,11 @@ impl Console {
         is_fancy(io::stderr().is_terminal(), |name| std::env::var(name).ok())
     }
 
-    /// Asks the operator; anything but a yes is a no.
+    /// Asks the operator for consent. Any answer but a yes is a no.
     ///
     /// # Errors
-    /// When the standard input is no terminal: then nobody can answer, and a pipe that stays open would block for ever.
+    /// When the standard input is no terminal: an operator cannot answer there, and a pipe that stays open would
+    /// block without end.
     pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
         let declined = || Failure::new(Exit::Declined, "go on without consent");
         if !io::stdin().is_terminal() {

@@ -1,7 +1,8 @@
 //! `down`: stops everything, releases every host and empties the home.
 //!
-//! The application is asked to take itself down. What is left then, or when no node answers any more, is released by this
-//! command: the operator has the providers' credentials, and the ownership tags identify the application's hosts.
+//! The command requests that the application takes itself down. If hosts are left then, or if no node answers any
+//! more, the command releases the hosts itself: the operator has the providers' credentials, and the ownership tags
+//! identify the application's hosts.
 
 use super::exit::{Exit, Failure};
 use super::founding::Beginning;
@@ -65,7 +66,7 @@ async fn ask_to_end(session: &Session) -> Result<(), Failure> {
         match client.ask(&ask).await {
             Ok(Answer::Done { .. }) => accepted = true,
             Ok(Answer::Status(status)) if status.state == "no-quorum" => break,
-            // Without a quorum nothing can be committed: the rest is done by the operator.
+            // Without a quorum no entry can be committed. The command then releases the hosts itself.
             Ok(Answer::Refused { .. }) if !accepted && no_quorum(&mut client).await => break,
             Ok(Answer::Refused { hint: None, reason }) => {
                 return Err(refused(Answer::Refused { hint: None, reason }));
@@ -131,16 +132,16 @@ async fn no_quorum(client: &mut super::client::Client) -> bool {
     client.status().await.is_ok_and(|status| status.state == "no-quorum")
 }
 
-/// Takes an application down whose `up` was interrupted, whatever state it is in.
+/// Takes an application down whose `up` was interrupted, in any state.
 pub(crate) async fn abandon(session: &Session, deployment: &Deployment) -> Result<(), Failure> {
-    // The application may not be able to answer yet. What it leaves is released below.
+    // The application may not be able to answer yet. Hosts that it leaves are released below.
     let _asked = ask_to_end(session).await;
     clean(session, deployment).await?;
     session.home.remove()?;
     Ok(())
 }
 
-/// Releases what is left at the providers and forgets it. Returns how many hosts there still were.
+/// Releases the hosts that are left at the providers and drops the records of them. Returns their number.
 pub(crate) async fn clean(session: &Session, deployment: &Deployment) -> Result<usize, Failure> {
     let Some(beginning) = session.home.beginning::<Beginning>()? else { return Ok(0) };
     let spec =

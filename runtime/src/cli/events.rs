@@ -1,4 +1,4 @@
-//! `events`: the events that all nodes remember; with `-f` also those that follow. `why` shows those of one subject.
+//! `events`: the events that all nodes keep; with `-f` also the events that follow. `why` shows those of one subject.
 //!
 //! A request names the last event seen of every node, so that any node can answer with the new ones only.
 

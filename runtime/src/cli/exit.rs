@@ -1,6 +1,6 @@
 //! Exit codes, which are stable for scripts, and failures of commands.
 //!
-//! Which code a command ends with is decided by the command. Failures are printed by [`super::console`].
+//! Each command decides about its exit code. [`super::console`] prints failures.
 
 use rhizo_config::Finding;
 use std::process::ExitCode;
@@ -50,7 +50,7 @@ pub(crate) struct Failure {
     /// Completes "failed to …", with the whole chain of causes.
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
-    /// What is wrong in the files of the user.
+    /// Faults in the files of the user.
     pub(crate) flaws: Vec<Flaws>,
 }
 

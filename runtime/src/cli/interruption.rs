@@ -1,14 +1,14 @@
 //! Ctrl-C and other requests to end, which a command receives while it does something else.
 //!
-//! What is ended is decided in [`super::up`]. Until [`Interruptions::listen`] is called, a signal ends the process.
+//! [`super::up`] decides about the reaction. Until [`Interruptions::listen`] is called, a signal ends the process.
 
 use super::exit::{Exit, Failure};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The requests to end this process since [`Interruptions::listen`].
 ///
-/// A signal future that is made anew for each wait would lose the signals between two waits, because the handler that the
-/// first one installed stays. This keeps them until the next call.
+/// A signal future that is made anew for each wait would lose the signals between two waits, because the handler that
+/// the first one installed stays. This type keeps such signals until the next call.
 pub(super) struct Interruptions {
     interrupt: Signal,
     terminate: Signal,
@@ -48,7 +48,7 @@ impl Interruptions {
     }
 }
 
-/// Whether this process ignores the hang-up of its terminal, which a handler would undo.
+/// Returns true if this process ignores the hang-up of its terminal. A handler would undo that.
 fn ignores_hang_up() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, SignalKind::hangup()))
 }
@@ -65,7 +65,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// `kill` returns when the signal is pending; the runtime takes it up while nobody asks.
+    /// Sends SIGINT to this process. `kill` returns when the signal is pending; the runtime stores it although no
+    /// future waits.
     async fn interrupt_this_process() {
         let pid = std::process::id();
         let sent = std::process::Command::new("sh").args(["-c", &format!("kill -INT {pid}")]).status();

@@ -1,6 +1,6 @@
 //! The command line: parses the arguments and executes one command. It is the same in every binary that embeds rhizo.
 //!
-//! Commands for an application are questions and orders to any of its nodes; only `up` and the hidden commands start
+//! Commands for an application are questions and orders to any of its nodes. Only `up` and the hidden commands start
 //! processes. Read next: [`args`] for the syntax, [`up`] for the start of an application, [`console`] for the output.
 
 mod args;
@@ -65,7 +65,7 @@ pub(crate) fn run(embedding: Embedding, arguments: Vec<OsString>) -> ExitCode {
         .name("rhizo")
         .display_name(name.clone().unwrap_or_else(|| "rhizo".to_owned()))
         .bin_name(name.unwrap_or_else(|| "rhizo".to_owned()));
-    // The arguments may be wrong, so that only this look tells in which form their error is to be printed.
+    // The arguments may be wrong, so only this check can tell the form in which their error is printed.
     let json = arguments.iter().any(|argument| argument == "--json");
     let console = Console::new(json);
     let parsed =
@@ -121,7 +121,7 @@ fn command_line(embedding: Embedding, console: Console, command: Command) -> Exi
 fn with_runtime(workers: usize, body: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let runtime = runtime(workers)?;
     let done = runtime.block_on(body);
-    // A provider call that hangs is not waited for: the coordinator finds out its outcome by listing.
+    // The runtime does not wait for a provider call that hangs: the coordinator finds out its outcome by listing.
     runtime.shutdown_background();
     done
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Most bytes of a problem; a million instances take less.
 const BYTES_MAX: u64 = 1 << 30;
-/// Machines that are tried to say why an instance is where it is.
+/// The most machines that are tried to explain the place of an instance.
 const MACHINES_TRIED_MAX: usize = 10_000;
 
 #[derive(Args, Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Solve {
     /// Explain where an instance runs (`web.0`), or why a component does not run on a machine (`web@m5.large`).
     #[arg(long)]
     why: Vec<String>,
-    /// What if a utility had another weight: `load=2`.
+    /// Solve with another weight of a utility: `load=2`.
     #[arg(long, value_parser = weight)]
     weight: Vec<(String, f64)>,
 }
@@ -154,7 +154,7 @@ fn infeasible(rules: &[String], ways: &Option<Vec<rhizo_solver::explain::Relaxat
     text
 }
 
-/// Reads a problem; everything that can be wrong with its bytes is said with line and column.
+/// Reads a problem. An error in its text names line and column.
 fn read(path: &Path) -> Result<Problem, Failure> {
     let failed = |what: String| Failure::new(Exit::BadConfig, what);
     let size = std::fs::metadata(path).map_err(|e| failed(format!("read {}: {e}", path.display())))?.len();

@@ -1,6 +1,6 @@
 //! `up`: starts a new application, or applies a changed config to a running one; in the foreground, waiting or detached.
 //!
-//! What is planned is decided by the coordinator, or by [`super::offline`] before there is one.
+//! The coordinator makes the plan, or [`super::offline`] before there is a coordinator.
 
 use super::args::Up;
 use super::client::{Client, ClientError};
@@ -33,7 +33,7 @@ const FIRST: Revision = Revision(1);
 /// The JSON document of `up`.
 #[derive(Serialize)]
 struct Done<'a> {
-    /// What was consented to.
+    /// The plan that the operator consented to.
     plan: &'a Record,
     /// The revision of the spec that was committed.
     spec: Revision,
@@ -46,7 +46,7 @@ impl Done<'_> {
         session.print(self, || self.status.map(render::status).unwrap_or_default());
     }
 
-    /// Prints the document; the exit code tells whether the new version stayed.
+    /// Prints the document. The exit code tells whether the new version stayed.
     fn end(&self, session: &Session) -> Result<Exit, Failure> {
         let unwound = self.status.map(|status| status.unwound.as_slice()).unwrap_or_default();
         if unwound.is_empty() {
@@ -198,7 +198,7 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
     Ok(child)
 }
 
-/// Fails when the application was taken down meanwhile, by another command in the same home.
+/// Fails when another command in the same home took the application down meanwhile.
 fn still_deployed(session: &Session) -> Result<(), Failure> {
     if session.home.deployment()?.is_some() {
         return Ok(());
@@ -226,7 +226,7 @@ async fn wait_until_stable(
             return Err(founder_ended(session, ended));
         }
         match client.status().await {
-            // A member that has not learnt of the committed spec yet may still call the former one stable.
+            // A member that has not applied the new spec yet may still report the former one as stable.
             Ok(status) if status.state == "stable" && status.spec >= spec => {
                 if let Some(bar) = bar {
                     bar.finish_and_clear();
@@ -287,7 +287,7 @@ fn founder_ended(session: &Session, ended: std::process::ExitStatus) -> Failure 
     Failure::new(Exit::Failed, format!("keep node 0 running: it ended with {ended}")).hint(tail.join("\n  "))
 }
 
-/// Lets node 0 hand over and leave; returns the status of the application without it.
+/// Makes node 0 transfer its leadership and leave. Returns the status of the application without it.
 async fn detach(
     session: &Session,
     client: &mut Client,

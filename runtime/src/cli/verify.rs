@@ -96,7 +96,7 @@ fn read_durations(path: &Path, spec: &Spec) -> Result<Durations, Failure> {
     Ok(durations)
 }
 
-/// A longer action than a year is a slip of the unit.
+/// An action that is longer than a year suggests a wrong unit.
 const SECONDS_MAX: f64 = 365.0 * 86_400.0;
 
 /// The names `component.transition` of each pair, checked.
@@ -116,7 +116,7 @@ fn apart(options: &Verify, spec: &Spec) -> Result<Vec<(String, String)>, Failure
     options.apart.iter().map(pair).collect()
 }
 
-/// The copies of a config on imaginary hosts, round and round.
+/// Places the copies of a config on imaginary hosts, in rotation.
 fn scenario(spec: &Spec, options: &Verify) -> (Scenario, Vec<String>) {
     let mut spec = spec.clone();
     let mut left_out = Vec::new();
@@ -133,7 +133,7 @@ fn scenario(spec: &Spec, options: &Verify) -> (Scenario, Vec<String>) {
             component.replicas.min = copies;
         }
         if let Some(cycle) = &mut component.lifecycle {
-            // Time-outs are a matter of time, and there is none: how long an action takes is left open.
+            // The exploration has no clock, so time-outs are removed: the duration of an action is left open.
             cycle.transitions.values_mut().for_each(|way| way.step.timeout_ms = None);
         }
         let hosts = (0..copies).map(|_| {
@@ -192,7 +192,7 @@ fn report(
     }
     checks.push(first);
     for (one, other) in &questions.apart {
-        // The exploration ends at the first violation, so what it did not get to is open.
+        // The exploration ends at the first violation, so the remaining questions stay open.
         let broken = deployed.violation.is_some();
         let holds = if broken { None } else { deployed.is_complete.then_some(true) };
         let question = format!("`{one}` and `{other}` never run at the same time");
@@ -201,7 +201,7 @@ fn report(
             && violation.detail.contains(&format!("`{one}` and `{other}`"))
         {
             check.holds = Some(false);
-            // It is said here and not above: the deployment as such may be fine.
+            // The violation belongs to this question and not to the deployment, which may be correct.
             check.violation = checks[0].violation.take();
             checks[0].holds = None;
         }
@@ -225,7 +225,7 @@ fn report(
     Report { instances, left_out: Vec::new(), checks, parallel, time: None }
 }
 
-/// Whether a script is carried out from the deployed application, in every order of events.
+/// Checks that a script is executed completely from the deployed application, in every order of events.
 fn scripted_check(scripted: &Scenario, ledger: &Ledger, most: u32, questions: &Questions) -> Check {
     let question = "every order of events carries out the script";
     let script = scripted.wishes.last().and_then(|wish| wish.script.as_ref());
@@ -275,7 +275,8 @@ fn replay(
         Failure::new(Exit::BadConfig, "read the steps to replay")
             .hint("they are numbers with dots between them, as a violation prints them")
     })?;
-    // The crashes that are allowed decide the numbers of steps, so a trace is replayed with those it was found with.
+    // The number of allowed crashes decides the numbers of steps, so a trace is replayed with the number it was found
+    // with.
     let scenario =
         if options.crashes > 0 { with_crashes(scenario, options.crashes) } else { scenario.clone() };
     let steps = retrace(&scenario, &parsed);

@@ -1,6 +1,6 @@
 //! The document of `verify`, as JSON and as text.
 //!
-//! Its answers are found in [`super::verify`].
+//! [`super::verify`] computes its answers.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,35 +16,36 @@ pub(crate) struct Report {
     pub(crate) checks: Vec<Check>,
     /// The most actions that run at the same time.
     pub(crate) parallel: BTreeSet<String>,
-    /// How long the deployment takes; none when no durations were given.
+    /// Duration of the deployment; none when no durations were given.
     pub(crate) time: Option<TimeReport>,
 }
 
 /// The answer to one question.
 #[derive(Serialize, Debug)]
 pub(crate) struct Check {
-    /// What was asked.
+    /// The question.
     pub(crate) question: String,
-    /// Whether it holds; none when not everything could be visited and nothing was found.
+    /// Whether the property holds; none if it is open because some states were not visited and no violation was
+    /// found.
     pub(crate) holds: Option<bool>,
-    /// How many states were visited.
+    /// Number of states visited.
     pub(crate) states: u32,
-    /// How many steps were looked at.
+    /// Number of steps examined.
     pub(crate) transitions: u32,
-    /// How it fails.
+    /// The violation; none if none was found.
     pub(crate) violation: Option<Failing>,
 }
 
-/// How something fails.
+/// A violation of a property.
 #[derive(Serialize, Debug)]
 pub(crate) struct Failing {
     /// The property.
     pub(crate) property: String,
-    /// What was seen.
+    /// The observation that violates the property.
     pub(crate) detail: String,
     /// The shortest trace to the violation.
     pub(crate) trace: Vec<String>,
-    /// The position of the first step that repeats for ever.
+    /// The position of the first step of the cycle that repeats without end.
     pub(crate) repeats_from: Option<usize>,
     /// The argument of `--replay` that prints the trace again.
     pub(crate) replay: String,
@@ -53,9 +54,9 @@ pub(crate) struct Failing {
 /// The duration of a deployment.
 #[derive(Serialize, Debug)]
 pub(crate) struct TimeReport {
-    /// At least.
+    /// Shortest duration, in milliseconds.
     pub(crate) ms_min: u64,
-    /// At most.
+    /// Longest duration, in milliseconds.
     pub(crate) ms_max: u64,
     /// The longest chain of actions, `instance.transition`.
     pub(crate) critical_path: Vec<String>,

@@ -1,6 +1,6 @@
 //! The output of an action's program: copied to the instance's log, parsed for values, its end kept for failures.
 //!
-//! The memory it takes is bounded whatever the program writes. Read next: [`super::program`].
+//! Its memory is bounded for any amount of output. Read next: [`super::program`].
 
 use super::instance_log::InstanceLog;
 use rhizo_types::ValueName;
@@ -28,7 +28,7 @@ impl ActionOutput {
         Self { log, tail: VecDeque::new(), line: Vec::new(), values: Values::new(), too_long: None }
     }
 
-    /// Takes bytes of the standard output, whose lines `KEY=VALUE` are values.
+    /// Takes bytes of the standard output. Its lines of the form `KEY=VALUE` are values.
     pub(super) fn take_stdout(&mut self, bytes: &[u8]) {
         self.take_stderr(bytes);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {

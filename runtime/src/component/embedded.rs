@@ -1,6 +1,6 @@
 //! The service of an instance that is a Rust closure of the embedding binary, and the closure's context.
 //!
-//! A closure that returns or panics is a failure of the instance, and the node goes on. Programs are in
+//! A closure that returns or panics is a failure of the instance; the node continues. Programs are in
 //! [`super::exec`].
 
 use super::function::BoxError;
@@ -27,7 +27,7 @@ pub(super) type ClosureFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>
 /// A registered closure.
 pub(super) type Embedded = Arc<dyn Fn(Ctx) -> ClosureFuture + Send + Sync>;
 
-/// Published values that wait to be reported; a closure that publishes faster waits.
+/// The most published values that wait to be reported. A closure that publishes faster waits.
 const PUBLISHED_LEN: usize = 16;
 
 /// Longest delay of the report that an instance has ended, while a clone of its context could still publish.
@@ -91,13 +91,13 @@ impl Ctx {
         self.attributes.borrow().get(&ValueName::from(name)).cloned()
     }
 
-    /// A value that an action of this run has put out before the instance was started.
+    /// A value that an action of this run published before the instance was started.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(&ValueName::from(name)).map(String::as_str)
     }
 
-    /// Gives a data value to the users of the exports that list its name; it replaces one of the same name.
+    /// Passes a data value to the users of the exports that list its name. It replaces a value of the same name.
     pub async fn publish(&self, name: &str, value: impl Into<String>) {
         let values = Values::from([(ValueName::from(name), value.into())]);
         // The receiver is gone only when the instance is being dropped.
@@ -115,7 +115,7 @@ impl Ctx {
         self.progress.send_modify(|progress| progress.ready = true);
     }
 
-    /// Resolves when the instance has to stop. A closure that runs on after the grace period is dropped.
+    /// Resolves when the instance has to stop. A closure that still runs after the grace period is dropped.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut stop = self.stop.clone();
         async move { raised(&mut stop).await }
@@ -127,25 +127,26 @@ impl Ctx {
 pub struct Import {
     name: PortName,
     table: watch::Receiver<BoundImports>,
-    /// The bindings that [`Import::changed`] returned last, so that no change between two calls is missed.
+    /// The bindings that the last call of [`Import::changed`] returned, so that no change between two calls is
+    /// missed.
     told: Bound,
 }
 
 impl Import {
-    /// The addresses it is bound to now; empty while nothing is.
+    /// The addresses that the import is bound to now; empty while it is unbound.
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
         self.table.borrow().get(&self.name).map(addresses).unwrap_or_default()
     }
 
-    /// A data value of the first exporter it is bound to now.
+    /// A data value of the first exporter that the import is bound to now.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<String> {
         let table = self.table.borrow();
         table.get(&self.name)?.values().next()?.values.get(&ValueName::from(name)).cloned()
     }
 
-    /// The first address it is bound to; waits while nothing is.
+    /// The first address that the import is bound to. Waits while it is unbound.
     pub async fn addr(&self) -> SocketAddr {
         let mut table = self.table.clone();
         loop {
@@ -162,8 +163,8 @@ impl Import {
         }
     }
 
-    /// Resolves with the addresses as soon as they, or the values beside them, differ from those of the last call (at
-    /// first: from those when the import was taken).
+    /// Resolves with the addresses as soon as they, or the values beside them, differ from those that the last call
+    /// returned. The first call compares with the state when the import was taken.
     pub async fn changed(&mut self) -> Vec<SocketAddr> {
         loop {
             let now = self.table.borrow_and_update().get(&self.name).cloned().unwrap_or_default();
@@ -325,7 +326,7 @@ async fn passed(limit_ms: Option<u64>) -> u64 {
     ms
 }
 
-/// What an instance that is starting has not done yet.
+/// Returns the steps of its start that an instance has not completed yet.
 fn missing(task: &Task, progress: &Progress) -> String {
     let mut services = task.component.exports.iter().filter(|(_, export)| !export.data);
     match services.find(|(name, _)| !progress.listening.contains_key(*name)) {
@@ -355,12 +356,12 @@ mod tests {
             )]));
         };
         bind(1, "old");
-        // The user looked at the new addresses already; it has to be told of them all the same.
+        // The user has read the new addresses already and must be notified all the same.
         assert_eq!(import.addrs(), [address(1)]);
         assert_eq!(import.changed().await, [address(1)]);
         bind(2, "old");
         assert_eq!(import.changed().await, [address(2)]);
-        // A value alone that changed is told as well.
+        // A change of a value alone is notified as well.
         bind(2, "new");
         assert_eq!(import.changed().await, [address(2)]);
         assert_eq!(import.value("password").as_deref(), Some("new"));

@@ -1,7 +1,7 @@
 //! The service of an instance whose component is a program: launch, start gate, health, output, end.
 //!
-//! The program may start processes of any kind; [`super::processes`] finds and ends them with it. What must end with
-//! the node itself is the supervisor's concern (`rhizo-actuators`). Embedded closures are in [`super::embedded`].
+//! The program may start processes of any kind; [`super::processes`] finds and ends them with it. The supervisor
+//! (`rhizo-actuators`) ends the processes that must end with the node. Embedded closures are in [`super::embedded`].
 
 use super::instance_log::InstanceLog;
 use super::launch::{self, Launch};
@@ -26,7 +26,7 @@ const START_LOOK_MS: u64 = 20;
 /// Output chunks that wait for the log file; a program that writes faster waits for the disk.
 const OUTPUT_QUEUE_LEN: usize = 16;
 
-/// Runs the service until it ends and all its processes with it, and reports the outcome.
+/// Runs the service until it and all its processes have ended, and reports the outcome.
 pub(super) async fn run(mut task: Task) {
     let outcome = match Program::launch(&task).await {
         Err(reason) => RunOutcome::StartFailed(reason),
@@ -148,7 +148,7 @@ impl Program {
     }
 }
 
-/// Replaces the file from which the program reads its imports as a whole, so that no reader sees half of it.
+/// Replaces the whole file from which the program reads its imports, so that no reader sees a partial file.
 async fn write_imports(task: &Task, imports: &BoundImports) -> Result<(), String> {
     let addresses = |told: &Bound| super::embedded::addresses(told);
     let by_name: BTreeMap<_, _> =

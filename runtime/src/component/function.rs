@@ -87,13 +87,14 @@ impl ActionCtx {
         self.scope.attributes.get(&ValueName::from(name)).map(String::as_str)
     }
 
-    /// A value that an earlier action of this run has put out.
+    /// A value that an earlier action of this run published.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.scope.values.get(&ValueName::from(name)).map(String::as_str)
     }
 
-    /// Puts out a value. Later actions can read it, and exports that list its name carry it once this action succeeds.
+    /// Publishes a value. Later actions can read it, and exports that list its name carry it once this action
+    /// succeeds.
     pub fn put(&self, name: &str, value: impl Into<String>) {
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         put.insert(ValueName::from(name), value.into());

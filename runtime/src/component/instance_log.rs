@@ -1,6 +1,6 @@
 //! The bounded log of one instance's output: two files, the older of which is overwritten.
 //!
-//! Bytes are kept as the programs wrote them. Nothing is sent anywhere: `logs` fetches the end of it on demand.
+//! Bytes are kept as the programs wrote them. Nothing is sent anywhere: `logs` fetches the end of the log on demand.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -74,7 +74,7 @@ impl LogWriter {
     }
 }
 
-/// Opens a file to append to, which only the node's user may read: programs print what they like.
+/// Opens a file to append to, which only the node's user may read, because programs may print secrets.
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }

@@ -1,7 +1,8 @@
-//! How every program of a run is launched: its environment, its directory, its mark.
+//! Launches the programs of a run: their environment, directory and mark.
 //!
-//! Services, actions and probes are all launched here, so that none of them inherits the environment of the operator's
-//! shell. It does not follow what it launched. Read next: [`super::processes`], [`super::exec`], [`super::program`].
+//! Services, actions and probes are all launched here, so that none of them inherits the environment of the
+//! operator's shell. Launched programs are not followed here. Read next: [`super::processes`], [`super::exec`],
+//! [`super::program`].
 
 use super::processes::{MARK, Mark};
 use super::template::Scope;

@@ -1,8 +1,9 @@
 //! Execution of the orders for this node's instances: start, stop, re-bind, and the actions of their life-cycles.
 //!
-//! It makes no choice: `rhizo-protocol` decides which instance runs where and what is done when. This module executes
-//! one order after the other and reports each result. Every service and every action has a task of its own, on the
-//! application's runtime. Read next: [`exec`] for programs, [`embedded`] for Rust closures, [`action`] for actions.
+//! It makes no choice: `rhizo-protocol` decides which instance runs where, and the time of each step. This module
+//! executes one order after the other and reports each result. Every service and every action has a task of its own,
+//! on the application's runtime. Read next: [`exec`] for programs, [`embedded`] for Rust closures, [`action`] for
+//! actions.
 
 pub(crate) mod action;
 mod action_output;
@@ -49,10 +50,11 @@ pub(crate) type ExportTable = BTreeMap<PortName, SocketAddr>;
 /// for an operator who waits.
 const START_MS_MAX: u64 = 60_000;
 
-/// What a halting node allows its instances beyond their own grace: the time to notice, and to reap what was killed.
+/// Time that a halting node adds to the grace of its instances: to notice the halt, and to reap killed processes.
 const HALT_MARGIN_MS: u64 = 10_000;
 
-/// The time after which a start has failed; none when the life-cycle sets one, which `rhizo-protocol` keeps.
+/// Returns the time after which a start has failed; none when the life-cycle sets one, which `rhizo-protocol`
+/// enforces.
 fn start_ms_max(component: &Component) -> Option<u64> {
     let lifecycle = component.lifecycle();
     let mut starts = lifecycle.transitions.values().map(|transition| &transition.step);
@@ -204,7 +206,7 @@ impl Components {
         self.live.get_mut(&run.instance).expect("it was there, or was just inserted")
     }
 
-    /// Ends what those replaced runs left behind whose services and actions are over.
+    /// Ends the processes that replaced runs left behind once their services and actions are over.
     fn end_replaced(&mut self) {
         let (idle, busy): (Vec<_>, Vec<_>) = self.replaced.drain(..).partition(Live::is_idle);
         self.replaced = busy;
@@ -230,7 +232,7 @@ impl Components {
         self.dir.join(format!("{}-g{}", run.instance, run.generation))
     }
 
-    /// Returns what templates of the run can name now. The first call chooses the run's ports.
+    /// Returns the facts that templates of the run can name now. The first call chooses the run's ports.
     fn scope(
         &mut self,
         run: &RunId,
@@ -314,7 +316,8 @@ impl Components {
         flag.map(|flag| flag.send_replace(true)).is_some()
     }
 
-    /// Changes what one import of a run is bound to. Nothing happens when the run is not the instance's last.
+    /// Changes the exporters that one import of a run is bound to. Does nothing when the run is not the instance's
+    /// last.
     pub(crate) fn rebind(
         &mut self,
         run: &RunId,
@@ -330,7 +333,7 @@ impl Components {
         });
     }
 
-    /// Changes the component's attributes in a run. Nothing happens when the run is not the instance's last.
+    /// Changes the component's attributes in a run. Does nothing when the run is not the instance's last.
     pub(crate) fn set_attributes(&mut self, run: &RunId, attributes: Values) {
         if let Some(live) = self.current(run) {
             live.attributes.send_replace(attributes);
@@ -358,7 +361,8 @@ impl Components {
         live.map(|live| live.reported(&report.outcome)).is_some()
     }
 
-    /// Forgets the runs of instances that no longer exist, once they are idle, and ends what they left behind.
+    /// Drops the runs of instances that no longer exist, once they are idle, and ends the processes that they left
+    /// behind.
     pub(crate) fn keep(&mut self, exists: impl Fn(&InstanceId) -> bool) {
         let gone = self.live.extract_if(.., |instance, live| live.is_idle() && !exists(instance));
         self.replaced.extend(gone.map(|(_, live)| live));

@@ -1,7 +1,7 @@
 //! Probes of an instance: a TCP connection, an HTTP request or a program, each with a time-out.
 //!
-//! A probe returns whether the instance is healthy or the reason why not; [`unhealthy`] repeats one until the instance
-//! has failed. What follows from a failure is decided by the caller. Read next: [`super::exec`].
+//! A probe returns that the instance is healthy, or the reason why it is not. [`unhealthy`] repeats a probe until the
+//! instance has failed. The caller decides about the consequences. Read next: [`super::exec`].
 
 use super::launch::Launch;
 use super::processes::Processes;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, timeout};
 
-/// A probe that has not answered by then has failed: local work that takes longer is of no use to a user.
+/// Time after which a probe without an answer has failed. A service that answers more slowly is of no use.
 const PROBE_MS_MAX: u64 = 2_000;
 
 /// One probe of one instance, ready to be repeated.
@@ -23,7 +23,7 @@ pub(super) struct Prober {
     timeout_ms: u64,
 }
 
-/// What is probed, with its addresses.
+/// The target of a probe, with its addresses.
 enum Target {
     Tcp(SocketAddr),
     Http {
@@ -57,7 +57,8 @@ impl Prober {
             Target::Tcp(address) => timeout(time, connect(*address)).await.unwrap_or_else(|_| late()),
             Target::Http { client, url } => timeout(time, get(client, url)).await.unwrap_or_else(|_| late()),
             Target::Exec { launch, argv } => {
-                // A task of its own: also a look that nobody waits for any more ends its processes.
+                // The program runs in a task of its own, so that its processes are ended even if the caller stops
+                // waiting.
                 let looking = tokio::spawn(exec(launch.clone(), argv.clone(), time));
                 match looking.await {
                     Ok(Some(looked)) => looked,
@@ -83,7 +84,7 @@ impl Target {
     }
 }
 
-/// Repeats the health check; resolves with the reason when it has failed as often in a row as the spec allows.
+/// Repeats the health check. Resolves with the reason when it has failed as often in a row as the spec allows.
 pub(super) async fn unhealthy(health: Option<&Health>, exports: &ExportTable, task: &Launch) -> String {
     let Some(health) = health else { return std::future::pending().await };
     let prober = Prober::new(&health.probe, exports, task);
@@ -113,7 +114,7 @@ async fn connect(address: SocketAddr) -> Result<(), String> {
     connected.map(drop).map_err(|error| format!("{address} refused the connection: {error}"))
 }
 
-/// Sends one request; the status alone matters, and the answer's body is not read.
+/// Sends one request. Only the status matters; the answer's body is not read.
 async fn get(client: &Client, url: &str) -> Result<(), String> {
     let sent = client.get(url).header(reqwest::header::CONNECTION, "close").send().await;
     // The URL is in the error's text already.
@@ -162,7 +163,7 @@ mod tests {
         launch.expect("nothing to fill in")
     }
 
-    /// What a server does with a connection after it has sent its answer.
+    /// The way in which a server treats a connection after it has sent its answer.
     #[derive(Clone, Copy, PartialEq)]
     enum Afterwards {
         Close,
@@ -190,7 +191,7 @@ mod tests {
         let exports = ExportTable::from([("http".into(), address)]);
         let probe = Probe::Http { export: "http".into(), path: "/health".to_owned() };
         let mut prober = Prober::new(&probe, &exports, &launch(Path::new("/")));
-        // Long enough that a loaded machine answers; the answers of these tests come at once or never.
+        // Long enough that a loaded machine answers. The servers of these tests answer at once or never.
         prober.timeout_ms = if answer.is_empty() { 50 } else { 60_000 };
         let looked = prober.look().await;
         drop(done);

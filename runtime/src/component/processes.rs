@@ -1,10 +1,10 @@
-//! All processes of one task of a run, whatever session, group or parent they have, and their end.
+//! All processes of one task of a run, in any session, process group or parent process, and their end.
 //!
 //! A process belongs to a task when it is in the task's control group, carries the task's mark in its environment, is in
 //! the process group of the program that was launched, descends from such a process, or did so at an earlier look. That
 //! finds children that made a session of their own, daemons whose parents ended, and programs that overwrite their
-//! environment. Where the host has no control group, a process is missed that drops the environment and outlives all its
-//! ancestors between two looks; the end of the host finds that one.
+//! environment. Where the host has no control group, a process escapes if it drops the environment and outlives all
+//! its ancestors between two looks. The end of the host finds that process.
 //!
 //! The end of the host, which needs no mark of a task, is in `rhizo-actuators`. Read next: [`super::launch`].
 
@@ -21,19 +21,20 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// The environment variable that carries a task's mark. Children inherit it.
 pub(super) const MARK: &str = "RHIZO_TASK";
 
-/// Time between the first two looks for what is left: most programs end within it.
+/// Time between the first two searches for remaining processes. Most programs end within it.
 const LOOK_MS_MIN: u64 = 5;
 
-/// Longest time between two looks. A look reads a few files of every process of the machine, so looking more often
-/// during a long grace would cost more than the time it saves.
+/// Longest time between two searches. A search reads a few files of every process of the machine, so more frequent
+/// searches during a long grace would cost more than the time they save.
 const LOOK_MS_MAX: u64 = 100;
 
-/// Consecutive looks without a member that are believed although processes of the machine ended meanwhile. A process can
-/// hide in one look: it starts another one after the list was made and ends before it is read itself.
+/// Number of consecutive searches without a member after which the task counts as ended although processes of the
+/// machine ended meanwhile. A process can escape one search: it starts another one after the list was made and ends
+/// before it is read itself.
 const QUIET_LOOKS: u32 = 5;
 
-/// A process that exchanges its program shows no environment for a moment, so an empty one is read again for so many
-/// milliseconds before it is believed.
+/// A process that exchanges its program shows no environment for a moment. An empty environment is therefore read
+/// again for this many milliseconds before it is believed.
 const EXCHANGE_MS_MAX: u32 = 20;
 
 /// The identity of a task: a run's directory and number, then the names of the task and of its subtasks.
@@ -47,7 +48,8 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Covers everything that is launched for one run: the `attempt` of the generation whose directory this is.
+    /// Returns the mark for everything that is launched for one run: the `attempt` of the generation whose directory
+    /// this is.
     ///
     /// Runs of one generation share their directory, and the processes of an earlier one may still be ending when the
     /// next one starts. Directories are unique on a machine, and their names in the host's control group `host_group`.
@@ -57,7 +59,7 @@ impl Mark {
         Self { value: format!("{}:run{attempt}", dir.to_string_lossy()), group }
     }
 
-    /// A part of what this mark covers.
+    /// Returns the mark for a part of the launches that this mark covers.
     pub(super) fn part(&self, name: &str) -> Self {
         let group = self.group.as_ref().map(|group| group.join(name));
         Self { value: format!("{}:{name}", self.value), group }
@@ -109,7 +111,7 @@ impl Processes {
 
     /// Ends all of them: the signal to all, then up to `grace` for all to end, then SIGKILL until none is left.
     ///
-    /// `leader` resolves when the launched program has ended. Until then something is left, so no look is needed.
+    /// `leader` resolves when the launched program has ended. Until then a process is left, so no search is needed.
     /// The time of grace does not depend on which process ends first. Returns only when nothing is left; a process
     /// that the kernel cannot kill yet is waited for. Dropping the future stops the procedure where it is.
     pub(super) async fn end(self, signal: Signal, grace: Duration, leader: impl Future<Output = ()>) {
@@ -236,7 +238,7 @@ struct Process {
     start: u64,
     /// False for one that has ended and was not reaped yet.
     runs: bool,
-    /// What it carries in [`MARK`].
+    /// The value of [`MARK`] in its environment.
     mark: Option<Vec<u8>>,
 }
 

@@ -149,7 +149,7 @@ impl Program {
         tokio::spawn(async move {
             let (mut from_out, mut from_err) = ([0; 4096], [0; 4096]);
             while stdout.is_some() || stderr.is_some() {
-                // The action has ended, so what the service writes is never a value.
+                // The action has ended, so the output of the service is never a value.
                 tokio::select! {
                     read = read(&mut stdout, &mut from_out) => output.take_stderr(&from_out[..read]),
                     read = read(&mut stderr, &mut from_err) => output.take_stderr(&from_err[..read]),
@@ -159,7 +159,7 @@ impl Program {
     }
 }
 
-/// Takes the next piece of output from either stream; waits for ever when both are closed.
+/// Takes the next piece of output from either stream. Never resolves when both are closed.
 async fn take_next(
     stdout: &mut Option<ChildStdout>,
     stderr: &mut Option<ChildStderr>,
@@ -173,7 +173,7 @@ async fn take_next(
     }
 }
 
-/// Reads from a stream. The end of the stream closes it; a read from a closed one waits for ever.
+/// Reads from a stream. The end of the stream closes it. A read from a closed stream never resolves.
 async fn read(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
     let Some(open) = stream else { return std::future::pending().await };
     let read = open.read(buffer).await.unwrap_or(0);
@@ -225,7 +225,7 @@ mod tests {
     fn is_alive(dir: &Path, file: &str) -> bool {
         let pid = std::fs::read_to_string(dir.join(file)).expect("a process id");
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        // A zombie that nobody reaped yet runs no more.
+        // A zombie that has not been reaped yet runs no more.
         stat.is_ok_and(|stat| !stat.contains(") Z "))
     }
 

@@ -34,7 +34,7 @@ pub(crate) enum RunOutcome {
 pub(crate) struct RunReport {
     /// The run it belongs to.
     pub(crate) run: RunId,
-    /// What happened.
+    /// The result.
     pub(crate) outcome: RunOutcome,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Scope {
     pub(super) exports: ExportTable,
     pub(super) imports: BoundImports,
     pub(super) attributes: Values,
-    /// The values that earlier actions of the run have put out.
+    /// The values that earlier actions of the run have published.
     pub(super) values: Values,
 }
 
@@ -87,7 +87,7 @@ impl Scope {
         }
     }
 
-    /// The same facts for programs that have no template, a script above all.
+    /// Returns the facts of this scope as environment variables, for programs without a template, for example scripts.
     pub(super) fn environment(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::from([
             ("RHIZO_APP".to_owned(), self.app.to_string()),
@@ -127,7 +127,7 @@ fn variable(parts: &[&str]) -> String {
     name
 }
 
-/// A property of an import: of the first exporter it is bound to, but for `addrs`.
+/// Returns a property of an import: that of the first bound exporter, or for `addrs` the addresses of all of them.
 ///
 /// The properties of an unbound import are empty texts, so that a program can test for them.
 fn imported(told: &Bound, part: &str) -> Option<String> {

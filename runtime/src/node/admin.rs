@@ -1,9 +1,10 @@
-//! Answering questions of the command line: from what this node knows, or by passing them on to a node that knows more.
+//! Answers questions of the command line: from this node's own knowledge, or by passing them on to a better informed
+//! node.
 //!
-//! Any node takes any question. A question for the coordinator is passed on to it once; when that fails, this node
+//! Any node accepts any question. A question for the coordinator is passed on to it once. If that fails, this node
 //! answers from its own records, and the answer names it. Orders go through the core to the log. The answers are the
-//! records of [`crate::admin`], whatever carries them: a link, or the program that this node is embedded in.
-//! Read next: [`status`], which composes the largest answer.
+//! records of [`crate::admin`], for questions over a link and for those of the embedding program alike. Read next:
+//! [`status`], which composes the largest answer.
 
 mod asked;
 mod events;
@@ -29,13 +30,13 @@ use rhizo_types::{NodeId, Revision};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long another node may take to answer a question that was passed on to it, in milliseconds.
+/// Time in which another node has to answer a question that was passed on to it, in milliseconds.
 const PASS_ON_MS_MAX: u64 = 3_000;
 
 /// The longest log tail in an answer, in bytes: it has to fit into one frame.
 const LOG_BYTES_MAX: u64 = 512 * 1024;
 
-/// What this node keeps for the questions of operators.
+/// State of this node for the questions of operators.
 pub(super) struct Admin {
     /// Requests that wait for the core.
     pub(super) asked: Asked,
@@ -46,13 +47,13 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Nothing was asked and nothing has happened yet; `dir` is the node's directory.
+    /// Creates the state without waiting requests and without events; `dir` is the node's directory.
     pub(super) fn new(me: NodeId, dir: &Path) -> Self {
         Self { asked: Asked::default(), recent: Recent::new(me), instances: dir.join("instances") }
     }
 }
 
-/// The answer to an order, when the core has decided it; `spec` is the spec in force.
+/// Returns the answer to an order that the core has decided; `spec` is the spec in force.
 pub(super) fn decided(answer: &turn::Answer, spec: Revision) -> Answer {
     match answer {
         turn::Answer::Accepted => Answer::Done { spec },
@@ -68,7 +69,7 @@ fn refused(reason: impl Into<String>) -> Answer {
     Answer::Refused { reason: reason.into(), hint: None }
 }
 
-/// The answer to [`Ask::Plan`]: the record, or why nothing can be planned.
+/// Returns the answer to [`Ask::Plan`]: the record, or the reason why nothing can be planned.
 fn planned(record: Record) -> Answer {
     match record.verdict {
         Decision::Planned | Decision::Kept => Answer::Plan(Box::new(record)),
@@ -159,10 +160,10 @@ impl Shell {
         }
     }
 
-    /// An order in the core's terms.
+    /// Converts an order into a request of the core.
     ///
     /// # Errors
-    /// The answer to give instead, when the order's text has faults.
+    /// The answer to send instead, when the order's text has faults.
     fn read_order(&self, ask: Ask) -> Result<CoreRequest, Answer> {
         match ask {
             Ask::Apply { config } => {
@@ -206,7 +207,7 @@ impl Shell {
         }
     }
 
-    /// The problem that the coordinator would pose now.
+    /// Returns the problem that the coordinator would pose now.
     fn posed(&self) -> Option<Posed> {
         let request = self.core.question(self.now(), None)?;
         Some(self.planning.pose(&request, &self.snapshot()))

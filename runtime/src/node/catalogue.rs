@@ -1,7 +1,7 @@
-//! Asks providers what they sell, and puts their answers into planning's form.
+//! Requests the offers of providers, and converts their answers into planning's form.
 //!
-//! A provider that does not answer in time sells nothing for now. The answers are kept by [`rhizo_planning::Catalogue`];
-//! whether something is bought is the core's decision.
+//! A provider that does not answer in time sells nothing until the next round. [`rhizo_planning::Catalogue`] keeps
+//! the answers. The core decides whether a host is ordered.
 
 use rhizo_actuators::{Offer, Provider, RttMatrix, Value as Offered};
 use rhizo_planning::{Answer, Offering, PathTime};
@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A provider that has not answered by then counts as silent for this round.
+/// Time after which a provider that has not answered counts as silent for this round.
 ///
 /// A solver run waits for the answers, so that a provider without an answer delays a repair by this time at most.
 const ANSWER_MS_MAX: u64 = 5_000;
 
-/// Asks providers what they sell.
+/// Requests the offers of the given providers.
 pub(crate) async fn ask(providers: Vec<(ProviderName, Arc<dyn Provider>)>) -> Vec<(ProviderName, Answer)> {
     let mut answers = Vec::new();
     let begin = |(name, provider): (ProviderName, Arc<dyn Provider>)| {
@@ -51,7 +51,7 @@ fn offering(provider: &ProviderName, offer: &Offer) -> Offering {
     Offering { order: order(provider, offer), available: offer.available, currency: offer.currency.clone() }
 }
 
-/// The order for one host of an offer.
+/// Returns the order for one host of an offer.
 pub(crate) fn order(provider: &ProviderName, offer: &Offer) -> AcquireOrder {
     let capacity = offer.capacity.iter();
     let capacity: BTreeMap<String, Number> =
@@ -75,7 +75,7 @@ fn value(offered: &Offered) -> Option<Value> {
     }
 }
 
-/// The time of each pair of regions once, in the order of their names, with the time within a region.
+/// Returns the time of each pair of regions once, in the order of their names, with the time within a region.
 fn paths(matrix: &RttMatrix) -> Vec<PathTime> {
     let mut regions = matrix.regions().to_vec();
     regions.sort();

@@ -1,6 +1,7 @@
-//! Carrying out the core's effects: each is passed to the part of the node that it concerns.
+//! Executes the core's effects: passes each of them to the part of the node that it concerns.
 //!
-//! Nothing is decided here. An effect is done at once, or spawned with its result as a later input of the loop.
+//! Nothing is decided here. An effect is executed at once, or in a spawned task whose result is a later input of the
+//! loop.
 
 use super::admin;
 use super::shell::Shell;

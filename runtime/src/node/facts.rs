@@ -1,8 +1,8 @@
-//! The fact exchange: this node's own statements, the batches of the others, and what follows from both.
+//! The fact exchange: this node's own statements, the batches of the other nodes, and the facts derived from both.
 //!
-//! Which of several statements is believed is decided in `rhizo-knowledge`; whether a fact makes a change worthwhile is
-//! decided in the core. Read next: [`super::own_statements`] for what this node says, [`super::sensors`] for who
-//! measures it.
+//! `rhizo-knowledge` decides which of several statements is believed. The core decides whether a fact makes a change
+//! worthwhile. Read next: [`super::own_statements`] for the statements of this node, [`super::sensors`] for their
+//! sources.
 
 use super::own_statements::OwnStatements;
 use rhizo_knowledge::{Knowledge, Snapshot};
@@ -18,11 +18,11 @@ pub(super) const PROCESS_ID: &str = "pid";
 /// Round-trip times between regions, in whole milliseconds.
 type Latencies = BTreeMap<(RegionName, RegionName), u32>;
 
-/// What this node knows, and what it tells the others.
+/// The knowledge of this node, and its own statements.
 pub(super) struct Facts {
     knowledge: Knowledge,
     own: OwnStatements,
-    /// The round-trip times that the core was told last.
+    /// The round-trip times in the last `Event::Latencies` for the core.
     latencies: Latencies,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct FactsCopy {
 }
 
 impl FactsCopy {
-    /// The facts as one solver run reads them.
+    /// Returns the facts for one solver run.
     pub(super) fn snapshot(&self, now: Time) -> Snapshot {
         Snapshot::cut(&self.knowledge, &self.regions, now)
     }
@@ -44,29 +44,29 @@ impl Facts {
         Self { knowledge: Knowledge::new(), own: OwnStatements::new(me), latencies: Latencies::new() }
     }
 
-    /// Forgets what was said by and about nodes that are no members any more.
+    /// Drops the statements by and about nodes that are no longer members.
     pub(super) fn keep_members(&mut self, ledger: &Ledger) {
         let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
         self.knowledge.keep_nodes(&members);
         self.own.keep(|node| members.contains(&node));
     }
 
-    /// Takes statements of this node's sensors.
+    /// Stores statements of this node's sensors.
     pub(super) fn state(&mut self, statements: Vec<Statement>) {
         self.own.state(statements);
     }
 
-    /// Takes a measured round-trip time to a member.
+    /// Stores a measured round-trip time to a member.
     pub(super) fn take_rtt(&mut self, peer: NodeId, rtt: Duration) {
         self.own.rtt(peer, rtt);
     }
 
-    /// Merges a batch. Returns whether a value that this node believes has changed.
+    /// Merges a batch. Returns true if a value that this node believes has changed.
     pub(super) fn merge(&mut self, batch: &Batch, now: Time) -> bool {
         self.knowledge.merge(batch, now).changed > 0
     }
 
-    /// This node's statements as a batch to be merged and gossiped, when one is due.
+    /// Returns this node's statements as a batch to be merged and gossiped, when one is due.
     pub(super) fn due_batch(&mut self, now: Time) -> Option<Batch> {
         self.own.batch(now)
     }
@@ -76,14 +76,14 @@ impl Facts {
         &mut self.knowledge
     }
 
-    /// The facts as one solver run reads them.
+    /// Returns the facts for one solver run.
     pub(super) fn snapshot(&self, ledger: &Ledger, now: Time) -> Snapshot {
         let regions =
             ledger.members.iter().map(|(node, member)| (*node, member.record.region.clone())).collect();
         Snapshot::cut(&self.knowledge, &regions, now)
     }
 
-    /// What this node knows, for a task that merges fresh catalogues into it.
+    /// Returns a copy of the knowledge, for a task that merges new catalogues into it.
     pub(super) fn copy(&self, ledger: &Ledger) -> FactsCopy {
         let members = ledger.members.iter();
         let regions = members.map(|(node, member)| (*node, member.record.region.clone())).collect();
@@ -115,7 +115,7 @@ impl Facts {
             .collect()
     }
 
-    /// The process id that a node stated last.
+    /// Returns the process id that a node stated last.
     pub(super) fn process_id(&self, node: NodeId, now: Time) -> Option<u32> {
         let (_, fact) =
             self.knowledge.believe(&Subject::Node(node), &AttributeName::from(PROCESS_ID), now)?;

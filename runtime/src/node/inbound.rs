@@ -1,6 +1,6 @@
-//! What links deliver, turned into events for the core, requests of the log, facts, and questions of operators.
+//! Converts the input from links into events for the core, requests of the log, facts, and questions of operators.
 //!
-//! The overlay has authenticated the other end; here its role decides what it may send. What does not fit the role is
+//! The overlay has authenticated the other end. Its role decides here which messages it may send. Other messages are
 //! dropped and logged at debug level. Read next: [`super::links`].
 
 use super::NodeError;
@@ -83,12 +83,12 @@ impl Shell {
                 self.log.handle(from, body, reply, ledger.lineage(), &ledger.timers());
                 Ok(())
             }
-            // The ticket that the link proved counts, not the one that the message names.
+            // The ticket that the link proved is used, not the one that the message names.
             (Some(Role::Joiner(ticket)), Class::Control) => {
                 let proved = |join| Join { ticket: IntentId(ticket.0), key: peer, ..join };
                 self.join_requested(&body, reply, proved).await
             }
-            // A node that has joined without getting the answer asks again, now with a member's link.
+            // A node that has joined without receiving the answer repeats its request, now over a member's link.
             (Some(Role::Member(_)), Class::Control) => {
                 self.join_requested(&body, reply, |join| Join { key: peer, ..join }).await
             }
@@ -111,7 +111,7 @@ impl Shell {
         let Ok(join) = codec::decode_join(body) else { return Ok(()) };
         match self.admin.asked.wait(Asker::Joiner(reply)) {
             Ok(request) => self.feed(Event::JoinRequested { request, join: proved(join) }).await,
-            // Its link declines the request, and the node asks again.
+            // The link declines the request, and the node repeats it.
             Err(_) => {
                 tracing::warn!("join request dropped: too many requests wait");
                 Ok(())
@@ -125,7 +125,7 @@ impl Shell {
         }
         match serde_json::from_slice(body) {
             Ok(AskRecord::V1 { ask, passed_on }) => {
-                // A member only passes questions on; what it asks is therefore never passed on again.
+                // A member sends only questions that it passes on. They are never passed on again.
                 let passed_on = passed_on || matches!(role, Role::Member(_));
                 self.ask(ask, passed_on, Asker::Link(link)).await?;
             }
@@ -152,7 +152,7 @@ impl Shell {
         }
     }
 
-    /// Merges a batch of facts, and tells the core when a believed value has changed.
+    /// Merges a batch of facts, and notifies the core when a believed value has changed.
     pub(super) async fn take_batch(&mut self, batch: &Batch) -> Result<(), NodeError> {
         let now = self.now();
         if self.facts.merge(batch, now) {

@@ -1,7 +1,7 @@
 //! The inputs of a node's event loop that come from spawned work and from the embedding program.
 //!
-//! Results of spawned work come back through this one bounded queue and nowhere else. The overlay, the log's committed
-//! entries and the log's status have queues of their own.
+//! Results of spawned work arrive only through this one bounded queue. The overlay, the log's committed entries and
+//! the log's status have queues of their own.
 
 use super::NodeError;
 use crate::admin::{Answer, Ask};
@@ -15,7 +15,7 @@ use rhizo_types::ProviderName;
 use rhizo_types::fact::Statement;
 use tokio::sync::oneshot;
 
-/// Inputs that wait for the loop at most. Only the loop spawns work and the loop never waits for this queue, so that a
+/// The most inputs that wait for the loop. Only the loop spawns work, and the loop never waits for this queue, so a
 /// full queue makes workers wait and cannot stop the loop.
 pub(crate) const QUEUE_LEN: usize = 1_024;
 
@@ -23,9 +23,9 @@ pub(crate) const QUEUE_LEN: usize = 1_024;
 pub(crate) enum Input {
     /// An event for the core, made by spawned work.
     Core(Event),
-    /// A task of an instance reports what became of a service or an action.
+    /// A task of an instance reports the result of a service or an action.
     Component(RunReport),
-    /// The log was opened, or could not be.
+    /// The log was opened, or could not be opened.
     LogOpened(Result<LogNode, NodeError>),
     /// Providers answered with their offers.
     Offered(Vec<(ProviderName, OfferAnswer)>),

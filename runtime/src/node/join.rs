@@ -1,6 +1,7 @@
-//! How the node of a new host becomes a member: it dials a member, proves its ticket and asks until an answer is final.
+//! Makes the node of a new host a member: it dials a member, proves its ticket and repeats its request until an
+//! answer is final.
 //!
-//! The link proves the ticket; the coordinator commits the join. Who may join is decided there.
+//! The link proves the ticket. The coordinator decides whether the node may join, and commits the join.
 
 use super::NodeError;
 use rhizo_overlay::{Class, Credential, LinkTarget, Overlay, OverlayEvents, TicketId, TicketSecret};
@@ -13,24 +14,25 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How long a member may take to have the join committed, in milliseconds.
+/// Time in which a member has to get the join committed, in milliseconds.
 const ANSWER_MS_MAX: u64 = 15_000;
 
 /// Pause before the next member is asked, in milliseconds.
 const PAUSE_MS: u64 = 200;
 
-/// What a node gets with its admission: its id, and the ledger.
+/// The content of a node's admission: its id, and the ledger.
 pub(super) struct Joined {
     pub(super) node: NodeId,
     pub(super) ledger: Ledger,
 }
 
-/// Asks members for admission until one gives a final answer.
+/// Requests admission from members until one of them gives a final answer.
 ///
-/// It has no time limit of its own: the host's supervisor ends a node that asks for longer than its ticket is valid.
+/// The function has no time limit of its own: the host's supervisor ends a node whose requests go on after its ticket
+/// has expired.
 ///
 /// # Errors
-/// When a member refuses for good, the boot document names no member, or the node is told to stop.
+/// When a member's refusal is final, the boot document names no member, or the node has to stop.
 pub(super) async fn join(
     boot: &Boot,
     host: HostId,
@@ -45,7 +47,7 @@ pub(super) async fn join(
             biased;
             () = crate::component::raised(stop) => return Err(NodeError::Join("the node was stopped".to_owned())),
             joined = &mut asking => return joined,
-            // Messages mean nothing before the node is a member, but their queue must not fill up.
+            // Messages have no meaning before the node is a member, but their queue must not fill up.
             _ignored = events.recv() => {}
         }
     }

@@ -1,7 +1,7 @@
 //! The journal: this node's own durable records, in an append-only file with a length and a checksum before each.
 //!
-//! A last record that a crash left incomplete is cut off when the file is opened; a wrong checksum before the last
-//! record is an error. What the records mean is the core's business. The replicated log has a store of its own.
+//! A last record that a crash left incomplete is cut off when the file is opened. A wrong checksum before the last
+//! record is an error. The core defines the meaning of the records. The replicated log has a store of its own.
 
 use rhizo_protocol::codec;
 use rhizo_types::wire::Record;
@@ -15,7 +15,7 @@ const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes before each record: its length and its checksum.
 const HEADER_BYTES: usize = 4 + 8;
 
-/// Why the journal could not be used. Completes "failed to …".
+/// The reason why the journal could not be used. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
     /// The file could not be opened, read or written.

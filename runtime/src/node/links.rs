@@ -1,8 +1,9 @@
 //! The links of this node: the overlay, the members' keys and addresses, and which links are up.
 //!
-//! The overlay knows peers by their public keys, the core by node ids; this translates between the two. What is
-//! derived from the ledger (who is a member, who may connect, where members are dialled) is replaced whenever the
-//! ledger changes. Nothing is decided here. Read next: [`super::inbound`], which reads what links deliver.
+//! The overlay identifies peers by their public keys, the core by node ids; this module translates between the two.
+//! The parts that are derived from the ledger (the members, the nodes that may connect, the addresses of members) are
+//! replaced whenever the ledger changes. Nothing is decided here. Read next: [`super::inbound`], which reads the
+//! input from links.
 
 use rhizo_log::CallError;
 use rhizo_overlay::{Admission, Class, LinkTarget, Overlay, RequestError, Role, TicketId, TicketSecret};
@@ -43,7 +44,7 @@ impl Links {
         }
     }
 
-    /// Takes members, their addresses and the admission of new links from the ledger.
+    /// Takes the members, their addresses and the admission of new links from the ledger.
     pub(super) fn follow(&mut self, ledger: &Ledger) {
         let members = ledger.members.iter();
         self.members = members

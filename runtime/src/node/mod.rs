@@ -1,8 +1,8 @@
 //! One running node: a thread of its own for the overlay, the log and the event loop; components run on the caller's
 //! runtime.
 //!
-//! A node is either the founder, which begins a lineage, or the node of a host, which joins one with its ticket.
-//! Read next: [`shell`] for the loop, [`join`] for how a host's node becomes a member.
+//! A node is either the founder, which begins a lineage, or the node of a host, which joins one with its ticket. Read
+//! next: [`shell`] for the loop, [`join`] for the admission of a host's node.
 
 mod admin;
 pub(crate) mod catalogue;
@@ -47,7 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// port.
 const PORT: u16 = 4747;
 
-/// Why a node could not start, or had to stop. Completes "failed to …".
+/// The reason why a node could not start, or had to stop. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodeError {
     /// A directory could not be made, or a file could not be read.
@@ -161,7 +161,7 @@ where
         .map_err(|_| NodeError::Ended("its runtime could not be made"))?;
     let thread = std::thread::Builder::new().name("rhizo-node".to_owned()).spawn(move || {
         let result = runtime.block_on(body(ends));
-        // The overlay and the instances have ended. A provider call that hangs is not waited for.
+        // The overlay and the instances have ended. The runtime does not wait for a provider call that hangs.
         runtime.shutdown_background();
         let _nobody_waits = done.send(result);
     });

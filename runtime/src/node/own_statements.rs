@@ -1,8 +1,8 @@
 //! The statements of this node about itself and its links, and the times at which they are gossiped.
 //!
-//! Sensors run in tasks of their own and send statements. This keeps the last value of each, smooths round-trip times,
-//! and makes a batch when a value has changed or when the other nodes would soon consider the last batch stale. Which
-//! statements a node believes is `rhizo-knowledge`'s decision. Read next: [`super::facts`].
+//! Sensors run in tasks of their own and send statements. This module keeps the last value of each, smooths
+//! round-trip times, and makes a batch when a value has changed or when the other nodes would soon consider the last
+//! batch stale. `rhizo-knowledge` decides which statements a node believes. Read next: [`super::facts`].
 
 use rhizo_knowledge::snapshot::RTT_MS;
 use rhizo_types::fact::{Batch, STATEMENTS_MAX, Statement, Subject, Value};
@@ -21,7 +21,7 @@ const RTT_NOISE_MS: f64 = 2.0;
 /// statements stale.
 const REPEAT_MS: u64 = 20_000;
 
-/// Time between two batches at least, however often values change.
+/// The shortest time between two batches, however often values change.
 const SPACING_MS: u64 = 1_000;
 
 /// The last value of each of this node's statements.
@@ -49,7 +49,7 @@ impl OwnStatements {
         }
     }
 
-    /// Takes statements of a sensor. New attributes beyond the limit of one batch are dropped.
+    /// Stores statements of a sensor. New attributes beyond the limit of one batch are dropped.
     pub(super) fn state(&mut self, statements: Vec<Statement>) {
         for said in statements {
             let key = (said.subject, said.attribute);
@@ -64,7 +64,7 @@ impl OwnStatements {
         }
     }
 
-    /// Takes a measured round-trip time to a member.
+    /// Stores a measured round-trip time to a member.
     pub(super) fn rtt(&mut self, peer: NodeId, rtt: Duration) {
         let samples = self.rtts.entry(peer).or_default();
         if samples.len() == RTT_SAMPLES {
@@ -85,7 +85,7 @@ impl OwnStatements {
         }
     }
 
-    /// Removes the statements about links to nodes that are no members any more.
+    /// Removes the statements about links to nodes that are no longer members.
     pub(super) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
         self.rtts.retain(|node, _| is_member(*node));
         self.said.retain(|(subject, _), _| match subject {
@@ -94,7 +94,7 @@ impl OwnStatements {
         });
     }
 
-    /// A batch of all statements when one is due, else `None`. Withdrawn statements are in one batch only.
+    /// Returns a batch of all statements when one is due, else `None`. Withdrawn statements are in one batch only.
     pub(super) fn batch(&mut self, now: Time) -> Option<Batch> {
         let since = self.sent.map_or(u64::MAX, |sent| now.ms_since(sent));
         let due = (self.changed && since >= SPACING_MS) || since >= REPEAT_MS;

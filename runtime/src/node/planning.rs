@@ -1,8 +1,8 @@
 //! Planning on this node: the offers of the providers, and the runs of planning on threads of their own.
 //!
-//! A run is made for the core, whose question is a [`SolveRequest`], or for an operator, who gets the record as the
-//! answer. Both go through [`rhizo_planning::plan()`]; when to ask providers and when to solve is decided in the core.
-//! Read next: [`super::catalogue`], which asks providers, and [`super::solving`], which runs planning against the clock.
+//! A run answers a [`SolveRequest`] of the core, or a question of an operator, who receives the record. Both use
+//! [`rhizo_planning::plan()`]. The core decides when offers are requested and when the solver runs. Read next:
+//! [`super::catalogue`], which requests offers, and [`super::solving`], which runs planning with a time limit.
 
 use super::facts::{Facts, FactsCopy};
 use super::input::Input;
@@ -17,23 +17,23 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
-/// The providers that a task asks for their offers.
+/// Providers with their names, for a task that requests their offers.
 type Asked = Vec<(ProviderName, Arc<dyn Provider>)>;
 
-/// The offers that this node knows, and the way back for results.
+/// The offers that this node knows, and the queue for the results of runs.
 pub(super) struct Planning {
     catalogue: Catalogue,
-    /// When the last answers came. They are of interest for a short time only.
+    /// Time of the last answers. They are used for a short time only.
     answered_at: Time,
     results: mpsc::Sender<Input>,
 }
 
-/// How long an answer of a provider describes the provider, in milliseconds: three of the core's periods, so that one
-/// slow round does not hide a provider that does not answer.
+/// Time for which an answer of a provider describes the provider, in milliseconds. It covers three of the core's
+/// periods, so that one slow round does not hide a provider that does not answer.
 const ANSWER_MS_MAX: u64 = 15_000;
 
 impl Planning {
-    /// Knows no offers yet; results of runs and answers of providers are sent to `results`.
+    /// Creates the state without offers. Results of runs and answers of providers are sent to `results`.
     pub(super) fn new(results: mpsc::Sender<Input>) -> Self {
         Self { catalogue: Catalogue::default(), answered_at: Time::ZERO, results }
     }
@@ -43,7 +43,7 @@ impl Planning {
         self.catalogue.keep(providers);
     }
 
-    /// Asks providers for their offers; the answers come as [`Input::Offered`].
+    /// Requests the offers of providers; the answers arrive as [`Input::Offered`].
     pub(super) fn ask_offers(&self, providers: Asked) {
         let results = self.results.clone();
         tokio::spawn(async move {
@@ -51,7 +51,7 @@ impl Planning {
         });
     }
 
-    /// Asks providers for their offers before a run; the answers come as [`Input::OfferedFor`].
+    /// Requests the offers of providers before a run; the answers arrive as [`Input::OfferedFor`].
     pub(super) fn ask_offers_for(&self, request: Box<SolveRequest>, providers: Asked) {
         let results = self.results.clone();
         tokio::spawn(async move {
@@ -60,7 +60,7 @@ impl Planning {
         });
     }
 
-    /// Takes the answers of providers. Returns whether an offer has changed.
+    /// Stores the answers of providers. Returns true if an offer has changed.
     pub(super) fn take(
         &mut self,
         answers: Vec<(ProviderName, rhizo_planning::Answer)>,
@@ -71,7 +71,7 @@ impl Planning {
         self.catalogue.take(answers, facts.knowledge_mut(), now)
     }
 
-    /// Plans for the core; the result comes as [`Input::Solved`].
+    /// Plans for the core; the result arrives as [`Input::Solved`].
     pub(super) fn solve(&self, request: SolveRequest, snapshot: Snapshot) {
         let (catalogue, results) = (self.catalogue.clone(), self.results.clone());
         let run = solving::Run { request, snapshot, catalogue };
@@ -80,8 +80,9 @@ impl Planning {
         });
     }
 
-    /// Plans for an operator: the record of a run, or the failure of its thread. `providers` are asked first, as for a
-    /// run of the core; for a config that is not in force they are the providers of that config.
+    /// Plans for an operator and returns the record of the run, or the failure of its thread. The offers of
+    /// `providers` are requested first, as for a run of the core. For a config that is not in force these are the
+    /// providers of that config.
     pub(super) fn record_of(
         &self,
         request: SolveRequest,
@@ -98,12 +99,13 @@ impl Planning {
         }
     }
 
-    /// The problem of a request, with the offers that this node knows.
+    /// Returns the problem of a request, with the offers that this node knows.
     pub(super) fn pose(&self, request: &SolveRequest, snapshot: &Snapshot) -> Posed {
         rhizo_planning::pose(request, snapshot, &self.catalogue)
     }
 
-    /// A problem in words for each provider that did not answer the last time; none on a node that does not ask them.
+    /// Returns a sentence for each provider that did not answer the last request; none on a node that sends no such
+    /// requests.
     pub(super) fn problems(&self, now: Time) -> Vec<String> {
         if now.ms_since(self.answered_at) > ANSWER_MS_MAX {
             return Vec::new();

@@ -1,8 +1,8 @@
-//! The providers of the spec in force, and the calls that the core orders of them.
+//! The providers of the spec in force, and the provider calls that the core orders.
 //!
-//! A call waits for a read barrier of the log first, so that a coordinator that was replaced without knowing it calls
-//! nobody. Its result, or the lack of one, becomes an event; which call to make, and what an unclear result means, is
-//! decided in the core. Read next: [`super::catalogue`], for what providers sell.
+//! A call first waits for a read barrier of the log, so that a coordinator that was replaced without noticing calls
+//! no provider. The result of the call, or the time-out, becomes an event. The core decides which call to make, and
+//! interprets an unclear result. Read next: [`super::catalogue`], for the offers of providers.
 
 use super::replicated_log::ReplicatedLog;
 use super::solving::unix_ms;
@@ -23,11 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the read barrier before a provider call may take, in milliseconds; a leader that cannot confirm itself by
-/// then calls no provider.
+/// Time limit of the read barrier before a provider call, in milliseconds. A leader that cannot confirm its
+/// leadership within it calls no provider.
 const BARRIER_MS_MAX: u64 = 5_000;
 
-/// How long a provider call may take, in milliseconds; after it the outcome is unknown.
+/// Time limit of a provider call, in milliseconds. After it the outcome is unknown.
 const PROVIDER_MS_MAX: u64 = 60_000;
 
 /// Makes the providers of a spec, each with a directory below `state` when it runs on this machine. Returns the
@@ -63,12 +63,12 @@ pub(super) struct Providers {
 }
 
 impl Providers {
-    /// No providers yet; those that run on this machine will keep their state below `state`.
+    /// Creates the state without providers. Providers that run on this machine will keep their state below `state`.
     pub(super) fn new(state: PathBuf, program: Program) -> Self {
         Self { state, program, spec: Revision::ZERO, made: BTreeMap::new() }
     }
 
-    /// Makes the providers anew when the spec has changed. Returns whether it has.
+    /// Makes the providers again when the spec has changed. Returns true if it has changed.
     pub(super) fn follow(&mut self, ledger: &Ledger) -> bool {
         if ledger.spec_revision() == self.spec {
             return false;

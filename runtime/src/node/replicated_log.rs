@@ -1,10 +1,10 @@
-//! This node's member of the replicated log: opened when it is needed, its calls, and the queue of what it commits.
+//! This node's member of the replicated log: opened when it is needed, its calls, and the queue of committed entries.
 //!
-//! Committed entries go to the event loop through a bounded queue; what they mean is the core's business. When the
-//! queue is full the log waits with applying (`Machine::ready`), so that a busy loop never holds more than
-//! [`ENTRIES_MAX`] entries. The loop therefore awaits nothing that waits for the log to apply: the log is opened and
-//! called in tasks of their own, whose results come back as [`Input`]. A loop that ends closes its end of the queue,
-//! which ends the wait. Read next: [`super::links`] for the log's transport.
+//! Committed entries go to the event loop through a bounded queue. The core interprets them. When the queue is full
+//! the log stops applying (`Machine::ready`), so that a busy loop never holds more than [`ENTRIES_MAX`] entries. The
+//! loop therefore never waits for an operation that needs the log to apply: the log is opened and called in tasks of
+//! their own, whose results arrive as [`Input`]. A loop that ends closes its end of the queue, which ends the log's
+//! wait. Read next: [`super::links`] for the log's transport.
 
 use super::NodeError;
 use super::input::Input;
@@ -26,20 +26,20 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::watch;
 
-/// Committed entries that wait for the event loop at most. A command has at most 256 KiB, so that a full queue holds
-/// 16 MiB in the worst case; one turn takes well under a millisecond, so that the log seldom waits.
+/// The most committed entries that wait for the event loop. A command has at most 256 KiB, so a full queue holds 16
+/// MiB in the worst case. One turn takes well under a millisecond, so the log seldom waits.
 pub(super) const ENTRIES_MAX: usize = 64;
 
-/// Requests of other members that are kept while the log is being opened. Opening takes milliseconds, in which a
-/// leader sends a few; it repeats those that are dropped.
+/// Number of requests of other members that are kept while the log is being opened. Opening takes milliseconds, in
+/// which a leader sends a few requests. It repeats those that are dropped.
 const WAITING_MAX: usize = 16;
 
-/// How long a proposal may take, in milliseconds; after it the outcome is unknown. Several election time-outs over a
-/// wide area.
+/// Time limit of a proposal, in milliseconds. After it the outcome is unknown. It covers several election time-outs
+/// over a wide area.
 const PROPOSE_MS_MAX: u64 = 10_000;
 
-/// How long a change of the members may take, in milliseconds. It needs a majority of the old and of the new voters;
-/// new voters have caught up as learners before.
+/// Time limit of a change of the members, in milliseconds. The change needs a majority of the old and of the new
+/// voters. New voters have caught up as learners before it begins.
 const CHANGE_MS_MAX: u64 = 20_000;
 
 /// The log's timers for the timers of an overlay.
@@ -51,7 +51,7 @@ fn timers(timers: &ledger::Timers) -> Timers {
     }
 }
 
-/// A request of another member's log that came before this node's log was open.
+/// A request of another member's log that arrived before this node's log was open.
 struct Waiting {
     from: NodeId,
     body: Vec<u8>,
@@ -77,8 +77,8 @@ pub(super) struct ReplicatedLog {
 }
 
 impl ReplicatedLog {
-    /// A log that is not open yet and keeps its store below `dir`. Committed entries will go to `entries`, results of
-    /// calls to `results`.
+    /// Creates a log that is not open yet and keeps its store below `dir`. Committed entries will go to `entries`,
+    /// results of calls to `results`.
     pub(super) fn new(
         me: NodeId,
         dir: &Path,
@@ -89,7 +89,7 @@ impl ReplicatedLog {
         Self { me, dir: dir.join("raft"), transport, entries, results, state: State::Closed }
     }
 
-    /// Begins a new log with this node as its only voter. [`Input::LogOpened`] tells when it is done.
+    /// Begins a new log with this node as its only voter. [`Input::LogOpened`] reports the result.
     pub(super) fn found(&mut self, lineage: Lineage, of: &ledger::Timers) {
         let opening = self.opening(lineage, of);
         self.begin(Vec::new(), async move {
@@ -137,7 +137,7 @@ impl ReplicatedLog {
         lineage: Lineage,
         of: &ledger::Timers,
     ) -> impl Future<Output = Result<LogNode, OpenError>> + Send + use<> {
-        // The node of a host never restarts in the same directory, so that there is no older store to insist on.
+        // The node of a host never restarts in the same directory, so an older store need not exist.
         let storage = Storage::Disk { dir: self.dir.clone(), must_exist: false };
         let config = LogConfig::new(self.me, lineage, storage, timers(of));
         let machine = Applied { ledger: Ledger::default(), entries: self.entries.clone(), place: None };
@@ -263,7 +263,7 @@ struct Applied {
 
 impl Applied {
     fn pass_on(&mut self, event: Event) {
-        // There is no place when the event loop has ended: then nobody needs the event.
+        // The place is missing when the event loop has ended. Then the event has no reader.
         if let Some(place) = self.place.take() {
             let _sender = place.send(event);
         }
@@ -285,7 +285,7 @@ impl Machine for Applied {
             Entry::Command(bytes) => codec::decode_entry(bytes),
             Entry::Membership { voters, learners, .. } => LogEntry::Membership { voters, learners },
         };
-        // The core applies the entry too and acts on the outcome; this ledger only has to be the same.
+        // The core applies the entry too and acts on the outcome. This ledger only has to stay equal.
         let _outcome = self.ledger.apply(index, term, &entry);
         self.pass_on(Event::Committed { index, term, entry });
     }
@@ -315,7 +315,7 @@ mod tests {
     const WATCHDOG: Duration = Duration::from_secs(60);
     const LINEAGE: Lineage = Lineage(7);
 
-    /// The log of a group of one has nobody to call.
+    /// The log of a group of one calls no other member.
     struct Nobody;
 
     impl Transport for Nobody {
@@ -369,10 +369,10 @@ mod tests {
             // More than the queue holds, but no more than may be proposed at the same time.
             let count = 2 * ENTRIES_MAX as u64 + 17;
             node.propose(count);
-            // The log goes on to append while nobody takes entries out …
+            // The log continues to append while no entry is taken out …
             let appended = status.wait_for(|status| status.last_log.unwrap_or(0) >= count).await;
             let last = appended.unwrap().last_log.unwrap();
-            // … and waits with applying as soon as the queue is full.
+            // … and stops applying as soon as the queue is full.
             while node.entries.len() < ENTRIES_MAX {
                 tokio::task::yield_now().await;
             }
@@ -437,7 +437,7 @@ mod tests {
                     Some(_) = node.entries.recv() => {}
                 }
             };
-            // A store that is not empty is not founded a second time.
+            // A store that is not empty is not begun a second time.
             assert!(matches!(refused, Err(NodeError::Found(_))));
         };
         timeout(WATCHDOG, test).await.unwrap();

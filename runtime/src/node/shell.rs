@@ -1,9 +1,9 @@
-//! The event loop of a node: a closed set of sources in, the core's turns executed out.
+//! The event loop of a node: takes its input from a closed set of sources and executes the core's turns.
 //!
-//! It decides nothing about the application: every decision is in `rhizo-protocol`. It persists before it sends, as
-//! [`Turn`] says. Its state is cut by owner, one part and file each: [`Links`], [`ReplicatedLog`], [`Journal`],
-//! [`Facts`], [`Providers`], [`Planning`], [`Admin`] and [`Components`]. Read next: [`super::effects`], which
-//! passes effects to the parts, and [`super::inbound`], which turns what links deliver into events.
+//! It decides nothing about the application: every decision is made in `rhizo-protocol`. It persists before it sends,
+//! as [`Turn`] requires. Its state is divided by owner, one part and file each: [`Links`], [`ReplicatedLog`],
+//! [`Journal`], [`Facts`], [`Providers`], [`Planning`], [`Admin`] and [`Components`]. Read next: [`super::effects`],
+//! which passes effects to the parts, and [`super::inbound`], which converts the input from links into events.
 
 use super::NodeError;
 use super::admin::{Admin, Asker};
@@ -32,10 +32,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 /// is once a second at most.
 const TICK_MS: u64 = 1_000;
 
-/// Events that are executed in a row before other tasks of this thread get a turn.
+/// Number of events that are executed in a row before other tasks of this thread run.
 const EVENTS_PER_TURN_MAX: usize = 64;
 
-/// What a node is made of before its loop runs.
+/// The parts of a node before its loop runs.
 pub(super) struct Parts {
     pub(super) core: Core,
     pub(super) dir: PathBuf,
@@ -69,7 +69,7 @@ pub(super) struct Shell {
     /// The core's time is counted from here.
     origin: Instant,
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
-    /// The ledger's index and epoch that the parts were brought up to.
+    /// The ledger's index and epoch at the last update of the parts.
     followed: (u64, u64),
 }
 
@@ -83,7 +83,7 @@ struct Sources {
     ticks: Interval,
 }
 
-/// Why the loop woke up.
+/// The reason why the loop woke up.
 enum Wake {
     Overlay(Option<rhizo_overlay::OverlayEvent>),
     Input(Option<Input>),
@@ -181,7 +181,8 @@ impl Shell {
             }
             std::future::pending().await
         };
-        // Results of local work come before messages: what is committed or done already is taken in first.
+        // Results of local work come before messages, so that the core first learns of work that is committed or
+        // done.
         tokio::select! {
             biased;
             () = crate::component::raised(&mut sources.stop) => Wake::Stop,
@@ -194,7 +195,7 @@ impl Shell {
         }
     }
 
-    /// Feeds the core one event, executes the turn, and does the same with the events that the execution made.
+    /// Passes one event to the core, executes the turn, and repeats this with the events that the execution made.
     pub(super) async fn feed(&mut self, event: Event) -> Result<(), NodeError> {
         self.local.push_back(event);
         let mut fed = 0;
@@ -226,7 +227,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Brings the parts up to the ledger.
+    /// Updates the parts after a change of the ledger.
     fn follow_ledger(&mut self) {
         let ledger = self.core.ledger();
         self.links.follow(ledger);
@@ -267,7 +268,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Tells the core what the log says of itself.
+    /// Passes the log's status to the core.
     async fn log_status(&mut self, sources: &mut Sources) -> Result<(), NodeError> {
         let Some(changes) = &mut sources.log_status else { return Ok(()) };
         let status = replicated_log::status(&changes.borrow_and_update());
@@ -306,7 +307,7 @@ impl Shell {
 
     /// Stops the instances, then the log and the links.
     async fn wind_down(&mut self, mut sources: Sources) {
-        // The log must not wait for a place in a queue that is not emptied any more: it is stopped below.
+        // The queue is not emptied any more, so the log must not wait for a place in it: it is stopped below.
         sources.entries.close();
         self.components.stop_all();
         let deadline = Instant::now() + Duration::from_millis(self.components.halt_ms_max());

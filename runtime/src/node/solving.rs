@@ -1,6 +1,6 @@
-//! Runs planning against the clock, on threads, and stamps its record with the time.
+//! Runs planning with a time limit, on threads, and sets the time in its record.
 //!
-//! It holds no judgement: the question comes from the core, the answer from [`rhizo_planning::plan()`].
+//! It makes no judgement: the request comes from the core, the answer from [`rhizo_planning::plan()`].
 
 use rhizo_knowledge::Snapshot;
 use rhizo_planning::{Budget, Catalogue, Outcome, Record, Request};
@@ -18,7 +18,7 @@ pub(crate) struct Solution {
     pub(crate) record: Record,
 }
 
-/// A run that is ready to go to a thread: everything that planning reads.
+/// The input of a run that is ready for a thread.
 pub(crate) struct Run {
     pub(crate) request: Request,
     pub(crate) snapshot: Snapshot,
@@ -33,12 +33,13 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 impl Run {
-    /// Plans. Blocks for up to twice the deadline of the spec: the second search tells what a change would gain.
+    /// Plans. Blocks for up to twice the deadline of the spec: the second search finds the gain of a better
+    /// configuration.
     pub(crate) fn solve(self) -> Solution {
         let Self { request, snapshot, catalogue } = self;
         let begun = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        // A search that finds nothing better for long ends early: the application waits for its answer.
+        // A search that has found nothing better for long ends early, because the application waits for its answer.
         let limit = Duration::from_millis(request.spec.optimise.deadline_ms);
         let time = Time { limit, use_all: false, threads };
         let mut search = |problem: &Problem, options: &Options| solve_within(problem, options, time);

@@ -1,7 +1,7 @@
 //! The requests that wait for an answer of the core: operators' orders, and nodes that want to join.
 //!
-//! It is a bounded table from the shell's number of a request to the way its answer goes. It does not know what was
-//! asked.
+//! It is a bounded table from the shell's number of a request to the receiver of its answer. It does not know the
+//! content of the requests.
 
 use crate::admin::Answer;
 use rhizo_overlay::Reply;
@@ -11,11 +11,11 @@ use rhizo_types::wire::JoinAnswer;
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
-/// Requests that wait at most. The core answers each within its own time limits; a few operators and as many joining
-/// nodes as one plan orders are far fewer.
+/// The most requests that wait. The core answers each within its own time limits. A few operators and the joining
+/// nodes of one plan stay far below this number.
 pub(in crate::node) const ASKED_MAX: usize = 256;
 
-/// The way of an answer.
+/// The receiver of an answer.
 pub(in crate::node) enum Asker {
     /// An operator or a member, over a link.
     Link(Reply),
@@ -26,7 +26,7 @@ pub(in crate::node) enum Asker {
 }
 
 impl Asker {
-    /// Sends the answer. An asker that is gone gets none.
+    /// Sends the answer. It is dropped if the asker is gone.
     pub(in crate::node) fn answer(self, answer: &Answer) {
         match self {
             Self::Link(link) | Self::Joiner(link) => reply(link, answer),
@@ -55,10 +55,10 @@ pub(in crate::node) struct Asked {
 }
 
 impl Asked {
-    /// Numbers a request and keeps the way of its answer.
+    /// Numbers a request and keeps the receiver of its answer.
     ///
     /// # Errors
-    /// When too many wait already; the asker is given back, to be refused.
+    /// When too many requests wait already. The asker is returned, so that the caller can refuse it.
     pub(in crate::node) fn wait(&mut self, asker: Asker) -> Result<RequestId, Asker> {
         if self.waiting.len() >= ASKED_MAX {
             return Err(asker);
@@ -69,7 +69,7 @@ impl Asked {
         Ok(request)
     }
 
-    /// Answers a request. Does nothing when it does not wait.
+    /// Answers a request. Does nothing when the request does not wait.
     pub(in crate::node) fn answer(&mut self, request: RequestId, answer: &Answer) {
         if let Some(asker) = self.waiting.remove(&request) {
             asker.answer(answer);

@@ -1,8 +1,8 @@
 //! The answer to `events`: the recent events of this node and of the members that it is linked to, in the order of time.
 //!
-//! Every node keeps the events that it saw itself ([`super::recent`]). The loss of the coordinator therefore loses only
-//! its own events, and the events of an agent come from that agent. No event is stored twice. A member that does not
-//! answer in time is left out of this answer; the next question asks it again.
+//! Every node keeps the events that it saw itself ([`super::recent`]). The loss of the coordinator therefore loses
+//! only its own events, and the events of an agent come from that agent. No event is stored twice. A member that does
+//! not answer in time is left out of this answer. The next question includes it again.
 
 use super::asked::Asker;
 use crate::admin::{Answer, Ask, AskRecord, EventRecord};
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long a member may take to answer, in milliseconds. It answers from memory, so that this covers the round trip of
-/// a slow link and a busy machine.
+/// Time in which a member has to answer, in milliseconds. It answers from memory, so the limit only has to cover the
+/// round trip of a slow link and a busy machine.
 const ANSWER_MS_MAX: u64 = 1_500;
-/// Members that are asked at most.
+/// The most members that one question goes to.
 const MEMBERS_MAX: usize = 256;
-/// Events in an answer at most: it has to fit into one frame.
+/// The most events in an answer: it has to fit into one frame.
 const EVENTS_MAX: usize = 4_096;
 
 impl Shell {

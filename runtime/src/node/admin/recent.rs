@@ -1,6 +1,7 @@
 //! The recent events and decisions of this node, for `events` and `why`: bounded, in memory.
 //!
-//! They are for people and are lost with the process. What must survive is in the ledger or in the node's journal.
+//! They are for people and are lost with the process. Records that must survive are in the ledger or in the node's
+//! journal.
 
 use crate::admin::EventRecord;
 use crate::node::solving::unix_ms;
@@ -9,10 +10,11 @@ use rhizo_protocol::notice::Notice;
 use rhizo_types::NodeId;
 use std::collections::VecDeque;
 
-/// Events kept. A quiet application makes a few in an hour, the repair after the loss of a provider some hundreds.
+/// Number of events kept. A quiet application makes a few in an hour, the repair after the loss of a provider some
+/// hundreds.
 const EVENTS_MAX: usize = 4_096;
 
-/// Decisions kept. `why` prints all of them.
+/// Number of decisions kept. `why` prints all of them.
 const DECISIONS_MAX: usize = 32;
 
 /// The last events and decisions.

@@ -17,7 +17,7 @@ pub(super) struct Records<'a> {
     pub(super) me: NodeId,
     pub(super) now: Time,
     pub(super) ledger: &'a Ledger,
-    /// What the core says of the overlay.
+    /// The core's view of the overlay.
     pub(super) core: status::Status,
     pub(super) facts: &'a Facts,
     /// The utility of the configuration in force.

@@ -1,7 +1,7 @@
 //! Composes the answer to `why`: the place of an instance or node, the rules that refuse others, and the last decisions.
 //!
-//! A pure function of records. The decisions are those of planning; nothing is computed here that the coordinator would
-//! compute in another way. The command line adds the events, which every node keeps for itself.
+//! A pure function of records. The decisions are those of planning. Nothing is computed here in another way than by
+//! the coordinator. The command line adds the events, which every node keeps for itself.
 
 use crate::admin::Why;
 use rhizo_planning::{Posed, Record};
@@ -9,7 +9,7 @@ use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::status::Status;
 use rhizo_types::InstanceId;
 
-/// What the answer is composed of.
+/// The records that the answer is composed of.
 pub(super) struct Records<'a> {
     /// The instance or node that was asked for; none for the application as a whole.
     pub(super) subject: Option<String>,
