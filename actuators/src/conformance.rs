@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// More orders than this are not sent to exhaust a scarce offer: the service may be paid for.
 const SCARCE_MAX: usize = 16;
 
-/// The provider under test, and what the suite may use of it.
+/// The provider under test, and the resources that the suite may use.
 pub struct Suite<'a> {
     /// The provider under test.
     pub provider: &'a dyn Provider,
@@ -33,7 +33,7 @@ pub struct Suite<'a> {
     pub boot: Vec<u8>,
     /// Part of every token, unique for this run of the suite.
     pub run: String,
-    /// How long the provider's list may take to show what has happened.
+    /// Time within which the provider's list has to show a change.
     pub patience: Duration,
 }
 
@@ -127,7 +127,7 @@ impl Suite<'_> {
         Ok(hosts)
     }
 
-    /// Looks at the list until it satisfies; what it showed last, otherwise.
+    /// Polls the list until it satisfies the condition. If it never does, the error describes the last list.
     async fn await_list(&self, what: &str, satisfied: impl Fn(&[Host]) -> bool) -> Checked<Vec<Host>> {
         let until = Instant::now() + self.patience;
         loop {
@@ -148,7 +148,7 @@ impl Suite<'_> {
         .map(|_| ())
     }
 
-    /// Releases everything that is left of a case and waits for its end.
+    /// Releases every host that is left of a case and waits for its end.
     async fn clear(&self) -> Checked {
         for host in self.alive().await? {
             self.release(&host.id).await?;
@@ -355,7 +355,7 @@ impl Suite<'_> {
             shown(&alive.id).is_some_and(|host| host.state != HostState::Terminated),
             "a living host was purged"
         );
-        // Real services forget by themselves and in their own time, so the ended host may still be shown.
+        // Real services drop ended hosts in their own time, so the ended host may still be shown.
         ensure!(
             shown(&ended.id).is_none_or(|host| host.state == HostState::Terminated),
             "an ended host came back"

@@ -1,7 +1,7 @@
-//! Data files that describe a provider: found, read, parsed once and again when they change.
+//! Data files that describe a provider: found, read, parsed once, and parsed again when they change.
 //!
-//! An error names file, line, column and remedy. What the columns mean is decided by the parsers:
-//! [`crate::process`] for offers and attributes, [`crate::rtt_matrix`] for round trips.
+//! An error names file, line, column and remedy. The parsers define the meaning of the columns: [`crate::process`]
+//! for offers and attributes, [`crate::rtt_matrix`] for round trips.
 
 use crate::value::Value;
 use std::fmt;
@@ -26,13 +26,13 @@ pub(crate) const CAPACITY_MAX: f64 = 9_007_199_254_740_991.0;
 pub struct DataFileError {
     /// The file.
     pub path: PathBuf,
-    /// The line, from one, when one is to blame.
+    /// The line of the fault, counted from 1; none if the fault concerns the file.
     pub line: Option<u64>,
-    /// The column's name, when one is to blame.
+    /// The name of the faulty column, if the fault concerns one.
     pub column: Option<String>,
-    /// What is wrong.
+    /// The fault.
     pub problem: String,
-    /// What would be right.
+    /// The remedy.
     pub remedy: String,
     /// The system's answer, when the file could not be read at all.
     pub source: Option<io::Error>,
@@ -115,7 +115,7 @@ impl<T> DataFile<T> {
     /// # Errors
     /// When it cannot be read or parsed. An older, valid version is not returned instead, so that a mistake is noticed.
     pub(crate) fn get(&self) -> Result<Arc<T>, DataFileError> {
-        // A panic in `parse` cannot leave a half-written value: it is stored only once complete.
+        // A panic in `parse` cannot leave a partial value: the value is stored only when it is complete.
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
         let metadata = fs::metadata(&self.path).map_err(|source| self.unreadable(source))?;
         let stamp = Stamp {
@@ -261,8 +261,8 @@ impl<'a> Table<'a> {
 
     /// A price per hour: an amount with at most six decimals; `None` for an empty cell.
     ///
-    /// Prices are kept in millionths. What is finer would be rounded, and a price that is rounded to nothing is not
-    /// counted against a budget.
+    /// Prices are kept in millionths. A finer price would be rounded, and a price that is rounded to zero would not
+    /// count against a budget.
     pub(crate) fn price(&self, line: u64, column: usize, cell: &str) -> Result<Option<f64>, DataFileError> {
         let price = self.amount(line, column, cell, PRICE_PER_HOUR_MAX)?;
         if price.is_some_and(|price| (price * 1e6).round() / 1e6 != price) {

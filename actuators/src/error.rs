@@ -1,4 +1,4 @@
-//! The errors of providers, sorted by what the caller may conclude from each.
+//! The errors of providers, sorted by the conclusion that the caller may draw from each.
 //!
 //! After a failed call the caller must know whether it may have had an effect: [`Effect`]. A caller treats
 //! [`Effect::Possible`] as *unknown* until the provider's list shows what exists.
@@ -26,10 +26,10 @@ pub enum ProviderError {
         /// The offer that was asked for.
         offer: OfferName,
     },
-    /// Too many calls; the call was not carried out.
+    /// The provider wants fewer calls; the call was not carried out.
     #[error("{operation}: the provider asks to wait {retry_after_ms} ms")]
     Throttled {
-        /// What was attempted.
+        /// The operation that failed.
         operation: &'static str,
         /// Milliseconds to wait before the next call of any kind.
         retry_after_ms: u64,
@@ -37,23 +37,23 @@ pub enum ProviderError {
     /// The service did not answer; a mutating call may have been carried out.
     #[error("{operation}: the provider's service is unavailable")]
     Unavailable {
-        /// What was attempted.
+        /// The operation that failed.
         operation: &'static str,
     },
     /// The provider will never accept this call; nothing was changed.
     #[error("{operation}: {reason}")]
     Refused {
-        /// What was attempted.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why, for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
-    /// The call ended without telling whether it was carried out.
+    /// The call ended without an answer that shows whether it was carried out.
     #[error("{operation}: the outcome is unknown, {reason}")]
     UnknownOutcome {
-        /// What was attempted.
+        /// The operation that failed.
         operation: &'static str,
-        /// What was seen.
+        /// The observation that leaves the outcome open.
         reason: String,
     },
     /// A data file of the provider cannot be used; nothing was changed.
@@ -62,9 +62,9 @@ pub enum ProviderError {
     /// The provider's own records could not be read or written.
     #[error("{step} `{}`", path.display())]
     Records {
-        /// What was attempted, as a verb phrase.
+        /// The failed step, as a verb phrase.
         step: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
         /// The system's answer.
         #[source]
@@ -73,7 +73,7 @@ pub enum ProviderError {
     /// The background thread of the call was cancelled because the runtime is shutting down.
     #[error("{operation}: the runtime is shutting down")]
     Cancelled {
-        /// What was attempted.
+        /// The operation that was cancelled.
         operation: &'static str,
     },
 }
@@ -131,7 +131,7 @@ pub enum ProviderConfigError {
     Table {
         /// The provider's name.
         provider: ProviderName,
-        /// What is wrong with the table.
+        /// The fault of the table.
         #[source]
         source: serde_json::Error,
     },
@@ -140,7 +140,7 @@ pub enum ProviderConfigError {
     File {
         /// The provider's name.
         provider: ProviderName,
-        /// What is wrong with the file.
+        /// The fault of the file.
         #[source]
         source: Box<DataFileError>,
     },

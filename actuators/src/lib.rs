@@ -1,5 +1,5 @@
-//! Where hosts come from: the [`Provider`] trait, the [`conformance`] suite that every provider must pass,
-//! and the providers themselves.
+//! Sources of hosts: the [`Provider`] trait, the [`conformance`] suite that every provider must pass, and the
+//! providers themselves.
 //!
 //! A provider carries out orders and lists the hosts that exist. It makes no choice: the protocol decides which offer to
 //! take, whether an unknown outcome is retried, and when a host is released, and commits an intent before any call here.

@@ -42,7 +42,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Something a provider sells.
+/// A kind of host that a provider sells.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Offer {
     /// Its name, unique among the offers of its provider.
@@ -53,11 +53,11 @@ pub struct Offer {
     pub price_per_hour: f64,
     /// ISO 4217 code of the price's currency.
     pub currency: String,
-    /// What one host holds: `cpu` in cores, `memory` and `disk` in bytes, others as the provider documents.
+    /// The capacity of one host: `cpu` in cores, `memory` and `disk` in bytes, others as the provider documents.
     pub capacity: BTreeMap<String, f64>,
-    /// What is known of a host of this offer before one exists.
+    /// Attributes of a host of this offer that are known before one exists.
     pub attributes: BTreeMap<AttributeName, Value>,
-    /// How many more hosts can be acquired now; `None` when the provider does not tell.
+    /// Number of further hosts that can be acquired now; `None` when the provider does not say.
     pub available: Option<u32>,
     /// True when the figures are emulation, not a promise of a real service.
     pub synthetic: bool,
@@ -94,7 +94,7 @@ impl Tags {
 /// An order to create one host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {
-    /// The same token always names the same host, from any sender and in any number of calls.
+    /// The idempotency token. The same token always names the same host, from any sender and in any number of calls.
     pub token: Token,
     /// The offer to buy.
     pub offer: OfferName,
@@ -113,7 +113,7 @@ pub enum HostState {
     Booting,
     /// Its node process has been started.
     Running,
-    /// Ended for good: no process of it runs any more. The provider reports it only when it knows.
+    /// The host has ended for good: none of its processes runs any more. The provider reports it only when it knows.
     Terminated,
 }
 
@@ -140,7 +140,7 @@ pub struct Host {
     pub cause: Option<String>,
 }
 
-/// The means that keeps a repeated order from creating a second host.
+/// The means by which a repeated order creates no second host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Idempotency {
     /// The service keeps tokens: repeating an order returns the first host.
@@ -151,7 +151,7 @@ pub enum Idempotency {
     ListFirst,
 }
 
-/// Where prices come from.
+/// The source of prices.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum PriceSource {
     /// The service answers with current prices.
@@ -163,13 +163,13 @@ pub enum PriceSource {
 /// The abilities of a provider, from which the caller chooses its precautions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// The means that keeps a repeated order from creating a second host.
+    /// The means by which a repeated order creates no second host.
     pub idempotency: Idempotency,
     /// Whether tags are part of the create call, so that no untagged host can exist.
     pub tags_at_create: bool,
     /// Seconds of notice before the provider takes a host back; `None` when it gives none.
     pub notice_s: Option<u32>,
-    /// Where prices come from.
+    /// The source of prices.
     pub price_source: PriceSource,
 }
 
@@ -221,7 +221,7 @@ pub trait Provider: Send + Sync {
     /// [`ProviderError::Unavailable`] or [`ProviderError::Throttled`]; then nothing is known about any host.
     fn list<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<Vec<Host>, ProviderError>>;
 
-    /// Forgets this owner's terminated hosts and removes what is left of them; returns how many there were.
+    /// Removes the records and remains of this owner's terminated hosts; returns their number.
     ///
     /// Called when their end has been recorded; afterwards [`Provider::list`] does not show them any more.
     ///

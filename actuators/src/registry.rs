@@ -1,4 +1,4 @@
-//! Which kinds of providers exist, and how one is made from its table in the configuration.
+//! The kinds of providers, and the construction of one from its table in the configuration.
 
 use crate::error::ProviderConfigError;
 use crate::process::ProcessProvider;

@@ -1,4 +1,4 @@
-//! What a provider may use of the machine and the process it runs in: directories, and the program that hosts run.
+//! The surroundings that a provider may use: directories of the machine, and the program that hosts run.
 //!
 //! Nothing here is read or created; the caller fills it in once. Read next: [`crate::registry`], which takes it.
 
@@ -7,14 +7,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What a provider may use of its surroundings.
+/// The parts of its surroundings that a provider may use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Surroundings {
     /// The directory of the configuration file: where relative paths start. Absolute.
     pub base_dir: PathBuf,
     /// The application's state directory on this machine, shared by all its nodes there. Absolute.
     pub state_dir: PathBuf,
-    /// What hosts run when the provider starts processes itself.
+    /// The program that hosts run when the provider starts processes itself.
     pub program: Program,
 }
 
@@ -29,17 +29,17 @@ pub struct Program {
     pub node_arguments: Vec<String>,
 }
 
-/// Which file a host runs.
+/// The file that a host runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Executable {
     /// The program of this process, even when its file has been replaced or removed since it was started.
     Running(PathBuf),
-    /// Whatever file has this absolute path when a host is started.
+    /// The file at this absolute path when a host is started. It may be replaced between two starts.
     File(PathBuf),
 }
 
 impl Executable {
-    /// The path that tells a reader which program it is.
+    /// The path under which the program is shown to people.
     #[must_use]
     pub fn name(&self) -> &Path {
         match self {

@@ -10,7 +10,7 @@
 //! | `disk`, `disk_free` | bytes of one file system; free is what this user may take | `statvfs` |
 //! | `arch` | word, for example `x86_64` | the build |
 //!
-//! The runtime chooses where it runs: on real hosts only. An emulated host has [`crate::emulated`] in its place.
+//! The runtime runs it on real hosts only. An emulated host has [`crate::emulated`] in its place.
 
 use crate::sensor::{BoxFuture, Sample, Sensor, SensorError};
 use nix::sys::statvfs::statvfs;

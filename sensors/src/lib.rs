@@ -1,7 +1,7 @@
-//! What a node reads of its host and of its application, and how often.
+//! Sensors: the quantities that a node reads of its host and of its application, with the period of each.
 //!
 //! A [`Sensor`] reads; a [`Sampler`] runs sensors and turns their readings into statements about the node. This crate
-//! remembers only the last reading and draws no conclusion: the knowledge base decides which statement is believed.
+//! keeps only the last reading and draws no conclusion: the knowledge base decides which statement is believed.
 //! Round trips are measured by the overlay and offers come from providers; the runtime turns both into facts.
 //!
 //! | sensor | period | reads |

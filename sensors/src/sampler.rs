@@ -1,7 +1,8 @@
 //! Runs sensors, each with its own period, and sends their statements about this node.
 //!
 //! Every sensor has a task of its own, so that a slow sensor delays no other. A reading that takes longer than the
-//! period (at least one second) counts as failed. What a failure means for earlier statements is in `standing.rs`.
+//! period (at least one second) counts as failed. `standing.rs` decides about the earlier statements of a failed
+//! sensor.
 
 use crate::sensor::{Sensor, SensorError};
 use crate::standing::{Health, Standing};
@@ -71,7 +72,7 @@ async fn watch<T: From<Vec<Statement>> + Send>(
     let every = sensor.every().max(EVERY_MIN);
     let limit = every.max(LIMIT_MIN);
     let mut ticks = interval(every);
-    // Readings missed during a pause are not made up for: the next reading says as much.
+    // Readings missed during a pause are not made up for, because the next reading replaces them.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -108,7 +109,7 @@ mod tests {
     use rhizo_types::fact::Value;
     use std::future::pending;
 
-    /// Answers with the number of its reading, and never for the readings it is told to miss.
+    /// Answers with the number of its reading. Never answers the readings that the test lists in `missed`.
     struct Scripted {
         reading: u32,
         missed: std::ops::Range<u32>,

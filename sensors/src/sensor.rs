@@ -15,7 +15,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// One reading of one quantity of this node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Sample {
-    /// Which quantity, as rules spell it after `node.`.
+    /// The quantity, as rules spell it after `node.`.
     pub attribute: AttributeName,
     /// Its value, in the base unit of the quantity: milliseconds, bytes, cores.
     pub value: Value,
@@ -42,7 +42,7 @@ pub enum SensorError {
     /// The operating system refused a call that the reading needs.
     #[error("{step}")]
     System {
-        /// What was attempted, as a verb phrase.
+        /// The failed step, as a verb phrase.
         step: &'static str,
         /// The system's answer.
         #[source]
@@ -74,7 +74,7 @@ pub enum SensorError {
     Silent {
         /// The sensor.
         sensor: String,
-        /// How long the sampler waited, in milliseconds.
+        /// Time that the sampler waited, in milliseconds.
         limit_ms: u128,
     },
 }
@@ -89,7 +89,8 @@ pub trait Sensor: Send {
 
     /// Reads all quantities of this sensor. A quantity that cannot be read now is left out: absent is not zero.
     ///
-    /// The future may be dropped before it is ready, when the reading takes too long; the next call starts anew.
+    /// The sampler drops the future before it is ready when the reading takes too long. The next call starts a new
+    /// reading.
     ///
     /// # Errors
     /// When nothing could be read. The sampler tolerates a few failures in a row and then withdraws the statements

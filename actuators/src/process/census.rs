@@ -1,4 +1,4 @@
-//! Lists hosts with their states, releases them, and forgets the ended ones.
+//! Lists hosts with their states, releases them, and removes the records of ended ones.
 //!
 //! A supervisor that was killed cannot report the end of its host, so the process that lists hosts does: it finds by the
 //! recorded identity that the supervisor has ended, kills the host's remaining processes, and records the end.
@@ -20,7 +20,7 @@ use std::io;
 /// Starting takes milliseconds; a machine that needs longer than this is better served by another order.
 const START_MS_MAX: u64 = 30_000;
 
-/// How many terminated hosts a provider remembers; beyond, the oldest are forgotten before their time.
+/// Number of terminated hosts that a provider keeps. Beyond it, the oldest are removed before their time.
 const TERMINATED_MAX: usize = 256;
 
 /// The state of a host that a listing found.
@@ -43,7 +43,7 @@ impl Desk {
             }
             let seen = self.settle(&order, &files)?;
             let is_late = order.visible_at_unix_ms > now;
-            // A list without lag shows also what was created in this very millisecond.
+            // A list without lag also shows hosts that were created in this very millisecond.
             let is_behind = faults.list_lag_ms > 0 && order.created_unix_ms > seen_until;
             if is_late || is_behind {
                 continue;
@@ -64,14 +64,14 @@ impl Desk {
         Ok(host(order.clone(), &seen))
     }
 
-    /// Asks for the end of a host; an unknown or ended one is fine.
+    /// Requests the end of a host. An unknown or ended host is no error.
     pub(super) fn release(&self, id: &HostId) -> Result<(), ProviderError> {
         if self.misbehaviour("release a host")?.release_lost {
             return Ok(());
         }
         let is_name = id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_name || id.as_str().is_empty() {
-            // Not a name this provider gives, so no host of it.
+            // This provider gives no such names, so it has no such host.
             return Ok(());
         }
         let files = self.layout.host(id);
@@ -81,7 +81,7 @@ impl Desk {
             return Ok(());
         }
         match records::write_first(&files.path("release.json"), &ReleaseRecord { at_unix_ms: unix_ms() }) {
-            // Forgotten meanwhile.
+            // The host's records were removed meanwhile.
             Err(error) if records::is_absent(&error) => return Ok(()),
             other => other.map_err(step())?,
         };
@@ -97,7 +97,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Forgets an owner's terminated hosts, and the directories that are empty then.
+    /// Removes the records of an owner's terminated hosts, and the directories that are empty then.
     pub(super) fn purge(&self, owner: &Owner) -> Result<usize, ProviderError> {
         self.misbehaviour("purge ended hosts")?;
         let state = &self.layout.state;
@@ -128,7 +128,7 @@ impl Desk {
         Ok(taken)
     }
 
-    /// Forgets hosts that ended long ago, and the oldest of too many. The caller holds the lock.
+    /// Removes the records of hosts that ended long ago, and the oldest of too many. The caller holds the lock.
     pub(super) fn forget_old(&self) -> Result<(), ProviderError> {
         let mut ended = Vec::new();
         for (order, files) in self.orders()? {
@@ -203,7 +203,7 @@ impl Desk {
     ) -> Result<(), ProviderError> {
         let step = || ProviderError::records("end", &files.directory);
         let Some(_start) = files.try_start_lock().map_err(step())? else { return Ok(()) };
-        // Its starter may have died and left a supervisor that has not recorded itself yet.
+        // The process that started it may have died and left a supervisor that has not recorded itself yet.
         let Some(_life) = files.try_supervisor_lock().map_err(step())? else { return Ok(()) };
         if files.supervisor().map_err(step())?.is_none() {
             ending::end(&self.layout, files, order, None, None, cause).map_err(step())?;
@@ -211,7 +211,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Removes a host directory: first from sight, then from the disk.
+    /// Removes a host directory: first renames it so that no list shows it, then deletes it.
     fn forget(&self, order: &OrderRecord, files: &HostFiles) -> Result<(), ProviderError> {
         let step = || ProviderError::records("forget", &files.directory);
         address::release(&self.layout, order).map_err(step())?;
@@ -225,7 +225,8 @@ impl Desk {
         fs::remove_dir_all(&aside).map_err(step())
     }
 
-    /// Removes what crashed claims and removals left, and all directories that are empty. Under the lock.
+    /// Removes the remains of crashed claims and removals, and all directories that are empty. The caller holds the
+    /// lock.
     fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.layout.hosts())? {
             let entry = entry?;
@@ -240,7 +241,8 @@ impl Desk {
         if state.join("providers").exists() {
             return Ok(());
         }
-        // The last host of the last provider is gone: the emulated world ends, its clock and its lock with it.
+        // The last host of the last provider is gone. The clock and the lock of the emulated providers are removed
+        // with it.
         remove_if_empty(&self.layout.addresses())?;
         for file in [self.layout.genesis(), state.join("lock")] {
             match fs::remove_file(&file) {

@@ -1,4 +1,4 @@
-//! Acquires a host: its directory appears whole or not at all, under a name derived from the token.
+//! Acquires a host. Its directory appears complete or not at all, under a name derived from the token.
 //!
 //! ```text
 //! under <state>/lock:  known token? ─ yes ─► the host it names
@@ -29,7 +29,7 @@ const OPERATION: &str = "acquire a host";
 const DUPLICATES_MAX: u32 = 8;
 
 impl Desk {
-    /// Creates the host of an order, or finds the one its token has created.
+    /// Creates the host of an order, or finds the host that its token has created.
     pub(super) fn acquire(&self, order: &Order) -> Result<Host, ProviderError> {
         let faults = self.misbehaviour(OPERATION)?.of(&order.offer);
         self.validate(order)?;
@@ -140,7 +140,8 @@ impl Desk {
     /// Makes the host directory appear with its order and its boot document.
     fn publish(&self, record: &OrderRecord, boot: &[u8], files: &HostFiles) -> io::Result<()> {
         let aside = self.layout.hosts().join(format!("{ASIDE_PREFIX}claim-{}", record.host));
-        // Left by a claim that crashed: this process holds the lock, so no other claim is in progress.
+        // The directory was left by a claim that crashed: this process holds the lock, so no other claim is in
+        // progress.
         match fs::remove_dir_all(&aside) {
             Err(error) if !records::is_absent(&error) => return Err(error),
             _ => {}
@@ -213,7 +214,7 @@ impl Desk {
         Ok(files.supervisor()?.is_some() || files.terminated()?.is_some())
     }
 
-    /// The program cannot be run at all: no later attempt of this order can succeed either.
+    /// Returns the error for a program that cannot be run at all: no later attempt of this order can succeed either.
     fn unstartable(
         &self,
         record: &OrderRecord,

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a region that was looked up is kept: addresses change owners only when hosts come and go.
+/// Time for which a looked-up region is kept. Addresses change owners only when hosts come and go.
 const BELIEF: Duration = Duration::from_secs(2);
 
-/// How many addresses are remembered; beyond, the table starts anew, which costs one look-up each.
+/// Number of addresses that are kept. Beyond it the table is emptied, which costs one look-up for each address.
 const ADDRESSES_MAX: usize = 4_096;
 
 /// One-way delays from one emulated host to others, from the matrix of round trips.
@@ -55,7 +55,7 @@ impl DelayTable {
 
     fn region(&self, remote: IpAddr) -> Option<RegionName> {
         let now = Instant::now();
-        // A panic cannot leave the map half changed: each change is one insertion.
+        // A panic cannot leave the map partly changed: each change is one insertion.
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, region)) = regions.get(&remote)
             && now.duration_since(*at) < BELIEF

@@ -16,11 +16,11 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// The environment variable that tells which host directory a process belongs to.
+/// The environment variable that names the host directory to which a process belongs.
 pub(crate) const MARK: &str = "RHIZO_HOST";
 
-/// How often an empty environment beside arguments is read before it is believed. Some programs clear theirs; and a
-/// process may have begun to exchange its program between the two reads.
+/// Number of times that an empty environment beside arguments is read before it is believed. Some programs clear
+/// their environment, and a process may have begun to exchange its program between the two reads.
 const EMPTY_READS: u32 = 3;
 
 /// The longest wait for a process that exchanges its program; an `exec` that takes a second means an overloaded machine.
@@ -28,7 +28,7 @@ const EXCHANGE_MS_MAX: u32 = 1_000;
 
 /// The result of one search for a host's processes.
 pub(crate) struct Look {
-    /// How many were found alive, and killed.
+    /// Number of processes that were found alive, and killed.
     pub(crate) found: usize,
     /// Whether every listed process still ran when it was examined.
     ///

@@ -1,4 +1,4 @@
-//! What one call to a process provider works with: names, directories, data files and the switches of misbehaviour.
+//! The resources of one call to a process provider: names, directories, data files and the switches of misbehaviour.
 //!
 //! The calls themselves are in `claim.rs` (acquire) and `census.rs` (list, release, purge).
 
@@ -14,7 +14,7 @@ use crate::surroundings::Program;
 use rhizo_types::ProviderName;
 use std::path::PathBuf;
 
-/// Everything a call needs; calls run on blocking threads, as they are file operations.
+/// Everything that a call needs. Calls run on blocking threads, because they are file operations.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) name: ProviderName,
@@ -39,7 +39,7 @@ impl Desk {
         }
     }
 
-    /// What is sold now, less what is taken.
+    /// Returns the offers of now. Their availability counts the hosts that exist.
     pub(super) fn offers(&self) -> Result<Vec<Offer>, ProviderError> {
         self.misbehaviour("read the offers")?;
         let mut offers = self.catalogue.offers(&self.layout).map_err(ProviderError::Catalogue)?;

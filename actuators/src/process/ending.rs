@@ -12,23 +12,24 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one attempt waits for killed processes to go; one in an uninterruptible call can take longer.
+/// Time for which one attempt waits for killed processes to end. A process in an uninterruptible call can take
+/// longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// This many searches in a row that found nothing are believed although processes ended meanwhile: a process would be
-/// missed by all of them only if in each one it started a successor and was killed before its turn.
+/// Number of empty searches in a row after which the host counts as ended although processes ended meanwhile. All of
+/// them would miss a process only if in each search it started a successor and was killed before it was examined.
 const QUIET_LOOKS: u32 = 5;
 
 /// Pause between two searches for live processes.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Kills what is left of a host, records why it ended and gives its address back.
+/// Kills the remaining processes of a host, records the reason of its end and releases its address.
 ///
-/// `root` is the supervisor, when the caller is the supervisor. False when something is still alive: the host
-/// has not ended, and the call has to be repeated.
+/// `root` is the supervisor, when the caller is the supervisor. Returns false when a process is still alive: then the
+/// host has not ended, and the call has to be repeated.
 ///
 /// # Errors
-/// When processes cannot be looked at or the record cannot be written.
+/// When processes cannot be examined or the record cannot be written.
 pub(crate) fn end(
     layout: &Layout,
     files: &HostFiles,

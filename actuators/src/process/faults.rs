@@ -31,7 +31,7 @@ pub struct ProviderFaults {
     pub list_lag_ms: u64,
     /// A release is answered with success and forgotten.
     pub release_lost: bool,
-    /// For every offer that `offers` does not name.
+    /// The faults of every offer that `offers` does not name.
     pub every_offer: OfferFaults,
     /// Per offer.
     pub offers: BTreeMap<OfferName, OfferFaults>,
@@ -52,7 +52,7 @@ pub struct OfferFaults {
 }
 
 impl Faults {
-    /// Reads the file; a missing one is good behaviour.
+    /// Reads the file. A missing file means no faults.
     ///
     /// # Errors
     /// When it exists and cannot be read or understood: a misspelt switch must not look like a passed test.

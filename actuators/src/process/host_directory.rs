@@ -83,7 +83,7 @@ impl HostDirectory {
         fs::read(self.files.path("boot"))
     }
 
-    /// The directory that the node may fill; it is also its working directory, and goes with the host.
+    /// The directory that the node may fill. It is also its working directory, and is removed with the host.
     #[must_use]
     pub fn node_directory(&self) -> PathBuf {
         self.files.path("node")
@@ -103,7 +103,7 @@ impl HostDirectory {
         records::write_private(&self.files.path("joined"), b"")
     }
 
-    /// The offer of this host as the provider's data files have it now: capacity and attributes, all synthetic.
+    /// The offer of this host as the provider's data files describe it now: capacity and attributes, all synthetic.
     ///
     /// `None` when the offer has been removed from the files since the host was acquired.
     ///

@@ -1,4 +1,5 @@
-//! The identity of a process: pid, start time and boot, so that a reused pid is never taken for it.
+//! The identity of a process: pid, start time and boot, so that another process with a reused pid is never confused
+//! with it.
 //!
 //! A signal is sent through a pidfd. The identity is checked after the pidfd was opened, so the pid cannot pass to another
 //! process between the check and the signal.
@@ -24,7 +25,7 @@ pub struct ProcessIdentity {
 pub(crate) struct Stat {
     pub(crate) parent: i32,
     pub(crate) start_ticks: u64,
-    /// False for a zombie: it holds its pid, but nothing of it runs.
+    /// False for a zombie: it holds its pid, but runs no code.
     pub(crate) runs: bool,
 }
 
@@ -42,7 +43,8 @@ pub(crate) fn stat(pid: i32) -> io::Result<Option<Stat>> {
         Err(error) => return Err(error),
     };
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "malformed process status");
-    // The name in the second field may hold spaces and parentheses: what follows the last one counts.
+    // The name in the second field may hold spaces and parentheses, so the fields are counted after the last
+    // parenthesis.
     let (_, fields) = text.rsplit_once(") ").ok_or_else(malformed)?;
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field).and_then(|text| text.parse::<u64>().ok());

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Prefix of directories that are being made or unmade and are no hosts.
+/// Prefix of directories that are being made or removed and are no hosts.
 pub(crate) const ASIDE_PREFIX: char = '.';
 
 /// The part of a state directory that one provider uses.
@@ -57,7 +57,7 @@ impl Layout {
         Lock::exclusive(&self.state.join("lock"))
     }
 
-    /// All hosts of this provider; a directory that is being made or unmade is none.
+    /// Returns all hosts of this provider. A directory that is being made or removed is not one.
     pub(crate) fn all_hosts(&self) -> io::Result<Vec<HostFiles>> {
         let entries = match fs::read_dir(self.hosts()) {
             Ok(entries) => entries,

@@ -1,8 +1,8 @@
 //! The process provider: hosts emulated on one machine, each a directory, a loopback address and a supervisor.
 //!
 //! It is the default, and every example runs on it. When a node ends, its host ends. All nodes of a machine share one
-//! state directory and nothing is kept in memory, so every node can be coordinator. Hosts are not isolated from each
-//! other, and what they use is not limited.
+//! state directory and keep nothing in memory, so every node can be coordinator. Hosts are not isolated from each
+//! other, and their use of resources is not limited.
 //!
 //! # Files of a provider (CSV, `#` starts a comment; an empty cell is an absent value, never zero)
 //! - `offers`: `name,region,price_per_hour[,currency][,available]`, then `cap.<kind>` (number, or bytes as
@@ -10,8 +10,8 @@
 //! - `attributes`: `at_s`, then `offer` or `region`, then any of `price_per_hour`, `available`, `attr.<name>`. In
 //!   force is the latest row whose `at_s` is not after the seconds since the first host was claimed.
 //! - `rtt`: a square matrix of round trips in milliseconds, region names in the header and the first column. Links
-//!   are delayed by it, and the catalogue states it, unless `catalogue_rtt` names another such file: then that is
-//!   what the provider claims, and `rtt` what is true.
+//!   are delayed by it, and the catalogue states it. If `catalogue_rtt` names another such file, the catalogue states
+//!   that one instead, so that it can differ from the delays of the links.
 //!
 //! Prices have at most six decimals, capacities are at most 2^53 - 1; a file with other figures is refused with line and
 //! column. A file is read again when it changes. The figures are labelled synthetic wherever they leave this crate.

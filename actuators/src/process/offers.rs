@@ -1,7 +1,7 @@
 //! The offers of an emulated provider: the offers file, the time series of attributes, and built-in offers.
 //!
-//! All figures are synthetic and labelled so where they leave the crate. The load of the machine that emulates the hosts
-//! is never part of them. The file forms are described in [`super`].
+//! All figures are synthetic and labelled as such where they leave the crate. The load of the machine that emulates
+//! the hosts is never part of them. The file forms are described in [`super`].
 
 use crate::data_file::{CAPACITY_MAX, DataFileError, Table, parse_bytes};
 use crate::provider::Offer;
@@ -23,7 +23,7 @@ pub(crate) type Offers = Vec<Offer>;
 
 /// Offers when no file is given: three local regions, free, each with room for eight modest hosts.
 ///
-/// Eight is more than any first example needs and few enough for a laptop to run them all.
+/// Eight is more than any first example needs, and a laptop can run them all.
 pub(crate) fn built_in(currency: &str) -> Offers {
     ["local-a", "local-b", "local-c"]
         .into_iter()
@@ -167,7 +167,7 @@ fn count_cell(table: &Table<'_>, line: u64, column: usize, cell: &str) -> Result
     })
 }
 
-/// What the rows of a series are about.
+/// The subject of the rows of a series: an offer or a region.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
     Offer,

@@ -1,4 +1,4 @@
-//! The files of a host directory and how they are written: whole or not at all.
+//! The files of a host directory. Each is written completely or not at all.
 //!
 //! ```text
 //! <state>/                      shared by every node of the machine
@@ -122,7 +122,7 @@ pub(crate) struct ReleaseRecord {
     pub(crate) at_unix_ms: u64,
 }
 
-/// Why a host has ended.
+/// The reason why a host has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Cause {
@@ -159,7 +159,7 @@ impl std::fmt::Display for Cause {
     }
 }
 
-/// The end of a host: written once everything of it is dead.
+/// The end of a host. Written once all of its processes are dead.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TerminatedRecord {
@@ -192,7 +192,7 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Writes a record under a name that does not exist yet; `false` when it exists: the first writer wins.
+/// Writes a record under a name that does not exist yet. Returns false when it exists: the first writer wins.
 ///
 /// A reader sees the whole record or none: it is written aside and linked to its name.
 ///
@@ -220,7 +220,8 @@ fn write_aside<T: Serialize>(path: &Path, record: &T) -> io::Result<PathBuf> {
 
 /// Writes a file that only its owner may read, and waits until the disk has it.
 ///
-/// A record that a power failure tore would make every list fail: there are few, so waiting costs little.
+/// Written to disk at once: a record that a power failure left incomplete would make every list fail. There are few
+/// records, so waiting for the disk costs little.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;

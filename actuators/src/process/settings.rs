@@ -7,17 +7,17 @@ use rhizo_types::ProviderName;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// What the table may hold. Every key is optional; paths start at the configuration file's directory.
+/// The keys of the table. Every key is optional. Relative paths start at the configuration file's directory.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// CSV of what is sold; built-in offers without it.
+    /// CSV file of the offers; built-in offers without it.
     offers: Option<PathBuf>,
     /// CSV of attributes, prices and numbers that change with time.
     attributes: Option<PathBuf>,
     /// CSV matrix of round trips between regions; no delay is emulated without it.
     rtt: Option<PathBuf>,
-    /// The matrix that the provider claims, where it differs from the true one.
+    /// The matrix that the provider claims, where it differs from the one by which links are delayed.
     catalogue_rtt: Option<PathBuf>,
     /// JSON of misbehaviour, for tests; `<state>/faults.json` without it.
     faults: Option<PathBuf>,
@@ -25,11 +25,11 @@ pub(crate) struct Settings {
     pub(crate) currency: String,
     /// Milliseconds between SIGTERM and SIGKILL for the node of a released host.
     pub(crate) grace_ms: u64,
-    /// Milliseconds a host that has not joined lives on after its ticket has expired.
+    /// Milliseconds for which a host that has not joined continues to run after its ticket has expired.
     pub(crate) join_margin_ms: u64,
     /// Seconds for which a terminated host is still listed, unless it is purged before.
     pub(crate) terminated_keep_s: u64,
-    /// How everything that a host started is found when it ends.
+    /// The way in which the processes that a host started are found when it ends.
     pub(crate) confinement: Confinement,
 }
 
@@ -44,7 +44,7 @@ impl Default for Settings {
             currency: "USD".to_owned(),
             // Longer than the usual grace of one component (20 s), which the node waits for.
             grace_ms: 30_000,
-            // The design's margin for a join that is on its way when the ticket expires.
+            // Margin for a join that is in transit when the ticket expires.
             join_margin_ms: 60_000,
             // A coordinator lists every 30 s; ten minutes survive a change of coordinators many times over.
             terminated_keep_s: 600,
@@ -85,7 +85,7 @@ impl Settings {
         }
     }
 
-    /// Where misbehaviour is configured, absolute.
+    /// Returns the path of the faults file, absolute.
     pub(crate) fn faults(&self, surroundings: &Surroundings) -> PathBuf {
         match &self.faults {
             Some(path) => surroundings.base_dir.join(path),

@@ -1,4 +1,4 @@
-//! What a host costs: printed, not asserted, except where a bound was promised.
+//! The cost of a host: printed, not asserted, except where a bound was promised.
 
 use crate::world::World;
 use rhizo_actuators::{HostState, Provider};

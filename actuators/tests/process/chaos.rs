@@ -1,7 +1,7 @@
-//! Many callers and many deaths at once: what the list says is true at every moment, and nothing is left.
+//! Many callers and many deaths at once: the list is correct at every moment, and nothing is left at the end.
 //!
-//! The seed decides what each caller does; how the calls interleave is the machine's choice. A failure prints the
-//! seed; `RHIZO_SEED` runs it again.
+//! The seed decides the steps of each caller. The machine decides the order of calls of different callers. A failure
+//! prints the seed; `RHIZO_SEED` runs it again.
 
 use crate::world::{World, is_alive, marked_processes};
 use rhizo_actuators::process::ProcessProvider;
@@ -77,10 +77,11 @@ impl Caller {
         }
     }
 
-    /// What is listed as terminated has no process; no token has two hosts, no two living hosts one address.
+    /// Checks that terminated hosts have no process, no token has two hosts, and no two living hosts share an
+    /// address.
     async fn check(&self) {
         let hosts = self.provider.list(&self.owner).await.unwrap();
-        // Looked at after the list: what it calls terminated has ended before.
+        // Examined after the list was read: a host that the list shows as terminated has ended before.
         let processes = marked_processes();
         let (mut tokens, mut addresses) = (BTreeMap::new(), BTreeMap::new());
         for host in &hosts {
@@ -103,7 +104,7 @@ impl Caller {
     }
 }
 
-/// Processes of a host, but for its supervisor, which says the last word and then ends itself.
+/// Processes of a host without its supervisor, which records the end and then ends itself.
 fn processes_below(host: &Path, processes: &[(i32, PathBuf)]) -> Vec<i32> {
     let supervisor = fs::read(host.join("supervisor.json")).unwrap_or_default();
     let supervisor: serde_json::Value = serde_json::from_slice(&supervisor).unwrap_or_default();
@@ -112,7 +113,7 @@ fn processes_below(host: &Path, processes: &[(i32, PathBuf)]) -> Vec<i32> {
     below.filter(|pid| Some(i64::from(*pid)) != supervisor && is_alive(*pid)).collect()
 }
 
-/// What a process is, for whoever has to find out where it came from.
+/// Describes a process, so that the reader of a failure can find its origin.
 fn told(pid: i32) -> String {
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let (line, stat) = (read("cmdline"), read("stat"));

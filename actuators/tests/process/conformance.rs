@@ -1,4 +1,4 @@
-//! The conformance suite: passed by the process provider, and failed by providers that deserve it.
+//! The conformance suite: the process provider passes it, and providers with deliberate faults fail it.
 
 use crate::world::{World, lineage};
 use rhizo_actuators::conformance::{Suite, Verdict};
@@ -61,7 +61,7 @@ async fn a_provider_that_loses_releases_fails() {
     world.close().await;
 }
 
-/// Runs the suite with little patience and requires these cases to be among the failed ones.
+/// Runs the suite with a short time limit and requires these cases to be among the failed ones.
 async fn assert_fails(provider: &dyn Provider, expected: &[&str]) {
     let failed: BTreeSet<&str> = verdicts(provider, Duration::from_secs(2))
         .await

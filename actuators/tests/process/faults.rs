@@ -1,4 +1,4 @@
-//! Every misbehaviour switch does what it says, and stops when it is turned off.
+//! Every misbehaviour switch has its effect, and loses it when it is turned off.
 
 use crate::world::{World, text};
 use rhizo_actuators::process::faults::{OfferFaults, ProviderFaults};

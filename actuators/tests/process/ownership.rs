@@ -1,4 +1,4 @@
-//! Who gets what: one token one host across processes, capacity, owners, addresses, emulated distances.
+//! Ownership: one host per token across processes, capacity, owners, addresses, emulated distances.
 
 use crate::world::{World, eventually, lineage, program};
 use rhizo_actuators::process::HostDirectory;

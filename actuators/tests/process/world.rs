@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// No outcome takes seconds; a loaded machine may take many. Nothing is asserted about time.
+/// No outcome takes seconds, but a loaded machine may take many. No duration is asserted.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {

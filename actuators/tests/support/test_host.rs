@@ -1,6 +1,6 @@
 //! The program that the tests' hosts run: supervisor and node in one binary, like an embedding application.
 //!
-//! As a node it does what its boot document says, one command per line, and then waits to be ended.
+//! As a node it executes the commands of its boot document, one per line, and then waits until it is ended.
 
 use nix::sys::signal::{SigSet, Signal};
 use rhizo_actuators::process::{HostDirectory, ProcessProvider, Program, supervise};
@@ -49,7 +49,7 @@ fn node(directory: &Path) -> ExitCode {
                 shell.args(["-c", "setsid sleep 3600 & echo $! > orphan.pid"]);
                 shell.spawn().and_then(|mut shell| shell.wait()).expect("a shell exists");
             }
-            // The same without the host's mark in its environment.
+            // An orphan without the host's mark in its environment.
             ["bare-orphan"] => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", "env -i setsid sleep 3600 & echo $! > orphan.pid"]);
@@ -80,7 +80,7 @@ fn order(offer: &str, lineage: u64, token: &str) -> Order {
     }
 }
 
-/// Sends an order to a provider over a state directory, with this program as what hosts run.
+/// Sends an order to a provider over a state directory. Its hosts run this program.
 fn acquire(state: &Path, provider: &str, table: &str, order: &Order) -> HostId {
     let surroundings = Surroundings {
         base_dir: state.to_owned(),

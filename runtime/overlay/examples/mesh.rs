@@ -1,7 +1,8 @@
-//! What an idle overlay costs: starts so many processes, links each with each, prints memory and CPU of one.
+//! Measures the cost of an idle overlay: starts processes, links each with each, prints memory and CPU of one of
+//! them.
 //!
-//! `cargo run --release -p rhizo-overlay --example mesh -- [PROCESSES] [SECONDS]`. It measures the overlay
-//! alone: no Raft, no shell. The figures of a whole node are the bench's.
+//! `cargo run --release -p rhizo-overlay --example mesh -- [PROCESSES] [SECONDS]`. It measures the overlay alone,
+//! without Raft and shell. `rhizo-bench` measures a whole node.
 
 use rhizo_overlay::{Admission, LinkTarget, NodeSecret, Overlay, OverlayConfig};
 use rhizo_types::{AppName, Lineage, NodeId};
@@ -25,7 +26,7 @@ fn main() -> Outcome<()> {
     measure(number(0, 11)?.clamp(2, 100), number(1, 20)?)
 }
 
-/// One process of the mesh: says where it listens, hears where all listen, then idles until its input ends.
+/// One process of the mesh: prints its address, reads the addresses of all, then idles until its input ends.
 async fn node(place: u8) -> Outcome<()> {
     let secret = NodeSecret::from_bytes([place; 32]);
     let listen = SocketAddr::from(([127, 9, 1, place], 0));

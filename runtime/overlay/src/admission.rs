@@ -1,4 +1,4 @@
-//! Who may open a link to this node, as plain data: members, operators and unused tickets.
+//! The peers that may open a link to this node, as plain data: members, operators and unused tickets.
 //!
 //! The exchange that carries these credentials is in [`crate::gate`]. The shell replaces the whole value whenever the
 //! ledger changes.
@@ -73,7 +73,7 @@ impl TicketVerifier {
     }
 }
 
-/// What a proof is bound to: both keys, both nonces, and the application's lineage.
+/// The data that a proof is valid for: both keys, both nonces, and the application's lineage.
 pub(crate) struct LinkBinding {
     pub(crate) dialer: PeerKey,
     pub(crate) listener: PeerKey,
@@ -83,7 +83,7 @@ pub(crate) struct LinkBinding {
 }
 
 impl LinkBinding {
-    /// The bytes that an operator signs. The prefix keeps the signature from meaning anything in another protocol.
+    /// The bytes that an operator signs. The prefix keeps the signature from being valid in another protocol.
     pub(crate) fn operator_message(&self) -> Vec<u8> {
         let parts: [&[u8]; 6] = [
             b"rhizo 2026-11-29 operator proof",
@@ -145,7 +145,7 @@ pub enum Credential {
     },
 }
 
-/// What the other end claimed to be when the link came up. Its role follows from this claim and the admission.
+/// The claim of the other end when the link came up. Its role follows from this claim and the admission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claim {
     /// It dialled as a member.

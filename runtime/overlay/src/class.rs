@@ -31,7 +31,7 @@ impl Class {
         }
     }
 
-    /// Most bytes that may wait to be sent to one peer: a few of the longest frames.
+    /// The most bytes that may wait to be sent to one peer: a few of the longest frames.
     pub(crate) const fn queue_bytes_max(self) -> usize {
         4 * self.body_bytes_max()
     }

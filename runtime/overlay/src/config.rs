@@ -1,4 +1,4 @@
-//! What an overlay needs to start, and the limits that its users have to know.
+//! The configuration of an overlay, and the limits that its users have to know.
 //!
 //! Read next: [`crate::overlay`], which is bound with it.
 
@@ -22,17 +22,17 @@ pub struct OverlayConfig {
     pub app: AppName,
     /// The lineage: nodes of an older history cannot talk to those of a newer one.
     pub lineage: Lineage,
-    /// Where to listen; port 0 picks one. `None` for a client that only dials.
+    /// The address to listen on; port 0 picks a free port. `None` for a client that only dials.
     pub listen: Option<SocketAddr>,
     /// Emulated delay; `None` in production.
     pub shaper: Option<Arc<dyn LinkShaper>>,
-    /// How often the round trip of each link is measured.
+    /// The period of the round-trip measurement of each link.
     pub ping_every: Duration,
-    /// How long an answer to a ping may take; a link that misses two is closed.
+    /// Time limit for an answer to a ping. A link that misses two answers is closed.
     pub ping_timeout: Duration,
-    /// Most links at once; also most wanted links.
+    /// The most links at once, and the most wanted links.
     pub links_max: usize,
-    /// Most events waiting for the shell.
+    /// The most events that wait for the shell.
     pub events_max: usize,
     /// Whether this node takes part in gossip; a client need not.
     pub gossip: bool,
@@ -48,8 +48,9 @@ impl OverlayConfig {
             lineage,
             listen,
             shaper: None,
-            // A ping and its answer wake both ends: with a ping every two seconds they were two fifths of all wake-ups of
-            // a node at rest. A changed route may go unnoticed for five seconds, since heartbeats detect deaths.
+            // Each ping and each answer wakes both ends: with a ping every two seconds they were two fifths of all
+            // wake-ups of an idle node. A changed route may stay unnoticed for five seconds, because heartbeats
+            // detect deaths.
             ping_every: Duration::from_secs(5),
             ping_timeout: Duration::from_secs(5),
             links_max: 512,

@@ -1,4 +1,4 @@
-//! What can go wrong with the overlay as a whole: starting it, dialling once, and publishing.
+//! The errors of the overlay as a whole: starting it, dialling once, and publishing.
 //!
 //! Errors of sending and of requests are in [`crate::lane`].
 
@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use std::io;
 use std::net::SocketAddr;
 
-/// Why an overlay could not start.
+/// The reason why an overlay could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address is in use, or not this host's.
@@ -16,7 +16,7 @@ pub enum BindError {
     Listen {
         /// The address asked for.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A setting libp2p does not accept; it names the setting.
@@ -24,7 +24,7 @@ pub enum BindError {
     Setting(String),
 }
 
-/// Why a one-shot dial made no link.
+/// The reason why a one-shot dial made no link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DialError {
     /// The listener answered with a refusal.
@@ -38,7 +38,7 @@ pub enum DialError {
     GivenUp,
 }
 
-/// Why a message was not published.
+/// The reason why a message was not published.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PublishError {
     /// Longer than [`GOSSIP_BYTES_MAX`].

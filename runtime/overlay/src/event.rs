@@ -25,14 +25,14 @@ pub enum OverlayEvent {
         peer: PeerKey,
         /// Its role.
         role: Role,
-        /// Where its bytes come from; for inbound links the port is not one it listens on.
+        /// The address of the other end. On inbound links its port is not one on which the peer listens.
         address: SocketAddr,
     },
     /// The link is gone; no frame of it comes after this event.
     LinkDown {
         /// The other end.
         peer: PeerKey,
-        /// Why.
+        /// The reason.
         reason: LinkDownReason,
     },
     /// The other end of an established link has another role now, because the admission changed.
@@ -46,7 +46,7 @@ pub enum OverlayEvent {
     Frame {
         /// The sender.
         peer: PeerKey,
-        /// On which lane; messages of one class keep their order while the link lives.
+        /// The class of the lane. Messages of one class keep their order while the link is up.
         class: Class,
         /// Its bytes.
         body: Vec<u8>,
@@ -55,11 +55,11 @@ pub enum OverlayEvent {
     Request {
         /// The sender.
         peer: PeerKey,
-        /// On which lane.
+        /// The class of the lane.
         class: Class,
         /// Its bytes.
         body: Vec<u8>,
-        /// Where the answer goes; dropping it declines the request.
+        /// The sender of the answer. Dropping it declines the request.
         reply: Reply,
     },
     /// A member published something.
@@ -80,21 +80,21 @@ pub enum OverlayEvent {
     Unreachable {
         /// The peer that was dialled.
         peer: PeerKey,
-        /// How it failed.
+        /// The way in which the dial failed.
         reason: UnreachableReason,
-        /// How often it has failed since the link was last up.
+        /// Number of failures since the link was last up.
         failures: u32,
     },
     /// A wanted link was refused by the other end; the dial will be repeated.
     Declined {
         /// The peer that was dialled.
         peer: PeerKey,
-        /// Why it refused.
+        /// The reason of the refusal.
         refusal: Refusal,
     },
     /// A connection was refused before a multiplexer existed. Reported at a bounded rate.
     Refused {
-        /// Where it came from.
+        /// The address of the other end.
         remote: SocketAddr,
         /// Its key, when it proved one.
         peer: Option<PeerKey>,
@@ -103,10 +103,10 @@ pub enum OverlayEvent {
     },
 }
 
-/// Why a link went down.
+/// The reason why a link went down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkDownReason {
-    /// The connection broke or the other end closed it.
+    /// The connection broke, or the other end closed it.
     Lost,
     /// The other end did not answer pings.
     Silent,
@@ -120,7 +120,7 @@ pub enum LinkDownReason {
     Closed,
 }
 
-/// How a dial failed.
+/// The way in which a dial failed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error)]
 pub enum UnreachableReason {
     /// Nothing listens at the address: when the host is up, the process has ended.
@@ -132,7 +132,7 @@ pub enum UnreachableReason {
     /// A peer with another key answered.
     #[error("another key answered")]
     WrongKey,
-    /// Anything else: no route, another lineage, a broken set-up.
+    /// Any other failure: no route, another lineage, a broken set-up.
     #[error("the link could not be set up")]
     Failed,
 }

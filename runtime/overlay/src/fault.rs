@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     Refused(Refusal),
 }
 
-/// Classifies a failed dial; of several addresses, the attempt that came furthest counts.
+/// Classifies a failed dial. Of several addresses, the attempt that came furthest decides.
 pub(crate) fn of_dial(error: &DialError) -> Fault {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => {

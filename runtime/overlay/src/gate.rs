@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long two dials of the same pair count as crossing each other.
+/// Time within which two dials of the same pair count as crossing each other.
 ///
-/// Longer than a whole set-up (three round trips) on the slowest real paths, 2 × 450 ms. A peer that lost a young link
-/// is refused for this long at most, until the listener stops counting that link.
+/// It is longer than a whole set-up (three round trips) on the slowest real paths, 2 × 450 ms. A peer that has lost a
+/// young link is refused for at most this time, until the listener no longer counts that link.
 pub(crate) const CROSSING_WINDOW: Duration = Duration::from_secs(3);
 
-/// Links of joiners and operators accepted at once; members are bounded by `links_max`.
+/// The most links of joiners and operators at once; `links_max` bounds the members.
 const GUESTS_MAX: usize = 64;
 
 /// A failed credential exchange.
@@ -39,18 +39,18 @@ pub(crate) enum ExchangeError {
     DialerRefused(#[source] Refusal),
 }
 
-/// How many connections were admitted, refused, and given a multiplexer since the overlay was bound.
+/// Number of connections that were admitted, refused, and given a multiplexer since the overlay was bound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Inbound connections whose credentials were accepted.
     pub admitted: u64,
-    /// Inbound connections that ended before they were admitted, for whatever reason.
+    /// Inbound connections that ended before they were admitted, for any reason.
     pub refused: u64,
     /// Multiplexers created, on inbound and outbound connections.
     pub multiplexers: u64,
 }
 
-/// What the gate knows about an established link.
+/// The gate's record of an established link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkNote {
     /// Whether this node dialled it.
@@ -61,7 +61,7 @@ pub(crate) struct LinkNote {
     pub(crate) guest: bool,
 }
 
-/// The data that the gate judges by: the service keeps it up to date, and every set-up in progress reads it.
+/// The data on which the gate decides. The service keeps it up to date, and every set-up in progress reads it.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) admission: Arc<Admission>,
@@ -69,7 +69,7 @@ pub(crate) struct Book {
     pub(crate) credentials: BTreeMap<PeerKey, Credential>,
     pub(crate) links: BTreeMap<PeerKey, LinkNote>,
     pub(crate) dialling: BTreeMap<PeerKey, Instant>,
-    /// What admitted inbound connections claimed, until the service has seen them come up.
+    /// The claims of admitted inbound connections, until the service has seen these connections come up.
     pub(crate) claims: BTreeMap<SocketAddr, Claim>,
 }
 
@@ -98,7 +98,7 @@ impl Gate {
         }
     }
 
-    /// The book; no user of it can panic half-way through a change, so poison carries no meaning.
+    /// The book. None of its users can panic in the middle of a change, so a poisoned lock does no harm.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +119,7 @@ impl Gate {
         self.multiplexers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The dialer's side: shows the credential kept for this listener, else the bare key.
+    /// The dialer's side: sends the credential that is kept for this listener, else the bare key.
     pub(crate) async fn present<S>(&self, io: &mut S, listener: PeerKey) -> Result<(), ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -159,10 +159,10 @@ impl Gate {
             .map_err(ExchangeError::RefusedByListener)
     }
 
-    /// The listener's side: reads everything that the dialer sends, then judges and answers.
+    /// The listener's side: reads everything that the dialer sends, then decides and answers.
     ///
-    /// A proof is always read before the verdict, so that timing tells nothing about which tickets or operators
-    /// exist, and so that no unread bytes make the kernel reset the connection before the verdict arrives.
+    /// A proof is always read before the verdict, so that timing does not reveal which tickets or operators exist,
+    /// and so that no unread bytes make the kernel reset the connection before the verdict arrives.
     pub(crate) async fn admit<S>(&self, io: &mut S, dialer: PeerKey) -> Result<Claim, ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -210,14 +210,15 @@ impl Gate {
             Shown::Operator(proof) => {
                 let (key, signature) = proof.split_at(32);
                 let operator = key.try_into().map(PeerKey).map_err(|_| Refusal::Operator)?;
-                // Signatures of keys that are no operators are not checked: a stranger costs no curve arithmetic.
+                // Signatures of keys that are no operators are not checked, so a stranger cannot cause curve
+                // arithmetic.
                 let known = book.admission.operators.contains(&operator);
                 if !known || !key::verifies(&operator, &link.operator_message(), signature) {
                     return Err(Refusal::Operator);
                 }
                 Claim::Operator(operator)
             }
-            // It has joined and never received the answer; the roster lists it by now.
+            // The dialer has joined and never received the answer. The roster lists it by now.
             Shown::Ticket(..) if member => Claim::Member,
             Shown::Ticket(id, proof) => {
                 let verifier = book.admission.tickets.get(id).ok_or(Refusal::Ticket)?;
@@ -234,7 +235,7 @@ impl Gate {
     }
 }
 
-/// What a dialer has shown: its key, which Noise has proved, and the proof of anything else.
+/// The credential of a dialer: its key, which Noise has proved, or the proof of a ticket or of an operator.
 enum Shown {
     Key,
     Ticket(TicketId, blake3::Hash),
@@ -251,9 +252,9 @@ impl Book {
         Ok(())
     }
 
-    /// Of two dials that cross, the dial of the smaller key goes ahead: a listener with the smaller key refuses.
+    /// Of two dials that cross, the dial of the smaller key wins: a listener with the smaller key refuses.
     ///
-    /// An older link does not count: a peer that dials again has lost it, even if this node has not noticed.
+    /// An older link does not count: a peer that dials again has lost it, even if this node has not detected that.
     fn not_crossing(&self, local: &PeerKey, dialer: &PeerKey, now: Instant) -> Result<(), Refusal> {
         let young = |since: Instant| now.saturating_duration_since(since) < CROSSING_WINDOW;
         let dialling = self.dialling.get(dialer).is_some_and(|since| young(*since));

@@ -1,6 +1,6 @@
 //! The fixed-size frames of the credential exchange, and nothing else: bytes to values and back.
 //!
-//! Every frame has one length, so a reader never takes a length from a stranger. Decoding never panics.
+//! Every frame has a fixed length, so a reader never uses a length sent by a stranger. Decoding never panics.
 //! Read next: [`crate::gate`], which sends them.
 
 use crate::admission::TicketId;
@@ -18,7 +18,7 @@ pub(crate) const VERDICT_BYTES: usize = 8;
 /// First bytes of every hello: the protocol and its version.
 const MAGIC: [u8; 4] = *b"rhz1";
 
-/// What an end claims to be, before any proof.
+/// The claim of an end, before any proof.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Member,

@@ -17,7 +17,7 @@ const ASKED_MAX: usize = 1024;
 /// Requests of one peer that the shell may hold unanswered.
 pub(crate) const HELD_REQUESTS_MAX: usize = 1024;
 
-/// Why something could not be queued for a peer.
+/// The reason why a frame could not be queued for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SendError {
     /// There is no link to that peer now.
@@ -28,7 +28,7 @@ pub enum SendError {
     TooLong {
         /// Length of the body, in bytes.
         length: usize,
-        /// What the class allows, in bytes.
+        /// The limit of the class, in bytes.
         limit: usize,
     },
     /// The peer takes frames more slowly than they are sent.
@@ -36,7 +36,7 @@ pub enum SendError {
     QueueFull,
 }
 
-/// Why a request got no answer.
+/// The reason why a request got no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RequestError {
     /// It could not be queued and was not received.
@@ -125,7 +125,7 @@ impl Lanes {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request and waits for its answer, however long that takes.
+    /// Sends a request and waits for its answer, without a time limit.
     pub(crate) async fn ask(&self, class: Class, body: Vec<u8>) -> Result<Vec<u8>, RequestError> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -136,7 +136,8 @@ impl Lanes {
             }
             asked.insert(number, sender);
         }
-        // Forgets the question when the caller gives up, so that the table holds live requests only.
+        // Removes the request from the table when the caller stops waiting, so that the table holds live requests
+        // only.
         let _forget = Forget { lanes: self, number };
         self.push(class, Frame { kind: FrameKind::Request, number, body }).map_err(RequestError::NotSent)?;
         answer.await.unwrap_or(Err(RequestError::LinkLost))
@@ -166,7 +167,7 @@ impl Drop for Forget<'_> {
     }
 }
 
-/// Where the answer to one request goes. Dropped unused, it declines the request.
+/// The sender of the answer to one request. Dropped unused, it declines the request.
 #[derive(Debug)]
 pub struct Reply {
     lanes: Arc<Lanes>,

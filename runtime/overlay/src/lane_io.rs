@@ -1,4 +1,4 @@
-//! The two tasks of a lane: one writes the queue to the substream, one reads frames and hands them to the shell.
+//! The two tasks of a lane: one writes the queue to the substream, one reads frames and passes them to the shell.
 //!
 //! Queues, requests and their bounds are in [`crate::lane`]; [`crate::link`] starts these tasks.
 
@@ -46,7 +46,7 @@ pub(crate) async fn write<W: AsyncWrite + Unpin>(mut io: W, mut outlet: Outlet) 
     io.close().await
 }
 
-/// Reads a lane's frames and hands them on until the lane ends; says why it ended.
+/// Reads a lane's frames and passes them on until the lane ends; returns the reason of the end.
 pub(crate) async fn read<R: AsyncRead + Unpin>(
     mut io: R,
     peer: PeerKey,

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 /// An established link. Dropping it ends its tasks.
 pub(crate) struct Link {
     pub(crate) connection: ConnectionId,
-    /// What the other end claimed when the link came up.
+    /// The claim of the other end when the link came up.
     pub(crate) claim: Claim,
     pub(crate) role: Role,
     pub(crate) dialled_here: bool,

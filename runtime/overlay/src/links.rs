@@ -35,7 +35,7 @@ pub(crate) enum LaneChange {
     Failed(Class),
 }
 
-/// The behaviour: a queue of what the handlers report.
+/// The behaviour: a queue of the handlers' reports.
 #[derive(Default)]
 pub(crate) struct Links {
     events: VecDeque<LaneEvent>,

@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// Publications of one node per second in the long run, and at once.
+/// The most publications of one node per second in the long run, and the largest burst.
 const GOSSIP_RATE: u32 = 50;
 const GOSSIP_BURST: u32 = 200;
 /// Commands waiting for the service.
 const COMMANDS_MAX: usize = 256;
-/// How long a one-shot dial may take in all: a set-up and whatever the service has to do before.
+/// Time limit of a whole one-shot dial: a set-up, and the work that the service has to do before it.
 const DIAL_MAX: Duration = Duration::from_secs(10);
 
 /// A running overlay. Clones share it; it stops when closed, or when the last clone is dropped.
@@ -72,13 +72,13 @@ impl Overlay {
         self.shared.gate.local
     }
 
-    /// Where this node listens, with the port it got.
+    /// The address on which this node listens, with the port that it got.
     #[must_use]
     pub fn listen_address(&self) -> Option<SocketAddr> {
         self.shared.listen
     }
 
-    /// How many connections were admitted, refused and multiplexed.
+    /// Number of connections that were admitted, refused and multiplexed.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.gate.counters()
@@ -105,8 +105,8 @@ impl Overlay {
 
     /// Dials once with a credential; returns when the link is up or the dial has failed.
     ///
-    /// Do not await it in the task that drains the events: with a full event queue it would wait for itself
-    /// (until its own deadline of ten seconds).
+    /// Do not await it in the task that drains the events: with a full event queue that task would wait for itself,
+    /// until the dial's deadline of ten seconds.
     ///
     /// # Errors
     /// The listener refused, was not reached, or the overlay has stopped.

@@ -1,4 +1,5 @@
-//! The task that owns the swarm: turns commands into dials and closes, and the swarm's events into ours.
+//! The task that owns the swarm: converts commands into dials and closes, and the swarm's events into those of this
+//! crate.
 //!
 //! When the event queue is full, events about links are held back and the swarm is not polled meanwhile, so that the
 //! held events stay bounded. Frames do not pass through this task: the tasks in [`crate::lane_io`] put them into the
@@ -33,9 +34,10 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long a stopping overlay waits for its connections to close.
+/// Time for which a stopping overlay waits for its connections to close.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
-/// Reports of refused strangers per second in the long run, and at once: enough to see, too few to drown.
+/// The most reports of refused strangers per second in the long run, and the largest burst: enough to notice an
+/// attack, and few enough not to flood the log.
 const REFUSED_RATE: u32 = 5;
 const REFUSED_BURST: u32 = 32;
 /// Ends of lanes that wait to be handled.
@@ -251,7 +253,7 @@ impl Service {
             return;
         }
         self.shared.gate.book().credentials.insert(target.key, credential);
-        // An older one-shot dial of the same peer learns that it was given up.
+        // The caller of an older one-shot dial of the same peer receives an error.
         self.waiting.insert(target.key, done);
         self.dial(target.key, &target.addresses);
     }
@@ -387,7 +389,7 @@ impl Service {
         self.settle_dial(&peer, Ok(()));
     }
 
-    /// The newest admission; roles of standing links follow when the change is handled.
+    /// Returns the newest admission. The roles of established links follow when the change is handled.
     fn admission_now(&self) -> Arc<Admission> {
         Arc::clone(&self.shared.gate.book().admission)
     }
@@ -396,7 +398,7 @@ impl Service {
         self.links.iter().find(|(_, link)| link.connection == connection).map(|(peer, _)| *peer)
     }
 
-    /// Takes a link down, whatever state its connection is in.
+    /// Closes a link, in any state of its connection.
     fn end_link(&mut self, peer: &PeerKey, reason: LinkDownReason) {
         let Some(link) = self.links.remove(peer) else { return };
         self.shared.lanes().remove(peer);

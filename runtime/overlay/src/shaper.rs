@@ -1,6 +1,6 @@
 //! Emulated link delay: a queue of timestamped bytes below Noise, on the receiving side of each direction.
 //!
-//! Each end holds back what it receives for half the round trip. So both directions are delayed, and bytes that were in
+//! Each end holds back received bytes for half the round trip. So both directions are delayed, and bytes that were in
 //! flight when their sender died still arrive. Bandwidth is not limited, order is kept, and the end of the stream is
 //! delayed like a byte. In production there is no shaper and no queue.
 
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// Tells how long bytes take to a remote address. The shell supplies it; production uses none.
+/// Gives the delay of bytes to a remote address. The shell supplies it; production uses none.
 pub trait LinkShaper: Send + Sync + 'static {
     /// Half of the round trip to that address; zero when nothing is known about it.
     ///
@@ -42,7 +42,7 @@ struct Held {
     delay: Duration,
     /// Entries in order of arrival; since the delay is constant also in order of release.
     queue: VecDeque<(Instant, Vec<u8>)>,
-    /// How much of the first entry has been read.
+    /// Number of bytes of the first entry that have been read.
     offset: usize,
     bytes: usize,
     /// The end of the stream and its time of release, once the socket has ended.
@@ -67,7 +67,7 @@ impl ShapedStream {
 }
 
 impl Held {
-    /// Takes from the socket whatever is there and stamps it with its time of release.
+    /// Takes all bytes that the socket has ready and records the time at which they may be read.
     fn fill(&mut self, inner: &mut TcpStream, cx: &mut Context<'_>) {
         while self.end.is_none() && self.bytes < HELD_BYTES_MAX {
             let mut chunk = [0; CHUNK_BYTES];

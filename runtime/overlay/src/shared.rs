@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// What handle and service share.
+/// State that the handle and the service share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) gate: Gate,

@@ -21,7 +21,7 @@ const TOPIC: &str = "rhizo";
 const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Messages waiting for one peer before gossip to it is dropped.
 const GOSSIP_QUEUE_MAX: usize = 512;
-/// What a signed message adds to its body, generously.
+/// Upper bound of the bytes that a signed message adds to its body.
 const GOSSIP_OVERHEAD_BYTES: usize = 1024;
 /// Substreams of one connection being negotiated at once: all lanes, ping and gossip, with room.
 const NEGOTIATING_MAX: usize = 16;
@@ -33,7 +33,7 @@ pub(crate) struct Behaviour {
     pub(crate) gossip: Toggle<gossipsub::Behaviour>,
 }
 
-/// The topic everybody publishes on.
+/// The topic on which all nodes publish.
 pub(crate) fn topic() -> IdentTopic {
     IdentTopic::new(TOPIC)
 }
@@ -60,7 +60,7 @@ fn gossip(keypair: &Keypair) -> Result<gossipsub::Behaviour, BindError> {
         .heartbeat_interval(GOSSIP_HEARTBEAT)
         .max_transmit_size(GOSSIP_BYTES_MAX + GOSSIP_OVERHEAD_BYTES)
         .validation_mode(ValidationMode::Strict)
-        // Nothing is forwarded before the service has found its origin in the roster.
+        // No message is forwarded before the service has found its origin in the roster.
         .validate_messages()
         .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
         .build()

@@ -1,7 +1,7 @@
 //! From an address to an admitted, multiplexed link: TCP, delay queue, Noise, credentials, yamux, in that order.
 //!
-//! One future per connection does all the steps under one deadline, so that nothing of a later step exists while an
-//! earlier step can still refuse. [`crate::gate`] decides which peers are admitted. Read next: the gate.
+//! One future per connection performs all the steps under one deadline, so that no part of a later step exists while
+//! an earlier step can still refuse. [`crate::gate`] decides which peers are admitted. Read next: the gate.
 
 use crate::gate::ExchangeError;
 use crate::key;
@@ -26,7 +26,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
-/// A whole set-up, from the first byte to the verdict. The slowest real path (450 ms) needs 2 s.
+/// Time limit of a whole set-up, from the first byte to the verdict. The slowest real path (450 ms) needs 2 s.
 const SET_UP_MAX: Duration = Duration::from_secs(5);
 /// Set-ups of inbound connections in progress: in all, and from one address.
 const PENDING_MAX: u32 = 128;
@@ -34,7 +34,7 @@ const PENDING_PER_ADDRESS_MAX: u32 = 16;
 /// Pause after the kernel refused to accept a connection, usually because no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why a connection did not become a link.
+/// The reason why a connection did not become a link.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetUpError {
     #[error("understand the address {0}")]
@@ -68,13 +68,13 @@ pub(crate) struct GatedTcp {
 
 type Outcome = Result<(PeerId, StreamMuxerBox), SetUpError>;
 
-/// What every set-up needs; cheap to clone.
+/// The parts that every set-up needs; cheap to clone.
 #[derive(Clone)]
 struct SetUp {
     shared: Arc<Shared>,
     keypair: Keypair,
     shaper: Option<Arc<dyn LinkShaper>>,
-    /// Dials leave from here when the target is a loopback address, so that listeners know who dials.
+    /// The source address of dials to loopback addresses, so that listeners can identify the dialling host.
     source: Option<IpAddr>,
 }
 

@@ -1,4 +1,5 @@
-//! The links that are wanted, and when each missing one is dialled next. Pure: clock and jitter are arguments.
+//! The links that are wanted, and the time of the next dial of each missing one. Pure: clock and jitter are
+//! arguments.
 //!
 //! A lost link is dialled again at once, because a refused dial is the fastest proof that a process has ended. Repeated
 //! failures back off. [`crate::service`] does the dialling.
@@ -22,11 +23,11 @@ pub(crate) const ADDRESSES_MAX: usize = 4;
 
 /// Pause after the first failure; doubled by each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(60);
-/// Longest pause: a peer that comes back is found again within this.
+/// Longest pause: a peer that comes back is dialled within this time.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Head start of the smaller key, so that both ends seldom dial at the same moment.
 const HEAD_START: Duration = Duration::from_millis(30);
-/// Pause after the other end refused because its own dial goes ahead; that dial has usually made the link by then.
+/// Pause after the other end refused in favour of its own dial. That dial has usually made the link by then.
 const CROSSED_PAUSE: Duration = Duration::from_millis(400);
 
 /// A link that lasted less counts as a failed dial, so that a link which cannot last is not dialled without pause.

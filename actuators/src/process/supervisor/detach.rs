@@ -13,15 +13,15 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Environment variable that tells a process started by [`again`] which step it carries out.
+/// Environment variable that names the step of a process started by [`again`].
 const STEP: &str = "RHIZO_SUPERVISE_STEP";
 
-/// How long the first process waits until the supervisor has recorded itself, in milliseconds.
+/// Time in which the supervisor has to record itself before the first process stops waiting, in milliseconds.
 ///
-/// Recording takes a few file writes; the bound only keeps the caller from waiting for a stuck disk.
+/// Recording takes a few file writes. The limit only keeps the caller from waiting for a stuck disk.
 const READY_MS_MAX: u16 = 10_000;
 
-/// What one run of the hidden subcommand does.
+/// The task of one run of the hidden subcommand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Step {
     /// Start a supervisor and exit when it is ready.
@@ -86,11 +86,11 @@ pub(super) fn start_supervisor() -> io::Result<()> {
     }
 }
 
-/// Tells the process in [`start_supervisor`] that this supervisor is ready, and gives up the pipe to it.
+/// Notifies the process in [`start_supervisor`] that this supervisor is ready, and closes the pipe to it.
 ///
 /// # Errors
-/// When standard output cannot be written or replaced. A caller that stopped waiting is no error: the host is listed
-/// all the same.
+/// When standard output cannot be written or replaced. A caller that stopped waiting is no error: the provider's list
+/// shows the host all the same.
 pub(super) fn tell_ready() -> io::Result<()> {
     let mut output = io::stdout().lock();
     match output.write_all(&[1]).and_then(|()| output.flush()) {

@@ -1,4 +1,4 @@
-//! A host in the hands of its supervisor: how the supervisor takes it, and how it ends it.
+//! A host and its supervisor: how the supervisor claims the host, and how it ends it.
 
 use crate::process::identity::ProcessIdentity;
 use crate::process::layout::{HostFiles, Layout, Lock};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a supervisor waits for the lock of its host: a lister holds it only while it looks.
+/// Time for which a supervisor waits for the lock of its host. A process that lists hosts holds it only for a moment.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A host that this process supervises.
@@ -24,7 +24,7 @@ pub(crate) struct Supervised {
 }
 
 impl Supervised {
-    /// Takes the host; `None` when it has, or had, another supervisor: a host lives once.
+    /// Claims the host. Returns `None` when it has, or had, another supervisor: a host has only one.
     pub(super) fn claim(directory: PathBuf, signals: SigSet) -> io::Result<Option<Self>> {
         let files = HostFiles { directory };
         let Some(lock) = patient_lock(&files)? else { return Ok(None) };
@@ -44,7 +44,8 @@ impl Supervised {
         Ok(Some(Self { layout, files, order, cgroup, signals, _lock: lock }))
     }
 
-    /// Ends the host, however often that has to be tried: a host that is not dead is never reported dead.
+    /// Ends the host. Repeats the attempt until it succeeds, because a host that is not dead must never be reported
+    /// dead.
     pub(super) fn end(&self, cause: &Cause) {
         let own = std::process::id().cast_signed();
         loop {
@@ -61,7 +62,7 @@ impl Supervised {
                 Ok(false) => eprintln!("something of the host cannot be killed yet"),
                 Err(error) => eprintln!("failed to end the host: {error}"),
             }
-            // A second between attempts: what blocks is a disk or a stuck system call, not us.
+            // A second between attempts: the cause of the delay is a disk or a stuck system call.
             thread::sleep(Duration::from_secs(1));
         }
     }
@@ -80,9 +81,9 @@ fn patient_lock(files: &HostFiles) -> io::Result<Option<Lock>> {
     }
 }
 
-/// Leaves the cgroup of the host this supervisor was ordered from, and makes one for its own host.
+/// Leaves the cgroup of the host from which this supervisor was started, and makes one for its own host.
 ///
-/// Leaving matters even without an own group: the other host's end would otherwise be ours.
+/// Leaving matters even without an own group: otherwise the end of the other host would kill this supervisor.
 fn own_cgroup(directory: &Path, confinement: Confinement) -> Option<PathBuf> {
     let base = cgroup::base()?;
     if let Err(error) = cgroup::enter(&base) {

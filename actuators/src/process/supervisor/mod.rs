@@ -1,4 +1,4 @@
-//! The supervisor: the small process that is the host, parent of its node, and gone when the node is gone.
+//! The supervisor: a small process that represents the host, is the parent of its node, and ends when the node ends.
 //!
 //! It is the application's own binary run with a hidden subcommand, has one thread and no async runtime, and does not
 //! depend on the process that ordered the host. The subcommand has three steps, each a run of the same program:
@@ -25,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Why a process could not become a supervisor or a node. Completes "failed to …".
+/// The reason why a process could not become a supervisor or a node. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 #[error("supervise `{}`: {step}", path.display())]
 struct SuperviseError {
@@ -64,7 +64,7 @@ fn try_supervise(directory: &Path) -> Result<(), SuperviseError> {
         move |source: io::Error| SuperviseError { step, path, source }
     };
     let step = Step::current();
-    // Blocked before anything else: a supervisor reads its signals and is never killed by them.
+    // Signals are blocked before anything else. A supervisor reads its signals and is never killed by them.
     let signals = watched_signals();
     if step == Step::Watch {
         signals.thread_block().map_err(io::Error::from).map_err(failed("block signals"))?;
@@ -77,7 +77,8 @@ fn try_supervise(directory: &Path) -> Result<(), SuperviseError> {
             leave_caller().map_err(failed("detach from the caller"))?;
             let host = Supervised::claim(directory.clone(), signals).map_err(failed("claim the host"))?;
             detach::tell_ready().map_err(failed("answer the caller"))?;
-            // Without a claim another supervisor has the host, or the host has ended: the caller needs no more.
+            // Without a claim another supervisor has the host, or the host has ended. In both cases the caller's task
+            // is done.
             if let Some(host) = host {
                 watch::until_the_end(host);
             }
@@ -91,12 +92,13 @@ fn watched_signals() -> SigSet {
     [Signal::SIGCHLD, Signal::SIGUSR1, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
 }
 
-/// Leaves session, directory and process tree of the caller, and adopts the orphans of the host to come.
+/// Leaves session, directory and process tree of the caller, and becomes the parent of the host's orphans.
 fn leave_caller() -> io::Result<()> {
     setsid()?;
     std::env::set_current_dir("/")?;
     prctl::set_child_subreaper(true)?;
-    // The program was run by its link in `/proc`, whose name would be shown by tools that list processes.
+    // The program was started through its link in `/proc`, and tools that list processes would show the name of that
+    // link.
     rustix::thread::set_name(c"rhizo-supervise")?;
     Ok(())
 }

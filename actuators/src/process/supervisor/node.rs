@@ -56,7 +56,7 @@ pub(super) fn start(host: &Supervised) -> io::Result<Pid> {
 
 /// Becomes the node of the host in `directory`; returns only when that fails.
 ///
-/// The supervisor has been told why before this returns.
+/// Before it returns, it has sent the reason to the supervisor.
 pub(super) fn launch(directory: &Path) -> io::Error {
     // A copy of the pipe to the supervisor, which closes when this process becomes the node.
     let mut tell = match io::stdout().as_fd().try_clone_to_owned() {
@@ -88,7 +88,7 @@ fn prepare(directory: &Path) -> io::Result<Command> {
     }
     // The supervisor blocks signals, and a child inherits that.
     SigSet::empty().thread_set_mask()?;
-    // The node is the build that the supervisor is, whatever has become of the file.
+    // The node runs the same build as the supervisor, even if the program's file has been replaced or removed.
     let mut node = Command::new(path_of_running(&order.launch.program));
     detach::forget_step(&mut node);
     node.args(&order.launch.arguments)

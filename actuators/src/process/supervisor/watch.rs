@@ -1,4 +1,4 @@
-//! The life of a host in its supervisor: boot, wait for the node's end or a reason to end it, then end the host.
+//! The life of a host in its supervisor: boot, wait for the node's end or for a reason to stop it, then end the host.
 //!
 //! ```text
 //!  Booting ──start_at──► Running ──release, ticket expired, signal──► Stopping ──grace──► the end
@@ -32,7 +32,7 @@ const JOIN_TICK: Duration = Duration::from_secs(1);
 /// The node's log is cut when it is longer than this, in bytes.
 const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// How much of the end of a cut log is kept beside it, in bytes.
+/// Length of the end of a cut log that is kept beside it, in bytes.
 const LOG_BYTES_KEPT: u64 = 1024 * 1024;
 
 enum Phase {
@@ -202,9 +202,9 @@ impl Watch<'_> {
         }
     }
 
-    /// Keeps the end of a log that has grown too long, and starts it anew.
+    /// Copies the end of a log that has grown too long to a second file, and empties the log.
     ///
-    /// Lines that the node writes between the copy and the cut are lost; bounded matters more here.
+    /// Lines that the node writes between the copy and the cut are lost. The bound on the file matters more.
     fn bound_log(&self) -> io::Result<()> {
         let path = self.host.files.path("node.log");
         let length = match fs::metadata(&path) {

@@ -1,4 +1,4 @@
-//! Who gets a link, as what, and what happens when the admission changes.
+//! Admission: the peers that get a link, their roles, and the effect of a changed admission.
 
 use crate::harness::{Node, WATCHDOG, client, config, mesh, roster};
 use rhizo_overlay::{
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const ASK: Duration = WATCHDOG;
 
-/// Lets the holder of that ticket in.
+/// Admits the holder of this ticket.
 fn with_ticket(mut admission: Admission, id: u64, secret: &TicketSecret) -> Admission {
     admission.tickets.insert(TicketId(id), secret.verifier());
     admission
@@ -99,7 +99,7 @@ async fn a_consumed_ticket_opens_no_second_link_and_closes_the_link_of_the_loser
     loser.until_down(seed.key()).await;
     let again = loser.overlay.dial(seed.target(), ticket(7, &secret)).await;
     assert_eq!(again, Err(DialError::Refused(Refusal::Ticket)));
-    // The winner may not have heard that it won: its ticket is gone, its key is in the roster.
+    // The winner may not have received the answer: its ticket is gone, its key is in the roster.
     winner.overlay.close_link(seed.key()).await;
     seed.until_down(winner.key()).await;
     assert_eq!(winner.overlay.dial(seed.target(), ticket(7, &secret)).await, Ok(()));
@@ -170,7 +170,7 @@ async fn a_node_of_another_lineage_or_behind_another_key_is_not_linked() {
     let outcome = other.overlay.dial(seed.target(), Credential::Member).await;
     assert!(matches!(outcome, Err(DialError::Unreachable(_))), "{outcome:?}");
     seed.until("refused", |event| matches!(event, OverlayEvent::Refused { .. }).then_some(())).await;
-    // The address is right, the key is not: the dialer hangs up before it shows anything.
+    // The address is right, the key is not: the dialer closes the connection before it sends a credential.
     let mut target = seed.target();
     target.key = other.key();
     let outcome = imposter.overlay.dial(target, Credential::Member).await;

@@ -1,4 +1,4 @@
-//! What a member publishes reaches all others, and nobody else is heard.
+//! Gossip: the messages of a member reach all others, and messages of other peers reach no member.
 
 use crate::harness::{config, mesh, roster};
 use rhizo_overlay::{GOSSIP_BYTES_MAX, OverlayEvent, PublishError};
@@ -7,7 +7,8 @@ use rhizo_overlay::{GOSSIP_BYTES_MAX, OverlayEvent, PublishError};
 async fn a_publication_reaches_every_other_member_and_is_not_echoed() {
     let mut nodes = mesh((1..=5).map(config).collect()).await;
     let origin = nodes[0].key();
-    // Gossip is best effort until the meshes have formed: publish until everybody has heard one.
+    // Gossip is best effort until the meshes have formed, so the test publishes until all nodes have received a
+    // message.
     let overlay = nodes[0].overlay.clone();
     let publishing = tokio::spawn(async move {
         loop {
@@ -33,7 +34,7 @@ async fn a_publication_reaches_every_other_member_and_is_not_echoed() {
 #[tokio::test]
 async fn a_publication_of_somebody_outside_the_roster_is_not_heard() {
     let mut nodes = mesh((1..=3).map(config).collect()).await;
-    // Node 2 has been removed, but only node 0 knows; node 1 still hears it, and forwards to node 0 what it hears.
+    // Node 2 has been removed, but only node 0 knows. Node 1 still accepts its messages, and forwards them to node 0.
     let removed = nodes.pop().unwrap();
     nodes[0].overlay.set_admission(roster(&nodes));
     nodes[0].until_down(removed.key()).await;
@@ -73,7 +74,7 @@ async fn publications_are_bounded_in_length_and_in_rate() {
     let overlay = &nodes[0].overlay;
     let length = GOSSIP_BYTES_MAX + 1;
     assert_eq!(overlay.publish(vec![0; length]), Err(PublishError::TooLong { length }));
-    // Without a pause in between: more than the burst allows, and than the queue of commands would hold.
+    // Without a pause in between: more messages than the burst allows and than the queue of commands would hold.
     let refused = (0..300).filter(|_| overlay.publish(vec![0; 10]) == Err(PublishError::TooFast)).count();
     assert!(refused > 0);
 }

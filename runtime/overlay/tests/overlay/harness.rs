@@ -1,11 +1,11 @@
-//! What the tests share: nodes on their own loopback addresses, and waiting under a generous watchdog.
+//! Shared parts of the tests: nodes on their own loopback addresses, and waits with a generous time limit.
 
 use rhizo_overlay::{Admission, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvent, OverlayEvents};
 use rhizo_types::{AppName, Lineage, NodeId, PeerKey};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Far beyond anything that happens here, on a busy machine too, so that only a lost event trips it.
+/// Far longer than any step of these tests takes, on a busy machine too, so that only a lost event trips it.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// One overlay and the shell's end of its queue.
@@ -81,7 +81,7 @@ impl Node {
     }
 }
 
-/// Everybody a member of everybody's roster, numbered in order.
+/// Returns an admission in which all nodes are members, numbered in order.
 pub(crate) fn roster(nodes: &[Node]) -> Admission {
     let members = nodes.iter().enumerate().map(|(place, node)| (node.key(), NodeId(place as u64))).collect();
     Admission { members, ..Admission::default() }

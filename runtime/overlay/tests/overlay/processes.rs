@@ -110,7 +110,8 @@ async fn a_stopped_process_is_told_silent_and_linked_again_when_it_goes_on() {
     let child = linked_child(&mut node, key, &order).await;
     signal(&child, "-STOP");
     assert_eq!(node.until_down(key).await, LinkDownReason::Silent);
-    // Its kernel still accepts connections; only the set-up tells that nobody is at home.
+    // Its kernel still accepts connections. Only the missing answer to the set-up shows that the process does not
+    // run.
     node.until("unreachable", |event| match event {
         OverlayEvent::Unreachable { reason, .. } => (reason == UnreachableReason::TimedOut).then_some(()),
         _ => None,

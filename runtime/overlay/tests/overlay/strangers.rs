@@ -61,7 +61,7 @@ async fn a_stranger_with_a_valid_handshake_never_reaches_a_multiplexer() {
     let mut answer = [0; 72];
     raw.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer[64..], [2, 0, 0, 0, 0, 0, 0, 0], "the verdict is: stranger");
-    // A stranger that speaks yamux anyway hears nothing.
+    // A stranger that speaks yamux all the same gets no answer.
     let _ = raw.write_all(&[0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]).await;
     let _ = raw.flush().await;
     assert_eq!(rest(&mut raw).await, b"");
@@ -120,7 +120,7 @@ async fn a_connection_that_says_nothing_is_ended() {
     assert_eq!(rest(&mut raw).await, b"", "no hello, no answer");
 }
 
-/// A member that has passed the gate and now speaks yamux by hand, on as many streams as asked for.
+/// A member that has passed the gate and then sends raw yamux frames, on any number of streams.
 async fn rogue_member(
     node: &Node,
     secret: &NodeSecret,

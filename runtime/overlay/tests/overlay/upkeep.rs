@@ -1,4 +1,4 @@
-//! Wanted links come up once, come back, and their loss is told at once.
+//! Wanted links come up once and come back after a loss, and their loss is reported at once.
 
 use crate::harness::{Node, WATCHDOG, config, mesh, roster};
 use rhizo_overlay::{Class, LinkDownReason, OverlayEvent, UnreachableReason};
