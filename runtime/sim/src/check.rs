@@ -1,7 +1,7 @@
-//! What must never happen, whatever goes wrong: the safety checks, run after every event.
+//! The safety checks, which must hold under all faults and run after every event.
 //!
-//! Each check has a name and can fail: `tests/sabotage.rs` breaks the core once for each. They look at the cores'
-//! states, at what really runs, and at the providers' inventories, not at what the cores say of themselves.
+//! Each check has a name and can fail: `tests/sabotage.rs` breaks the core once for each. The checks read the cores'
+//! states, the instances that really run, and the providers' inventories. They do not rely on reports of the cores.
 
 use crate::consensus::ledger_hash;
 use crate::market::{SEATS, SEATS_PER_HOST};
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Violation {
     /// The name of the check.
     pub check: &'static str,
-    /// What was seen.
+    /// The observation that violates the check.
     pub detail: String,
 }
 
@@ -34,12 +34,12 @@ impl Violation {
     }
 }
 
-/// Every how many events a core's ledger is compared with the truth, which costs more than the other checks.
+/// Number of events between two comparisons of a core's ledger with the truth. They cost more than the other checks.
 const COMPARE_EVERY: u64 = 16;
-/// A node may be committed dead so long after something happened to it.
+/// A node may be committed dead for this time after it was hit by a fault.
 const HIT_MS: u64 = 40_000;
 
-/// After an event of `node`.
+/// Checks the state after an event of `node`.
 #[must_use]
 pub fn after_event(world: &mut World, node: NodeId) -> Option<Violation> {
     let core = world.processes.get(&node)?.core.as_ref()?;
@@ -66,7 +66,7 @@ pub fn after_event(world: &mut World, node: NodeId) -> Option<Violation> {
     own_instances(core).or_else(|| bindings(world, node))
 }
 
-/// What holds within one agent.
+/// Checks the invariants within one agent.
 fn own_instances(core: &Node) -> Option<Violation> {
     let agent = core.agent();
     for view in agent.instances() {
@@ -93,7 +93,7 @@ fn own_instances(core: &Node) -> Option<Violation> {
     None
 }
 
-/// The first mandatory import without an exporter that was told to the instance.
+/// Returns the first mandatory import that is not bound to an exporter, by the last notice to the instance.
 fn unserved(core: &Node, view: &InstanceView<'_>) -> Option<String> {
     let bound: BTreeSet<_> = core
         .agent()
@@ -107,7 +107,7 @@ fn unserved(core: &Node, view: &InstanceView<'_>) -> Option<String> {
         .map(|(port, _)| port.to_string())
 }
 
-/// Every binding that an agent holds is held by the exporter's agent too, or its end is on its way.
+/// Checks that every binding of an agent is also held by the exporter's agent, or that its end is in transit.
 fn bindings(world: &World, node: NodeId) -> Option<Violation> {
     for (importer, process) in world.processes.iter().filter(|(_, process)| process.is_up()) {
         let Some(core) = process.core.as_ref() else { continue };
@@ -135,14 +135,14 @@ fn is_told(core: &Node, used: &Use) -> bool {
 fn is_held(world: &World, importer: NodeId, core: &Node, id: UseId, used: &Use) -> bool {
     let Some(process) = world.processes.get(&used.node) else { return true };
     let Some(exporter) = process.core.as_ref().filter(|_| process.is_up()) else {
-        // A crash is silent first; that it is detected and repaired is a matter of liveness.
+        // A crash is silent at first. Its detection and repair are liveness properties.
         return true;
     };
     if used.node != importer {
         let known = core.agent().sessions(used.node).1;
         let departed = !exporter.ledger().members.contains_key(&importer);
         if known != exporter.agent().sessions(importer).0 || departed {
-            // The exporter's agent lost its memory, or the importer is dead to it: the news is on its way.
+            // The exporter's agent lost its memory, or has the importer as dead. The notice of it is in transit.
             return true;
         }
     }
@@ -154,7 +154,7 @@ fn is_held(world: &World, importer: NodeId, core: &Node, id: UseId, used: &Use) 
     held || under_way.any(|message| matches!(message, AgentMessage::Lost { id: lost, .. } if *lost == id))
 }
 
-/// Before an instance is started.
+/// Checks the state before an instance is started.
 #[must_use]
 pub fn before_start(world: &World, node: NodeId, call: &StartCall) -> Option<Violation> {
     let (process, run) = (world.processes.get(&node)?, &call.run);
@@ -201,12 +201,12 @@ pub fn before_start(world: &World, node: NodeId, call: &StartCall) -> Option<Vio
     None
 }
 
-/// Before an action of a life-cycle begins.
+/// Checks the state before an action of a life-cycle begins.
 #[must_use]
 pub fn before_action(process: &Process, node: NodeId, call: &ActCall) -> Option<Violation> {
     let run = &call.id.run;
     let newer = process.started.get(&run.instance).is_some_and(|last| *last > run.generation);
-    // A repetition begins when the one before it is over.
+    // A repetition begins only when the previous execution is over.
     let twice = process.acts.iter().any(|(action, (step, _))| action.run == *run && *step == call.step);
     (newer || twice).then(|| {
         let detail = format!("{node}: {} of {} of generation {}", call.step, run.instance, run.generation);
@@ -214,7 +214,7 @@ pub fn before_action(process: &Process, node: NodeId, call: &ActCall) -> Option<
     })
 }
 
-/// Before a host is ordered.
+/// Checks the state before a host is ordered.
 #[must_use]
 pub fn before_acquire(world: &World, node: NodeId, call: &AcquireCall) -> Option<Violation> {
     let truth = &world.log.truth;
@@ -232,7 +232,7 @@ pub fn before_acquire(world: &World, node: NodeId, call: &AcquireCall) -> Option
     None
 }
 
-/// Before a host is released.
+/// Checks the state before a host is released.
 #[must_use]
 pub fn before_release(world: &World, intent: IntentId, host: &HostId) -> Option<Violation> {
     let truth = &world.log.truth;
@@ -246,7 +246,7 @@ pub fn before_release(world: &World, intent: IntentId, host: &HostId) -> Option<
     })
 }
 
-/// Before an entry is committed.
+/// Checks an entry before it is committed.
 #[must_use]
 pub fn before_commit(world: &World, entry: &LogEntry) -> Option<Violation> {
     let LogEntry::Command(Command::Dead { nodes }) = entry else { return None };
@@ -261,13 +261,13 @@ pub fn before_commit(world: &World, entry: &LogEntry) -> Option<Violation> {
     None
 }
 
-/// After an entry was committed; `before_micros` was spent per hour before it.
+/// Checks the spending after an entry was committed; `before_micros` was spent per hour before it.
 #[must_use]
 pub fn after_commit(world: &World, before_micros: u64, entry: &LogEntry) -> Option<Violation> {
     let truth = &world.log.truth;
     let spent_micros = truth.spending_micros();
-    // A smaller budget sends no host away at once, and what a late success left behind costs money before it is
-    // known. Beyond that nothing may be ordered that the budget does not allow.
+    // A smaller budget releases no host at once, and a host of a late success costs money before it is known. Beyond
+    // that, no order may exceed the budget.
     let allowed_micros = before_micros + found_micros(entry);
     if let Some(budget) = truth.budget_micros()
         && spent_micros > budget
@@ -293,14 +293,14 @@ pub fn after_commit(world: &World, before_micros: u64, entry: &LogEntry) -> Opti
     None
 }
 
-/// Before voters change.
+/// Checks a change of the voters before it is made.
 #[must_use]
 pub fn before_voters(voters: &BTreeSet<NodeId>) -> Option<Violation> {
     (!matches!(voters.len(), 1 | 3 | 5))
         .then(|| Violation::new("voters-are-odd", format!("{} voters", voters.len())))
 }
 
-/// The hourly price of the hosts that an entry takes into the ledger because a provider's list has them.
+/// Returns the hourly price of the hosts that an entry takes into the ledger because a provider's list has them.
 fn found_micros(entry: &LogEntry) -> u64 {
     let LogEntry::Command(command) = entry else { return 0 };
     let commands = match command {
@@ -314,7 +314,7 @@ fn found_micros(entry: &LogEntry) -> u64 {
     prices.sum()
 }
 
-/// Whether everything is as the plan wants it; otherwise what is not.
+/// Checks that the whole world is in the state that the plan requires.
 ///
 /// # Errors
 /// The first difference, as a sentence.
@@ -365,7 +365,7 @@ pub fn converged(world: &World) -> Result<(), String> {
     inventory(world)
 }
 
-/// What is not as a started instance is: for whoever has to find out why nothing settles.
+/// Describes the instances that are busy or lack bindings, to help find the reason why the world does not settle.
 fn unsettled(world: &World) -> Vec<String> {
     let cores = world.processes.values().filter(|process| process.is_up());
     let agents = cores.filter_map(|process| process.core.as_ref()).map(Node::agent);
@@ -374,7 +374,8 @@ fn unsettled(world: &World) -> Vec<String> {
     restless.map(|(instance, report)| format!("{instance}: {report:?}")).collect()
 }
 
-/// Former members that run and know no living one, so that nobody can tell them: they end by `orphan_after`.
+/// Returns former members that run and know no living member, so that no node can notify them of their removal. They
+/// end by `orphan_after`.
 #[must_use]
 pub fn cannot_learn(world: &World) -> BTreeSet<NodeId> {
     let truth = &world.log.truth;
@@ -387,7 +388,7 @@ pub fn cannot_learn(world: &World) -> BTreeSet<NodeId> {
     lost.map(|(node, _)| *node).collect()
 }
 
-/// Whether the providers have exactly the hosts that the ledger knows.
+/// Checks that the providers have exactly the hosts that the ledger knows.
 ///
 /// # Errors
 /// The first difference, as a sentence.

@@ -1,7 +1,8 @@
-//! A world whose application and misfortunes are chosen from outside, one after the other.
+//! A world in which a test chooses the application and the faults, one step after the other.
 //!
-//! For tests that generate and shrink whole histories. What strikes whom, and every delay, still come from one seed,
-//! so that the same steps give the same history. Read next: `run`, where a seed chooses the steps as well.
+//! For tests that generate and shrink whole histories. The nodes that a fault strikes, and every delay, still come
+//! from one seed, so that the same steps give the same history. Read next: `run`, where a seed chooses the steps as
+//! well.
 
 use crate::check::{self, Violation};
 use crate::fault::Fault;
@@ -20,7 +21,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// An application of these components, about to be deployed on hosts of so many providers.
+    /// Returns an application of these components, about to be deployed on hosts of this number of providers.
     #[must_use]
     pub fn new(seed: u64, components: BTreeMap<ComponentName, Component>, providers: u32) -> Self {
         let providers: Vec<ProviderName> = (0..providers).map(|i| ProviderName(format!("p{i}"))).collect();
@@ -33,7 +34,7 @@ impl Cluster {
         Self { world: World::of(scenario, seed, false) }
     }
 
-    /// Lets this time pass, with whatever goes wrong in it.
+    /// Advances the time. Faults that are switched on can strike meanwhile.
     ///
     /// # Errors
     /// A safety check failed.
@@ -43,13 +44,13 @@ impl Cluster {
         self.verdict()
     }
 
-    /// Messages, orders and actions go wrong from now on, and this strikes, if it can.
+    /// Switches random failures of messages, orders and actions on, and makes this fault strike if it can.
     pub fn strike(&mut self, fault: Fault) {
         self.world.faulty = true;
         self.world.later(0, Happening::Strike(fault));
     }
 
-    /// Puts other components in force, if there is a coordinator to ask.
+    /// Puts other components in force. Returns false if there is no coordinator that could receive the request.
     pub fn change(&mut self, components: BTreeMap<ComponentName, Component>) -> bool {
         let Some(leader) = self.world.log.leader.filter(|leader| self.world.has_quorum(*leader)) else {
             return false;
@@ -60,8 +61,8 @@ impl Cluster {
         true
     }
 
-    /// Ends everything that goes wrong, and waits until all is as the application in force wants it; false when the
-    /// majority was lost for good, so that nothing more can be decided.
+    /// Ends all faults, and waits until the world is in the state that the application in force requires. Returns
+    /// false when the majority was lost for good, so that no decision is possible any more.
     ///
     /// # Errors
     /// A check failed; `converges` is one.
@@ -84,7 +85,7 @@ impl Cluster {
         self.world.log.truth.spec().map(|spec| spec.components.clone()).unwrap_or_default()
     }
 
-    /// What every instance that runs was told of its imports.
+    /// Returns for every running instance the exporters of its imports, by the last notice to it.
     #[must_use]
     pub fn bindings(&self) -> BTreeMap<InstanceId, BTreeMap<PortName, BTreeSet<InstanceId>>> {
         let cores = self.world.processes.values().filter(|process| process.is_up());

@@ -1,8 +1,8 @@
-//! The replicated log as the core sees it: an abstract one, with semantics at least as nasty as a real engine's.
+//! The replicated log as the core sees it: an abstract log that promises no more than a real engine does.
 //!
-//! There is one committed sequence. A leader needs a majority of the voters to commit. Proposals of a leader that is
-//! lost may or may not be committed by its successor, and the proposer is told *unknown*. Followers learn late. It
-//! does not model messages, votes or disks: that is the engine's own test suite.
+//! There is one committed sequence. A leader needs a majority of the voters to commit. Proposals of a lost leader may
+//! or may not be committed by its successor, and the proposer receives *unknown*. Followers apply late. Messages,
+//! votes and disks are not modelled: the engine's own test suite covers them.
 
 use crate::hash::TraceHash;
 use rhizo_protocol::{Applied, Ledger, MembershipChange, ProposalId};
@@ -17,21 +17,21 @@ use std::hash::{Hash, Hasher};
 pub struct Log {
     /// Committed entries; the first has index 1.
     pub entries: Vec<CommittedEntry>,
-    /// What they amount to.
+    /// The ledger that results from all committed entries.
     pub truth: Ledger,
     /// The current term.
     pub term: Term,
     /// Its leader.
     pub leader: Option<NodeId>,
-    /// Since when the leader has no majority.
+    /// Time since which the leader has no majority.
     pub without_quorum: Option<Time>,
     /// The voters.
     pub voters: BTreeSet<NodeId>,
     /// The learners.
     pub learners: BTreeSet<NodeId>,
-    /// A membership change under way: by whom, in which term, what.
+    /// The membership change under way: the proposing node, its term, and the change.
     pub change: Option<(NodeId, Term, MembershipChange)>,
-    /// Proposals of lost leaders whose fate the next leader decides.
+    /// Proposals of lost leaders. The next leader decides whether they are committed.
     pub orphans: Vec<(Term, LogEntry)>,
     /// A hash of the truth after each entry.
     pub hashes: Vec<u64>,
@@ -48,15 +48,15 @@ pub fn ledger_hash(ledger: &Ledger) -> u64 {
 /// A proposal under way.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// Who proposed.
+    /// The node that proposed.
     pub by: NodeId,
-    /// In which of its lives.
+    /// The life of that node in which it proposed.
     pub life: u64,
-    /// In which term.
+    /// The term of the proposal.
     pub term: Term,
     /// Its number.
     pub id: ProposalId,
-    /// What.
+    /// The proposed entry.
     pub entry: LogEntry,
 }
 
@@ -75,7 +75,7 @@ impl Log {
         self.entries.len() as u64
     }
 
-    /// Appends a committed entry; returns its index and what it did.
+    /// Appends a committed entry; returns its index and its effect.
     pub fn commit(&mut self, entry: LogEntry) -> (u64, Applied) {
         self.commit_as(self.term, entry)
     }
@@ -89,12 +89,12 @@ impl Log {
         (index, applied)
     }
 
-    /// Those who hold the log.
+    /// Returns the nodes that hold the log.
     pub fn holders(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.voters.iter().chain(&self.learners).copied()
     }
 
-    /// The voters that a change under way would make.
+    /// Returns the voters after the change under way.
     #[must_use]
     pub fn next_voters(&self) -> Option<&BTreeSet<NodeId>> {
         match &self.change {

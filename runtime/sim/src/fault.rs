@@ -1,6 +1,6 @@
-//! Everything that can go wrong in a world, by name, and how often it did.
+//! All faults that a world can have, by name, with the number of times that each occurred.
 //!
-//! A campaign fails when a fault never fired: what was not tried is not known.
+//! A campaign fails when a fault never fired, because the reaction to it was not tested.
 
 use std::collections::BTreeMap;
 
@@ -30,15 +30,15 @@ faults! {
     Kill = "kill",
     /// A process is killed and started again with its disk.
     Restart = "restart",
-    /// A machine vanishes without a word.
+    /// A machine vanishes without closing its links.
     PowerLoss = "power-loss",
     /// A process stands still for a while.
     Pause = "pause",
-    /// The coordinator itself is hit.
+    /// The coordinator itself is hit by a fault.
     CoordinatorHit = "coordinator-hit",
-    /// Two groups of nodes do not hear each other.
+    /// Two groups of nodes receive no messages of each other.
     Partition = "partition",
-    /// One node hears another, but not the other way round.
+    /// One node receives the messages of another, but not the other way round.
     OneWay = "one-way",
     /// A link breaks and comes back.
     Flap = "flap",
@@ -48,31 +48,31 @@ faults! {
     Duplicate = "duplicate",
     /// A message is overtaken.
     Reorder = "reorder",
-    /// The log's leader changes although nothing is wrong.
+    /// The log's leader changes although there is no fault.
     LeaderLost = "leader-lost",
-    /// A proposal is committed, and the proposer is not told.
+    /// A proposal is committed, and the proposer receives *unknown*.
     UnknownCommitted = "unknown-committed",
     /// A proposal is lost with its leader.
     UnknownDropped = "unknown-dropped",
-    /// A follower learns of entries late.
+    /// A follower applies entries late.
     LateApply = "late-apply",
-    /// A membership change is made, and the leader is told it was not.
+    /// A membership change is made, and the leader receives the answer that it was not made.
     MembershipUnknown = "membership-unknown",
     /// The provider has no capacity.
     NoCapacity = "no-capacity",
     /// The provider refuses an order.
     Refused = "refused",
-    /// The provider wants fewer calls.
+    /// The provider requires fewer calls.
     Throttled = "throttled",
-    /// An order fails, and the host comes all the same.
+    /// An order fails, and the host is created all the same.
     LateSuccess = "late-success",
-    /// An order fails, and it is not known that no host comes.
+    /// An order fails without a host, and the answer leaves it open whether there is one.
     UnknownNothing = "unknown-nothing",
     /// An order creates two hosts.
     DoubleHost = "double-host",
     /// The provider's API does not answer for a while.
     ApiDown = "api-down",
-    /// The provider's list is behind.
+    /// The provider's list shows an older state.
     ListLag = "list-lag",
     /// A release is accepted and not carried out.
     ReleaseLost = "release-lost",
@@ -88,7 +88,7 @@ faults! {
     ActionFails = "action-fails",
     /// An action of a life-cycle does not end by itself.
     ActionHangs = "action-hangs",
-    /// An operator has a script carried out.
+    /// An operator starts a script.
     Script = "script",
     /// A component keeps failing in a new version.
     BadVersion = "bad-version",
@@ -100,7 +100,7 @@ faults! {
     SpecChange = "spec-change",
     /// A node is drained.
     Drain = "drain",
-    /// Something better appears.
+    /// A better configuration becomes possible.
     BetterAppears = "better-appears",
 }
 

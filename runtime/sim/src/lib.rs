@@ -1,12 +1,12 @@
-//! A deterministic world for the protocol core: the same [`rhizo_protocol::Node`] that runs in production lives
-//! here among simulated networks, logs, providers, disks and clocks, all drawn from one seed.
+//! A deterministic world for the protocol core: the [`rhizo_protocol::Node`] of production runs here among simulated
+//! networks, logs, providers, disks and clocks, all drawn from one seed.
 //!
 //! A run has two phases. Under faults, every event is followed by the safety checks of [`check`]. Then everything
 //! heals, and the overlay has to become stable within a bound, with the providers' inventories equal to the ledger.
-//! The same seed gives the same trace hash. It imitates no component of the application beyond starting, stopping
-//! and failing. Plans are made by production planning, with a budget of steps instead of time.
+//! The same seed gives the same trace hash. Components of the application are imitated only as far as they start,
+//! stop and fail. Plans are made by production planning, with a budget of steps instead of time.
 //!
-//! Read next: [`world`] (the event loop), [`fault`] (what can go wrong), [`check`] (what must not).
+//! Read next: [`world`] (the event loop), [`fault`] (the faults), [`check`] (the safety checks).
 
 #![forbid(unsafe_code)]
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 const USAGE: &str = "usage: rhizo-sim run --seeds N [--first-seed S] [--json] | rhizo-sim replay SEED";
 
-/// So many seeds are enough that a fault which never fired is a mistake, not luck.
+/// With at least this number of seeds, a fault that never fired is a mistake and not chance.
 const COVERAGE_SEEDS: u64 = 200;
 
 fn main() -> ExitCode {
@@ -107,7 +107,7 @@ fn replay(seed: u64) -> ExitCode {
     let outcome = run_seed(seed, &Options { verbose: true });
     let mut out = std::io::stdout().lock();
     for line in &outcome.lines {
-        // A reader that has seen enough is no error.
+        // A reader that closes its pipe early is no error.
         if writeln!(out, "{line}").is_err() {
             return ExitCode::SUCCESS;
         }

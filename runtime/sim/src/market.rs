@@ -1,8 +1,8 @@
-//! What the providers of a world sell, and production planning on it.
+//! The offers of the providers of a world, and production planning with these offers.
 //!
-//! Prices and speeds of offers come from the seed and change when the world says so, so that now and then another
-//! configuration is worth a move. The solver is the one of production with a budget of steps instead of time, so that
-//! a seed always gives the same plan. Hosts that were bought are in [`crate::provider`].
+//! Prices and speeds of offers come from the seed and change at random, so that sometimes another configuration is
+//! worth a move. The solver is that of production with a budget of steps instead of time, so that a seed always gives
+//! the same plan. Hosts that were bought are in [`crate::provider`].
 
 use crate::provider::Provider;
 use rand::RngExt;
@@ -21,45 +21,46 @@ use std::collections::BTreeMap;
 /// The resource of which every instance needs one.
 pub const SEATS: &str = "seats";
 
-/// So many instances a host can hold.
+/// Number of instances that a host can hold.
 pub const SEATS_PER_HOST: u32 = 2;
 
-/// The attribute that instances want to be high, 0..1.
+/// The attribute of hosts that instances prefer to be high, 0..1.
 pub const SPEED: &str = "speed";
 
-/// Offers of one provider.
+/// Number of offers of one provider.
 const OFFERS: u32 = 3;
 
-/// Prices of offers, in millionths of the currency per hour. The dearest is what budgets are made for.
+/// Prices of offers, in millionths of the currency per hour. Budgets are computed from the highest one.
 const PRICES_MICROS: [u64; 3] = [30_000, 40_000, 50_000];
 
-/// The dearest price.
+/// The highest price.
 pub const PRICE_MICROS_MAX: u64 = PRICES_MICROS[2];
 
-/// How often the search may ask whether to stop. Enough for the best configuration of most worlds, though not for the
-/// proof; more would take most of the time of a run.
+/// Number of times that the search may ask whether to stop. It is enough for the best configuration of most worlds,
+/// though not for the proof. A larger number would take most of the time of a run.
 const LOOKS_USUAL: u32 = 60;
 
-/// The same for a second search, when the first one has found nothing. Dozens of hosts need some thousands of looks.
+/// Number of times that a second search may ask whether to stop, when the first one has found nothing. Dozens of
+/// hosts need some thousands.
 const LOOKS_MAX: u32 = 20_000;
 
-/// An offer as it is now.
+/// The current price and speed of an offer.
 #[derive(Clone, Copy, Debug)]
 struct Sold {
     price_micros: u64,
-    /// Of ten.
+    /// Speed in tenths.
     speed: u32,
     available: u32,
 }
 
-/// What is sold.
+/// The current offers of all providers.
 #[derive(Clone, Debug, Default)]
 pub struct Market {
     offers: BTreeMap<(ProviderName, u32), Sold>,
 }
 
 impl Market {
-    /// The market of a seed's providers.
+    /// Returns the market of a seed's providers.
     #[must_use]
     pub fn of(providers: &[ProviderName], rng: &mut StdRng) -> Self {
         let mut offers = BTreeMap::new();
@@ -71,7 +72,7 @@ impl Market {
         Self { offers }
     }
 
-    /// One offer gets another price and another speed.
+    /// Gives one offer another price and another speed.
     pub fn change(&mut self, rng: &mut StdRng) {
         let chosen = rng.random_range(0..self.offers.len().max(1));
         if let Some(sold) = self.offers.values_mut().nth(chosen) {
@@ -79,7 +80,7 @@ impl Market {
         }
     }
 
-    /// The answers of the providers that answer now.
+    /// Returns the answers of the providers that answer now.
     fn answers(
         &self,
         providers: &BTreeMap<ProviderName, Provider>,
@@ -98,7 +99,7 @@ impl Market {
         providers.iter().map(answer).collect()
     }
 
-    /// Plans as production does.
+    /// Makes a plan as production does.
     #[must_use]
     pub fn plan(
         &self,

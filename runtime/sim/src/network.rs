@@ -1,7 +1,7 @@
-//! Links between nodes and what is wrong with them.
+//! Links between nodes, and their faults.
 //!
-//! A link carries messages both ways and keeps frames in order; a cut swallows one direction silently. Whether a
-//! node answers at all is the world's business.
+//! A link carries messages both ways and keeps frames in order. A cut drops the messages of one direction silently.
+//! The world decides whether a node answers at all.
 
 use rhizo_types::Time;
 use rhizo_types::id::NodeId;
@@ -13,11 +13,11 @@ pub struct Network {
     /// Links that are up, by their ends in order, with a number that changes with every new link.
     up: BTreeMap<(NodeId, NodeId), u64>,
     numbers: u64,
-    /// Directions in which nothing arrives.
+    /// Directions in which no message arrives.
     cuts: BTreeSet<(NodeId, NodeId)>,
-    /// Whom each node wants links to.
+    /// The nodes to which each node wants links.
     pub wants: BTreeMap<NodeId, BTreeSet<NodeId>>,
-    /// When the last ordered message of a direction arrives.
+    /// Arrival time of the last ordered message of each direction.
     last: BTreeMap<(NodeId, NodeId), Time>,
 }
 
@@ -38,12 +38,12 @@ impl Network {
         self.up.insert(ends(one, other), self.numbers);
     }
 
-    /// Takes a link down; says whether it was up.
+    /// Takes a link down; returns true if it was up.
     pub fn disconnect(&mut self, one: NodeId, other: NodeId) -> bool {
         self.up.remove(&ends(one, other)).is_some()
     }
 
-    /// Everyone linked to a node.
+    /// Returns the nodes that are linked to a node.
     #[must_use]
     pub fn peers(&self, node: NodeId) -> Vec<NodeId> {
         let mine = self.up.keys().filter(|(one, other)| *one == node || *other == node);

@@ -1,6 +1,6 @@
-//! What operators do to a world beyond changing the spec: scripts, and versions that do not work.
+//! Actions of operators beyond changes of the spec: scripts, and versions that do not work.
 //!
-//! When they do it is planned in `run`.
+//! `run` plans the time of each.
 
 use crate::world::World;
 use rand::RngExt;
@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl World {
-    /// A script of a few statements on what is there now; what makes no sense is refused.
+    /// Submits a script of a few statements about the present instances. Returns false if such a script cannot be
+    /// executed now.
     pub(crate) fn run_script(&mut self) -> bool {
         let Some(leader) = self.log.leader else { return false };
         let names: Vec<InstanceId> =
@@ -30,7 +31,7 @@ impl World {
                 0 | 1 => Order::Push { instance, behaviour },
                 2 => Order::Connect { importer, import, exporter },
                 3 => Order::Wait { instances: BTreeSet::from([instance]) },
-                // One that goes comes back in the same change, perhaps elsewhere.
+                // The removed instance is added again in the same change, perhaps on another host.
                 4 => {
                     orders.push(Order::Del { instance: instance.clone() });
                     Order::Add { instance, place: Place::Any }
@@ -48,7 +49,8 @@ impl World {
         true
     }
 
-    /// The same application in a version that does not start; what can go back does.
+    /// Ships the same application in a version that does not start. Components with `on_failure = "unwind"` are
+    /// rolled back.
     pub(crate) fn ship_bad_version(&mut self) -> bool {
         let Some(leader) = self.log.leader else { return false };
         if !self

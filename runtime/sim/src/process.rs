@@ -1,6 +1,6 @@
 //! A simulated process: the core, its disk, and the instances that really run on it.
 //!
-//! The disk survives a restart, the rest does not.
+//! The disk survives a restart. The other state does not.
 
 use rhizo_protocol::{ActionId, Ledger, LogStatus, Node, NodeConfig, RunId};
 use rhizo_types::id::{HostId, InstanceId, NodeId, ProviderName};
@@ -16,33 +16,33 @@ pub struct Process {
     pub core: Option<Node>,
     /// Grows with every start, so that events of an earlier life are dropped.
     pub life: u64,
-    /// What was made durable.
+    /// The durable records.
     pub records: Vec<Record>,
-    /// The ledger the process was born with, as its shell keeps it.
+    /// The ledger with which the process starts, as its shell keeps it.
     pub birth: Ledger,
-    /// What a founder begins with.
+    /// The genesis and first spec of a founder.
     pub genesis: Option<Box<(Genesis, SetSpec)>>,
     /// The machine; none for the founder's.
     pub host: Option<(ProviderName, HostId)>,
     /// Instances that really run, and whether they are started.
     pub running: BTreeMap<InstanceId, (RunId, bool)>,
-    /// Actions of life-cycles that are under way, and whether they were cancelled.
+    /// Actions of life-cycles that are under way, and whether each was cancelled.
     pub acts: BTreeMap<ActionId, (String, bool)>,
-    /// The actions that a generation really did, since it was last undone.
+    /// The actions that a generation has really executed since it was last undone.
     pub did: BTreeMap<(InstanceId, Generation), BTreeSet<String>>,
     /// The highest generation that was ever started here.
     pub started: BTreeMap<InstanceId, Generation>,
-    /// It stands still until then.
+    /// The process stands still until this time.
     pub paused_until: Time,
-    /// When the core will be woken.
+    /// Time of the next wake-up of the core.
     pub wake: Option<Time>,
-    /// Entries of the log sent to this life.
+    /// Number of entries of the log that were sent to this life.
     pub sent: u64,
-    /// The log status last told.
+    /// The last log status that the core received.
     pub told: Option<LogStatus>,
-    /// When something last happened to it that others may take for death.
+    /// Time of the last fault that other nodes may take for this node's death.
     pub hit: Option<Time>,
-    /// Its machine fell silent: nobody gets a reset.
+    /// True if its machine fell silent: peers get no reset.
     pub silent: bool,
 }
 
@@ -76,13 +76,13 @@ impl Process {
         }
     }
 
-    /// The process ends; its disk stays.
+    /// Ends the process; its disk stays.
     pub fn stop(&mut self) {
         if let (Some(core), Some(_)) = (&self.core, &self.told)
             && self.life.is_multiple_of(2)
         {
-            // Whoever holds the log has it on disk. The others start from an older copy of the ledger, and so does,
-            // every second time, a holder: its engine begins with a snapshot and applies the rest anew.
+            // A node that holds the log has it on disk. Other nodes start from an older copy of the ledger. So does a
+            // holder every second time: its engine begins with a snapshot and applies the remaining entries again.
             self.birth = core.ledger().clone();
         }
         self.core = None;
@@ -94,7 +94,7 @@ impl Process {
         self.life += 1;
     }
 
-    /// The process starts again from its disk.
+    /// Starts the process again from its disk.
     pub fn start_again(&mut self, me: NodeId) {
         let (ledger, records, genesis) = (self.birth.clone(), self.records.clone(), self.genesis.clone());
         self.sent = self.birth.index;

@@ -1,6 +1,6 @@
-//! A simulated provider: hosts, tags, tokens, and the ways a real one misbehaves.
+//! A simulated provider: hosts, tags, tokens, and the faults of a real one.
 //!
-//! It keeps the truth about hosts. The world runs the nodes on them.
+//! It keeps the true state of the hosts. The world runs the nodes on them.
 
 use rhizo_protocol::ListedHost;
 use rhizo_types::Time;
@@ -12,42 +12,42 @@ use std::collections::BTreeMap;
 /// A provider.
 #[derive(Clone, Debug, Default)]
 pub struct Provider {
-    /// Hosts, those that have ended included, until they are forgotten.
+    /// All hosts, including ended ones that lists still show.
     pub hosts: BTreeMap<HostId, Host>,
-    /// Until when the API does not answer.
+    /// The API does not answer before this time.
     pub down_until: Time,
     /// New hosts and ends show in lists this much later, in milliseconds.
     pub list_lag_ms: u64,
-    /// So many of the next orders meet a problem.
+    /// Number of further orders that meet a fault of the provider.
     pub misbehaves: u32,
 }
 
 /// A host.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// What was ordered.
+    /// The order.
     pub order: AcquireOrder,
     /// The tag.
     pub intent: IntentId,
-    /// The idempotency token it was made for; a duplicate has another.
+    /// The idempotency token of the order; a duplicate has another one.
     pub token: String,
-    /// When it was made.
+    /// Time of its creation.
     pub created: Time,
-    /// When it ended.
+    /// Time of its end.
     pub ended: Option<Time>,
     /// The node that runs on it, once it joined.
     pub node: Option<NodeId>,
-    /// The key its node made.
+    /// The key of its node.
     pub key: PeerKey,
-    /// What it was given.
+    /// Its boot document.
     pub boot: Boot,
-    /// The member it asks next.
+    /// The member to which it sends its next join request.
     pub asks: Option<NodeId>,
-    /// Since when no intent explains it, as far as the truth goes.
+    /// Time since which no intent of the true ledger explains it.
     pub unexplained_since: Option<Time>,
 }
 
-/// An ended host stays in lists this long.
+/// Time for which an ended host stays in lists.
 pub const ENDED_MS: u64 = 60_000;
 
 impl Provider {
@@ -57,14 +57,14 @@ impl Provider {
         now >= self.down_until
     }
 
-    /// The host that was made for a token.
+    /// Returns the host that was created for a token.
     #[must_use]
     pub fn by_token(&self, token: &str) -> Option<HostId> {
         let found = self.hosts.iter().find(|(_, host)| host.token == token && host.ended.is_none());
         found.map(|(id, _)| id.clone())
     }
 
-    /// What the list says at `now`.
+    /// Returns the provider's list at `now`.
     #[must_use]
     pub fn list(&self, now: Time) -> Vec<ListedHost> {
         let seen = Time(now.0.saturating_sub(self.list_lag_ms * 1_000));

@@ -1,7 +1,8 @@
-//! One run: deployment, faults, healing, convergence, and for some seeds the end of the application.
+//! One run: deployment, faults, healing, convergence, and for some seeds the take-down of the application.
 //!
-//! The faults of a run are planned from its seed; which node they strike is decided when they strike. A fault that
-//! would destroy the majority of the voters for good is not done: that is another experiment, with another promise.
+//! The faults of a run are planned from its seed. The node that a fault strikes is chosen when it strikes. A fault
+//! that would destroy the majority of the voters for good is left out, because another promise holds then; a part of
+//! the seeds tests that one separately at the end.
 
 use crate::check::{self, Violation};
 use crate::fault::{Coverage, Fault};
@@ -14,14 +15,14 @@ use rhizo_types::id::{NodeId, ProviderName, ValueName};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// How runs are made.
+/// Options of runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether every event is written down.
+    /// Whether every event is recorded as a line.
     pub verbose: bool,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The seed.
@@ -30,7 +31,7 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// The hash of everything that happened.
     pub trace: String,
-    /// How many events were handled.
+    /// Number of events handled.
     pub events: u64,
     /// The faults that fired.
     pub coverage: Coverage,
@@ -40,19 +41,19 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
-/// The first deployment, without faults, must be done within this.
+/// Time limit of the first deployment, which has no faults.
 const DEPLOY_MS: u64 = 60_000;
-/// Faults strike within this.
+/// Faults strike within this time.
 const FAULTS_MS: u64 = 60_000;
-/// After healing, everything must be stable within this: the slowest chain is a host that is not listed for
-/// `visible_ms`, a host that never joins for `join_ms_max`, and a few unexplained ones for `reclaim_after_ms`.
+/// Time limit for stability after healing. The slowest chain is a host that is not listed for `visible_ms`, a host
+/// that never joins for `join_ms_max`, and a few unexplained ones for `reclaim_after_ms`.
 pub(crate) const HEAL_MS: u64 = 240_000;
-/// Taking everything down must be done within this.
+/// Time limit of the take-down.
 const TAKE_DOWN_MS: u64 = 180_000;
-/// How often the end of a phase is looked for.
+/// Time between two checks whether a phase has ended.
 const LOOK_MS: u64 = 500;
 
-/// The faults that are planned; the others are misfortunes of the moment.
+/// The faults that are planned. The others happen at random.
 const PLANNED: &[Fault] = &[
     Fault::Kill,
     Fault::Kill,
@@ -79,7 +80,8 @@ const PLANNED: &[Fault] = &[
     Fault::BetterAppears,
 ];
 
-/// A seed has some two thousand events; one with a hundred times as many is busy with itself for ever.
+/// The most events of a run. A seed has some two thousand events. One with a hundred times as many is in an endless
+/// loop.
 const EVENTS_MAX: u64 = 200_000;
 
 /// Runs one seed.
@@ -146,7 +148,7 @@ pub(crate) fn run_until(world: &mut World, end: Time) -> Option<()> {
     Some(())
 }
 
-/// Runs until a condition holds; a violation when it does not within the bound.
+/// Runs until a condition holds. Returns a violation when it does not hold within the limit.
 pub(crate) fn wait(
     world: &mut World,
     bound_ms: u64,
@@ -164,7 +166,7 @@ pub(crate) fn wait(
     }
 }
 
-/// Nothing is left, but for nodes that nobody can tell: those end by `orphan_after`.
+/// Checks that nothing is left but nodes that no other node can notify. Those end by `orphan_after`.
 fn taken_down(world: &World, lost: &BTreeSet<NodeId>) -> Result<(), String> {
     for (name, provider) in &world.providers {
         if let Some((id, _)) = provider.hosts.iter().find(|(_, host)| host.ended.is_none()) {
@@ -176,7 +178,7 @@ fn taken_down(world: &World, lost: &BTreeSet<NodeId>) -> Result<(), String> {
     up.map_or(Ok(()), |(node, _)| Err(format!("{node} still runs")))
 }
 
-/// The majority is gone for good: the survivors must say so, and spend nothing.
+/// The majority is gone for good. Checks that the survivors report it and order no host.
 fn without_quorum(world: &mut World) -> Option<u64> {
     let hosts = |world: &World| -> usize { world.providers.values().map(|p| p.hosts.len()).sum() };
     let before = hosts(world);
@@ -195,7 +197,8 @@ fn without_quorum(world: &mut World) -> Option<u64> {
 }
 
 impl World {
-    /// Ends every fault. Who is paused stays so until its time: what waits for it must not be overtaken.
+    /// Ends every fault. A paused process stays paused until its time, because messages that wait for it must not be
+    /// overtaken.
     pub(crate) fn heal(&mut self) {
         self.faulty = false;
         self.bad = None;
@@ -208,7 +211,7 @@ impl World {
         self.say(|| "== healed".to_owned());
     }
 
-    /// All nodes but one are lost at once.
+    /// Loses all nodes but one at once.
     fn leave_one(&mut self) {
         let up = self.up();
         let Some(survivor) = self.pick(&up) else { return };
@@ -222,7 +225,7 @@ impl World {
         self.say(|| format!("== {survivor} is left alone"));
     }
 
-    /// Whether a majority of the voters is left, now or after restarts that are on their way.
+    /// Returns true if a majority of the voters is left, now or after restarts that are under way.
     pub(crate) fn can_decide(&self) -> bool {
         let voters = &self.log.voters;
         let left = voters
@@ -231,12 +234,13 @@ impl World {
         left.count() * 2 > voters.len()
     }
 
-    /// Whether a voter was declared dead. It may run behind a partition, but it halts as soon as it learns of it.
+    /// Returns true if a voter was declared dead. It may run behind a partition, but it halts as soon as it learns of
+    /// its removal.
     fn is_buried(&self, voter: NodeId) -> bool {
         self.log.truth.departed.get(&voter).is_some_and(|departed| departed.dead)
     }
 
-    /// Whether a node's process is about to come back with its disk.
+    /// Returns true if a node's process is about to restart with its disk.
     pub(crate) fn restarts(&self, node: NodeId) -> bool {
         self.processes.get(&node).is_some_and(|process| {
             process.core.is_none() && !process.silent && process.wake == Some(RESTARTING)
@@ -257,7 +261,7 @@ impl World {
         if nodes.is_empty() { None } else { Some(nodes[self.rng.random_range(0..nodes.len())]) }
     }
 
-    /// Whether the group can go on after `lost` are gone for good.
+    /// Returns true if the group keeps a majority after `lost` are gone for good.
     fn may_lose(&self, lost: &BTreeSet<NodeId>) -> bool {
         let survives = |voters: &BTreeSet<NodeId>| {
             let left = voters
@@ -289,7 +293,7 @@ impl World {
         }
     }
 
-    /// A planned fault strikes, if it can.
+    /// Makes a planned fault strike, if it can.
     pub(crate) fn strike(&mut self, fault: Fault) {
         if !self.faulty {
             return;
@@ -430,7 +434,7 @@ impl World {
         let Some(leader) = self.log.leader else { return false };
         let mut spec = self.scenario.spec.clone();
         let (other, copies) = (self.rng.random_range(0..SHAPES), self.rng.random_range(1..=3));
-        // The same shape with other copies is an upgrade in place; another one replaces everything.
+        // The same shape with other copies is an upgrade in place. Another shape replaces everything.
         let shape = if self.rng.random_bool(0.5) { self.scenario.shape } else { other };
         set_components(&mut spec, components(shape, copies));
         // Half of the changes are of attributes as well, and some of a new version.

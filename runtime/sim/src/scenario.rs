@@ -1,4 +1,4 @@
-//! What a seed's application looks like: small specs with mandatory and optional imports, chains and meshes.
+//! The application of a seed: small specs with mandatory and optional imports, chains and meshes.
 
 use crate::market::{PRICE_MICROS_MAX, SEATS, SPEED};
 use rand::rngs::StdRng;
@@ -17,19 +17,19 @@ use rhizo_types::spec::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many shapes there are.
+/// Number of shapes.
 pub const SHAPES: u32 = 7;
 
-/// One world's parameters.
+/// The parameters of one world.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What is deployed first.
+    /// The spec of the first deployment.
     pub spec: Spec,
-    /// Which shape that is.
+    /// The number of its shape.
     pub shape: u32,
-    /// Where hosts come from.
+    /// The providers.
     pub providers: Vec<ProviderName>,
-    /// How many faults are planned.
+    /// Number of planned faults.
     pub faults: u32,
     /// Whether faults begin before the first deployment is done.
     pub early: bool,
@@ -67,7 +67,8 @@ fn component(replicas: u32, imports: &[(&str, bool, Pick)]) -> Component {
     }
 }
 
-/// `off ─fetch, configure─► ready ─start─► up ─work─► busy`, and all ways back; it serves in `up` and `busy`.
+/// `off ─fetch, configure─► ready ─start─► up ─work─► busy`, with a transition back for each step. It serves in `up`
+/// and `busy`.
 fn lively() -> Lifecycle {
     let function = |name: &str| Action::Function(name.to_owned());
     let ways = [
@@ -112,7 +113,7 @@ fn lively() -> Lifecycle {
     cycle
 }
 
-/// One exclusive copy, with values, that goes back to its last version when a new one fails.
+/// One exclusive copy with values. It is rolled back when a new version fails.
 fn hub() -> Component {
     let mut hub = component(1, &[]);
     let values = BTreeSet::from([ValueName::from("key")]);
@@ -120,7 +121,7 @@ fn hub() -> Component {
     Component { exclusive: true, on_failure: OnFailure::Unwind, lifecycle: Some(Box::new(lively())), ..hub }
 }
 
-/// Needs two of the pool, and is told of the hub's values.
+/// Needs two of the pool, and imports the hub's values.
 fn user(copies: u32, on_loss: OnLoss) -> Component {
     let mut user = component(copies, &[("hub", true, Pick::One), ("pool", false, Pick::Some(2))]);
     for (_, import) in &mut user.imports {
@@ -135,22 +136,22 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
     let list: Vec<(&str, Component)> = match shape {
         // A mesh, as PsEPR's brokers.
         0 => vec![("broker", component(copies + 2, &[("broker", true, Pick::All)]))],
-        // A front end that cannot do without its store.
+        // A front end that needs its store.
         1 => vec![("store", component(1, &[])), ("web", component(copies, &[("store", false, Pick::One)]))],
-        // Three tiers, with a cache that may come and go.
+        // Three tiers, with an optional cache.
         2 => vec![
             ("app", component(copies, &[("cache", true, Pick::One), ("db", false, Pick::Some(1))])),
             ("cache", component(1, &[])),
             ("db", component(2, &[("db", true, Pick::All)])),
             ("front", component(2, &[("app", false, Pick::All)])),
         ],
-        // A hub of which there is one, a pool of which two are needed, and their users.
+        // One hub, a pool of which two are needed, and their users.
         4 => vec![
             ("hub", hub()),
             ("pool", component(3, &[("hub", false, Pick::One)])),
             ("user", user(copies, OnLoss::Suspend)),
         ],
-        // The same with other losses, and everything in a life-cycle of its own.
+        // A hub, a pool and their users with other reactions to losses, each with a life-cycle of its own.
         5 => vec![
             ("hub", hub()),
             (
@@ -170,7 +171,7 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
     list.into_iter().map(|(name, component)| (ComponentName::from(name), component)).collect()
 }
 
-/// What each component's hosts should be: fast first, then cheap.
+/// The goals for each component's hosts: fast first, then cheap.
 #[must_use]
 pub fn goals<'a>(components: impl Iterator<Item = &'a ComponentName>) -> Vec<Utility> {
     let goal = |component: &ComponentName, attribute: &str, best: u32, worst: u32, weight: u32| Utility {
@@ -208,8 +209,8 @@ impl Scenario {
             ProviderSpec { kind: "sim".to_owned(), settings: String::new(), regions: BTreeSet::new() };
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
-            // No shape needs more than five hosts. With only one more, replacements that overlap with what they
-            // replace have to wait for money.
+            // No shape needs more than five hosts. The budget allows only one more, so replacements that overlap with
+            // the replaced hosts have to wait for money.
             max_hourly: Number::try_from(
                 f64::from(rng.random_range(6..=7_u32)) * PRICE_MICROS_MAX as f64 / 1e6,
             )

@@ -1,8 +1,8 @@
-//! Larger assemblies under generated histories: whatever was changed and whatever went wrong, the safety checks hold
-//! after every event, and once it is healed the application is as the last spec in force says.
+//! Larger assemblies under generated histories. The safety checks hold after every event, under any changes and
+//! faults. After healing, the application is in the state that the last spec in force describes.
 //!
-//! The reference is what a user has in mind: components, how many copies, who uses whom. A failing history is shrunk
-//! to the few steps that matter. `PROPTEST_CASES` sets how many are tried, `PROPTEST_RNG_SEED` which.
+//! The reference is the user's view: components, number of copies, and their imports. A failing history is shrunk to
+//! the few steps that matter. `PROPTEST_CASES` sets the number of histories, `PROPTEST_RNG_SEED` selects them.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const COMPONENTS_MAX: u8 = 12;
 /// The most copies of a component: with all of them, there are some thirty instances on as many hosts.
 const COPIES_MAX: u8 = 3;
-/// How often, and how long apart, it is looked whether all is as wanted: long enough for a move from end to end.
+/// Number of checks whether the state is as wanted, with their distance in time: long enough for a complete move.
 const LOOKS: u32 = 30;
 const LOOK_MS: u64 = 2_000;
-/// Nodes die of these, links break, providers lie, instances fail.
+/// Node deaths, broken links, provider faults and instance failures.
 const FAULTS: &[Fault] = &[
     Fault::Kill,
     Fault::Restart,
@@ -40,15 +40,16 @@ const FAULTS: &[Fault] = &[
     Fault::BetterAppears,
 ];
 
-/// One component, as its user thinks of it.
+/// One component in the user's view.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Part {
     copies: u8,
-    /// By the number of the exporter, always a smaller one or its own: whether it is optional, and whether all copies.
+    /// By the number of the exporter, which is always smaller or its own: whether the import is optional, and whether
+    /// it is bound to all copies.
     uses: BTreeMap<u8, (bool, bool)>,
 }
 
-/// What the user wants.
+/// The application that the user wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Wish {
     seed: u64,
@@ -68,7 +69,7 @@ enum Step {
 fn part(number: u8) -> impl Strategy<Value = Part> {
     let uses = proptest::collection::btree_map(0..=number, (any::<bool>(), any::<bool>()), 0..=3);
     (1..=COPIES_MAX, uses).prop_map(move |(copies, mut uses)| {
-        // What uses itself does so optionally: nobody could be the first otherwise.
+        // A component that imports itself does so optionally. Otherwise its first copy could not start.
         if let Some((optional, _)) = uses.get_mut(&number) {
             *optional = true;
         }
@@ -77,7 +78,7 @@ fn part(number: u8) -> impl Strategy<Value = Part> {
 }
 
 impl Wish {
-    /// The same without uses of what is not there.
+    /// Returns the wish without imports of components that do not exist.
     fn consistent(mut self) -> Self {
         let there: BTreeSet<u8> = self.parts.keys().copied().collect();
         self.parts.values_mut().for_each(|part| part.uses.retain(|other, _| there.contains(other)));
@@ -158,7 +159,8 @@ impl ReferenceStateMachine for Wish {
     }
 }
 
-/// Whether the application is as the user wants it: every copy there, every import bound, every binding alive.
+/// Checks that the application is as the user wants it: every copy exists, every import is bound, every binding
+/// works.
 fn as_wanted(cluster: &Cluster, wish: &Wish) -> Result<(), String> {
     let bindings = cluster.bindings();
     let copies = |number: u8| -> BTreeSet<InstanceId> {
@@ -185,8 +187,8 @@ fn as_wanted(cluster: &Cluster, wish: &Wish) -> Result<(), String> {
     if bindings.len() == known { Ok(()) } else { Err(format!("something else runs: {:?}", bindings.keys())) }
 }
 
-/// Waits until it is as wanted. Optional imports bind late, and a voluntary move may begin at any time; what is wrong
-/// for good stays wrong.
+/// Waits until the state is as wanted. Optional imports bind late, and a voluntary move may begin at any time. A
+/// lasting fault remains visible at every check.
 fn assert_as_wanted(cluster: &mut Cluster, wish: &Wish) {
     let mut last = Ok(());
     for _ in 0..LOOKS {
@@ -214,7 +216,7 @@ impl StateMachineTest for Histories {
     }
 
     fn apply(state: Option<Cluster>, wish: &Wish, step: Step) -> Option<Cluster> {
-        // Without a majority nothing can be decided any more: that is another experiment.
+        // Without a majority no decision is possible any more. Another test covers that.
         let mut cluster = state?;
         match step {
             Step::Set(..) | Step::Remove(_) => {
@@ -237,7 +239,7 @@ fn healed(mut cluster: Cluster, wish: &Wish) -> Option<Cluster> {
     if !cluster.heal().expect("it converges") {
         return None;
     }
-    // A wish that came while nobody coordinated is wished again, as a user would.
+    // A wish that was made while there was no coordinator is repeated, as a user would do.
     if cluster.components() != share(wish.components()) {
         assert!(cluster.change(wish.components()), "somebody coordinates");
         assert_eq!(cluster.pass(1_000), Ok(()));
@@ -254,7 +256,7 @@ prop_state_machine! {
     fn histories_end_as_their_user_wants(sequential 1..24 => Histories);
 }
 
-/// The same histories in every run, unless others are asked for: a failure must be there again the next time.
+/// The seed of the histories. By default it is the same in every run, so that a failure can be reproduced.
 fn seed() -> u64 {
     std::env::var("PROPTEST_RNG_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
@@ -263,7 +265,7 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
 }
 
-/// Two components on 24 hosts each, every copy of the one bound to all of the other.
+/// Two components on 24 hosts each. Every copy of the first is bound to all copies of the second.
 fn many_hosts() -> Wish {
     let uses = BTreeMap::from([(0, (false, true))]);
     let parts = [(0, Part { copies: 24, uses: BTreeMap::new() }), (1, Part { copies: 24, uses })]
@@ -272,7 +274,7 @@ fn many_hosts() -> Wish {
     Wish { seed: 1, parts }
 }
 
-/// Beyond sixteen members not everybody is linked to everybody.
+/// With more than sixteen members, not all members are linked to each other.
 #[test]
 fn instances_on_many_hosts_find_each_other() {
     let wish = many_hosts();

@@ -1,12 +1,12 @@
-//! Safety checks can fail: for each, one fault in the core's own code makes it fail within a few seeds.
+//! Tests of the safety checks: for each check, one fault in the core's own code makes it fail within a few seeds.
 //!
-//! A check that no fault can trip proves nothing. Each check has one fault at most; the models have those that would
-//! need thousands of seeds here.
+//! A check that no fault can trip proves nothing. Each check has one fault at most. The models have the faults that
+//! would need thousands of seeds here.
 
 use rhizo_protocol::sabotage::{Sabotage, choose};
 use rhizo_sim::{Options, run_seed};
 
-/// So many seeds are tried; the fault of most tests shows in the first few.
+/// Number of seeds that are tried. The fault of most tests shows in the first few.
 const SEEDS: u64 = 300;
 
 /// The first violation under a fault is that of `check` (or of one of several that the fault can trip first).

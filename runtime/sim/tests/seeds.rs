@@ -1,6 +1,6 @@
-//! A few seeds as an ordinary test, and the promise that a seed is all that matters.
+//! A few seeds as an ordinary test, and the test that equal seeds give equal runs.
 //!
-//! The campaign of a thousand seeds is `rhizo-sim run --seeds 1000`, which also asks that every fault fired.
+//! The campaign of a thousand seeds is `rhizo-sim run --seeds 1000`, which also requires that every fault fired.
 
 use rhizo_sim::{Options, run_seed};
 

@@ -16,9 +16,9 @@ use std::fmt::Write as _;
 /// The result of checking a scenario.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
-    /// How many states were visited.
+    /// Number of states visited.
     pub states: u32,
-    /// How many steps were checked.
+    /// Number of steps checked.
     pub transitions: u32,
     /// The properties whose condition was met at least once, so that the check says something about them.
     pub occurred: Rules,
@@ -30,7 +30,7 @@ pub struct Verdict {
     pub is_complete: bool,
 }
 
-/// Questions beside the properties.
+/// Questions in addition to the properties.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Questions {
     /// Pairs of actions, `component.transition`, that must never run at the same time.
@@ -53,7 +53,7 @@ pub struct Violation {
     pub detail: String,
     /// The steps, as sentences.
     pub trace: Vec<String>,
-    /// The position in `trace` of the first step that repeats for ever; none for a trace that ends.
+    /// The position in `trace` of the first step of the cycle that repeats without end; none for a trace that ends.
     pub repeats_from: Option<usize>,
     /// For each step, its position among the possible steps; the input of [`retrace`].
     pub positions: Vec<u16>,
@@ -81,13 +81,13 @@ pub fn check(scenario: &Scenario, states_max: u32) -> Verdict {
     check_rules(scenario, states_max, None, &Questions::default())
 }
 
-/// Does the same as [`check`], and answers questions.
+/// Checks a scenario as [`check`] does, and also answers questions.
 #[must_use]
 pub fn check_asking(scenario: &Scenario, states_max: u32, questions: &Questions) -> Verdict {
     check_rules(scenario, states_max, None, questions)
 }
 
-/// Does the same as [`check`] for one property: violations of others do not end the exploration.
+/// Checks one property as [`check`] does. Violations of other properties do not end the exploration.
 #[must_use]
 pub fn check_only(scenario: &Scenario, states_max: u32, rule: Rule) -> Verdict {
     check_rules(scenario, states_max, Some(rule), &Questions::default())

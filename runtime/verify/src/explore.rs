@@ -19,7 +19,7 @@ pub trait Model {
     /// Returns the initial state.
     fn initial(&mut self) -> Self::State;
 
-    /// What tells states apart.
+    /// Returns the fingerprint by which states are distinguished.
     fn fingerprint(&self, state: &Self::State) -> Fingerprint;
 
     /// Appends every step that is possible in `state` with the state it leads to, always in the same order.

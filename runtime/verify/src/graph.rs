@@ -1,9 +1,9 @@
 //! The explored graph, and liveness on it: strongly connected components, weak fairness, *leads to*.
 //!
 //! `p` leads to `q` when every fair path from a state with mark `p` reaches a state with mark `q`. A fair path may
-//! follow a cycle for ever, unless some fair step is possible in all states of the cycle and never taken. Cycles are
-//! therefore checked explicitly: a search that stops at known states would count each cycle as progress. The graph is
-//! independent of the meaning of marks.
+//! follow a cycle without end, unless some fair step is possible in all states of the cycle and never taken. Cycles
+//! are therefore checked explicitly: a search that stops at known states would count each cycle as progress. The
+//! graph is independent of the meaning of marks.
 
 /// States by number, in the order of discovery, with the steps of each.
 #[derive(Clone, Debug, Default)]
@@ -141,7 +141,7 @@ impl Graph {
         hopeless
     }
 
-    /// Returns whether a fair path can stay in a component for ever.
+    /// Returns true if a fair path can stay in a component without end.
     fn is_fair_trap(&self, component: &[u32]) -> bool {
         let inside = |to: u32| component.binary_search(&to).is_ok();
         let mut stays: Vec<u16> = Vec::new();
@@ -275,11 +275,12 @@ mod tests {
 
     #[test]
     fn a_cycle_that_a_fair_step_leaves_is_none() {
-        // State 0 and 1 in a circle by class 0; class 1 is possible in both and leads to the goal.
+        // States 0 and 1 form a cycle by class 0. Class 1 is possible in both and leads to the goal.
         let leaves =
             graph(&[(BEGIN, &[(1, Some(0)), (2, Some(1))]), (0, &[(0, Some(0)), (2, Some(1))]), (GOAL, &[])]);
         assert_eq!(leaves.leads_to(BEGIN, GOAL), None);
-        // Here the way out is not possible all along, so a fair path may go round for ever.
+        // Here the step out of the cycle is not possible in every state, so a fair path may follow the cycle without
+        // end.
         let stays = graph(&[(BEGIN, &[(1, Some(0)), (2, Some(1))]), (0, &[(0, Some(0))]), (GOAL, &[])]);
         let found = stays.leads_to(BEGIN, GOAL).unwrap();
         assert_eq!((found.from, found.path.len(), found.cycle), (0, 0, vec![0, 0]));

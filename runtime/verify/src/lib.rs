@@ -4,7 +4,7 @@
 //! This crate decides nothing for the application and has no clock, input or output. The bounded run over many
 //! scenarios is the test target `models` of `rhizo-protocol`.
 //!
-//! Read next: [`scenario`] for the input, [`model`] for the states and steps, [`property`] for what must hold,
+//! Read next: [`scenario`] for the input, [`model`] for the states and steps, [`property`] for the properties,
 //! [`explore`] and [`graph`] for the search and liveness (which are independent of rhizo), [`check()`] for the whole.
 
 #![forbid(unsafe_code)]

@@ -40,7 +40,7 @@ pub struct Wish {
     pub joins: u8,
     /// A script instead of a placement; it changes the current configuration.
     pub script: Option<Script>,
-    /// Whether it waits until the wish before it is reached.
+    /// Whether the wish waits until the previous wish is reached.
     pub when_settled: bool,
 }
 

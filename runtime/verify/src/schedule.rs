@@ -31,9 +31,9 @@ pub struct Bar {
     pub instance: InstanceId,
     /// The transition.
     pub transition: TransitionName,
-    /// When it begins, with the least and with the greatest durations.
+    /// Time of its beginning in milliseconds, with the least and with the greatest durations.
     pub begin_ms: (u64, u64),
-    /// When it ends.
+    /// Time of its end in milliseconds, with the least and with the greatest durations.
     pub end_ms: (u64, u64),
     /// Whether it is on the critical path of the greatest durations.
     pub is_critical: bool,
@@ -57,7 +57,7 @@ struct Played {
     name: TransitionName,
     begin: u64,
     end: u64,
-    /// The action that ended last among those it waited for.
+    /// The last action to end among those that it waited for.
     cause: Option<usize>,
 }
 

@@ -64,11 +64,11 @@ fn corner((column, row): (usize, usize)) -> (usize, usize) {
     (GAP / 2 + column * (BOX_WIDTH + GAP), GAP / 2 + row * (BOX_HEIGHT + GAP / 2))
 }
 
-/// Column and row of every instance: exporters to the left of those who need them, as far as there is no circle.
+/// Column and row of every instance: exporters to the left of their importers, as far as there is no cycle.
 fn layers(ledger: &Ledger) -> BTreeMap<&InstanceId, (usize, usize)> {
     let target = &ledger.target;
     let mut columns: BTreeMap<&InstanceId, usize> = target.instances.keys().map(|i| (i, 0)).collect();
-    // As often as there are instances is enough without circles, and an end with them.
+    // Without cycles, as many rounds as there are instances suffice. With cycles, this bound ends the loop.
     for _ in 0..target.instances.len() {
         for (importer, imports) in &target.bindings {
             let exporters = imports.values().flatten().filter(|exporter| *exporter != importer);

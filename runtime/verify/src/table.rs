@@ -1,4 +1,4 @@
-//! A table from fingerprints to numbers: what the explorer has seen, in 20 bytes per place.
+//! A table from fingerprints to numbers, for the states that the explorer has seen, in 20 bytes per place.
 //!
 //! Open addressing with linear probing: fingerprints are uniform, so their low bits are the place. Entries are never
 //! removed.

@@ -1,6 +1,7 @@
 //! A second explorer: stateright visits the same model with its own search and its own fingerprints.
 //!
-//! Both must find as many states and as many steps. It says nothing of liveness, which stateright checks on acyclic
+//! Both must find the same number of states and of steps. Liveness is not compared, because stateright checks it on
+//! acyclic paths only.
 //! paths only.
 
 use rhizo_types::spec::Pick;
@@ -40,7 +41,7 @@ impl Model for Second {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // One that always holds: without any, it would not search.
+        // A property that always holds: without a property, stateright would not search.
         vec![Property::always("a state is a state", |_, _| true)]
     }
 }

@@ -103,7 +103,7 @@ impl World {
         provider: &ProviderName,
         host: &HostId,
     ) {
-        // The last member's own host is released by an entry that left nobody to hold the log.
+        // The last member's own host is released by an entry after which no node holds the log.
         let last = self.log.truth.members.is_empty();
         let mut accepted = last || self.barrier(by, life);
         if accepted && let Some(violation) = check::before_release(self, intent, host) {
@@ -128,7 +128,7 @@ impl World {
         self.later(5_000, Happening::Deliver { to: by, life, event: Event::Listed { provider, result } });
     }
 
-    /// A host ends, and its process with it.
+    /// Ends a host and its process.
     pub(crate) fn end_host(&mut self, provider: &ProviderName, host: &HostId) {
         let now = self.now;
         let Some(state) = self.providers.get_mut(provider).and_then(|p| p.hosts.get_mut(host)) else {
@@ -148,7 +148,7 @@ impl World {
         if host.ended.is_some() || host.node.is_some() {
             return;
         }
-        // The dead man's switch of a host that never joined.
+        // A host that never joined ends itself.
         if now.ms_since(host.created) > TIMERS.join_ms_max + 60_000 {
             return self.end_host(&provider, &id);
         }
@@ -194,7 +194,8 @@ impl World {
                 self.processes.insert(node, process);
                 self.later(1_000, Happening::Deliver { to: node, life, event: Event::Tick });
             }
-            // The next ask, which is under way already, goes there: one chain of asks per host.
+            // The next request, which is under way already, goes to that node: there is one chain of requests per
+            // host.
             JoinAnswer::Redirect { node, .. } => host.asks = Some(node),
             JoinAnswer::Later => {}
             JoinAnswer::Refused { .. } => self.end_host(&provider, &id),

@@ -1,4 +1,4 @@
-//! The log's life in the world: elections, commits, replication, and what each process is told of it.
+//! The log in the world: elections, commits, replication, and the log status that each process receives.
 //!
 //! The log itself is [`crate::consensus`].
 
@@ -14,7 +14,7 @@ use rhizo_types::{Term, Time};
 use std::collections::BTreeSet;
 
 impl World {
-    /// Whether a node reaches a majority of the voters, and of those of a change under way.
+    /// Returns true if a node reaches a majority of the voters, and of the voters of a change under way.
     pub(crate) fn has_quorum(&self, node: NodeId) -> bool {
         let majority = |voters: &BTreeSet<NodeId>| {
             let reached = voters.iter().filter(|voter| {
@@ -22,7 +22,7 @@ impl World {
             });
             reached.count() * 2 > voters.len()
         };
-        // While a change is half done, nothing is committed without a majority of both configurations.
+        // While a change is incomplete, nothing is committed without a majority of both configurations.
         let voters = self.log.voters.contains(&node) && majority(&self.log.voters);
         self.is_awake(node) && voters && self.log.next_voters().is_none_or(majority)
     }
@@ -59,7 +59,7 @@ impl World {
         self.tell_status();
     }
 
-    /// A voter with a majority becomes leader of a new term.
+    /// Makes a voter with a majority the leader of a new term.
     pub(crate) fn elect(&mut self, wish: Option<NodeId>) {
         let mut fit: Vec<NodeId> =
             self.log.voters.iter().copied().filter(|node| self.has_quorum(*node)).collect();
@@ -70,7 +70,7 @@ impl World {
             return;
         }
         let leader = fit[self.rng.random_range(0..fit.len())];
-        // The successor may find its predecessor's last proposals in its log, or not.
+        // The successor may find its predecessor's last proposals in its log, or may not.
         for (term, entry) in std::mem::take(&mut self.log.orphans) {
             if self.rng.random_bool(0.5) {
                 self.log.commit_as(term, entry);
@@ -93,11 +93,11 @@ impl World {
         let leads = self.log.leader == Some(to) && self.log.term == pending.term;
         let event = |result| Event::Proposed { id, result };
         if !leads {
-            // Appended by a leader that is lost, or never appended.
+            // The proposal was appended by a leader that is lost, or never appended.
             let appended = pending.term != Term::ZERO && self.rng.random_bool(0.5);
             let result = if appended { ProposeResult::Unknown } else { ProposeResult::Refused };
             if appended && pending.term < self.log.term {
-                // Its term is over: the successor has decided already, against it.
+                // The term of the proposal is over, and the successor has decided against it.
                 self.coverage.fired(Fault::UnknownDropped);
             } else if appended {
                 self.log.orphans.push((pending.term, pending.entry));
@@ -170,7 +170,7 @@ impl World {
             } else {
                 self.delay() + 500
             };
-            // A node's engine applies in order, whichever leader the entries came from.
+            // A node's engine applies entries in order, independent of the leader that sent them.
             let at = self.network.in_order(node, node, Time(self.now.0 + us));
             let from = usize::try_from(sent).unwrap_or(usize::MAX);
             let entries: Vec<_> = self.log.entries[from..].to_vec();
@@ -214,11 +214,12 @@ impl World {
             *leader == node || (self.network.both_pass(*leader, node) && self.has_quorum(*leader))
         });
         let Some(leader) = reached.filter(|_| holders.contains(&node)) else {
-            // It only knows what it was told last; a former leader goes on believing, without a quorum.
+            // A node without a leader knows only its last status. A former leader still believes that it leads,
+            // without a quorum.
             let mut old =
                 self.processes.get(&node).and_then(|process| process.told.clone()).unwrap_or_default();
             old.quorum = false;
-            // Some engines say so at once, some let it believe for a while: half of the seeds each.
+            // Some engines report the loss at once, others only after some time: half of the seeds each.
             if old.leader != Some(node) || self.seed.is_multiple_of(2) {
                 old.leader = None;
             }
@@ -236,7 +237,7 @@ impl World {
             term: log.term,
             leader: Some(leader),
             quorum: self.has_quorum(leader),
-            // Only the leader needs them, and rounding spares a status for every entry.
+            // Only the leader needs the index. The rounding avoids a new status for every entry.
             last_index: if leader == node { log.last() } else { 0 },
             voters,
             changing: log.change.is_some(),

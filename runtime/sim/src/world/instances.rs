@@ -1,6 +1,6 @@
-//! Instances and processes: what starts, ends, is killed and comes back.
+//! Instances and processes: starts, ends, kills and restarts.
 //!
-//! It is the shell's and the machine's part; whether a core may start something is checked in [`crate::check`].
+//! This is the part of the shell and of the machine. [`crate::check`] checks whether a core may start an instance.
 
 use super::{Act, Happening, World};
 use crate::check;
@@ -69,7 +69,7 @@ impl World {
         self.deliver(node, life, event);
     }
 
-    /// Whether what starts is of the version that never works.
+    /// Returns true if the starting instance is of the version that never works.
     fn runs_bad(&self, node: NodeId, run: &RunId, bad: &str) -> bool {
         let core = self.processes.get(&node).and_then(|process| process.core.as_ref());
         let mut views = core.into_iter().flat_map(|core| core.agent().instances());
@@ -106,7 +106,7 @@ impl World {
         }
         let fails = self.mishap(0.05, Fault::ActionFails);
         let Some(process) = self.processes.get_mut(&node) else { return };
-        // One that is cancelled may end before it is: whichever comes first counts.
+        // An action that is cancelled may end before the cancellation arrives. The first of the two counts.
         let Some((step, cancelled)) = process.acts.remove(&action) else { return };
         let result = if cancelled {
             ActResult::Cancelled
@@ -126,7 +126,7 @@ impl World {
         self.deliver(node, life, Event::Acted { action, result });
     }
 
-    /// A process ends. Its peers get a reset, unless the machine fell silent.
+    /// Ends a process. Its peers get a reset, unless the machine fell silent.
     pub(crate) fn kill(&mut self, node: NodeId, silent: bool) {
         let now = self.now;
         let Some(process) = self.processes.get_mut(&node) else { return };
@@ -134,7 +134,7 @@ impl World {
         process.silent = silent;
         process.hit = Some(now);
         if self.log.leader == Some(node) {
-            // A leader that comes back is a follower.
+            // A leader that restarts is a follower.
             self.log.leader = None;
         }
         let peers = self.network.peers(node);
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// An instance of the world, for faults.
+    /// Returns a random running instance, for faults.
     pub(crate) fn some_running(&mut self) -> Option<(NodeId, u64, RunId)> {
         let mut all: Vec<(NodeId, u64, RunId)> = Vec::new();
         for (node, process) in self.processes.iter().filter(|(_, process)| process.is_up()) {
@@ -184,7 +184,7 @@ impl World {
         if all.is_empty() { None } else { Some(all.swap_remove(self.rng.random_range(0..all.len()))) }
     }
 
-    /// Instances that really run, with the node.
+    /// Returns the instances that really run, with the node of each.
     #[must_use]
     pub fn running(&self) -> BTreeMap<InstanceId, BTreeSet<NodeId>> {
         let mut running: BTreeMap<InstanceId, BTreeSet<NodeId>> = BTreeMap::new();

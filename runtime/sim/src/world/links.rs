@@ -1,6 +1,6 @@
 //! Messages and links between processes: delays, losses, dials, and links that are found to be dead.
 //!
-//! Which directions are cut is known to [`crate::network`].
+//! [`crate::network`] knows the directions that are cut.
 
 use super::{Happening, World};
 use crate::fault::Fault;
@@ -37,7 +37,7 @@ impl World {
             self.later(500, Happening::Dial { from: node, to: *peer });
         }
         for peer in old.difference(&peers) {
-            // A link to a stranger is closed by admission, whoever wants it.
+            // The admission closes a link to a stranger, even if one of the two nodes wants it.
             if self.network.wants.get(peer).is_none_or(|wants| !wants.contains(&node))
                 || !self.knows(node, *peer)
             {

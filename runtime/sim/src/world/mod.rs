@@ -1,7 +1,7 @@
 //! The event loop of a world: virtual time, one queue, and the shell's part for every process.
 //!
-//! Whatever is uncertain is drawn from one seeded generator, in the order of events. `faults` and `heal` are in
-//! `run`; here is how things work, and the small misfortunes that need no plan.
+//! All random decisions are drawn from one seeded generator, in the order of events. `faults` and `heal` are in
+//! `run`. This file has the normal behaviour of the world, and the small random faults that need no plan.
 
 mod clouds;
 mod elections;
@@ -28,16 +28,16 @@ use rhizo_types::message::{LogEntry, Message};
 use rhizo_types::{Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something that will happen.
+/// A future event of the world.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     /// An event reaches a core.
     Deliver { to: NodeId, life: u64, event: Event },
-    /// A core may want to be woken.
+    /// A core may need to be woken.
     Wake { node: NodeId, life: u64, at: Time },
     /// A message arrives, if its link is still the same.
     Arrive { from: NodeId, to: NodeId, link: u64, message: Message },
-    /// Two nodes try to link up.
+    /// Two nodes try to set up a link.
     Dial { from: NodeId, to: NodeId },
     /// A link is found to be dead.
     Notice { one: NodeId, other: NodeId, link: u64 },
@@ -45,7 +45,7 @@ pub(crate) enum Happening {
     Pump { again: bool },
     /// A proposal is resolved.
     Resolve { pending: Box<Pending> },
-    /// A membership change is made, if it can be.
+    /// A membership change is made, if that is possible.
     Change { life: u64 },
     /// A provider call reaches the provider.
     Acquire { by: NodeId, life: u64, call: Box<AcquireCall> },
@@ -63,20 +63,20 @@ pub(crate) enum Happening {
     Strike(Fault),
     /// A process starts again.
     StartAgain { node: NodeId },
-    /// Something is healed.
+    /// The link between two nodes is healed.
     Heal { one: NodeId, other: NodeId },
 }
 
-/// What ends for an instance.
+/// The event of an instance that is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Act {
-    /// Its start.
+    /// Its start is completed.
     Start,
-    /// Its stop.
+    /// Its stop is completed.
     Stop,
-    /// Itself.
+    /// It exits by itself.
     Exit,
-    /// Its health.
+    /// Its health check fails.
     Health,
 }
 
@@ -89,7 +89,7 @@ pub struct World {
     pub(crate) rng: StdRng,
     queue: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
-    /// Every process there ever was, by node.
+    /// Every process that ever existed, by node.
     pub processes: BTreeMap<NodeId, Process>,
     /// The replicated log.
     pub log: Log,
@@ -97,40 +97,40 @@ pub struct World {
     pub network: Network,
     /// The providers.
     pub providers: BTreeMap<ProviderName, Provider>,
-    /// What they sell.
+    /// The offers of the providers.
     pub(crate) market: Market,
-    /// What the scenario is.
+    /// The scenario.
     pub scenario: Scenario,
-    /// What went wrong so far.
+    /// The faults that have occurred so far.
     pub coverage: Coverage,
     trace: TraceHash,
-    /// Lines for a replay; none when nobody reads them.
+    /// Lines for a replay; none when no reader wants them.
     pub lines: Option<Vec<String>>,
     /// The first safety violation.
     pub violation: Option<Violation>,
-    /// Whether misfortune strikes.
+    /// Whether random faults occur.
     pub faulty: bool,
-    /// What is started with this in its environment does not work.
+    /// A service that is started with this variable in its environment does not work.
     pub(crate) bad: Option<String>,
     requests: BTreeMap<RequestId, (ProviderName, HostId)>,
     request_count: u64,
     host_count: u64,
-    /// The one coordinator of each term.
+    /// The coordinator of each term.
     pub(crate) coordinators: BTreeMap<Term, NodeId>,
     /// The key of every node id that was ever used.
     pub(crate) keys: BTreeMap<NodeId, PeerKey>,
-    /// Events handled.
+    /// Number of events handled.
     pub events: u64,
 }
 
 impl World {
-    /// The world of a seed, before anything happens.
+    /// Returns the world of a seed, before its first event.
     #[must_use]
     pub fn new(seed: u64, verbose: bool) -> Self {
         Self::of(Scenario::of(seed), seed, verbose)
     }
 
-    /// The world of a scenario, whose happenings come from a seed.
+    /// Returns the world of a scenario. Its events come from a seed.
     pub(crate) fn of(scenario: Scenario, seed: u64, verbose: bool) -> Self {
         let mut world = Self {
             seed,
@@ -141,7 +141,7 @@ impl World {
             processes: BTreeMap::new(),
             log: Log::of(FOUNDER),
             network: Network::default(),
-            // A stream of its own: what is sold does not depend on what happened before.
+            // A stream of its own, so that the offers do not depend on earlier events.
             market: Market::of(&scenario.providers, &mut StdRng::seed_from_u64(seed ^ 0x3a7c_e700)),
             providers: scenario.providers.iter().map(|name| (name.clone(), Provider::default())).collect(),
             scenario,
@@ -190,7 +190,7 @@ impl World {
         self.later(0, Happening::Pump { again: true });
     }
 
-    /// Schedules something in `us` microseconds.
+    /// Schedules an event in `us` microseconds.
     pub(crate) fn later(&mut self, us: u64, happening: Happening) {
         self.at(Time(self.now.0 + us), happening);
     }
@@ -200,7 +200,7 @@ impl World {
         self.queue.insert((at, self.sequence), happening);
     }
 
-    /// Whether something of that probability goes wrong; counted.
+    /// Returns true with this probability, and then counts the fault.
     pub(crate) fn mishap(&mut self, probability: f64, fault: Fault) -> bool {
         let strikes = self.faulty && self.rng.random_bool(probability);
         if strikes {
@@ -218,7 +218,7 @@ impl World {
         }
     }
 
-    /// Lets the next thing happen; false when a check failed or nothing is left.
+    /// Handles the next event. Returns false when a check failed or there is no further event.
     pub fn step(&mut self) -> bool {
         let Some(((at, _), happening)) = self.queue.pop_first() else { return false };
         self.now = at;
@@ -226,13 +226,13 @@ impl World {
         self.violation.is_none()
     }
 
-    /// When the next thing happens.
+    /// Returns the time of the next event.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// The hash of everything so far.
+    /// Returns the hash of all events so far.
     #[must_use]
     pub fn trace(&self) -> String {
         self.trace.text()
@@ -328,7 +328,7 @@ impl World {
             && here(core.ledger())
             && (!here(&process.birth) || self.events.is_multiple_of(4_096))
         {
-            // A shell keeps a copy of the ledger now and then; a restart begins with it, however old it is.
+            // A shell keeps a copy of the ledger now and then. A restart begins with that copy, even if it is old.
             process.birth = core.ledger().clone();
         }
         let wake = core.deadline();
@@ -402,7 +402,7 @@ impl World {
             Effect::Halt { .. } => self.halted(node),
             Effect::Act(call) => self.begin_action(node, life, &call),
             Effect::Cancel { action } => self.cancel_action(node, life, action),
-            // The world says itself when an offer has changed.
+            // The world itself reports when an offer has changed.
             Effect::AskOffers
             | Effect::SetAttributes { .. }
             | Effect::Rebind { .. }
@@ -411,7 +411,7 @@ impl World {
         }
     }
 
-    /// The shell's part of a solver run. An operator who asks at the same moment gets the coordinator's question.
+    /// The shell's part of a solver run. An operator's question at the same moment has to make an equal request.
     fn solve(&mut self, node: NodeId, life: u64, request: &SolveRequest) {
         let core = self.processes.get(&node).and_then(|process| process.core.as_ref());
         let asked = core.and_then(|core| core.question(self.now, None));
@@ -445,7 +445,7 @@ impl World {
         if let Some(process) = self.processes.get_mut(&node) {
             process.running.clear();
         }
-        // A host without its node ends by itself: the supervisor's part.
+        // A host without its node ends by itself, by its supervisor.
         if let Some((provider, host)) = host {
             self.end_host(&provider, &host);
         }

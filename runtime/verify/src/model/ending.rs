@@ -1,6 +1,6 @@
-//! The possible results of actions and services, and which of them are faults.
+//! The possible results of actions and services, and the results that count as faults.
 //!
-//! When each happens is decided by [`super`].
+//! [`super`] decides about the time of each.
 
 use crate::scenario::Fault;
 

@@ -14,20 +14,20 @@ use rhizo_types::message::{InstancePhase, Report, UseId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// One use that a running instance was told of.
+/// One use of an exporter that a running instance was notified of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BoundUse {
     /// The importer's number for it.
     pub id: UseId,
     /// The instance that imports.
     pub importer: InstanceId,
-    /// On which node the exporter is.
+    /// The node of the exporter.
     pub node: NodeId,
-    /// What is imported.
+    /// The instance that exports.
     pub exporter: InstanceId,
     /// The export of that instance.
     pub export: PortName,
-    /// The address that the importer was given.
+    /// The address that the importer received.
     pub address: Option<SocketAddr>,
     /// Whether the exporter has a service, so that the address is that of its current run.
     pub is_service: bool,
@@ -57,7 +57,7 @@ pub struct Facts {
     pub occurred: Rules,
     /// The rules that are broken here.
     pub breaches: Vec<Breach>,
-    /// What its running instances were told.
+    /// The uses that its running instances were notified of.
     pub bound_uses: Vec<BoundUse>,
     /// The uses of its instances, and those that wait.
     pub held: Vec<Held>,
@@ -67,11 +67,11 @@ pub struct Facts {
     pub failed: BTreeSet<InstanceId>,
     /// Instances that are ordered to stop and wait until their users have released them.
     pub draining: BTreeSet<InstanceId>,
-    /// Nodes that it has agreements with.
+    /// Nodes whose agents it shares uses with.
     pub partners: BTreeSet<NodeId>,
     /// Whether the agent waits for a time.
     pub waits: bool,
-    /// How many agents this host has had.
+    /// Number of agents that this host has had.
     pub session: u64,
 }
 

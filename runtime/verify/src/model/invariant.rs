@@ -72,7 +72,7 @@ fn instance(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
     facts.rule(Rule::TokensStay, places > 0, || format!("{} has lost its tokens", view.instance));
 }
 
-/// Whether the agent's phase of an instance agrees with its shell.
+/// Returns true if the agent's phase of an instance agrees with its shell.
 fn is_true(host: &Host, view: &InstanceView<'_>) -> bool {
     let run = host.runs.get(view.instance);
     if has_service(view.component) && view.component.lifecycle.is_none() {
@@ -118,7 +118,7 @@ fn told_is_held(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
     }
 }
 
-/// A waiting instance has a use for every exporter that its target names on a member.
+/// Checks that a waiting instance has a use for every exporter that its target names on a member.
 fn asked(host: &Host, view: &InstanceView<'_>, facts: &mut Facts) {
     let bindings = host.ledger.target.bindings.get(view.instance);
     for (port, exporters) in bindings.into_iter().flatten() {

@@ -1,10 +1,10 @@
 //! The model: hosts with the production agent, FIFO channels between them, the committed ledger, and faults.
 //!
-//! There is no clock: a wait ends by a step, and a failure is detected after any finite time. A broken link only delays
-//! messages, because channels resend (the protocol's tests check that on its own), so no step models it. An agent that
-//! restarts resets its channels, which is a step. The coordinator is the production function from ledger and reports to
-//! the next command. It may run at any moment, so a change of coordinator needs no step. `host` has the agents, `truth`
-//! the committed ledger, `facts` the derived facts of a host.
+//! There is no clock: a wait ends by a step, and a failure is detected after any finite time. A broken link only
+//! delays messages, because channels resend (the protocol's own tests check that), so no step models it. An agent
+//! that restarts resets its channels, which is a step. The coordinator is the production function from ledger and
+//! reports to the next command. It may run at any moment, so a change of coordinator needs no step. `host` has the
+//! agents, `truth` the committed ledger, `facts` the derived facts of a host.
 
 pub mod ending;
 pub mod facts;
@@ -253,7 +253,7 @@ impl Cluster {
         if !heard {
             return;
         }
-        // A message for an earlier agent of this node is dropped by its successor.
+        // A message for an earlier agent of this node is dropped by the new agent.
         let stale = state.queues[state.way(to, from)].contains(&Item::Reset);
         if let (Some(Item::Message(message)), false) = (queue.front().cloned(), stale) {
             let step = Step::Deliver(from, to, Shared::<AgentMessage>::clone(&message));

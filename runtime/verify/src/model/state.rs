@@ -26,12 +26,12 @@ pub enum Life {
     Gone,
 }
 
-/// What a channel carries.
+/// The content of a channel.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Item {
     /// A message.
     Message(Shared<AgentMessage>),
-    /// Notice that the sender's agent is a new one. Everything before it in the channel may get lost.
+    /// Notice that the sender's agent is a new one. Everything before it in the channel may be lost.
     Reset,
 }
 
@@ -42,9 +42,9 @@ pub struct State {
     pub truth: Known,
     /// Distinguishable ledgers, from the oldest that any node still has to the newest.
     pub history: Vec<Known>,
-    /// How many wishes were made.
+    /// Number of wishes that were made.
     pub wishes: u8,
-    /// How many faults have occurred.
+    /// Number of faults that have occurred.
     pub faults: u8,
     /// The hosts; none before they join.
     pub hosts: Vec<Option<Shared<Host>>>,

@@ -1,6 +1,6 @@
 //! The steps of the model, their fairness, and their text in traces.
 //!
-//! Which steps are possible is decided in [`super`].
+//! [`super`] decides which steps are possible.
 
 use super::ending::{ActEnding, Ending};
 use super::host::Deed;

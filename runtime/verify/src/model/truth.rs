@@ -1,7 +1,7 @@
 //! The committed ledger with the production code for entries and targets, and a simple planner in place of the solver.
 //!
-//! The planner does not model the quality of the solver. It places copies where the wish says, and the copies of a lost
-//! host on the next remaining host. Plans, targets and departures are then handled by the production code.
+//! The planner does not model the quality of the solver. It places copies on the hosts of the wish, and the copies of
+//! a lost host on the next remaining host. Plans, targets and departures are then handled by the production code.
 
 use crate::fingerprint::{Fingerprint, Shared};
 use crate::scenario::{SEATS, SEATS_PER_HOST, Scenario, Wish};
@@ -106,7 +106,7 @@ pub fn commit(ledger: &mut Ledger, command: Command) -> bool {
     ledger.apply(index, Term(1), &LogEntry::Command(command)) == Applied::Done
 }
 
-/// Returns the fingerprint of what an agent reads of a ledger: the target and the roster.
+/// Returns the fingerprint of the parts of a ledger that an agent reads: the target and the roster.
 #[must_use]
 pub fn as_agents_see(ledger: &Ledger) -> Fingerprint {
     let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();

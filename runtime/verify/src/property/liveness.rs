@@ -183,7 +183,7 @@ fn unbound_optional(seen: &Seen<'_>) -> bool {
     })
 }
 
-/// Whether everything that can start is as the plan in force wants it.
+/// Returns true if everything that can start is in the state that the plan in force wants.
 fn is_reached(cluster: &mut Cluster, seen: &Seen<'_>) -> bool {
     let state = seen.state;
     let calm = listened(state).all(VecDeque::is_empty)
