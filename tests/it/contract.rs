@@ -1,4 +1,5 @@
-//! The contract with scripts: the JSON of `status` and `plan`, exit codes, and bad configurations that start nothing.
+//! The contract with scripts: the JSON of `status` and `plan`, exit codes, and refused configurations that start
+//! nothing.
 
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Time after which a wait has failed; far longer than two busy cores need.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(180);
-/// Pause between two looks at something that changes.
+/// Pause between two checks of a changing state.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Output and exit status of a command.
@@ -101,7 +101,7 @@ impl Deployment {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
         let stem = format!("said/{number:03}-{}", arguments.first().copied().unwrap_or("none"));
         let (out, err) = (self.file(&format!("{stem}.out")), self.file(&format!("{stem}.err")));
-        // Files, not pipes: what goes on in the background keeps them open after the command has ended.
+        // Files, not pipes: background processes would keep pipes open after the command has ended.
         let child = self
             .command(arguments)
             .stdout(File::create(&out).expect("writable"))
@@ -238,7 +238,7 @@ impl Drop for Deployment {
     }
 }
 
-/// A command that is still running.
+/// A command that still runs.
 pub(crate) struct Running<'a> {
     deployment: &'a Deployment,
     child: Child,
@@ -252,7 +252,7 @@ impl Running<'_> {
         self.child.id()
     }
 
-    /// Waits for its end; a command that outlives the watchdog is a failure.
+    /// Waits for its end. A command that still runs after the watchdog's time is a failure.
     pub(crate) fn wait(mut self) -> Said {
         let start = Instant::now();
         loop {
@@ -302,7 +302,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Whether an application is stable and every member has told its process.
+/// Returns true if an application is stable and the process id of every member is known.
 pub(crate) fn is_told(status: &Value) -> bool {
     status["state"] == "stable" && nodes(status).iter().all(|node| node["pid"].is_u64())
 }

@@ -1,4 +1,4 @@
-//! The ends of a component's processes, and the times of the user that they hold.
+//! The ends of a component's processes, and the grace times that the user sets for them.
 //!
 //! The rules for one task are unit tests of `component/processes.rs`; here they hold for whole applications.
 

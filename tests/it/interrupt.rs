@@ -1,4 +1,4 @@
-//! Ctrl-C at any moment of `up` leaves no process and no host.
+//! Ctrl-C at any time during `up` leaves no process and no host.
 
 use std::time::Duration;
 

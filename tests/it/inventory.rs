@@ -1,9 +1,8 @@
-//! Inventory equals ledger, sampled while something else happens: no host without an explanation, no member
-//! without a host.
+//! The inventory equals the ledger, sampled during other work: every host has an intent, and every member has a host.
 //!
-//! A sample is one look at the provider's host directories and one at the status; the two are not taken at the
-//! same moment, so only a difference that lasts over many samples in a row counts. The checker reads only public
-//! state and knows nothing of how rhizo reclaims hosts.
+//! A sample reads the provider's host directories and then the status. The two are not read at the same moment, so only
+//! a difference that lasts over many samples in a row counts. The checker reads only public state and does not depend on
+//! how rhizo reclaims hosts.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

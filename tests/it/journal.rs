@@ -49,7 +49,7 @@ pub(crate) fn lines(deployment: &Deployment) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// How often exactly this line was logged.
+/// Number of times that exactly this line was logged.
 pub(crate) fn count(deployment: &Deployment, line: &str) -> usize {
     lines(deployment).iter().filter(|noted| *noted == line).count()
 }

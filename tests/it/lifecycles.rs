@@ -200,7 +200,7 @@ fn a_failing_action_is_a_failure_that_explains_itself_and_holds_back_its_users()
     assert!(!journal::lines(&deployment).iter().any(|line| line.contains("serve")), "a user was started");
     let why = deployment.ok(&["why", &name(&deployment.status())]);
     assert!(why.stdout.contains("ended with exit status: 3: no such table"), "{why:#?}");
-    // The agent's own events, which the coordinator does not have, are in `why` as well.
+    // `why` also contains the agent's own events, which the coordinator does not have.
     let agent = |text: &str| {
         let told = text.lines().find(|line| line.contains("begin failed:")).map(str::to_owned);
         told.unwrap_or_default()

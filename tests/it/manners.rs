@@ -1,4 +1,4 @@
-//! The command line as a program of a terminal: closed pipes, full disks, questions without an answerer, one JSON
+//! The command line as a program of a terminal: closed pipes, full disks, questions without an operator, one JSON
 //! document a command, exit codes.
 //!
 //! The content of documents is tested in `contract`.
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, instances, signal};
 use crate::repair::crew;
 
-/// How long a command may take that ends by itself, on the slowest machine.
+/// Time limit for a command that ends by itself, on the slowest machine.
 const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// Runs a command to its end.
@@ -41,7 +41,7 @@ fn a_reader_that_leaves_early_is_no_failure_and_lost_output_is_one() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    // The reader is gone before or while the program writes; both must be survived.
+    // The reader closes its end before or while the program writes. The program must survive both.
     drop(child.stdout.take());
     let ended = child.wait_with_output().expect("our own child");
     assert_eq!((ended.status.code(), text(&ended.stderr)), (Some(0), String::new()));
@@ -93,7 +93,7 @@ fn a_question_that_nobody_can_answer_ends() {
     crew(&deployment, 1);
     let mut child = deployment
         .command(&["up", "rhizo.toml"])
-        // A pipe that stays open and says nothing, as under a service manager or in a pipeline.
+        // A pipe that stays open without input, as under a service manager or in a pipeline.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -159,7 +159,7 @@ fn node_0_in_the_foreground_ends_in_order_when_its_terminal_is_gone() {
     let (mut stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take());
     let mut first = [0; 1];
     stdout.read_exact(&mut first).expect("node 0 shows what happens");
-    // The terminal goes: first its end of the pipes is closed, then the hang-up signal follows.
+    // The terminal is closed: first its end of the pipes, then the hang-up signal follows.
     drop((stdout, stderr));
     deployment.until("stable", |status| status["state"] == "stable");
     signal(child.id(), "HUP");

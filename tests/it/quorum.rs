@@ -6,7 +6,7 @@ use crate::deployment::{Deployment, id, kill, nodes, pid};
 use crate::inventory::live_hosts;
 use crate::repair::crew;
 
-/// How long the survivor is watched for spending: several times its detection and planning periods.
+/// Time for which the test watches that the survivor orders no host: several of its detection and planning periods.
 const WATCHED: Duration = Duration::from_secs(15);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Killed nodes are repaired: the bindings are right again, no host is acquired twice, none is leaked.
+//! Killed nodes are repaired: bindings are correct again, no host is acquired twice, none is left without an intent.
 
 use std::collections::BTreeSet;
 

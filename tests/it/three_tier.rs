@@ -1,4 +1,4 @@
-//! The three-tier example: values reach the importers, and new values do when the database is replaced.
+//! The three-tier example: importers receive values, and receive new values when the database is replaced.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ fn host_of(status: &Value, component: &str) -> Value {
     nodes(status).into_iter().find(|node| node["id"] == name).expect("a member")
 }
 
-/// Asks the load balancer, wherever it is placed, for a page.
+/// Requests a page from the load balancer, on the host where it is placed.
 fn page(deployment: &Deployment, status: &Value) -> String {
     let address = host_of(status, "lb")["address"].clone();
     let address: SocketAddr = address.as_str().and_then(|text| text.parse().ok()).expect("an address");

@@ -1,4 +1,4 @@
-//! `up` and `down` of whole applications: hosts are acquired, instances placed and bound, and everything given back.
+//! `up` and `down` of whole applications: hosts are acquired, instances placed and bound, and everything is released.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -1,13 +1,13 @@
-//! `rhizo-bench deploy`: what rhizo adds to the actions of a deployment, and of a change.
+//! `rhizo-bench deploy`: the time that rhizo adds to the actions of a deployment, and of a change.
 //!
-//! `--assembly FILE`: a published assembly becomes an application whose actions only take their time: each waits for
-//! its duration times `--scale`. This program is the application, too: the nodes that it starts are itself. Everything
-//! else is what a user has: the command line, hosts of the process provider, the log on disk. `--sites N` takes the
-//! multi-site assembly, `--processes` gives every host of the assembly a process. `--chain N | --star N | --tree N`:
-//! actions that take no time, in one process (`instances`), or with `--processes` each in its own.
+//! `--assembly FILE` makes an application of a published assembly. Each of its actions only waits for its duration
+//! times `--scale`. This program also is the application: the nodes that it starts run this program. All other parts
+//! are those of a user: the command line, hosts of the process provider, the log on disk. `--sites N` takes the
+//! multi-site assembly, `--processes` gives every host of the assembly a process. `--chain N | --star N | --tree N`
+//! deploy actions that take no time, in one process (`instances`), or with `--processes` each in its own.
 //!
-//! Read next: `assembly` and `published` for what is deployed, `stage` for how it is measured, `order` for the critical
-//! path, `instances` for shapes in one process.
+//! Read next: `assembly` and `published` for the deployed assemblies, `stage` for the measurement, `order` for the
+//! critical path, `instances` for shapes in one process.
 
 mod assembly;
 mod config;
@@ -29,7 +29,7 @@ use assembly::Assembly;
 use order::Order;
 use shape::Shape;
 
-/// Options that stand for themselves; their value is whether they are there.
+/// Options without a value of their own. Their value is whether they are given.
 const FLAGS: [&str; 2] = ["processes", "order"];
 
 /// Options with a value.
@@ -47,7 +47,7 @@ const KNOWN: [&str; 11] = [
     "order",
 ];
 
-/// Runs the bench, or this process's part of the application that an earlier one started.
+/// Runs the bench, or the part of the application that this process has when an earlier process started it.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let figures = Options::parse(&with_values(arguments), &KNOWN).and_then(|options| measure(&options));
     match figures {
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Whether this process is a part of an application that the bench started; then it is that to its end.
+/// Runs this process's part of an application that the bench started, to its end; none if it is no such part.
 pub(crate) fn as_application() -> Option<ExitCode> {
     nap::application()
 }
@@ -119,7 +119,8 @@ fn describe(assembly: &Assembly, scale: f64) -> Result<Value, String> {
     Ok(json!({ "actions": order.describe(&seconds), "critical_path": length, "path": path }))
 }
 
-/// Measures as often as the options say; with more than one run, each and the median and maximum overheads.
+/// Repeats the measurement as the options say. With more than one run, returns each, and the median and maximum
+/// overhead.
 fn repeat(options: &Options, once: impl Fn() -> Result<Value, String>) -> Result<Value, String> {
     let runs = options.number("runs", 1)?.max(1);
     let mut measured = Vec::new();

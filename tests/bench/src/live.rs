@@ -1,6 +1,6 @@
 //! Benches of whole applications in real processes: `failover`, `idle`, `repair`, `up`.
 //!
-//! They start an application, observe it from outside and print figures as JSON. They judge no figure.
+//! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
 pub(crate) mod application;
 mod failover;

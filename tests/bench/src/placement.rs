@@ -109,7 +109,7 @@ fn limit(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
-/// A wall clock that says when to stop.
+/// A wall clock that ends a search at its deadline.
 struct Deadline {
     start: Instant,
     limit: Duration,

@@ -1,8 +1,8 @@
-//! Which packages a change touches: those whose files changed, and everything that depends on one of them.
+//! The packages that a change touches: those whose files changed, and all packages that depend on one of them.
 //!
-//! `tests/run --quick` asks for this list, so that it tests what a change can break and nothing else. A file outside
-//! every package (a manifest of the workspace, the lock file, `tests/run` itself) touches all of them, except
-//! Markdown and licences, which no test reads.
+//! `tests/run --quick` calls it, so that it tests only the packages that a change can break. A file outside every
+//! package (a manifest of the workspace, the lock file, `tests/run` itself) touches all of them, except Markdown and
+//! licences, which no test reads.
 
 use std::collections::BTreeSet;
 

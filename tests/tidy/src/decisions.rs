@@ -1,4 +1,4 @@
-//! Decision pages have one form: status, date and what is superseded on top, then the four sections.
+//! Decision pages have one form: status, date and superseded pages at the top, then the four sections.
 //!
 //! The form is described in `docs/decisions/README.md`. Whether a page is in the index is checked with the links.
 
@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use crate::Finding;
 use crate::tree::File;
 
-/// Where the pages lie.
+/// The folder of the pages.
 const FOLDER: &str = "docs/decisions/";
 
 /// The sections of a page, in their order.
 const SECTIONS: [&str; 4] = ["## Problem", "## Choice", "## Measured", "## Rejected"];
 
-/// Looks at every decision page.
+/// Checks every decision page.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     let page = |file: &File| {
         let name = file.path.strip_prefix(FOLDER).filter(|name| *name != "README.md")?;

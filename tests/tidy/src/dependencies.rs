@@ -1,7 +1,7 @@
 //! The dependencies between packages: `cargo metadata` against the reviewed list in `dependencies.txt`.
 //!
-//! The list is exact in both directions, so every new edge and every edge that went away is a line of a diff
-//! that somebody reads. It does not look at transitive dependencies: cargo-deny does (`deny.toml`).
+//! The list is exact in both directions, so every new edge and every removed edge is a line in a reviewed diff.
+//! Transitive dependencies are not examined here: cargo-deny does that (`deny.toml`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -42,7 +42,7 @@ pub(crate) struct Rules {
     pub(crate) pure: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Asks cargo for the packages of the workspace.
+/// Returns cargo's description of the packages of the workspace.
 pub(crate) fn packages(root: &Path) -> Result<Vec<Package>, String> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["metadata", "--format-version", "1", "--no-deps"])

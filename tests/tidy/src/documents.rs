@@ -1,7 +1,7 @@
-//! Documents: every relative link leads somewhere, each source file they name exists, each decision is in the
-//! index, one title per page, lines short enough to read beside code.
+//! Documents: the target of every relative link exists, each source file that they name exists, each decision is in
+//! the index, a page has one title, and lines are short enough to read beside code.
 //!
-//! Only links between files of the project are followed; the network is never asked.
+//! Only links between files of the project are followed; the network is never used.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const INDEX: &str = "docs/decisions/README.md";
 /// Longest line of prose, in characters. Tables, fenced blocks and lines of one link alone cannot be wrapped.
 const LINE_LENGTH_MAX: usize = 120;
 
-/// Looks at all Markdown files.
+/// Checks all Markdown files.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
     let index = files.iter().find(|file| file.path == INDEX).map_or("", |file| file.text.as_str());
@@ -23,7 +23,7 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
         findings.extend(dead_links(file, &paths));
         findings.extend(titles(file));
         findings.extend(wide_lines(file));
-        // A decision tells what was true when it was made.
+        // A decision describes the state at the time when it was made.
         if !file.path.starts_with("docs/decisions/") {
             findings.extend(dead_names(file, &paths));
         }
@@ -80,7 +80,7 @@ fn dead_links(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
     findings
 }
 
-/// A code span that looks like a source file, from the root, and is none.
+/// Returns findings for code spans that look like a source file from the root and are not one.
 fn dead_names(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in prose(&file.text) {
@@ -100,7 +100,7 @@ fn dead_names(file: &File, paths: &BTreeSet<&str>) -> Vec<Finding> {
     findings
 }
 
-/// The path from the root of what `target` means in the file at `path`.
+/// Returns the path from the root for `target` in the file at `path`.
 fn resolve(path: &str, target: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();

@@ -1,8 +1,8 @@
-//! Manifests: values come from the workspace, a published crate says what crates.io asks for, and the oldest
-//! supported Rust is the same number everywhere.
+//! Manifests: values come from the workspace, a published crate has the fields that crates.io requires, and the
+//! oldest supported Rust is the same number everywhere.
 //!
-//! Checked on the text of the manifests: `cargo metadata` does not tell where a value came from. Whether the crates
-//! can really be packed is shown by `cargo package` in `tests/run`.
+//! Checked on the text of the manifests, because `cargo metadata` does not report the origin of a value. `cargo
+//! package` in `tests/run` shows whether the crates can really be packed.
 
 use crate::Finding;
 use crate::tree::File;
@@ -27,7 +27,7 @@ const PUBLISHED: [&str; 4] = [
 const OLDEST_RUST: [(&str, &str); 2] =
     [("README.md", "Rust {}"), (".github/workflows/ci.yml", "toolchain: \"{}\"")];
 
-/// Looks at each `Cargo.toml` that describes a package of the workspace.
+/// Checks each `Cargo.toml` that describes a package of the workspace.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| is_manifest(&file.path)) {

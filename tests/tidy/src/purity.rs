@@ -1,7 +1,7 @@
 //! The pure crates hold no clock, random source, socket, file, thread, async code or unordered map.
 //!
-//! Which crates are pure is said by the `pure` lines of `dependencies.txt`. Tests inside them may do as they
-//! like, and so may a `main.rs` or `src/bin/`: a program at the edge of a pure library is a shell.
+//! The `pure` lines of `dependencies.txt` name the pure crates. Tests inside them are not restricted. Neither is a
+//! `main.rs` or `src/bin/`, because a program at the edge of a pure library is a shell.
 
 use crate::Finding;
 use crate::dependencies::{Package, Rules};
@@ -39,7 +39,7 @@ const BANNED: [(&str, &str); 25] = [
 /// Members of `std` that a grouped import must not take.
 const BANNED_IN_STD: [&str; 4] = ["fs", "thread", "process", "env"];
 
-/// Looks for banned names in the pure crates, outside tests.
+/// Searches for banned names in the pure crates, outside tests.
 pub(crate) fn check(sources: &[Source], packages: &[Package], rules: &Rules) -> Vec<Finding> {
     let mut findings = Vec::new();
     for package in packages.iter().filter(|package| rules.pure.contains_key(&package.name)) {

@@ -1,7 +1,7 @@
-//! How tidy sees one Rust file: the code without comments and literals, and which lines are tests.
+//! The scanned form of one Rust file: the code without comments and literals, and the lines that belong to tests.
 //!
-//! This is a scanner, not a parser: it knows comments, literals and braces, which is all the rules need, and it
-//! builds in a second. Lines stay where they are, so a position in `code` is a position in the file.
+//! This is a scanner, not a parser: it recognises comments, literals and braces, which is all that the rules need,
+//! and it builds in a second. Lines keep their numbers, so a position in `code` is a position in the file.
 
 use crate::tree::File;
 
@@ -74,7 +74,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether the match at `at` is not the inside of a longer identifier.
+/// Returns true if the match at `at` is not inside a longer identifier.
 fn whole(code: &str, at: usize, word: &str) -> bool {
     let before = code[..at].chars().next_back();
     let after = code[at + word.len()..].chars().next();

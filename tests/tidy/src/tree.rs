@@ -1,7 +1,7 @@
-//! The files of the project: what a clone holds, read once.
+//! The files of the project as a clone contains them, each read once.
 //!
-//! Folders that cargo or a running application made are left out (a `CACHEDIR.TAG` or a `.rhizo` marks them), so
-//! that the answer is the same with a target folder inside the checkout and without one. Nothing is judged here.
+//! Folders that cargo or a running application made are left out (a `CACHEDIR.TAG` or a `.rhizo` marks them), so that
+//! the answer is the same with a target folder inside the checkout and without one. No rule is checked here.
 
 use std::path::Path;
 

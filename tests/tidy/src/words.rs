@@ -1,4 +1,4 @@
-//! Text that no file of the project contains: leftovers, silenced lints, catch-all names, paths of one machine.
+//! Text that no file of the project may contain: leftovers, silenced lints, catch-all names, paths of one machine.
 //!
 //! Also that each Rust file opens with what it is for, that each `unsafe` says why it is sound and that every crate
 //! but a reviewed few forbids it. The words are

@@ -77,7 +77,7 @@ pub(super) struct Instance {
     pub(super) later: bool,
 }
 
-/// One step of a change; the steps of one stretch run in parallel.
+/// One step of a change. The steps of one stretch run in parallel.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Step {
@@ -87,7 +87,7 @@ pub(super) enum Step {
     Push(String, String),
 }
 
-/// An assembly, how long its transitions take, and how it changes once it is deployed.
+/// An assembly, the durations of its transitions, and the change after its deployment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Assembly {
     pub(super) kinds: BTreeMap<String, Component>,

@@ -1,4 +1,4 @@
-//! The application that an assembly becomes: one component for each of its instances, with its life-cycle.
+//! Makes the config of the application for an assembly: one component for each instance, with its life-cycle.
 //!
 //! Ports carry a value and no address, since nothing listens. Assemblies have no transitions back from every place, so
 //! the config adds some without actions. With a process for each host, every host is an offer that exists once, in a

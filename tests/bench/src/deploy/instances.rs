@@ -144,7 +144,7 @@ impl World {
             entries: 0,
             entry_bytes: 0,
         };
-        // The first status that says who leads is what makes this node the coordinator.
+        // This node becomes the coordinator with the first status that names it as the leader.
         let leads = |status: &rhizo_log::LogStatus| {
             status.leader == Some(ME) && status.last_applied_term == Some(status.term)
         };
@@ -285,7 +285,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // What cannot be removed is only a temporary directory.
+        // A directory that cannot be removed is only a temporary one.
         drop(std::fs::remove_dir_all(&self.folder));
     }
 }

@@ -1,18 +1,20 @@
 //! The order of an assembly's actions, and the critical path of their measured durations.
 //!
-//! A transition begins when its place is entered and what it uses is provided; a place is entered when all transitions
-//! of the behaviour that lead to it have arrived, and what is used there is provided. An export is provided from the
-//! first of its places on. It is computed from the assembly alone, independently of the code that executes it.
+//! A transition begins when its place is entered and the exports that it uses are provided. A place is entered when
+//! all transitions of the behaviour that lead to it have arrived, and the exports used there are provided. An export
+//! is provided from the first of its places on. The order is computed from the assembly alone, independently of the
+//! code that executes it.
 
 use super::assembly::{Assembly, Component, DEPLOY, Instance, PortKind, Step};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Points in time by name, each with those it comes after. `instance.transition` ends an action, all others take none.
+/// Points in time by name, each with the points before it. `instance.transition` ends an action; all others take no
+/// time.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     after: BTreeMap<String, Vec<String>>,
-    /// Those that have an action.
+    /// The points that have an action.
     actions: BTreeSet<String>,
 }
 

@@ -168,8 +168,8 @@ fn release_before_interrupted(name: &str, kind: &mut Component) {
     }
 }
 
-/// The update: every database is configured again, then everything runs again. The authors have six local programs that
-/// wait for each other's behaviours. Ours is one script, whose waits cover all sites.
+/// The update: every database is configured again, then everything runs again. The authors have six local programs
+/// that wait for each other's behaviours. Here it is one script, whose waits cover all sites.
 fn update(sites: usize) -> Vec<Vec<Step>> {
     let push = |name: String, behaviour: &str| Step::Push(name, behaviour.to_owned());
     let each = |steps: &[(&str, &str)]| -> Vec<Step> {

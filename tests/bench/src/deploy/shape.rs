@@ -1,4 +1,5 @@
-//! Chains, stars and trees of components that use each other, for figures of how rhizo itself grows.
+//! Chains, stars and trees of components that use each other, to measure how the cost of rhizo grows with their
+//! number.
 
 use super::assembly::{Assembly, Component, Connection, DEPLOY, Instance, Port, PortKind, Transition};
 use std::collections::BTreeMap;

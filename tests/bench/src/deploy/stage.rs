@@ -172,7 +172,7 @@ struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is only a temporary directory.
+        // A directory that cannot be removed is only a temporary one.
         drop(std::fs::remove_dir_all(&self.0));
     }
 }
@@ -198,7 +198,8 @@ fn earliest(lines: &[(f64, String)], words: &str) -> Result<f64, String> {
     told.min_by(f64::total_cmp).ok_or_else(|| format!("find `{words}` in a log"))
 }
 
-/// Mean time between two starts, where as many instances started as were bound one after the other; none for one.
+/// Mean time between two starts, for instances of a chain, each of which waits for the one before; none for a single
+/// start.
 fn hops(lines: &[(f64, String)], since: impl Fn(f64) -> f64) -> Option<f64> {
     let is_link = |text: &str| text.contains(" started node=") && text.contains(super::shape::LINK);
     let mut all: Vec<f64> =

@@ -1,4 +1,4 @@
-//! A real application for the benches that need one: started in a directory of its own, asked, killed, taken down.
+//! A real application for the benches that need one: started in a directory of its own, observed, killed, taken down.
 //!
 //! It is driven by its command line only, as by a user. No command is retried.
 
@@ -146,7 +146,7 @@ impl Drop for Application {
                 self.dir.display()
             );
         } else {
-            // What cannot be removed is only a temporary directory.
+            // A directory that cannot be removed is only a temporary one.
             drop(std::fs::remove_dir_all(&self.dir));
         }
     }

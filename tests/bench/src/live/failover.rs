@@ -1,4 +1,4 @@
-//! `rhizo-bench failover`: how long an application is without a coordinator when its coordinator is killed.
+//! `rhizo-bench failover`: the time for which an application has no coordinator after its coordinator is killed.
 //!
 //! Measured from just before `kill -9` of the coordinator's process to the line in the log of a *third* node (neither
 //! the dead one nor the successor) for the first committed entry of a newer term. The longer time until the entry with

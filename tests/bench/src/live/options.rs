@@ -1,4 +1,4 @@
-//! The options that the benches of whole applications share: which program, which configuration, how often.
+//! The options that the benches of whole applications share: the program, its configuration, and the number of runs.
 //!
 //! `--app PROGRAM --config FILE` measures an application of your own. Without them: five idle workers on undelayed loopback,
 //! run by the stock `rhizo` that lies beside this program.

@@ -1,4 +1,4 @@
-//! `rhizo-bench repair`: how long an application is not whole after the death of a host that holds most of it.
+//! `rhizo-bench repair`: the time for which an application is incomplete after the death of the host with most of it.
 //!
 //! Each run ends the node of one instance (`--victim COMPONENT`; its host dies with it) by `kill -9`, waits until the
 //! application is stable again, and reads from the members' own logs when they lost the node (`lost`), when its death
@@ -22,7 +22,7 @@ struct Repair {
     lost: f64,
     /// From the committed death to the last instance.
     dead: f64,
-    /// Instances that started or went on.
+    /// Instances that started or were resumed.
     instances: usize,
 }
 

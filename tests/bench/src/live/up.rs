@@ -1,4 +1,4 @@
-//! `rhizo-bench up`: how long `up --yes --wait` takes until stable, and `down` until nothing is left.
+//! `rhizo-bench up`: the time that `up --yes --wait` takes until stable, and `down` until nothing is left.
 
 use std::time::Instant;
 

@@ -1,7 +1,8 @@
 //! Damaged input: every reader returns an error or a problem, and every problem gets an error or an answer.
 //!
-//! Small samples of each format are damaged byte by byte and part by part. No reader or engine may panic, and neither
-//! memory nor time may follow a number that the input merely names. `catalogue.json` has every rule, measure and term.
+//! Small samples of each format are damaged byte by byte and part by part. No reader or engine may panic. Memory and
+//! time must not grow with a number that is only written in the input. `catalogue.json` has every rule, measure and
+//! term.
 
 mod mutate;
 

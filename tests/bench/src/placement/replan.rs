@@ -1,7 +1,8 @@
 //! Moves after a small failure: the applications of `multicloud` run, and one in a hundred hosts is lost.
 //!
-//! The minimum is the number of instances that replica ranges require to start again. Further moves have to pay; those
-//! that do not are counted by undoing each. Prices and moves are in one unit, dollars per hour.
+//! The minimum is the number of instances that replica ranges require to start again. Further moves have to gain more
+//! than they cost. The bench counts those that do not, by undoing each. Prices and moves are in one unit, dollars per
+//! hour.
 
 use super::{chain, multicloud, timed, write_problem};
 use crate::arguments::Arguments;

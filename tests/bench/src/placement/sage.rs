@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Value, String> {
     figures(arguments, &problem)
 }
 
-/// Solves and prints what both machine-buying benches print.
+/// Solves the problem and returns the figures that both machine-buying benches print.
 pub(super) fn figures(arguments: &Arguments, problem: &Problem) -> Result<Value, String> {
     write_problem(arguments, problem)?;
     let (answer, seconds) = timed(problem, options(arguments)?, arguments.value("time", 10.0)?);

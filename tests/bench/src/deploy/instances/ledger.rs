@@ -77,6 +77,6 @@ fn spec(shape: Shape) -> Spec {
         (name(n), component)
     };
     let spec = Spec::new("bench", (0..shape.count).map(component).collect());
-    // Nothing of the optimiser's shall be in the figures.
+    // The optimiser must not contribute to the figures.
     Spec { optimise: Optimise { every_ms: 3_600_000, ..spec.optimise }, ..spec }
 }

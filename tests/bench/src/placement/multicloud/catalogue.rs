@@ -30,7 +30,7 @@ struct Type {
 /// The types of each Azure region, and those of AWS us-east-1.
 type PriceList = (BTreeMap<String, Vec<Type>>, Vec<Type>);
 
-/// Everything but components, rules and costs.
+/// The problem without components, rules and costs.
 pub(super) fn problem(data: &Path, prices: &Path) -> Result<Problem, String> {
     let matrix = latency_file::read(&data.join("rtt_matrix_ms.csv"))?;
     let (listed, aws) = price_list(prices)?;
