@@ -18,6 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// With fewer configured failure domains than this, the loss of one domain loses the quorum or half of it.
 const DOMAINS_WANTED: usize = 3;
 
+/// The utility of the price, in an application that states no utility, differs by at most this between no price and the
+/// highest one. It is less than the default migration cost of one host (0.01): among placements that need the same
+/// changes the cheapest wins, and a lower price alone never moves a copy that runs.
+const PRICE_UTILITY_RANGE: f64 = 0.005;
+
 /// Adds the rules, utilities and costs of a request to a problem.
 pub(crate) fn add(posed: &mut Posed, request: &SolveRequest, snapshot: &Snapshot) {
     let spec = &request.spec;
@@ -37,6 +42,9 @@ pub(crate) fn add(posed: &mut Posed, request: &SolveRequest, snapshot: &Snapshot
     }
     for utility in &spec.utilities {
         writer.utility(utility);
+    }
+    if spec.utilities.is_empty() {
+        writer.lowest_price();
     }
     let migration = &spec.migration;
     writer.posed.problem.migration =
@@ -218,6 +226,20 @@ impl Writer<'_> {
             weight: utility.weight.get(),
         };
         self.problem().utilities.push(Named::new(utility.name.as_str(), utility_item));
+    }
+
+    /// Adds the goal of an application that states none: the lowest price. The highest price is that of the least number
+    /// of copies, each on a host of its own that costs as much as the most expensive one.
+    fn lowest_price(&mut self) {
+        let problem = self.problem();
+        let copies: u32 = problem.components.iter().map(|component| component.replicas_min).sum();
+        let most_expensive = problem.machines.iter().map(|machine| machine.price).fold(0.0, f64::max);
+        let highest = most_expensive * f64::from(copies.max(1));
+        if highest > 0.0 {
+            let of = Of::Group { scope: Scope::All, measure: Measure::TotalPrice };
+            let utility = Utility { of, best: 0.0, worst: highest / PRICE_UTILITY_RANGE, weight: 1.0 };
+            problem.utilities.push(Named::new("lowest price (default)", utility));
+        }
     }
 
     fn measure(&mut self, measure: &spec::Measure) -> Measure {

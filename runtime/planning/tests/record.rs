@@ -7,6 +7,7 @@ use rhizo_planning::{Action, Change, Decision, Record};
 use rhizo_protocol::Ledger;
 use rhizo_protocol::coordinator::first_question;
 use rhizo_protocol::testing::{LedgerBuilder, Stage, instance};
+use rhizo_types::intent::AcquireOrder;
 use rhizo_types::spec::{Component, Run, Spec};
 use rhizo_types::target::Slot;
 use rhizo_types::{ComponentName, InstanceId, NodeId, Number};
@@ -231,4 +232,25 @@ fn hosts_that_are_held_count_against_the_budget_of_a_new_spec() {
     assert_eq!(bought(&asked(&build(3), new())), 1);
     let full = asked(&build(4), new());
     assert_eq!((full.verdict, bought(&full)), (Decision::Planned, 0), "{:#?}", texts(&full));
+}
+
+#[test]
+fn without_utilities_the_cheapest_offer_wins_and_a_running_copy_stays() {
+    let mut wanted = spec(components(&[("web", component(1, 1))]), &["lab"]);
+    wanted.utilities.clear();
+    wanted.migration.add = Number::try_from(0.01).expect("finite");
+    let priced =
+        |offer: &str, micros| AcquireOrder { price_micros_per_hour: micros, ..host("lab", offer, 1, 1) };
+    let offers = [priced("dear", 90_000), priced("cheap", 40_000), priced("middle", 60_000)];
+
+    let request = first_question(wanted.clone()).expect("there is a spec");
+    let record = plan(&request, &market(&offers, &["lab"])).record;
+    assert!(texts(&record)[0].contains("lab/cheap"), "{:#?}", texts(&record));
+
+    let ledger =
+        LedgerBuilder::new(wanted).host(3, priced("dear", 90_000)).placed(placed(&[("web", 0, 3)])).build();
+    let stage = coordinator(&ledger);
+    let request = stage.node.question(stage.now, None).expect("a spec is in force");
+    let record = plan(&request, &market(&offers, &["lab"])).record;
+    assert_eq!(record.verdict, Decision::Kept, "{record:#?}");
 }
