@@ -221,6 +221,17 @@ pub trait Provider: Send + Sync {
     /// [`ProviderError::Unavailable`] or [`ProviderError::Throttled`]; then nothing is known about any host.
     fn list<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<Vec<Host>, ProviderError>>;
 
+    /// Boots this owner's hosts again that lost their power together with this machine. Returns how many booted.
+    ///
+    /// For hosts that this machine emulates. The default is for all others, which boot without a call. A host
+    /// whose release was requested does not boot.
+    ///
+    /// # Errors
+    /// When a host's records cannot be used, or its program cannot be started.
+    fn resume<'a>(&'a self, _owner: &'a Owner) -> BoxFuture<'a, Result<usize, ProviderError>> {
+        Box::pin(async { Ok(0) })
+    }
+
     /// Removes the records and remains of this owner's terminated hosts; returns their number.
     ///
     /// Called when their end has been recorded; afterwards [`Provider::list`] does not show them any more.

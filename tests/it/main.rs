@@ -15,6 +15,7 @@ mod lifecycles;
 mod losses;
 mod manners;
 mod optimise;
+mod power_cut;
 mod quorum;
 mod repair;
 mod scripts;

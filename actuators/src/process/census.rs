@@ -149,7 +149,7 @@ impl Desk {
     }
 
     /// All orders of this provider; a host that is removed meanwhile is left out.
-    fn orders(&self) -> Result<Vec<(OrderRecord, HostFiles)>, ProviderError> {
+    pub(super) fn orders(&self) -> Result<Vec<(OrderRecord, HostFiles)>, ProviderError> {
         let step = ProviderError::records("list", self.layout.hosts());
         let mut orders = Vec::new();
         for files in self.layout.all_hosts().map_err(step)? {

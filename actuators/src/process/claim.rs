@@ -179,8 +179,18 @@ impl Desk {
 
     /// Starts the supervisor of a claimed host, unless that has been done.
     fn start(&self, record: &OrderRecord, files: &HostFiles) -> Result<(), ProviderError> {
+        let step = ProviderError::records("start the supervisor in", &files.directory);
+        let _lock = files.start_lock().map_err(step)?;
+        self.start_under_lock(record, files)
+    }
+
+    /// As [`Desk::start`]; the caller holds the host's start lock.
+    pub(super) fn start_under_lock(
+        &self,
+        record: &OrderRecord,
+        files: &HostFiles,
+    ) -> Result<(), ProviderError> {
         let step = || ProviderError::records("start the supervisor in", &files.directory);
-        let _lock = files.start_lock().map_err(step())?;
         if self.is_started(files).map_err(step())? {
             return Ok(());
         }

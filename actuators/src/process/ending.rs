@@ -38,6 +38,28 @@ pub(crate) fn end(
     root: Option<i32>,
     cause: Cause,
 ) -> io::Result<bool> {
+    if !kill_all(files, group, root)? {
+        return Ok(false);
+    }
+    let record = TerminatedRecord { cause, at_unix_ms: unix_ms() };
+    match records::write_first(&files.path("terminated.json"), &record) {
+        // The host directory was removed, so the record has no reader.
+        Err(error) if records::is_absent(&error) => {}
+        other => {
+            other?;
+        }
+    }
+    address::release(layout, order)?;
+    Ok(true)
+}
+
+/// Kills what is left of a host. Returns false when something is still alive: the call has to be repeated.
+///
+/// `root` is the supervisor, when the caller is the supervisor.
+///
+/// # Errors
+/// When processes cannot be looked at.
+pub(crate) fn kill_all(files: &HostFiles, group: Option<&Path>, root: Option<i32>) -> io::Result<bool> {
     if let Some(group) = group
         && !cgroup::destroy(group, PATIENCE)?
     {
@@ -51,7 +73,7 @@ pub(crate) fn end(
         if look.found == 0 {
             quiet_looks += 1;
             if look.is_whole || quiet_looks == QUIET_LOOKS {
-                break;
+                return Ok(true);
             }
             continue;
         }
@@ -61,14 +83,4 @@ pub(crate) fn end(
         }
         thread::sleep(POLL);
     }
-    let record = TerminatedRecord { cause, at_unix_ms: unix_ms() };
-    match records::write_first(&files.path("terminated.json"), &record) {
-        // The host directory was removed, so the record has no reader.
-        Err(error) if records::is_absent(&error) => {}
-        other => {
-            other?;
-        }
-    }
-    address::release(layout, order)?;
-    Ok(true)
 }

@@ -31,6 +31,7 @@ mod host_directory;
 mod identity;
 mod layout;
 mod offers;
+mod reboot;
 mod records;
 mod settings;
 mod supervisor;
@@ -148,5 +149,10 @@ impl Provider for ProcessProvider {
     fn purge<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<usize, ProviderError>> {
         let owner = owner.clone();
         self.call("purge ended hosts", move |desk| desk.purge(&owner))
+    }
+
+    fn resume<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<usize, ProviderError>> {
+        let owner = owner.clone();
+        self.call("boot hosts again", move |desk| desk.resume(&owner))
     }
 }

@@ -308,3 +308,45 @@ async fn a_second_supervisor_of_a_host_does_nothing() {
     assert_eq!(ended.cause.as_deref(), Some("its supervisor vanished"));
     world.close().await;
 }
+
+#[tokio::test]
+async fn after_a_power_cut_a_host_boots_again_with_its_address_and_its_disk() {
+    for confinement in CONFINEMENTS {
+        let world = World::new(json!({ "confinement": confinement }));
+        let host = world.acquire("t1", "join\norphan").await;
+        let (node, orphan) = (world.node_pid(&host.id).await, world.orphan_pid(&host.id).await);
+        fs::write(world.host_directory(&host.id).join("node/kept"), "data").unwrap();
+        for pid in [world.supervisor_pid(&host.id).await, node, orphan] {
+            kill_9(pid);
+        }
+        eventually("the end of the supervisor", async || (!is_alive(node)).then_some(())).await;
+        assert_eq!(world.provider.resume(&world.owner).await.unwrap(), 1);
+        assert_eq!(world.provider.resume(&world.owner).await.unwrap(), 0, "it runs already");
+        assert_eq!(world.provider.resume(&crate::world::lineage(2)).await.unwrap(), 0);
+        let again = world.await_state(&host.id, HostState::Running).await;
+        assert_eq!((again.address, again.created_unix_ms), (host.address, host.created_unix_ms));
+        let booted = world.node_pid(&host.id).await;
+        assert!(booted != node && is_alive(booted));
+        let kept = fs::read_to_string(world.host_directory(&host.id).join("node/kept")).unwrap();
+        assert_eq!(kept, "data");
+        // From here on it is a host like any other one: it ends with its node.
+        kill_9(booted);
+        world.await_state(&host.id, HostState::Terminated).await;
+        assert_eq!(world.provider.resume(&world.owner).await.unwrap(), 0, "an ended host stays ended");
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_was_to_be_released_does_not_boot_again() {
+    let world = World::new(json!({}));
+    let host = world.acquire("t1", "join").await;
+    let (supervisor, node) = (world.supervisor_pid(&host.id).await, world.node_pid(&host.id).await);
+    fs::write(world.host_directory(&host.id).join("release.json"), "{\"at_unix_ms\":1}").unwrap();
+    kill_9(supervisor);
+    kill_9(node);
+    eventually("the end of the node", async || (!is_alive(node)).then_some(())).await;
+    assert_eq!(world.provider.resume(&world.owner).await.unwrap(), 0);
+    world.await_state(&host.id, HostState::Terminated).await;
+    world.close().await;
+}

@@ -50,8 +50,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::NobodyAnswers => {
-                Failure::new(Exit::NoAnswer, "reach the application: no known node answers")
-                    .hint("is it running? `down` gives back what it may have left at its providers")
+                Failure::new(Exit::NoAnswer, "reach the application: no known node answers").hint(
+                    "`up` starts it again after a power cut; `down` gives back what it left at its providers",
+                )
             }
             ClientError::NotSent(reason) => Failure::new(Exit::NoAnswer, reason),
             ClientError::Broken(reason) => Failure::new(Exit::NoAnswer, reason)

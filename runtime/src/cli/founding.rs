@@ -69,10 +69,9 @@ pub(crate) fn start(
 ) -> Result<NodeHandle, Failure> {
     let failed = |message: String| Failure::new(Exit::Failed, message);
     let spec = crate::config::parse(&beginning.config).map_err(failed)?;
-    let secret = NodeSecret::generate();
     let operator = NodeSecret::from_bytes(home.operator_secret(rand::random)?);
     let founder = MemberRecord {
-        key: secret.peer_key(),
+        key: rhizo_types::PeerKey([0; 32]),
         addresses: Vec::new(),
         provider: ProviderName::from("founder"),
         region: RegionName::from("founder"),
@@ -90,7 +89,6 @@ pub(crate) fn start(
     let founding = Founding {
         genesis,
         spec: SetSpec { revision: Revision(1), spec, source: beginning.config.text },
-        secret,
         dir: home.founder_dir(),
         state: home.path().to_owned(),
         program,

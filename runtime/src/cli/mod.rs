@@ -13,6 +13,7 @@ mod founding;
 mod interruption;
 mod offline;
 mod render;
+mod resume;
 mod script;
 mod solve;
 mod up;

@@ -9,13 +9,14 @@ use super::exit::{Exit, Failure};
 use super::founding::{self, Beginning};
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
-use super::{Session, down, refused, render};
+use super::{Session, down, refused, render, resume};
 use crate::admin::{Answer, Ask, Status};
 use crate::app_dir::FounderProcess;
 use crate::config::Config;
 use crate::node::NodeHandle;
 use indicatif::ProgressBar;
 use rhizo_planning::Record;
+use rhizo_protocol::HaltReason;
 use rhizo_types::Revision;
 use serde::Serialize;
 use std::process::{Child, Stdio};
@@ -63,7 +64,11 @@ impl Done<'_> {
 pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
     let config = session.config(up.file.config.as_deref())?;
     session.print_warnings(&config);
-    if session.home.deployment()?.is_some() {
+    if let Some(deployment) = session.home.deployment()? {
+        if resume::is_needed(session).await? {
+            let booted = resume::boot(session, &deployment).await?;
+            return resume_from(session, &up, &config, booted).await;
+        }
         return apply(session, &up, &config).await;
     }
     let spec = &config.parsed.spec;
@@ -81,6 +86,36 @@ pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
         }
         in_foreground(session, beginning).await
     }
+}
+
+/// Starts node 0 again, waits for a coordinator and puts the config in force, as `up` always does.
+async fn resume_from(
+    session: &Session,
+    up: &Up,
+    config: &Config,
+    booted: resume::Booted,
+) -> Result<Exit, Failure> {
+    let is_changed = booted.beginning.config.text != config.text.text;
+    let applied = async {
+        resume::await_quorum(session, up.timeout_s).await?;
+        apply(session, up, config).await
+    };
+    if !booted.has_founder || up.wait || up.detach {
+        if booted.has_founder {
+            spawn_founder(session)?;
+        }
+        return applied.await;
+    }
+    let running = in_foreground(session, booted.beginning);
+    tokio::pin!(running);
+    if is_changed {
+        tokio::select! {
+            ended = &mut running => return ended,
+            Err(failure) = applied => session.console.failure(&failure),
+            else => {}
+        }
+    }
+    running.await
 }
 
 /// Applies a changed config to the running application.
@@ -138,8 +173,12 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
             },
         }
     };
-    ended.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
+    let reason = ended.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
     session.home.forget_founder()?;
+    if reason != HaltReason::Left {
+        return Err(Failure::new(Exit::Failed, "keep node 0 a member: the others went on without it")
+            .hint("the application runs; `status` shows it, and `down` takes it down"));
+    }
     down::clean(session, &deployment).await?;
     session.home.remove()?;
     Ok(if ending { Exit::Interrupted } else { Exit::Done })

@@ -9,7 +9,8 @@
 use super::NodeError;
 use super::input::Input;
 use rhizo_log::{
-    Entry, LogConfig, LogNode, Machine, OpenError, ProposeError, RestoreError, Storage, Timers, Transport,
+    Entry, InitialiseError, LogConfig, LogNode, Machine, OpenError, ProposeError, RestoreError, Storage,
+    Timers, Transport,
 };
 use rhizo_overlay::Reply;
 use rhizo_protocol::codec;
@@ -90,13 +91,27 @@ impl ReplicatedLog {
     }
 
     /// Begins a new log with this node as its only voter. [`Input::LogOpened`] reports the result.
+    ///
+    /// A founder that was ended after this step and before it was a member comes here again: its log has begun then.
     pub(super) fn found(&mut self, lineage: Lineage, of: &ledger::Timers) {
-        let opening = self.opening(lineage, of);
+        let opening = self.opening(lineage, of, false);
         self.begin(Vec::new(), async move {
             let log = opening.await?;
-            log.initialise().await.map_err(|error| NodeError::Found(error.to_string()))?;
-            Ok(log)
+            match log.initialise().await {
+                Ok(()) | Err(InitialiseError::NotEmpty) => Ok(log),
+                Err(error) => Err(NodeError::Found(error.to_string())),
+            }
         });
+    }
+
+    /// Opens the log that this node had before it was restarted. Without a call a restarted group would never have a
+    /// leader: each node would wait for a message of another one. A voter whose log is missing must not vote, so
+    /// that is an error. A node that neither votes nor has a log waits for the first message.
+    pub(super) fn reopen(&mut self, lineage: Lineage, of: &ledger::Timers, is_voter: bool) {
+        if is_voter || self.dir.exists() {
+            let opening = self.opening(lineage, of, true);
+            self.begin(Vec::new(), async move { Ok(opening.await?) });
+        }
     }
 
     /// Passes on a request of another member's log, and opens the log when it is the first one. The answer goes to
@@ -115,7 +130,7 @@ impl ReplicatedLog {
             State::Opening(waiting) if waiting.len() < WAITING_MAX => waiting.push(request),
             State::Opening(_) => tracing::debug!(%from, "log message declined: the log is being opened"),
             State::Closed => {
-                let opening = self.opening(lineage, of);
+                let opening = self.opening(lineage, of, false);
                 self.begin(vec![request], async move { Ok(opening.await?) });
             }
         }
@@ -136,9 +151,9 @@ impl ReplicatedLog {
         &self,
         lineage: Lineage,
         of: &ledger::Timers,
+        must_exist: bool,
     ) -> impl Future<Output = Result<LogNode, OpenError>> + Send + use<> {
-        // The node of a host never restarts in the same directory, so an older store need not exist.
-        let storage = Storage::Disk { dir: self.dir.clone(), must_exist: false };
+        let storage = Storage::Disk { dir: self.dir.clone(), must_exist };
         let config = LogConfig::new(self.me, lineage, storage, timers(of));
         let machine = Applied { ledger: Ledger::default(), entries: self.entries.clone(), place: None };
         LogNode::open(config, Box::new(machine), self.transport.clone())
@@ -429,17 +444,33 @@ mod tests {
             node.log.close().await;
 
             let mut node = Fixture::new(dir.path());
-            node.log.found(LINEAGE, &ledger::Timers::LOCAL);
-            let refused = loop {
+            node.log.reopen(LINEAGE, &ledger::Timers::LOCAL, true);
+            let mut last = 0;
+            let opened = loop {
                 // The loop's other inputs are served while the log applies its old entries again.
                 tokio::select! {
-                    Some(Input::LogOpened(opened)) = node.results.recv() => break opened,
-                    Some(_) = node.entries.recv() => {}
+                    Some(Input::LogOpened(opened)) = node.results.recv() => break opened.unwrap(),
+                    entry = node.entries.recv() => last = committed(entry),
                 }
             };
-            // A store that is not empty is not begun a second time.
-            assert!(matches!(refused, Err(NodeError::Found(_))));
+            drop(node.log.opened(opened));
+            while last < count {
+                last = committed(node.entries.recv().await);
+            }
         };
         timeout(WATCHDOG, test).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_voter_whose_log_is_missing_does_not_begin_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut node = Fixture::new(dir.path());
+        node.log.reopen(LINEAGE, &ledger::Timers::LOCAL, true);
+        let Some(Input::LogOpened(opened)) = node.results.recv().await else { panic!("not opened") };
+        assert!(matches!(opened, Err(NodeError::Log(OpenError::StoreMissing { .. }))));
+        // A member that does not vote waits for a leader.
+        let mut node = Fixture::new(dir.path());
+        node.log.reopen(LINEAGE, &ledger::Timers::LOCAL, false);
+        assert!(node.results.try_recv().is_err());
     }
 }

@@ -8,6 +8,7 @@
 use super::NodeError;
 use super::admin::{Admin, Asker};
 use super::facts::Facts;
+use super::identity::{Identity, LedgerCopy};
 use super::input::Input;
 use super::journal::Journal;
 use super::links::Links;
@@ -47,8 +48,20 @@ pub(super) struct Parts {
     pub(super) input: mpsc::Sender<Input>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) stop: watch::Receiver<bool>,
+    pub(super) identity: Identity,
     /// Called when the members have changed. The founder writes them down for the command line.
     pub(super) members_changed: Box<dyn FnMut(&Ledger) + Send>,
+}
+
+/// How a node gets its log.
+pub(super) enum Opening {
+    /// The founder of a new lineage begins the log. The timers come from here because the genesis entry, which has
+    /// them, is not committed yet.
+    Found(Lineage, Timers),
+    /// A restarted node opens the log that it had.
+    Reopen,
+    /// A new node has no log before a leader sends it entries.
+    Wait,
 }
 
 /// A node: its core and the parts that do input and output for it.
@@ -66,6 +79,7 @@ pub(super) struct Shell {
     /// Set when the core has halted.
     pub(super) halting: Option<HaltReason>,
     journal: Journal,
+    copy: LedgerCopy,
     /// The core's time is counted from here.
     origin: Instant,
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
@@ -95,16 +109,18 @@ enum Wake {
 }
 
 impl Shell {
-    /// Runs a node to its end. With `founding`, it begins the log of a new lineage first.
-    pub(super) async fn run(
-        parts: Parts,
-        founding: Option<(Lineage, Timers)>,
-    ) -> Result<HaltReason, NodeError> {
+    /// Runs a node to its end.
+    pub(super) async fn run(parts: Parts, opening: Opening) -> Result<HaltReason, NodeError> {
         let (mut shell, mut sources) = Self::new(parts);
         shell.follow_ledger();
-        if let Some((lineage, timers)) = founding {
-            // The genesis entry is not committed yet, so that the ledger does not have these.
-            shell.log.found(lineage, &timers);
+        match opening {
+            Opening::Found(lineage, timers) => shell.log.found(lineage, &timers),
+            Opening::Reopen => {
+                let ledger = shell.core.ledger();
+                let is_voter = ledger.voters.contains(&shell.core.me());
+                shell.log.reopen(ledger.lineage(), &ledger.timers(), is_voter);
+            }
+            Opening::Wait => {}
         }
         shell.feed(Event::Tick).await?;
         let reason = shell.turn_around(&mut sources).await?;
@@ -133,6 +149,7 @@ impl Shell {
             local: VecDeque::new(),
             halting: None,
             journal: parts.journal,
+            copy: LedgerCopy::new(parts.identity, me),
             origin: Instant::now(),
             members_changed: parts.members_changed,
             followed: (0, 0),
@@ -233,6 +250,7 @@ impl Shell {
         self.links.follow(ledger);
         if ledger.epoch.0 != self.followed.1 {
             self.facts.keep_members(ledger);
+            self.copy.members_changed();
             (self.members_changed)(ledger);
         }
         if self.providers.follow(ledger) {
@@ -292,6 +310,7 @@ impl Shell {
 
     async fn tick(&mut self) -> Result<(), NodeError> {
         let now = self.now();
+        self.copy.refresh(self.core.ledger());
         if let Some(batch) = self.facts.due_batch(now) {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);

@@ -1,4 +1,4 @@
-//! Benches of whole applications in real processes: `failover`, `idle`, `repair`, `up`.
+//! Benches of whole applications in real processes: `failover`, `idle`, `power-cut`, `repair`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
@@ -6,6 +6,8 @@ pub(crate) mod application;
 mod failover;
 mod idle;
 pub(crate) mod options;
+mod power_cut;
+mod processes;
 mod repair;
 mod up;
 
@@ -21,6 +23,9 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         }
         "idle" => {
             Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options))
+        }
+        "power-cut" => {
+            Options::parse(arguments, &["app", "rounds", "seed"]).and_then(|options| power_cut::run(&options))
         }
         "repair" => Options::parse(arguments, &["app", "config", "kills", "victim"])
             .and_then(|options| repair::run(&options)),

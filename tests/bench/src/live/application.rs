@@ -50,6 +50,21 @@ impl Application {
         self
     }
 
+    /// The application's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A command of the application that the bench starts itself.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.dir);
+        command
+    }
+
     /// Replaces a file in the application's directory.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), String> {
         let path = self.dir.join(name);
@@ -67,10 +82,8 @@ impl Application {
         let failed = |error: std::io::Error| format!("run {arguments:?}: {error}");
         let (out, err) = (self.dir.join("out"), self.dir.join("err"));
         // Files, not pipes: a node in the background would keep a pipe open.
-        let mut child = Command::new(&self.program)
-            .args(arguments)
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.dir)
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::null())
             .stdout(File::create(&out).map_err(failed)?)
             .stderr(File::create(&err).map_err(failed)?)

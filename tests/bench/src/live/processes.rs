@@ -1,0 +1,68 @@
+//! The processes of one application on this machine: found by its directory, and all killed at one moment.
+//!
+//! A process belongs to the application if its arguments, environment or working directory name the directory. This
+//! program itself is never one of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Time after which killed processes that are still there are an error.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Stops all processes of the application and then kills them, so that none sees the end of another one.
+///
+/// # Errors
+/// When one is left after a while.
+pub(super) fn kill_all(dir: &Path) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        let all = of(dir);
+        if all.is_empty() {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("kill the processes {all:?}"));
+        }
+        // A process may have started another one meanwhile; the next look finds it.
+        signal(&all, "STOP")?;
+        signal(&all, "KILL")?;
+    }
+}
+
+/// The directories of all hosts that emulated providers of the application have made.
+pub(super) fn host_directories(dir: &Path) -> Vec<PathBuf> {
+    let entries =
+        |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let providers = entries(dir.join(".rhizo/providers"));
+    let hosts = providers.flat_map(|provider| entries(provider.join("hosts")));
+    hosts.filter(|host| host.join("order.json").exists()).collect()
+}
+
+fn of(dir: &Path) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| *pid != std::process::id() && belongs(*pid, dir)).collect()
+}
+
+fn belongs(pid: u32, dir: &Path) -> bool {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    // A zombie has ended, and its parent has not reaped it yet.
+    let is_zombie = fs::read_to_string(proc.join("stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')));
+    let name = dir.as_os_str().as_encoded_bytes();
+    let names = |file| {
+        fs::read(proc.join(file)).is_ok_and(|bytes| bytes.windows(name.len()).any(|window| window == name))
+    };
+    let works_there = fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+    !is_zombie && (works_there || names("cmdline") || names("environ"))
+}
+
+fn signal(pids: &[u32], name: &str) -> Result<(), String> {
+    let mut command = Command::new("kill");
+    command.arg(format!("-{name}")).args(pids.iter().map(u32::to_string));
+    // Processes that have ended already need no signal.
+    let sent = command.stderr(std::process::Stdio::null()).status();
+    sent.map(drop).map_err(|error| format!("run kill: {error}"))
+}
