@@ -26,18 +26,18 @@ pub(crate) enum Command {
     /// Deploy the application, or put a changed config in force. Without --wait or --detach this process is
     /// node 0, in the foreground; Ctrl-C takes the application down.
     Up(Up),
-    /// Show what `up` would do, what it is worth and what it costs.
+    /// Show the changes that `up` would make, their gain and their cost.
     Plan(ConfigFile),
-    /// Show how the application is.
+    /// Show the state of the application.
     Status,
-    /// Explain the last decisions, or why an instance or node is as it is.
+    /// Explain the last decisions, or the state of an instance or node.
     Why {
         /// An instance (`web.0`) or a node (`n5`).
         subject: Option<String>,
     },
-    /// Show what happened.
+    /// Show the recent events.
     Events {
-        /// Go on showing what happens.
+        /// Continue with new events as they occur.
         #[arg(short, long)]
         follow: bool,
     },
@@ -45,15 +45,15 @@ pub(crate) enum Command {
     Logs {
         /// The instance, for example `web.0`.
         instance: String,
-        /// At most so many bytes.
+        /// The most bytes to show.
         #[arg(long, default_value_t = 65_536)]
         bytes: u64,
     },
-    /// Carry out a reconfiguration script (`add del connect disconnect push wait`), and follow it to its end.
+    /// Execute a reconfiguration script (`add del connect disconnect push wait`), and follow it to its end.
     Run(Run),
-    /// Stop everything and give all hosts back.
+    /// Stop everything and release all hosts.
     Down {
-        /// Do not ask.
+        /// Do not ask for consent.
         #[arg(long)]
         yes: bool,
     },
@@ -92,16 +92,16 @@ pub(crate) enum Command {
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) file: ConfigFile,
-    /// Do not ask before acquiring hosts.
+    /// Do not ask for consent before acquiring hosts.
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Return when the application is stable; node 0 goes on in the background.
+    /// Return when the application is stable; node 0 continues in the background.
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Return when the application is stable and node 0 has handed over and left.
+    /// Return when the application is stable and node 0 has transferred its leadership and left.
     #[arg(long)]
     pub(crate) detach: bool,
-    /// With --wait or --detach: give up waiting after so many seconds.
+    /// With --wait or --detach: the most seconds to wait.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
 }
@@ -111,13 +111,13 @@ pub(crate) struct Run {
     /// The script.
     #[arg(required_unless_present = "end", conflicts_with = "end")]
     pub(crate) script: Option<PathBuf>,
-    /// End the script that runs, where it is.
+    /// End the running script at its current line.
     #[arg(long)]
     pub(crate) end: bool,
-    /// Return as soon as the script is committed; the coordinator leads it on.
+    /// Return as soon as the script is committed; the coordinator continues it.
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Give up following it after so many seconds; it goes on.
+    /// The most seconds to follow the script. It continues afterwards.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
 }
@@ -128,22 +128,22 @@ pub(crate) struct Verify {
     pub(crate) file: RequiredConfig,
     /// A script that changes the deployed application.
     pub(crate) script: Option<PathBuf>,
-    /// Put the copies on so many imaginary hosts.
+    /// Number of imaginary hosts on which the copies are placed.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub(crate) hosts: u8,
-    /// Explore at most so many copies of each component.
+    /// The most copies of each component to explore.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=5))]
     pub(crate) copies: u32,
-    /// Let at most so many hosts crash, at any point.
+    /// The most hosts that may crash, at any point.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) crashes: u8,
-    /// Visit at most so many states for each question.
+    /// The most states to visit for each question.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     pub(crate) states: u32,
     /// Two actions that must never run at the same time, for example `db.start,web.start`.
     #[arg(long, value_name = "ACTION,ACTION")]
     pub(crate) apart: Vec<String>,
-    /// How long actions take: `{"component": {"transition": [least, greatest]}}`, in seconds.
+    /// Durations of actions: `{"component": {"transition": [least, greatest]}}`, in seconds.
     #[arg(long, value_name = "JSON")]
     pub(crate) durations: Option<PathBuf>,
     /// Draw the assembly and its deployment in time into this file.

@@ -31,13 +31,13 @@ pub(crate) struct Solve {
     /// Seeds every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Threads: with one, the same seed gives the same plan; large problems gain from two.
+    /// Number of threads: with one, the same seed gives the same plan; large problems gain from two.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     threads: u8,
-    /// Use the whole time even when nothing better has been found for long: thousands of instances gain from it.
+    /// Use the whole time, even if no better plan has been found for long: thousands of instances gain from it.
     #[arg(long)]
     use_all: bool,
-    /// Only mend what is broken, and leave everything else where it runs.
+    /// Only repair broken rules and lost instances, and leave all other instances where they run.
     #[arg(long, conflicts_with_all = ["engine", "use_all"])]
     repair: bool,
     /// Only this engine: single_component, exhaustive, configurations, decomposition, reassignment, local.

@@ -26,7 +26,7 @@ pub struct Verdict {
     pub violation: Option<Violation>,
     /// The answers to the questions beside the properties.
     pub observed: Observed,
-    /// Whether everything reachable was visited; without that, nothing is said about liveness.
+    /// Whether every reachable state was visited. If not, the liveness properties are not checked.
     pub is_complete: bool,
 }
 

@@ -108,7 +108,7 @@ pub(crate) async fn mesh(configs: Vec<OverlayConfig>) -> Vec<Node> {
     nodes
 }
 
-/// Takes events until so many links stand.
+/// Takes events until this number of links is up.
 pub(crate) async fn wait_linked(node: &mut Node, count: usize) {
     while node.overlay.linked().len() < count {
         node.until("any link", |event| matches!(event, OverlayEvent::LinkUp { .. }).then_some(())).await;

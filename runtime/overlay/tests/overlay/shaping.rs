@@ -57,7 +57,7 @@ async fn both_ends_measure_the_emulated_round_trip_of_each_pair() {
 
 #[tokio::test]
 async fn a_long_path_carries_large_frames_whole_and_in_order() {
-    // 300 ms apart, 12 MiB in frames of 1 MiB; the time is printed, what is asserted is that nothing is lost or changed.
+    // 300 ms apart, 12 MiB in frames of 1 MiB. The time is printed. The test asserts that nothing is lost or changed.
     let mut nodes = mesh(vec![shaped(1, &[(2, 150)]), shaped(2, &[(1, 150)])]).await;
     let mut receiver = nodes.pop().unwrap();
     let sender = nodes.pop().unwrap();
