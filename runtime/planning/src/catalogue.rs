@@ -125,7 +125,7 @@ impl Catalogue {
         let is_possible = |offer: &&Offering| {
             let order = &offer.order;
             !request.failing.contains(&order.provider)
-                && !request.cooling.contains(&(order.provider.clone(), order.offer.clone()))
+                && !request.cooling.contains_key(&(order.provider.clone(), order.offer.clone()))
         };
         let buyable = self.offers(&request.spec).filter(is_possible).map(|offer| {
             let count_max = offer.available.unwrap_or(HOSTS_OF_OFFER_MAX).min(HOSTS_OF_OFFER_MAX);

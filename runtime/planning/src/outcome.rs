@@ -119,7 +119,8 @@ pub(crate) fn infeasible(
     }
     let providers = request.failing.iter().map(|provider| format!("provider {provider} does not answer"));
     let cooling = request.cooling.iter();
-    let cooling = cooling.map(|(provider, offer)| format!("{provider}/{offer} was refused a short time ago"));
+    let cooling =
+        cooling.map(|((provider, offer), _)| format!("{provider}/{offer} was refused a short time ago"));
     reasons.extend(providers.chain(cooling));
     reasons.truncate(REASONS_MAX);
     let rules = if conflict.is_empty() { "counts and capacities".to_owned() } else { conflict.join(", ") };

@@ -46,7 +46,7 @@ pub use event::{
 pub use ledger::{Applied, Departed, Ledger, Member, Refusal, ScriptRun, ScriptState, SlotState};
 pub use node::{Node, NodeConfig};
 pub use notice::{HaltReason, Notice};
-pub use request::{CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
+pub use request::{Cooling, CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
 pub use status::{OverlayState, Status};
 pub use turn::{
     AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, MembershipChange, ProposalId,

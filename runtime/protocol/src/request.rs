@@ -34,12 +34,21 @@ pub struct SolveRequest {
     /// still run.
     pub names_in_use: BTreeSet<InstanceId>,
     /// Offers that a provider refused or had no capacity for. They are not ordered until their pause ends.
-    pub cooling: BTreeSet<(ProviderName, OfferName)>,
+    pub cooling: BTreeMap<(ProviderName, OfferName), Cooling>,
     /// Providers whose API does not answer. Nothing is ordered there until they answer.
     pub failing: BTreeSet<ProviderName>,
     /// False if a node that does not coordinate made the request. Such a request lacks the cooling offers, the
     /// failing providers and copies, and the stuck orders, because only the coordinator knows them.
     pub is_informed: bool,
+}
+
+/// Why an offer is not ordered for a while.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Cooling {
+    /// Time until it can be ordered again, in milliseconds from the request on.
+    pub left_ms: u64,
+    /// The answer of the provider to the last order.
+    pub reason: String,
 }
 
 /// The cause of a request, and the terms on which a proposal is accepted.

@@ -4,6 +4,8 @@
 //! for a better configuration at a steady pace, and changes to one only if the change gains more than it costs.
 //! Notices report the gain and the cost. At most one solver run is under way.
 
+use super::hosts::Hosts;
+use super::obstacles::Obstacles;
 use super::question::question;
 use super::{Coordinator, View, target};
 use crate::agent::FAILURES_MAX;
@@ -44,6 +46,8 @@ pub(super) struct Control {
     facts_changed: bool,
     /// The coordinator starts no voluntary solver run before this time.
     better_at: Time,
+    /// The temporary restrictions of the last solver run that have not ended.
+    obstacles: Obstacles,
     /// Time of the next request to the providers for their offers.
     offers_at: Time,
     /// The plan that is to be proposed to the log.
@@ -81,6 +85,7 @@ impl Control {
             // A new coordinator does not know which facts its predecessor has taken into account.
             facts_changed: true,
             better_at: now,
+            obstacles: Obstacles::default(),
             offers_at: now,
             decided: None,
             problem: None,
@@ -111,14 +116,15 @@ impl Control {
         self.decided.is_some() || self.running.as_ref().is_some_and(|running| running.terms.forced)
     }
 
-    pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
+    pub(super) fn deadline(&self, hosts: &Hosts, view: View<'_>) -> Option<Time> {
         let offers = needs_offers(view.ledger).then_some(self.offers_at);
         if let Some(running) = &self.running {
             return earlier(Some(running.until), offers);
         }
         let blocked = self.blocked.as_ref().map(|(_, until)| *until);
         let better = self.facts_changed.then_some(self.better_at);
-        earlier(earlier(blocked, better), offers).filter(|at| *at > view.now)
+        let changes = self.obstacles.deadline(hosts, view).filter(|at| *at > view.now);
+        earlier(earlier(earlier(blocked, better), changes), offers).filter(|at| *at > view.now)
     }
 
     /// Requests the offers of all providers when that is due. A better or cheaper offer is a reason for a solver run.
@@ -258,6 +264,9 @@ impl Coordinator {
     }
 
     pub(super) fn advance_control(&mut self, view: View<'_>, out: &mut Out) {
+        if self.control.obstacles.remove_ended(&self.hosts, view) {
+            self.control.facts_changed();
+        }
         if let Some(running) = &self.control.running {
             if view.now < running.until {
                 return;
@@ -289,6 +298,7 @@ impl Coordinator {
         let Some(request) = question(cause, Some(self), view) else { return };
         let Some(optimise) = view.ledger.spec().map(|spec| &spec.optimise) else { return };
         self.control.runs += 1;
+        self.control.obstacles = Obstacles::of(&request);
         self.control.running = Some(Running {
             id: request.id,
             terms: request.terms.clone(),

@@ -11,6 +11,7 @@ use super::{Coordinator, View};
 use crate::event::{AcquireResult, ListError, ListedHost};
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
+use crate::request::Cooling;
 use crate::sabotage::{self, Sabotage};
 use crate::secret;
 use crate::turn::{AcquireCall, Effect};
@@ -31,6 +32,8 @@ const COOLING_MS: u64 = 60_000;
 const REFUSED_MS: u64 = 600_000;
 /// Time after an accepted release at which the release is repeated if the host is still listed.
 const RELEASE_AGAIN_MS: u64 = 10_000;
+/// Most characters that are kept of a provider's reason: enough for a sentence.
+const REASON_CHARS_MAX: usize = 200;
 /// The most outcomes in one entry.
 const BATCH_MAX: usize = 64;
 
@@ -41,15 +44,38 @@ pub(super) struct Hosts {
     pub(super) lists: Lists,
     /// Outcomes to commit.
     pub(super) outcomes: BTreeMap<IntentId, Outcome>,
-    /// Offers that failed, and the time before which each is not ordered again.
-    cooling: BTreeMap<(ProviderName, OfferName), Time>,
+    /// Offers that failed, and how long each is not ordered again.
+    cooling: BTreeMap<(ProviderName, OfferName), Cooldown>,
+}
+
+/// The pause of an offer after a failed order.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Cooldown {
+    until: Time,
+    /// The answer of the provider.
+    reason: String,
 }
 
 impl Hosts {
     /// Returns the offers that are not ordered at present, because they failed lately.
-    pub(super) fn cooling(&self, now: Time) -> BTreeSet<(ProviderName, OfferName)> {
-        let cooling = self.cooling.iter().filter(|(_, until)| **until > now);
-        cooling.map(|(offer, _)| offer.clone()).collect()
+    pub(super) fn cooling(&self, now: Time) -> BTreeMap<(ProviderName, OfferName), Cooling> {
+        let cooling = self.cooling.iter().filter(|(_, cooldown)| cooldown.until > now);
+        let view = |cooldown: &Cooldown| Cooling {
+            left_ms: cooldown.until.ms_since(now),
+            reason: cooldown.reason.clone(),
+        };
+        cooling.map(|(offer, cooldown)| (offer.clone(), view(cooldown))).collect()
+    }
+
+    /// When the first offer can be ordered again; none when no offer cools down.
+    pub(super) fn cooling_ends(&self, now: Time) -> Option<Time> {
+        self.cooling.values().map(|cooldown| cooldown.until).filter(|until| *until > now).min()
+    }
+
+    /// Keeps an offer from being ordered for a while.
+    pub(super) fn cool(&mut self, offer: (ProviderName, OfferName), until: Time, reason: &str) {
+        let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+        self.cooling.insert(offer, Cooldown { until, reason });
     }
 
     /// Returns the intents whose outcome has been unknown for so long that the plan no longer waits for their hosts.
@@ -63,7 +89,7 @@ impl Hosts {
 
     pub(super) fn advance(&mut self, began: Time, view: View<'_>, out: &mut Out) {
         self.watch(began, view);
-        self.cooling.retain(|_, until| *until > view.now);
+        self.cooling.retain(|_, cooldown| cooldown.until > view.now);
         let needed = needed_intents(view.ledger);
         let mut calls = self.watches.values().filter(|watch| watch.calling).count();
         for intent in view.ledger.intents.values() {
@@ -132,12 +158,12 @@ impl Hosts {
             }
             AcquireResult::Refused(reason) => {
                 out.notice(told(reason));
-                self.cooling.insert(offer, view.now.after_ms(REFUSED_MS));
+                self.cool(offer, view.now.after_ms(REFUSED_MS), reason);
                 Some(Outcome::Absent(AbsentReason::Refused))
             }
             AcquireResult::NoCapacity(reason) => {
                 out.notice(told(reason));
-                self.cooling.insert(offer, view.now.after_ms(COOLING_MS));
+                self.cool(offer, view.now.after_ms(COOLING_MS), reason);
                 Some(Outcome::Absent(AbsentReason::NoCapacity))
             }
             AcquireResult::Unknown(reason) => {

@@ -18,6 +18,7 @@ mod joins;
 mod leaving;
 mod listing;
 mod next_step;
+mod obstacles;
 mod proposals;
 mod question;
 mod reconfiguration;
@@ -235,7 +236,7 @@ impl Coordinator {
         let parts = [
             self.proposals.deadline(view.now),
             self.hosts.deadline(view),
-            self.control.deadline(view),
+            self.control.deadline(&self.hosts, view),
             self.voters.deadline(view),
             self.deaths.deadline(),
             self.reconfiguration.deadline(view),

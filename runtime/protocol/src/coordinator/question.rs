@@ -4,6 +4,7 @@
 //! use [`question`]. It makes no judgement. Read next: [`crate::request`] for the form, `control` for the time of
 //! each run.
 
+use super::obstacles::settles_at;
 use super::target::definition_change;
 use super::{Coordinator, View};
 use crate::assign::{canonical, names_in_use};
@@ -38,10 +39,7 @@ pub(super) fn question(
     let failing = failing.into_iter().map(|(instance, node)| (instance.component, node));
     let forced = cause != Cause::Better;
     let is_young = |slot: &Slot| match slot {
-        Slot::Node(node) => {
-            let since = view.since.get(node).copied().unwrap_or(view.now);
-            view.now.ms_since(since) < spec.optimise.settle_ms
-        }
+        Slot::Node(node) => settles_at(*node, view).is_none_or(|at| view.now < at),
         Slot::Intent(_) | Slot::Order(_) => true,
     };
     let terms = Terms {
