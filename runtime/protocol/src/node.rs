@@ -217,7 +217,7 @@ impl Node {
             Event::Restored(ledger) => self.restore(*ledger, now, out),
             Event::LinkUp { peer } => {
                 self.expulsion.clear();
-                self.observer.link_up(peer, now);
+                self.observer.link_up(peer);
                 self.observer.heard(peer, &self.ledger, now, out);
                 self.agent.link_up(peer);
             }
@@ -264,8 +264,8 @@ impl Node {
             Message::Control(Control::Check { subject }) => {
                 self.observer.check(from, subject, &self.ledger, now, out);
             }
-            Message::Control(Control::Heard { subject, alive }) => {
-                self.observer.answer(from, subject, alive, now);
+            Message::Control(Control::Heard { subject, heard_ms_ago }) => {
+                self.observer.answer(from, subject, heard_ms_ago, &self.ledger.timers(), now);
             }
             Message::Control(Control::Alert { subject }) => self.observer.alert(from, subject, now),
             Message::Control(Control::Relief { subject }) => self.observer.relief(from, subject),

@@ -36,6 +36,8 @@ pub enum Sabotage {
     ChangesToken,
     /// The host of a suspected node is released.
     ReleasesOnSuspicion,
+    /// Another node's answer about a suspect counts as a message of the suspect.
+    HearsayCounts,
     /// A node that was not heard for 1.5 s is declared dead.
     HastyDeath,
     /// The budget is not checked.

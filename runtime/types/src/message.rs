@@ -25,7 +25,7 @@ pub enum Message {
 pub enum Control {
     /// A one-way heartbeat to an observer. It carries the index of the sender's ledger as well.
     Heartbeat(Heartbeat),
-    /// Asks another observer whether it still hears the subject.
+    /// Asks another observer when it last heard the subject.
     Check {
         /// The suspect.
         subject: NodeId,
@@ -34,8 +34,9 @@ pub enum Control {
     Heard {
         /// The suspect.
         subject: NodeId,
-        /// Whether the answering node has heard it within its silence limit.
-        alive: bool,
+        /// The time since a message of the subject itself reached the answering node, in milliseconds; none when that
+        /// is longer than its limit of silence.
+        heard_ms_ago: Option<u64>,
     },
     /// An observer does not hear its subject. Sent to every voter, and repeated while the condition lasts.
     Alert {

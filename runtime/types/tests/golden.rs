@@ -336,7 +336,7 @@ fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("heartbeat", Message::Control(Control::Heartbeat(heartbeat))),
         ("check", Message::Control(Control::Check { subject })),
-        ("heard", Message::Control(Control::Heard { subject, alive: true })),
+        ("heard", Message::Control(Control::Heard { subject, heard_ms_ago: Some(300) })),
         ("alert", Message::Control(Control::Alert { subject })),
         ("relief", Message::Control(Control::Relief { subject })),
         ("pull", Message::Control(Control::Pull { after: 76 })),

@@ -18,9 +18,8 @@ use options::Options;
 /// Runs the bench of this name; returns none when there is no such bench.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let figures = match name {
-        "failover" => {
-            Options::parse(arguments, &["app", "config", "kills"]).and_then(|options| failover::run(&options))
-        }
+        "failover" => Options::parse(arguments, &["app", "config", "kills", "signal", "victim"])
+            .and_then(|options| failover::run(&options)),
         "idle" => {
             Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options))
         }

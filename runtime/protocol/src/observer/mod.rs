@@ -2,17 +2,23 @@
 //!
 //! An observer never decides that a node is dead: the coordinator commits that when enough observers agree
 //! (`coordinator::deaths`). Two events lead to a suspicion: a broken link whose redial is refused (fast), and silence
-//! (slow). The observer then asks other nodes whether they hear the subject, and sends an alert only after
-//! `confirm_ms`. A node that is woken late suspects itself first: it stretches its own timers (Lifeguard, arXiv
-//! 1707.00788).
+//! (slow). The observer then asks other nodes when they last heard the subject, and sends an alert when the latest of
+//! these times is too long ago as well. Only a message of the subject itself counts as hearing it. An answer about it
+//! delays one alert and is never passed on, so that observers cannot keep each other believing in a node that hangs.
+//! A node that is woken late suspects itself first: it stretches its own timers (Lifeguard, arXiv 1707.00788).
 
 mod heartbeats;
+mod local_health;
 pub mod ring;
+#[cfg(test)]
+mod silent_subject;
 
 use crate::ledger::Ledger;
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
+use crate::sabotage::{self, Sabotage};
 use heartbeats::Heartbeats;
+use local_health::LocalHealth;
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::Timers;
 use rhizo_types::message::{Control, Heartbeat};
@@ -24,12 +30,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const CHECKS: usize = 3;
 /// In an overlay of at most this many members every node sends its heartbeats to the coordinator.
 pub const HEARD_BY_COORDINATOR_MAX: usize = 64;
-/// The most by which a node stretches its own timers (Lifeguard's bound).
-const HEALTH_MAX: u64 = 8;
-/// A wake-up that is later than this counts as a sign of an overloaded machine.
-const LATE_MS: u64 = 300;
-/// After this time without a late wake-up a node shortens its timers by one step.
-const RECOVER_MS: u64 = 10_000;
 
 /// One node's knowledge of which other nodes are alive.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -47,9 +47,7 @@ pub struct Observer {
     /// Subject → observer → when that observer's alert was last heard.
     alerts: BTreeMap<NodeId, BTreeMap<NodeId, Time>>,
     heartbeats: Heartbeats,
-    /// The factor by which this node stretches its timers before it suspects others.
-    health: u64,
-    recover_at: Time,
+    health: LocalHealth,
 }
 
 /// The link to a member.
@@ -59,10 +57,17 @@ struct Link {
     /// Whether there was a link before. Until there was one, a refused dial proves nothing: a new member may not listen
     /// yet.
     known: bool,
-    /// Whether a redial was refused since the link broke.
-    refused: bool,
-    /// When a message last arrived over it, or when the member was first known.
-    heard: Time,
+    /// When a message of the member itself last arrived; none before the first.
+    heard: Option<Time>,
+    /// Silence before this time is not held against the member: it was not known yet, or this node was not running.
+    excused_until: Time,
+}
+
+impl Link {
+    /// The time from which the member's silence is counted.
+    fn silent_from(&self) -> Time {
+        self.heard.map_or(self.excused_until, |heard| heard.max(self.excused_until))
+    }
 }
 
 /// A subject that this node no longer hears.
@@ -70,8 +75,12 @@ struct Link {
 struct Suspicion {
     /// The nodes that were asked about it and have not answered.
     asked: BTreeSet<NodeId>,
-    /// When the suspicion becomes an alert, unless a node that was asked hears the subject.
+    /// When the suspicion becomes an alert, unless the subject is heard before.
     confirm_at: Time,
+    /// When the subject will have been silent for too long towards every node that has answered so far.
+    silent_at: Time,
+    /// Whether the nodes were asked more than once. Later answers may hasten the alert and do not delay it.
+    asked_again: bool,
     /// When the alert is repeated; none before the first.
     repeat_at: Option<Time>,
 }
@@ -90,8 +99,7 @@ impl Observer {
             suspicions: BTreeMap::new(),
             alerts: BTreeMap::new(),
             heartbeats: Heartbeats::new(),
-            health: 0,
-            recover_at: Time::ZERO,
+            health: LocalHealth::default(),
         }
     }
 
@@ -104,19 +112,19 @@ impl Observer {
     /// Whether a member is linked and was heard within `silence_ms`.
     #[must_use]
     pub fn heard_within(&self, node: NodeId, silence_ms: u64, now: Time) -> bool {
-        self.links.get(&node).is_some_and(|link| link.up && now.ms_since(link.heard) < silence_ms)
+        self.links.get(&node).is_some_and(|link| link.up && now.ms_since(link.silent_from()) < silence_ms)
     }
 
     /// Whether a member was not heard for `silence_ms`, with or without a link.
     #[must_use]
     pub fn silent_for(&self, node: NodeId, silence_ms: u64, now: Time) -> bool {
-        self.links.get(&node).is_none_or(|link| now.ms_since(link.heard) >= silence_ms)
+        self.links.get(&node).is_none_or(|link| now.ms_since(link.silent_from()) >= silence_ms)
     }
 
-    /// When a member was last heard; none when it is not one.
+    /// When a message of a member last arrived; none when it is no member or was never heard.
     #[must_use]
     pub fn heard_at(&self, node: NodeId) -> Option<Time> {
-        self.links.get(&node).map(|link| link.heard)
+        self.links.get(&node).and_then(|link| link.heard)
     }
 
     /// Members that this node no longer hears.
@@ -162,16 +170,17 @@ impl Observer {
             if up && !self.links.contains_key(node) {
                 self.heartbeats.link_up(*node);
             }
-            self.links.entry(*node).or_insert(Link { up, known: up, refused: false, heard: now });
+            self.links.entry(*node).or_insert(Link { up, known: up, heard: None, excused_until: now });
         }
         self.suspicions.retain(|node, _| self.subjects.contains(node));
         ring::links_of(ledger, self.me, &self.subjects)
     }
 
-    pub(crate) fn link_up(&mut self, peer: NodeId, now: Time) {
+    pub(crate) fn link_up(&mut self, peer: NodeId) {
         self.linked.insert(peer);
         if let Some(link) = self.links.get_mut(&peer) {
-            *link = Link { up: true, known: true, refused: false, heard: now };
+            link.up = true;
+            link.known = true;
             self.heartbeats.link_up(peer);
         }
     }
@@ -180,26 +189,29 @@ impl Observer {
         self.linked.remove(&peer);
         if let Some(link) = self.links.get_mut(&peer) {
             link.up = false;
-            link.refused = false;
         }
     }
 
     pub(crate) fn unreachable(&mut self, peer: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        if link.up || link.refused {
+        if !self.links.get(&peer).is_some_and(|link| link.known && !link.up) {
             return;
         }
-        link.refused = true;
-        if link.known {
-            self.suspect(peer, ledger, now, out);
+        match self.suspicions.get_mut(&peer) {
+            None => self.suspect(peer, ledger, now, out),
+            // The nodes that were asked may have lost their links to the peer since they answered.
+            Some(suspicion) if suspicion.asked.is_empty() && suspicion.repeat_at.is_none() => {
+                (suspicion.asked_again, suspicion.silent_at) = (true, now);
+                let asked = self.ask(peer, ledger, out);
+                self.suspicions.entry(peer).and_modify(|suspicion| suspicion.asked = asked);
+            }
+            Some(_) => {}
         }
     }
 
     /// A message of a member arrived.
     pub(crate) fn heard(&mut self, peer: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
         if let Some(link) = self.links.get_mut(&peer) {
-            link.heard = now;
-            link.refused = false;
+            link.heard = Some(now);
         }
         if let Some(suspicion) = self.suspicions.remove(&peer)
             && suspicion.repeat_at.is_some()
@@ -212,6 +224,14 @@ impl Observer {
         if !self.subjects.contains(&subject) || self.suspicions.contains_key(&subject) {
             return;
         }
+        let asked = self.ask(subject, ledger, out);
+        let confirm_at = now.after_ms(ledger.timers().confirm_ms + self.health.stretch_ms());
+        let suspicion = Suspicion { asked, confirm_at, silent_at: now, asked_again: false, repeat_at: None };
+        self.suspicions.insert(subject, suspicion);
+    }
+
+    /// Asks a few observers of `subject` when they last heard it, and returns them.
+    fn ask(&self, subject: NodeId, ledger: &Ledger, out: &mut Out) -> BTreeSet<NodeId> {
         let others = ring::observers_of(ledger, subject);
         let asked: BTreeSet<NodeId> = others
             .into_iter()
@@ -221,35 +241,44 @@ impl Observer {
         for node in &asked {
             out.control(*node, Control::Check { subject });
         }
-        let confirm_at = now.after_ms(ledger.timers().confirm_ms * (1 + self.health));
-        self.suspicions.insert(subject, Suspicion { asked, confirm_at, repeat_at: None });
+        asked
     }
 
-    /// Answers whether this node hears a subject.
+    /// Answers how long ago this node heard a subject itself, if that was within its limit of silence.
     pub(crate) fn check(&self, from: NodeId, subject: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
-        let silence_ms = ledger.timers().silence_ms;
-        let alive =
-            self.links.get(&subject).is_some_and(|link| link.up && now.ms_since(link.heard) < silence_ms);
-        out.control(from, Control::Heard { subject, alive });
+        let link = self.links.get(&subject).filter(|link| link.up);
+        let age_ms = link.and_then(|link| link.heard).map(|heard| now.ms_since(heard));
+        let heard_ms_ago = age_ms.filter(|age_ms| *age_ms < ledger.timers().silence_ms);
+        out.control(from, Control::Heard { subject, heard_ms_ago });
     }
 
-    /// Takes in another node's answer about a suspect.
-    pub(crate) fn answer(&mut self, from: NodeId, subject: NodeId, alive: bool, now: Time) {
+    /// Takes in another node's answer about a suspect. The alert waits until that node's limit of silence is over too.
+    pub(crate) fn answer(
+        &mut self,
+        from: NodeId,
+        subject: NodeId,
+        heard_ms_ago: Option<u64>,
+        timers: &Timers,
+        now: Time,
+    ) {
         let Some(suspicion) = self.suspicions.get_mut(&subject) else { return };
         if !suspicion.asked.remove(&from) || suspicion.repeat_at.is_some() {
             return;
         }
-        if alive {
-            // Another node hears the subject, so this node's own link is at fault. It may suspect again after
-            // `silence_ms`.
-            self.suspicions.remove(&subject);
-            if let Some(link) = self.links.get_mut(&subject) {
-                link.heard = now;
-                link.refused = false;
+        if let Some(age_ms) = heard_ms_ago {
+            if sabotage::is(Sabotage::HearsayCounts) {
+                self.suspicions.remove(&subject);
+                self.links.entry(subject).and_modify(|link| link.heard = Some(now));
+                return;
             }
-        } else if suspicion.asked.is_empty() {
-            // Every node that was asked has lost the subject too: there is no need to wait longer.
-            suspicion.confirm_at = now;
+            let left_ms = timers.silence_ms.saturating_sub(age_ms);
+            let silent_at = if suspicion.asked_again { suspicion.confirm_at } else { now.after_ms(left_ms) };
+            suspicion.silent_at = suspicion.silent_at.max(silent_at);
+            suspicion.confirm_at = suspicion.confirm_at.max(silent_at);
+        }
+        if suspicion.asked.is_empty() {
+            // All that were asked have answered: there is no need to wait for another answer.
+            suspicion.confirm_at = suspicion.silent_at.max(now);
         }
     }
 
@@ -286,16 +315,10 @@ impl Observer {
 
     /// Takes in how late this node was woken.
     pub(crate) fn woken(&mut self, late_ms: u64, timers: &Timers, now: Time) {
-        if late_ms > LATE_MS {
-            self.health = (self.health + 1).min(HEALTH_MAX);
-            self.recover_at = now.after_ms(RECOVER_MS);
-        } else if self.health > 0 && now >= self.recover_at {
-            self.health -= 1;
-            self.recover_at = now.after_ms(RECOVER_MS);
-        }
+        self.health.woken(late_ms, now);
         if late_ms >= timers.heartbeat_ms {
             // This node was not running, so the silence was its own.
-            self.links.values_mut().for_each(|link| link.heard = now);
+            self.links.values_mut().for_each(|link| link.excused_until = now);
             self.suspicions.clear();
         }
     }
@@ -314,8 +337,8 @@ impl Observer {
         for hearer in hearers.into_iter().filter(|node| self.is_linked(*node)) {
             out.control(hearer, Control::Heartbeat(heartbeat));
         }
-        let silence_ms = timers.silence_ms * (1 + self.health);
-        let silent = |link: &Link| now.ms_since(link.heard) >= silence_ms;
+        let silence_ms = timers.silence_ms + self.health.stretch_ms();
+        let silent = |link: &Link| now.ms_since(link.silent_from()) >= silence_ms;
         let lost: Vec<NodeId> =
             self.subjects.iter().copied().filter(|node| self.links.get(node).is_some_and(silent)).collect();
         for subject in lost {
@@ -342,10 +365,12 @@ impl Observer {
 
     /// When [`Observer::tick`] has something to do.
     pub(crate) fn deadline(&self, timers: &Timers) -> Option<Time> {
-        let silence_ms = timers.silence_ms * (1 + self.health);
+        let silence_ms = timers.silence_ms + self.health.stretch_ms();
         let silence = self.subjects.iter().filter(|node| !self.suspicions.contains_key(node));
-        let silence =
-            silence.filter_map(|node| self.links.get(node)).map(|l| l.heard.after_ms(silence_ms)).min();
+        let silence = silence
+            .filter_map(|node| self.links.get(node))
+            .map(|l| l.silent_from().after_ms(silence_ms))
+            .min();
         let suspicion = self.suspicions.values().map(|s| s.repeat_at.unwrap_or(s.confirm_at)).min();
         let heartbeat = (!self.observers.is_empty()).then_some(self.heartbeats.due());
         earlier(earlier(silence, suspicion), heartbeat)
@@ -388,12 +413,12 @@ mod tests {
         observer.follow(&ledger, Time::ZERO);
         assert_eq!(hearers(&mut observer, &ledger, 1, Time::ZERO), [0; 0]);
         // The first node has a link before this node knows that it is a member, the second one after that.
-        observer.link_up(NodeId(2), Time(1));
+        observer.link_up(NodeId(2));
         assert_eq!(hearers(&mut observer, &ledger, 1, Time(1)), [0; 0], "a stranger hears nothing");
         ledger = roster(3, 1);
         observer.follow(&ledger, Time(2));
         assert_eq!(hearers(&mut observer, &ledger, 1, Time(2)), [2]);
-        observer.link_up(NodeId(3), Time(3));
+        observer.link_up(NodeId(3));
         assert_eq!(hearers(&mut observer, &ledger, 1, Time(3)), [3]);
         assert_eq!(hearers(&mut observer, &ledger, 1, Time(4)), [0; 0]);
         assert_eq!(hearers(&mut observer, &ledger, 2, Time(5)), [2, 3], "another one coordinates");

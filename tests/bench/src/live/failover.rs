@@ -12,49 +12,114 @@ use serde_json::{Value, json};
 use super::application::{Application, Member, is_at_rest, median_and_max, members};
 use super::options::Options;
 
+/// The way in which a victim is put out of action.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// The process ends.
+    Kill,
+    /// The process stops answering, and runs on after its death was committed.
+    Stop,
+}
+
+/// The times of one blow, in seconds.
+struct Times {
+    /// Until a third node saw a new term; none unless the victim coordinated.
+    elected: Option<f64>,
+    /// Until a third node saw the committed death.
+    dead: f64,
+    /// Until the application was stable without the victim.
+    repaired: f64,
+    /// From the end of the pause until the victim's process was gone.
+    left: Option<f64>,
+}
+
 /// Runs the bench and returns its figures.
 pub(super) fn run(options: &Options) -> Result<Value, String> {
     let kills = options.number("kills", 50)?;
+    let blow = match options.text("signal").unwrap_or("kill") {
+        "kill" => Blow::Kill,
+        "stop" => Blow::Stop,
+        other => return Err(format!("understand --signal {other}: it is kill or stop")),
+    };
+    let coordinator = match options.text("victim").unwrap_or("coordinator") {
+        "coordinator" => true,
+        "member" => false,
+        other => return Err(format!("understand --victim {other}: it is coordinator or member")),
+    };
     let application = options.application()?;
     application.run(&["up", "rhizo.toml", "--yes", "--wait"])?;
-    let mut seconds = Vec::new();
-    let mut told = Vec::new();
-    let mut repaired = Vec::new();
+    let mut all = Vec::new();
     for number in 1..=kills {
-        let before = application.until("stable", is_at_rest)?;
-        let leader = before["coordinator"].clone();
-        let victim = members(&before).into_iter().find(|member| leader == member.id.as_str());
-        let victim = victim.ok_or_else(|| format!("find the process of the coordinator {leader}"))?;
-        let others: Vec<Member> =
-            members(&before).into_iter().filter(|member| member.id != victim.id).collect();
-        let term = before["term"].as_u64().ok_or("find the term in the status")?;
-        let death = format!("dead: {}", victim.id);
-        let start = Instant::now();
-        kill(victim.pid)?;
-        let elected = seen_by_two(&application, &others, start, |line| term_begun(line) > Some(term))?;
-        let committed_dead = seen_by_two(&application, &others, start, |line| line.contains(&death))?;
-        let after = application.until("stable again", |status| {
-            is_at_rest(status) && members(status).iter().all(|member| member.id != victim.id)
-        })?;
-        let successor = after["coordinator"].as_str();
-        seconds.push(of_a_third(&elected, successor)?);
-        told.push(of_a_third(&committed_dead, successor)?);
-        repaired.push(start.elapsed().as_secs_f64());
+        let times = strike(&application, blow, coordinator, number)?;
         eprintln!(
-            "kill {number} of {kills}: {:.3} s, death committed after {:.3} s, stable after {:.3} s",
-            seconds[seconds.len() - 1],
-            told[told.len() - 1],
-            repaired[repaired.len() - 1]
+            "blow {number} of {kills}: new term {:.3?} s, death committed after {:.3} s, stable after {:.3} s, left {:.3?} s",
+            times.elected, times.dead, times.repaired, times.left
         );
+        all.push(times);
     }
-    let (median, max) = median_and_max(&seconds);
-    let (death_median, death_max) = median_and_max(&told);
-    let (repair_median, repair_max) = median_and_max(&repaired);
+    let elected: Vec<f64> = all.iter().filter_map(|times| times.elected).collect();
+    let dead: Vec<f64> = all.iter().map(|times| times.dead).collect();
+    let repaired: Vec<f64> = all.iter().map(|times| times.repaired).collect();
+    let left: Vec<f64> = all.iter().filter_map(|times| times.left).collect();
+    let ((median, max), (death_median, death_max)) = (median_and_max(&elected), median_and_max(&dead));
+    let ((repair_median, repair_max), (left_median, left_max)) =
+        (median_and_max(&repaired), median_and_max(&left));
     Ok(json!({
-        "kills": kills, "median": median, "max": max, "seconds": seconds,
-        "death_median": death_median, "death_max": death_max,
+        "kills": kills, "median": median, "max": max, "seconds": elected,
+        "death_median": death_median, "death_max": death_max, "death_seconds": dead,
         "repair_median": repair_median, "repair_max": repair_max,
+        "left_median": left_median, "left_max": left_max,
     }))
+}
+
+/// Strikes one member and waits until the application is stable without it.
+fn strike(application: &Application, blow: Blow, coordinator: bool, number: u64) -> Result<Times, String> {
+    let before = application.until("stable", is_at_rest)?;
+    let leader = before["coordinator"].clone();
+    let mut candidates: Vec<Member> = members(&before);
+    candidates.retain(|member| (leader == member.id.as_str()) == coordinator);
+    if !coordinator {
+        // The log of the founder is elsewhere, and its process is that of `up`.
+        candidates.retain(|member| member.host.is_some());
+    }
+    let place = usize::try_from(number).unwrap_or_default() % candidates.len().max(1);
+    let victim = candidates.get(place).cloned().ok_or("find a victim")?;
+    let others: Vec<Member> = members(&before).into_iter().filter(|member| member.id != victim.id).collect();
+    let term = before["term"].as_u64().ok_or("find the term in the status")?;
+    let death = format!("dead: {}", victim.id);
+    let start = Instant::now();
+    signal(victim.pid, if blow == Blow::Kill { "KILL" } else { "STOP" })?;
+    let elected = if coordinator {
+        Some(seen_by_two(application, &others, start, |line| term_begun(line) > Some(term))?)
+    } else {
+        None
+    };
+    let committed = seen_by_two(application, &others, start, |line| line.contains(&death))?;
+    let left = if blow == Blow::Stop { Some(resume(application, victim.pid)?) } else { None };
+    let after = application.until("stable again", |status| {
+        is_at_rest(status) && members(status).iter().all(|member| member.id != victim.id)
+    })?;
+    let successor = after["coordinator"].as_str();
+    Ok(Times {
+        elected: elected.map(|seen| of_a_third(&seen, successor)).transpose()?,
+        dead: of_a_third(&committed, successor)?,
+        repaired: start.elapsed().as_secs_f64(),
+        left,
+    })
+}
+
+/// Lets a stopped process run on, and returns the seconds until it is gone. Its provider may have ended it before.
+fn resume(application: &Application, pid: u32) -> Result<f64, String> {
+    let start = Instant::now();
+    let here = || {
+        // A zombie has ended.
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    if here() && signal(pid, "CONT").is_err() && here() {
+        return Err(format!("resume process {pid}"));
+    }
+    application.until_some("the resumed node has left", || (!here()).then_some(()))?;
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Returns when the first two members logged a line with this property, in seconds from the start.
@@ -91,10 +156,14 @@ fn term_begun(line: &str) -> Option<u64> {
 
 /// Ends a process without a warning.
 pub(super) fn kill(pid: u32) -> Result<(), String> {
-    let status = std::process::Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status();
+    signal(pid, "KILL")
+}
+
+fn signal(pid: u32, name: &str) -> Result<(), String> {
+    let status = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("kill {pid}: {status}")),
-        Err(error) => Err(format!("kill {pid}: {error}")),
+        Ok(status) => Err(format!("send {name} to {pid}: {status}")),
+        Err(error) => Err(format!("send {name} to {pid}: {error}")),
     }
 }
