@@ -3,7 +3,8 @@
 //! An error names file, line, column and remedy. The parsers define the meaning of the columns: [`crate::process`]
 //! for offers and attributes, [`crate::rtt_matrix`] for round trips.
 
-use crate::value::Value;
+use rhizo_types::Number;
+use rhizo_types::fact::Value;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -281,9 +282,9 @@ impl<'a> Table<'a> {
         if cell.is_empty() {
             return Ok(None);
         }
-        match cell.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Some(Value::Number(number))),
-            Ok(_) => Err(self.wrong(
+        match cell.parse::<f64>().map(Number::try_from) {
+            Ok(Ok(number)) => Ok(Some(Value::Number(number))),
+            Ok(Err(_)) => Err(self.wrong(
                 line,
                 column,
                 format!("`{cell}` is not a finite number"),

@@ -17,8 +17,6 @@ pub mod provider;
 pub mod registry;
 pub mod rtt_matrix;
 pub mod surroundings;
-pub mod value;
-
 pub use data_file::DataFileError;
 pub use error::{Effect, ProviderConfigError, ProviderError};
 pub use provider::{
@@ -28,4 +26,3 @@ pub use provider::{
 pub use registry::provider_from;
 pub use rtt_matrix::RttMatrix;
 pub use surroundings::{Executable, Program, Surroundings};
-pub use value::Value;

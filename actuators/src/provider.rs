@@ -6,7 +6,7 @@
 
 use crate::error::ProviderError;
 use crate::rtt_matrix::RttMatrix;
-use crate::value::Value;
+use rhizo_types::fact::Value;
 use rhizo_types::{AppName, AttributeName, HostId, IntentId, Lineage, OfferName, ProviderName, RegionName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

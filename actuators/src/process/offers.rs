@@ -5,7 +5,7 @@
 
 use crate::data_file::{CAPACITY_MAX, DataFileError, Table, parse_bytes};
 use crate::provider::Offer;
-use crate::value::Value;
+use rhizo_types::fact::Value;
 use rhizo_types::{AttributeName, OfferName, RegionName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -287,6 +287,11 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhizo_types::Number;
+
+    fn number(value: f64) -> Number {
+        Number::try_from(value).unwrap()
+    }
 
     fn offers(text: &str) -> Result<Offers, String> {
         parse_offers(Path::new("offers.csv"), text).map_err(|error| error.to_string())
@@ -308,7 +313,7 @@ mod tests {
             BTreeMap::from([("cpu".into(), 2.0), ("memory".into(), 4_294_967_296.0)])
         );
         assert_eq!(offers[0].attributes[&"quarter".into()], Value::Text("north".into()));
-        assert_eq!(offers[0].attributes[&"load5".into()], Value::Number(1.5));
+        assert_eq!(offers[0].attributes[&"load5".into()], Value::Number(number(1.5)));
         assert_eq!((offers[0].available, offers[1].available), (Some(2), None));
         assert!(offers[1].attributes.is_empty(), "an empty cell is absent, not zero");
     }
@@ -389,7 +394,11 @@ mod tests {
         let at = |now_s: f64| {
             let mut offer = sold[0].clone();
             series.apply(&mut offer, now_s);
-            (offer.price_per_hour, offer.available, offer.attributes[&"load5".into()].number())
+            (
+                offer.price_per_hour,
+                offer.available,
+                offer.attributes[&"load5".into()].number().map(Number::get),
+            )
         };
         assert_eq!(at(0.0), (0.1, Some(2), Some(1.0)));
         assert_eq!(at(59.9), (0.1, Some(0), Some(1.0)), "an empty cell leaves the earlier value");

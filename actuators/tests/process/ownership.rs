@@ -2,8 +2,10 @@
 
 use crate::world::{World, eventually, lineage, program};
 use rhizo_actuators::process::HostDirectory;
-use rhizo_actuators::{Effect, HostState, Order, Provider, ProviderError, Value};
+use rhizo_actuators::{Effect, HostState, Order, Provider, ProviderError};
 use rhizo_types::IntentId;
+use rhizo_types::Number;
+use rhizo_types::fact::Value;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -119,7 +121,7 @@ async fn a_node_finds_its_boot_document_its_address_and_its_distance_to_others()
     assert_eq!(Some(home.address()), near.address);
     assert_eq!(home.state_directory(), world.state());
     let offer = home.emulated().unwrap().unwrap();
-    assert_eq!(offer.attributes[&"load5".into()], Value::Number(1.0));
+    assert_eq!(offer.attributes[&"load5".into()], Value::Number(Number::from(1)));
     assert!(offer.synthetic);
 
     let delays = home.delay_table();
@@ -166,13 +168,17 @@ async fn offers_follow_the_files_while_nodes_run() {
     let world = World::with_files(table, &[("offers.csv", OFFERS), ("series.csv", series)]);
     let host = world.acquire("t1", "join").await;
     let offers = world.provider.offers().await.unwrap();
-    assert_eq!(offers[0].attributes[&"load5".into()], Value::Number(5.0), "the series overrides the file");
-    assert_eq!(offers[1].attributes[&"load5".into()], Value::Number(2.0));
+    assert_eq!(
+        offers[0].attributes[&"load5".into()],
+        Value::Number(Number::from(5)),
+        "the series overrides the file"
+    );
+    assert_eq!(offers[1].attributes[&"load5".into()], Value::Number(Number::from(2)));
     assert_eq!((offers[0].currency.as_str(), offers[0].price_per_hour), ("EUR", 0.1));
     fs::write(world.path("offers.csv"), OFFERS.replace("0.1", "0.75")).unwrap();
     assert_eq!(world.provider.offers().await.unwrap()[0].price_per_hour, 0.75);
     let home = HostDirectory::open(&world.host_directory(&host.id)).unwrap();
-    assert_eq!(home.emulated().unwrap().unwrap().attributes[&"load5".into()], Value::Number(5.0));
+    assert_eq!(home.emulated().unwrap().unwrap().attributes[&"load5".into()], Value::Number(Number::from(5)));
     fs::write(world.path("offers.csv"), "name,region\n").unwrap();
     let error = world.provider.offers().await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();

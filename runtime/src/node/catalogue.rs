@@ -3,10 +3,10 @@
 //! A provider that does not answer in time sells nothing until the next round. [`rhizo_planning::Catalogue`] keeps
 //! the answers. The core decides whether a host is ordered.
 
-use rhizo_actuators::{Offer, Provider, RttMatrix, Value as Offered};
+use rhizo_actuators::{Offer, Provider, RttMatrix};
 use rhizo_planning::{Answer, Offering, PathTime};
 use rhizo_types::intent::AcquireOrder;
-use rhizo_types::{Number, ProviderName, Value};
+use rhizo_types::{Number, ProviderName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,15 +63,7 @@ pub(crate) fn order(provider: &ProviderName, offer: &Offer) -> AcquireOrder {
         // Providers promise finite prices that are not negative; the cast saturates beyond.
         price_micros_per_hour: (offer.price_per_hour * 1e6).round() as u64,
         capacity,
-        attributes: offer.attributes.iter().filter_map(|(name, v)| Some((name.clone(), value(v)?))).collect(),
-    }
-}
-
-/// An attribute of an offer; none when it is no finite number, which providers promise not to state.
-fn value(offered: &Offered) -> Option<Value> {
-    match offered {
-        Offered::Number(number) => Number::try_from(*number).ok().map(Value::Number),
-        Offered::Text(text) => Some(Value::Text(text.clone())),
+        attributes: offer.attributes.clone(),
     }
 }
 

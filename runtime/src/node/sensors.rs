@@ -4,11 +4,11 @@
 
 use super::facts::PROCESS_ID;
 use super::input::Input;
-use rhizo_actuators::Value;
 use rhizo_actuators::process::HostDirectory;
 use rhizo_sensors::{AppSensor, EmulatedHost, HostSensor, Sample, Sampler, Sampling};
 use rhizo_types::NodeId;
 use rhizo_types::fact::Statement;
+use rhizo_types::fact::Value;
 use std::path::Path;
 use tokio::sync::mpsc;
 
@@ -43,7 +43,7 @@ impl Sensors {
             let offer = home.emulated()?;
             let attributes = offer.iter().flat_map(|offer| &offer.attributes);
             let samples = attributes.filter_map(|(name, value)| match value {
-                Value::Number(number) => Sample::number(name.as_str(), *number),
+                Value::Number(number) => Sample::number(name.as_str(), number.get()),
                 Value::Text(text) => Some(Sample::text(name.as_str(), text)),
             });
             Ok(samples.collect())
