@@ -15,15 +15,24 @@ use std::time::Duration;
 /// The attribute under which a node states its process id. It is for the operator; no rule uses it.
 pub(super) const PROCESS_ID: &str = "pid";
 
+/// The attribute under which a node states why its disk cannot be written. It is for the operator.
+const STORAGE_PROBLEM: &str = "storage_problem";
+
+/// The longest statement about a disk, in characters: a path and an error of the system.
+const PROBLEM_CHARS_MAX: usize = 400;
+
 /// Round-trip times between regions, in whole milliseconds.
 type Latencies = BTreeMap<(RegionName, RegionName), u32>;
 
 /// The knowledge of this node, and its own statements.
 pub(super) struct Facts {
+    me: NodeId,
     knowledge: Knowledge,
     own: OwnStatements,
     /// The round-trip times in the last `Event::Latencies` for the core.
     latencies: Latencies,
+    /// The storage problem that this node stated last.
+    storage_problem: Option<String>,
 }
 
 /// The knowledge of a node at one moment, with the regions of its members.
@@ -41,7 +50,34 @@ impl FactsCopy {
 
 impl Facts {
     pub(super) fn new(me: NodeId) -> Self {
-        Self { knowledge: Knowledge::new(), own: OwnStatements::new(me), latencies: Latencies::new() }
+        Self {
+            me,
+            knowledge: Knowledge::new(),
+            own: OwnStatements::new(me),
+            latencies: Latencies::new(),
+            storage_problem: None,
+        }
+    }
+
+    /// States why this node's disk cannot be written, or withdraws the statement.
+    pub(super) fn state_storage_problem(&mut self, problem: Option<String>) {
+        if self.storage_problem == problem {
+            return;
+        }
+        self.storage_problem.clone_from(&problem);
+        let text = problem.map(|problem| problem.chars().take(PROBLEM_CHARS_MAX).collect());
+        let (subject, attribute) = (Subject::Node(self.me), AttributeName::from(STORAGE_PROBLEM));
+        self.own.state(vec![Statement { subject, attribute, value: text.map(Value::Text) }]);
+    }
+
+    /// Returns why a node's disk cannot be written, as the node stated it last.
+    pub(super) fn storage_problem(&self, node: NodeId, now: Time) -> Option<&str> {
+        let name = AttributeName::from(STORAGE_PROBLEM);
+        let (_, fact) = self.knowledge.believe(&Subject::Node(node), &name, now)?;
+        match &fact.value {
+            Value::Text(text) => Some(text),
+            Value::Number(_) => None,
+        }
     }
 
     /// Drops the statements by and about nodes that are no longer members.

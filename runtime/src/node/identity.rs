@@ -9,6 +9,7 @@ use rhizo_overlay::NodeSecret;
 use rhizo_protocol::codec;
 use rhizo_protocol::ledger::Ledger;
 use rhizo_types::NodeId;
+use rhizo_types::ledger::FOUNDER;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -139,9 +140,20 @@ impl LedgerCopy {
         Self { identity, node, is_old: false, written: None, writing: Arc::default() }
     }
 
-    /// Notes that the members have changed.
-    pub(super) fn members_changed(&mut self) {
+    /// Notes that the members have changed. The founder's first copy is on the disk when this returns: it tells at
+    /// which port the founder listens, and the first hosts are ordered with that port in their boot documents.
+    pub(super) fn members_changed(&mut self, ledger: &Ledger) {
         self.is_old = true;
+        let is_first = self.node == FOUNDER && self.written.is_none() && ledger.genesis.is_some();
+        if is_first {
+            self.written = Some(Instant::now());
+            match self.identity.keep(self.node, ledger) {
+                Ok(()) => self.is_old = false,
+                Err(error) => {
+                    tracing::warn!(error = %crate::error::chain(&error), "copy of the ledger not written");
+                }
+            }
+        }
     }
 
     /// Writes the copy in a blocking task, if it is old and the last write is long enough ago.

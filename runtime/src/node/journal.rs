@@ -24,12 +24,19 @@ pub(crate) enum JournalError {
     /// A record before the last one is damaged.
     #[error("read the journal `{}`: the record at byte {offset} is damaged", path.display())]
     Damaged { path: PathBuf, offset: usize },
+    /// The file could not be written for too long.
+    #[error("write the journal `{}` before too many actions wait for it", path.display())]
+    GivenUp { path: PathBuf },
 }
 
 /// An open journal, at whose end records are appended.
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
+    /// Bytes of whole, synced records. A failed append may have left a part of a record after them.
+    length: u64,
+    /// Whether the last append failed.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -48,10 +55,12 @@ impl Journal {
             file.set_len(good as u64).map_err(fault)?;
             file.sync_all().map_err(fault)?;
         }
-        Ok((Self { path: path.to_owned(), file }, records))
+        Ok((Self { path: path.to_owned(), file, length: good as u64, is_torn: false }, records))
     }
 
     /// Appends records and syncs the file: when this returns, the records survive a power cut.
+    ///
+    /// After an error nothing of the records counts, and the call may be repeated with them.
     ///
     /// # Errors
     /// When the file cannot be written or synced.
@@ -64,8 +73,43 @@ impl Journal {
             bytes.extend(checksum(&body));
             bytes.extend(body);
         }
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        written.map_err(|source| JournalError::File { path: self.path.clone(), source })
+        let added = bytes.len() as u64;
+        match self.write(&bytes) {
+            Ok(()) => {
+                (self.length, self.is_torn) = (self.length + added, false);
+                Ok(())
+            }
+            Err(source) => {
+                self.is_torn = true;
+                Err(JournalError::File { path: self.path.clone(), source })
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.length)?;
+        }
+        self.file.write_all(bytes)?;
+        self.file.sync_data()
+    }
+
+    /// The error of a caller that repeats an append no longer.
+    pub(crate) fn given_up(&self) -> JournalError {
+        JournalError::GivenUp { path: self.path.clone() }
+    }
+
+    /// From now on no write succeeds.
+    #[cfg(test)]
+    pub(super) fn break_file(&mut self) {
+        self.file = File::open(&self.path).unwrap();
+    }
+
+    /// Writes succeed again; a part of a record is left from the failed ones.
+    #[cfg(test)]
+    pub(super) fn mend_file(&mut self) {
+        self.file = OpenOptions::new().append(true).open(&self.path).unwrap();
+        self.file.write_all(&[7; 5]).unwrap();
     }
 }
 

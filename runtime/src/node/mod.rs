@@ -14,6 +14,7 @@ mod join;
 mod journal;
 mod links;
 mod own_statements;
+mod persistence;
 mod planning;
 mod providers;
 mod replicated_log;

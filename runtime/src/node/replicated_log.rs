@@ -108,8 +108,9 @@ impl ReplicatedLog {
     /// leader: each node would wait for a message of another one. A voter whose log is missing must not vote, so
     /// that is an error. A node that neither votes nor has a log waits for the first message.
     pub(super) fn reopen(&mut self, lineage: Lineage, of: &ledger::Timers, is_voter: bool) {
+        // A directory without a store is left when the node was ended while it made the store.
         if is_voter || self.dir.exists() {
-            let opening = self.opening(lineage, of, true);
+            let opening = self.opening(lineage, of, is_voter);
             self.begin(Vec::new(), async move { Ok(opening.await?) });
         }
     }

@@ -12,6 +12,7 @@ use super::identity::{Identity, LedgerCopy};
 use super::input::Input;
 use super::journal::Journal;
 use super::links::Links;
+use super::persistence::Persistence;
 use super::planning::Planning;
 use super::providers::Providers;
 use super::replicated_log::{self, ENTRIES_MAX, ReplicatedLog};
@@ -78,8 +79,10 @@ pub(super) struct Shell {
     pub(super) local: VecDeque<Event>,
     /// Set when the core has halted.
     pub(super) halting: Option<HaltReason>,
-    journal: Journal,
+    persistence: Persistence,
     copy: LedgerCopy,
+    /// Why the log's store cannot be written.
+    log_problem: Option<String>,
     /// The core's time is counted from here.
     origin: Instant,
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
@@ -104,6 +107,8 @@ enum Wake {
     Entry(Option<Event>),
     LogStatus,
     Deadline,
+    /// A failed write of the journal is to be repeated.
+    Retry,
     Tick,
     Stop,
 }
@@ -148,7 +153,8 @@ impl Shell {
             admin: Admin::new(me, &parts.dir),
             local: VecDeque::new(),
             halting: None,
-            journal: parts.journal,
+            persistence: Persistence::new(parts.journal),
+            log_problem: None,
             copy: LedgerCopy::new(parts.identity, me),
             origin: Instant::now(),
             members_changed: parts.members_changed,
@@ -170,6 +176,7 @@ impl Shell {
                 Wake::Entry(Some(event)) => self.feed(event).await?,
                 Wake::LogStatus => self.log_status(sources).await?,
                 Wake::Deadline => self.feed(Event::Tick).await?,
+                Wake::Retry => self.retry().await?,
                 Wake::Tick => self.tick().await?,
                 Wake::Stop => return Ok(HaltReason::Left),
                 Wake::Overlay(None) | Wake::Input(None) | Wake::Entry(None) => {
@@ -186,6 +193,12 @@ impl Shell {
         let deadline = self.core.deadline().map(|at| self.origin + Duration::from_micros(at.0));
         let due = async {
             match deadline {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let retry = async {
+            match self.persistence.retry_at() {
                 Some(at) => sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -207,6 +220,7 @@ impl Shell {
             () = log_changed => Wake::LogStatus,
             input = sources.inputs.recv() => Wake::Input(input),
             () = due => Wake::Deadline,
+            () = retry => Wake::Retry,
             event = sources.events.recv() => Wake::Overlay(event),
             _ = sources.ticks.tick() => Wake::Tick,
         }
@@ -231,17 +245,19 @@ impl Shell {
     }
 
     fn execute(&mut self, turn: Turn) -> Result<(), NodeError> {
-        for effect in turn.now {
-            self.carry_out(effect);
-        }
-        if !turn.durable.is_empty() {
-            // The records have tens of bytes. Waiting for the disk here keeps "persist, then send" evident.
-            self.journal.append(&turn.durable)?;
-        }
-        for effect in turn.after_durable {
+        for effect in self.persistence.take(turn)? {
             self.carry_out(effect);
         }
         Ok(())
+    }
+
+    /// Repeats a failed write of the journal and executes the effects that waited for it.
+    async fn retry(&mut self) -> Result<(), NodeError> {
+        for effect in self.persistence.retry() {
+            self.carry_out(effect);
+        }
+        // What was executed may have made events for the core.
+        self.feed(Event::Tick).await
     }
 
     /// Updates the parts after a change of the ledger.
@@ -250,7 +266,7 @@ impl Shell {
         self.links.follow(ledger);
         if ledger.epoch.0 != self.followed.1 {
             self.facts.keep_members(ledger);
-            self.copy.members_changed();
+            self.copy.members_changed(ledger);
             (self.members_changed)(ledger);
         }
         if self.providers.follow(ledger) {
@@ -289,7 +305,13 @@ impl Shell {
     /// Passes the log's status to the core.
     async fn log_status(&mut self, sources: &mut Sources) -> Result<(), NodeError> {
         let Some(changes) = &mut sources.log_status else { return Ok(()) };
-        let status = replicated_log::status(&changes.borrow_and_update());
+        let status = {
+            let status = changes.borrow_and_update();
+            self.log_problem = status.storage.as_ref().map(|fault| {
+                format!("write the replicated log in `{}`: {}", fault.dir.display(), fault.problem)
+            });
+            replicated_log::status(&status)
+        };
         self.feed(Event::LogStatus(status)).await
     }
 
@@ -311,6 +333,8 @@ impl Shell {
     async fn tick(&mut self) -> Result<(), NodeError> {
         let now = self.now();
         self.copy.refresh(self.core.ledger());
+        let journal = self.persistence.problem().map(str::to_owned);
+        self.facts.state_storage_problem(journal.or_else(|| self.log_problem.clone()));
         if let Some(batch) = self.facts.due_batch(now) {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);

@@ -30,8 +30,10 @@ pub(super) struct Records<'a> {
 pub(super) fn compose(records: Records<'_>) -> Status {
     let nodes = nodes(&records);
     let components = instances(&records);
+    let disks = storage_problems(&records);
     let Records { me, ledger, core, utility, mut problems, .. } = records;
     problems.splice(0..0, core.problems);
+    problems.extend(disks);
     let count = |set: &BTreeSet<_>| u32::try_from(set.len()).unwrap_or(u32::MAX);
     Status {
         app: ledger.genesis.as_ref().map(|genesis| genesis.app.to_string()).unwrap_or_default(),
@@ -55,6 +57,15 @@ pub(super) fn compose(records: Records<'_>) -> Status {
             ScriptStatus { number: run.number, state: state.to_owned(), line, statement, reason }
         }),
     }
+}
+
+/// A sentence for each member whose disk cannot be written.
+fn storage_problems(records: &Records<'_>) -> Vec<String> {
+    let problem = |node: &NodeId| {
+        let problem = records.facts.storage_problem(*node, records.now)?;
+        Some(format!("the disk of {node} cannot be written, its programs run on: failed to {problem}"))
+    };
+    records.ledger.members.keys().filter_map(problem).collect()
 }
 
 /// Members, then the hosts whose node has not joined yet.
