@@ -62,6 +62,9 @@ pub(crate) enum Ask {
     Apply {
         /// The config.
         config: ConfigText,
+        /// The revision of the spec that the operator's plan started from; any when absent.
+        #[serde(default)]
+        after: Option<Revision>,
     },
     /// Order: carry out this reconfiguration script.
     RunScript {
@@ -108,6 +111,10 @@ pub(crate) enum Answer {
         /// The spec in force after it.
         spec: Revision,
     },
+    /// No node could decide the order now, or its outcome is not known. It may be sent again.
+    Later,
+    /// To [`Ask::Apply`]: another spec is in force than the one that the order names. Nothing was committed.
+    Overtaken,
     /// The question was not answered, or the order was not carried out.
     Refused {
         /// The reason, completing "failed to …".

@@ -11,13 +11,30 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The directory's name, below the directory in which the command is run.
 pub(crate) const DIRECTORY: &str = ".rhizo";
 
-/// The path of one application's directory. The directory itself is made by the first write.
+/// How long a command waits for the directory's lock, in milliseconds. Holders write a few small files, or remove the
+/// directory.
+const CLAIM_MS_MAX: u64 = 30_000;
+
+/// Time between two attempts at the lock, in milliseconds.
+const CLAIM_LOOK_MS: u64 = 10;
+
+/// How often the removal of the directory is tried while other commands still write files.
+const REMOVALS_MAX: usize = 100;
+
+/// The lock of an application's directory; dropping it, or the end of the process, releases it.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    _directory: fs::File,
+}
+
+/// The path of one application's directory. The directory itself is made by [`AppDir::make`].
 #[derive(Clone, Debug)]
 pub(crate) struct AppDir {
     path: PathBuf,
@@ -123,12 +140,78 @@ impl AppDir {
         self.read("deployment.json")
     }
 
-    /// Records the application that this directory belongs to.
+    /// Makes the directory if there is none, and locks it as [`AppDir::claim`] does.
     ///
     /// # Errors
-    /// When the directory or the record cannot be written.
-    pub(crate) fn set_deployment(&self, deployment: &Deployment) -> Result<(), AppDirError> {
-        self.write("deployment.json", deployment)
+    /// When the directory cannot be made, and those of [`AppDir::claim`].
+    pub(crate) fn make(&self) -> Result<Claim, AppDirError> {
+        loop {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+            made.map_err(|source| AppDirError::new(Step::Write, &self.path, source))?;
+            // Without a claim, another process has removed the directory meanwhile.
+            if let Some(claim) = self.claim()? {
+                return Ok(claim);
+            }
+        }
+    }
+
+    /// Locks the directory for a step that reads its records and then writes them. Returns `None` when there is no
+    /// directory.
+    ///
+    /// The lock is advisory: the steps that start an application and that remove the directory take it. The kernel
+    /// releases it when the process ends.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened, or another process holds the lock for longer than [`CLAIM_MS_MAX`].
+    pub(crate) fn claim(&self) -> Result<Option<Claim>, AppDirError> {
+        let failed = |source| AppDirError::new(Step::Lock, &self.path, source);
+        let deadline = Instant::now() + Duration::from_millis(CLAIM_MS_MAX);
+        loop {
+            match self.try_claim() {
+                Ok(Some(claim)) => return Ok(Some(claim)),
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(source) => return Err(failed(source)),
+                Ok(None) => {}
+            }
+            if Instant::now() >= deadline {
+                let reason = "another command works in it and does not end";
+                return Err(failed(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)));
+            }
+            std::thread::sleep(Duration::from_millis(CLAIM_LOOK_MS));
+        }
+    }
+
+    /// One attempt at the lock; `None` when another process holds it, or removed the directory meanwhile.
+    fn try_claim(&self) -> std::io::Result<Option<Claim>> {
+        let directory = fs::File::open(&self.path)?;
+        match directory.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        let (locked, named) = (directory.metadata()?, fs::metadata(&self.path)?);
+        let is_current = (locked.dev(), locked.ino()) == (named.dev(), named.ino());
+        Ok(is_current.then_some(Claim { _directory: directory }))
+    }
+
+    /// Records the application that this directory belongs to. Returns false, and writes nothing, when it belongs to an
+    /// application already.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn found(&self, _claim: &Claim, deployment: &Deployment) -> Result<bool, AppDirError> {
+        const NAME: &str = "deployment.json";
+        let draft = self.draft(NAME, deployment)?;
+        // Unlike a rename, a link fails when there is such a file.
+        let linked = fs::hard_link(&draft, self.path.join(NAME));
+        let removed = fs::remove_file(&draft);
+        match linked {
+            Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            linked => linked
+                .and(removed)
+                .map(|()| true)
+                .map_err(|source| AppDirError::new(Step::Write, &self.path.join(NAME), source)),
+        }
     }
 
     /// The members recorded last; empty when there is no record.
@@ -214,8 +297,19 @@ impl AppDir {
     ///
     /// # Errors
     /// When something in it cannot be removed.
-    pub(crate) fn remove(&self) -> Result<(), AppDirError> {
-        match self.remove_content() {
+    pub(crate) fn remove(&self, _claim: &Claim) -> Result<(), AppDirError> {
+        // A command that only asks stores the members of the answer. It may write a file between two steps of this.
+        for _ in 1..REMOVALS_MAX {
+            match self.remove_content() {
+                Err(source) if source.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+                removed => return self.removed(removed),
+            }
+        }
+        self.removed(self.remove_content())
+    }
+
+    fn removed(&self, removed: std::io::Result<()>) -> Result<(), AppDirError> {
+        match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(AppDirError::new(Step::Remove, &self.path, source))
             }
@@ -243,22 +337,30 @@ impl AppDir {
         }
     }
 
-    /// Writes a record to a draft file, syncs it and renames it into place, so that a reader never sees a partial record.
+    /// Replaces a record in one step, so that a reader never sees a partial record.
     ///
-    /// The config in a record may hold passwords, so only the operator may read the files and enter the directory.
+    /// It does not make the directory: only [`AppDir::make`] does, so that no late answer of a node brings back the
+    /// directory of an application that was taken down.
     fn write(&self, name: &str, record: &impl Serialize) -> Result<(), AppDirError> {
+        let draft = self.draft(name, record)?;
         let path = self.path.join(name);
+        fs::rename(&draft, &path).map_err(|source| AppDirError::new(Step::Write, &path, source))
+    }
+
+    /// Writes a record to a file of this process beside its place, and syncs it. Returns the file's path.
+    ///
+    /// The config in a record may hold passwords, so only the operator may read the file.
+    fn draft(&self, name: &str, record: &impl Serialize) -> Result<PathBuf, AppDirError> {
         let draft = self.path.join(format!("{name}.{}.new", std::process::id()));
         let written = || -> std::io::Result<()> {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
             let mut options = fs::OpenOptions::new();
             let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
             serde_json::to_writer_pretty(&mut file, record)?;
             file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
+            file.sync_all()
         };
-        written().map_err(|source| AppDirError::new(Step::Write, &path, source))
+        written().map_err(|source| AppDirError::new(Step::Write, &self.path.join(name), source))?;
+        Ok(draft)
     }
 }
 
@@ -309,11 +411,52 @@ mod tests {
         fs::create_dir(&kept).unwrap();
         std::os::unix::fs::symlink(&kept, &link).unwrap();
         let home = AppDir::below(dir.path()).unwrap();
+        let claim = home.make().unwrap();
         home.operator_secret(|| [7; 32]).unwrap();
         assert!(kept.join("operator.key").exists());
-        home.remove().unwrap();
+        home.remove(&claim).unwrap();
         assert!(!kept.exists() && fs::symlink_metadata(&link).is_err());
-        home.remove().unwrap();
+        home.remove(&claim).unwrap();
+    }
+
+    fn deployment(app: &str) -> Deployment {
+        Deployment { version: 1, app: app.into(), lineage: Lineage(1) }
+    }
+
+    #[test]
+    fn one_directory_has_one_application() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = AppDir::below(dir.path()).unwrap();
+        let claim = home.make().unwrap();
+        assert!(home.found(&claim, &deployment("shop")).unwrap());
+        assert!(!home.found(&claim, &deployment("news")).unwrap());
+        assert_eq!(home.deployment().unwrap(), Some(deployment("shop")));
+        let files: Vec<_> =
+            fs::read_dir(home.path()).unwrap().flatten().map(|file| file.file_name()).collect();
+        assert_eq!(files, ["deployment.json"], "drafts are removed");
+    }
+
+    #[test]
+    fn a_lock_belongs_to_the_directory_that_has_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = AppDir::below(dir.path()).unwrap();
+        let claim = home.make().unwrap();
+        assert!(home.try_claim().unwrap().is_none(), "it is held");
+        home.remove(&claim).unwrap();
+        let next = home.make().unwrap();
+        assert!(home.found(&next, &deployment("news")).unwrap(), "a new directory is a new home");
+        drop(claim);
+        assert!(home.try_claim().unwrap().is_none(), "the lock of the removed directory does not count");
+    }
+
+    #[test]
+    fn no_late_record_brings_a_removed_directory_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = AppDir::below(dir.path()).unwrap();
+        let claim = home.make().unwrap();
+        home.remove(&claim).unwrap();
+        assert!(home.set_members(&[]).is_err());
+        assert!(!home.path().exists());
     }
 
     #[test]
@@ -321,6 +464,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let home = AppDir::below(dir.path()).unwrap();
+        let _claim = home.make().unwrap();
         home.set_members(&[]).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(home.path()), mode(&home.path().join("members.json"))), (0o700, 0o600));

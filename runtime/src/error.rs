@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Write,
     /// Removing a record or the directory.
     Remove,
+    /// Waiting for the lock of the directory.
+    Lock,
 }
 
 impl std::fmt::Display for Step {
@@ -26,6 +28,7 @@ impl std::fmt::Display for Step {
             Self::Read => "read",
             Self::Write => "write",
             Self::Remove => "remove",
+            Self::Lock => "lock",
         })
     }
 }

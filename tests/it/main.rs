@@ -5,6 +5,7 @@
 //! test: `cargo build --bins` in the same profile comes first, which `tests/run` does. Read next: `deployment`.
 
 mod bench;
+mod consent;
 mod contract;
 mod deployment;
 mod endings;

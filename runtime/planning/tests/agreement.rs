@@ -232,7 +232,8 @@ fn the_question_of_up_is_the_coordinators_once_the_spec_is_in_force() {
             continue;
         }
         let shown = stage.node.question(stage.now, Some(wanted.clone())).expect("it may follow");
-        let set = rhizo_protocol::Request::SetSpec { spec: Box::new(wanted), source: String::new() };
+        let set =
+            rhizo_protocol::Request::SetSpec { spec: Box::new(wanted), source: String::new(), after: None };
         stage.feed(Event::Request { id: RequestId(1), request: set });
         let Some((request, _)) = stage.asked.take() else { continue };
         assert_eq!(shown, request, "seed {seed}");

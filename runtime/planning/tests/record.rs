@@ -60,7 +60,7 @@ fn the_copy_that_ends_is_named_by_its_own_name() {
     let (first, _) = stage.asked.take().expect("a new coordinator looks for something better");
     let failed = rhizo_protocol::SolveOutcome::Failed { reason: "test".to_owned() };
     stage.feed(rhizo_protocol::Event::Solved { id: first.id, outcome: failed });
-    let set = rhizo_protocol::Request::SetSpec { spec: Box::new(one), source: String::new() };
+    let set = rhizo_protocol::Request::SetSpec { spec: Box::new(one), source: String::new(), after: None };
     stage.feed(rhizo_protocol::Event::Request { id: rhizo_protocol::RequestId(1), request: set });
     let (request, _) = stage.asked.take().expect("a new spec is planned for");
     let outcome = plan(&request, &market(&[host("lab", "small", 2, 5)], &["lab"]));

@@ -16,7 +16,7 @@ use rhizo_types::message::{LogEntry, Message};
 use rhizo_types::script::Script;
 use rhizo_types::spec::Spec;
 use rhizo_types::target::{Slot, Worth};
-use rhizo_types::{Number, Term};
+use rhizo_types::{Number, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -338,6 +338,9 @@ pub enum Request {
         spec: Box<Spec>,
         /// The text of the config, for `status` and for later comparison.
         source: String,
+        /// The revision of the spec that this one was planned to follow; any when absent. The request is not carried out
+        /// when another spec is in force by then.
+        after: Option<Revision>,
     },
     /// Stop every instance and release every host.
     TakeDown,

@@ -235,6 +235,8 @@ pub enum Answer {
     /// The caller has to repeat the request: this node does not coordinate, or it is not known whether the request
     /// was committed.
     Later,
+    /// The spec that the request was to follow is no longer in force. Nothing was committed.
+    Overtaken,
     /// The request is refused, for this reason.
     Refused(String),
 }

@@ -57,7 +57,10 @@ impl Cluster {
         };
         let mut spec = self.world.scenario.spec.clone();
         set_components(&mut spec, components);
-        self.world.request(leader, Request::SetSpec { spec: Box::new(spec), source: "changed".to_owned() });
+        self.world.request(
+            leader,
+            Request::SetSpec { spec: Box::new(spec), source: "changed".to_owned(), after: None },
+        );
         true
     }
 

@@ -66,7 +66,10 @@ impl World {
             Arc::make_mut(hub).env.insert("BAD".to_owned(), String::new());
         }
         self.bad = Some("BAD".to_owned());
-        self.request(leader, Request::SetSpec { spec: Box::new(spec), source: "bad".to_owned() });
+        self.request(
+            leader,
+            Request::SetSpec { spec: Box::new(spec), source: "bad".to_owned(), after: None },
+        );
         false
     }
 }

@@ -447,7 +447,10 @@ impl World {
                 component.env.insert("VERSION".to_owned(), mark.to_string());
             }
         }
-        self.request(leader, Request::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}") });
+        self.request(
+            leader,
+            Request::SetSpec { spec: Box::new(spec), source: format!("{shape}-{copies}"), after: None },
+        );
         true
     }
 

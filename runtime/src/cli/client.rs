@@ -9,7 +9,7 @@ use crate::app_dir::{AppDir, Deployment};
 use rhizo_overlay::{
     Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents, RequestError,
 };
-use rhizo_types::PeerKey;
+use rhizo_types::{Lineage, PeerKey};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -33,6 +33,7 @@ pub(crate) struct Client {
     /// The operator's key pair, which proves to a member that its requests are allowed.
     operator: NodeSecret,
     peer: Option<PeerKey>,
+    lineage: Lineage,
 }
 
 /// The reason why a request has no answer.
@@ -77,7 +78,12 @@ impl Client {
         let (overlay, events) =
             bound.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
         let operator = NodeSecret::from_bytes(secret);
-        Ok(Self { home: home.clone(), overlay, events, operator, peer: None })
+        Ok(Self { home: home.clone(), overlay, events, operator, peer: None, lineage: deployment.lineage })
+    }
+
+    /// The lineage of the application that it talks to.
+    pub(crate) fn lineage(&self) -> Lineage {
+        self.lineage
     }
 
     /// Sends a request to the member that answered last, or else to any other that can be reached.
@@ -207,7 +213,10 @@ impl Client {
 fn may_repeat(ask: &Ask, error: &ClientError) -> bool {
     let reads = match ask {
         Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Logs { .. } | Ask::Plan { .. } => true,
-        Ask::Apply { .. } | Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach => false,
+        // The second one is accepted without an effect when the first was carried out, and refused when another spec is
+        // in force.
+        Ask::Apply { after, .. } => after.is_some(),
+        Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach => false,
     };
     match error {
         ClientError::NobodyAnswers | ClientError::NotSent(_) => true,
@@ -255,5 +264,10 @@ mod tests {
             assert!(may_repeat(&order, &unsent), "{order:?}");
         }
         assert!(may_repeat(&Ask::Status, &lost));
+        let config =
+            crate::admin::ConfigText { text: String::new(), file: String::new(), base: String::new() };
+        let apply = |after| Ask::Apply { config: config.clone(), after };
+        assert!(may_repeat(&apply(Some(rhizo_types::Revision(1))), &lost));
+        assert!(!may_repeat(&apply(None), &lost));
     }
 }

@@ -38,6 +38,7 @@ pub(crate) async fn down(session: &Session, yes: bool) -> Result<Exit, Failure> 
     };
     if !yes {
         session.console.confirm(&format!("Stop `{}` and give all its hosts back?", deployment.app))?;
+        must_live(session, &deployment)?;
     }
     let asked = ask_to_end(session).await;
     if let Err(failure) = &asked
@@ -46,7 +47,7 @@ pub(crate) async fn down(session: &Session, yes: bool) -> Result<Exit, Failure> 
         return Err(failure.clone());
     }
     let released = clean(session, &deployment).await?;
-    session.home.remove()?;
+    forget(session, &deployment)?;
     session
         .print(&serde_json::json!({ "released": released }), || format!("`{}` is down.\n", deployment.app));
     Ok(Exit::Done)
@@ -137,8 +138,30 @@ pub(crate) async fn abandon(session: &Session, deployment: &Deployment) -> Resul
     // The application may not be able to answer yet. Hosts that it leaves are released below.
     let _asked = ask_to_end(session).await;
     clean(session, deployment).await?;
-    session.home.remove()?;
-    Ok(())
+    forget(session, deployment)
+}
+
+/// Fails when another application lives in the home than the one that the operator was asked about.
+fn must_live(session: &Session, asked: &Deployment) -> Result<(), Failure> {
+    match session.home.deployment()? {
+        Some(lives) if lives != *asked => {
+            let message = format!(
+                "take `{}` down: it ended while the question waited, and another `{}` (lineage {}) lives here now",
+                asked.app, lives.app, lives.lineage
+            );
+            Err(Failure::new(Exit::Declined, message).hint("`down` asks about that one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the home of an application that is down, unless another application was founded in it meanwhile.
+pub(crate) fn forget(session: &Session, deployment: &Deployment) -> Result<(), Failure> {
+    let Some(claim) = session.home.claim()? else { return Ok(()) };
+    match session.home.deployment()? {
+        Some(lives) if lives != *deployment => Ok(()),
+        _ => Ok(session.home.remove(&claim)?),
+    }
 }
 
 /// Releases the hosts that are left at the providers and drops the records of them. Returns their number.

@@ -5,7 +5,7 @@
 use super::exit::{Exit, Failure};
 use super::{Embedding, Session, offline::Offline};
 use crate::admin::ConfigText;
-use crate::app_dir::{AppDir, Deployment, KnownMember, to_hex};
+use crate::app_dir::{AppDir, Claim, Deployment, KnownMember, to_hex};
 use crate::node::{self, Founding, NodeHandle};
 use rhizo_actuators::process::Program;
 use rhizo_overlay::NodeSecret;
@@ -32,21 +32,26 @@ pub(crate) struct Beginning {
     pub(crate) timers: Timers,
 }
 
-/// Stores the input of node 0 in the home.
+/// Stores the input of node 0 in the home. Returns `None`, and changes nothing, when the home has an application already.
+///
+/// The record of the deployment comes last: once it is there, other commands expect the other records.
 pub(crate) fn begin(
     session: &Session,
+    claim: &Claim,
     config: &ConfigText,
     spec: &Spec,
     known: &Offline,
-) -> Result<Beginning, Failure> {
+) -> Result<Option<Beginning>, Failure> {
+    if session.home.deployment()?.is_some() {
+        return Ok(None);
+    }
     let lineage = Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS));
     let deployment = Deployment { version: 1, app: spec.app.clone(), lineage };
     let timers = timers(known.longest_rtt_ms().unwrap_or(0.0));
     let beginning = Beginning { version: 1, deployment, config: config.clone(), timers };
-    session.home.set_deployment(&beginning.deployment)?;
     session.home.operator_secret(rand::random)?;
     session.home.set_beginning(&beginning)?;
-    Ok(beginning)
+    Ok(session.home.found(claim, &beginning.deployment)?.then_some(beginning))
 }
 
 /// Returns the timers of an overlay with this longest round trip. Any two members may be the last voters, so the timers

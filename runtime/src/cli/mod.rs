@@ -5,6 +5,7 @@
 
 mod args;
 mod client;
+mod consent;
 mod console;
 mod down;
 mod events;
@@ -249,6 +250,11 @@ pub(crate) fn refused_problem(error: &rhizo_solver::SolveError) -> Failure {
 pub(crate) fn refused(answer: Answer) -> Failure {
     match answer {
         Answer::Refused { reason, hint } => Failure { hint, ..Failure::new(Exit::Failed, reason) },
+        Answer::Later => Failure::new(
+            Exit::NoQuorum,
+            "have it committed: the outcome is not known, or no node coordinates",
+        )
+        .hint("`status` shows whether it was carried out; it may be asked for again"),
         other => Failure::new(Exit::Failed, format!("understand the answer: {other:?}")),
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is changed here. Read next: [`super::up`], which shows the same plan before it asks for consent.
 
 use super::exit::{Exit, Failure};
-use super::{Session, refused, render};
+use super::{Session, consent, refused, render};
 use crate::admin::{Answer, Ask, ConfigText};
 use crate::config::Config;
 use crate::node::{self, catalogue, solving};
@@ -26,6 +26,9 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
     };
     if let Some(config) = &config {
         session.print_warnings(config);
+        if let Some(deployment) = session.home.deployment()? {
+            consent::must_be_its_config(&deployment, config)?;
+        }
     }
     let record = if is_deployed {
         match session.ask(Ask::Plan { config: config.map(|config| config.text) }).await? {
@@ -113,15 +116,6 @@ pub(crate) fn providers(
         None => Ok(providers),
         Some(problem) => Err(Failure::new(Exit::BadConfig, problem.clone())),
     }
-}
-
-/// Shows the plan for a config that is to be put in force, and asks for consent.
-pub(crate) fn consent(session: &Session, record: &Record, yes: bool) -> Result<(), Failure> {
-    // With `--json` the plan is a part of the one document at the end; an operator who is asked sees it as text.
-    if !session.console.json() || !yes {
-        session.console.note(&render::plan(record));
-    }
-    if yes { Ok(()) } else { session.console.confirm("Go on?") }
 }
 
 /// The config's text, as the home keeps it for `down`.

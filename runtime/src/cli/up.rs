@@ -4,6 +4,7 @@
 
 use super::args::Up;
 use super::client::{Client, ClientError};
+use super::consent::{self, Shown};
 use super::events::Seen;
 use super::exit::{Exit, Failure};
 use super::founding::{self, Beginning};
@@ -11,13 +12,14 @@ use super::interruption::Interruptions;
 use super::offline::{self, Offline};
 use super::{Session, down, refused, render, resume};
 use crate::admin::{Answer, Ask, Status};
-use crate::app_dir::FounderProcess;
+use crate::app_dir::{Claim, Deployment, FounderProcess};
 use crate::config::Config;
 use crate::node::NodeHandle;
 use indicatif::ProgressBar;
 use rhizo_planning::Record;
 use rhizo_protocol::HaltReason;
-use rhizo_types::Revision;
+use rhizo_types::spec::Spec;
+use rhizo_types::{Lineage, Revision};
 use serde::Serialize;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -64,27 +66,117 @@ impl Done<'_> {
 pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
     let config = session.config(up.file.config.as_deref())?;
     session.print_warnings(&config);
-    if let Some(deployment) = session.home.deployment()? {
-        if resume::is_needed(session).await? {
-            let booted = resume::boot(session, &deployment).await?;
-            return resume_from(session, &up, &config, booted).await;
+    loop {
+        if let Some(deployment) = session.home.deployment()? {
+            consent::must_be_its_config(&deployment, &config)?;
+            return join(session, &up, &config, &deployment).await;
         }
-        return apply(session, &up, &config).await;
+        if let Some((founded, plan)) = found(session, &up, &config).await? {
+            return run_founded(session, &up, founded, &plan).await;
+        }
+        session.console.note("\nMeanwhile another command founded an application here.\n");
     }
+}
+
+/// Applies the config to the application of this home, which is started again first when it does not run.
+async fn join(session: &Session, up: &Up, config: &Config, deployment: &Deployment) -> Result<Exit, Failure> {
+    // Another `up` holds the lock until the process of its node 0 is recorded. Of two that find the application ended,
+    // one starts it again.
+    let claim = session.home.claim()?;
+    still_deployed(session, Some(deployment.lineage))?;
+    until_founded(session).await?;
+    if resume::is_needed(session).await? {
+        let booted = resume::boot(session, deployment).await?;
+        return resume_from(session, up, config, booted, claim).await;
+    }
+    drop(claim);
+    apply(session, up, config).await
+}
+
+/// Waits until the node 0 that another `up` has just started answers, if there is one.
+async fn until_founded(session: &Session) -> Result<(), Failure> {
+    let deadline = Instant::now() + Duration::from_millis(FOUNDER_MS_MAX);
+    while session.home.members().unwrap_or_default().is_empty() {
+        still_deployed(session, None)?;
+        match session.home.founder()?.filter(FounderProcess::is_alive) {
+            None => return Ok(()),
+            Some(founder) if Instant::now() >= deadline => {
+                let message = format!(
+                    "join the application: an `up` is under way here, and node 0 (process {}) does not answer yet",
+                    founder.pid
+                );
+                return Err(Failure::new(Exit::NoAnswer, message).hint("try again in a moment"));
+            }
+            Some(_) => tokio::time::sleep(Duration::from_millis(LOOK_MS)).await,
+        }
+    }
+    Ok(())
+}
+
+/// An application that this command has founded.
+enum Founded {
+    /// This process is to be node 0.
+    Here(Beginning),
+    /// Node 0 runs in a process of its own.
+    Child(Beginning, Child),
+}
+
+/// Shows the first plan and founds the application when the operator consents. Returns `None` when another command has
+/// founded one here meanwhile.
+async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Founded, Record)>, Failure> {
     let spec = &config.parsed.spec;
     let known = Offline::of(session, spec).await?;
     let unknown = config.parsed.unknown_attributes(&known.attributes(spec));
     session.note_findings(&unknown, &config.text.text);
-    let plan = known.record(spec)?;
-    offline::consent(session, &plan, up.yes)?;
-    let beginning = founding::begin(session, &offline::text(&config), spec, &known)?;
-    if up.wait || up.detach {
-        in_background(session, &up, &beginning, &plan).await
+    let (known, plan) = agree_to_found(session, known, spec, up.yes).await?;
+    let claim = session.home.make()?;
+    let Some(beginning) = founding::begin(session, &claim, &offline::text(config), spec, &known)? else {
+        return Ok(None);
+    };
+    // Until the lock is released, no other command looks for node 0.
+    let founded = if up.wait || up.detach {
+        let child = spawn_founder(session)?;
+        Founded::Child(beginning, child)
     } else {
-        if session.console.json() {
-            session.print(&serde_json::json!({ "plan": plan }), String::new);
+        session.home.set_founder(&FounderProcess::current())?;
+        Founded::Here(beginning)
+    };
+    Ok(Some((founded, plan)))
+}
+
+/// Asks until the operator consents to the plan as it is then.
+async fn agree_to_found(
+    session: &Session,
+    mut known: Offline,
+    spec: &Spec,
+    yes: bool,
+) -> Result<(Offline, Record), Failure> {
+    let mut plan = known.record(spec)?;
+    loop {
+        let shown = Shown::before_founding(&plan);
+        consent::ask(session, &plan, yes)?;
+        if yes {
+            return Ok((known, plan));
         }
-        in_foreground(session, beginning).await
+        known = Offline::of(session, spec).await?;
+        plan = known.record(spec)?;
+        // When there is an application now, its plan is asked about next.
+        if Shown::before_founding(&plan) == shown || session.home.deployment()?.is_some() {
+            return Ok((known, plan));
+        }
+        consent::note_changed(session);
+    }
+}
+
+async fn run_founded(session: &Session, up: &Up, founded: Founded, plan: &Record) -> Result<Exit, Failure> {
+    match founded {
+        Founded::Child(beginning, child) => in_background(session, up, &beginning, plan, child).await,
+        Founded::Here(beginning) => {
+            if session.console.json() {
+                session.print(&serde_json::json!({ "plan": plan }), String::new);
+            }
+            in_foreground(session, beginning).await
+        }
     }
 }
 
@@ -94,6 +186,7 @@ async fn resume_from(
     up: &Up,
     config: &Config,
     booted: resume::Booted,
+    claim: Option<Claim>,
 ) -> Result<Exit, Failure> {
     let is_changed = booted.beginning.config.text != config.text.text;
     let applied = async {
@@ -104,8 +197,11 @@ async fn resume_from(
         if booted.has_founder {
             spawn_founder(session)?;
         }
+        drop(claim);
         return applied.await;
     }
+    session.home.set_founder(&FounderProcess::current())?;
+    drop(claim);
     let running = in_foreground(session, booted.beginning);
     tokio::pin!(running);
     if is_changed {
@@ -123,15 +219,16 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
     let hint = "`down` gives back what is left of it; then `up` starts it anew";
     let mut client = session.client().await?;
     let text = offline::text(config);
-    let planned = client.ask(&Ask::Plan { config: Some(text.clone()) }).await;
-    let plan = match planned.map_err(|error| Failure::from(error).hint(hint))? {
-        Answer::Plan(plan) => plan,
-        other => return Err(refused(other)),
-    };
-    offline::consent(session, &plan, up.yes)?;
-    let spec = match client.ask(&Ask::Apply { config: text.clone() }).await? {
-        Answer::Done { spec } => spec,
-        other => return Err(refused(other)),
+    let (plan, spec) = loop {
+        let agreed = consent::agree(session, &mut client, &text, up.yes).await;
+        let agreed = agreed.map_err(|failure| match failure.exit {
+            Exit::NoAnswer => failure.hint(hint),
+            _ => failure,
+        })?;
+        match consent::apply(&mut client, &text, agreed.after).await? {
+            Some(spec) => break (agreed.plan, spec),
+            None => consent::note_changed(session),
+        }
     };
     if let Some(mut beginning) = session.home.beginning::<Beginning>()? {
         beginning.config = text;
@@ -150,7 +247,6 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
     super::log_to_stderr("warn,openraft=error");
     let deployment = beginning.deployment.clone();
     let mut handle = founding::start(&session.home, &session.embedding, beginning)?;
-    session.home.set_founder(&FounderProcess::current())?;
     let mut seen = Seen::default();
     let mut ending = false;
     let ended = loop {
@@ -180,7 +276,7 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
             .hint("the application runs; `status` shows it, and `down` takes it down"));
     }
     down::clean(session, &deployment).await?;
-    session.home.remove()?;
+    down::forget(session, &deployment)?;
     Ok(if ending { Exit::Interrupted } else { Exit::Done })
 }
 
@@ -196,9 +292,10 @@ async fn in_background(
     up: &Up,
     beginning: &Beginning,
     plan: &Record,
+    founder: Child,
 ) -> Result<Exit, Failure> {
     let mut interruptions = Interruptions::listen()?;
-    let mut founder = Some(spawn_founder(session)?);
+    let mut founder = Some(founder);
     let deadline = Instant::now() + Duration::from_secs(up.timeout_s);
     let waited = async {
         let mut client = session.client().await?;
@@ -238,8 +335,11 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
 }
 
 /// Fails when another command in the same home took the application down meanwhile.
-fn still_deployed(session: &Session) -> Result<(), Failure> {
-    if session.home.deployment()?.is_some() {
+///
+/// With `lineage`, another application that lives there now does not count.
+fn still_deployed(session: &Session, lineage: Option<Lineage>) -> Result<(), Failure> {
+    let deployment = session.home.deployment()?;
+    if deployment.is_some_and(|lives| lineage.is_none_or(|lineage| lives.lineage == lineage)) {
         return Ok(());
     }
     Err(Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile"))
@@ -258,7 +358,7 @@ async fn wait_until_stable(
     let mut said = String::new();
     let mut last_error = None;
     while begun.elapsed() < Duration::from_secs(timeout_s) {
-        still_deployed(session)?;
+        still_deployed(session, Some(client.lineage()))?;
         if let Some(child) = founder
             && let Ok(Some(ended)) = child.try_wait()
         {
@@ -319,6 +419,9 @@ fn progress(session: &Session, bar: Option<&ProgressBar>, status: &Status, said:
 }
 
 fn founder_ended(session: &Session, ended: std::process::ExitStatus) -> Failure {
+    if ended.success() {
+        return Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile");
+    }
     let log = session.home.founder_dir().join("node.log");
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(5).collect();
@@ -338,7 +441,7 @@ async fn detach(
         other => return Err(refused(other)),
     }
     while Instant::now() < deadline {
-        still_deployed(session)?;
+        still_deployed(session, Some(client.lineage()))?;
         let is_gone = founder.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))));
         match client.status().await {
             Ok(status) if is_gone && status.state == "stable" => {

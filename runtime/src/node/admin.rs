@@ -57,10 +57,8 @@ impl Admin {
 pub(super) fn decided(answer: &turn::Answer, spec: Revision) -> Answer {
     match answer {
         turn::Answer::Accepted => Answer::Done { spec },
-        turn::Answer::Later => Answer::Refused {
-            reason: "have it committed: the outcome is not known, or no node coordinates".to_owned(),
-            hint: Some("ask again in a moment".to_owned()),
-        },
+        turn::Answer::Later => Answer::Later,
+        turn::Answer::Overtaken => Answer::Overtaken,
         turn::Answer::Refused(reason) => refused(format!("carry that out: {reason}")),
     }
 }
@@ -123,10 +121,7 @@ impl Shell {
     fn pass_on(&self, node: NodeId, ask: Ask, asker: Asker) {
         let fallback = match &ask {
             Ask::Status | Ask::Events { .. } | Ask::Why { .. } => self.answer_here(&ask),
-            _ => Answer::Refused {
-                reason: format!("get an answer from {node}"),
-                hint: Some("ask again in a moment".to_owned()),
-            },
+            _ => Answer::Later,
         };
         let question = match serde_json::to_vec(&AskRecord::V1 { ask, passed_on: true }) {
             Ok(question) => question,
@@ -151,10 +146,7 @@ impl Shell {
         match self.admin.asked.wait(asker) {
             Ok(id) => self.feed(Event::Request { id, request: order }).await,
             Err(asker) => {
-                asker.answer(&Answer::Refused {
-                    reason: "take the order: too many wait already".to_owned(),
-                    hint: Some("ask again in a moment".to_owned()),
-                });
+                asker.answer(&Answer::Later);
                 Ok(())
             }
         }
@@ -166,9 +158,9 @@ impl Shell {
     /// The answer to send instead, when the order's text has faults.
     fn read_order(&self, ask: Ask) -> Result<CoreRequest, Answer> {
         match ask {
-            Ask::Apply { config } => {
+            Ask::Apply { config, after } => {
                 let spec = crate::config::parse(&config).map_err(refused)?;
-                Ok(CoreRequest::SetSpec { spec: Box::new(spec), source: config.text })
+                Ok(CoreRequest::SetSpec { spec: Box::new(spec), source: config.text, after })
             }
             Ask::RunScript { script } => {
                 let spec = self.core.ledger().spec();

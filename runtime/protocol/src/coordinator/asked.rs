@@ -17,7 +17,8 @@ pub(crate) fn asked(
     coordinator: Option<&Coordinator>,
     view: View<'_>,
 ) -> Option<SolveRequest> {
-    let Some(spec) = wanted.filter(|spec| view.ledger.spec() != Some(spec)) else {
+    let is_new = |spec: &Spec| view.ledger.spec() != Some(spec) || !view.ledger.unwound.is_empty();
+    let Some(spec) = wanted.filter(is_new) else {
         let cause = control::urgent(coordinator, view).unwrap_or(Cause::Better);
         return question(cause, coordinator, view);
     };

@@ -9,6 +9,7 @@ use crate::turn::{Answer, Effect, RequestId};
 use rhizo_types::id::NodeId;
 use rhizo_types::ledger::{Command, SetSpec};
 use rhizo_types::script::Script;
+use rhizo_types::spec::Spec;
 use std::collections::VecDeque;
 
 /// The most requests in the queue; a further one is answered with [`Answer::Later`].
@@ -36,9 +37,15 @@ impl Requests {
     pub(super) fn answer(&mut self, view: View<'_>, out: &mut Out) {
         self.queue.retain(|(id, request)| {
             let answer = match request {
-                Request::SetSpec { spec, .. } if view.ledger.spec() == Some(spec) => Some(Answer::Accepted),
+                Request::SetSpec { spec, .. } if is_in_force(spec, view) => Some(Answer::Accepted),
                 Request::SetSpec { .. } if view.ledger.taking_down => {
                     Some(Answer::Refused("the application is being taken down".to_owned()))
+                }
+                Request::SetSpec { spec, .. } if is_of_another_app(spec, view) => {
+                    Some(Answer::Refused(format!("the config is for another application, `{}`", spec.app)))
+                }
+                Request::SetSpec { after: Some(after), .. } if *after != view.ledger.spec_revision() => {
+                    Some(Answer::Overtaken)
                 }
                 Request::TakeDown if view.ledger.taking_down => Some(Answer::Accepted),
                 Request::Leave { node } => may_leave(*node, view),
@@ -64,7 +71,7 @@ impl Requests {
     pub(super) fn command(&mut self, view: View<'_>) -> Option<(Command, RequestId)> {
         let (id, request) = self.queue.pop_front()?;
         let command = match request {
-            Request::SetSpec { spec, source } => {
+            Request::SetSpec { spec, source, .. } => {
                 let revision = view.ledger.spec_revision().next();
                 Command::SetSpec(Box::new(SetSpec { revision, spec: *spec, source }))
             }
@@ -81,6 +88,16 @@ impl Requests {
             out.effect(Effect::Answer { request: id, answer: Answer::Later });
         }
     }
+}
+
+/// Whether this spec is in force for every component. A component that went back to its former version is tried again
+/// by a new revision of the same spec.
+fn is_in_force(spec: &Spec, view: View<'_>) -> bool {
+    view.ledger.spec() == Some(spec) && view.ledger.unwound.is_empty()
+}
+
+fn is_of_another_app(spec: &Spec, view: View<'_>) -> bool {
+    view.ledger.genesis.as_ref().is_some_and(|genesis| genesis.app != spec.app)
 }
 
 /// Whether this very script runs.

@@ -4,9 +4,11 @@
 //! which instances are started. The simulator tests whole nodes under faults.
 
 mod obstacles;
+mod requests;
 mod room;
 mod scripts;
 
+use super::requests::Requests;
 use super::{Coordinator, View};
 use crate::agent::FAILURES_MAX;
 use crate::bindings::Latencies;
