@@ -33,15 +33,20 @@ pub fn conflict(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Vec
 
 /// As [`conflict`], but distinguishes undecided (outer none) from proven to have no conflict (inner none).
 pub(crate) fn decide(problem: &Problem, stop: &mut dyn FnMut() -> bool) -> Option<Option<Vec<String>>> {
-    let mut judge = Judge { bare: bare(problem), rules: &problem.constraints, stop };
+    let bare = bare(problem);
+    let mut feasible = |rules: &[usize]| {
+        let mut part = bare.clone();
+        part.constraints.extend(rules.iter().map(|rule| problem.constraints[*rule].clone()));
+        satisfiable(&part, stop)
+    };
     let all: Vec<usize> = (0..problem.constraints.len()).collect();
-    if judge.feasible(&all)? {
+    if feasible(&all)? {
         return Some(None);
     }
-    if !judge.feasible(&[])? {
+    if !feasible(&[])? {
         return Some(Some(Vec::new()));
     }
-    let mut found = judge.divide(&[], false, &all)?;
+    let mut found = minimal(&[], false, &all, &mut feasible)?;
     found.sort_unstable();
     Some(Some(found.into_iter().map(|rule| problem.constraints[rule].name.clone()).collect()))
 }
@@ -56,36 +61,32 @@ fn bare(problem: &Problem) -> Problem {
     bare
 }
 
-struct Judge<'a> {
-    bare: Problem,
-    rules: &'a [Named<Constraint>],
-    stop: &'a mut dyn FnMut() -> bool,
-}
+/// Decides whether a set of items, by their numbers, can hold together; none when that could not be decided.
+pub(crate) type Feasible<'a> = dyn FnMut(&[usize]) -> Option<bool> + 'a;
 
-impl Judge<'_> {
-    /// Whether these rules can hold together; none when it could not be decided.
-    fn feasible(&mut self, rules: &[usize]) -> Option<bool> {
-        let mut problem = self.bare.clone();
-        problem.constraints.extend(rules.iter().map(|r| self.rules[*r].clone()));
-        satisfiable(&problem, self.stop)
+/// Returns a minimal subset of `items` that conflicts with `given`; none when that could not be decided.
+///
+/// `given` and `items` conflict together, and `given` alone does not unless `grew` is true. Where several subsets are
+/// minimal, one of early items is returned.
+pub(crate) fn minimal(
+    given: &[usize],
+    grew: bool,
+    items: &[usize],
+    feasible: &mut Feasible<'_>,
+) -> Option<Vec<usize>> {
+    if grew && !feasible(given)? {
+        return Some(Vec::new());
     }
-
-    /// A minimal subset of `rules` that conflicts with `given`.
-    fn divide(&mut self, given: &[usize], given_grew: bool, rules: &[usize]) -> Option<Vec<usize>> {
-        if given_grew && !self.feasible(given)? {
-            return Some(Vec::new());
-        }
-        if let [_] = rules {
-            return Some(rules.to_vec());
-        }
-        let (left, right) = rules.split_at(rules.len() / 2);
-        let with_left: Vec<usize> = given.iter().chain(left).copied().collect();
-        let of_right = self.divide(&with_left, !left.is_empty(), right)?;
-        let with_right: Vec<usize> = given.iter().chain(&of_right).copied().collect();
-        let mut found = self.divide(&with_right, !of_right.is_empty(), left)?;
-        found.extend(of_right);
-        Some(found)
+    if let [_] = items {
+        return Some(items.to_vec());
     }
+    let (left, right) = items.split_at(items.len() / 2);
+    let with_left: Vec<usize> = given.iter().chain(left).copied().collect();
+    let of_right = minimal(&with_left, !left.is_empty(), right, feasible)?;
+    let with_right: Vec<usize> = given.iter().chain(&of_right).copied().collect();
+    let mut found = minimal(&with_right, !of_right.is_empty(), left, feasible)?;
+    found.extend(of_right);
+    Some(found)
 }
 
 /// Whether all rules can hold; none when it could not be decided.

@@ -34,7 +34,7 @@ pub enum SolveError {
     #[error("pose the problem")]
     Problem(#[source] ProblemError),
     /// Proven: no assignment keeps every rule.
-    #[error("satisfy all rules at once: {}", .conflict.join(", "))]
+    #[error("satisfy {}", demands(.conflict))]
     Infeasible {
         /// Names of rules that cannot hold together, none of which can be left out. Empty when counts and capacities
         /// alone cannot hold, or when the search for the names was stopped.
@@ -68,6 +68,15 @@ pub enum SolveError {
         /// The engine.
         engine: EngineName,
     },
+}
+
+/// The demands that cannot be satisfied, in words.
+fn demands(conflict: &[String]) -> String {
+    if conflict.is_empty() {
+        "the counts and capacities of the problem".to_owned()
+    } else {
+        format!("all rules at once: {}", conflict.join(", "))
+    }
 }
 
 /// Searches for the best assignment until it is proven or `stop` returns true.

@@ -3,6 +3,7 @@
 mod buying;
 mod common;
 mod decomposition;
+mod diagnosis;
 mod explain;
 mod general;
 mod limits;
