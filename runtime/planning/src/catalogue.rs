@@ -4,17 +4,31 @@
 //! regions go to the knowledge base. The core decides whether a host is ordered.
 
 use rhizo_knowledge::{Knowledge, snapshot::RTT_MS};
-use rhizo_protocol::SolveRequest;
+use rhizo_protocol::{Cooling, SolveRequest};
 use rhizo_types::fact::{Source, Statement, Subject};
 use rhizo_types::intent::AcquireOrder;
 use rhizo_types::spec::Spec;
 use rhizo_types::{Number, ProviderName, RegionName, Time, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most hosts of one offer in a problem, also when the provider does not say how many it has.
-///
-/// A plan that needs more than 64 hosts of one kind at once gets the rest with the next plan.
-const HOSTS_OF_OFFER_MAX: u32 = 64;
+/// Why an offer cannot be ordered now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Withheld {
+    /// An order for it failed a short time ago.
+    Cooling(Cooling),
+    /// The API of its provider does not answer.
+    ProviderFails,
+    /// The provider says that it has none.
+    SoldOut,
+    /// The config limits the provider to other regions.
+    OtherRegion,
+}
+
+/// The most hosts that one configuration can use: one for each copy.
+pub(crate) fn hosts_max(spec: &Spec) -> u32 {
+    let copies = spec.components.values().map(|component| component.replicas.max);
+    copies.fold(0, u32::saturating_add).max(1)
+}
 
 /// A kind of host that a provider sells.
 #[derive(Clone, PartialEq, Debug)]
@@ -119,19 +133,51 @@ impl Catalogue {
         })
     }
 
+    /// Every offer of the configured providers, with the reason why it cannot be ordered now, if there is one.
+    pub(crate) fn judged<'a>(
+        &'a self,
+        request: &'a SolveRequest,
+    ) -> impl Iterator<Item = (&'a Offering, Option<Withheld>)> {
+        let sold = self.answers.iter().filter_map(|(provider, answer)| match answer {
+            Answer::Sells { offers, .. } => Some((request.spec.providers.get(provider)?, offers)),
+            Answer::Silent(_) => None,
+        });
+        sold.flat_map(|(provider, offers)| offers.iter().map(move |offer| (provider, offer))).map(
+            |(provider, offer)| {
+                let order = &offer.order;
+                let key = (order.provider.clone(), order.offer.clone());
+                let withheld = if !provider.regions.is_empty() && !provider.regions.contains(&order.region) {
+                    Some(Withheld::OtherRegion)
+                } else if request.failing.contains(&order.provider) {
+                    Some(Withheld::ProviderFails)
+                } else if let Some(cooling) = request.cooling.get(&key) {
+                    Some(Withheld::Cooling(cooling.clone()))
+                } else {
+                    (offer.available == Some(0)).then_some(Withheld::SoldOut)
+                };
+                (offer, withheld)
+            },
+        )
+    }
+
     /// The offers that can be ordered now: neither cooling down, nor sold out, nor of a provider that fails.
     #[must_use]
     pub fn buyable(&self, request: &SolveRequest) -> Vec<Buyable> {
-        let is_possible = |offer: &&Offering| {
-            let order = &offer.order;
-            !request.failing.contains(&order.provider)
-                && !request.cooling.contains_key(&(order.provider.clone(), order.offer.clone()))
-        };
-        let buyable = self.offers(&request.spec).filter(is_possible).map(|offer| {
-            let count_max = offer.available.unwrap_or(HOSTS_OF_OFFER_MAX).min(HOSTS_OF_OFFER_MAX);
-            Buyable { order: offer.order.clone(), count_max }
+        let hosts_max = hosts_max(&request.spec);
+        let possible = self.judged(request).filter(|(_, withheld)| withheld.is_none());
+        let buyable = possible.map(|(offer, _)| Buyable {
+            order: offer.order.clone(),
+            count_max: offer.available.unwrap_or(hosts_max).min(hosts_max),
         });
-        buyable.filter(|offer| offer.count_max > 0).collect()
+        buyable.collect()
+    }
+
+    /// The present price of a host of an offer, in millionths per hour; none when the offer is not sold any more.
+    #[must_use]
+    pub fn price_micros(&self, order: &AcquireOrder) -> Option<u64> {
+        let Answer::Sells { offers, .. } = self.answers.get(&order.provider)? else { return None };
+        let offer = offers.iter().find(|offer| offer.order.offer == order.offer)?;
+        Some(offer.order.price_micros_per_hour)
     }
 
     /// The currency of the first offer. The config refuses providers of different currencies.

@@ -13,6 +13,7 @@
 mod affordable;
 pub mod catalogue;
 mod difference;
+mod explain;
 mod hosts;
 pub mod outcome;
 mod posed;
@@ -21,6 +22,7 @@ pub mod record;
 mod rules;
 
 pub use catalogue::{Answer, Buyable, Catalogue, Offering, PathTime};
+pub use explain::Explanation;
 pub use outcome::Outcome;
 pub use posed::{Posed, Refusal};
 pub use problem::pose;
@@ -40,6 +42,8 @@ pub struct Budget<'a> {
     pub search: &'a mut SearchFn<'a>,
     /// True if a second search is made when nothing changes, to find the gain of a better configuration.
     pub explains: bool,
+    /// The limits within which the causes are searched when no placement satisfies the request.
+    pub explanation: Explanation<'a>,
 }
 
 /// Answers a request.
@@ -58,11 +62,13 @@ pub fn plan(
     }
     let mut posed = pose(request, snapshot, catalogue);
     let options = Options { seed: request.id.0, ..Options::default() };
+    let mut is_held = false;
     let mut answer = (budget.search)(&posed.problem, &options);
     if let Ok(plan) = &answer
         && affordable::exceeds(request, &posed, plan)
     {
         affordable::hold(request, &mut posed);
+        is_held = true;
         answer = (budget.search)(&posed.problem, &options);
     }
     match answer {
@@ -71,7 +77,10 @@ pub fn plan(
             outcome::stays(request, &posed, catalogue, &plan, better.flatten().as_ref())
         }
         Ok(plan) => outcome::proposes(request, &posed, catalogue, &plan),
-        Err(SolveError::Infeasible { conflict }) => outcome::infeasible(request, &posed, catalogue, conflict),
+        Err(SolveError::Infeasible { .. }) => {
+            let explained = explain::explain(request, snapshot, catalogue, is_held, &mut budget.explanation);
+            outcome::infeasible(request, &posed, catalogue, explained)
+        }
         Err(error) => outcome::failed(request, chain(&error)),
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::catalogue::Catalogue;
 use crate::difference::Difference;
+use crate::explain::Explained;
 use crate::hosts::Candidate;
 use crate::posed::Posed;
 use crate::record::{Decision, Record, Search};
@@ -102,32 +103,21 @@ pub(crate) fn stays(
     Outcome { outcome: SolveOutcome::NothingBetter { utility: Some(number(utility)), reason }, record }
 }
 
-/// Returns the outcome when no placement satisfies these rules together.
+/// Returns the outcome when no placement satisfies the request, for these causes.
 pub(crate) fn infeasible(
     request: &SolveRequest,
     posed: &Posed,
     catalogue: &Catalogue,
-    conflict: Vec<String>,
+    explained: Explained,
 ) -> Outcome {
-    let mut reasons = Vec::new();
-    for component in &posed.components {
-        let refused = posed.refusals.iter().filter(|((name, _), _)| name == component);
-        for ((_, machine), refusal) in refused.take(REASONS_MAX) {
-            let machine = &posed.problem.machines[*machine].name;
-            reasons.push(format!("{component} not on {machine}: `{}`, {}", refusal.rule, refusal.reason));
-        }
-    }
-    let providers = request.failing.iter().map(|provider| format!("provider {provider} does not answer"));
-    let cooling = request.cooling.iter();
-    let cooling =
-        cooling.map(|((provider, offer), _)| format!("{provider}/{offer} was refused a short time ago"));
-    reasons.extend(providers.chain(cooling));
+    let Explained { rules, mut reasons } = explained;
     reasons.truncate(REASONS_MAX);
-    let rules = if conflict.is_empty() { "counts and capacities".to_owned() } else { conflict.join(", ") };
-    let mut record = empty(request, Decision::Infeasible, format!("no placement satisfies {rules} together"));
-    record.warnings = warnings(request, posed, catalogue);
-    record.warnings.extend(reasons.iter().cloned());
-    let rules = conflict.into_iter().map(RuleName).collect();
+    let mut told = reasons.iter().cloned();
+    let text = told.next().map_or_else(String::new, |first| format!(": {first}"));
+    let mut record =
+        empty(request, Decision::Infeasible, format!("no placement satisfies all demands{text}"));
+    record.warnings = told.chain(warnings(request, posed, catalogue)).collect();
+    let rules = rules.into_iter().map(RuleName).collect();
     Outcome { outcome: SolveOutcome::Infeasible { rules, reasons }, record }
 }
 

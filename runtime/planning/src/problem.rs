@@ -4,7 +4,7 @@
 //! machine without a fact that a rule reads is ineligible under that rule. This module chooses nothing. Read next:
 //! `hosts` for the machines, `rules` for the rules, [`crate::outcome`] for the conversion of the solver's plan.
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Buyable, Catalogue};
 use crate::hosts::{self, Candidate, Sites};
 use crate::posed::Posed;
 use crate::rules;
@@ -17,14 +17,30 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Poses the problem of a request.
 #[must_use]
 pub fn pose(request: &SolveRequest, snapshot: &Snapshot, catalogue: &Catalogue) -> Posed {
+    pose_with(request, snapshot, catalogue, catalogue.buyable(request))
+}
+
+/// Poses the problem with these offers in place of those that can be ordered now.
+pub(crate) fn pose_with(
+    request: &SolveRequest,
+    snapshot: &Snapshot,
+    catalogue: &Catalogue,
+    offers: Vec<Buyable>,
+) -> Posed {
     let spec = &request.spec;
     let components: Vec<ComponentName> = spec.components.keys().cloned().collect();
     let resources: BTreeSet<&String> =
         spec.components.values().flat_map(|component| component.needs.keys()).collect();
     let resources: Vec<String> = resources.into_iter().cloned().collect();
-    let hosts = request.hosts.iter().map(|(slot, host)| Candidate::Host(*slot, host.clone()));
-    let candidates: Vec<Candidate> =
-        hosts.chain(catalogue.buyable(request).into_iter().map(Candidate::Offer)).collect();
+    // A held host costs what its offer costs now: the price at the time of its order may be long out of date.
+    let hosts = request.hosts.iter().map(|(slot, host)| {
+        let mut host = host.clone();
+        if let Some(price_micros) = catalogue.price_micros(&host.order) {
+            host.order.price_micros_per_hour = price_micros;
+        }
+        Candidate::Host(*slot, host)
+    });
+    let candidates: Vec<Candidate> = hosts.chain(offers.into_iter().map(Candidate::Offer)).collect();
     let sites = Sites::of(&candidates, spec, snapshot);
     let named = |name: &String| Resource { name: name.clone(), transient: false };
     let mut posed = Posed {

@@ -165,8 +165,12 @@ impl Writer<'_> {
     /// Built-in rule: with three failure domains configured, the hosts are spread over at least three (or one domain
     /// each).
     fn domains(&mut self) {
-        let offered: BTreeSet<_> =
-            self.posed.machines.iter().map(|machine| machine.order().provider.clone()).collect();
+        let is_usable = |machine: &&Candidate| match machine {
+            Candidate::Host(..) => true,
+            Candidate::Offer(offer) => offer.count_max > 0,
+        };
+        let usable = self.posed.machines.iter().filter(is_usable);
+        let offered: BTreeSet<_> = usable.map(|machine| machine.order().provider.clone()).collect();
         if offered.len() < DOMAINS_WANTED || self.spec.providers.len() < DOMAINS_WANTED {
             return;
         }

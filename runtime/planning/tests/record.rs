@@ -254,3 +254,33 @@ fn without_utilities_the_cheapest_offer_wins_and_a_running_copy_stays() {
     let record = plan(&request, &market(&offers, &["lab"])).record;
     assert_eq!(record.verdict, Decision::Kept, "{record:#?}");
 }
+
+#[test]
+fn a_held_host_costs_what_its_offer_costs_now() {
+    let wanted = spec(components(&[("web", component(1, 1))]), &["lab"]);
+    let mut wanted = wanted;
+    let utility = &mut wanted.utilities[0];
+    utility.of = rhizo_types::spec::Of::Group(rhizo_types::spec::Measure::CostPerHour);
+    let dear = AcquireOrder { price_micros_per_hour: 900_000, ..host("lab", "small", 2, 5) };
+    let ledger = LedgerBuilder::new(wanted.clone()).host(3, dear).placed(placed(&[("web", 0, 3)])).build();
+    // The offer costs 0.05 now: neither does a move to a host of the same offer gain anything, nor is the old price kept.
+    let record = asked(&ledger, None);
+    assert_eq!(
+        (record.verdict, record.actions.as_slice()),
+        (Decision::Kept, [].as_slice()),
+        "{}",
+        record.text
+    );
+    assert_eq!(record.cost_per_hour, Some(0.05));
+    // A price that has risen above the budget is reported with both numbers.
+    wanted.budget = Some(rhizo_types::spec::Budget {
+        currency: "EUR".to_owned(),
+        max_hourly: Number::try_from(0.04).expect("finite"),
+    });
+    let cheap = AcquireOrder { price_micros_per_hour: 10_000, ..host("lab", "small", 2, 5) };
+    let ledger = LedgerBuilder::new(wanted).host(3, cheap).placed(placed(&[("web", 0, 3)])).build();
+    let record = asked(&ledger, None);
+    assert_eq!(record.verdict, Decision::Infeasible);
+    let text = "the cheapest placement costs 0.05 EUR an hour, the budget is 0.04 EUR an hour";
+    assert!(record.text.contains(text), "{}", record.text);
+}

@@ -299,15 +299,9 @@ impl fmt::Display for Notice {
                 migration_cost.get(),
                 gain_min.get()
             ),
-            Self::Infeasible { rules, reasons } => {
-                f.write_str("no placement satisfies")?;
-                for rule in rules {
-                    write!(f, " \"{rule}\"")?;
-                }
-                for reason in reasons {
-                    write!(f, "; {reason}")?;
-                }
-                Ok(())
+            // An outcome always has reasons; they name the rules among them.
+            Self::Infeasible { reasons, .. } => {
+                write!(f, "no placement satisfies all demands: {}", reasons.join("; "))
             }
             Self::SolveFailed(reason) => write!(f, "no plan: {reason}"),
             Self::CommandRefused(reason) => write!(f, "a command changed nothing: {reason}"),

@@ -8,7 +8,7 @@ use crate::provider::Provider;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rhizo_knowledge::{Knowledge, Snapshot};
-use rhizo_planning::{Answer, Budget, Catalogue, Offering, Outcome};
+use rhizo_planning::{Answer, Budget, Catalogue, Explanation, Offering, Outcome};
 use rhizo_protocol::SolveRequest;
 use rhizo_solver::{Options, Plan, Problem, SolveError, solve};
 use rhizo_types::Time;
@@ -114,7 +114,13 @@ impl Market {
             Err(SolveError::NotFound { .. }) => bounded(problem, options, LOOKS_MAX),
             answer => answer,
         };
-        let mut budget = Budget { search: &mut search, explains: false };
+        let mut looks = 0;
+        let mut stop = || {
+            looks += 1;
+            looks > LOOKS_USUAL
+        };
+        let explanation = Explanation { stop: &mut stop, at_unix_ms: None };
+        let mut budget = Budget { search: &mut search, explains: false, explanation };
         rhizo_planning::plan(request, &snapshot, &catalogue, &mut budget)
     }
 }

@@ -3,13 +3,17 @@
 //! It makes no judgement: the request comes from the core, the answer from [`rhizo_planning::plan()`].
 
 use rhizo_knowledge::Snapshot;
-use rhizo_planning::{Budget, Catalogue, Outcome, Record, Request};
+use rhizo_planning::{Budget, Catalogue, Explanation, Outcome, Record, Request};
 use rhizo_protocol::SolveId;
 use rhizo_protocol::event::SolveOutcome;
 use rhizo_solver::{Options, Problem};
 use rhizo_solver_threads::{Time, solve_within};
 use std::num::NonZero;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long the causes of an infeasible request are searched. Small problems take milliseconds; an operator who waits
+/// for an answer waits for this too.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The result of a run.
 pub(crate) struct Solution {
@@ -43,7 +47,13 @@ impl Run {
         let limit = Duration::from_millis(request.spec.optimise.deadline_ms);
         let time = Time { limit, use_all: false, threads };
         let mut search = |problem: &Problem, options: &Options| solve_within(problem, options, time);
-        let mut budget = Budget { search: &mut search, explains: true };
+        let mut explained_until = None;
+        let mut stop = || {
+            let until = *explained_until.get_or_insert_with(|| Instant::now() + limit.min(EXPLAINED_WITHIN));
+            Instant::now() >= until
+        };
+        let explanation = Explanation { stop: &mut stop, at_unix_ms: Some(unix_ms()) };
+        let mut budget = Budget { search: &mut search, explains: true, explanation };
         let Outcome { outcome, mut record } =
             rhizo_planning::plan(&request, &snapshot, &catalogue, &mut budget);
         record.at_unix_ms = unix_ms();

@@ -1,7 +1,7 @@
 //! Shared parts of the tests of planning: offers, facts and a search with a budget of steps.
 
 use rhizo_knowledge::{Knowledge, Snapshot};
-use rhizo_planning::{Answer, Budget, Catalogue, Offering, Outcome, Request};
+use rhizo_planning::{Answer, Budget, Catalogue, Explanation, Offering, Outcome, Request};
 use rhizo_protocol::testing::order;
 use rhizo_solver::{Options, Problem, solve};
 use rhizo_types::expr::Expr;
@@ -81,5 +81,12 @@ pub(crate) fn plan(request: &Request, (catalogue, snapshot): &(Catalogue, Snapsh
             looks > LOOKS_MAX
         })
     };
-    rhizo_planning::plan(request, snapshot, catalogue, &mut Budget { search: &mut search, explains: false })
+    let mut stops = 0;
+    let mut stop = || {
+        stops += 1;
+        stops > LOOKS_MAX
+    };
+    let explanation = Explanation { stop: &mut stop, at_unix_ms: None };
+    let mut budget = Budget { search: &mut search, explains: false, explanation };
+    rhizo_planning::plan(request, snapshot, catalogue, &mut budget)
 }

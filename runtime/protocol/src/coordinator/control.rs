@@ -281,9 +281,10 @@ impl Coordinator {
             return;
         }
         let Some(cause) = self.cause(view) else {
-            self.control.problem = None;
+            // A problem that a voluntary run found, such as a price above the budget, stays until another run ends.
             if self.control.blocked.take().is_some() {
                 self.control.failures = 0;
+                self.control.problem = None;
             }
             return;
         };
@@ -332,7 +333,9 @@ impl Coordinator {
             SolveOutcome::Infeasible { rules, reasons } => {
                 let notice = Notice::Infeasible { rules, reasons };
                 self.control.problem = Some(notice.to_string());
-                self.control.block(cause, view.now);
+                if forced {
+                    self.control.block(cause, view.now);
+                }
                 out.notice(notice);
             }
             SolveOutcome::Failed { reason } => {

@@ -106,3 +106,21 @@ fn a_release_that_leaves_room_in_the_budget_causes_another_run() {
     stage.ledger.intents.get_mut(&IntentId(5)).expect("an intent").state = IntentState::Released;
     assert!(stage.look(BEGIN.after_ms(2 * PACE_MS), &since).is_some());
 }
+
+#[test]
+fn a_problem_that_a_voluntary_run_finds_is_told_until_another_run_ends() {
+    let mut stage = Stage::at_rest();
+    let (latencies, since) = (BTreeMap::new(), settled());
+    let view = View { now: BEGIN, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since)) };
+    let coordinator = &mut stage.coordinator;
+    coordinator.advance_control(view, &mut Out::default());
+    let id = SolveId(coordinator.control.runs());
+    let outcome = SolveOutcome::Infeasible { rules: Vec::new(), reasons: vec!["over budget".to_owned()] };
+    coordinator.handle(Event::Solved { id, outcome }, view, &mut Out::default());
+    let later = View { now: BEGIN.after_ms(PACE_MS), ..view };
+    coordinator.advance_control(later, &mut Out::default());
+    assert!(coordinator.problem().is_some_and(|problem| problem.ends_with("over budget")));
+    coordinator.control.facts_changed();
+    assert!(stage.look(BEGIN.after_ms(2 * PACE_MS), &since).is_some());
+    assert!(stage.coordinator.problem().is_none());
+}
