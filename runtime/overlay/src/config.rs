@@ -49,9 +49,9 @@ impl OverlayConfig {
             listen,
             shaper: None,
             // Each ping and each answer wakes both ends: with a ping every two seconds they were two fifths of all
-            // wake-ups of an idle node. A changed route may stay unnoticed for five seconds, because heartbeats
+            // wake-ups of an idle node. A changed route may stay unnoticed for ten seconds, because heartbeats
             // detect deaths.
-            ping_every: Duration::from_secs(5),
+            ping_every: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(5),
             links_max: 512,
             events_max: 1024,

@@ -29,6 +29,7 @@ mod refusal;
 mod service;
 mod shaper;
 mod shared;
+mod signed;
 mod swarm;
 mod transport;
 mod upkeep;

@@ -11,12 +11,13 @@ use crate::error::{BindError, DialError};
 use crate::event::{EventSender, LinkDownReason, OverlayEvent, UnreachableReason};
 use crate::fault::{Fault, of_dial, of_listen};
 use crate::gate::LinkNote;
-use crate::key;
+use crate::key::{self, NodeSecret};
 use crate::link::Link;
 use crate::links::LaneEvent;
 use crate::rate::Rate;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
+use crate::signed;
 use crate::swarm::{self, Behaviour, BehaviourEvent};
 use crate::transport::{self, GatedTcp};
 use crate::upkeep::{ADDRESSES_MAX, LinkTarget, Upkeep};
@@ -69,6 +70,7 @@ struct Service {
     ended: mpsc::Receiver<(ConnectionId, LinkDownReason)>,
     end_of_lane: mpsc::Sender<(ConnectionId, LinkDownReason)>,
     refused_rate: Rate,
+    secret: NodeSecret,
 }
 
 /// Builds the swarm and starts the task.
@@ -104,6 +106,7 @@ pub(crate) fn start(
         ended,
         end_of_lane,
         refused_rate: Rate::new(REFUSED_RATE, REFUSED_BURST, Instant::now()),
+        secret: config.secret.clone(),
     };
     tokio::spawn(service.run());
     Ok(())
@@ -179,8 +182,9 @@ impl Service {
         match command {
             Command::Dial { target, credential, done } => self.dial_once(target, credential, done),
             Command::Publish(body) => {
+                let message = signed::seal(&self.secret, &body);
                 if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut()
-                    && let Err(error) = gossip.publish(swarm::topic(), body)
+                    && let Err(error) = gossip.publish(swarm::topic(), message)
                 {
                     tracing::debug!(%error, "gossip not published");
                 }
@@ -443,15 +447,16 @@ impl Service {
 
     fn handle_gossip(&mut self, event: gossipsub::Event) {
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
-        let origin = message.source.as_ref().and_then(key::peer_key);
+        let origin = signed::publisher(&message.data);
         let member = origin.filter(|origin| self.admission_now().members.contains_key(origin));
         // The origin may be missing because this roster is out of date: the message is not forwarded, and the peer that
         // sent it keeps its score.
-        let acceptance = match member {
-            Some(origin) => {
-                self.emit_sample(OverlayEvent::Gossip { origin, body: message.data });
+        let acceptance = match member.map(|origin| (origin, signed::open(&message.data))) {
+            Some((origin, Some(body))) => {
+                self.emit_sample(OverlayEvent::Gossip { origin, body });
                 MessageAcceptance::Accept
             }
+            Some((_, None)) => MessageAcceptance::Reject,
             None => MessageAcceptance::Ignore,
         };
         if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {

@@ -7,7 +7,7 @@ use crate::error::BindError;
 use crate::links::Links;
 use crate::transport::GatedTcp;
 use libp2p::core::upgrade::Version;
-use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, ValidationMode};
+use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode};
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, Swarm};
@@ -21,8 +21,13 @@ const TOPIC: &str = "rhizo";
 const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(1);
 /// Messages waiting for one peer before gossip to it is dropped.
 const GOSSIP_QUEUE_MAX: usize = 512;
-/// Upper bound of the bytes that a signed message adds to its body.
+/// Upper bound of the bytes that gossipsub and the envelope of [`crate::signed`] add to a body.
 const GOSSIP_OVERHEAD_BYTES: usize = 1024;
+/// Peers that get every message at once: the wanted number, the fewest and the most. Each peer costs a copy of each
+/// message. Three are enough for a message to reach all nodes; the fourth may be lost. (libp2p: 6, 5, 12.)
+const MESH: (usize, usize, usize) = (4, 3, 6);
+/// Further peers that are informed of recent messages at each heartbeat. (libp2p: 6.)
+const LAZY_PEERS: usize = 3;
 /// Substreams of one connection being negotiated at once: all lanes, ping and gossip, with room.
 const NEGOTIATING_MAX: usize = 16;
 
@@ -43,7 +48,7 @@ pub(crate) fn build(
     keypair: &Keypair,
     transport: GatedTcp,
 ) -> Result<Swarm<Behaviour>, BindError> {
-    let gossip = if config.gossip { Some(gossip(keypair)?) } else { None };
+    let gossip = if config.gossip { Some(gossip()?) } else { None };
     let ping = ping::Config::new().with_interval(config.ping_every).with_timeout(config.ping_timeout);
     let behaviour =
         Behaviour { links: Links::default(), ping: ping::Behaviour::new(ping), gossip: gossip.into() };
@@ -54,19 +59,26 @@ pub(crate) fn build(
     Ok(Swarm::new(transport.boxed(), behaviour, keypair.public().to_peer_id(), settings))
 }
 
-fn gossip(keypair: &Keypair) -> Result<gossipsub::Behaviour, BindError> {
+fn gossip() -> Result<gossipsub::Behaviour, BindError> {
     let setting = |error: &dyn Display| BindError::Setting(error.to_string());
     let config = gossipsub::ConfigBuilder::default()
         .heartbeat_interval(GOSSIP_HEARTBEAT)
         .max_transmit_size(GOSSIP_BYTES_MAX + GOSSIP_OVERHEAD_BYTES)
-        .validation_mode(ValidationMode::Strict)
+        .mesh_n(MESH.0)
+        .mesh_n_low(MESH.1)
+        .mesh_n_high(MESH.2)
+        .mesh_outbound_min(1)
+        .gossip_lazy(LAZY_PEERS)
+        // The service checks the signature of the first copy of a message.
+        .validation_mode(ValidationMode::Anonymous)
+        .message_id_fn(|message| MessageId::from(blake3::hash(&message.data).as_bytes().to_vec()))
         // No message is forwarded before the service has found its origin in the roster.
         .validate_messages()
         .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
         .build()
         .map_err(|error| setting(&error))?;
-    let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config)
-        .map_err(|error| setting(&error))?;
+    let mut gossip =
+        gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(|error| setting(&error))?;
     gossip.subscribe(&topic()).map_err(|error| setting(&error))?;
     Ok(gossip)
 }

@@ -84,7 +84,7 @@ impl Facts {
     pub(super) fn keep_members(&mut self, ledger: &Ledger) {
         let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
         self.knowledge.keep_nodes(&members);
-        self.own.keep(|node| members.contains(&node));
+        self.own.keep(members.len(), |node| members.contains(&node));
     }
 
     /// Stores statements of this node's sensors.

@@ -10,12 +10,20 @@ use rhizo_types::{AttributeName, NodeId, Number, Revision, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Samples kept of each link. There is one every five seconds: the smallest of four is free of queueing delays, and
-/// still follows a new route within twenty seconds.
-const RTT_SAMPLES: usize = 4;
+/// Samples kept of each link. There is one every ten seconds: the smallest of three is free of queueing delays, and
+/// still follows a new route within half a minute.
+const RTT_SAMPLES: usize = 3;
 
 /// A round-trip time that changes by less than this, in milliseconds, is not stated again: it is noise.
 const RTT_NOISE_MS: f64 = 2.0;
+
+/// A change of a known round-trip time by less than this factor, or by less than ten times [`RTT_NOISE_MS`], waits for
+/// the next repetition. On a busy machine all links of all nodes change at the same time. If each change were gossiped
+/// at once, the messages would keep the machine busy.
+const RTT_CHANGE: f64 = 2.0;
+
+/// Upper bound of the batches that all nodes together gossip in a second.
+const BATCHES_PER_SECOND: u64 = 10;
 
 /// Time after which unchanged statements are gossiped again: other nodes get three batches before they consider the
 /// statements stale.
@@ -31,8 +39,10 @@ pub(super) struct OwnStatements {
     revision: Revision,
     said: BTreeMap<(Subject, AttributeName), Option<Value>>,
     rtts: BTreeMap<NodeId, VecDeque<f64>>,
-    /// Whether a value has changed since the last batch.
+    /// Whether a value has changed since the last batch, so much that the other nodes should soon know.
     changed: bool,
+    /// Number of members of the overlay.
+    members: u64,
     /// The time of the last batch.
     sent: Option<Time>,
 }
@@ -45,6 +55,7 @@ impl OwnStatements {
             said: BTreeMap::new(),
             rtts: BTreeMap::new(),
             changed: false,
+            members: 1,
             sent: None,
         }
     }
@@ -80,13 +91,22 @@ impl OwnStatements {
         if known.is_none_or(|known| (known - smallest).abs() >= RTT_NOISE_MS) {
             // A tenth of a millisecond is far below what any decision depends on.
             let rounded = Number::try_from((smallest * 10.0).round() / 10.0).ok();
+            let urgent = known.is_none_or(|known| {
+                let (low, high) = (smallest.min(known), smallest.max(known));
+                high - low >= RTT_NOISE_MS * 10.0 && high >= low * RTT_CHANGE
+            });
+            let changed = self.changed;
             let (subject, attribute) = key;
             self.state(vec![Statement { subject, attribute, value: rounded.map(Value::Number) }]);
+            self.changed = changed || urgent;
         }
     }
 
     /// Removes the statements about links to nodes that are no longer members.
-    pub(super) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
+    ///
+    /// `count` is the number of members.
+    pub(super) fn keep(&mut self, count: usize, is_member: impl Fn(NodeId) -> bool) {
+        self.members = u64::try_from(count).unwrap_or(u64::MAX);
         self.rtts.retain(|node, _| is_member(*node));
         self.said.retain(|(subject, _), _| match subject {
             Subject::Link(a, b) => is_member(*a) && is_member(*b),
@@ -97,7 +117,8 @@ impl OwnStatements {
     /// Returns a batch of all statements when one is due, else `None`. Withdrawn statements are in one batch only.
     pub(super) fn batch(&mut self, now: Time) -> Option<Batch> {
         let since = self.sent.map_or(u64::MAX, |sent| now.ms_since(sent));
-        let due = (self.changed && since >= SPACING_MS) || since >= REPEAT_MS;
+        let share_ms = (self.members.saturating_mul(1_000) / BATCHES_PER_SECOND).min(REPEAT_MS);
+        let due = (self.changed && since >= SPACING_MS.max(share_ms)) || since >= REPEAT_MS;
         if !due || self.said.is_empty() {
             return None;
         }
@@ -127,14 +148,14 @@ mod tests {
     #[test]
     fn a_round_trip_time_is_the_smallest_of_the_last_samples() {
         let mut own = OwnStatements::new(NodeId(1));
-        for ms in [90, 80, 300, 85] {
+        for ms in [80, 300, 85] {
             own.rtt(NodeId(2), Duration::from_millis(ms));
         }
         assert_eq!(own.batch(Time::ZERO).as_ref().and_then(rtt), Some(80.0));
         for _ in 0..RTT_SAMPLES {
-            own.rtt(NodeId(2), Duration::from_millis(120));
+            own.rtt(NodeId(2), Duration::from_millis(220));
         }
-        assert_eq!(own.batch(Time::ZERO.after_ms(SPACING_MS)).as_ref().and_then(rtt), Some(120.0));
+        assert_eq!(own.batch(Time::ZERO.after_ms(SPACING_MS)).as_ref().and_then(rtt), Some(220.0));
     }
 
     #[test]
@@ -148,10 +169,41 @@ mod tests {
     }
 
     #[test]
+    fn round_trip_times_of_a_busy_machine_wait_for_the_next_repetition() {
+        let mut own = OwnStatements::new(NodeId(1));
+        own.rtt(NodeId(2), Duration::from_millis(80));
+        assert!(own.batch(Time::ZERO).is_some());
+        for _ in 0..RTT_SAMPLES {
+            own.rtt(NodeId(2), Duration::from_millis(120));
+        }
+        assert_eq!(own.batch(Time::ZERO.after_ms(REPEAT_MS - 1)), None, "half as much again is noise");
+        for _ in 0..RTT_SAMPLES {
+            own.rtt(NodeId(2), Duration::from_millis(300));
+        }
+        assert_eq!(
+            own.batch(Time::ZERO.after_ms(SPACING_MS)).as_ref().and_then(rtt),
+            Some(300.0),
+            "another route"
+        );
+    }
+
+    #[test]
+    fn the_nodes_of_a_large_overlay_gossip_no_more_together_than_those_of_a_small_one() {
+        let mut own = OwnStatements::new(NodeId(1));
+        own.keep(100, |_| true);
+        own.rtt(NodeId(2), Duration::from_millis(80));
+        assert!(own.batch(Time::ZERO).is_some());
+        own.rtt(NodeId(3), Duration::from_millis(80));
+        let share_ms = 100 * 1_000 / BATCHES_PER_SECOND;
+        assert_eq!(own.batch(Time::ZERO.after_ms(share_ms - 1)), None);
+        assert!(own.batch(Time::ZERO.after_ms(share_ms)).is_some());
+    }
+
+    #[test]
     fn no_statement_is_made_about_a_link_to_a_former_member() {
         let mut own = OwnStatements::new(NodeId(1));
         own.rtt(NodeId(2), Duration::from_millis(80));
-        own.keep(|node| node == NodeId(1));
+        own.keep(1, |node| node == NodeId(1));
         assert_eq!(own.batch(Time::ZERO), None);
     }
 }

@@ -4,9 +4,9 @@
 //! the roster changes few pairs (rendezvous hashing). At most half of them share the subject's provider while there
 //! are others, so that the loss of a provider is seen from outside it.
 
-use crate::ledger::Ledger;
-use rhizo_types::id::NodeId;
-use std::collections::BTreeSet;
+use crate::ledger::{Ledger, Member};
+use rhizo_types::id::{NodeId, ProviderName};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Observers per node. At most half of them are lost with one provider, so that four are left to agree.
 pub const OBSERVERS: usize = 8;
@@ -44,12 +44,46 @@ pub fn subjects_of(ledger: &Ledger, observer: NodeId) -> BTreeSet<NodeId> {
     if ledger.members.len() <= OBSERVERS + 1 {
         return ledger.members.keys().copied().filter(|node| *node != observer).collect();
     }
-    ledger
-        .members
-        .keys()
-        .copied()
-        .filter(|subject| observers_of(ledger, *subject).contains(&observer))
-        .collect()
+    let Some(own) = ledger.members.get(&observer) else { return BTreeSet::new() };
+    let mut sizes: BTreeMap<&ProviderName, usize> = BTreeMap::new();
+    for member in ledger.members.values() {
+        *sizes.entry(&member.record.provider).or_default() += 1;
+    }
+    let subjects = ledger.members.iter().filter(|(subject, member)| {
+        let provider = &member.record.provider;
+        let outside = ledger.members.len() - sizes.get(provider).copied().unwrap_or_default();
+        **subject != observer && observes(ledger, (observer, own), **subject, provider, outside)
+    });
+    subjects.map(|(subject, _)| *subject).collect()
+}
+
+/// Whether `observer` is one of [`observers_of`] a subject that `outside` members of other providers could observe.
+///
+/// It counts the members that precede the observer in the subject's order, up to those that settle the answer: a node
+/// does this for every member after each change of the roster.
+fn observes(
+    ledger: &Ledger,
+    (observer, own): (NodeId, &Member),
+    subject: NodeId,
+    provider: &ProviderName,
+    outside: usize,
+) -> bool {
+    let place = (mix(subject, observer), observer);
+    let reserved = outside.min(OBSERVERS / 2);
+    let is_outside = own.record.provider != *provider;
+    let (mut before, mut before_outside) = (0, 0);
+    for (node, member) in &ledger.members {
+        if *node == subject || (mix(subject, *node), *node) >= place {
+            continue;
+        }
+        before += 1;
+        before_outside += usize::from(member.record.provider != *provider);
+        let takes_reserved = is_outside && before_outside < OBSERVERS / 2;
+        if !takes_reserved && reserved + before - before_outside.min(reserved) >= OBSERVERS {
+            return false;
+        }
+    }
+    true
 }
 
 /// The members that `me` keeps links to.
@@ -77,7 +111,6 @@ fn mix(subject: NodeId, observer: NodeId) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::ledger::Member;
     use rhizo_types::id::{PeerKey, ProviderName, RegionName};
     use rhizo_types::ledger::MemberRecord;
 
@@ -142,10 +175,14 @@ pub(super) mod tests {
 
     #[test]
     fn subjects_and_observers_are_two_views_of_one_relation() {
-        let ledger = roster(30, 3);
-        for observer in ledger.members.keys() {
-            for subject in subjects_of(&ledger, *observer) {
-                assert!(observers_of(&ledger, subject).contains(observer));
+        for (count, providers) in [(5, 1), (10, 1), (10, 9), (12, 11), (30, 3), (60, 2), (60, 1)] {
+            let ledger = roster(count, providers);
+            for observer in ledger.members.keys() {
+                let subjects = subjects_of(&ledger, *observer);
+                for subject in ledger.members.keys() {
+                    let observes = observers_of(&ledger, *subject).contains(observer);
+                    assert_eq!(subjects.contains(subject), observes, "{observer} and {subject} of {count}");
+                }
             }
         }
     }
