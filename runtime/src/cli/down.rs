@@ -68,7 +68,7 @@ async fn ask_to_end(session: &Session) -> Result<(), Failure> {
             Ok(Answer::Done { .. }) => accepted = true,
             Ok(Answer::Status(status)) if status.state == "no-quorum" => break,
             // Without a quorum no entry can be committed. The command then releases the hosts itself.
-            Ok(Answer::Refused { .. }) if !accepted && no_quorum(&mut client).await => break,
+            Ok(Answer::Refused { .. } | Answer::Later) if !accepted && no_quorum(&mut client).await => break,
             Ok(Answer::Refused { hint: None, reason }) => {
                 return Err(refused(Answer::Refused { hint: None, reason }));
             }
