@@ -5,6 +5,7 @@
 //! (slow). The observer then asks other nodes when they last heard the subject, and sends an alert when the latest of
 //! these times is too long ago as well. Only a message of the subject itself counts as hearing it. An answer about it
 //! delays one alert and is never passed on, so that observers cannot keep each other believing in a node that hangs.
+//! Before a silent subject is suspected, it was asked itself.
 //! A node that is woken late suspects itself first: it stretches its own timers (Lifeguard, arXiv 1707.00788).
 
 mod heartbeats;
@@ -61,6 +62,8 @@ struct Link {
     heard: Option<Time>,
     /// Silence before this time is not held against the member: it was not known yet, or this node was not running.
     excused_until: Time,
+    /// Whether the member was asked for a sign of life since it was last heard.
+    asked: bool,
 }
 
 impl Link {
@@ -170,7 +173,13 @@ impl Observer {
             if up && !self.links.contains_key(node) {
                 self.heartbeats.link_up(*node);
             }
-            self.links.entry(*node).or_insert(Link { up, known: up, heard: None, excused_until: now });
+            self.links.entry(*node).or_insert(Link {
+                up,
+                known: up,
+                heard: None,
+                excused_until: now,
+                asked: false,
+            });
         }
         self.suspicions.retain(|node, _| self.subjects.contains(node));
         ring::links_of(ledger, self.me, &self.subjects)
@@ -211,7 +220,7 @@ impl Observer {
     /// A message of a member arrived.
     pub(crate) fn heard(&mut self, peer: NodeId, ledger: &Ledger, now: Time, out: &mut Out) {
         if let Some(link) = self.links.get_mut(&peer) {
-            link.heard = Some(now);
+            (link.heard, link.asked) = (Some(now), false);
         }
         if let Some(suspicion) = self.suspicions.remove(&peer)
             && suspicion.repeat_at.is_some()
@@ -249,6 +258,8 @@ impl Observer {
         let link = self.links.get(&subject).filter(|link| link.up);
         let age_ms = link.and_then(|link| link.heard).map(|heard| now.ms_since(heard));
         let heard_ms_ago = age_ms.filter(|age_ms| *age_ms < ledger.timers().silence_ms);
+        // A node that is asked about itself gives a sign of life.
+        let heard_ms_ago = if subject == self.me { Some(0) } else { heard_ms_ago };
         out.control(from, Control::Heard { subject, heard_ms_ago });
     }
 
@@ -337,6 +348,7 @@ impl Observer {
         for hearer in hearers.into_iter().filter(|node| self.is_linked(*node)) {
             out.control(hearer, Control::Heartbeat(heartbeat));
         }
+        self.ask_silent_subjects(&timers, now, out);
         let silence_ms = timers.silence_ms + self.health.stretch_ms();
         let silent = |link: &Link| now.ms_since(link.silent_from()) >= silence_ms;
         let lost: Vec<NodeId> =
@@ -363,18 +375,40 @@ impl Observer {
         self.alerts.retain(|_, alerts| !alerts.is_empty());
     }
 
+    /// Asks each subject whose heartbeat is late for an answer of its own, once. Two late heartbeats are then not enough to
+    /// suspect a node that runs.
+    fn ask_silent_subjects(&mut self, timers: &Timers, now: Time, out: &mut Out) {
+        let late_ms = late_ms(timers) + self.health.stretch_ms();
+        for subject in &self.subjects {
+            let Some(link) = self.links.get_mut(subject) else { continue };
+            if link.up && !link.asked && now.ms_since(link.silent_from()) >= late_ms {
+                link.asked = true;
+                out.control(*subject, Control::Check { subject: *subject });
+            }
+        }
+    }
+
     /// When [`Observer::tick`] has something to do.
     pub(crate) fn deadline(&self, timers: &Timers) -> Option<Time> {
-        let silence_ms = timers.silence_ms + self.health.stretch_ms();
+        let limit_ms = |link: &Link| {
+            let is_asked = link.asked || !link.up;
+            self.health.stretch_ms() + if is_asked { timers.silence_ms } else { late_ms(timers) }
+        };
         let silence = self.subjects.iter().filter(|node| !self.suspicions.contains_key(node));
         let silence = silence
             .filter_map(|node| self.links.get(node))
-            .map(|l| l.silent_from().after_ms(silence_ms))
+            .map(|link| link.silent_from().after_ms(limit_ms(link)))
             .min();
         let suspicion = self.suspicions.values().map(|s| s.repeat_at.unwrap_or(s.confirm_at)).min();
         let heartbeat = (!self.observers.is_empty()).then_some(self.heartbeats.due());
         earlier(earlier(silence, suspicion), heartbeat)
     }
+}
+
+/// The silence after which a subject is asked for an answer of its own, in milliseconds: half a period after its
+/// heartbeat was due. Enough of the limit of silence is left for a round trip around the world.
+fn late_ms(timers: &Timers) -> u64 {
+    timers.heartbeat_ms * 3 / 2
 }
 
 /// How long an alert counts without a repetition: two repetitions may be lost.

@@ -9,6 +9,7 @@ use crate::turn::Effect;
 use rhizo_types::Term;
 use rhizo_types::message::Message;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 const SUBJECT: NodeId = NodeId(1);
 /// When the subject sends its last message.
@@ -24,6 +25,8 @@ struct Group {
     under_way: BTreeMap<(u64, u64), (NodeId, NodeId, Control)>,
     sent: u64,
     seed: u64,
+    /// Heartbeats of the subject that are sent in this time are lost.
+    lost_ms: Range<u64>,
 }
 
 impl Group {
@@ -35,7 +38,7 @@ impl Group {
             observer.follow(&ledger, Time::ZERO);
             ledger.members.keys().filter(|node| *node != me).for_each(|node| observer.link_up(*node));
         }
-        Self { ledger, observers, under_way: BTreeMap::new(), sent: 0, seed }
+        Self { ledger, observers, under_way: BTreeMap::new(), sent: 0, seed, lost_ms: 0..0 }
     }
 
     /// One way between two nodes, up to 150 ms and always the same.
@@ -47,6 +50,10 @@ impl Group {
     fn send(&mut self, from: NodeId, out: Out, at_ms: u64) {
         for effect in out.into_turn().now {
             let Effect::Send { to, message: Message::Control(control) } = effect else { continue };
+            let is_heartbeat = matches!(control, Control::Heartbeat(_));
+            if is_heartbeat && from == SUBJECT && self.lost_ms.contains(&at_ms) {
+                continue;
+            }
             self.sent += 1;
             let arrives_ms = at_ms + self.delay_ms(from, to);
             self.under_way.insert((arrives_ms, self.sent), (from, to, control));
@@ -130,6 +137,19 @@ fn nobody_alerts_about_a_subject_that_speaks() {
         for at_ms in (0..LAST_MS).step_by(STEP_MS as usize) {
             group.step(at_ms);
             assert!(group.observers.values().all(|observer| observer.suspects().is_empty()));
+        }
+    }
+}
+
+#[test]
+fn a_subject_that_runs_is_not_suspected_after_two_lost_heartbeats() {
+    for seed in 0..20 {
+        let mut group = Group::new(7, seed);
+        let heartbeat_ms = group.ledger.timers().heartbeat_ms;
+        group.lost_ms = 4_000..4_000 + 2 * heartbeat_ms;
+        for at_ms in (0..LAST_MS).step_by(STEP_MS as usize) {
+            group.step(at_ms);
+            assert!(group.observers.values().all(|observer| observer.suspects().is_empty()), "{at_ms} ms");
         }
     }
 }
