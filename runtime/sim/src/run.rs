@@ -228,15 +228,15 @@ impl World {
     /// Returns true if a majority of the voters is left, now or after restarts that are under way.
     pub(crate) fn can_decide(&self) -> bool {
         let voters = &self.log.voters;
-        let left = voters
-            .iter()
-            .filter(|voter| (self.is_up(**voter) || self.restarts(**voter)) && !self.is_buried(**voter));
+        let left = voters.iter().filter(|voter| {
+            (self.is_up(**voter) || self.restarts(**voter)) && !self.is_declared_dead(**voter)
+        });
         left.count() * 2 > voters.len()
     }
 
     /// Returns true if a voter was declared dead. It may run behind a partition, but it halts as soon as it learns of
     /// its removal.
-    fn is_buried(&self, voter: NodeId) -> bool {
+    fn is_declared_dead(&self, voter: NodeId) -> bool {
         self.log.truth.departed.get(&voter).is_some_and(|departed| departed.dead)
     }
 
@@ -264,9 +264,9 @@ impl World {
     /// Returns true if the group keeps a majority after `lost` are gone for good.
     fn may_lose(&self, lost: &BTreeSet<NodeId>) -> bool {
         let survives = |voters: &BTreeSet<NodeId>| {
-            let left = voters
-                .iter()
-                .filter(|voter| self.is_up(**voter) && !self.is_buried(**voter) && !lost.contains(voter));
+            let left = voters.iter().filter(|voter| {
+                self.is_up(**voter) && !self.is_declared_dead(**voter) && !lost.contains(voter)
+            });
             left.count() * 2 > voters.len()
         };
         survives(&self.log.voters) && self.log.next_voters().is_none_or(survives)

@@ -2,10 +2,8 @@
 //!
 //! It reads the tree and `cargo metadata`, prints one line per finding (`path:line: what, and what to do`) and
 //! fails when there is any. `--update` rewrites the reviewed lists (`cycles.txt`, `dependencies.txt`, `ratchet.txt`)
-//! from the current tree, so that a reviewer sees the difference. `--words` lists every match of `words.txt`, those of
-//! patterns that are not on yet included. `--affected` reads paths from its input and prints the packages that a change
-//! of them touches. It never changes a source file and builds nothing
-//! of rhizo. Read next: [`source`] for the scanned form of a file, then one module per kind of rule.
+//! from the current tree, so that a reviewer sees the difference. `--affected` reads paths from its input and prints the
+//! packages that a change of them touches. It never changes a source file and builds nothing of rhizo. Read next: [`source`] for the scanned form of a file, then one module per kind of rule.
 
 #![forbid(unsafe_code)]
 
@@ -75,15 +73,6 @@ fn check(root: &Path) -> Result<Vec<Finding>, String> {
     Ok(findings)
 }
 
-/// Every match of the list of banned wording, those of patterns that are not on yet included.
-fn wording(root: &Path) -> Result<Vec<Finding>, String> {
-    let files = tree::read(root)?;
-    let sources: Vec<Source> =
-        files.iter().filter(|file| file.path.ends_with(".rs")).map(Source::scan).collect();
-    let words = wording::Words::parse(&text(root, wording::WORDS)?)?.with_all_on();
-    Ok(wording::check(&files, &sources, &words))
-}
-
 /// Prints the packages that a change of the files named on standard input touches, one a line.
 fn affected(root: &Path) -> Result<Vec<Finding>, String> {
     let changed = std::io::read_to_string(std::io::stdin())
@@ -130,8 +119,7 @@ fn main() -> ExitCode {
         None => check(&root),
         Some("--affected") => affected(&root),
         Some("--update") => update(&root).and_then(|()| check(&root)),
-        Some("--words") => wording(&root),
-        Some(other) => Err(format!("unknown argument {other}; there are --affected, --update and --words")),
+        Some(other) => Err(format!("unknown argument {other}; there are --affected and --update")),
     };
     match result {
         Ok(findings) if findings.is_empty() => {

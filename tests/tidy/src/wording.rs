@@ -29,8 +29,6 @@ enum Kind {
 /// One line of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern {
-    /// Whether a match is a finding; otherwise it is listed on request only.
-    on: bool,
     kind: Kind,
     /// Lower case, single spaces.
     text: String,
@@ -41,8 +39,6 @@ struct Pattern {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Words {
     patterns: Vec<Pattern>,
-    /// Beginnings of paths where every pattern is on.
-    clean: Vec<String>,
 }
 
 impl Words {
@@ -51,10 +47,6 @@ impl Words {
         let mut words = Self::default();
         let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         for (number, line) in lines {
-            if let Some(paths) = line.strip_prefix("clean ") {
-                words.clean.extend(paths.split_whitespace().map(str::to_owned));
-                continue;
-            }
             let pattern = pattern(line);
             words
                 .patterns
@@ -62,28 +54,11 @@ impl Words {
         }
         Ok(words)
     }
-
-    /// The patterns that are on in a file.
-    fn patterns_for<'w>(&'w self, path: &str) -> impl Iterator<Item = &'w Pattern> {
-        let is_clean = self.clean.iter().any(|beginning| path.starts_with(beginning.as_str()));
-        self.patterns.iter().filter(move |pattern| pattern.on || is_clean)
-    }
-
-    /// This list with every pattern on.
-    pub(crate) fn with_all_on(mut self) -> Self {
-        self.patterns.iter_mut().for_each(|pattern| pattern.on = true);
-        self
-    }
 }
 
 fn pattern(line: &str) -> Option<Pattern> {
     let (head, remedy) = line.split_once(" => ")?;
     let mut words = head.split_whitespace();
-    let on = match words.next()? {
-        "on" => true,
-        "later" => false,
-        _ => return None,
-    };
     let kind = match words.next()? {
         "phrase" => Kind::Phrase,
         "head" => Kind::Head,
@@ -91,7 +66,7 @@ fn pattern(line: &str) -> Option<Pattern> {
         _ => return None,
     };
     let text = words.collect::<Vec<_>>().join(" ").to_lowercase();
-    (!text.is_empty()).then(|| Pattern { on, kind, text, remedy: remedy.trim().to_owned() })
+    (!text.is_empty()).then(|| Pattern { kind, text, remedy: remedy.trim().to_owned() })
 }
 
 /// Looks for banned wording in all Rust files and Markdown pages.
@@ -195,7 +170,7 @@ fn markdown(text: &str) -> Vec<Paragraph> {
 
 fn in_paragraph(path: &str, paragraph: &Paragraph, words: &Words) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for pattern in words.patterns_for(path) {
+    for pattern in &words.patterns {
         if pattern.kind == Kind::Head {
             let rest = paragraph.text.strip_prefix(pattern.text.as_str());
             if paragraph.doc && rest.is_some_and(|rest| !rest.starts_with(is_word)) {
@@ -221,7 +196,7 @@ fn is_word(c: char) -> bool {
 /// Identifiers, cut where a word ends in `snake_case` and `CamelCase`.
 fn in_names(source: &Source, words: &Words) -> Vec<Finding> {
     let patterns: Vec<&Pattern> =
-        words.patterns_for(&source.path).filter(|pattern| pattern.kind == Kind::Name).collect();
+        words.patterns.iter().filter(|pattern| pattern.kind == Kind::Name).collect();
     let mut findings = Vec::new();
     for (index, line) in source.code.lines().enumerate() {
         let parts: Vec<String> = line.split(|c| !is_word(c)).flat_map(parts).collect();
@@ -254,8 +229,8 @@ fn finding(path: &str, line: usize, pattern: &Pattern) -> Finding {
 mod tests {
     use super::*;
 
-    const LIST: &str = "# a list\non phrase is told => say who sends it\non head what => name the subject\n\
-                        on name barren => stalled\nlater phrase nobody => name the subject\n";
+    const LIST: &str = "# a list\nphrase is told => say who sends it\nhead what => name the subject\n\
+                        name barren => stalled\n";
 
     fn found(path: &str, text: &str) -> Vec<usize> {
         let words = Words::parse(LIST).unwrap();
@@ -293,25 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_off_is_listed_on_request_only() {
-        let words = Words::parse(LIST).unwrap();
-        let file = File { path: "a.md".to_owned(), text: "# A\nnobody\n".to_owned() };
-        assert_eq!(check(std::slice::from_ref(&file), &[], &words), []);
-        assert_eq!(check(&[file], &[], &words.with_all_on()).len(), 1);
-    }
-
-    #[test]
-    fn every_pattern_is_on_in_a_clean_folder() {
-        let words = Words::parse(&format!("{LIST}clean docs/ solver/\n")).unwrap();
-        let file = |path: &str| File { path: path.to_owned(), text: "# A\nnobody\n".to_owned() };
-        assert_eq!(check(&[file("docs/a.md")], &[], &words).len(), 1);
-        assert_eq!(check(&[file("runtime/a.md")], &[], &words), []);
-    }
-
-    #[test]
     fn a_line_that_is_no_pattern_is_refused() {
-        assert!(Words::parse("on phrase x").is_err());
-        assert!(Words::parse("perhaps phrase x => y").is_err());
-        assert!(Words::parse("on word x => y").is_err());
+        assert!(Words::parse("phrase x").is_err());
+        assert!(Words::parse("word x => y").is_err());
+        assert!(Words::parse("phrase => y").is_err());
     }
 }

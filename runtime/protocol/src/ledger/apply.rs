@@ -81,7 +81,7 @@ pub enum Refusal {
     },
     /// The entry removes voters without which it could not have been committed: they are alive.
     #[error("without the nodes declared dead there would be no quorum")]
-    QuorumBuried,
+    QuorumDeclaredDead,
     /// The ticket was made for another host.
     #[error("the ticket of {ticket} is that of host {host}")]
     OtherHost {
@@ -170,7 +170,7 @@ impl Ledger {
                 Ok(())
             }
             Command::Leave { node } => self.leave(*node),
-            Command::Dead { nodes } => self.bury(nodes),
+            Command::Dead { nodes } => self.declare_dead(nodes),
             Command::Target(target) => self.set_target(target),
             Command::Settled { target } => self.settle(*target),
             Command::TakeDown => {
@@ -393,10 +393,10 @@ impl Ledger {
         Ok(())
     }
 
-    fn bury(&mut self, nodes: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> Result<(), Refusal> {
+    fn declare_dead(&mut self, nodes: &BTreeMap<NodeId, BTreeSet<NodeId>>) -> Result<(), Refusal> {
         let voters = nodes.keys().any(|node| self.voters.contains(node) && self.members.contains_key(node));
         if voters && !self.keeps_quorum(nodes.keys()) {
-            return Err(Refusal::QuorumBuried);
+            return Err(Refusal::QuorumDeclaredDead);
         }
         for node in nodes.keys() {
             if self.members.contains_key(node) {

@@ -329,9 +329,9 @@ fn voters_that_the_decision_needs_are_not_declared_dead() {
     let second = NodeId(fixture.ledger.index);
     fixture.membership(&[FOUNDER, first, second]);
     let both = || Command::Dead { nodes: [(first, BTreeSet::new()), (second, BTreeSet::new())].into() };
-    fixture.refused(both(), |r| *r == Refusal::QuorumBuried);
+    fixture.refused(both(), |r| *r == Refusal::QuorumDeclaredDead);
     fixture.ok(dead(first));
-    fixture.refused(dead(second), |r| *r == Refusal::QuorumBuried);
+    fixture.refused(dead(second), |r| *r == Refusal::QuorumDeclaredDead);
     fixture.ok(dead(first));
     fixture.membership(&[FOUNDER]);
     fixture.ok(dead(second));

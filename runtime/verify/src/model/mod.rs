@@ -106,7 +106,7 @@ impl Cluster {
         let node = state.hosts[host].as_ref()?.me();
         let key = state.truth.fingerprint().number(4).number(node.0);
         let truth = state.truth.clone();
-        self.decide(key, |_| truth::bury(&truth, node))
+        self.decide(key, |_| truth::declare_dead(&truth, node))
     }
 
     fn confirmation(&mut self, state: &State, host: usize) -> Option<Known> {
@@ -331,7 +331,7 @@ impl Cluster {
             return;
         }
         if let Some(truth) = self.burial(state, host) {
-            steps.extend(self.decided(state, Step::Bury(host), Some(truth)));
+            steps.extend(self.decided(state, Step::DeclareDead(host), Some(truth)));
         } else if state.lives[host] == Life::Isolated {
             let mut after = state.clone();
             after.end(host);

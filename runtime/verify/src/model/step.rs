@@ -44,7 +44,7 @@ pub enum Step {
     /// A host is partitioned from all others.
     Isolate(usize),
     /// A host's loss is detected and committed.
-    Bury(usize),
+    DeclareDead(usize),
     /// The provider confirms that a host is gone.
     Confirm(usize),
     /// A node learns that it is no longer a member and stops everything.
@@ -83,7 +83,7 @@ impl Step {
             Self::Act(_, _, ActEnding::DoneLate | ActEnding::Failed) => None,
             Self::Act(host, ..) => of(8, *host),
             Self::Wake(host) => of(5, *host),
-            Self::Bury(host) => of(6, *host),
+            Self::DeclareDead(host) => of(6, *host),
             Self::Halt(host) => of(7, *host),
             Self::Confirm(host) => of(9, *host),
             _ => None,
@@ -129,7 +129,7 @@ impl fmt::Display for Step {
             Self::Wake(host) => write!(f, "host {host}: a waiting time is over"),
             Self::Crash(host) => write!(f, "host {host} crashes, silently"),
             Self::Isolate(host) => write!(f, "host {host} is cut off"),
-            Self::Bury(host) => write!(f, "the loss of host {host} is committed"),
+            Self::DeclareDead(host) => write!(f, "the loss of host {host} is committed"),
             Self::Confirm(host) => write!(f, "the provider confirms that host {host} is gone"),
             Self::Halt(host) => write!(f, "host {host} learns that it is no member, and halts"),
             Self::Restart(host) => write!(f, "the node of host {host} restarts"),

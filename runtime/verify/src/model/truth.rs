@@ -211,7 +211,7 @@ pub fn deployed(scenario: &Scenario) -> Option<Ledger> {
 
 /// Commits that a host's node is dead.
 #[must_use]
-pub fn bury(ledger: &Ledger, node: NodeId) -> Option<Ledger> {
+pub fn declare_dead(ledger: &Ledger, node: NodeId) -> Option<Ledger> {
     let mut after = ledger.clone();
     let nodes = BTreeMap::from([(node, BTreeSet::from([FOUNDER]))]);
     (ledger.members.contains_key(&node) && commit(&mut after, Command::Dead { nodes })).then_some(after)
