@@ -21,8 +21,16 @@ const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", 
 const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
 
 /// Placeholders of a port or a value, as a hint shows them.
-const DOTTED_PLACEHOLDERS: [&str; 4] =
-    ["export.PORT.addr", "import.PORT.addr", "attribute.NAME", "value.NAME"];
+const DOTTED_PLACEHOLDERS: [&str; 8] = [
+    "export.PORT.addr",
+    "export.PORT.host",
+    "export.PORT.port",
+    "import.PORT.addr",
+    "import.PORT.host",
+    "import.PORT.port",
+    "attribute.NAME",
+    "value.NAME",
+];
 
 impl Session<'_> {
     /// A command line or a list of words; checks placeholders and resolves the program's path.
