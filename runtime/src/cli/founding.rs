@@ -10,9 +10,9 @@ use crate::node::{self, Founding, NodeHandle};
 use rhizo_actuators::process::Program;
 use rhizo_overlay::NodeSecret;
 use rhizo_protocol::ledger::Ledger;
-use rhizo_types::ledger::{Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
+use rhizo_types::ledger::{OverlaySecret, SetSpec, Timers};
 use rhizo_types::spec::Spec;
-use rhizo_types::{Lineage, ProviderName, RegionName, Revision};
+use rhizo_types::{Lineage, Revision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -75,24 +75,13 @@ pub(crate) fn start(
     let failed = |message: String| Failure::new(Exit::Failed, message);
     let spec = crate::config::parse(&beginning.config).map_err(failed)?;
     let operator = NodeSecret::from_bytes(home.operator_secret(rand::random)?);
-    let founder = MemberRecord {
-        key: rhizo_types::PeerKey([0; 32]),
-        addresses: Vec::new(),
-        provider: ProviderName::from("founder"),
-        region: RegionName::from("founder"),
-        intent: None,
-    };
-    let genesis = Genesis {
-        app: beginning.deployment.app.clone(),
+    let program = Program::current().map_err(|error| failed(format!("find the executable: {error}")))?;
+    let founding = Founding {
+        app: beginning.deployment.app,
         lineage: beginning.deployment.lineage,
-        founder,
         operators: BTreeSet::from([operator.peer_key()]),
         timers: beginning.timers,
         overlay_secret: OverlaySecret(rand::random()),
-    };
-    let program = Program::current().map_err(|error| failed(format!("find the executable: {error}")))?;
-    let founding = Founding {
-        genesis,
         spec: SetSpec { revision: Revision(1), spec, source: beginning.config.text },
         dir: home.founder_dir(),
         state: home.path().to_owned(),

@@ -18,9 +18,10 @@ use rhizo_actuators::process::{HostDirectory, Program};
 use rhizo_overlay::{LinkShaper, NodeSecret, Overlay, OverlayConfig, OverlayEvents};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{Node as Core, NodeConfig};
-use rhizo_types::ledger::{FOUNDER, Genesis, SetSpec};
+use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
 use rhizo_types::wire::{Boot, Record};
-use rhizo_types::{AppName, Lineage};
+use rhizo_types::{AppName, Lineage, PeerKey, ProviderName, RegionName};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -33,8 +34,13 @@ const PORT: u16 = 4747;
 
 /// The input of a founder: node 0 of a lineage.
 pub(crate) struct Founding {
-    /// The beginning of the ledger, without the founder's key and addresses.
-    pub(crate) genesis: Genesis,
+    pub(crate) app: AppName,
+    pub(crate) lineage: Lineage,
+    /// Keys that may act as operator.
+    pub(crate) operators: BTreeSet<PeerKey>,
+    pub(crate) timers: Timers,
+    /// The secret from which the tickets of hosts are derived. A founder that resumes keeps that of the ledger.
+    pub(crate) overlay_secret: OverlaySecret,
     pub(crate) spec: SetSpec,
     pub(crate) dir: PathBuf,
     /// The directory in which providers that run on this machine keep their state.
@@ -58,25 +64,32 @@ pub(crate) fn start_founder(
         let secret = identity.secret()?;
         let resumed = identity.resumed()?;
         let (journal, records) = Journal::open(&founding.dir.join("journal"))?;
-        let mut genesis = founding.genesis;
+        let (app, key) = (founding.app, secret.peer_key());
         let address = IpAddr::from([127, 0, 0, 1]);
-        genesis.founder.key = secret.peer_key();
-        let lineage = resumed.as_ref().map_or(genesis.lineage, |resumed| resumed.ledger.lineage());
+        let lineage = resumed.as_ref().map_or(founding.lineage, |resumed| resumed.ledger.lineage());
         let at = Listen { address, port: port_of(resumed.as_ref()), shaper: None };
-        let (overlay, events) = bind(secret, &genesis.app, lineage, at).await?;
-        genesis.founder.addresses = overlay.listen_address().into_iter().collect();
+        let (overlay, events) = bind(secret, &app, lineage, at).await?;
+        let founder = founder(key, overlay.listen_address());
         let view = NodeView {
             id: FOUNDER,
-            provider: genesis.founder.provider.clone(),
-            region: genesis.founder.region.clone(),
+            provider: founder.provider.clone(),
+            region: founder.region.clone(),
             address,
         };
-        let components = components(genesis.app.clone(), view, &founding.dir, registry, runtime, &ends.input);
+        let components = components(app.clone(), view, &founding.dir, registry, runtime, &ends.input);
         let _sensors = Sensors::of_real_host(FOUNDER, &founding.dir, ends.input.clone());
         let (config, opening) = match resumed {
             Some(resumed) => resume(resumed, records),
             None => {
-                let opening = Opening::Found(lineage, genesis.timers);
+                let opening = Opening::Found(lineage, founding.timers);
+                let genesis = Genesis {
+                    app,
+                    lineage,
+                    founder,
+                    operators: founding.operators,
+                    timers: founding.timers,
+                    overlay_secret: founding.overlay_secret,
+                };
                 let genesis = Some(Box::new((genesis, founding.spec)));
                 (NodeConfig { me: FOUNDER, ledger: Ledger::default(), records, genesis }, opening)
             }
@@ -97,6 +110,17 @@ pub(crate) fn start_founder(
         };
         Shell::run(parts, opening).await
     })
+}
+
+/// The founder as a member. No provider sells its host.
+fn founder(key: PeerKey, address: Option<SocketAddr>) -> MemberRecord {
+    MemberRecord {
+        key,
+        addresses: address.into_iter().collect(),
+        provider: ProviderName::from("founder"),
+        region: RegionName::from("founder"),
+        intent: None,
+    }
 }
 
 /// Starts the node of a host on a thread of its own. It resumes when the host has booted before and its node has joined;
