@@ -142,21 +142,3 @@ fn down_takes_only_the_application_down_that_it_asked_about() {
     assert_eq!(deployment.status()["lineage"], lives["lineage"]);
     deployment.down();
 }
-
-#[test]
-fn a_question_that_nobody_can_answer_ends_the_command() {
-    let deployment = Deployment::new("no-terminal", "rhizo");
-    deployment.write("rhizo.toml", &config("x", &["a"]));
-    // The pipe stays open, so that a read of it would never return.
-    let child = deployment
-        .command(&["up", "rhizo.toml"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let said = child.wait_with_output().expect("our own child");
-    assert_eq!(said.status.code(), Some(6));
-    assert!(String::from_utf8_lossy(&said.stderr).contains("--yes"));
-    assert!(!deployment.file(".rhizo").exists(), "nothing was begun");
-}

@@ -89,7 +89,7 @@ pub(super) async fn await_quorum(session: &Session, timeout_s: u64) -> Result<St
             Ok(_) if Instant::now() >= until => {
                 let message = format!("find a quorum within {timeout_s} s");
                 return Err(Failure::new(Exit::NoQuorum, message).hint(
-                    "`status` names the nodes that answer; `recover` continues without the lost voters",
+                    "`status` names the nodes that answer; nodes that are lost for good cannot be left out yet, and `down` gives everything back",
                 ));
             }
             Err(error) if Instant::now() >= until => return Err(error.into()),
