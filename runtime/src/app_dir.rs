@@ -183,7 +183,11 @@ impl AppDir {
 
     /// One attempt at the lock; `None` when another process holds it, or removed the directory meanwhile.
     fn try_claim(&self) -> std::io::Result<Option<Claim>> {
-        let directory = fs::File::open(&self.path)?;
+        self.lock(fs::File::open(&self.path)?)
+    }
+
+    /// Locks an opened directory; `None` when it is locked already, or when another directory has its name by now.
+    fn lock(&self, directory: fs::File) -> std::io::Result<Option<Claim>> {
         match directory.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
@@ -442,11 +446,12 @@ mod tests {
         let home = AppDir::below(dir.path()).unwrap();
         let claim = home.make().unwrap();
         assert!(home.try_claim().unwrap().is_none(), "it is held");
+        let opened = fs::File::open(home.path()).unwrap();
         home.remove(&claim).unwrap();
+        drop(claim);
         let next = home.make().unwrap();
         assert!(home.found(&next, &deployment("news")).unwrap(), "a new directory is a new home");
-        drop(claim);
-        assert!(home.try_claim().unwrap().is_none(), "the lock of the removed directory does not count");
+        assert!(home.lock(opened).unwrap().is_none(), "the lock of the removed directory does not count");
     }
 
     #[test]
