@@ -11,7 +11,7 @@ use rhizo_types::fact::{Subject, Value};
 use rhizo_types::intent::AcquireOrder;
 use rhizo_types::spec::Spec;
 use rhizo_types::target::Slot;
-use rhizo_types::{AttributeName, NodeId, Number, RegionName};
+use rhizo_types::{AttributeName, HostResource, NodeId, Number, RegionName};
 
 /// The round-trip time that stands for an unknown one. It is longer than any real one, so that a missing measurement
 /// never helps a configuration to satisfy a rule or to gain utility.
@@ -116,7 +116,7 @@ fn uses_latency(spec: &Spec) -> bool {
             .any(|utility| matches!(&utility.of, Of::Group(measure) if is_latency(measure)))
 }
 
-pub(crate) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites) -> Machine {
+pub(crate) fn machine(candidate: &Candidate, resources: &[HostResource<'_>], sites: &Sites) -> Machine {
     let order = candidate.order();
     let (name, stock) = match candidate {
         Candidate::Host(slot, _) => (slot_name(*slot), Stock::Running),
@@ -130,10 +130,7 @@ pub(crate) fn machine(candidate: &Candidate, resources: &[String], sites: &Sites
         region: order.region.to_string(),
         stock,
         site: sites.index(&order.region),
-        capacity: resources
-            .iter()
-            .map(|name| order.capacity.get(name).map_or(0.0, |have| have.get()))
-            .collect(),
+        capacity: resources.iter().map(|resource| resource.capacity(&order.capacity)).collect(),
         safety: Vec::new(),
         price: price_per_hour(candidate),
         move_cost: Vec::new(),

@@ -16,6 +16,8 @@ pub struct Posed {
     pub(crate) machines: Vec<Candidate>,
     /// For each component, its name.
     pub(crate) components: Vec<ComponentName>,
+    /// For each resource of the problem that is a fixed port, its number.
+    pub(crate) ports: BTreeMap<usize, u16>,
     /// The rule that refuses a machine to a component, with the reason, by component and machine.
     pub refusals: BTreeMap<(ComponentName, usize), Refusal>,
     /// Warnings for the operator, for example about unknown round-trip times.

@@ -11,8 +11,9 @@ use crate::rules;
 use rhizo_knowledge::Snapshot;
 use rhizo_protocol::SolveRequest;
 use rhizo_solver::{Component, Problem, Resource};
-use rhizo_types::{ComponentName, InstanceId};
-use std::collections::{BTreeMap, BTreeSet};
+use rhizo_types::spec::Spec;
+use rhizo_types::{ComponentName, HostResource, InstanceId};
+use std::collections::BTreeMap;
 
 /// Poses the problem of a request.
 #[must_use]
@@ -29,9 +30,7 @@ pub(crate) fn pose_with(
 ) -> Posed {
     let spec = &request.spec;
     let components: Vec<ComponentName> = spec.components.keys().cloned().collect();
-    let resources: BTreeSet<&String> =
-        spec.components.values().flat_map(|component| component.needs.keys()).collect();
-    let resources: Vec<String> = resources.into_iter().cloned().collect();
+    let resources = resources(spec);
     // A held host costs what its offer costs now: the price at the time of its order may be long out of date.
     let hosts = request.hosts.iter().map(|(slot, host)| {
         let mut host = host.clone();
@@ -42,7 +41,11 @@ pub(crate) fn pose_with(
     });
     let candidates: Vec<Candidate> = hosts.chain(offers.into_iter().map(Candidate::Offer)).collect();
     let sites = Sites::of(&candidates, spec, snapshot);
-    let named = |name: &String| Resource { name: name.clone(), transient: false };
+    let named = |resource: &HostResource<'_>| Resource { name: resource.to_string(), transient: false };
+    let port = |(at, resource): (usize, &HostResource<'_>)| match resource {
+        HostResource::Port(port) => Some((at, *port)),
+        HostResource::Amount(_) => None,
+    };
     let mut posed = Posed {
         problem: Problem {
             resources: resources.iter().map(named).collect(),
@@ -53,18 +56,35 @@ pub(crate) fn pose_with(
         },
         machines: candidates,
         components,
+        ports: (0..).zip(&resources).filter_map(port).collect(),
         refusals: BTreeMap::new(),
         warnings: sites.warnings(),
     };
     for (name, component) in &spec.components {
         let mut each = Component::new(name.as_str(), component.replicas.min, component.replicas.max);
-        each.needs =
-            resources.iter().map(|r| component.needs.get(r).map_or(0.0, |need| need.get())).collect();
+        let taken: BTreeMap<HostResource<'_>, f64> =
+            component.takes().map(|(resource, need)| (resource, need.get())).collect();
+        each.needs = resources.iter().map(|resource| taken.get(resource).copied().unwrap_or(0.0)).collect();
         each.current = current(&posed.machines, name, request);
         posed.problem.components.push(each);
     }
     rules::add(&mut posed, request, snapshot);
     posed
+}
+
+/// Returns the resources that the components take of their hosts.
+///
+/// A port that one component alone uses is left out: two copies of one component never share a host.
+fn resources(spec: &Spec) -> Vec<HostResource<'_>> {
+    let mut users: BTreeMap<HostResource<'_>, u32> = BTreeMap::new();
+    for (resource, _) in spec.components.values().flat_map(|component| component.takes()) {
+        *users.entry(resource).or_default() += 1;
+    }
+    let is_scarce = |(resource, users): &(HostResource<'_>, u32)| match resource {
+        HostResource::Amount(_) => true,
+        HostResource::Port(_) => *users > 1,
+    };
+    users.into_iter().filter(is_scarce).map(|(resource, _)| resource).collect()
 }
 
 /// The machine of each copy that can stay, in the order of the copies' names.

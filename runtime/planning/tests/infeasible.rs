@@ -3,12 +3,12 @@
 mod common;
 
 use common::{component, host, market, plan, spec};
-use rhizo_planning::{Answer, Catalogue, Decision, Offering, Outcome, Request};
+use rhizo_planning::{Action, Answer, Catalogue, Change, Decision, Offering, Outcome, Request};
 use rhizo_protocol::coordinator::first_question;
 use rhizo_protocol::{Cooling, SolveOutcome};
 use rhizo_types::expr::Expr;
 use rhizo_types::intent::AcquireOrder;
-use rhizo_types::spec::{Budget, Component, Require, Rule, Spec};
+use rhizo_types::spec::{Budget, Component, Export, Require, Rule, Spec};
 use rhizo_types::{AttributeName, ComponentName, Number, ProviderName, RegionName, RuleName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +67,50 @@ fn more_copies_than_hosts_are_told_with_the_number_that_fits() {
             "web needs 9 hosts, because its 9 copies run on different hosts; 8 hosts can be had: 4 of lab/small, \
           4 of lab/large. Remedy: lower `replicas` of web to 8, or add offers"
         ]
+    );
+}
+
+/// A component with an export that has a fixed port.
+fn fixed(min: u32, port: u16) -> Component {
+    let mut fixed = component(min, min);
+    fixed.exports.insert("http".into(), Export { port: Some(port), ..Export::SERVICE });
+    fixed
+}
+
+#[test]
+fn two_components_with_one_fixed_port_are_placed_on_different_hosts() {
+    let components = |port: u16| {
+        BTreeMap::from([("api", fixed(1, 8080)), ("web", fixed(1, port))].map(|(n, c)| (n.into(), c)))
+    };
+    // Two seats and a lower price on one host: only the port keeps the two apart.
+    for (port, hosts) in [(8081, 1), (8080, 2)] {
+        let mut wanted = spec(components(port), &["lab"]);
+        wanted.migration.add = number(0.1);
+        let outcome = plan(&request(wanted), &market(&offers(), &["lab"]));
+        let bought = |action: &Action| match action.change {
+            Change::Acquire { count, .. } => count,
+            _ => 0,
+        };
+        let count: u32 = outcome.record.actions.iter().map(bought).sum();
+        assert_eq!(count, hosts, "port {port}: {:?}", outcome.record);
+    }
+}
+
+#[test]
+fn a_fixed_port_that_too_few_hosts_have_is_named() {
+    let components =
+        BTreeMap::from([("api", fixed(1, 8080)), ("web", fixed(1, 8080))].map(|(n, c)| (n.into(), c)));
+    let mut offers = offers();
+    offers.truncate(1);
+    let mut catalogue = market(&offers, &["lab"]);
+    let one = Offering { order: offers[0].clone(), available: Some(1), currency: "EUR".to_owned() };
+    let mut knowledge = rhizo_knowledge::Knowledge::new();
+    let answer = Answer::Sells { offers: vec![one], paths: Vec::new() };
+    catalogue.0.take(vec![("lab".into(), answer)], &mut knowledge, rhizo_types::Time::ZERO);
+    assert_eq!(
+        reasons(plan(&request(spec(components, &["lab"])), &catalogue)),
+        ["api and web both need port 8080, which a host has once; 1 host can be had: 1 of lab/small. \
+          Remedy: give one of them another `port`, or no `port` to have one allocated, or add offers"]
     );
 }
 

@@ -190,6 +190,16 @@ pub fn before_start(world: &World, node: NodeId, call: &StartCall) -> Option<Vio
         let detail = format!("{node} starts {} while it holds {beside:?}", run.instance);
         return Some(Violation::new("no-host-is-overfilled", detail));
     }
+    let port_of = |instance: &InstanceId| {
+        let component = world.log.truth.spec()?.components.get(&instance.component)?;
+        component.fixed_ports().next()
+    };
+    if let Some(port) = call.component.fixed_ports().next()
+        && beside.iter().any(|other| port_of(other) == Some(port))
+    {
+        let detail = format!("{node} starts {} with port {port} while it holds {beside:?}", run.instance);
+        return Some(Violation::new("no-host-is-overfilled", detail));
+    }
     if process.started.get(&run.instance).is_some_and(|last| *last > run.generation) {
         let detail = format!("{node} starts {} of generation {}", run.instance, run.generation);
         return Some(Violation::new("generations-grow", detail));

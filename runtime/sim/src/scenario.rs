@@ -113,6 +113,14 @@ fn lively() -> Lifecycle {
     cycle
 }
 
+/// Gives a component's export the port that all fixed components of a shape have.
+fn fixed(mut component: Component) -> Component {
+    for (_, export) in &mut component.exports {
+        export.port = Some(8080);
+    }
+    component
+}
+
 /// One exclusive copy with values. It is rolled back when a new version fails.
 fn hub() -> Component {
     let mut hub = component(1, &[]);
@@ -160,12 +168,12 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
             ),
             ("user", Component { lifecycle: Some(Box::new(lively())), ..user(copies, OnLoss::Rebind) }),
         ],
-        // A chain.
+        // A chain. Three of its components have the same fixed port, so that each host has a copy of one of them.
         _ => vec![
-            ("a", component(1, &[("b", false, Pick::One)])),
-            ("b", component(2, &[("c", false, Pick::One)])),
+            ("a", fixed(component(1, &[("b", false, Pick::One)]))),
+            ("b", fixed(component(2, &[("c", false, Pick::One)]))),
             ("c", component(copies, &[("d", false, Pick::One)])),
-            ("d", component(1, &[])),
+            ("d", fixed(component(1, &[]))),
         ],
     };
     list.into_iter().map(|(name, component)| (ComponentName::from(name), component)).collect()

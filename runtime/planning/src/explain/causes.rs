@@ -103,13 +103,24 @@ impl Causes<'_, '_, '_> {
     /// The needs of a conflict, by component, and the capacities that they meet.
     fn needs(&self, conflict: &[usize], said: &mut Said) {
         let mut needs: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut users: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for demand in conflict {
-            if let Demand::Need { component, resource } = self.demands[*demand] {
-                needs.entry(component).or_default().push(resource);
+            let Demand::Need { component, resource } = self.demands[*demand] else { continue };
+            match self.posed.ports.get(&resource) {
+                Some(port) => users.entry(*port).or_default().push(self.name(component).to_owned()),
+                None => needs.entry(component).or_default().push(resource),
             }
         }
         for (component, resources) in &needs {
             self.need(*component, resources, said);
+        }
+        for (port, users) in &users {
+            let number = if users.len() == 2 { "both" } else { "all" };
+            let clause = format!("{} {number} need port {port}, which a host has once", all_of(users));
+            said.add(
+                clause,
+                Some("give one of them another `port`, or no `port` to have one allocated".to_owned()),
+            );
         }
     }
 
@@ -178,7 +189,8 @@ impl Causes<'_, '_, '_> {
             Kind::Posed => {}
             Kind::Stock => {
                 let (count, hosts) = self.stock();
-                said.add(format!("{count} hosts can be had: {hosts}"), Some("add offers".to_owned()));
+                let unit = if count == 1 { "host" } else { "hosts" };
+                said.add(format!("{count} {unit} can be had: {hosts}"), Some("add offers".to_owned()));
             }
             Kind::Cooling => {
                 let cooling = offers.iter().find_map(|(machine, _)| {
@@ -285,7 +297,7 @@ impl Causes<'_, '_, '_> {
             "the causes were not found in the time for it: at least {copies} copies of {} components are wanted, {hosts} hosts can be had ({names})",
             problem.components.len()
         );
-        for resource in 0..problem.resources.len() {
+        for resource in (0..problem.resources.len()).filter(|at| !self.posed.ports.contains_key(at)) {
             let name = &problem.resources[resource].name;
             let needed: f64 =
                 problem.components.iter().map(|c| f64::from(c.replicas_min) * c.need(0, resource)).sum();

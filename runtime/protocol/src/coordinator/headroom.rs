@@ -7,9 +7,9 @@
 
 use crate::ledger::room::{Used, shortage};
 use crate::ledger::{Ledger, SlotState};
-use rhizo_types::Number;
 use rhizo_types::id::{ComponentName, InstanceId, NodeId};
 use rhizo_types::target::{Placed, Plan};
+use rhizo_types::{HostResource, Number};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An instance of the plan that waits for room, and its host's node.
@@ -65,11 +65,11 @@ impl<'a> Headroom<'a> {
     /// Reserves room for an instance in the version in force; returns false when there is not enough yet.
     pub(super) fn take(&mut self, instance: &InstanceId, node: NodeId) -> bool {
         let Some(held) = self.hosts.get_mut(&node) else { return true };
-        let Some(needed) = self.ledger.needs_of(instance) else { return true };
-        if shortage(held.capacity, &held.used, needed).is_some() {
+        let Some(component) = self.ledger.taking(instance) else { return true };
+        if shortage(held.capacity, &held.used, component).is_some() {
             return false;
         }
-        for (resource, need) in needed {
+        for (resource, need) in component.takes() {
             *held.used.entry(resource).or_default() += need.get();
         }
         true
@@ -103,7 +103,7 @@ impl<'a> Headroom<'a> {
         held: &Held<'a>,
         idle: &BTreeSet<&ComponentName>,
     ) -> Option<BTreeSet<&'a InstanceId>> {
-        let needed = self.ledger.needs_of(instance)?;
+        let component = self.ledger.taking(instance)?;
         let mut used = held.used.clone();
         let mut gone = BTreeSet::new();
         let candidates = held.leaving.iter().filter(|(instance, _)| idle.contains(&instance.component));
@@ -112,7 +112,7 @@ impl<'a> Headroom<'a> {
                 *used.entry(resource).or_default() -= need.get();
             }
             gone.insert(*instance);
-            if shortage(held.capacity, &used, needed).is_none() {
+            if shortage(held.capacity, &used, component).is_none() {
                 return Some(gone);
             }
         }
@@ -123,7 +123,7 @@ impl<'a> Headroom<'a> {
 /// The nodes on which an instance of the plan may wait for the room of dropped instances.
 pub(super) fn waited_for(plan: &Plan, ledger: &Ledger) -> BTreeSet<NodeId> {
     let missing = plan.placement.iter().filter(|(instance, _)| {
-        !ledger.target.instances.contains_key(*instance) && ledger.needs_of(instance).is_some()
+        !ledger.target.instances.contains_key(*instance) && ledger.taking(instance).is_some()
     });
     let hosts = missing.filter_map(|(_, slot)| match ledger.slot_state(*slot) {
         SlotState::Ready(node) => Some(node),
@@ -144,7 +144,7 @@ fn needs<'a>(
     instance: &InstanceId,
     placed: &Placed,
     ledger: &'a Ledger,
-) -> impl Iterator<Item = (&'a str, Number)> + use<'a> {
+) -> impl Iterator<Item = (HostResource<'a>, Number)> + use<'a> {
     let component = ledger.component_of(instance, placed.version);
-    component.into_iter().flat_map(|component| &component.needs).map(|(name, need)| (name.as_str(), *need))
+    component.into_iter().flat_map(|component| component.takes())
 }

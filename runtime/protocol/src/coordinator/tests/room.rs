@@ -96,3 +96,32 @@ fn what_waits_for_the_blocked_is_waited_for_no_more() {
     stage.waiting.clear();
     run_within_capacity(&mut stage);
 }
+
+#[test]
+fn a_copy_with_a_fixed_port_waits_until_the_port_is_free_on_its_host() {
+    let fixed = || {
+        let mut fixed = component(4, &[]);
+        fixed.exports.insert("http".into(), Export { port: Some(8080), ..Export::SERVICE });
+        fixed
+    };
+    let mut stage = Stage::new(&[("db", fixed()), ("web", fixed())]);
+    stage.plan(&[("db", 0, 2), ("web", 0, 3)]);
+    stage.run();
+    // The database moves to the host of the web server, and the web server to a free host.
+    stage.plan(&[("db", 1, 3), ("web", 1, 4)]);
+    while let Some(command) = stage.command() {
+        stage.commit(command);
+    }
+    assert_eq!(stage.placed(), ["db.0@n2g1", "web.0@n3g1", "web.1@n4g1"], "the port is not free yet");
+    for _ in 0..50 {
+        stage.report();
+        while let Some(command) = stage.command() {
+            stage.commit(command);
+            let ledger = &stage.ledger;
+            let all = ledger.target.instances.iter().chain(&ledger.lingering);
+            let on_3 = all.filter(|(_, placed)| placed.node == NodeId(3));
+            assert!(on_3.count() <= 1, "both use the port: {:?}", stage.placed());
+        }
+    }
+    assert_eq!(stage.placed(), ["db.1@n3g1", "web.1@n4g1"]);
+}
