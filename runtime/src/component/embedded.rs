@@ -44,6 +44,8 @@ pub struct Ctx {
     node: NodeView,
     dir: Arc<Path>,
     declared: Arc<Ports<Export>>,
+    /// The addresses that were chosen for its exports.
+    ports: Arc<ExportTable>,
     imports: watch::Receiver<BoundImports>,
     attributes: watch::Receiver<Values>,
     values: Arc<Values>,
@@ -197,7 +199,8 @@ impl ExportHandle {
             let message = format!("the config declares no export `{}` for this component", self.name);
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
-        let listener = TcpListener::bind((self.ctx.node.address, export.port.unwrap_or(0))).await?;
+        let port = self.ctx.ports.get(&self.name).map(SocketAddr::port).or(export.port).unwrap_or(0);
+        let listener = TcpListener::bind((self.ctx.node.address, port)).await?;
         let address = listener.local_addr()?;
         self.ctx.progress.send_modify(|progress| {
             progress.listening.insert(self.name, address);
@@ -215,6 +218,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
         node: task.scope.node.clone(),
         dir: task.scope.dir.as_path().into(),
         declared: Arc::new(task.component.exports.clone()),
+        ports: Arc::new(task.scope.exports.clone()),
         imports: task.imports.clone(),
         attributes: task.attributes.clone(),
         values: Arc::new(task.scope.values.clone()),

@@ -23,6 +23,11 @@ use tokio::time::{Instant, sleep};
 /// Time between two probes of an instance that is starting. Short, because the instances that import it wait.
 const START_LOOK_MS: u64 = 20;
 
+/// Time for which another process may hold a port of an instance that is starting, before the start has failed. The next
+/// start gets another port, unless the port is fixed. A process that was launched a moment ago and changes its program
+/// or its parent is recognised within it.
+const STRANGER_MS_MAX: u64 = 1_000;
+
 /// Output chunks that wait for the log file; a program that writes faster waits for the disk.
 const OUTPUT_QUEUE_LEN: usize = 16;
 
@@ -68,6 +73,7 @@ impl Program {
         let leader = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("its program ended at once")?;
         keep_output(task.log.clone(), child.stdout.take(), child.stderr.take());
         let processes = Processes::of_leader(launch.mark().clone(), leader);
+        launch.set_leader(leader);
         let start_ms_max = start_ms_max(&task.component);
         Ok(Self { child, processes, launch, exports, health, start_ms_max, last_answer: None })
     }
@@ -119,7 +125,8 @@ impl Program {
         };
         let begun = Instant::now();
         for each in &probes {
-            let prober = Prober::new(each, &self.exports, &self.launch);
+            let mut prober = Prober::new(each, &self.exports, &self.launch);
+            let mut heard = Instant::now();
             while let Err(reason) = prober.look().await {
                 if let Ok(Some(status)) = self.child.try_wait() {
                     return Err(ended_before_ready(status));
@@ -127,6 +134,11 @@ impl Program {
                 if let Some(ms) = self.start_ms_max.filter(|ms| begun.elapsed() >= Duration::from_millis(*ms))
                 {
                     return Err(format!("it did not start within {ms} ms: {reason}"));
+                }
+                if !prober.is_stranger() {
+                    heard = Instant::now();
+                } else if heard.elapsed() >= Duration::from_millis(STRANGER_MS_MAX) {
+                    return Err(reason);
                 }
                 self.last_answer = Some(reason);
                 sleep(Duration::from_millis(START_LOOK_MS)).await;

@@ -4,10 +4,11 @@
 //! operator's shell. Launched programs are not followed here. Read next: [`super::processes`], [`super::exec`],
 //! [`super::program`].
 
+use super::listeners::Owner;
 use super::processes::{MARK, Mark};
 use super::template::Scope;
 use nix::sys::signal::Signal;
-use rhizo_types::spec::{Component, Stop};
+use rhizo_types::spec::{Component, Run, Stop};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub(super) struct Launch {
     env: BTreeMap<OsString, OsString>,
     dir: PathBuf,
     mark: Mark,
+    owner: Owner,
 }
 
 impl Launch {
@@ -40,8 +42,13 @@ impl Launch {
         env.extend(INHERITED.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
         let facts = scope.environment();
         env.extend(facts.into_iter().map(|(name, value)| (name.into(), value.into())));
-        let mark = Mark::of_run(&scope.dir, scope.attempt, scope.host_group.as_deref()).part(task);
-        let mut launch = Self { env, dir: scope.dir.clone(), mark };
+        let of_run = Mark::of_run(&scope.dir, scope.attempt, scope.host_group.as_deref());
+        let mark = of_run.part(task);
+        let owner = match component.run {
+            Run::Embedded => Owner::ThisProcess,
+            _ => Owner::Run { mark: of_run, leader: None },
+        };
+        let mut launch = Self { env, dir: scope.dir.clone(), mark, owner };
         for (name, template) in &component.env {
             launch.set(name, scope.fill(template)?);
         }
@@ -61,6 +68,18 @@ impl Launch {
     /// The working directory.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Sets the leader of the process group of the run's service, which was launched.
+    pub(super) fn set_leader(&mut self, pid: i32) {
+        if let Owner::Run { leader, .. } = &mut self.owner {
+            *leader = Some(pid);
+        }
+    }
+
+    /// The processes that answer for the run.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// The mark of all processes that are launched.

@@ -14,6 +14,7 @@ pub(crate) mod function;
 mod http_client;
 pub(crate) mod instance_log;
 mod launch;
+mod listeners;
 mod ports;
 mod probe;
 mod processes;
@@ -26,6 +27,7 @@ pub(crate) use run_report::{RunOutcome, RunReport};
 
 use action::Act;
 use instance_log::InstanceLog;
+use ports::{AllocatedPorts, Wanted};
 use processes::{Mark, Processes};
 use registry::Registry;
 use rhizo_protocol::event::ActResult;
@@ -107,6 +109,8 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
 struct Live {
     run: RunId,
     exports: ExportTable,
+    /// The addresses of the run before it.
+    last_exports: ExportTable,
     imports: watch::Sender<BoundImports>,
     attributes: watch::Sender<Values>,
     log: Arc<InstanceLog>,
@@ -148,6 +152,8 @@ pub(crate) struct Components {
     dir: PathBuf,
     /// The control group of this host; none where it has none.
     host_group: Option<PathBuf>,
+    /// The ports of this host that exports without a fixed port are given.
+    ports: AllocatedPorts,
     registry: Arc<Registry>,
     runtime: tokio::runtime::Handle,
     reports: mpsc::Sender<RunReport>,
@@ -174,6 +180,7 @@ impl Components {
             node,
             dir,
             host_group: control_group::of_host(),
+            ports: AllocatedPorts::of_host(),
             registry,
             runtime,
             reports,
@@ -187,9 +194,15 @@ impl Components {
     fn live(&mut self, run: &RunId) -> &mut Live {
         let current = self.live.get(&run.instance).is_some_and(|live| live.run == *run);
         if !current {
+            let last = self.live.get(&run.instance);
+            // A run whose ports could not be taken hands on those of the run before it.
+            let last_exports = last.map(|last| {
+                if last.exports.is_empty() { last.last_exports.clone() } else { last.exports.clone() }
+            });
             let live = Live {
                 run: run.clone(),
                 exports: ExportTable::new(),
+                last_exports: last_exports.unwrap_or_default(),
                 imports: watch::channel(BoundImports::new()).0,
                 attributes: watch::channel(Values::new()).0,
                 log: Arc::new(InstanceLog::new(self.dir_of(run))),
@@ -246,14 +259,24 @@ impl Components {
         live.attributes.send_replace(component.attributes.clone());
         live.imports.send_replace(imports.clone());
         live.stop = Some(component.stop.clone());
-        // A closure binds its own listener, so its port needs no reservation.
-        if !matches!(component.run, Run::Embedded) && live.exports.is_empty() {
-            live.exports = ports::choose(node.address, &component.exports)
-                .map_err(|error| format!("its ports could not be taken: {error}"))?;
+        if live.exports.is_empty() {
+            let exports = self.choose_ports(run, component)?;
+            self.live(run).exports = exports;
         }
-        let (exports, attributes) = (live.exports.clone(), component.attributes.clone());
+        let (exports, attributes) = (self.live(run).exports.clone(), component.attributes.clone());
         let (instance, attempt) = (run.instance.clone(), run.attempt);
         Ok(Scope { app, instance, attempt, node, dir, host_group, exports, imports, attributes, values })
+    }
+
+    /// Chooses the ports of a run, the same as those of the instance's last run here where they are free.
+    fn choose_ports(&self, run: &RunId, component: &Component) -> Result<ExportTable, String> {
+        let nothing = ExportTable::new();
+        let last = self.live.get(&run.instance).map_or(&nothing, |live| &live.last_exports);
+        let others = self.live.iter().filter(|(instance, _)| **instance != run.instance);
+        let others = others.flat_map(|(_, live)| live.exports.values()).map(SocketAddr::port).collect();
+        let (address, instance, exports) = (self.node.address, &run.instance, &component.exports);
+        let chosen = Wanted { address, instance, exports, last, others: &others }.choose(&self.ports);
+        chosen.map_err(|reason| format!("its ports could not be taken: {reason}"))
     }
 
     /// Starts the service of an instance; the result is reported.

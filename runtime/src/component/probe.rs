@@ -1,9 +1,10 @@
 //! Probes of an instance: a TCP connection, an HTTP request or a program, each with a time-out.
 //!
-//! A probe returns that the instance is healthy, or the reason why it is not. [`unhealthy`] repeats a probe until the
+//! The answer of a process that does not belong to the instance is not believed. A probe returns that the instance is healthy, or the reason why it is not. [`unhealthy`] repeats a probe until the
 //! instance has failed. The caller decides about the consequences. Read next: [`super::exec`].
 
 use super::launch::Launch;
+use super::listeners::ListenerCheck;
 use super::processes::Processes;
 use super::{ExportTable, http_client};
 use reqwest::Client;
@@ -21,12 +22,16 @@ const PROBE_MS_MAX: u64 = 2_000;
 pub(super) struct Prober {
     target: Target,
     timeout_ms: u64,
+    listeners: ListenerCheck,
+    /// Whether another process answered the last time.
+    is_stranger: bool,
 }
 
 /// The target of a probe, with its addresses.
 enum Target {
     Tcp(SocketAddr),
     Http {
+        address: SocketAddr,
         client: Client,
         url: String,
     },
@@ -43,19 +48,38 @@ impl Prober {
     /// part of the task.
     pub(super) fn new(probe: &Probe, exports: &ExportTable, task: &Launch) -> Self {
         let target = Target::new(probe, exports, task).unwrap_or_else(Target::Impossible);
-        Self { target, timeout_ms: PROBE_MS_MAX }
+        let listeners = ListenerCheck::new(task.owner().clone());
+        Self { target, timeout_ms: PROBE_MS_MAX, listeners, is_stranger: false }
+    }
+
+    /// Returns true if another process listened at the address when the probe was run last.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.is_stranger
     }
 
     /// Runs the probe once.
     ///
     /// # Errors
     /// The reason in words, when the instance is not healthy.
-    pub(super) async fn look(&self) -> Result<(), String> {
+    pub(super) async fn look(&mut self) -> Result<(), String> {
+        let looked = self.ask().await;
+        let stranger = match &self.target {
+            Target::Tcp(address) | Target::Http { address, .. } => self.listeners.stranger(*address).await,
+            Target::Exec { .. } | Target::Impossible(_) => None,
+        };
+        self.is_stranger = stranger.is_some();
+        stranger.map_or(looked, Err)
+    }
+
+    /// Runs the probe once, whichever process answers.
+    async fn ask(&self) -> Result<(), String> {
         let time = Duration::from_millis(self.timeout_ms);
         let late = || Err(format!("no answer within {} ms", self.timeout_ms));
         match &self.target {
             Target::Tcp(address) => timeout(time, connect(*address)).await.unwrap_or_else(|_| late()),
-            Target::Http { client, url } => timeout(time, get(client, url)).await.unwrap_or_else(|_| late()),
+            Target::Http { client, url, .. } => {
+                timeout(time, get(client, url)).await.unwrap_or_else(|_| late())
+            }
             Target::Exec { launch, argv } => {
                 // The program runs in a task of its own, so that its processes are ended even if the caller stops
                 // waiting.
@@ -76,8 +100,9 @@ impl Target {
         Ok(match probe {
             Probe::Tcp { export } => Self::Tcp(address(exports, export)?),
             Probe::Http { export, path } => {
-                let url = format!("http://{}{path}", address(exports, export)?);
-                Self::Http { client: http_client::for_own_exports()?, url }
+                let address = address(exports, export)?;
+                let url = format!("http://{address}{path}");
+                Self::Http { address, client: http_client::for_own_exports()?, url }
             }
             Probe::Exec { argv } => Self::Exec { launch: task.part("probe"), argv: argv.clone() },
         })
@@ -87,7 +112,7 @@ impl Target {
 /// Repeats the health check. Resolves with the reason when it has failed as often in a row as the spec allows.
 pub(super) async fn unhealthy(health: Option<&Health>, exports: &ExportTable, task: &Launch) -> String {
     let Some(health) = health else { return std::future::pending().await };
-    let prober = Prober::new(&health.probe, exports, task);
+    let mut prober = Prober::new(&health.probe, exports, task);
     let every = Duration::from_millis(health.every_ms.max(1));
     let mut ticks = interval_at(Instant::now() + every, every);
     let mut failures = 0;
@@ -158,8 +183,9 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
+    /// The launch of a closure's programs: the servers of these tests listen in this process.
     fn launch(dir: &Path) -> Launch {
-        let launch = Launch::new(&Component::new(Run::Nothing), &scope(dir.to_owned()), "service");
+        let launch = Launch::new(&Component::new(Run::Embedded), &scope(dir.to_owned()), "service");
         launch.expect("nothing to fill in")
     }
 
@@ -273,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn a_look_that_nobody_waits_for_ends_its_processes_in_time() {
         let dir = tempfile::tempdir().expect("a directory");
-        let prober = prober(dir.path(), "echo $$ > child; exec sleep 60", 500);
+        let mut prober = prober(dir.path(), "echo $$ > child; exec sleep 60", 500);
         let child = dir.path().join("child");
         let begun = async {
             while !std::fs::read_to_string(&child).is_ok_and(|text| text.ends_with('\n')) {

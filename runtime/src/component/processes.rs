@@ -229,6 +229,30 @@ impl Processes {
     }
 }
 
+/// Returns the processes below a mark, and those in the process group of a launched leader, that one look finds. Blocks.
+pub(super) fn members(mark: &Mark, leader: Option<i32>) -> BTreeSet<i32> {
+    let mut processes = Processes { group: leader, ..Processes::below(mark.clone()) };
+    processes.find(&process_table().0).into_keys().collect()
+}
+
+/// Returns the running processes that descend from another one and carry the mark of no task. Blocks.
+pub(super) fn unmarked_below(ancestor: i32) -> BTreeSet<i32> {
+    let (table, _) = process_table();
+    let descends = |mut pid: i32| {
+        // The depth is bounded, because the table was not read at one moment and may show a circle.
+        for _ in 0..table.len() {
+            match table.get(&pid) {
+                Some(process) if process.parent == ancestor => return true,
+                Some(process) => pid = process.parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    let unmarked = table.iter().filter(|(_, process)| process.runs && process.mark.is_none());
+    unmarked.map(|(pid, _)| *pid).filter(|pid| descends(*pid)).collect()
+}
+
 /// One process of the kernel's table.
 #[derive(Clone, Debug)]
 struct Process {

@@ -17,7 +17,7 @@ pub(super) async fn until_healthy(
     probe: &Probe,
     every_ms: u64,
 ) -> Result<Values, String> {
-    let prober = Prober::new(&scope.fill_probe(probe)?, &scope.exports, launch);
+    let mut prober = Prober::new(&scope.fill_probe(probe)?, &scope.exports, launch);
     let mut ticks = interval(Duration::from_millis(every_ms.max(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
