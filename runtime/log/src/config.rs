@@ -153,10 +153,9 @@ pub(crate) fn engine_config(config: &LogConfig) -> Result<Config, OpenError> {
         // A leader that is removed from the group steps down two heartbeats after its removal has committed, so that
         // the others have learnt of the commit.
         removed_leader_step_down: StepDownPolicy::After(timers.heartbeat_ms * 2),
-        // openraft issue 2080: a leader whose answers are lost still sends heartbeats, which keep the other voters from
-        // an election. It must stop sending them. The engine requires at least the lease plus one longest election
-        // wait.
-        quorum_loss_probe_interval: Some(timers.election_ms_max * 2),
+        // A leader that hears no quorum must pause its heartbeats (openraft issue 2080). `succession` does that: the
+        // engine would do it by the clock, also when the leader itself was not scheduled.
+        quorum_loss_probe_interval: None,
         // A returning or cut-off node must not depose a working leader.
         enable_pre_vote: Some(true),
         // The machine lives in memory: a leader restored without an election could serve a stale state.

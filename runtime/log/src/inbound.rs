@@ -9,6 +9,7 @@ use crate::engine::{Engine, LogEntry, Snapshot};
 use crate::error::HandleError;
 use crate::member::Member;
 use crate::snapshot::{Incoming, Piece, Progress};
+use crate::succession::Watch;
 use crate::wire::{
     Answer, Ballot, COUNTER_MAX, Call, Candidacy, MESSAGE_BYTES_MAX, Position, Record, Reply, Request,
     SnapshotHead, decode, encode,
@@ -20,7 +21,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use rhizo_types::{Lineage, NodeId};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Messages handled at the same time; a member has a handful of peers, each with a few messages under way.
@@ -31,6 +32,7 @@ pub(crate) struct Inbound {
     id: NodeId,
     lineage: Lineage,
     raft: Raft<Engine, Member>,
+    watched: Arc<Watch>,
     slots: Semaphore,
     incoming: Mutex<Incoming>,
 }
@@ -42,8 +44,8 @@ pub(crate) struct Handled {
 }
 
 impl Inbound {
-    pub(crate) fn new(id: NodeId, lineage: Lineage, raft: Raft<Engine, Member>) -> Self {
-        Self { id, lineage, raft, slots: Semaphore::new(MESSAGES_MAX), incoming: Mutex::default() }
+    pub(crate) fn new(id: NodeId, lineage: Lineage, raft: Raft<Engine, Member>, watched: Arc<Watch>) -> Self {
+        Self { id, lineage, raft, watched, slots: Semaphore::new(MESSAGES_MAX), incoming: Mutex::default() }
     }
 
     /// Decodes, checks and answers one request of the authenticated member `from`.
@@ -78,7 +80,9 @@ impl Inbound {
             }
             Call::PreVote(candidacy) => {
                 let response = self.raft.pre_vote(vote_request(candidacy)).await;
-                Ok(vote_answer(&response.map_err(|_| HandleError::Stopped)?))
+                let mut response = response.map_err(|_| HandleError::Stopped)?;
+                response.vote_granted &= self.watched.may_grant();
+                Ok(vote_answer(&response))
             }
             Call::Snapshot { ballot, head, total_bytes, offset, bytes } => {
                 let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -28,6 +28,7 @@ mod member;
 mod network;
 mod node;
 mod shortening;
+mod silence;
 mod snapshot;
 mod status;
 mod store;

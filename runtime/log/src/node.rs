@@ -17,7 +17,7 @@ use crate::network::Links;
 use crate::shortening;
 use crate::status::{self, Contact, LogStatus, Role};
 use crate::store::Store;
-use crate::succession;
+use crate::succession::{self, Watch};
 use crate::transport::Transport;
 use crate::wire::COMMAND_BYTES_MAX;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -55,6 +55,7 @@ struct Shared {
     store: Store,
     inbound: Inbound,
     contact: Arc<Contact>,
+    watched: Arc<Watch>,
     status: watch::Receiver<LogStatus>,
     proposals: Semaphore,
 }
@@ -101,14 +102,22 @@ impl LogNode {
         let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers, None);
         let (published, status) = watch::channel(first);
         tokio::spawn(status::publish(metrics, contact.clone(), timers, store.fault(), published));
-        tokio::spawn(succession::take_turns(raft.clone(), contact.clone(), timers, status.clone()));
+        let watched = Arc::new(Watch::new(raft.clone(), contact.clone(), timers));
+        tokio::spawn(succession::take_turns(watched.clone(), status.clone()));
         tokio::spawn(shortening::keep_short(raft.clone(), store.clone(), status.clone()));
         let failing = store.fault();
-        let watched = status.clone();
-        tokio::spawn(handover::hand_over_while_disk_fails(config.id, raft.clone(), failing, watched, timers));
-        let inbound = Inbound::new(config.id, config.lineage, raft.clone());
+        let followed = status.clone();
+        tokio::spawn(handover::hand_over_while_disk_fails(
+            config.id,
+            raft.clone(),
+            failing,
+            followed,
+            timers,
+        ));
+        let inbound = Inbound::new(config.id, config.lineage, raft.clone(), watched.clone());
         let proposals = Semaphore::new(PROPOSALS_MAX);
-        Ok(Self { shared: Arc::new(Shared { config, raft, store, inbound, contact, status, proposals }) })
+        let shared = Shared { config, raft, store, inbound, contact, watched, status, proposals };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// This member's id.
@@ -167,6 +176,10 @@ impl LogNode {
     /// # Errors
     /// When this member does not lead, or no quorum answers within `timeout`.
     pub async fn read_barrier(&self, timeout: Duration) -> Result<u64, ReadError> {
+        if self.shared.watched.is_isolated() {
+            // The barrier would send heartbeats in the pause that lets the other voters elect another leader.
+            return Err(ReadError::NoQuorum);
+        }
         let read = self.shared.raft.ensure_linearizable(ReadPolicy::ReadIndex);
         match tokio::time::timeout(timeout, read).await {
             Ok(Ok(read)) => Ok(read.log_id().index),

@@ -353,6 +353,23 @@ async fn a_returning_voter_does_not_depose_the_leader() {
 }
 
 #[tokio::test]
+async fn members_that_were_not_scheduled_keep_their_leader() {
+    let cluster = Cluster::grown(5, Timers::LOCAL).await;
+    let leader = cluster.leader().await;
+    let term = cluster.running[&leader].node.status().term;
+    for _ in 0..12 {
+        // All members share this thread, as processes share a busy processor. Their timers expire while it is blocked,
+        // no heartbeat is sent or read, and then they run for a moment only.
+        std::thread::sleep(Duration::from_millis(600));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    cluster.commit(*b"after the delays").await;
+    cluster.converge().await;
+    assert_eq!(cluster.running[&leader].node.status().term, term, "there was no election");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_leader_that_hears_nobody_lets_the_others_elect() {
     // openraft issue 2080: its heartbeats arrive, the answers do not.
     let cluster = Cluster::grown(3, Timers::LOCAL).await;
