@@ -1,9 +1,10 @@
-//! Benches of whole applications in real processes: `failover`, `idle`, `power-cut`, `repair`, `up`.
+//! Benches of whole applications in real processes: `failover`, `grow`, `idle`, `power-cut`, `repair`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
 pub(crate) mod application;
 mod failover;
+mod grow;
 mod idle;
 pub(crate) mod options;
 mod power_cut;
@@ -20,6 +21,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let figures = match name {
         "failover" => Options::parse(arguments, &["app", "config", "kills", "signal", "victim"])
             .and_then(|options| failover::run(&options)),
+        "grow" => Options::parse(arguments, &["app", "hosts", "compare", "seconds"])
+            .and_then(|options| grow::run(&options)),
         "idle" => {
             Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options))
         }

@@ -74,7 +74,11 @@ impl Application {
     /// Runs a command to its end and returns its standard output if it succeeds.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let (status, out, err) = self.end_of(arguments)?;
-        if status.success() { Ok(out) } else { Err(format!("run {arguments:?}: {status}: {err}")) }
+        if status.success() {
+            Ok(out)
+        } else {
+            Err(format!("run {arguments:?}: {status}: {}", last_lines(&err)))
+        }
     }
 
     /// Runs a command to its end and returns its exit status, standard output and standard error.
@@ -163,6 +167,12 @@ impl Drop for Application {
             drop(std::fs::remove_dir_all(&self.dir));
         }
     }
+}
+
+/// The end of what a failed command wrote: its plan may have hundreds of lines.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// The members of a status that have a process.

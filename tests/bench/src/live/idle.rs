@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 
 use super::application::{Member, is_at_rest, median_and_max, members};
 use super::options::Options;
-
-/// Kernel ticks per second that `/proc/PID/stat` counts in: fixed by the kernel's interface to programs.
-const TICKS_PER_SECOND: f64 = 100.0;
+use super::processes;
 
 /// Runs the bench and returns its figures.
 pub(super) fn run(options: &Options) -> Result<Value, String> {
@@ -20,14 +18,14 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     application.run(&["up", "rhizo.toml", "--yes", "--wait"])?;
     let status = application.until("stable", is_at_rest)?;
     let nodes = members(&status);
-    let before = nodes.iter().map(|node| ticks(node.pid)).collect::<Result<Vec<_>, _>>()?;
+    let before = nodes.iter().map(|node| processes::seconds(node.pid)).collect::<Result<Vec<_>, _>>()?;
     let start = Instant::now();
     std::thread::sleep(period);
     let elapsed = start.elapsed().as_secs_f64();
     let mut rows = Vec::new();
     let (mut shares, mut sizes) = (Vec::new(), Vec::new());
     for (node, before) in nodes.iter().zip(before) {
-        let cpu_percent = (ticks(node.pid)? - before) / TICKS_PER_SECOND / elapsed * 100.0;
+        let cpu_percent = (processes::seconds(node.pid)? - before) / elapsed * 100.0;
         let pss_mb = pss_kib(node.pid)? * 1024.0 / 1e6;
         shares.push(cpu_percent);
         sizes.push(pss_mb);
@@ -43,16 +41,6 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
 fn row(node: &Member, status: &Value, cpu_percent: f64, pss_mb: f64) -> Value {
     let coordinates = status["coordinator"] == node.id.as_str();
     json!({"id": node.id, "coordinator": coordinates, "hosted": node.host.is_some(), "cpu_percent": cpu_percent, "pss_mb": pss_mb})
-}
-
-/// User and system time of a process, in kernel ticks.
-fn ticks(pid: u32) -> Result<f64, String> {
-    let stat = read(pid, "stat")?;
-    // The name in parentheses may hold anything; the 14th and 15th fields are the 12th and 13th after it.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let field = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok());
-    let sum = field(11).zip(field(12)).map(|(user, system)| user + system);
-    sum.ok_or_else(|| format!("read the times of process {pid}"))
 }
 
 /// Proportional set size of a process, in KiB.
@@ -75,8 +63,8 @@ mod tests {
     #[test]
     fn a_process_has_times_and_memory() {
         let own = std::process::id();
-        assert!(ticks(own).unwrap() >= 0.0);
+        assert!(processes::seconds(own).unwrap() >= 0.0);
         assert!(pss_kib(own).unwrap() > 0.0);
-        assert!(ticks(0).is_err());
+        assert!(processes::seconds(0).is_err());
     }
 }

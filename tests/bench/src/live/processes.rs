@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Time after which killed processes that are still there are an error.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Kernel ticks per second that `/proc/PID/stat` counts in: fixed by the kernel's interface to programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// Stops all processes of the application and then kills them, so that none sees the end of another one.
 ///
 /// # Errors
@@ -40,7 +43,8 @@ pub(super) fn host_directories(dir: &Path) -> Vec<PathBuf> {
     hosts.filter(|host| host.join("order.json").exists()).collect()
 }
 
-fn of(dir: &Path) -> Vec<u32> {
+/// The processes of the application in this directory.
+pub(super) fn of(dir: &Path) -> Vec<u32> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| *pid != std::process::id() && belongs(*pid, dir)).collect()
@@ -57,6 +61,17 @@ fn belongs(pid: u32, dir: &Path) -> bool {
     };
     let works_there = fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
     !is_zombie && (works_there || names("cmdline") || names("environ"))
+}
+
+/// User and system time that a process has used, in seconds.
+pub(super) fn seconds(pid: u32) -> Result<f64, String> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).map_err(|error| format!("read {path}: {error}"))?;
+    // The name in parentheses may hold anything; the 14th and 15th fields are the 12th and 13th after it.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let field = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok());
+    let sum = field(11).zip(field(12)).map(|(user, system)| (user + system) / TICKS_PER_SECOND);
+    sum.ok_or_else(|| format!("read the times of process {pid}"))
 }
 
 fn signal(pids: &[u32], name: &str) -> Result<(), String> {
