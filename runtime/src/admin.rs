@@ -216,8 +216,23 @@ pub(crate) struct InstanceStatus {
     pub(crate) node: String,
     /// `waiting`, `starting`, `started`, `draining`, `stopping`, `suspended`, `resting`, `failed` or `unknown`.
     pub(crate) state: String,
+    /// Why it does not serve, as one sentence; absent when it does, or when the answering node does not know it.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    /// The addresses of its exports while they may be used.
+    #[serde(default)]
+    pub(crate) exports: Vec<ExportStatus>,
     /// The bindings of its imports in the target.
     pub(crate) bindings: Vec<BindingStatus>,
+}
+
+/// An export that may be used.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct ExportStatus {
+    /// The export.
+    pub(crate) export: String,
+    /// The address at which the instance serves it.
+    pub(crate) address: String,
 }
 
 /// A binding.

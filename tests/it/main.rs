@@ -19,6 +19,7 @@ mod optimise;
 mod power_cut;
 mod quorum;
 mod repair;
+mod reports;
 mod scripts;
 mod three_tier;
 mod up_down;

@@ -21,6 +21,14 @@ fn hello_comes_up_bound_and_goes_down_without_a_trace() {
         .iter()
         .any(|instance| !instance["bindings"].as_array().expect("bindings are a list").is_empty());
     assert!(bound, "one component imports the other: {status:#}");
+    let exports = |instance: &Value| instance["exports"].as_array().cloned().unwrap_or_default();
+    let addresses: Vec<SocketAddr> = instances(&status).iter().flat_map(exports).map(address).collect();
+    assert!(!addresses.is_empty(), "no export has an address: {status:#}");
+    let text = deployment.ok(&["status"]).stdout;
+    for address in addresses {
+        assert!(text.contains(&address.to_string()), "{address} is not in {text}");
+        TcpStream::connect(address).unwrap_or_else(|error| panic!("nothing listens at {address}: {error}"));
+    }
     assert_equal(&deployment, &deployment.status());
     deployment.down();
 }
@@ -57,6 +65,11 @@ fn a_detached_application_has_no_founder_and_still_repairs_itself() {
     assert_eq!(instances(&after).len(), 4, "{after:#}");
     assert_equal(&deployment, &deployment.status());
     deployment.down();
+}
+
+/// The address of an export in a status.
+fn address(export: Value) -> SocketAddr {
+    export["address"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{export:#}"))
 }
 
 /// Peers of each broker by instance.

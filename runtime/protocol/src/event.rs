@@ -134,6 +134,13 @@ pub enum Event {
         /// The addresses of its exports.
         exports: BTreeMap<PortName, SocketAddr>,
     },
+    /// The service of an instance runs and has not passed its start check yet.
+    NotReady {
+        /// The run.
+        run: RunId,
+        /// The last answer of the check, for the operator.
+        answer: String,
+    },
     /// The service of an instance could not be started; no part of it runs.
     StartFailed {
         /// The run.

@@ -30,6 +30,7 @@ pub mod notice;
 mod notices;
 pub mod observer;
 mod out;
+pub mod reasons;
 pub mod request;
 pub mod sabotage;
 pub mod secret;

@@ -72,6 +72,7 @@ pub struct Node {
 fn concerns_agent_only(event: &Event) -> bool {
     match event {
         Event::Started { .. }
+        | Event::NotReady { .. }
         | Event::StartFailed { .. }
         | Event::Exited { .. }
         | Event::Stopped { .. }
@@ -230,6 +231,7 @@ impl Node {
             Event::Received { from, message } => self.received(from, message, now, out),
             Event::Latencies(latencies) => self.latencies = latencies,
             event @ (Event::Started { .. }
+            | Event::NotReady { .. }
             | Event::StartFailed { .. }
             | Event::Exited { .. }
             | Event::Stopped { .. }

@@ -17,6 +17,7 @@ mod render;
 mod resume;
 mod script;
 mod solve;
+mod table;
 mod up;
 mod verify;
 mod verify_report;

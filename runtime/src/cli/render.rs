@@ -1,5 +1,6 @@
 //! Answers as text for people, without colours. Scripts use `--json` instead.
 
+use super::table::Table;
 use crate::admin::{EventRecord, Status, Why};
 use rhizo_planning::Record;
 use rhizo_types::Number;
@@ -24,35 +25,10 @@ pub(crate) fn status(status: &Status) -> String {
         status.spec,
         status.target
     );
-    line!(
-        text,
-        "\n{:<6} {:<10} {:<26} {:<9} {:<6} COMPONENTS",
-        "NODE",
-        "PROVIDER",
-        "REGION",
-        "STATE",
-        "VOTER"
-    );
-    for node in &status.nodes {
-        let voter = if node.voter { "yes" } else { "" };
-        let components = node.components.join(" ");
-        line!(
-            text,
-            "{:<6} {:<10} {:<26} {:<9} {voter:<6} {components}",
-            node.id,
-            node.provider,
-            node.region,
-            node.state
-        );
-    }
-    if !status.components.is_empty() {
-        line!(text, "\n{:<14} {:<6} {:<10} BINDINGS", "INSTANCE", "NODE", "STATE");
-        for each in &status.components {
-            let bindings: Vec<String> =
-                each.bindings.iter().map(|b| format!("{}→{}", b.import, b.to)).collect();
-            line!(text, "{:<14} {:<6} {:<10} {}", each.instance, each.node, each.state, bindings.join(" "));
-        }
-    }
+    text.push('\n');
+    text.push_str(&nodes(status).text());
+    text.push('\n');
+    text.push_str(&instances(status).text());
     if status.intents.open > 0 {
         line!(text, "\n{} intents open, {} of them unknown", status.intents.open, status.intents.unknown);
     }
@@ -64,6 +40,32 @@ pub(crate) fn status(status: &Status) -> String {
         line!(text, "! {problem}");
     }
     text
+}
+
+fn nodes(status: &Status) -> Table {
+    let mut table = Table::new(["NODE", "PROVIDER", "REGION", "STATE", "VOTER", "COMPONENTS"]);
+    for node in &status.nodes {
+        let voter = if node.voter { "yes" } else { "" };
+        let [id, provider, region, state] =
+            [&node.id, &node.provider, &node.region, &node.state].map(Clone::clone);
+        table.row([id, provider, region, state, voter.to_owned(), node.components.join(" ")]);
+    }
+    table
+}
+
+fn instances(status: &Status) -> Table {
+    let mut table = Table::new(["INSTANCE", "NODE", "STATE", "EXPORTS", "BINDINGS"]);
+    for each in &status.components {
+        let exports = each.exports.iter().map(|export| format!("{} {}", export.export, export.address));
+        let bindings = each.bindings.iter().map(|b| format!("{}→{}", b.import, b.to));
+        let (exports, bindings) = (exports.collect::<Vec<_>>(), bindings.collect::<Vec<_>>());
+        let [instance, node, state] = [&each.instance, &each.node, &each.state].map(Clone::clone);
+        table.row([instance, node, state, exports.join(", "), bindings.join(" ")]);
+        if let Some(reason) = &each.reason {
+            table.note(reason.clone());
+        }
+    }
+    table
 }
 
 /// A record of planning: its actions, its worth and its proof.

@@ -275,6 +275,7 @@ async fn started(
     let mut stop = task.stop.clone();
     let progress = seen.clone();
     let works = |progress: &Progress| {
+        task.start_check.lacks(missing(task, progress));
         let mut services = task.component.exports.iter().filter(|(_, export)| !export.data);
         progress.ready && services.all(|(name, _)| progress.listening.contains_key(name))
     };

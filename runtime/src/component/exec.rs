@@ -4,21 +4,24 @@
 //! (`rhizo-actuators`) ends the processes that must end with the node. Embedded closures are in [`super::embedded`].
 
 use super::instance_log::InstanceLog;
+use super::last_line::LastLine;
 use super::launch::{self, Launch};
 use super::probe::{self, Prober};
 use super::processes::Processes;
+use super::start_check::StartCheck;
 use super::{ExportTable, RunOutcome, Task, raised, start_ms_max};
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::spec::{Component, Health, Probe, Run};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Time between two probes of an instance that is starting. Short, because the instances that import it wait.
 const START_LOOK_MS: u64 = 20;
@@ -31,14 +34,22 @@ const STRANGER_MS_MAX: u64 = 1_000;
 /// Output chunks that wait for the log file; a program that writes faster waits for the disk.
 const OUTPUT_QUEUE_LEN: usize = 16;
 
+/// The longest wait for the output of a program that has ended. A pipe that a foreign process holds open must not delay
+/// the report of the end.
+const DRAIN_MS_MAX: u64 = 50;
+
 /// Runs the service until it and all its processes have ended, and reports the outcome.
 pub(super) async fn run(mut task: Task) {
     let outcome = match Program::launch(&task).await {
         Err(reason) => RunOutcome::StartFailed(reason),
         Ok(mut program) => {
             let outcome = program.live(&mut task).await;
-            program.end(&task.component).await;
-            outcome
+            let output = program.end(&task.component).await;
+            match outcome {
+                RunOutcome::StartFailed(reason) => RunOutcome::StartFailed(output.explain(&reason).await),
+                RunOutcome::Failed(reason) => RunOutcome::Failed(output.explain(&reason).await),
+                other => other,
+            }
         }
     };
     task.report(outcome).await;
@@ -54,6 +65,7 @@ struct Program {
     start_ms_max: Option<u64>,
     /// The last answer of a probe that did not succeed, while the program is starting.
     last_answer: Option<String>,
+    output: Output,
 }
 
 impl Program {
@@ -71,11 +83,11 @@ impl Program {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("its program could not be run: {error}"))?;
         let leader = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("its program ended at once")?;
-        keep_output(task.log.clone(), child.stdout.take(), child.stderr.take());
+        let output = Output::keep(task.log.clone(), child.stdout.take(), child.stderr.take());
         let processes = Processes::of_leader(launch.mark().clone(), leader);
         launch.set_leader(leader);
         let start_ms_max = start_ms_max(&task.component);
-        Ok(Self { child, processes, launch, exports, health, start_ms_max, last_answer: None })
+        Ok(Self { child, processes, launch, exports, health, start_ms_max, last_answer: None, output })
     }
 
     /// Follows the program through its start gate until it ends, fails its health check or is ordered to stop.
@@ -84,7 +96,7 @@ impl Program {
         tokio::select! {
             biased;
             () = raised(&mut stop) => return self.stopped_while_starting(),
-            gate = self.gate() => if let Err(reason) = gate {
+            gate = self.gate(&task.start_check) => if let Err(reason) = gate {
                 return RunOutcome::StartFailed(reason);
             },
         }
@@ -118,7 +130,7 @@ impl Program {
     }
 
     /// Waits until the health check passes or, without one, until all exports accept connections.
-    async fn gate(&mut self) -> Result<(), String> {
+    async fn gate(&mut self, start_check: &StartCheck) -> Result<(), String> {
         let probes = match &self.health {
             Some(health) => vec![health.probe.clone()],
             None => self.exports.keys().map(|export| Probe::Tcp { export: export.clone() }).collect(),
@@ -140,6 +152,7 @@ impl Program {
                 } else if heard.elapsed() >= Duration::from_millis(STRANGER_MS_MAX) {
                     return Err(reason);
                 }
+                start_check.failed(&reason);
                 self.last_answer = Some(reason);
                 sleep(Duration::from_millis(START_LOOK_MS)).await;
             }
@@ -151,12 +164,13 @@ impl Program {
     }
 
     /// Ends all processes of the service; each has the whole grace, whichever ends first.
-    async fn end(self, component: &Component) {
-        let Self { mut child, processes, .. } = self;
+    async fn end(self, component: &Component) -> Output {
+        let Self { mut child, processes, output, .. } = self;
         let grace = Duration::from_millis(component.stop.grace_ms);
         let leader = async { drop(child.wait().await) };
         processes.end(launch::stop_signal(&component.stop), grace, leader).await;
         let _reaped = child.wait().await;
+        output
     }
 }
 
@@ -187,24 +201,44 @@ fn ended_before_ready(status: std::process::ExitStatus) -> String {
     format!("its program ended with {status} before it was ready")
 }
 
-/// Copies the program's output to the instance's log for as long as a process has the streams open.
-fn keep_output(
-    log: Arc<InstanceLog>,
-    stdout: Option<impl AsyncRead + Unpin + Send + 'static>,
-    stderr: Option<impl AsyncRead + Unpin + Send + 'static>,
-) {
-    let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(OUTPUT_QUEUE_LEN);
-    if let Some(stream) = stdout {
-        tokio::spawn(pump(stream, sender.clone()));
-    }
-    if let Some(stream) = stderr {
-        tokio::spawn(pump(stream, sender));
-    }
-    tokio::spawn(async move {
-        while let Some(chunk) = chunks.recv().await {
-            log.write(&chunk);
+/// The output of a program, which is copied to the instance's log for as long as a process has the streams open.
+struct Output {
+    last: Arc<Mutex<LastLine>>,
+    /// Ends when all output is in the log.
+    copying: JoinHandle<()>,
+}
+
+impl Output {
+    /// Begins to copy.
+    fn keep(
+        log: Arc<InstanceLog>,
+        stdout: Option<impl AsyncRead + Unpin + Send + 'static>,
+        stderr: Option<impl AsyncRead + Unpin + Send + 'static>,
+    ) -> Self {
+        let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(OUTPUT_QUEUE_LEN);
+        if let Some(stream) = stdout {
+            tokio::spawn(pump(stream, sender.clone()));
         }
-    });
+        if let Some(stream) = stderr {
+            tokio::spawn(pump(stream, sender));
+        }
+        let last = Arc::new(Mutex::new(LastLine::default()));
+        let seen = last.clone();
+        let copying = tokio::spawn(async move {
+            while let Some(chunk) = chunks.recv().await {
+                log.write(&chunk);
+                seen.lock().unwrap_or_else(PoisonError::into_inner).take(&chunk);
+            }
+        });
+        Self { last, copying }
+    }
+
+    /// Returns the reason of a failure with the last line of the output.
+    async fn explain(self, reason: &str) -> String {
+        // All processes have ended, so everything that they wrote is in the pipes.
+        let _drained = timeout(Duration::from_millis(DRAIN_MS_MAX), self.copying).await;
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).explain(reason)
+    }
 }
 
 async fn pump(mut stream: impl AsyncRead + Unpin, chunks: mpsc::Sender<Vec<u8>>) {

@@ -13,6 +13,7 @@ mod exec;
 pub(crate) mod function;
 mod http_client;
 pub(crate) mod instance_log;
+mod last_line;
 mod launch;
 mod listeners;
 mod ports;
@@ -21,6 +22,7 @@ mod processes;
 mod program;
 pub(crate) mod registry;
 mod run_report;
+mod start_check;
 mod template;
 
 pub(crate) use run_report::{RunOutcome, RunReport};
@@ -36,6 +38,7 @@ use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::{Action, Values};
 use rhizo_types::spec::{Component, Run, Stop};
 use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
+use start_check::StartCheck;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -52,16 +55,23 @@ pub(crate) type ExportTable = BTreeMap<PortName, SocketAddr>;
 /// for an operator who waits.
 const START_MS_MAX: u64 = 60_000;
 
+/// A start check is reported when it takes longer than this: most starts are faster, and need no report between.
+const START_TOLD_MS_MIN: u64 = 1_000;
+
 /// Time that a halting node adds to the grace of its instances: to notice the halt, and to reap killed processes.
 const HALT_MARGIN_MS: u64 = 10_000;
 
 /// Returns the time after which a start has failed; none when the life-cycle sets one, which `rhizo-protocol`
 /// enforces.
 fn start_ms_max(component: &Component) -> Option<u64> {
+    declared_start_ms_max(component).is_none().then_some(START_MS_MAX)
+}
+
+/// Returns the longest time-out that the life-cycle sets for a start.
+fn declared_start_ms_max(component: &Component) -> Option<u64> {
     let lifecycle = component.lifecycle();
-    let mut starts = lifecycle.transitions.values().map(|transition| &transition.step);
-    let is_limited = starts.any(|step| step.action == Action::Start && step.timeout_ms.is_some());
-    (!is_limited).then_some(START_MS_MAX)
+    let starts = lifecycle.transitions.values().map(|transition| &transition.step);
+    starts.filter(|step| step.action == Action::Start).filter_map(|step| step.timeout_ms).max()
 }
 
 /// The facts about its node that a component can see.
@@ -85,6 +95,7 @@ struct Task {
     imports: watch::Receiver<BoundImports>,
     attributes: watch::Receiver<Values>,
     stop: watch::Receiver<bool>,
+    start_check: Arc<StartCheck>,
     log: Arc<InstanceLog>,
     reports: mpsc::Sender<RunReport>,
 }
@@ -118,6 +129,8 @@ struct Live {
     stop: Option<Stop>,
     /// The flag that stops its service, while there is one.
     service: Option<watch::Sender<bool>>,
+    /// The start check of its service.
+    start_check: Arc<StartCheck>,
     /// The flags that cancel its actions, by number.
     actions: BTreeMap<u32, watch::Sender<bool>>,
 }
@@ -129,7 +142,10 @@ impl Live {
 
     fn reported(&mut self, outcome: &RunOutcome) {
         match outcome {
-            RunOutcome::Started(exports) => self.exports.extend(exports.clone()),
+            RunOutcome::Started(exports) => {
+                self.start_check.end();
+                self.exports.extend(exports.clone());
+            }
             RunOutcome::StartFailed(_) | RunOutcome::Failed(_) | RunOutcome::Stopped => self.service = None,
             RunOutcome::Acted { number, .. } => {
                 self.actions.remove(number);
@@ -208,6 +224,7 @@ impl Components {
                 log: Arc::new(InstanceLog::new(self.dir_of(run))),
                 stop: None,
                 service: None,
+                start_check: Arc::default(),
                 actions: BTreeMap::new(),
             };
             if let Some(older) = self.live.insert(run.instance.clone(), live) {
@@ -289,13 +306,24 @@ impl Components {
         let (stop, stop_seen) = watch::channel(false);
         live.service = Some(stop);
         let (imports, attributes) = (live.imports.subscribe(), live.attributes.subscribe());
-        let log = live.log.clone();
+        let (log, start_check) = (live.log.clone(), live.start_check.clone());
+        start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
         self.runtime.spawn(async move {
             let scope = match scope {
                 Ok(scope) => scope,
                 Err(reason) => return report(&reports, run, RunOutcome::StartFailed(reason)).await,
             };
-            let task = Task { run, component, scope, imports, attributes, stop: stop_seen, log, reports };
+            let task = Task {
+                run,
+                component,
+                scope,
+                imports,
+                attributes,
+                stop: stop_seen,
+                start_check,
+                log,
+                reports,
+            };
             let name = &task.run.instance.component;
             match (&task.component.run, registry.closure(name)) {
                 (Run::Embedded, Some(closure)) => embedded::run(task, closure).await,
@@ -306,6 +334,14 @@ impl Components {
                 (Run::Exec { .. } | Run::Script { .. } | Run::Nothing, _) => exec::run(task).await,
             }
         });
+    }
+
+    /// Returns the last answer of each start check that has not passed for a while.
+    pub(crate) fn not_ready(&self) -> Vec<(RunId, String)> {
+        let starting = self.live.values().filter(|live| live.service.is_some());
+        starting
+            .filter_map(|live| Some((live.run.clone(), live.start_check.answer(START_TOLD_MS_MIN)?)))
+            .collect()
     }
 
     /// Begins an action; the result is reported.

@@ -339,6 +339,9 @@ impl Shell {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);
         }
+        for (run, answer) in self.components.not_ready() {
+            self.feed(Event::NotReady { run, answer }).await?;
+        }
         let here: BTreeSet<&InstanceId> = self.core.agent().instances().map(|each| each.instance).collect();
         self.components.keep(|instance| here.contains(instance));
         Ok(())

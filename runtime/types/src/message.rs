@@ -7,6 +7,7 @@ use crate::counter::{Generation, Revision, Term};
 use crate::id::{InstanceId, NodeId, PlaceName, PortName};
 use crate::ledger::Command;
 use crate::lifecycle::Values;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -140,6 +141,11 @@ pub struct InstanceReport {
     pub pushed: u64,
     /// The places it rests in; empty if its component declares no life-cycle.
     pub places: BTreeSet<PlaceName>,
+    /// The addresses of its active exports.
+    pub addresses: LiteMap<PortName, SocketAddr>,
+    /// While its service starts: the last answer of the start check, cut to [`FAILURE_TEXT_BYTES_MAX`]. None until the
+    /// shell reports one, which it does once a second for a start that takes longer.
+    pub not_ready: Option<String>,
 }
 
 /// Longest failure text in a report, in bytes: about two lines of a terminal.

@@ -301,6 +301,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         idle: true,
         pushed: 3,
         places: BTreeSet::from([PlaceName::from("started")]),
+        addresses: [(PortName::from("http"), address())].into_iter().collect(),
+        not_ready: Some("3 tries".to_owned()),
     };
     let report =
         Report { number: 6, target: Revision(4), instances: BTreeMap::from([(instance("web", 0), report)]) };

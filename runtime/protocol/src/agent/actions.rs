@@ -190,6 +190,7 @@ impl Step<'_> {
             Event::Started { exports, .. } => {
                 self.service_started(Results { exports, values: Values::new() });
             }
+            Event::NotReady { answer, .. } => self.service_not_ready(answer),
             Event::StartFailed { reason, .. } | Event::Exited { reason, .. } => self.service_ended(reason),
             Event::Stopped { .. } => self.service_ended(ENDED_UNASKED.to_owned()),
             Event::Unhealthy { reason, .. } => {
@@ -211,12 +212,24 @@ impl Step<'_> {
         }
     }
 
+    /// Keeps the answer of the start check for the report. An answer that arrives after the start is dropped.
+    fn service_not_ready(&mut self, answer: String) {
+        let starts = action_of_service(self.local).and_then(|number| self.local.doing(number));
+        let starts = starts.is_some_and(|doing| *doing.purpose.action(self.local.net()) == Action::Start);
+        if let Some(run) = self.local.run.as_mut().filter(|_| starts) {
+            run.not_ready = Some(super::failure::cut(answer));
+        }
+    }
+
     /// The service works.
     fn service_started(&mut self, results: Results) {
         let Some(number) = action_of_service(self.local) else { return };
         let Some(doing) = self.local.doing(number) else { return };
         let starts = *doing.purpose.action(self.local.net()) == Action::Start;
         if starts && !matches!(doing.state, ActionState::Cancelled { .. }) {
+            if let Some(run) = &mut self.local.run {
+                run.not_ready = None;
+            }
             self.done(number, results);
         }
     }
@@ -286,6 +299,7 @@ impl Agent {
     pub(crate) fn action(&mut self, event: Event, now: Time, ledger: &Ledger, out: &mut Out) {
         let run = match &event {
             Event::Started { run, .. }
+            | Event::NotReady { run, .. }
             | Event::StartFailed { run, .. }
             | Event::Exited { run, .. }
             | Event::Stopped { run }

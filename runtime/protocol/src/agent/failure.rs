@@ -31,7 +31,7 @@ impl Step<'_> {
 }
 
 /// The beginning of a text that is too long for a report.
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     if text.len() > FAILURE_TEXT_BYTES_MAX {
         let end = (0..=FAILURE_TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

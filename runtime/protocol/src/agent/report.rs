@@ -6,10 +6,11 @@ use super::binding::Uses;
 use super::local::Local;
 use crate::out::Out;
 use litemap::LiteMap;
-use rhizo_types::id::{InstanceId, NodeId};
+use rhizo_types::id::{InstanceId, NodeId, PortName};
 use rhizo_types::message::{Control, InstancePhase, InstanceReport, Report};
 use rhizo_types::{Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// A report that is not acknowledged is sent again after this time.
 const REPEAT_MS: u64 = 1_000;
@@ -160,7 +161,15 @@ pub(super) fn describe(local: &Local, uses: &Uses) -> InstanceReport {
         idle: local.is_done() && matches!(phase, InstancePhase::Started | InstancePhase::Resting),
         pushed: local.pushed,
         places,
+        addresses: addresses(local),
+        not_ready: local.run.as_ref().and_then(|run| run.not_ready.clone()),
     }
+}
+
+/// The addresses of the exports that are active.
+fn addresses(local: &Local) -> LiteMap<PortName, SocketAddr> {
+    let active = local.outputs.addresses.iter().filter(|(export, _)| local.is_active(export));
+    active.map(|(export, address)| (export.clone(), *address)).collect()
 }
 
 /// How many bindings of the target the program does not have, and how many it has beyond the target's.

@@ -77,6 +77,8 @@ pub(super) struct Run {
     pub(super) actions_begun: u32,
     /// Whether imports or attributes changed since the program was last notified.
     pub(super) notify_due: bool,
+    /// The last answer of the start check, while the service has not passed it.
+    pub(super) not_ready: Option<String>,
 }
 
 impl Purpose {
@@ -134,7 +136,13 @@ impl Doing {
 impl Run {
     /// A run whose first action is about to begin.
     pub(super) fn new() -> Self {
-        Self { progress: Progress::Starting, actions: LiteMap::new(), actions_begun: 0, notify_due: false }
+        Self {
+            progress: Progress::Starting,
+            actions: LiteMap::new(),
+            actions_begun: 0,
+            notify_due: false,
+            not_ready: None,
+        }
     }
 
     /// Adds an action and returns its number.

@@ -256,6 +256,8 @@ impl Stage {
                     idle: !broken,
                     pushed: pushes.map_or(0, |push| push.number),
                     places: BTreeSet::new(),
+                    addresses: Default::default(),
+                    not_ready: None,
                 };
                 (instance.clone(), report)
             });

@@ -3,14 +3,18 @@
 //! The words for states are the core's (`rhizo_protocol::words`). The command line prints its text and its JSON from the
 //! one record that is made here.
 
-use crate::admin::{BindingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status};
+use crate::admin::{
+    BindingStatus, ExportStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
+};
 use crate::node::facts::Facts;
 use rhizo_protocol::ledger::{Ledger, Member};
-use rhizo_protocol::{status, words};
+use rhizo_protocol::{reasons, status, words};
 use rhizo_types::intent::Intent;
+use rhizo_types::message::InstanceReport;
 use rhizo_types::target::Placed;
-use rhizo_types::{InstanceId, NodeId, Time};
+use rhizo_types::{InstanceId, NodeId, PortName, Time};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 /// The records that a status is composed from, all of one moment.
 pub(super) struct Records<'a> {
@@ -120,9 +124,19 @@ fn instances(records: &Records<'_>) -> Vec<InstanceStatus> {
         instance: id.to_string(),
         node: placed.node.to_string(),
         state: words::instance(reports.get(id).map(|(_, report)| report)).to_owned(),
+        reason: reasons::of_instance(id, records.ledger, reports),
+        exports: reports.get(id).map(|(_, report)| exports(report)).unwrap_or_default(),
         bindings: bindings(id),
     };
     target.instances.iter().map(status).collect()
+}
+
+fn exports(report: &InstanceReport) -> Vec<ExportStatus> {
+    let status = |(export, address): (&PortName, &SocketAddr)| ExportStatus {
+        export: export.to_string(),
+        address: address.to_string(),
+    };
+    report.addresses.iter().map(status).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +145,7 @@ mod tests {
     use rhizo_protocol::status::OverlayState;
     use rhizo_types::intent::{AcquireOrder, IntentState};
     use rhizo_types::ledger::MemberRecord;
-    use rhizo_types::message::{InstancePhase, InstanceReport};
+    use rhizo_types::message::InstancePhase;
     use rhizo_types::target::Configuration;
     use rhizo_types::{Generation, IntentId, PeerKey, Revision, Term};
     use std::collections::BTreeMap;
@@ -188,6 +202,8 @@ mod tests {
             idle: true,
             pushed: 0,
             places: BTreeSet::new(),
+            addresses: Default::default(),
+            not_ready: None,
         };
         (NodeId(1), report)
     }

@@ -98,6 +98,8 @@ mod tests {
             idle: true,
             pushed: 0,
             places: BTreeSet::new(),
+            addresses: Default::default(),
+            not_ready: None,
         };
         (NodeId(3), report)
     }
