@@ -133,7 +133,7 @@ impl Difference<'_> {
                 let reason = self.why_left(instance, copy);
                 Action { change: Change::End { instance: name, on }, reason }
             }
-            (Some(component), PlaceState::Usable | PlaceState::Draining) => {
+            (Some(component), PlaceState::Usable | PlaceState::Draining | PlaceState::Withdrawn) => {
                 let most = component.replicas.max;
                 let count = self.request.copies.range(InstanceId::copies_of(&instance.component)).count();
                 let reason = if count > most as usize {
@@ -170,6 +170,10 @@ impl Difference<'_> {
             node.is_some_and(|node| self.request.terms.avoid.contains(&(instance.component.clone(), node)));
         match copy.place {
             PlaceState::Draining => format!("{host} is being drained"),
+            PlaceState::Withdrawn => match self.request.withdrawn.get(&copy.slot) {
+                Some(host) => without_provider(&host.order),
+                None => format!("the provider of {host} is no longer in the config"),
+            },
             PlaceState::Lost => format!("{host} is gone"),
             PlaceState::Stuck => format!("the order of {host} was not confirmed in time"),
             PlaceState::Usable if kept_failing => format!("{} kept failing on {host}", instance.component),
@@ -206,11 +210,11 @@ impl Difference<'_> {
         let stuck: BTreeSet<Slot> = stuck.map(|copy| copy.slot).collect();
         let idle = idle.map(|slot| (*slot, "nothing is left to run on it"));
         let stuck = stuck.into_iter().map(|slot| (slot, "its order was not confirmed in time"));
-        let action = |(slot, reason): (Slot, &str)| Action {
-            change: Change::Release { host: self.host(slot) },
-            reason: reason.to_owned(),
-        };
-        idle.chain(stuck).map(action).collect()
+        let withdrawn =
+            self.request.withdrawn.iter().map(|(slot, host)| (*slot, without_provider(&host.order)));
+        let due = idle.chain(stuck).map(|(slot, reason)| (slot, reason.to_owned())).chain(withdrawn);
+        due.map(|(slot, reason)| Action { change: Change::Release { host: self.host(slot) }, reason })
+            .collect()
     }
 
     fn host(&self, slot: Slot) -> HostName {
@@ -220,7 +224,7 @@ impl Difference<'_> {
             return sold(order);
         }
         let node = Some(slot_name(slot));
-        match self.request.hosts.get(&slot) {
+        match self.request.hosts.get(&slot).or_else(|| self.request.withdrawn.get(&slot)) {
             Some(host) => {
                 let id = host.host.as_ref().map(ToString::to_string);
                 HostName { node, host: id, ..sold(&host.order) }
@@ -235,6 +239,11 @@ impl Difference<'_> {
             },
         }
     }
+}
+
+/// Returns the reason why nothing stays on a host whose provider the spec does not name.
+fn without_provider(order: &AcquireOrder) -> String {
+    format!("its provider `{}` is no longer in the config", order.provider)
 }
 
 /// Returns the name of a host that an order is about to buy.

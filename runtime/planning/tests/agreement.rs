@@ -110,7 +110,8 @@ fn wanted(rng: &mut StdRng) -> Spec {
             components.insert(ComponentName::from(name), component);
         }
     }
-    let mut wanted = spec(components, &PROVIDERS);
+    let used = if rng.random_bool(0.25) { &PROVIDERS[..1] } else { &PROVIDERS[..] };
+    let mut wanted = spec(components, used);
     let percent = |rng: &mut StdRng, most: u32| {
         Number::try_from(f64::from(rng.random_range(0..=most)) / 100.0).expect("finite")
     };

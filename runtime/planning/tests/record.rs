@@ -152,6 +152,28 @@ fn hosts_and_copies_that_come_and_go_are_named_with_their_reasons() {
 }
 
 #[test]
+fn hosts_of_a_removed_provider_are_drained_and_released() {
+    let before = spec(components(&[("web", component(2, 2))]), &["lab", "spare"]);
+    let ledger = LedgerBuilder::new(before)
+        .host(3, host("lab", "small", 2, 1))
+        .host(4, host("spare", "big", 2, 9))
+        .placed(placed(&[("web", 0, 3), ("web", 1, 4)]))
+        .build();
+    let without_spare = spec(components(&[("web", component(2, 2))]), &["lab"]);
+    let record = asked(&ledger, Some(without_spare));
+    assert_eq!(record.verdict, Decision::Planned, "{record:#?}");
+    let removed = "its provider `spare` is no longer in the config";
+    let of =
+        |change: &str| texts(&record).into_iter().filter(|text| text.contains(change)).collect::<Vec<_>>();
+    let moves = of("move");
+    assert!(moves.len() == 1 && moves[0].starts_with("> move web.1 from n4 to "), "{:#?}", texts(&record));
+    assert!(moves[0].ends_with(removed), "{moves:#?}");
+    let releases = of("release");
+    assert_eq!(releases, [format!("- release n4: {removed}")]);
+    assert!(record.proposed.iter().all(|copy| copy.on.provider == "lab"), "{:#?}", record.proposed);
+}
+
+#[test]
 fn no_more_copies_move_voluntarily_than_max_moves_allows() {
     let mut wanted = spec(components(&[("a", component(1, 1)), ("b", component(1, 1))]), &["lab"]);
     // Both copies share a slow host: one host would be replaced, two copies would move.

@@ -26,8 +26,12 @@ pub struct SolveRequest {
     pub spec: Arc<Spec>,
     /// The cause of the request, and the terms on which a proposal is accepted.
     pub terms: Terms,
-    /// Every host that copies can be placed on: members that are not draining, and hosts that are still arriving.
+    /// Every host that copies can be placed on: members that are not draining, and hosts that are still arriving. Their
+    /// providers are named by the spec.
     pub hosts: BTreeMap<Slot, HostView>,
+    /// Hosts of providers that the spec does not name. No copy is placed on them, and they are released when they are
+    /// empty.
+    pub withdrawn: BTreeMap<Slot, HostView>,
     /// Every copy of the plan in force, also those whose host is lost or draining.
     pub copies: BTreeMap<InstanceId, CopyView>,
     /// Names that a new copy must not get: a target has an instance of that name, or an instance of that name may
@@ -107,6 +111,8 @@ pub enum PlaceState {
     Usable,
     /// The member is being drained.
     Draining,
+    /// The spec does not name the provider of the host.
+    Withdrawn,
     /// The host's order has not been confirmed for so long that the plan no longer waits for the host.
     Stuck,
     /// The host is gone, or its order failed.

@@ -66,6 +66,14 @@ impl Spec {
             orphan_after_ms: 0,
         }
     }
+
+    /// Returns true if copies may be placed on hosts of this provider: the spec names it.
+    ///
+    /// A spec that names no provider allows all of them. No config yields such a spec; code that needs no hosts makes one.
+    #[must_use]
+    pub fn allows_provider(&self, provider: &ProviderName) -> bool {
+        self.providers.is_empty() || self.providers.contains_key(provider)
+    }
 }
 
 /// One value per port, as a sorted list: there is one such map for each instance, with few entries.

@@ -34,7 +34,7 @@ pub(super) fn question(
     let ledger = view.ledger;
     let spec = ledger.spec()?;
     let stuck = coordinator.map(|coordinator| coordinator.hosts.stuck(view)).unwrap_or_default();
-    let hosts = hosts(ledger, &stuck);
+    let (hosts, withdrawn) = hosts(ledger, spec, &stuck);
     let failing = coordinator.map(|coordinator| coordinator.failing(ledger)).unwrap_or_default();
     let failing = failing.into_iter().map(|(instance, node)| (instance.component, node));
     let forced = cause != Cause::Better;
@@ -59,7 +59,8 @@ pub(super) fn question(
         spec: Arc::new(spec.clone()),
         terms,
         hosts,
-        copies: copies(ledger, &stuck),
+        withdrawn,
+        copies: copies(ledger, spec, &stuck),
         names_in_use: names_in_use(ledger),
         cooling: coordinator.map(|coordinator| coordinator.hosts.cooling(view.now)).unwrap_or_default(),
         failing: coordinator.map(Coordinator::failing_providers).unwrap_or_default(),
@@ -86,9 +87,12 @@ pub fn first_question(spec: Spec) -> Option<SolveRequest> {
     question(Cause::SpecChanged, Some(&Coordinator::new(Term(1), Time::ZERO)), view)
 }
 
+/// Hosts by the slot that plans use for them.
+type Hosts = BTreeMap<Slot, HostView>;
+
 /// Returns the members on hosts of their own that are not draining, and the hosts that are arriving for the plan in
-/// force.
-fn hosts(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<Slot, HostView> {
+/// force. The second map has those whose provider the spec does not name.
+fn hosts(ledger: &Ledger, spec: &Spec, stuck: &BTreeSet<IntentId>) -> (Hosts, Hosts) {
     let mut hosts = BTreeMap::new();
     for (node, member) in ledger.members.iter().filter(|(_, member)| !member.draining) {
         let intent = member.record.intent.and_then(|id| ledger.intents.get(&id));
@@ -106,7 +110,7 @@ fn hosts(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<Slot, HostView
             hosts.entry(slot).or_insert_with(|| host(intent, None));
         }
     }
-    hosts
+    hosts.into_iter().partition(|(_, host)| spec.allows_provider(&host.order.provider))
 }
 
 fn host(intent: &rhizo_types::intent::Intent, node: Option<NodeId>) -> HostView {
@@ -115,16 +119,22 @@ fn host(intent: &rhizo_types::intent::Intent, node: Option<NodeId>) -> HostView 
 }
 
 /// Returns every copy of the plan in force with its slot, the state of that slot, and the change of its definition.
-fn copies(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> BTreeMap<InstanceId, CopyView> {
+fn copies(ledger: &Ledger, spec: &Spec, stuck: &BTreeSet<IntentId>) -> BTreeMap<InstanceId, CopyView> {
     let placement = ledger.plan.iter().flat_map(|plan| &plan.placement);
+    let is_withdrawn = |id: Option<IntentId>| {
+        let intent = id.and_then(|id| ledger.intents.get(&id));
+        intent.is_some_and(|intent| !spec.allows_provider(&intent.order.provider))
+    };
     let copy = |(instance, slot): (&InstanceId, &Slot)| {
         let slot = canonical(ledger, *slot);
         let place = match (ledger.slot_state(slot), slot) {
             (SlotState::Ready(node), _) => match ledger.members.get(&node) {
                 Some(member) if member.draining => PlaceState::Draining,
+                Some(member) if is_withdrawn(member.record.intent) => PlaceState::Withdrawn,
                 _ => PlaceState::Usable,
             },
             (SlotState::Arriving, Slot::Intent(id)) if stuck.contains(&id) => PlaceState::Stuck,
+            (SlotState::Arriving, Slot::Intent(id)) if is_withdrawn(Some(id)) => PlaceState::Withdrawn,
             (SlotState::Arriving, _) => PlaceState::Usable,
             (SlotState::Lost, _) => PlaceState::Lost,
         };

@@ -229,8 +229,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Drops all specs but the one in force, that of the plan, and those of instances that may run. The spec of the
-    /// plan may be older than the one in force: targets towards that plan are still made from it.
+    /// Drops all specs but the one in force, that of the plan, those of instances that may run, and those with the table
+    /// of a provider that may have hosts. The spec of the plan may be older than the one in force: targets towards that
+    /// plan are still made from it.
     pub(super) fn forget_specs(&mut self) {
         let in_force = self.spec_revision();
         let planned = self.plan.as_ref().map(|plan| plan.spec);
@@ -240,8 +241,14 @@ impl Ledger {
             self.proven.iter().filter(|(name, _)| known.is_some_and(|known| known.contains_key(*name)));
         let proven = proven.map(|(_, version)| *version);
         let placed = self.target.instances.values().chain(self.lingering.values());
-        let needed: BTreeSet<Revision> =
-            placed.map(|placed| placed.version).chain(planned).chain(proven).chain([in_force]).collect();
+        let tables = self.callable_providers().into_values().map(|(revision, _)| revision);
+        let needed: BTreeSet<Revision> = placed
+            .map(|placed| placed.version)
+            .chain(planned)
+            .chain(proven)
+            .chain(tables)
+            .chain([in_force])
+            .collect();
         self.specs.retain(|revision, _| needed.contains(revision));
     }
 

@@ -7,7 +7,7 @@ use rhizo_types::intent::*;
 use rhizo_types::ledger::*;
 use rhizo_types::message::LogEntry;
 use rhizo_types::number::Number;
-use rhizo_types::spec::{Budget, Component, Replicas, Run, Spec};
+use rhizo_types::spec::{Budget, Component, ProviderSpec, Replicas, Run, Spec};
 use rhizo_types::target::*;
 use rhizo_types::{Generation, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -414,4 +414,39 @@ fn a_ledger_survives_its_encoding() {
     for end in 0..bytes.len() {
         assert!(codec::decode_ledger(&bytes[..end]).is_err());
     }
+}
+
+#[test]
+fn the_table_of_a_removed_provider_is_kept_until_its_hosts_are_gone() {
+    let with = |providers: &[&str], settings: &str| {
+        let table =
+            ProviderSpec { kind: "test".to_owned(), settings: settings.to_owned(), regions: BTreeSet::new() };
+        let providers = providers.iter().map(|name| (ProviderName::from(*name), table.clone())).collect();
+        Spec { providers, ..spec() }
+    };
+    let mut fixture = Fixture::new();
+    let set = |revision, spec| {
+        Command::SetSpec(Box::new(SetSpec { revision: Revision(revision), spec, source: String::new() }))
+    };
+    fixture.ok(set(2, with(&["lab", "other"], "old")));
+    let planned = |parent: u64, spec, orders, placement: &[(u32, Slot)]| match plan(parent, orders, placement)
+    {
+        Command::Plan(plan) => Command::Plan(Box::new(Plan { spec: Revision(spec), ..*plan })),
+        other => other,
+    };
+    fixture.ok(planned(0, 2, vec![order(100)], &[(0, Slot::Order(0))]));
+    fixture.ok(set(3, with(&["lab", "other"], "new")));
+    fixture.ok(set(4, with(&["other"], "new")));
+    fixture.ok(planned(1, 4, Vec::new(), &[]));
+    fixture.ok(set(5, with(&["other"], "new")));
+    let tables = |ledger: &Ledger| -> Vec<(String, u64)> {
+        let callable = ledger.callable_providers().into_iter();
+        callable.map(|(name, (revision, _))| (name.to_string(), revision.0)).collect()
+    };
+    let both = [("lab".to_owned(), 3), ("other".to_owned(), 5)];
+    assert_eq!(tables(&fixture.ledger), both, "the newest table of each");
+    fixture.ok(outcome(1, Outcome::Absent(AbsentReason::Cancelled)));
+    assert_eq!(tables(&fixture.ledger), [("other".to_owned(), 5)], "no host, no call");
+    fixture.ok(set(6, with(&["other"], "new")));
+    assert!(!fixture.ledger.specs.contains_key(&Revision(3)), "nothing needs the old table any more");
 }

@@ -6,10 +6,10 @@ use super::Ledger;
 use rhizo_types::id::{ComponentName, HostId, InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::{Intent, IntentState};
 use rhizo_types::ledger::Timers;
-use rhizo_types::spec::{Component, Spec};
+use rhizo_types::spec::{Component, ProviderSpec, Spec};
 use rhizo_types::target::{Placed, Slot};
 use rhizo_types::{Lineage, Revision};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The state of a slot of the plan.
@@ -46,6 +46,23 @@ impl Ledger {
     #[must_use]
     pub fn spec(&self) -> Option<&Spec> {
         self.specs.last_key_value().map(|(_, set)| &set.spec)
+    }
+
+    /// Returns the providers that may have to be called, each with its newest table and the revision of that table's spec:
+    /// the providers of the spec in force, and those that open intents name.
+    ///
+    /// A provider that was removed from the config is called until the last of its hosts is gone.
+    #[must_use]
+    pub fn callable_providers(&self) -> BTreeMap<&ProviderName, (Revision, &ProviderSpec)> {
+        let in_force = self.spec().into_iter().flat_map(|spec| spec.providers.keys());
+        let open = self.intents.values().filter(|intent| intent.is_open());
+        let names: BTreeSet<&ProviderName> =
+            in_force.chain(open.map(|intent| &intent.order.provider)).collect();
+        let newest = |name: &ProviderName| {
+            let mut specs = self.specs.iter().rev();
+            specs.find_map(|(revision, set)| Some((*revision, set.spec.providers.get(name)?)))
+        };
+        names.into_iter().filter_map(|name| Some((name, newest(name)?))).collect()
     }
 
     /// Returns the instance of the target in force with this name, and its placement.
