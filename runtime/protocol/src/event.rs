@@ -16,7 +16,7 @@ use rhizo_types::message::{LogEntry, Message};
 use rhizo_types::script::Script;
 use rhizo_types::spec::Spec;
 use rhizo_types::target::{Slot, Worth};
-use rhizo_types::{Number, Revision, Term};
+use rhizo_types::{Lineage, Number, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -72,6 +72,16 @@ pub enum Event {
         /// The member that refused.
         by: NodeId,
     },
+    /// A peer of the next lineage refused the link with an operator's signed order that ended this node's lineage. The
+    /// shell has verified the signature with the operators of this ledger.
+    Superseded {
+        /// The lineage that the order ends.
+        former: Lineage,
+        /// The lineage that follows it.
+        lineage: Lineage,
+        /// Whether this node is a member of the next lineage.
+        is_member: bool,
+    },
     /// A message of another member's core, from an authenticated link.
     Received {
         /// The sender.
@@ -106,7 +116,8 @@ pub enum Event {
     Listed {
         /// The provider that was asked.
         provider: ProviderName,
-        /// All hosts with the tags of this application and lineage, or the reason why there is no list.
+        /// All hosts with the tags of this application and of its lineage or a former one, or the reason why there is
+        /// no list.
         result: Result<Vec<ListedHost>, ListError>,
     },
 

@@ -6,6 +6,7 @@
 mod expulsion;
 mod links;
 mod question;
+mod succession;
 
 use crate::agent::Agent;
 use crate::bindings::Latencies;
@@ -228,6 +229,9 @@ impl Node {
             }
             Event::Unreachable { peer } => self.observer.unreachable(peer, &self.ledger, now, out),
             Event::Expelled { by } => self.expelled(by, now, out),
+            Event::Superseded { former, lineage, is_member } => {
+                self.superseded(former, lineage, is_member, now, out);
+            }
             Event::Received { from, message } => self.received(from, message, now, out),
             Event::Latencies(latencies) => self.latencies = latencies,
             event @ (Event::Started { .. }
@@ -375,11 +379,16 @@ impl Node {
     }
 
     fn restore(&mut self, ledger: Ledger, now: Time, out: &mut Out) {
-        if ledger.index > self.ledger.index {
-            self.ledger = ledger;
-            self.catch_up.clear();
-            self.follow_ledger(now, out);
+        if ledger.index <= self.ledger.index {
+            return;
         }
+        let is_next_lineage = ledger.lineage() != self.ledger.lineage() && self.ledger.genesis.is_some();
+        self.ledger = ledger;
+        self.catch_up.clear();
+        if is_next_lineage {
+            self.begin_lineage(now, out);
+        }
+        self.follow_ledger(now, out);
     }
 
     /// Passes a changed ledger to the parts, or halts if this node was removed.

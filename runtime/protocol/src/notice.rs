@@ -8,7 +8,7 @@ use rhizo_types::id::{
 };
 use rhizo_types::intent::{AbsentReason, ReleaseReason};
 use rhizo_types::target::{Cause, Verdict};
-use rhizo_types::{Number, Revision, Term};
+use rhizo_types::{Lineage, Number, Revision, Term};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -179,6 +179,8 @@ pub enum Notice {
     InstanceResumed(InstanceId),
     /// The application is being taken down.
     TakeDownBegan,
+    /// This node is a member of the next lineage. An operator began it, because the former one lost its quorum.
+    LineageBegan(Lineage),
     /// This node halts.
     Halting(HaltReason),
 }
@@ -192,6 +194,8 @@ pub enum HaltReason {
     Dead,
     /// It received no message of the group for longer than the spec's `orphan_after`.
     Orphaned,
+    /// An operator began a new lineage without this node, after the quorum was lost for good.
+    Superseded,
 }
 
 /// Defines [`Notice::kind`] by an exhaustive match, and the list of all kinds for the test that compares them.
@@ -254,6 +258,7 @@ kinds! {
     Notice::InstanceSuspended(_) => "InstanceSuspended",
     Notice::InstanceResumed(_) => "InstanceResumed",
     Notice::TakeDownBegan => "TakeDownBegan",
+    Notice::LineageBegan(_) => "LineageBegan",
     Notice::Halting(_) => "Halting",
 }
 
@@ -327,6 +332,12 @@ impl fmt::Display for Notice {
             Self::Halting(HaltReason::Left) => f.write_str("halting: left the overlay"),
             Self::Halting(HaltReason::Dead) => f.write_str("halting: the others committed this node dead"),
             Self::Halting(HaltReason::Orphaned) => f.write_str("halting: lost the group for too long"),
+            Self::Halting(HaltReason::Superseded) => {
+                f.write_str("halting: an operator began a new lineage without this node")
+            }
+            Self::LineageBegan(lineage) => {
+                write!(f, "lineage {lineage} began, because the quorum of the former one was lost")
+            }
             _ => self.fmt_host(f),
         }
     }

@@ -414,7 +414,7 @@ impl Ledger {
     }
 
     /// Removes a member from the roster; from here on its host may be released.
-    fn depart(&mut self, node: NodeId, dead: bool) {
+    pub(super) fn depart(&mut self, node: NodeId, dead: bool) {
         let Some(member) = self.members.remove(&node) else { return };
         self.epoch = self.epoch.next();
         let intent = member.record.intent;

@@ -6,6 +6,7 @@
 
 mod apply;
 mod outcome;
+mod recover;
 pub(crate) mod room;
 mod script;
 mod targets;
@@ -14,6 +15,7 @@ mod tests;
 mod view;
 
 pub use apply::{Applied, Refusal};
+pub use recover::{FORMER_MAX, FormerLineage, Recovery, RecoveryRefusal, SKIP};
 pub use script::{ScriptRun, ScriptState};
 pub use view::SlotState;
 
@@ -94,6 +96,8 @@ pub struct Ledger {
     pub script: Option<ScriptRun>,
     /// The number of the last script.
     pub scripts_issued: u64,
+    /// The lineages that this one follows, oldest first: each lost its quorum for good. Hosts may still have their tags.
+    pub former: Vec<FormerLineage>,
 }
 
 /// A member of the overlay.

@@ -1,5 +1,7 @@
 //! Tests of the ledger: each guard, and the invariants under any commands in any order.
 
+mod recover;
+
 use super::{Applied, Ledger, Refusal, SlotState};
 use crate::codec;
 use rhizo_types::id::*;
