@@ -4,7 +4,8 @@
 //! message of the engine or of the disk. `Unknown` always means "may still take effect". Displays complete "failed to
 //! …".
 
-use rhizo_types::{Lineage, NodeId};
+use crate::machine::RestoreError;
+use rhizo_types::{Lineage, NodeId, Term};
 use std::path::PathBuf;
 
 /// The message with which the Raft engine, or the store below it, stopped.
@@ -83,6 +84,39 @@ pub enum OpenError {
     /// The engine refused the state it found.
     #[error("open the log: start the engine")]
     Engine(#[source] EngineFault),
+}
+
+/// Why the store of a member that does not run could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The configuration has no store on the disk.
+    #[error("read the log of a member: it is kept in memory")]
+    InMemory,
+    /// The store could not be opened.
+    #[error("read the log of a member")]
+    Store(#[from] OpenError),
+    /// The machine refused the snapshot.
+    #[error("read the log of a member")]
+    Snapshot(#[from] RestoreError),
+}
+
+/// Why the store of a new group could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The configuration has no store on the disk.
+    #[error("begin the log of a new group: it is kept in memory")]
+    InMemory,
+    /// The log would begin at a place that the engine cannot count on from.
+    #[error("begin the log of a new group at index {index} in term {term}: the numbers are used up")]
+    Place {
+        /// The index.
+        index: u64,
+        /// The term.
+        term: Term,
+    },
+    /// The store could not be written.
+    #[error("begin the log of a new group")]
+    Store(#[from] OpenError),
 }
 
 /// Why a group could not be founded.

@@ -12,8 +12,8 @@
 //!                        other members
 //! ```
 //!
-//! It does not choose voters, interpret commands, retry a proposal whose outcome is unknown, or repair a group that
-//! lost its quorum. Leadership here authorises no action outside the group: call [`LogNode::read_barrier`] first. Read next: [`node`](LogNode), `store`, `wire`, and docs/decisions/0401.
+//! It does not choose voters, interpret commands, retry a proposal whose outcome is unknown, or decide that a
+//! group has lost its quorum for good; [`replay`] and [`begin`] do the work when an operator has decided that. Leadership here authorises no action outside the group: call [`LogNode::read_barrier`] first. Read next: [`node`](LogNode), `store`, `wire`, and docs/decisions/0401.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod machine;
 mod member;
 mod network;
 mod node;
+mod recovery;
 mod shortening;
 mod silence;
 mod snapshot;
@@ -38,10 +39,12 @@ mod wire;
 
 pub use config::{LogConfig, Storage, Timers};
 pub use error::{
-    CallError, ChangeError, EngineFault, HandleError, InitialiseError, OpenError, ProposeError, ReadError,
+    BeginError, CallError, ChangeError, EngineFault, HandleError, InitialiseError, OpenError, ProposeError,
+    ReadError, ReplayError,
 };
 pub use machine::{Entry, Machine, RestoreError};
-pub use node::{LogNode, Proposed};
+pub use node::{LogNode, Proposed, Standing};
+pub use recovery::{StoredLog, begin, replay};
 pub use status::{LogStatus, Role, StorageFault};
 pub use transport::{BoxFuture, Transport};
 pub use wire::{COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_BYTES_MAX};

@@ -40,7 +40,8 @@ impl Member {
     }
 }
 
-fn members_entry(membership: &Membership) -> Entry<'static> {
+/// A change of the members as the machine sees it.
+pub(crate) fn members_entry(membership: &Membership) -> Entry<'static> {
     Entry::Membership {
         voters: membership.voter_ids().map(NodeId).collect(),
         learners: membership.learner_ids().map(NodeId).collect(),

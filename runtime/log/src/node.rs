@@ -43,6 +43,17 @@ pub struct Proposed {
     pub term: Term,
 }
 
+/// How far the log of one member reaches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The place of its last entry, committed or not; none in an empty log.
+    pub last: Option<Proposed>,
+    /// Index up to which the log is known here to be committed.
+    pub committed: Option<u64>,
+    /// The voters; two sets while a change of them is half done. A decision then needs a majority of each.
+    pub voter_sets: Vec<BTreeSet<NodeId>>,
+}
+
 /// A member of the group, as a handle; clones share it.
 #[derive(Clone)]
 pub struct LogNode {
@@ -293,6 +304,20 @@ impl LogNode {
     #[must_use]
     pub fn status(&self) -> LogStatus {
         self.shared.status.borrow().clone()
+    }
+
+    /// Returns how far this member's log reaches, for the choice of a survivor after the quorum was lost for good.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let metrics = self.shared.raft.metrics();
+        let sets = metrics.borrow_watched().membership_config.membership().get_joint_config().clone();
+        let ids = |set: BTreeSet<u64>| set.into_iter().map(NodeId).collect();
+        let last = self.shared.store.last();
+        Standing {
+            last: last.map(|at| Proposed { index: at.index, term: Term(at.term) }),
+            committed: self.status().committed,
+            voter_sets: sets.into_iter().map(ids).collect(),
+        }
     }
 
     /// Returns a receiver of every change of the status.

@@ -12,7 +12,7 @@ use super::file;
 use super::mirror::Mirror;
 use crate::convert;
 use crate::error::OpenError;
-use crate::wire::{Kept, decode, encode};
+use crate::wire::{Ballot, Kept, decode, encode};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use rhizo_types::{Lineage, NodeId};
 use std::fs::{self, File};
@@ -56,6 +56,14 @@ impl Place {
         self.dir.join(FILE_UNFINISHED)
     }
 
+    /// Removes what an earlier attempt left.
+    fn remove_unfinished(&self) -> Result<(), StoreFault> {
+        match fs::remove_file(self.unfinished()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreFault::Io(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the directory's entries durable.
     fn sync_names(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
@@ -76,14 +84,60 @@ pub(super) fn open(place: &Place, must_exist: bool) -> Result<(Database, Mirror)
     }
     fs::create_dir_all(&place.dir).map_err(directory)?;
     let opened = if exists { reopen(place) } else { make(place) };
-    opened.map_err(|fault| match fault {
-        StoreFault::Io(source) => OpenError::Store { dir: dir(), source },
-        StoreFault::InUse => OpenError::StoreInUse { dir: dir() },
-        StoreFault::Damaged(problem) => OpenError::StoreDamaged { node: place.node, dir: dir(), problem },
+    opened.map_err(|fault| open_error(place, fault))
+}
+
+fn open_error(place: &Place, fault: StoreFault) -> OpenError {
+    let dir = place.dir.clone();
+    match fault {
+        StoreFault::Io(source) => OpenError::Store { dir, source },
+        StoreFault::InUse => OpenError::StoreInUse { dir },
+        StoreFault::Damaged(problem) => OpenError::StoreDamaged { node: place.node, dir, problem },
         StoreFault::Foreign { node: found_node, lineage: found_lineage } => {
-            OpenError::StoreForeign { dir: dir(), found_node, found_lineage }
+            OpenError::StoreForeign { dir, found_node, found_lineage }
         }
-    })
+    }
+}
+
+/// Makes a database that holds its marker, a vote and a snapshot, in place of the one that is there.
+///
+/// # Errors
+/// When the directory or the file cannot be written.
+pub(super) fn begin(place: &Place, ballot: Ballot, snapshot: &KeptSnapshot) -> Result<(), OpenError> {
+    fs::create_dir_all(&place.dir)
+        .map_err(|source| OpenError::Directory { dir: place.dir.clone(), source })?;
+    let begun = || -> Result<(), StoreFault> {
+        let unfinished = place.unfinished();
+        place.remove_unfinished()?;
+        let database = file::open(&unfinished)?;
+        let (head, state) = snapshot;
+        let transaction = database.begin_write()?;
+        transaction.open_table(ENTRIES)?;
+        {
+            let mut singles = transaction.open_table(SINGLES)?;
+            singles.insert(MARKER, marker(place).as_slice())?;
+            singles.insert(BALLOT, encode(&Kept::Ballot(ballot)).as_slice())?;
+            if let Some(at) = head.last {
+                singles.insert(COMMITTED, encode(&Kept::Position(at)).as_slice())?;
+                singles.insert(PURGED, encode(&Kept::Position(at)).as_slice())?;
+            }
+            let mut kept = transaction.open_table(SNAPSHOT)?;
+            kept.insert(HEAD, encode(&Kept::SnapshotHead(head.clone())).as_slice())?;
+            kept.insert(STATE, &**state)?;
+        }
+        transaction.commit()?;
+        drop(database);
+        fs::rename(&unfinished, place.file()).and_then(|()| place.sync_names()).map_err(StoreFault::Io)
+    };
+    begun().map_err(|fault| open_error(place, fault))
+}
+
+/// The record that names the lineage and the node of a store.
+fn marker(place: &Place) -> Vec<u8> {
+    let created_unix_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    encode(&Kept::Marker { lineage: place.lineage, node: place.node.0, created_unix_ms })
 }
 
 /// Opens an existing database and reads all of it.
@@ -115,14 +169,10 @@ fn make(place: &Place) -> Result<(Database, Mirror), StoreFault> {
         }
         other => other?,
     };
-    let created_unix_ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let marker = encode(&Kept::Marker { lineage: place.lineage, node: place.node.0, created_unix_ms });
     let transaction = database.begin_write()?;
     transaction.open_table(ENTRIES)?;
     transaction.open_table(SNAPSHOT)?;
-    transaction.open_table(SINGLES)?.insert(MARKER, marker.as_slice())?;
+    transaction.open_table(SINGLES)?.insert(MARKER, marker(place).as_slice())?;
     transaction.commit()?;
     // Unlike a rename this fails when another process has made a store meanwhile.
     fs::hard_link(&unfinished, place.file())
@@ -143,10 +193,7 @@ fn make(place: &Place) -> Result<(Database, Mirror), StoreFault> {
 pub(super) fn renew(place: &Place) -> Result<Database, StoreFault> {
     let (old, _) = reopen(place)?;
     let unfinished = place.unfinished();
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreFault::Io(error)),
-        _ => {}
-    }
+    place.remove_unfinished()?;
     let new = file::open(&unfinished)?;
     copy(&old, &new)?;
     drop(old);

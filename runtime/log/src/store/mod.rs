@@ -16,8 +16,11 @@ mod mirror;
 mod writer;
 
 use crate::config::{LogConfig, Storage};
-use crate::error::OpenError;
+use crate::convert;
+use crate::engine::LogEntry;
+use crate::error::{BeginError, OpenError, ReplayError};
 use crate::status::StorageFault;
+use crate::wire::{Ballot, Position};
 pub(crate) use change::KeptSnapshot;
 use change::{Acknowledge, Write};
 use database::Place;
@@ -80,6 +83,12 @@ impl Store {
         self.mirror().command_bytes()
     }
 
+    /// The place of the last entry, or of the snapshot that the log begins with.
+    pub(crate) fn last(&self) -> Option<Position> {
+        let mirror = self.mirror();
+        mirror.last().map(|entry| convert::position(entry.log_id)).or(mirror.purged)
+    }
+
     /// The last snapshot.
     pub(crate) fn snapshot(&self) -> Option<KeptSnapshot> {
         self.mirror().snapshot.clone()
@@ -113,6 +122,37 @@ impl Store {
             writer.close().await;
         }
     }
+}
+
+/// The whole content of a store on the disk.
+pub(crate) struct Stored {
+    pub(crate) ballot: Option<Ballot>,
+    pub(crate) committed: Option<Position>,
+    pub(crate) snapshot: Option<KeptSnapshot>,
+    mirror: Mirror,
+}
+
+impl Stored {
+    /// The entries that the last purge left, in order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &LogEntry> {
+        self.mirror.read(0..u64::MAX)
+    }
+}
+
+/// Reads the store of a member that does not run.
+pub(crate) fn read(config: &LogConfig) -> Result<Stored, ReplayError> {
+    let Storage::Disk { dir, .. } = &config.storage else { return Err(ReplayError::InMemory) };
+    let place = Place { dir: dir.clone(), node: config.id, lineage: config.lineage };
+    let (_closed_at_return, mut mirror) = database::open(&place, true)?;
+    let (ballot, committed) = (mirror.ballot, mirror.committed);
+    Ok(Stored { ballot, committed, snapshot: mirror.snapshot.take(), mirror })
+}
+
+/// Makes a store that holds a vote and a snapshot, in place of the one that is there.
+pub(crate) fn begin(config: &LogConfig, ballot: Ballot, snapshot: &KeptSnapshot) -> Result<(), BeginError> {
+    let Storage::Disk { dir, .. } = &config.storage else { return Err(BeginError::InMemory) };
+    let place = Place { dir: dir.clone(), node: config.id, lineage: config.lineage };
+    Ok(database::begin(&place, ballot, snapshot)?)
 }
 
 #[cfg(test)]
