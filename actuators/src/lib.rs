@@ -23,6 +23,6 @@ pub use provider::{
     BOOT_BYTES_MAX, BoxFuture, Capabilities, Host, HostState, Idempotency, Offer, Order, Owner, PriceSource,
     Provider, TOKEN_CHARS_MAX, Tags, Token,
 };
-pub use registry::provider_from;
+pub use registry::{provider_from, releaser_from};
 pub use rtt_matrix::RttMatrix;
 pub use surroundings::{Executable, Program, Surroundings};

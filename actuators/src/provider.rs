@@ -171,6 +171,10 @@ pub struct Capabilities {
     pub notice_s: Option<u32>,
     /// The source of prices.
     pub price_source: PriceSource,
+    /// The longest time for which a host may be missing from the list after its order, in milliseconds.
+    ///
+    /// A host that no list has shown for less than this time may still exist.
+    pub visible_ms: u64,
 }
 
 /// A source of hosts. Every implementation passes [`crate::conformance`].

@@ -21,3 +21,22 @@ pub fn provider_from(
         _ => Err(ProviderConfigError::Kind { provider: name.clone(), kind: kind.to_owned() }),
     }
 }
+
+/// Makes a provider that can list and release hosts although its table or its data files cannot be used any more.
+///
+/// No file is read before a call needs it, and the calls that list, release and purge need none. A provider whose table
+/// cannot be used refuses orders and has no offers.
+///
+/// # Errors
+/// When the kind is not known, or no provider can have this name.
+pub fn releaser_from(
+    kind: &str,
+    name: &ProviderName,
+    table: &serde_json::Value,
+    surroundings: &Surroundings,
+) -> Result<Box<dyn Provider>, ProviderConfigError> {
+    match kind {
+        "process" => Ok(Box::new(ProcessProvider::for_release(name.clone(), table, surroundings)?)),
+        _ => Err(ProviderConfigError::Kind { provider: name.clone(), kind: kind.to_owned() }),
+    }
+}

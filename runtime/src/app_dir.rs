@@ -1,16 +1,21 @@
 //! The directory `.rhizo/` that the command line keeps for one application, below the working directory.
 //!
-//! It holds the operator's key, the last known members, node 0's files and the state of providers that run on this
-//! machine. It is not the authority on the application: the replicated ledger is, and every node has a copy of it.
-//! Losing this directory loses the operator's key. Hosts of the process provider have directories of their own, which
-//! belong to `rhizo-actuators`. Read next: `cli`, which reads and writes these records.
+//! It holds the operator's key, the last known members, the tables of all providers that may have hosts, node 0's files
+//! and the state of providers that run on this machine. It is not the authority on the application: the replicated
+//! ledger is, and every node has a copy of it. Losing this directory loses the operator's key. Hosts of the process
+//! provider have directories of their own, which belong to `rhizo-actuators`. Read next: [`records`], for the form of
+//! the files.
+
+mod records;
+
+pub(crate) use records::{
+    Deployment, FounderProcess, KnownMember, KnownProvider, KnownProviders, from_hex, to_hex,
+};
 
 use crate::error::{AppDirError, Step};
-use rhizo_types::{AppName, Lineage, NodeId, PeerKey};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,74 +43,6 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug)]
 pub(crate) struct AppDir {
     path: PathBuf,
-}
-
-/// The application that a directory belongs to; `deployment.json`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Deployment {
-    /// Version of this record's form.
-    pub(crate) version: u32,
-    /// The application.
-    pub(crate) app: AppName,
-    /// Its lineage.
-    pub(crate) lineage: Lineage,
-}
-
-/// A member that the command line can dial; one entry of `members.json`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KnownMember {
-    /// The member's id.
-    pub(crate) node: NodeId,
-    /// The member's public key in hexadecimal digits.
-    pub(crate) key: String,
-    /// The addresses at which the member accepts links.
-    pub(crate) addresses: Vec<SocketAddr>,
-}
-
-/// The process of node 0; `founder.json`.
-///
-/// The start time is part of its identity, because the kernel reuses process ids.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FounderProcess {
-    /// The process id.
-    pub(crate) pid: i32,
-    /// When the process started, in clock ticks since boot, from `/proc/PID/stat`; absent when that was not readable.
-    pub(crate) start_ticks: Option<u64>,
-}
-
-impl FounderProcess {
-    /// The calling process.
-    #[must_use]
-    pub(crate) fn current() -> Self {
-        Self::of(std::process::id())
-    }
-
-    /// The process with this id.
-    #[must_use]
-    pub(crate) fn of(pid: u32) -> Self {
-        Self { pid: i32::try_from(pid).unwrap_or(0), start_ticks: start_ticks(pid) }
-    }
-
-    /// Whether the process still runs: a process with this id exists, is no zombie and started at the same tick.
-    #[must_use]
-    pub(crate) fn is_alive(&self) -> bool {
-        let now = u32::try_from(self.pid).ok().and_then(start_ticks);
-        now.is_some() && now == self.start_ticks
-    }
-}
-
-/// The start time of a process in clock ticks since boot; `None` for a zombie or when there is no such process.
-fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses, which may contain anything; the state follows it.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    if fields.first() == Some(&"Z") {
-        return None;
-    }
-    fields.get(19)?.parse().ok()
 }
 
 impl AppDir {
@@ -211,10 +148,12 @@ impl AppDir {
         let removed = fs::remove_file(&draft);
         match linked {
             Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-            linked => linked
-                .and(removed)
-                .map(|()| true)
-                .map_err(|source| AppDirError::new(Step::Write, &self.path.join(NAME), source)),
+            linked => {
+                let made = linked.and(removed);
+                made.map_err(|source| AppDirError::new(Step::Write, &self.path.join(NAME), source))?;
+                self.sync()?;
+                Ok(true)
+            }
         }
     }
 
@@ -249,6 +188,35 @@ impl AppDir {
         let secret = fresh();
         self.write("operator.key", &to_hex(&secret))?;
         Ok(secret)
+    }
+
+    /// The tables of all providers that may have hosts of this application; empty when there is no record.
+    ///
+    /// # Errors
+    /// When the record exists and cannot be read.
+    pub(crate) fn providers(&self) -> Result<Vec<KnownProvider>, AppDirError> {
+        Ok(self.read("providers.json")?.map_or_else(Vec::new, |KnownProviders::V1 { providers }| providers))
+    }
+
+    /// Records the tables of all providers that may have hosts. The record is on the disk when this returns.
+    ///
+    /// The claim is required, because two commands that add a provider each must not lose one of them.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn set_providers(
+        &self,
+        _claim: &Claim,
+        providers: Vec<KnownProvider>,
+    ) -> Result<(), AppDirError> {
+        self.write("providers.json", &KnownProviders::V1 { providers })?;
+        self.sync()
+    }
+
+    /// Waits until the names of the records are on the disk.
+    fn sync(&self) -> Result<(), AppDirError> {
+        let synced = fs::File::open(&self.path).and_then(|directory| directory.sync_all());
+        synced.map_err(|source| AppDirError::new(Step::Write, &self.path, source))
     }
 
     /// The input that node 0 of this application is started with; `None` before the first `up`.
@@ -368,45 +336,10 @@ impl AppDir {
     }
 }
 
-/// 32 bytes as 64 lower-case hexadecimal digits.
-#[must_use]
-pub(crate) fn to_hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// 32 bytes from 64 hexadecimal digits with optional white space around; `None` for anything else.
-#[must_use]
-pub(crate) fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let text = text.trim();
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (position, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * position..2 * position + 2], 16).ok()?;
-    }
-    Some(bytes)
-}
-
-impl KnownMember {
-    /// The member's key as bytes; `None` when the recorded text is not a key.
-    #[must_use]
-    pub(crate) fn peer_key(&self) -> Option<PeerKey> {
-        from_hex(&self.key).map(PeerKey)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_the_same_after_writing_and_parsing() {
-        let bytes: [u8; 32] = std::array::from_fn(|position| u8::try_from(position * 7 % 256).unwrap_or(0));
-        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
-        assert_eq!(from_hex("zz"), None);
-        assert_eq!(from_hex(&"é".repeat(32)), None);
-    }
+    use rhizo_types::Lineage;
 
     #[test]
     fn the_content_behind_a_link_is_removed_with_the_link() {

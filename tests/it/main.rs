@@ -21,6 +21,7 @@ mod quorum;
 mod repair;
 mod reports;
 mod scripts;
+mod teardown;
 mod three_tier;
 mod up_down;
 mod verify;

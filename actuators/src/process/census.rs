@@ -242,8 +242,11 @@ impl Desk {
             return Ok(());
         }
         // The last host of the last provider is gone. The clock and the lock of the emulated providers are removed
-        // with it.
-        remove_if_empty(&self.layout.addresses())?;
+        // with it, and the addresses of hosts whose directory was removed from outside.
+        match fs::remove_dir_all(self.layout.addresses()) {
+            Err(error) if !records::is_absent(&error) => return Err(error),
+            _ => {}
+        }
         for file in [self.layout.genesis(), state.join("lock")] {
             match fs::remove_file(&file) {
                 Err(error) if !records::is_absent(&error) => return Err(error),

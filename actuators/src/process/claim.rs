@@ -32,6 +32,7 @@ impl Desk {
     /// Creates the host of an order, or finds the host that its token has created.
     pub(super) fn acquire(&self, order: &Order) -> Result<Host, ProviderError> {
         let faults = self.misbehaviour(OPERATION)?.of(&order.offer);
+        self.must_be_usable(OPERATION)?;
         self.validate(order)?;
         let offer = self.offer(&order.offer)?;
         let (record, files) = self.claim(order, &offer, faults, 0)?;

@@ -8,11 +8,11 @@ use super::identity;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -69,6 +69,20 @@ pub(crate) fn kill_once(host: &Path, root: Option<i32>) -> io::Result<Look> {
         }
     }
     Ok(Look { found, is_whole })
+}
+
+/// Returns the live processes whose mark names a host directory below this one, each with that host directory.
+///
+/// # Errors
+/// When `/proc` cannot be listed.
+pub(crate) fn marked_below(directory: &Path) -> io::Result<Vec<(i32, PathBuf)>> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let (seen, _) = processes()?;
+    let marked = seen.into_iter().filter(|(pid, _)| *pid != own).filter_map(|(pid, process)| {
+        let host = PathBuf::from(OsString::from_vec(process.mark?));
+        host.starts_with(directory).then_some((pid, host))
+    });
+    Ok(marked.collect())
 }
 
 /// Whether `pid` descends from `root` without passing a process with another host's mark.

@@ -24,6 +24,8 @@ pub(super) struct Desk {
     pub(super) catalogue: Catalogue,
     pub(super) faults: PathBuf,
     pub(super) program: Program,
+    /// The fault of a table that cannot be used. Such a provider only lists and releases.
+    pub(super) unusable: Option<String>,
 }
 
 impl Desk {
@@ -39,9 +41,27 @@ impl Desk {
         }
     }
 
+    /// How long a host may be missing from the list after its order, by the switches in force.
+    ///
+    /// Without switches, a list shows every host whose order was accepted before. With a switch file that cannot be read
+    /// every call fails, so that no absence can be concluded.
+    pub(super) fn visible_ms(&self) -> u64 {
+        let faults = Faults::read(&self.faults).map(|faults| faults.of(&self.name)).unwrap_or_default();
+        faults.visible_ms()
+    }
+
+    /// Refuses orders and offers of a provider whose table cannot be used.
+    pub(super) fn must_be_usable(&self, operation: &'static str) -> Result<(), ProviderError> {
+        match &self.unusable {
+            None => Ok(()),
+            Some(reason) => Err(ProviderError::Refused { operation, reason: reason.clone() }),
+        }
+    }
+
     /// Returns the offers of now. Their availability counts the hosts that exist.
     pub(super) fn offers(&self) -> Result<Vec<Offer>, ProviderError> {
         self.misbehaviour("read the offers")?;
+        self.must_be_usable("read the offers")?;
         let mut offers = self.catalogue.offers(&self.layout).map_err(ProviderError::Catalogue)?;
         let taken = self.taken()?;
         for offer in &mut offers {

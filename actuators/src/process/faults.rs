@@ -94,4 +94,13 @@ impl ProviderFaults {
     pub(crate) fn of(&self, offer: &OfferName) -> OfferFaults {
         self.offers.get(offer).copied().unwrap_or(self.every_offer)
     }
+
+    /// The longest time for which these switches keep a new host out of the list, in milliseconds.
+    ///
+    /// A late success and the lag of the list both count from the order, so the longer of the two hides the host.
+    pub(crate) fn visible_ms(&self) -> u64 {
+        let orders = self.offers.values().chain([&self.every_offer]);
+        let late_ms = orders.filter_map(|offer| offer.late_success_ms).max().unwrap_or(0);
+        late_ms.max(self.list_lag_ms)
+    }
 }

@@ -35,6 +35,7 @@ mod reboot;
 mod records;
 mod settings;
 mod supervisor;
+mod traces;
 
 pub use crate::surroundings::{Executable, Program};
 pub use delay::DelayTable;
@@ -42,6 +43,7 @@ pub use host_directory::HostDirectory;
 pub use identity::ProcessIdentity;
 pub use records::Confinement;
 pub use supervisor::supervise;
+pub use traces::{Traces, live_below, traces_below};
 
 use crate::error::{ProviderConfigError, ProviderError};
 use crate::provider::{
@@ -73,21 +75,37 @@ impl ProcessProvider {
         table: &serde_json::Value,
         surroundings: &Surroundings,
     ) -> Result<Self, ProviderConfigError> {
-        let absolute = |path: &PathBuf| {
-            std::path::absolute(path)
-                .map_err(|source| ProviderConfigError::Directory { path: path.clone(), source })
-        };
         let settings = Settings::parse(&name, table)?;
-        let data = settings.data(&absolute(&surroundings.base_dir)?);
-        let faults = settings.faults(surroundings);
-        let catalogue = Catalogue::new(&data, settings.currency.clone());
-        let layout = Layout::new(absolute(&surroundings.state_dir)?, &name);
-        catalogue.check(&layout).map_err(|source| ProviderConfigError::File {
-            provider: name.clone(),
+        let desk = desk(name, settings, surroundings, None)?;
+        desk.catalogue.check(&desk.layout).map_err(|source| ProviderConfigError::File {
+            provider: desk.name.clone(),
             source: Box::new(source),
         })?;
-        let program = surroundings.program.clone();
-        Ok(Self { desk: Arc::new(Desk { name, layout, settings, data, catalogue, faults, program }) })
+        Ok(Self { desk: Arc::new(desk) })
+    }
+
+    /// A provider that lists and releases its hosts although its table or its data files cannot be used any more.
+    ///
+    /// No file is read here. A data file is read when a call needs it, so that offers and orders work again as soon as
+    /// the file does. With a table that cannot be used, offers and orders are refused.
+    ///
+    /// # Errors
+    /// When no directory can have this name, or the working directory cannot be determined.
+    pub fn for_release(
+        name: ProviderName,
+        table: &serde_json::Value,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ProviderConfigError> {
+        settings::check_name(&name)?;
+        let (settings, unusable) = match Settings::parse(&name, table) {
+            Ok(settings) => (settings, None),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                let unusable = format!("failed to {error}{}", cause.unwrap_or_default());
+                (Settings::default(), Some(unusable))
+            }
+        };
+        Ok(Self { desk: Arc::new(desk(name, settings, surroundings, unusable)?) })
     }
 
     /// Runs a call on a blocking thread.
@@ -109,6 +127,25 @@ impl ProcessProvider {
     }
 }
 
+/// Collects the resources of a provider's calls. Reads no file.
+fn desk(
+    name: ProviderName,
+    settings: Settings,
+    surroundings: &Surroundings,
+    unusable: Option<String>,
+) -> Result<Desk, ProviderConfigError> {
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path)
+            .map_err(|source| ProviderConfigError::Directory { path: path.clone(), source })
+    };
+    let data = settings.data(&absolute(&surroundings.base_dir)?);
+    let faults = settings.faults(surroundings);
+    let catalogue = Catalogue::new(&data, settings.currency.clone());
+    let layout = Layout::new(absolute(&surroundings.state_dir)?, &name);
+    let program = surroundings.program.clone();
+    Ok(Desk { name, layout, settings, data, catalogue, faults, program, unusable })
+}
+
 impl Provider for ProcessProvider {
     fn name(&self) -> &ProviderName {
         &self.desk.name
@@ -120,6 +157,7 @@ impl Provider for ProcessProvider {
             tags_at_create: true,
             notice_s: None,
             price_source: PriceSource::Static,
+            visible_ms: self.desk.visible_ms(),
         }
     }
 

@@ -65,12 +65,7 @@ impl Settings {
         }
         let settings: Self = serde_json::from_value(table)
             .map_err(|source| ProviderConfigError::Table { provider: provider.clone(), source })?;
-        let name = provider.as_str();
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        // The name is a directory of the state directory.
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
-            return Err(ProviderConfigError::Name { provider: provider.clone() });
-        }
+        check_name(provider)?;
         Ok(settings)
     }
 
@@ -92,4 +87,14 @@ impl Settings {
             None => surroundings.state_dir.join("faults.json"),
         }
     }
+}
+
+/// Refuses a name that cannot be the name of a directory below the state directory.
+pub(crate) fn check_name(provider: &ProviderName) -> Result<(), ProviderConfigError> {
+    let name = provider.as_str();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+        return Err(ProviderConfigError::Name { provider: provider.clone() });
+    }
+    Ok(())
 }

@@ -10,4 +10,5 @@ mod conformance;
 mod faults;
 mod lives;
 mod ownership;
+mod release;
 mod world;

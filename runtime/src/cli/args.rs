@@ -56,6 +56,10 @@ pub(crate) enum Command {
         /// Do not ask for consent.
         #[arg(long)]
         yes: bool,
+        /// The most seconds to wait, beyond the times that the components have to stop. If hosts are left then, or a
+        /// provider cannot be asked, the command ends with exit code 8 and can be run again.
+        #[arg(long, default_value_t = super::down::TIMEOUT_S)]
+        timeout_s: u64,
     },
     /// Check a config; start nothing.
     Check(RequiredConfig),

@@ -2,64 +2,152 @@
 //!
 //! The command requests that the application takes itself down. If hosts are left then, or if no node answers any
 //! more, the command releases the hosts itself: the operator has the providers' credentials, and the ownership tags
-//! identify the application's hosts.
+//! identify the application's hosts. It needs no config, no catalogue and no quorum, and a damaged record of the home
+//! costs only what that record said. When it cannot see everything gone, it says what is left and keeps the home.
+//! Read next: [`super::teardown`].
 
+use super::beginning::Beginning;
+use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::founding::Beginning;
-use super::{Session, offline, refused};
+use super::sources::Sources;
+use super::teardown::Teardown;
+use super::{Session, node_0, refused};
 use crate::admin::{Answer, Ask};
 use crate::app_dir::Deployment;
-use rhizo_actuators::{HostState, Owner, Provider};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::spec::{Component, Spec};
-use rhizo_types::{ComponentName, ProviderName};
+use rhizo_types::{AppName, ComponentName};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time between two looks.
 const LOOK_MS: u64 = 200;
 
 /// Time that the application has to take itself down beyond the times of its components, before this command releases
-/// the hosts: for detections, plans and entries of the log.
+/// the hosts: for detections, plans and entries of the log. It is at most half of the command's time.
 const OWN_MS_MAX: u64 = 120_000;
 
 /// Time-out of a life-cycle's action that sets none. Such an action may take any time; an operator who takes the
 /// application down does not wait longer for it.
 const ACTION_MS_MAX: u64 = 60_000;
 
-/// Providers have this long to confirm that hosts are gone.
-const RELEASE_MS_MAX: u64 = 120_000;
+/// Default of `--timeout-s`: the application's own time, and as much for providers to confirm that hosts are gone.
+pub(crate) const TIMEOUT_S: u64 = 240;
 
-pub(crate) async fn down(session: &Session, yes: bool) -> Result<Exit, Failure> {
-    let Some(deployment) = session.home.deployment()? else {
+pub(crate) async fn down(session: &Session, yes: bool, timeout_s: u64) -> Result<Exit, Failure> {
+    let Some(found) = Found::of(session)? else {
         session.print(&serde_json::json!({ "released": 0 }), || "Nothing is deployed here.\n".to_owned());
         return Ok(Exit::Done);
     };
+    for reason in &found.damaged {
+        session.console.note(&format!("warning: failed to {reason}; the other records are used\n"));
+    }
     if !yes {
-        session.console.confirm(&format!("Stop `{}` and give all its hosts back?", deployment.app))?;
-        must_live(session, &deployment)?;
+        session.console.confirm(&format!("Stop {} and give all its hosts back?", found.name))?;
+        must_live(session, found.deployment.as_ref())?;
     }
-    let asked = ask_to_end(session).await;
-    if let Err(failure) = &asked
-        && failure.exit != Exit::NoAnswer
-    {
-        return Err(failure.clone());
+    let deadline = Deadline::after(session, timeout_s);
+    if let Some(deployment) = &found.deployment {
+        ask_to_end(session, deployment, deadline.own).await?;
     }
-    let released = clean(session, &deployment).await?;
-    forget(session, &deployment)?;
-    session
-        .print(&serde_json::json!({ "released": released }), || format!("`{}` is down.\n", deployment.app));
+    let released = release(session, found.deployment.as_ref(), deadline.whole).await?;
+    forget(session, found.deployment.as_ref())?;
+    session.print(&serde_json::json!({ "released": released }), || format!("{} is down.\n", found.name));
     Ok(Exit::Done)
 }
 
+/// The moments at which `down` stops waiting.
+struct Deadline {
+    /// For the application to take itself down.
+    own: Instant,
+    /// For everything.
+    whole: Instant,
+}
+
+impl Deadline {
+    /// The times that components may use to stop come on top of the command's time: the user has set them.
+    fn after(session: &Session, timeout_s: u64) -> Self {
+        let timeout_ms = timeout_s.saturating_mul(1_000);
+        let stops_ms = stops_ms_max(session);
+        let at =
+            |ms: u64| Instant::now() + Duration::from_millis(ms.saturating_add(stops_ms).min(FOREVER_MS));
+        Self { own: at(OWN_MS_MAX.min(timeout_ms / 2)), whole: at(timeout_ms) }
+    }
+}
+
+/// A longer time counts as this one, so that no sum of times overflows: ten years.
+const FOREVER_MS: u64 = 10 * 365 * 86_400_000;
+
+/// The application that the records of a home tell of.
+struct Found {
+    /// None when its record is damaged or missing, while other records tell of an application.
+    deployment: Option<Deployment>,
+    /// Its name in messages.
+    name: String,
+    damaged: Vec<String>,
+}
+
+impl Found {
+    /// Returns none when no record tells of an application.
+    fn of(session: &Session) -> Result<Option<Self>, Failure> {
+        let mut damaged = Vec::new();
+        let deployment = match session.home.deployment() {
+            Ok(None) => {
+                // An `up` that founds an application holds the lock until all records are there.
+                let Some(_claim) = session.home.claim()? else { return Ok(None) };
+                session.home.deployment()
+            }
+            read => read,
+        };
+        let deployment = deployment.unwrap_or_else(|error| {
+            damaged.push(crate::error::chain(&error));
+            None
+        });
+        let sources = Sources::of(session, deployment.as_ref())?;
+        if deployment.is_none() && damaged.is_empty() && !sources.has_traces() {
+            return Ok(None);
+        }
+        let apps: BTreeSet<&AppName> = sources.owners.iter().map(|owner| &owner.app).collect();
+        let name = match (&deployment, apps.first()) {
+            (Some(deployment), _) => format!("`{}`", deployment.app),
+            (None, Some(app)) => format!("`{app}`"),
+            (None, None) => "the application".to_owned(),
+        };
+        damaged.extend(sources.unknown_providers);
+        damaged.extend(sources.damaged);
+        Ok(Some(Self { deployment, name, damaged }))
+    }
+}
+
+/// Asks the application to take itself down, and waits until it has. An application that cannot be asked is no failure.
+async fn ask_to_end(session: &Session, deployment: &Deployment, deadline: Instant) -> Result<(), Failure> {
+    let unasked = |reason: &str| {
+        session.console.note(&format!(
+            "the application cannot be asked to end (failed to {reason}); its hosts are released without its help\n"
+        ));
+    };
+    if let Err(error) = session.home.members() {
+        unasked(&crate::error::chain(&error));
+        return Ok(());
+    }
+    let client = match session.home.operator_secret(rand::random) {
+        Ok(secret) => Client::new(&session.home, deployment, secret).await?,
+        Err(error) => {
+            unasked(&crate::error::chain(&error));
+            return Ok(());
+        }
+    };
+    match take_itself_down(client, deadline).await {
+        Err(failure) if failure.exit != Exit::NoAnswer => Err(failure),
+        _ => Ok(()),
+    }
+}
+
 /// Asks the application to take itself down and waits until no node answers any more.
-async fn ask_to_end(session: &Session) -> Result<(), Failure> {
+async fn take_itself_down(mut client: Client, deadline: Instant) -> Result<(), Failure> {
     /// Consecutive requests without an answer after which the application has ended: a node that ends closes its links
     /// before the others know.
     const SILENCE: u32 = 3;
-    let mut client = session.client().await?;
-    let deadline = Instant::now() + Duration::from_millis(OWN_MS_MAX.saturating_add(stops_ms_max(session)));
     let mut accepted = false;
     let mut silent = 0;
     while Instant::now() < deadline && silent < SILENCE {
@@ -129,25 +217,33 @@ fn stop_ms_max(component: &Component) -> u64 {
     component.stop.grace_ms.saturating_add(total)
 }
 
-async fn no_quorum(client: &mut super::client::Client) -> bool {
+async fn no_quorum(client: &mut Client) -> bool {
     client.status().await.is_ok_and(|status| status.state == "no-quorum")
 }
 
 /// Takes an application down whose `up` was interrupted, in any state.
 pub(crate) async fn abandon(session: &Session, deployment: &Deployment) -> Result<(), Failure> {
+    let deadline = Deadline::after(session, TIMEOUT_S);
     // The application may not be able to answer yet. Hosts that it leaves are released below.
-    let _asked = ask_to_end(session).await;
-    clean(session, deployment).await?;
-    forget(session, deployment)
+    let _asked = ask_to_end(session, deployment, deadline.own).await;
+    release(session, Some(deployment), deadline.whole).await?;
+    forget(session, Some(deployment))
+}
+
+/// Releases the hosts that an application left which took itself down, and removes its home.
+pub(crate) async fn clear(session: &Session, deployment: &Deployment) -> Result<(), Failure> {
+    release(session, Some(deployment), Deadline::after(session, TIMEOUT_S).whole).await?;
+    forget(session, Some(deployment))
 }
 
 /// Fails when another application lives in the home than the one that the operator was asked about.
-fn must_live(session: &Session, asked: &Deployment) -> Result<(), Failure> {
-    match session.home.deployment()? {
-        Some(lives) if lives != *asked => {
+fn must_live(session: &Session, asked: Option<&Deployment>) -> Result<(), Failure> {
+    match session.home.deployment() {
+        Ok(Some(lives)) if Some(&lives) != asked => {
+            let app = asked.map_or("the application".to_owned(), |asked| format!("`{}`", asked.app));
             let message = format!(
-                "take `{}` down: it ended while the question waited, and another `{}` (lineage {}) lives here now",
-                asked.app, lives.app, lives.lineage
+                "take {app} down: it ended while the question waited, and another `{}` (lineage {}) lives here now",
+                lives.app, lives.lineage
             );
             Err(Failure::new(Exit::Declined, message).hint("`down` asks about that one"))
         }
@@ -156,84 +252,23 @@ fn must_live(session: &Session, asked: &Deployment) -> Result<(), Failure> {
 }
 
 /// Removes the home of an application that is down, unless another application was founded in it meanwhile.
-pub(crate) fn forget(session: &Session, deployment: &Deployment) -> Result<(), Failure> {
+fn forget(session: &Session, deployment: Option<&Deployment>) -> Result<(), Failure> {
     let Some(claim) = session.home.claim()? else { return Ok(()) };
-    match session.home.deployment()? {
-        Some(lives) if lives != *deployment => Ok(()),
+    match session.home.deployment() {
+        Ok(Some(lives)) if Some(&lives) != deployment => Ok(()),
         _ => Ok(session.home.remove(&claim)?),
     }
 }
 
-/// Releases the hosts that are left at the providers and drops the records of them. Returns their number.
-pub(crate) async fn clean(session: &Session, deployment: &Deployment) -> Result<usize, Failure> {
-    let Some(beginning) = session.home.beginning::<Beginning>()? else { return Ok(0) };
-    let spec =
-        crate::config::parse(&beginning.config).map_err(|reason| Failure::new(Exit::Failed, reason))?;
-    let providers = offline::providers(session, &spec)?;
-    let owner = Owner { app: deployment.app.clone(), lineage: deployment.lineage };
-    stop_founder(session).await;
-    let deadline = Instant::now() + Duration::from_millis(RELEASE_MS_MAX);
-    let mut found = 0;
-    let mut first = true;
-    loop {
-        let left = release_all(&providers, &owner).await?;
-        if first {
-            found = left;
-            first = false;
-        }
-        if left == 0 {
-            break;
-        }
-        if Instant::now() >= deadline {
-            let message = format!("see {left} hosts gone: the providers still list them");
-            return Err(Failure::new(Exit::PartlyDone, message).hint("run `down` again"));
-        }
-        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
-    }
-    for (name, provider) in &providers {
-        let purged = provider.purge(&owner).await;
-        purged.map_err(|error| {
-            Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
-        })?;
-    }
-    Ok(found)
-}
-
-/// Releases every host that is not gone yet; returns how many those are.
-async fn release_all(
-    providers: &BTreeMap<ProviderName, Arc<dyn Provider>>,
-    owner: &Owner,
+/// Releases the hosts that are left at the providers and removes their records. Returns the number of hosts.
+async fn release(
+    session: &Session,
+    deployment: Option<&Deployment>,
+    deadline: Instant,
 ) -> Result<usize, Failure> {
-    let mut left = 0;
-    for (name, provider) in providers {
-        let failed = |error: rhizo_actuators::ProviderError| {
-            Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
-        };
-        for host in provider.list(owner).await.map_err(failed)? {
-            if host.state != HostState::Terminated {
-                left += 1;
-                provider.release(&host.id).await.map_err(failed)?;
-            }
-        }
-    }
-    Ok(left)
-}
-
-/// Ends node 0 in the background, if it still runs.
-async fn stop_founder(session: &Session) {
-    use nix::sys::signal::{Signal, kill};
-    let Ok(Some(founder)) = session.home.founder() else { return };
-    if !founder.is_alive() {
-        return;
-    }
-    let pid = nix::unistd::Pid::from_raw(founder.pid);
-    for (signal, patience_ms) in [(Signal::SIGTERM, 10_000), (Signal::SIGKILL, 1_000)] {
-        let _gone = kill(pid, signal);
-        let deadline = Instant::now() + Duration::from_millis(patience_ms);
-        while founder.is_alive() && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
+    node_0::end(&session.home).await?;
+    let sources = Sources::of(session, deployment)?;
+    Teardown::new(session, &sources).release(deadline).await
 }
 
 #[cfg(test)]

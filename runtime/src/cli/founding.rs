@@ -2,8 +2,9 @@
 //!
 //! The plan and the consent come before, in [`super::up`].
 
+use super::beginning::Beginning;
 use super::exit::{Exit, Failure};
-use super::{Embedding, Session, offline::Offline};
+use super::{Embedding, Session, known_providers, offline::Offline};
 use crate::admin::ConfigText;
 use crate::app_dir::{AppDir, Claim, Deployment, KnownMember, to_hex};
 use crate::node::{self, Founding, NodeHandle};
@@ -13,24 +14,12 @@ use rhizo_protocol::ledger::Ledger;
 use rhizo_types::ledger::{OverlaySecret, SetSpec, Timers};
 use rhizo_types::spec::Spec;
 use rhizo_types::{Lineage, Revision};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Lineage numbers stay below 2^53, so that any JSON reader takes them exactly.
 const LINEAGE_BITS: u32 = 53;
-
-/// The input of node 0, as the home keeps it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Beginning {
-    /// Version of this record's form.
-    pub(crate) version: u32,
-    pub(crate) deployment: Deployment,
-    pub(crate) config: ConfigText,
-    pub(crate) timers: Timers,
-}
 
 /// Stores the input of node 0 in the home. Returns `None`, and changes nothing, when the home has an application already.
 ///
@@ -47,22 +36,26 @@ pub(crate) fn begin(
     }
     let lineage = Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS));
     let deployment = Deployment { version: 1, app: spec.app.clone(), lineage };
-    let timers = timers(known.longest_rtt_ms().unwrap_or(0.0));
+    let timers = timers(known.longest_rtt_ms().unwrap_or(0.0), known.visible_ms());
     let beginning = Beginning { version: 1, deployment, config: config.clone(), timers };
     session.home.operator_secret(rand::random)?;
     session.home.set_beginning(&beginning)?;
+    known_providers::add(&session.home, claim, spec)?;
     Ok(session.home.found(claim, &beginning.deployment)?.then_some(beginning))
 }
 
 /// Returns the timers of an overlay with this longest round trip. Any two members may be the last voters, so the timers
-/// must fit the longest one: a leader counts only answers that arrive before its next heartbeat.
-fn timers(rtt_ms_max: f64) -> Timers {
+/// must fit the longest one: a leader counts only answers that arrive before its next heartbeat. The coordinator takes
+/// an unlisted host for absent only after the longest visibility window of the providers.
+fn timers(rtt_ms_max: f64, visible_ms: u64) -> Timers {
+    let usual = if rtt_ms_max > 0.0 { Timers::WIDE } else { Timers::LOCAL };
     let raft = rhizo_log::Timers::for_round_trip(rtt_ms_max.ceil() as u64);
     Timers {
         raft_heartbeat_ms: raft.heartbeat_ms,
         raft_election_ms_min: raft.election_ms_min,
         raft_election_ms_max: raft.election_ms_max,
-        ..if rtt_ms_max > 0.0 { Timers::WIDE } else { Timers::LOCAL }
+        visible_ms: usual.visible_ms.max(visible_ms),
+        ..usual
     }
 }
 
@@ -140,10 +133,16 @@ mod tests {
 
     #[test]
     fn the_longest_way_of_the_catalogue_is_shorter_than_a_heartbeat() {
-        assert_eq!(timers(0.0).heartbeat_ms, Timers::LOCAL.heartbeat_ms);
+        assert_eq!(timers(0.0, 0).heartbeat_ms, Timers::LOCAL.heartbeat_ms);
         for rtt_ms_max in [1.0, 99.9, 267.75, 430.39, 2_000.0] {
-            let timers = timers(rtt_ms_max);
+            let timers = timers(rtt_ms_max, 0);
             assert!(timers.raft_heartbeat_ms as f64 > rtt_ms_max, "{timers:?} for {rtt_ms_max}");
         }
+    }
+
+    #[test]
+    fn no_host_counts_as_absent_before_its_provider_lists_new_hosts() {
+        assert_eq!(timers(0.0, 0).visible_ms, Timers::LOCAL.visible_ms);
+        assert_eq!(timers(100.0, 60_000).visible_ms, 60_000);
     }
 }

@@ -4,6 +4,7 @@
 //! processes. Read next: [`args`] for the syntax, [`up`] for the start of an application, [`console`] for the output.
 
 mod args;
+mod beginning;
 mod client;
 mod consent;
 mod console;
@@ -12,12 +13,16 @@ mod events;
 mod exit;
 mod founding;
 mod interruption;
+mod known_providers;
+mod node_0;
 mod offline;
 mod render;
 mod resume;
 mod script;
 mod solve;
+mod sources;
 mod table;
+mod teardown;
 mod up;
 mod verify;
 mod verify_report;
@@ -217,7 +222,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
             Ok(Exit::Done)
         }
         Command::Run(run) => script::run(session, run).await,
-        Command::Down { yes } => down::down(session, yes).await,
+        Command::Down { yes, timeout_s } => down::down(session, yes, timeout_s).await,
         Command::Status => {
             let mut client = session.client().await?;
             let status = client.status().await?;

@@ -48,18 +48,21 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
 pub(crate) struct Offline {
     catalogue: Catalogue,
     snapshot: Snapshot,
+    visible_ms: u64,
 }
 
 impl Offline {
     /// Asks every configured provider.
     pub(crate) async fn of(session: &Session, spec: &Spec) -> Result<Self, Failure> {
         let providers = providers(session, spec)?;
+        let windows = providers.values().map(|provider| provider.capabilities().visible_ms);
+        let visible_ms = windows.max().unwrap_or(0);
         let mut knowledge = Knowledge::new();
         let mut catalogue = Catalogue::default();
         let answers = catalogue::ask(providers.into_iter().collect()).await;
         catalogue.take(answers, &mut knowledge, Time::ZERO);
         let snapshot = Snapshot::cut(&knowledge, &BTreeMap::new(), Time::ZERO);
-        Ok(Self { catalogue, snapshot })
+        Ok(Self { catalogue, snapshot, visible_ms })
     }
 
     /// The problem of starting from nothing; none when the config cannot begin an application.
@@ -85,6 +88,11 @@ impl Offline {
                 })
             }
         }
+    }
+
+    /// The longest time for which a new host may be missing from the list of any provider, in milliseconds.
+    pub(crate) fn visible_ms(&self) -> u64 {
+        self.visible_ms
     }
 
     /// The longest round trip of any catalogue, in milliseconds.
@@ -118,7 +126,7 @@ pub(crate) fn providers(
     }
 }
 
-/// The config's text, as the home keeps it for `down`.
+/// The config's text, as the home keeps it.
 pub(crate) fn text(config: &Config) -> ConfigText {
     config.text.clone()
 }

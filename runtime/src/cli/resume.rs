@@ -5,10 +5,11 @@
 //! are gone and repeats unfinished orders with their tokens. Read next: [`super::up`], which calls this when no node
 //! answers; `rhizo_actuators::Provider::resume` for the hosts.
 
+use super::Session;
+use super::beginning::Beginning;
 use super::client::{Client, ClientError};
 use super::exit::{Exit, Failure};
-use super::founding::Beginning;
-use super::{Session, offline};
+use super::sources::Sources;
 use crate::admin::Status;
 use crate::app_dir::Deployment;
 use rhizo_actuators::Owner;
@@ -47,7 +48,7 @@ pub(super) async fn boot(session: &Session, deployment: &Deployment) -> Result<B
         let message = format!("find the input of node 0 in `{}`", session.home.path().display());
         Failure::new(Exit::Failed, message).hint("`down` gives back what the providers still list")
     })?;
-    let hosts = boot_hosts(session, &beginning, deployment).await?;
+    let hosts = boot_hosts(session, deployment).await?;
     // Node 0 left if its process is not recorded and it has told of other members before.
     let has_founder = session.home.founder()?.is_some() || session.home.members()?.is_empty();
     let node_0 = if has_founder { "node 0 and " } else { "" };
@@ -58,16 +59,11 @@ pub(super) async fn boot(session: &Session, deployment: &Deployment) -> Result<B
 }
 
 /// Boots the hosts that this machine emulates. Returns how many booted.
-async fn boot_hosts(
-    session: &Session,
-    beginning: &Beginning,
-    deployment: &Deployment,
-) -> Result<usize, Failure> {
-    let spec =
-        crate::config::parse(&beginning.config).map_err(|reason| Failure::new(Exit::Failed, reason))?;
+async fn boot_hosts(session: &Session, deployment: &Deployment) -> Result<usize, Failure> {
     let owner = Owner { app: deployment.app.clone(), lineage: deployment.lineage };
     let mut booted = 0;
-    for (name, provider) in offline::providers(session, &spec)? {
+    // Also the providers that were removed from the config, and without the data files of any.
+    for (name, provider) in Sources::of(session, Some(deployment))?.callable() {
         booted += provider.resume(&owner).await.map_err(|error| {
             Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
         })?;

@@ -3,14 +3,15 @@
 //! The coordinator makes the plan, or [`super::offline`] before there is a coordinator.
 
 use super::args::Up;
+use super::beginning::Beginning;
 use super::client::{Client, ClientError};
 use super::consent::{self, Shown};
 use super::events::Seen;
 use super::exit::{Exit, Failure};
-use super::founding::{self, Beginning};
+use super::founding;
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
-use super::{Session, down, refused, render, resume};
+use super::{Session, down, known_providers, refused, render, resume};
 use crate::admin::{Answer, Ask, Status};
 use crate::app_dir::{Claim, Deployment, FounderProcess};
 use crate::config::Config;
@@ -219,12 +220,16 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
     let hint = "`down` gives back what is left of it; then `up` starts it anew";
     let mut client = session.client().await?;
     let text = offline::text(config);
+    let deployment = session.deployment()?;
     let (plan, spec) = loop {
         let agreed = consent::agree(session, &mut client, &text, up.yes).await;
         let agreed = agreed.map_err(|failure| match failure.exit {
             Exit::NoAnswer => failure.hint(hint),
             _ => failure,
         })?;
+        let Some(claim) = session.home.claim()? else { return Err(taken_down()) };
+        known_providers::add(&session.home, &claim, &config.parsed.spec)?;
+        drop(claim);
         match consent::apply(&mut client, &text, agreed.after).await? {
             Some(spec) => break (agreed.plan, spec),
             None => consent::note_changed(session),
@@ -234,6 +239,7 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
         beginning.config = text;
         session.home.set_beginning(&beginning)?;
     }
+    known_providers::settle(session, &deployment, &config.parsed.spec).await?;
     if !up.wait && !up.detach {
         return Done { plan: &plan, spec, status: None }.end(session);
     }
@@ -275,8 +281,7 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
         return Err(Failure::new(Exit::Failed, "keep node 0 a member: the others went on without it")
             .hint("the application runs; `status` shows it, and `down` takes it down"));
     }
-    down::clean(session, &deployment).await?;
-    down::forget(session, &deployment)?;
+    down::clear(session, &deployment).await?;
     Ok(if ending { Exit::Interrupted } else { Exit::Done })
 }
 
@@ -342,7 +347,11 @@ fn still_deployed(session: &Session, lineage: Option<Lineage>) -> Result<(), Fai
     if deployment.is_some_and(|lives| lineage.is_none_or(|lineage| lives.lineage == lineage)) {
         return Ok(());
     }
-    Err(Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile"))
+    Err(taken_down())
+}
+
+fn taken_down() -> Failure {
+    Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile")
 }
 
 /// Waits until the application is stable with this spec or a later one, and shows the progress.
@@ -420,7 +429,7 @@ fn progress(session: &Session, bar: Option<&ProgressBar>, status: &Status, said:
 
 fn founder_ended(session: &Session, ended: std::process::ExitStatus) -> Failure {
     if ended.success() {
-        return Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile");
+        return taken_down();
     }
     let log = session.home.founder_dir().join("node.log");
     let text = std::fs::read_to_string(&log).unwrap_or_default();

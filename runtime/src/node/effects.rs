@@ -21,8 +21,8 @@ impl Shell {
                 self.providers.release(intent, &provider, host, &self.log);
             }
             Effect::List { provider } => self.providers.list(provider, self.core.ledger(), &self.log),
-            Effect::AskOffers => self.planning.ask_offers(self.providers.list_all()),
-            Effect::Solve(request) => self.planning.ask_offers_for(request, self.providers.list_all()),
+            Effect::AskOffers => self.planning.ask_offers(self.providers.list_configured()),
+            Effect::Solve(request) => self.planning.ask_offers_for(request, self.providers.list_configured()),
             Effect::ReplyJoin { request, answer } => self.admin.asked.answer_join(request, &answer),
             Effect::Answer { request, answer } => {
                 let answer = admin::decided(&answer, self.core.ledger().spec_revision());

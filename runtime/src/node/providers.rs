@@ -1,4 +1,4 @@
-//! The providers of the spec in force, and the provider calls that the core orders.
+//! The providers that may have to be called, and the provider calls that the core orders.
 //!
 //! A call first waits for a read barrier of the log, so that a coordinator that was replaced without noticing calls
 //! no provider. The result of the call, or the time-out, becomes an event. The core decides which call to make, and
@@ -9,14 +9,14 @@ use super::solving::unix_ms;
 use rhizo_actuators::process::Program;
 use rhizo_actuators::{
     Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Surroundings, Tags, Token,
-    provider_from,
+    provider_from, releaser_from,
 };
 use rhizo_protocol::codec;
 use rhizo_protocol::event::{AcquireResult, Event, ListError, ListedHost};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn::AcquireCall;
 use rhizo_types::intent::{AcquireOrder, BoundHost};
-use rhizo_types::spec::Spec;
+use rhizo_types::spec::{ProviderSpec, Spec};
 use rhizo_types::{HostId, IntentId, ProviderName, Revision};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,28 @@ const BARRIER_MS_MAX: u64 = 5_000;
 /// Time limit of a provider call, in milliseconds. After it the outcome is unknown.
 const PROVIDER_MS_MAX: u64 = 60_000;
 
+/// Makes a provider of its table. When its data files cannot be used, the provider still lists and releases, and sells
+/// again when they can.
+fn callable_one(
+    name: &ProviderName,
+    table: &ProviderSpec,
+    state: &Path,
+    program: &Program,
+) -> Result<Arc<dyn Provider>, String> {
+    let settings = serde_json::from_str(&table.settings).unwrap_or(serde_json::Value::Null);
+    let surroundings = surroundings(state, program);
+    let made = provider_from(&table.kind, name, &settings, &surroundings).or_else(|error| {
+        tracing::error!(provider = %name, error = %crate::error::chain(&error), "provider sells nothing");
+        releaser_from(&table.kind, name, &settings, &surroundings)
+    });
+    made.map(Arc::from).map_err(|error| crate::error::chain(&error))
+}
+
+/// The surroundings of providers. The config's reader has made every path of the settings absolute.
+fn surroundings(state: &Path, program: &Program) -> Surroundings {
+    Surroundings { base_dir: PathBuf::from("/"), state_dir: state.to_owned(), program: program.clone() }
+}
+
 /// Makes the providers of a spec, each with a directory below `state` when it runs on this machine. Returns the
 /// providers, and for each that could not be made a message that completes "failed to …".
 pub(crate) fn make(
@@ -37,9 +59,7 @@ pub(crate) fn make(
     state: &Path,
     program: &Program,
 ) -> (BTreeMap<ProviderName, Arc<dyn Provider>>, Vec<String>) {
-    // The config's reader has made every path of the settings absolute.
-    let surroundings =
-        Surroundings { base_dir: PathBuf::from("/"), state_dir: state.to_owned(), program: program.clone() };
+    let surroundings = surroundings(state, program);
     let (mut made, mut problems) = (BTreeMap::new(), Vec::new());
     for (name, configured) in &spec.providers {
         let table = serde_json::from_str(&configured.settings).unwrap_or(serde_json::Value::Null);
@@ -53,44 +73,68 @@ pub(crate) fn make(
     (made, problems)
 }
 
-/// The providers of the spec in force.
+/// The providers of the spec in force, and those that were removed from it and may still have hosts.
 pub(super) struct Providers {
     state: PathBuf,
     program: Program,
-    /// The spec that `made` belongs to.
-    spec: Revision,
+    /// For each provider, the revision of the spec whose table it was made of.
+    tables: BTreeMap<ProviderName, Revision>,
+    /// The providers that the spec in force names.
+    configured: BTreeSet<ProviderName>,
     made: BTreeMap<ProviderName, Arc<dyn Provider>>,
 }
 
 impl Providers {
     /// Creates the state without providers. Providers that run on this machine will keep their state below `state`.
     pub(super) fn new(state: PathBuf, program: Program) -> Self {
-        Self { state, program, spec: Revision::ZERO, made: BTreeMap::new() }
+        let (tables, configured, made) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { state, program, tables, configured, made }
     }
 
-    /// Makes the providers again when the spec has changed. Returns true if it has changed.
+    /// Makes the providers again whose tables have changed. Returns true if the spec in force names other providers than
+    /// before, or another table of one.
     pub(super) fn follow(&mut self, ledger: &Ledger) -> bool {
-        if ledger.spec_revision() == self.spec {
+        let callable = ledger.callable_providers();
+        let is_same = callable.len() == self.tables.len()
+            && callable.iter().all(|(name, (revision, _))| self.tables.get(*name) == Some(revision));
+        if is_same {
             return false;
         }
-        self.spec = ledger.spec_revision();
-        let (made, problems) =
-            ledger.spec().map(|spec| make(spec, &self.state, &self.program)).unwrap_or_default();
-        for problem in problems {
-            tracing::error!(problem, "provider cannot be used");
+        let configured =
+            |name: &ProviderName| ledger.spec().is_some_and(|spec| spec.providers.contains_key(name));
+        let before = std::mem::take(&mut self.made);
+        let mut is_changed = false;
+        for (name, (revision, table)) in &callable {
+            // A spec is a value of its revision, so an equal revision has an equal table.
+            let kept = before.get(*name).filter(|_| self.tables.get(*name) == Some(revision));
+            let made = match kept {
+                Some(provider) => Ok(provider.clone()),
+                None => callable_one(name, table, &self.state, &self.program),
+            };
+            is_changed |= kept.is_none() && configured(name);
+            match made {
+                Ok(provider) => {
+                    self.made.insert((*name).clone(), provider);
+                }
+                Err(problem) => tracing::error!(provider = %name, problem, "provider cannot be used"),
+            }
         }
-        self.made = made;
-        true
+        let names = callable.keys().filter(|name| configured(name)).map(|name| (*name).clone()).collect();
+        is_changed |= self.configured != names;
+        self.configured = names;
+        self.tables = callable.into_iter().map(|(name, (revision, _))| (name.clone(), revision)).collect();
+        is_changed
     }
 
+    /// The names of the providers that the spec in force names.
     pub(super) fn names(&self) -> BTreeSet<ProviderName> {
-        self.made.keys().cloned().collect()
+        self.configured.clone()
     }
 
     /// The providers of a spec, which need not be in force. One that cannot be made is left out and logged.
     pub(super) fn of(&self, spec: &Spec, ledger: &Ledger) -> Vec<(ProviderName, Arc<dyn Provider>)> {
         if Some(spec) == ledger.spec() {
-            return self.list_all();
+            return self.list_configured();
         }
         let (made, problems) = make(spec, &self.state, &self.program);
         for problem in problems {
@@ -99,9 +143,10 @@ impl Providers {
         made.into_iter().collect()
     }
 
-    /// All providers with their names, for a task that asks each of them.
-    pub(super) fn list_all(&self) -> Vec<(ProviderName, Arc<dyn Provider>)> {
-        self.made.iter().map(|(name, provider)| (name.clone(), provider.clone())).collect()
+    /// The providers that the spec in force names, for a task that asks each of them.
+    pub(super) fn list_configured(&self) -> Vec<(ProviderName, Arc<dyn Provider>)> {
+        let made = self.made.iter().filter(|(name, _)| self.configured.contains(*name));
+        made.map(|(name, provider)| (name.clone(), provider.clone())).collect()
     }
 
     /// Orders a host; answered by [`Event::Acquired`].
@@ -168,8 +213,8 @@ impl Providers {
         });
     }
 
-    /// Calls a provider after a read barrier. The event is `not_called` when the barrier fails or the provider is not
-    /// configured any more, and `late` when the provider does not answer in time.
+    /// Calls a provider after a read barrier. The event is `not_called` when the barrier fails or there is no such
+    /// provider, and `late` when the provider does not answer in time.
     fn call<F, Fut>(
         &self,
         log: &ReplicatedLog,

@@ -1,4 +1,5 @@
-//! Benches of whole applications in real processes: `failover`, `grow`, `idle`, `power-cut`, `repair`, `up`.
+//! Benches of whole applications in real processes: `failover`, `grow`, `idle`, `power-cut`, `repair`,
+//! `teardown`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
@@ -10,6 +11,7 @@ pub(crate) mod options;
 mod power_cut;
 mod processes;
 mod repair;
+mod teardown;
 mod up;
 
 use std::process::ExitCode;
@@ -31,6 +33,9 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         }
         "repair" => Options::parse(arguments, &["app", "config", "kills", "victim"])
             .and_then(|options| repair::run(&options)),
+        "teardown" => {
+            Options::parse(arguments, &["app", "rounds", "seed"]).and_then(|options| teardown::run(&options))
+        }
         "up" => Options::parse(arguments, &["app", "config", "runs"]).and_then(|options| up::run(&options)),
         _ => return None,
     };

@@ -82,7 +82,7 @@ impl Application {
     }
 
     /// Runs a command to its end and returns its exit status, standard output and standard error.
-    fn end_of(&self, arguments: &[&str]) -> Result<(ExitStatus, String, String), String> {
+    pub(crate) fn end_of(&self, arguments: &[&str]) -> Result<(ExitStatus, String, String), String> {
         let failed = |error: std::io::Error| format!("run {arguments:?}: {error}");
         let (out, err) = (self.dir.join("out"), self.dir.join("err"));
         // Files, not pipes: a node in the background would keep a pipe open.

@@ -74,7 +74,18 @@ pub(super) fn seconds(pid: u32) -> Result<f64, String> {
     sum.ok_or_else(|| format!("read the times of process {pid}"))
 }
 
-fn signal(pids: &[u32], name: &str) -> Result<(), String> {
+/// The processes of the application's hosts: supervisors, nodes, and programs with all their children.
+pub(super) fn of_hosts(dir: &Path) -> Vec<u32> {
+    let mark = format!("RHIZO_HOST={}/.rhizo/", dir.display());
+    let is_marked = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
+    };
+    of(dir).into_iter().filter(is_marked).collect()
+}
+
+/// Sends a signal to processes, by the name that `kill` knows. A process that has ended is no error.
+pub(super) fn signal(pids: &[u32], name: &str) -> Result<(), String> {
     let mut command = Command::new("kill");
     command.arg(format!("-{name}")).args(pids.iter().map(u32::to_string));
     // Processes that have ended already need no signal.
