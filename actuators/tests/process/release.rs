@@ -118,18 +118,17 @@ async fn processes_of_a_host_without_a_directory_are_found_and_killed() {
     let world = World::new(json!({}));
     assert_eq!(live_below(&world.state()).unwrap(), Vec::<i32>::new());
     let kept = world.acquire("t1", "join").await;
-    let lost = world.acquire("t2", "join").await;
-    world.await_state(&lost.id, HostState::Running).await;
-    let (supervisor, node) = (world.supervisor_pid(&lost.id).await, world.node_pid(&lost.id).await);
+    let lost = world.acquire("t2", "join\norphan").await;
+    let (supervisor, orphan) = (world.supervisor_pid(&lost.id).await, world.orphan_pid(&lost.id).await);
     let other = world.supervisor_pid(&kept.id).await;
-    // Its supervisor can neither notice the removal nor end the node.
+    // The supervisor can neither notice the removal nor end the orphan.
     kill_9(supervisor);
     fs::remove_dir_all(world.host_directory(&lost.id)).unwrap();
     let live = live_below(&world.state()).unwrap();
-    assert!(live.contains(&node) && live.contains(&other), "{live:?}");
+    assert!(live.contains(&orphan) && live.contains(&other), "{live:?}");
     crate::world::eventually("the end of the lost host", async || {
         let live = live_below(&world.state()).unwrap();
-        (!live.contains(&node) && live.contains(&other)).then_some(())
+        (!live.contains(&orphan) && live.contains(&other)).then_some(())
     })
     .await;
     world.close().await;
