@@ -194,6 +194,19 @@ impl<'a> Table<'a> {
             }
             rows.push((line, record));
         }
+        // Values in the first line would be refused as column names, for reasons that lead nowhere. The corner of a
+        // matrix is empty, and the names of its regions are not restricted.
+        let is_matrix = header.first().is_some_and(String::is_empty);
+        let is_value = |name: &&String| !is_matrix && name.parse::<f64>().is_ok();
+        if let Some(value) = header.iter().find(is_value) {
+            return Err(DataFileError::at(
+                path,
+                1,
+                None,
+                format!("the first line names the columns, and `{value}` is no name"),
+                "write a line with the names above the values",
+            ));
+        }
         if let Some(twice) = header.iter().enumerate().find(|(at, name)| header[..*at].contains(name)) {
             return Err(DataFileError::at(
                 path,

@@ -41,9 +41,8 @@ pub(crate) struct Flawed {
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let unreadable =
         |error: std::io::Error| ConfigError::Unreadable(format!("read `{}`: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let absolute: PathBuf = std::path::absolute(path).map_err(unreadable)?;
-    let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    let text = read_text(path).map_err(unreadable)?;
+    let base = folder(path).map_err(unreadable)?;
     let file = path.display().to_string();
     match rhizo_config::parse(&text, &file, &base) {
         Ok(mut parsed) => {
@@ -62,6 +61,21 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
         }
         Err(findings) => Err(ConfigError::Findings(vec![Flawed { findings, text }])),
     }
+}
+
+/// Reads a file of the user: without a byte order mark, and with single line feeds.
+///
+/// # Errors
+/// When it cannot be read, or is not UTF-8 text.
+pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
+    Ok(rhizo_config::plain_text(&std::fs::read_to_string(path)?).into_owned())
+}
+
+/// The folder of a config, in which its relative paths are found. Links to folders are resolved, because the parent of
+/// such a folder is that of the folder itself: so does every program understand `..`.
+fn folder(config: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(config)?;
+    absolute.parent().unwrap_or(Path::new("/")).canonicalize()
 }
 
 /// The findings about programs that cannot be run and data files that cannot be read on this machine.
@@ -108,7 +122,7 @@ fn read_template(path: &Path) -> Result<String, String> {
     if length > TEMPLATE_BYTES_MAX {
         return Err(format!("it is longer than {TEMPLATE_BYTES_MAX} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    read_text(path).map_err(|error| error.to_string())
 }
 
 /// Parses a config that came over a link.
@@ -182,5 +196,42 @@ mod tests {
         let error = &flawed[0].findings[0];
         assert_eq!((error.severity, error.line, error.column), (Severity::Error, 7, 10), "{error:?}");
         assert!(error.hint.is_some() && error.message.contains("offer.csv"), "{error:?}");
+    }
+
+    #[test]
+    fn the_folder_of_a_config_is_the_one_that_a_link_leads_to() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let inner = dir.path().join("outer/inner");
+        std::fs::create_dir_all(&inner).expect("a folder");
+        std::fs::write(dir.path().join("outer/offers.csv"), "name,region\n").expect("the offers");
+        let config = "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n\
+                      [providers.p]\nkind = \"process\"\noffers = \"../offers.csv\"\n";
+        std::fs::write(inner.join("rhizo.toml"), config).expect("the config");
+        std::os::unix::fs::symlink(&inner, dir.path().join("link")).expect("a link");
+        for path in [inner.join("rhizo.toml"), dir.path().join("link/rhizo.toml")] {
+            let Ok(config) = load(&path) else { panic!("{} is refused", path.display()) };
+            assert_eq!(Path::new(&config.text.base), inner.canonicalize().expect("a folder"));
+        }
+    }
+
+    #[test]
+    fn a_config_is_found_from_a_folder_whose_name_is_no_text() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = tempfile::tempdir().expect("a folder");
+        let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"n\xff"));
+        std::fs::create_dir_all(&odd).expect("a folder");
+        let config = "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n\
+                      [providers.p]\nkind = \"process\"\n";
+        std::fs::write(dir.path().join("rhizo.toml"), config).expect("the config");
+        assert!(load(&odd.join("../rhizo.toml")).is_ok());
+    }
+
+    #[test]
+    fn every_reader_drops_the_mark_and_the_carriage_returns() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("text");
+        std::fs::write(&path, "\u{feff}a\r\nb\r\n").expect("a file");
+        assert_eq!(read_text(&path).expect("a text"), "a\nb\n");
+        assert_eq!(read_template(&path).expect("a text"), "a\nb\n");
     }
 }

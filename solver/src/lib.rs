@@ -46,6 +46,6 @@ pub use plan::{Change, Order, Plan};
 pub use problem::{Component, Latency, Machine, Named, Partition, Problem, Quantity, Resource, Stock};
 pub use sentence::sentence;
 pub use solve::{Options, SolveError, repair, solve, solve_watched};
-pub use validate::{ProblemError, validate};
+pub use validate::{NUMBER_MAX, ProblemError, validate};
 pub use versions::{Provided, Release, Version, VersionReq, Wanted};
 pub use watch::{Improvement, MEMORY_MAX_BYTES, Watch};

@@ -41,14 +41,17 @@ mod tests {
             limit,
         });
         assert_eq!(said(bound), "r: the largest round-trip time of instances of broker is less than 1000");
-        let max_in_class = Some(Limit::BySize(vec![0.0, 1.0]));
+        let max_in_class = Some(Limit::BySize(vec![0.0, 1.0, 2.0]));
         let spread = Constraint::Spread(rule::Spread {
             scope: scope.clone(),
             partition: 0,
             max_in_class,
             min_distinct: None,
         });
-        assert_eq!(said(spread), "r: at most (0 1, by number) of instances of broker share one node.quarter");
+        assert_eq!(
+            said(spread),
+            "r: at most (1 for 1, 2 for 2 or more) of instances of broker share one node.quarter"
+        );
         let split =
             Constraint::Split(rule::Split { scopes: vec![scope, Scope::Component(1)], partition: None });
         assert_eq!(said(split), "r: instances of broker and instances of web never share a host");

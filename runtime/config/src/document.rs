@@ -410,7 +410,7 @@ impl Table for Budget {
 /// A source of hosts; all other fields are the provider's own.
 #[derive(JsonSchema)]
 pub(crate) struct Provider {
-    /// The kind: process, ssh, docker, qemu, ec2, hcloud.
+    /// The kind: `process`, hosts that are emulated on this machine.
     kind: String,
     /// The regions that may be used. Default: all.
     #[schemars(default)]

@@ -20,6 +20,7 @@ mod script;
 mod slips;
 mod suggest;
 mod syntax;
+mod target_size;
 mod template;
 mod template_file;
 mod units;
@@ -33,15 +34,16 @@ pub use named_file::{FileKind, NamedFile};
 pub use plain::plain_text;
 pub use render::render;
 pub use script::parse_script;
+pub use target_size::target_bytes_max;
 pub use template::{fill, fill_file};
 pub use template_file::TemplateFile;
-pub use units::Quantity;
+pub use units::{NUMBER_MAX, Quantity};
 
 use reader::Reader;
 use rhizo_types::ledger::{Command, SetSpec};
 use rhizo_types::spec::Spec;
 use rhizo_types::wire::{COMMAND_BYTES_MAX, CommandRecord};
-use rhizo_types::{AttributeName, Revision};
+use rhizo_types::{AttributeName, ComponentName, Revision};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -122,6 +124,7 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
     let spec = session.read(root);
     if !session.reader.findings.has_errors() {
         check_size(&spec, source, &mut session.reader.findings);
+        check_copies(&spec, &session.places, &mut session.reader.findings);
     }
     let failed = session.reader.findings.has_errors();
     let warnings = session.reader.findings.finish(source, file_name);
@@ -164,4 +167,31 @@ fn check_size(spec: &Spec, source: &str, findings: &mut finding::Findings) {
         );
         findings.error(0..0, message).hint(SIZE_HINT);
     }
+}
+
+/// Adds an error if the target of the least numbers of copies would not fit into the log.
+fn check_copies(spec: &Spec, places: &crosscheck::Places, findings: &mut finding::Findings) {
+    let copies: BTreeMap<ComponentName, u64> = spec
+        .components
+        .iter()
+        .map(|(name, component)| (name.clone(), u64::from(component.replicas.min)))
+        .collect();
+    let bytes = target_bytes_max(spec, &copies);
+    if usize::try_from(bytes).is_ok_and(|bytes| bytes <= COMMAND_BYTES_MAX) {
+        return;
+    }
+    // The place of the component whose copies take the most.
+    let alone = |name: &ComponentName| {
+        let without = copies.iter().filter(|(other, _)| *other != name);
+        let without = without.map(|(name, count)| (name.clone(), *count)).collect();
+        bytes.saturating_sub(target_bytes_max(spec, &without))
+    };
+    let largest = copies.keys().max_by_key(|name| alone(name));
+    let span = largest.and_then(|name| places.components.get(name)).cloned().unwrap_or(0..0);
+    let message = format!(
+        "the copies and their bindings take up to {bytes} bytes in the log, and at most {COMMAND_BYTES_MAX} fit"
+    );
+    findings.error(span, message).hint(
+        "lower `replicas`, write `pick = 3` for an import that is bound to all exporters, or divide the application",
+    );
 }

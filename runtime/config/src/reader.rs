@@ -5,7 +5,7 @@
 //! of fields is in `read`. Read next: `read` and `document`.
 
 use crate::finding::{Findings, Span};
-use crate::units::{self, Quantity};
+use crate::units::{self, NUMBER_MAX, Quantity};
 use crate::{document, slips, suggest};
 use rhizo_types::Number;
 use std::collections::BTreeMap;
@@ -210,13 +210,19 @@ impl<'s> Reader<'s> {
                 return None;
             }
         };
-        let finite = value.filter(|value| value.is_finite());
-        if finite.is_none() {
+        let Some(value) = value.filter(|value| value.is_finite()) else {
             self.findings
                 .error(node.span.clone(), "expected a finite number")
                 .hint("write a number in decimal digits, such as `0.5`");
+            return None;
+        };
+        if value.abs() > NUMBER_MAX {
+            self.findings
+                .error(node.span.clone(), format!("`{value:e}` is out of range"))
+                .hint(format!("write a number up to {NUMBER_MAX:e}"));
+            return None;
         }
-        Some((finite?, Quantity::PLAIN))
+        Some((value, Quantity::PLAIN))
     }
 
     fn written_quantity(&mut self, node: &Node<'_>, text: &str) -> Option<(f64, Quantity)> {

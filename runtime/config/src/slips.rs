@@ -145,20 +145,6 @@ pub(crate) const SPENT: Foreign = &[
     ("monthly", "write `max_hourly`: the month's budget divided by 730"),
 ];
 
-/// The kinds of providers by the names of clouds and tools.
-pub(crate) const KINDS: Foreign = &[
-    ("aws", "write `kind = \"ec2\"`"),
-    ("amazon", "write `kind = \"ec2\"`"),
-    ("hetzner", "write `kind = \"hcloud\"`"),
-    ("local", "write `kind = \"process\"`: emulated hosts on this machine"),
-    ("localhost", "write `kind = \"process\"`: emulated hosts on this machine"),
-    ("vm", "write `kind = \"qemu\"`"),
-    ("kvm", "write `kind = \"qemu\"`"),
-    ("libvirt", "write `kind = \"qemu\"`"),
-    ("podman", "write `kind = \"docker\"`"),
-    ("static", "write `kind = \"ssh\"`: machines that exist already"),
-];
-
 /// The remedy for a foreign name.
 pub(crate) fn remedy(foreign: Foreign, name: &str) -> Option<&'static str> {
     foreign.iter().find(|(known, _)| *known == name).map(|(_, remedy)| *remedy)

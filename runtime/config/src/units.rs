@@ -6,6 +6,9 @@
 use crate::slips;
 use std::fmt;
 
+/// Largest number of a config: the largest that the solver accepts, whose sums and products stay finite.
+pub const NUMBER_MAX: f64 = 1e100;
+
 /// The quantity of a number, as exponents of the three base units; all zero for a plain number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Quantity {
@@ -145,6 +148,13 @@ pub(crate) fn measured(text: &str) -> Option<Result<Measured, NotMeasured>> {
             length,
         }));
     };
+    if value > NUMBER_MAX {
+        return Some(Err(NotMeasured {
+            message: format!("`{literal}` is out of range"),
+            hint: Some(format!("write a number up to {NUMBER_MAX:e}")),
+            length,
+        }));
+    }
     let is_whole = !literal.contains(['.', 'e', 'E']);
     if is_whole && plain.parse::<u128>().map_or(true, |value| value > WHOLE_MAX) {
         return Some(Err(inexact(literal, length)));

@@ -49,7 +49,7 @@ fn psepr_becomes_the_rules_of_the_slide() {
     assert_eq!(spec.anchors.len(), 2);
     assert_eq!(
         spec.providers[&ProviderName::from("hetzner")].settings,
-        r#"{"token":{"env":"HCLOUD_TOKEN"}}"#
+        r#"{"offers":"/base/dir/hetzner.csv","rtt":"/base/dir/rtt.csv"}"#
     );
 }
 

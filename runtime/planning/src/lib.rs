@@ -15,6 +15,7 @@ pub mod catalogue;
 mod difference;
 mod explain;
 mod hosts;
+mod log_size;
 pub mod outcome;
 mod posed;
 pub mod problem;

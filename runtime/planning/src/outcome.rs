@@ -8,6 +8,7 @@ use crate::catalogue::Catalogue;
 use crate::difference::Difference;
 use crate::explain::Explained;
 use crate::hosts::Candidate;
+use crate::log_size;
 use crate::posed::Posed;
 use crate::record::{Decision, Record, Search};
 use rhizo_protocol::assign::assign_for;
@@ -40,6 +41,10 @@ pub struct Outcome {
 pub(crate) fn proposes(request: &SolveRequest, posed: &Posed, catalogue: &Catalogue, plan: &Plan) -> Outcome {
     let mut proposal = proposal(posed, plan);
     let after = assign_for(request, &proposal.placement);
+    if let Some(reason) = log_size::excess(request, &proposal, &after) {
+        let explained = Explained { rules: Vec::new(), reasons: vec![reason] };
+        return infeasible(request, posed, catalogue, explained);
+    }
     let mut record = described(request, posed, catalogue, plan, &after, &proposal.orders);
     proposal.reasons = record.actions.iter().take(REASONS_MAX).map(ToString::to_string).collect();
     let before = request.placement();

@@ -2,7 +2,7 @@
 
 use crate::hosts::{Candidate, Facts};
 use crate::posed::{Posed, Refusal};
-use rhizo_config::{Environment, EvalError, Evaluated, evaluate, explain_expr};
+use rhizo_config::{Environment, EvalError, Evaluated, NUMBER_MAX, evaluate, explain_expr};
 use rhizo_knowledge::Snapshot;
 use rhizo_protocol::{SolveRequest, Terms};
 use rhizo_solver::rule;
@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// With fewer configured failure domains than this, the loss of one domain loses the quorum or half of it.
 const DOMAINS_WANTED: usize = 3;
+
+/// The name of the built-in rule about failure domains.
+pub(crate) const THREE_PROVIDERS: &str = "[three providers]";
 
 /// The utility of the price, in an application that states no utility, differs by at most this between no price and the
 /// highest one. It is less than the default migration cost of one host (0.01): among placements that need the same
@@ -183,7 +186,7 @@ impl Writer<'_> {
         };
         let min_distinct = Some(Limit::BySize(by_size));
         self.constrain(
-            "[three providers]",
+            THREE_PROVIDERS,
             Constraint::Spread(rule::Spread { scope, partition, max_in_class: None, min_distinct }),
         );
     }
@@ -319,7 +322,8 @@ impl Writer<'_> {
             return known;
         }
         let value = |machine| match self.evaluate(expr, machine) {
-            Ok(Evaluated::Number(number)) if number.is_finite() => Some(number),
+            // The solver would refuse the whole problem because of one larger value of a sensor or a data file.
+            Ok(Evaluated::Number(number)) if number.abs() <= NUMBER_MAX => Some(number),
             _ => None,
         };
         let values = (0..self.posed.machines.len()).map(value).collect();

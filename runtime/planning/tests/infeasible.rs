@@ -8,7 +8,7 @@ use rhizo_protocol::coordinator::first_question;
 use rhizo_protocol::{Cooling, SolveOutcome};
 use rhizo_types::expr::Expr;
 use rhizo_types::intent::AcquireOrder;
-use rhizo_types::spec::{Budget, Component, Export, Require, Rule, Spec};
+use rhizo_types::spec::{Budget, Component, Export, Import, Pick, Require, Rule, Spec};
 use rhizo_types::{AttributeName, ComponentName, Number, ProviderName, RegionName, RuleName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,6 +142,57 @@ fn a_spread_over_too_few_regions_names_them() {
     assert!(said[0].contains("rule `apart`: spread"), "{said:#?}");
     assert!(said[0].contains("`node.region` has 2 values there: r, us"), "{said:#?}");
     assert!(said[0].contains("allow 2 in one `node.region`, or lower `replicas` of web to 2"), "{said:#?}");
+}
+
+#[test]
+fn the_built_in_rule_about_providers_is_said_in_a_sentence() {
+    let providers = ["a", "b", "c"];
+    let components = BTreeMap::from([(ComponentName::from("web"), component(3, 3))]);
+    let mut wanted = spec(components, &providers);
+    let near = Expr::In(
+        Box::new(Expr::Attribute(AttributeName::from("provider"))),
+        vec![Expr::Text("a".to_owned()), Expr::Text("b".to_owned())],
+    );
+    let (name, web) = (RuleName("near".to_owned()), ComponentName::from("web"));
+    let source = "node.provider in [\"a\", \"b\"]".to_owned();
+    wanted.requires = vec![Require { name, component: web, rule: Rule::Each(near), source }];
+    let offers = providers.map(|provider| host(provider, "small", 2, 5));
+    let said = reasons(plan(&request(wanted), &market(&offers, &providers)));
+    let sentence = "at least three providers are configured, so that the copies run on hosts of three; \
+                    the hosts and offers that can be used are of a, b";
+    assert!(said[0].contains(sentence) && said[0].contains("configure fewer than three"), "{said:#?}");
+    assert!(!said[0].contains("[three"), "the name in brackets says nothing to an operator: {said:#?}");
+}
+
+#[test]
+fn a_plan_that_does_not_fit_into_the_log_is_refused_with_the_sizes() {
+    let mut web = component(300, 300);
+    let pick = Pick::All;
+    web.exports.insert("http".into(), Export::SERVICE);
+    web.imports.insert("peers".into(), Import { pick, ..Import::of("web".into(), "http".into()) });
+    let mut knowledge = rhizo_knowledge::Knowledge::new();
+    let mut catalogue = Catalogue::default();
+    let offering =
+        Offering { order: host("lab", "small", 2, 5), available: None, currency: "EUR".to_owned() };
+    let answer = Answer::Sells { offers: vec![offering], paths: Vec::new() };
+    catalogue.take(vec![("lab".into(), answer)], &mut knowledge, rhizo_types::Time::ZERO);
+    let snapshot = rhizo_knowledge::Snapshot::cut(&knowledge, &BTreeMap::new(), rhizo_types::Time::ZERO);
+    let said = reasons(plan(&request(wanted(web)), &(catalogue, snapshot)));
+    assert!(said[0].starts_with("the target of these 300 copies takes up to "), "{said:#?}");
+    assert!(
+        said[0].contains("bytes in the log, and at most 245760 fit. Remedy: lower `replicas`"),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn a_number_that_the_solver_would_refuse_is_refused_by_the_config() {
+    assert_eq!(rhizo_config::NUMBER_MAX, rhizo_solver::NUMBER_MAX);
+    let mut offers = offers();
+    let huge = number(1e200);
+    offers[0].attributes.insert(AttributeName::from("speed"), rhizo_types::Value::Number(huge));
+    let outcome = plan(&request(wanted(component(1, 1))), &market(&offers, &["lab"]));
+    assert_eq!(outcome.record.verdict, Decision::Planned, "{}", outcome.record.text);
 }
 
 #[test]

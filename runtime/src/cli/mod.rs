@@ -5,6 +5,7 @@
 
 mod args;
 mod beginning;
+mod check;
 mod client;
 mod consent;
 mod console;
@@ -204,16 +205,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
     match command {
         Command::Up(up) => up::up(session, up).await,
         Command::Plan(file) => offline::plan(session, file.config.as_deref()).await,
-        Command::Check(file) => {
-            let config = session.config(file.config.as_deref())?;
-            session.print_warnings(&config);
-            // A kind that this binary does not have, or a data file with a mistake, would stop `plan` and `up`.
-            offline::providers(session, &config.parsed.spec)?;
-            let text =
-                format!("{} is good: {} components", config.text.file, config.parsed.spec.components.len());
-            session.print(&serde_json::json!({ "findings": config.parsed.warnings }), || text + "\n");
-            Ok(Exit::Done)
-        }
+        Command::Check(file) => check::check(session, file.config.as_deref()).await,
         Command::Solve(arguments) => solve::solve(session, &arguments),
         Command::Export(arguments) => solve::export(session, &arguments).await,
         Command::Verify(options) => verify::verify(session, &options),

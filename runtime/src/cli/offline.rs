@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::node::{self, catalogue, solving};
 use rhizo_actuators::Provider;
 use rhizo_actuators::process::Program;
+use rhizo_config::Finding;
 use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_planning::{Catalogue, Decision, Record};
 use rhizo_protocol::coordinator::first_question;
@@ -36,7 +37,9 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
             other => return Err(refused(other)),
         }
     } else if let Some(config) = config {
-        Offline::of(session, &config.parsed.spec).await?.record(&config.parsed.spec)?
+        let known = Offline::of(session, &config.parsed.spec).await?;
+        session.note_findings(&unsupplied(session, &config, &known), &config.text.text);
+        known.record(&config.parsed.spec)?
     } else {
         return Err(Failure::new(Exit::BadConfig, "find a config: none was named"));
     };
@@ -71,12 +74,21 @@ impl Offline {
         Some(rhizo_planning::pose(&request, &self.snapshot, &self.catalogue).problem)
     }
 
-    /// Plans from nothing.
-    pub(crate) fn record(&self, spec: &Spec) -> Result<Record, Failure> {
+    /// Plans from nothing, and returns the record with any verdict; none when the config cannot begin an application.
+    pub(crate) fn answer(&self, spec: &Spec) -> Option<Record> {
         let (snapshot, catalogue) = (self.snapshot.clone(), self.catalogue.clone());
-        let request = first_question(spec.clone())
+        let request = first_question(spec.clone())?;
+        Some(solving::Run { request, snapshot, catalogue }.solve().record)
+    }
+
+    /// Plans from nothing.
+    ///
+    /// # Errors
+    /// When there is no plan, with the causes.
+    pub(crate) fn record(&self, spec: &Spec) -> Result<Record, Failure> {
+        let record = self
+            .answer(spec)
             .ok_or_else(|| Failure::new(Exit::BadConfig, "make a plan: there is no spec"))?;
-        let record = solving::Run { request, snapshot, catalogue }.solve().record;
         match record.verdict {
             Decision::Planned | Decision::Kept => Ok(record),
             Decision::Infeasible | Decision::Failed => {
@@ -110,6 +122,15 @@ impl Offline {
         names.extend(["provider", "region", "offer", "price"].map(rhizo_types::AttributeName::from));
         names
     }
+}
+
+/// The findings about attributes that no offer has. An application with sensors of its own has none, because the
+/// attributes of its sensors are known only when they are read.
+pub(crate) fn unsupplied(session: &Session, config: &Config, known: &Offline) -> Vec<Finding> {
+    if !session.embedding.sensors.is_empty() {
+        return Vec::new();
+    }
+    config.parsed.unknown_attributes(&known.attributes(&config.parsed.spec))
 }
 
 /// The configured providers, all of which must be usable.

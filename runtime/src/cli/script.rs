@@ -7,6 +7,7 @@ use super::args;
 use super::exit::{Exit, Failure, Flaws};
 use super::{Session, refused};
 use crate::admin::{Answer, Ask, ConfigText, ScriptStatus};
+use crate::config;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,7 +44,7 @@ pub(super) async fn run(session: &Session, run: args::Run) -> Result<Exit, Failu
 }
 
 fn read(path: &Path) -> Result<ConfigText, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = config::read_text(path).map_err(|error| {
         Failure::new(Exit::BadConfig, format!("read the script `{}`: {error}", path.display()))
     })?;
     Ok(ConfigText { text, file: path.display().to_string(), base: String::new() })

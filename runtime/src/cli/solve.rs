@@ -6,6 +6,7 @@
 use super::exit::{Exit, Failure};
 use super::offline::Offline;
 use super::{Session, refused_problem};
+use crate::config;
 use clap::Args;
 use rhizo_solver::explain::{WhyNot, cheapest_relaxation, reweighted, why_here, why_not};
 use rhizo_solver::{
@@ -161,7 +162,7 @@ fn read(path: &Path) -> Result<Problem, Failure> {
     if size > BYTES_MAX {
         return Err(failed(format!("read {}: {size} bytes are more than {BYTES_MAX}", path.display())));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| failed(format!("read {}: {e}", path.display())))?;
+    let text = config::read_text(path).map_err(|e| failed(format!("read {}: {e}", path.display())))?;
     serde_json::from_str(&text).map_err(|e| failed(format!("understand {}: {e}", path.display())))
 }
 

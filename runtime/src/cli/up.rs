@@ -127,8 +127,7 @@ enum Founded {
 async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Founded, Record)>, Failure> {
     let spec = &config.parsed.spec;
     let known = Offline::of(session, spec).await?;
-    let unknown = config.parsed.unknown_attributes(&known.attributes(spec));
-    session.note_findings(&unknown, &config.text.text);
+    session.note_findings(&offline::unsupplied(session, config, &known), &config.text.text);
     let (known, plan) = agree_to_found(session, known, spec, up.yes).await?;
     let claim = session.home.make()?;
     let Some(beginning) = founding::begin(session, &claim, &offline::text(config), spec, &known)? else {

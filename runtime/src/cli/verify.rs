@@ -7,6 +7,7 @@ use super::Session;
 use super::args::Verify;
 use super::exit::{Exit, Failure, Flaws};
 use super::verify_report::{Check, Failing, Report, TimeReport};
+use crate::config;
 use rhizo_protocol::Ledger;
 use rhizo_types::id::{ComponentName, TransitionName};
 use rhizo_types::script::Script;
@@ -59,7 +60,7 @@ pub(crate) fn verify(session: &Session, options: &Verify) -> Result<Exit, Failur
 fn read_script(path: &Path, spec: &Spec) -> Result<Script, Failure> {
     let failed =
         |error| Failure::new(Exit::BadConfig, format!("read the script `{}`: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = config::read_text(path).map_err(failed)?;
     let file = path.display().to_string();
     rhizo_config::parse_script(&text, &file, spec)
         .map_err(|findings| Failure::flawed(&file, vec![Flaws { findings, text: text.clone() }]))
@@ -73,7 +74,7 @@ fn read_durations(path: &Path, spec: &Spec) -> Result<Durations, Failure> {
         Failure::new(Exit::BadConfig, message)
             .hint("they are `{\"component\": {\"transition\": [least, greatest]}}`, in seconds")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let text = config::read_text(path).map_err(|error| bad(error.to_string()))?;
     let table: Table = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
     let mut durations = Durations::new();
     for (component, transitions) in table {

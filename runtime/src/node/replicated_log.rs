@@ -176,9 +176,12 @@ impl ReplicatedLog {
         self.call(refused, move |log| async move {
             let result = match log.propose(command, Duration::from_millis(PROPOSE_MS_MAX)).await {
                 Ok(proposed) => ProposeResult::Committed { index: proposed.index },
-                Err(ProposeError::NotLeader { .. } | ProposeError::Busy | ProposeError::TooLarge { .. }) => {
+                Err(error @ ProposeError::TooLarge { .. }) => {
+                    // `check` and planning measure what they accept, so a command of this size is a bug.
+                    tracing::error!(%error, "command not proposed, it is larger than an entry of the log");
                     ProposeResult::Refused
                 }
+                Err(ProposeError::NotLeader { .. } | ProposeError::Busy) => ProposeResult::Refused,
                 Err(ProposeError::Unknown | ProposeError::Stopped) => ProposeResult::Unknown,
             };
             Event::Proposed { id, result }

@@ -92,9 +92,49 @@ pub(super) fn sign(comparison: Comparison) -> &'static str {
 pub(super) fn limit_text(limit: &Limit) -> String {
     match limit {
         Limit::Constant(value) => value.to_string(),
-        Limit::BySize(values) => {
-            let values: Vec<String> = values.iter().map(f64::to_string).collect();
-            format!("({}, by number)", values.join(" "))
+        Limit::BySize(values) => by_size(values),
+    }
+}
+
+/// The most limits of a rule that a sentence names.
+const LIMITS_MAX: usize = 6;
+
+/// Limits that depend on the number of instances: `(1 for 1, 2 for 2, 3 for 3 or more)`. The limit of no instance is
+/// left out, and so are limits that equal the one before.
+fn by_size(values: &[f64]) -> String {
+    let mut steps: Vec<(usize, f64)> = Vec::new();
+    for (size, value) in values.iter().enumerate().skip(1) {
+        if steps.last().is_none_or(|(_, last)| last != value) {
+            steps.push((size, *value));
         }
+    }
+    let last = steps.len().saturating_sub(1);
+    let more = if steps.len() > LIMITS_MAX { ", …" } else { "" };
+    match steps.as_slice() {
+        [] => values.first().copied().unwrap_or(0.0).to_string(),
+        [(_, value)] => value.to_string(),
+        steps => {
+            let words = steps.iter().enumerate().take(LIMITS_MAX).map(|(at, (size, value))| {
+                let end = if at == last { " or more" } else { "" };
+                format!("{value} for {size}{end}")
+            });
+            format!("({}{more})", words.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_by_size_are_said_with_their_sizes() {
+        let said = |values: &[f64]| limit_text(&Limit::BySize(values.to_vec()));
+        assert_eq!(said(&[0.0, 1.0, 2.0, 3.0]), "(1 for 1, 2 for 2, 3 for 3 or more)");
+        assert_eq!(said(&[0.0, 1.0, 1.0, 2.0]), "(1 for 1, 2 for 3 or more)");
+        assert_eq!(said(&[0.0, 1.0]), "1");
+        assert_eq!(said(&[]), "0");
+        let many: Vec<f64> = (0..100_u32).map(f64::from).collect();
+        assert_eq!(said(&many), "(1 for 1, 2 for 2, 3 for 3, 4 for 4, 5 for 5, 6 for 6, …)");
     }
 }

@@ -5,14 +5,13 @@ use crate::named_file::FileKind;
 use crate::path;
 use crate::read::Session;
 use crate::reader::Node;
-use crate::slips;
 use crate::suggest;
 use rhizo_types::ProviderName;
 use rhizo_types::spec::ProviderSpec;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The kinds that exist or are planned. The registry of the binary knows which of them it contains.
-const KINDS: &[&str] = &["process", "ssh", "docker", "qemu", "ec2", "hcloud"];
+/// The kinds that the registry of `rhizo-actuators` can make.
+const KINDS: &[&str] = &["process"];
 
 /// Settings that are paths, or whose name ends in `_` and one of these: resolved against the config file.
 const PATH_SETTINGS: &[&str] =
@@ -65,7 +64,7 @@ impl Session<'_> {
 
     fn provider(&mut self, node: &Node<'_>) -> Option<ProviderSpec> {
         let mut table = self.reader.table(node)?;
-        let kind = self.reader.required(&mut table, "kind", "one of process, ssh, docker, qemu, ec2, hcloud");
+        let kind = self.reader.required(&mut table, "kind", "\"process\"");
         let kind = kind.and_then(|node| self.reader.text(&node));
         if let Some(kind) = &kind {
             self.provider_kind(kind.text, &kind.span);
@@ -107,12 +106,12 @@ impl Session<'_> {
         if KINDS.contains(&kind) || !self.check_name(kind, span, "provider kind") {
             return;
         }
-        let hint = slips::remedy(slips::KINDS, kind).map(str::to_owned);
-        let hint = hint.or_else(|| suggest::hint(kind, KINDS.iter().copied(), "kinds"));
-        self.reader
-            .findings
-            .warning(span.clone(), format!("`{kind}` is not a provider that comes with rhizo"))
-            .maybe_hint(hint);
+        let near = suggest::nearest(kind, KINDS.iter().copied());
+        let hint = near.map_or_else(
+            || "write `kind = \"process\"`, hosts on this machine: the only kind that exists".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        self.reader.findings.error(span.clone(), format!("there is no provider of kind `{kind}`")).hint(hint);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::words::{list, number, price};
 use crate::posed::Posed;
+use crate::rules::THREE_PROVIDERS;
 use rhizo_protocol::SolveRequest;
 use rhizo_solver::explain::eligible;
 use rhizo_solver::{Constraint, Named, Scope, rule, sentence};
@@ -24,7 +25,10 @@ impl Rules<'_> {
         let named = &self.posed.problem.constraints[rule];
         match &named.item {
             Constraint::Budget(budget) => self.budget(budget, nearest),
+            Constraint::Each(each) if self.is_built_in(named) => self.failed_there(each),
             Constraint::Each(each) => self.each(named, each),
+            Constraint::DependsOn(depends) => self.imports(depends),
+            Constraint::Spread(spread) if named.name == THREE_PROVIDERS => self.three_providers(spread),
             Constraint::Spread(spread) => self.spread(named, spread, nearest),
             Constraint::Root(_) => (
                 "copies on hosts that have not settled stay there".to_owned(),
@@ -42,6 +46,57 @@ impl Rules<'_> {
                 None => (self.text(named), format!("change or remove rule `{}`", named.name)),
             },
         }
+    }
+
+    /// Whether planning made the rule, and the operator wrote none of its name.
+    fn is_built_in(&self, named: &Named<Constraint>) -> bool {
+        named.name.starts_with('[')
+            && !self.request.spec.requires.iter().any(|rule| rule.name.0 == named.name)
+    }
+
+    fn component(&self, component: usize) -> &str {
+        &self.posed.problem.components[component].name
+    }
+
+    /// The hosts on which a component kept failing.
+    fn failed_there(&self, each: &rule::Each) -> (String, String) {
+        let machines = each.allowed.iter().zip(&self.posed.problem.machines);
+        let refused = machines.filter(|(allowed, _)| !**allowed).map(|(_, machine)| machine.name.clone());
+        let refused = list(&refused.collect::<Vec<_>>());
+        let name = match &each.scope {
+            Scope::Component(component) => self.component(*component),
+            _ => "the component",
+        };
+        (
+            format!("{name} kept failing on {refused}, and is not placed there again"),
+            format!("correct {name} and run `up` again, or add other hosts"),
+        )
+    }
+
+    fn imports(&self, depends: &rule::DependsOn) -> (String, String) {
+        let user = self.component(depends.component);
+        let exporters: Vec<String> =
+            depends.any_of.iter().map(|component| self.component(*component).to_owned()).collect();
+        let exporters = list(&exporters);
+        (
+            format!("{user} imports from {exporters}, so that a copy of {exporters} has to run"),
+            format!("make the import of {user} optional"),
+        )
+    }
+
+    fn three_providers(&self, spread: &rule::Spread) -> (String, String) {
+        let classes = self.classes(&spread.scope, spread.partition);
+        let usable = match classes.as_slice() {
+            [] => "no host or offer can be used".to_owned(),
+            [one] => format!("the hosts and offers that can be used are all of provider {one}"),
+            several => format!("the hosts and offers that can be used are of {}", list(several)),
+        };
+        (
+            format!(
+                "at least three providers are configured, so that the copies run on hosts of three; {usable}"
+            ),
+            "let the rules allow hosts of three providers, or configure fewer than three".to_owned(),
+        )
     }
 
     /// The rule as the operator wrote it, or else a sentence of the solver.

@@ -43,7 +43,7 @@ async fn read(path: &Path) -> Result<String, String> {
     if text.len() as u64 > TEMPLATE_BYTES_MAX {
         return Err(wrong(&format!("it is longer than {TEMPLATE_BYTES_MAX} bytes")));
     }
-    Ok(text)
+    Ok(rhizo_config::plain_text(&text).into_owned())
 }
 
 /// Writes a file beside it and renames that, so that every reader sees the old or the new content.
