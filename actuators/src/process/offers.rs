@@ -354,7 +354,7 @@ mod tests {
             ("name,region,price_per_hour,cap.memory\na,r,1,9PiB\n", "`9PiB` is not an amount"),
             (
                 "one,eu-1,0.1\ntwo,eu-2,0.1\n",
-                "the first line of the file names its columns, `name` among them",
+                "offers.csv:1: the first line names the columns, and `0.1` is no name; write a line with the names",
             ),
         ] {
             let error = offers(text).unwrap_err();

@@ -50,8 +50,9 @@ fn instance(component: &ComponentName) -> u64 {
     text(component.as_str()) + COUNT_BYTES
 }
 
+/// A name: its length takes one byte, because names have at most 48 characters.
 fn text(text: &str) -> u64 {
-    COUNT_BYTES + u64::try_from(text.len()).unwrap_or(u64::MAX / 4)
+    1 + u64::try_from(text.len()).unwrap_or(u64::MAX / 4)
 }
 
 #[cfg(test)]

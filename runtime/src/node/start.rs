@@ -20,17 +20,13 @@ use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{Node as Core, NodeConfig};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
 use rhizo_types::wire::{Boot, Record};
-use rhizo_types::{AppName, Lineage, PeerKey, ProviderName, RegionName};
+use rhizo_types::{AppName, Lineage, NODE_PORT, PeerKey, ProviderName, RegionName};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
-
-/// The port that nodes listen on when it is free. Each host has an address of its own, and a firewall can name a fixed
-/// port.
-const PORT: u16 = 4747;
 
 /// The input of a founder: node 0 of a lineage.
 pub(crate) struct Founding {
@@ -220,7 +216,7 @@ fn resume(resumed: Resumed, records: Vec<Record>) -> (NodeConfig, Opening) {
 /// The port at which the other members know a restarted node.
 fn port_of(resumed: Option<&Resumed>) -> u16 {
     let member = resumed.and_then(|resumed| resumed.ledger.members.get(&resumed.node));
-    member.and_then(|member| member.record.addresses.first()).map_or(PORT, SocketAddr::port)
+    member.and_then(|member| member.record.addresses.first()).map_or(NODE_PORT, SocketAddr::port)
 }
 
 fn components(

@@ -27,4 +27,4 @@ pub use counter::{Epoch, Generation, Revision, Term, Time};
 pub use fact::Value;
 pub use id::*;
 pub use number::Number;
-pub use resource::HostResource;
+pub use resource::{HostResource, NODE_PORT};

@@ -8,6 +8,10 @@ use crate::spec::Component;
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The TCP port that the node of every host listens on when it is free: each host has an address of its own, and a
+/// firewall can name a fixed port. No component can have it as a fixed port.
+pub const NODE_PORT: u16 = 4747;
+
 /// A resource of a host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum HostResource<'a> {

@@ -13,7 +13,7 @@ use rhizo_types::lifecycle::{VALUE_BYTES_MAX, VALUES_MAX, Values};
 use rhizo_types::spec::{
     Component, Export, Health, Import, OnFailure, OnLoss, Pick, Ports, Probe, Replicas, Run,
 };
-use rhizo_types::{ComponentName, Number, PortName, ValueName};
+use rhizo_types::{ComponentName, NODE_PORT, Number, PortName, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most copies of one component. The runtime is built for thousands of nodes.
@@ -255,7 +255,15 @@ impl Session<'_> {
     }
 
     fn port(&mut self, node: &Node<'_>) -> Option<u16> {
-        self.reader.whole(node, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
+        let port = self.reader.whole(node, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok());
+        if port == Some(NODE_PORT) {
+            self.reader
+                .findings
+                .error(node.span.clone(), format!("port {NODE_PORT} is taken by the node on every host"))
+                .hint("write another number, or leave `port` out to have a free one chosen");
+            return None;
+        }
+        port
     }
 
     fn imports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> Ports<Import> {
