@@ -152,6 +152,9 @@ pub(crate) struct Status {
     /// Components whose new version kept failing and was rolled back.
     #[serde(default)]
     pub(crate) unwound: Vec<String>,
+    /// Components whose version keeps failing.
+    #[serde(default)]
+    pub(crate) failing: Vec<FailingStatus>,
     /// The node that answered.
     pub(crate) answered_by: String,
     /// The spec in force.
@@ -163,6 +166,23 @@ pub(crate) struct Status {
     /// The script that runs or ran last.
     #[serde(default)]
     pub(crate) script: Option<ScriptStatus>,
+}
+
+/// A component whose version keeps failing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct FailingStatus {
+    /// The component.
+    pub(crate) name: String,
+    /// Failures in a row, over all hosts.
+    pub(crate) failures: u32,
+    /// The text of the last failure.
+    pub(crate) error: String,
+    /// Length of the wait before the next attempt, in milliseconds.
+    pub(crate) wait_ms: u64,
+    /// Time until the next attempt, in milliseconds; absent if the answering node does not know it.
+    pub(crate) next_try_ms: Option<u64>,
+    /// Nodes on which a copy exhausted its attempts; at most two.
+    pub(crate) nodes: Vec<String>,
 }
 
 /// The state of a script.

@@ -161,10 +161,12 @@ impl Catalogue {
     }
 
     /// The offers that can be ordered now: neither cooling down, nor sold out, nor of a provider that fails.
+    /// None when the request allows no order.
     #[must_use]
     pub fn buyable(&self, request: &SolveRequest) -> Vec<Buyable> {
         let hosts_max = hosts_max(&request.spec);
-        let possible = self.judged(request).filter(|(_, withheld)| withheld.is_none());
+        let may_order = request.terms.orders_max != Some(0);
+        let possible = self.judged(request).filter(|(_, withheld)| may_order && withheld.is_none());
         let buyable = possible.map(|(offer, _)| Buyable {
             order: offer.order.clone(),
             count_max: offer.available.unwrap_or(hosts_max).min(hosts_max),

@@ -94,6 +94,7 @@ mod tests {
             frozen: BTreeSet::new(),
             moves_max: None,
             gain_min: Number::ZERO,
+            orders_max: None,
             spending_micros: 0,
             budget_micros: None,
         }

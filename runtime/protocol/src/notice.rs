@@ -151,6 +151,21 @@ pub enum Notice {
     },
     /// A component returns to the version in which it last worked.
     Unwound(ComponentName),
+    /// A version of a component keeps failing.
+    ComponentFailing {
+        /// The component.
+        component: ComponentName,
+        /// Number of failures in a row, over all hosts.
+        failures: u32,
+        /// The text of the last failure.
+        reason: String,
+        /// Length of the wait before the next attempt, in milliseconds.
+        wait_ms: u64,
+    },
+    /// All copies of a component have been started for longer than the failure window.
+    ComponentSteady(ComponentName),
+    /// Marks of components against hosts are old, and end.
+    MarksForgiven(usize),
     /// A script begins.
     ScriptBegan(u64),
     /// A script waits at a line, or continues there.
@@ -250,6 +265,9 @@ kinds! {
     Notice::InstanceFailed { .. } => "InstanceFailed",
     Notice::ActionFailed { .. } => "ActionFailed",
     Notice::Unwound(_) => "Unwound",
+    Notice::ComponentFailing { .. } => "ComponentFailing",
+    Notice::ComponentSteady(_) => "ComponentSteady",
+    Notice::MarksForgiven(_) => "MarksForgiven",
     Notice::ScriptBegan(_) => "ScriptBegan",
     Notice::ScriptAt { .. } => "ScriptAt",
     Notice::ScriptDone(_) => "ScriptDone",
@@ -388,6 +406,12 @@ impl Notice {
             Self::Unwound(component) => {
                 write!(f, "{component} keeps failing and goes back to its last working version")
             }
+            Self::ComponentFailing { component, failures, reason, wait_ms } => {
+                let wait_s = *wait_ms as f64 / 1e3;
+                write!(f, "{component} keeps failing ({failures} in a row, next try after {wait_s} s): {reason}")
+            }
+            Self::ComponentSteady(component) => write!(f, "{component} runs well"),
+            Self::MarksForgiven(count) => write!(f, "{count} hosts may be used again by components that failed there"),
             Self::ScriptBegan(number) => write!(f, "script {number} begins"),
             Self::ScriptAt { number, line } => write!(f, "script {number} is at line {line}"),
             Self::ScriptDone(number) => write!(f, "script {number} is carried out"),

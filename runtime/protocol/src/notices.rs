@@ -2,10 +2,12 @@
 //!
 //! They are derived from the entry and from the ledger after it, and decide nothing. `notice` has their texts.
 
+use crate::agent::back_off_ms;
 use crate::ledger::{Ledger, ScriptState};
 use crate::notice::Notice;
 use crate::out::Out;
 use rhizo_types::Term;
+use rhizo_types::id::ComponentName;
 use rhizo_types::intent::{Outcome, ReleaseReason};
 use rhizo_types::ledger::Command;
 
@@ -52,6 +54,19 @@ pub(crate) fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
             return;
         }
         Command::Unwind { component, .. } => Notice::Unwound(component.clone()),
+        Command::Failing { components } => {
+            for component in components.keys().filter(|component| ledger.keeps_failing(component)) {
+                out.notice(failing(component, ledger));
+            }
+            return;
+        }
+        Command::Steady { components } => {
+            for component in components.keys() {
+                out.notice(Notice::ComponentSteady(component.clone()));
+            }
+            return;
+        }
+        Command::Forgive { marks } => Notice::MarksForgiven(marks.len()),
         Command::RunScript { number, .. } => Notice::ScriptBegan(*number),
         Command::Advance { number, .. } | Command::EndScript { number } | Command::Stall { number, .. } => {
             let Some(run) = ledger.script.as_ref().filter(|run| run.number == *number) else { return };
@@ -70,4 +85,15 @@ pub(crate) fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
         Command::Genesis(_) | Command::Drain { .. } | Command::Mark | Command::Gone { .. } => return,
     };
     out.notice(notice);
+}
+
+fn failing(component: &ComponentName, ledger: &Ledger) -> Notice {
+    let record = ledger.failing.get(component);
+    let failures = record.map_or(0, |record| record.failures);
+    Notice::ComponentFailing {
+        component: component.clone(),
+        failures,
+        reason: record.map(|record| record.error.clone()).unwrap_or_default(),
+        wait_ms: back_off_ms(failures, ledger.timers().restart_ms),
+    }
 }

@@ -110,6 +110,12 @@ pub enum Sabotage {
     SettlesEarly,
     /// A new version of a spec changes no instance.
     NeverUpgrades,
+    /// A host is acquired for a version that has never run well.
+    AcquiresForUnproven,
+    /// A second host is acquired because of failures while the first replacement is outstanding.
+    ForgetsSpares,
+    /// Copies of a failing component are kept until their successors start.
+    PilesUpCopies,
 }
 
 #[cfg(feature = "sabotage")]

@@ -2,11 +2,11 @@
 //!
 //! Any node answers from its own ledger. Only the coordinator has the reports of all agents.
 
-use crate::agent::{Agent, FAILURES_MAX};
+use crate::agent::{Agent, back_off_ms};
 use crate::coordinator::{Coordinator, View, voters_wanted};
 use crate::leadership::Leadership;
 use crate::ledger::{Ledger, ScriptState};
-use rhizo_types::id::{InstanceId, IntentId, NodeId, ProviderName};
+use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::IntentState;
 use rhizo_types::message::{InstancePhase, InstanceReport};
 use rhizo_types::{Revision, Term};
@@ -62,8 +62,27 @@ pub struct Status {
     pub target: Revision,
     /// The last target that was reached completely.
     pub settled: Revision,
+    /// Components whose version keeps failing.
+    pub failing: BTreeMap<ComponentName, FailingComponent>,
     /// Sentences for the operator: what is missing, broken, or not survivable.
     pub problems: Vec<String>,
+}
+
+/// A component whose version keeps failing.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct FailingComponent {
+    /// The spec revision that defines the version.
+    pub version: Revision,
+    /// Failures in a row, over all hosts.
+    pub failures: u32,
+    /// The text of the last failure.
+    pub error: String,
+    /// Length of the wait before the next attempt, in milliseconds.
+    pub wait_ms: u64,
+    /// Time until the next attempt, in milliseconds; known to the coordinator alone, and only while all copies wait.
+    pub next_try_ms: Option<u64>,
+    /// Nodes on which a copy exhausted its attempts; at most two.
+    pub nodes: BTreeSet<NodeId>,
 }
 
 /// Composes the view of a node.
@@ -105,11 +124,8 @@ pub(crate) fn compose(
     }));
     let failing = coordinator.map(Coordinator::failing_providers).unwrap_or_default();
     problems.extend(failing.iter().map(|provider| format!("provider {provider} does not answer")));
-    let failed = reports.iter().filter(|(_, (_, report))| report.failures >= FAILURES_MAX);
-    problems.extend(failed.map(|(instance, (node, report))| {
-        let text = report.failure.as_deref().unwrap_or("no reason known");
-        format!("{instance} on {node} failed {} times: {text}", report.failures)
-    }));
+    let failing_components = failing_components(view, coordinator);
+    problems.extend(failing_components.iter().map(|(component, failing)| failing_problem(component, failing)));
     Status {
         term: leadership.term(),
         // A coordinator is shown once a committed entry of its term was seen, and only while its quorum is known.
@@ -122,6 +138,7 @@ pub(crate) fn compose(
         target: ledger.target.revision,
         settled: ledger.settled,
         problems,
+        failing: failing_components,
         reports,
     }
 }
@@ -138,9 +155,7 @@ fn state(
         return OverlayState::NoQuorum;
     }
     let stuck = coordinator.is_some_and(|coordinator| coordinator.problem().is_some());
-    let down = reports
-        .values()
-        .any(|(_, report)| report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting);
+    let down = ledger.failing.keys().any(|component| ledger.keeps_failing(component));
     if stuck || down {
         return OverlayState::Degraded;
     }
@@ -171,7 +186,10 @@ fn state(
                 report.generation == placed.generation && (report.phase == InstancePhase::Started || rests)
             })
     });
-    let whole = started && planned && settled && !pending && votes && !leaving && !ledger.taking_down;
+    // A version that has not run for longer than the failure window may still turn out not to work.
+    let mut placed = ledger.target.instances.iter();
+    let proven = placed.all(|(instance, placed)| ledger.proven(&instance.component, placed.version).is_some());
+    let whole = proven && started && planned && settled && !pending && votes && !leaving && !ledger.taking_down;
     let quiet = view.observer.suspects().is_empty();
     if whole && quiet { OverlayState::Stable } else { OverlayState::Changing }
 }
@@ -180,6 +198,37 @@ fn state(
 fn voters_problem(ledger: &Ledger) -> Option<String> {
     let enough = ledger.voters.len() >= 3 || ledger.genesis.is_none();
     (!enough).then(|| "fewer than three voters: the loss of the coordinator cannot be survived".to_owned())
+}
+
+/// The components whose version in force keeps failing.
+fn failing_components(
+    view: View<'_>,
+    coordinator: Option<&Coordinator>,
+) -> BTreeMap<ComponentName, FailingComponent> {
+    let ledger = view.ledger;
+    let failing = ledger.failing.iter().filter(|(component, _)| ledger.keeps_failing(component));
+    let failing = failing.map(|(component, record)| {
+        let next_try = coordinator.and_then(|coordinator| coordinator.next_try(component));
+        let failing = FailingComponent {
+            version: record.version,
+            failures: record.failures,
+            error: record.error.clone(),
+            wait_ms: back_off_ms(record.failures, ledger.timers().restart_ms),
+            next_try_ms: next_try.map(|at| at.ms_since(view.now)),
+            nodes: record.nodes.clone(),
+        };
+        (component.clone(), failing)
+    });
+    failing.collect()
+}
+
+fn failing_problem(component: &ComponentName, failing: &FailingComponent) -> String {
+    let FailingComponent { failures, error, wait_ms, next_try_ms, .. } = failing;
+    let next = match next_try_ms {
+        Some(ms) => format!("next try in {} s", ms.div_ceil(1_000)),
+        None => format!("tried again every {} s", wait_ms.div_ceil(1_000)),
+    };
+    format!("{component} keeps failing, {failures} times in a row: {error}; {next}")
 }
 
 /// The reason for which a script ended early, if one did.

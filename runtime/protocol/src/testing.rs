@@ -10,6 +10,7 @@ use crate::node::{Node, NodeConfig};
 use crate::notice::Notice;
 use crate::request::SolveRequest;
 use crate::turn::{Effect, Turn};
+use rhizo_types::failure::{Mark, Proven};
 use rhizo_types::id::{
     AppName, ComponentName, HostId, InstanceId, IntentId, Lineage, NodeId, OfferName, PeerKey, ProviderName,
     RegionName,
@@ -113,7 +114,11 @@ impl LedgerBuilder {
     /// Records that a component kept failing on a node.
     #[must_use]
     pub fn avoid(mut self, component: &str, node: u64) -> Self {
-        self.ledger.avoid.insert((ComponentName::from(component), NodeId(node)));
+        let component = ComponentName::from(component);
+        let version = self.ledger.spec_revision();
+        let mark = Mark { version, replaced: false };
+        self.ledger.avoid.insert((component.clone(), NodeId(node)), mark);
+        self.ledger.proven.insert(component, Proven { version, nodes: BTreeSet::new() });
         self
     }
 

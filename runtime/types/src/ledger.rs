@@ -4,6 +4,7 @@
 //! Every command is guarded (by a revision, a state or a key), so that applying it twice changes nothing.
 
 use crate::counter::Revision;
+use crate::failure::{Failing, Proven};
 use crate::id::{
     AppName, ComponentName, HostId, InstanceId, IntentId, Lineage, NodeId, PeerKey, ProviderName, RegionName,
 };
@@ -120,6 +121,21 @@ pub enum Command {
         instance: InstanceId,
         /// The instance whose export is inactive at rest.
         exporter: InstanceId,
+    },
+    /// Records that versions of components keep failing.
+    Failing {
+        /// The failing version of each component.
+        components: BTreeMap<ComponentName, Failing>,
+    },
+    /// Records that every copy of these components has been started for longer than the failure window.
+    Steady {
+        /// The version of each component, with nodes on which it runs.
+        components: BTreeMap<ComponentName, Proven>,
+    },
+    /// Ends marks of components against nodes, because the marks are old.
+    Forgive {
+        /// The component and the node of each mark.
+        marks: BTreeSet<(ComponentName, NodeId)>,
     },
 }
 

@@ -9,6 +9,7 @@
 pub mod counter;
 pub mod expr;
 pub mod fact;
+pub mod failure;
 pub mod id;
 pub mod intent;
 pub mod ledger;

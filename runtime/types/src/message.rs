@@ -4,6 +4,7 @@
 //! ordered channel that resends lost frames. `rhizo-protocol::node` handles both.
 
 use crate::counter::{Generation, Revision, Term};
+use crate::failure::RetryWait;
 use crate::id::{InstanceId, NodeId, PlaceName, PortName};
 use crate::ledger::Command;
 use crate::lifecycle::Values;
@@ -129,7 +130,7 @@ pub struct InstanceReport {
     pub phase: InstancePhase,
     /// Number of bindings in which the instance differs from the target.
     pub bindings_missing: u32,
-    /// Failures in a row.
+    /// Failures in a row of this copy on this node.
     pub failures: u32,
     /// The text of the last failure, cut to [`FAILURE_TEXT_BYTES_MAX`].
     pub failure: Option<String>,
@@ -146,6 +147,8 @@ pub struct InstanceReport {
     /// While its service starts: the last answer of the start check, cut to [`FAILURE_TEXT_BYTES_MAX`]. None until the
     /// shell reports one, which it does once a second for a start that takes longer.
     pub not_ready: Option<String>,
+    /// Set while the instance waits for its next attempt after a failure.
+    pub retry: Option<RetryWait>,
 }
 
 /// Longest failure text in a report, in bytes: about two lines of a terminal.

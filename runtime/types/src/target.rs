@@ -35,7 +35,7 @@ pub struct Plan {
     pub orders: Vec<AcquireOrder>,
     /// The final place of every instance.
     pub placement: BTreeMap<InstanceId, Slot>,
-    /// Nodes on which a component kept failing; it is not placed there again.
+    /// Nodes on which a component kept failing. The ledger marks them with the version that failed.
     pub avoid: BTreeSet<(ComponentName, NodeId)>,
     /// The reason and the value of the plan; printed by `why`.
     pub verdict: Verdict,

@@ -4,6 +4,7 @@
 //! running overlays: add a version instead. `RHIZO_BLESS=1` writes the file anew, for lines that were added.
 
 use postcard::{from_bytes, to_stdvec};
+use rhizo_types::failure::*;
 use rhizo_types::id::*;
 use rhizo_types::intent::*;
 use rhizo_types::ledger::*;
@@ -285,6 +286,30 @@ fn commands() -> Vec<(&'static str, Command)> {
             "stall",
             Command::Stall { number: 2, at: 3, instance: instance("web", 1), exporter: instance("db", 0) },
         ),
+        (
+            "failing",
+            Command::Failing {
+                components: BTreeMap::from([(
+                    ComponentName::from("web"),
+                    Failing {
+                        version: Revision(2),
+                        failures: 4,
+                        error: "exit 3".to_owned(),
+                        nodes: BTreeSet::from([NodeId(5)]),
+                    },
+                )]),
+            },
+        ),
+        (
+            "steady",
+            Command::Steady {
+                components: BTreeMap::from([(
+                    ComponentName::from("web"),
+                    Proven { version: Revision(2), nodes: BTreeSet::from([NodeId(5), NodeId(8)]) },
+                )]),
+            },
+        ),
+        ("forgive", Command::Forgive { marks: BTreeSet::from([(ComponentName::from("web"), NodeId(5))]) }),
     ]
 }
 
@@ -303,6 +328,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         places: BTreeSet::from([PlaceName::from("started")]),
         addresses: [(PortName::from("http"), address())].into_iter().collect(),
         not_ready: Some("3 tries".to_owned()),
+        retry: Some(RetryWait { failures: 3, wait_ms: 2_000 }),
     };
     let report =
         Report { number: 6, target: Revision(4), instances: BTreeMap::from([(instance("web", 0), report)]) };

@@ -1,8 +1,8 @@
 //! The reaction to a failure of an instance. `failures` counts them.
 //!
 //! Recovery escalates. An action is repeated as its life-cycle says. Then the instance is reset and deployed again on
-//! the same node, after a wait that doubles. From the second failure in a row on, its users are restarted with it. From
-//! the third on, the coordinator looks for another node, and for another host if the host seems to be at fault.
+//! the same node, after a wait that doubles with every failure of its version on any host. From the second failure in a
+//! row on, its users are restarted with it. From the third on, the coordinator judges whether the host is at fault.
 
 use super::run::Progress;
 use super::step::Step;
@@ -22,7 +22,8 @@ impl Step<'_> {
         }
         let reason = cut(reason);
         let restart_ms = self.ledger.timers().restart_ms;
-        self.local.failures.add(reason.clone(), up_ms, self.now, restart_ms);
+        let of_version = self.ledger.failures_of(&self.instance.component, self.local.placed.version);
+        self.local.failures.add(reason.clone(), up_ms, of_version, self.now, restart_ms);
         let failures = self.local.failures.in_a_row;
         self.out.notice(Notice::InstanceFailed { instance: self.instance.clone(), reason, failures });
         self.lose_users();

@@ -4,10 +4,14 @@
 
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
+use rhizo_types::failure::RetryWait;
 
-/// After this many failures in a row on one node, the coordinator looks for another one: the first may be bad luck, the
-/// second a race with another program that restarts, the third is the fault of the node or of the program.
+/// After this many failures in a row a component is *failing*: the first may be bad luck, the second a race with another
+/// program that restarts, the third is the fault of the program or of the node.
 pub const FAILURES_MAX: u32 = 3;
+/// A copy has to be started for longer than this before its version counts as working. Programs that cannot serve
+/// usually end within the first seconds, after they have failed to reach something; an `up` should take less than ten.
+pub const FAILURE_WINDOW_MS: u64 = 6_000;
 /// One failure is forgotten for each such time that an instance stayed started: one that fails once a minute never gets
 /// far, and one that fails every few seconds does not count as new each time.
 const STEADY_MS: u64 = 60_000;
@@ -19,6 +23,9 @@ const BACK_OFF_DOUBLINGS_MAX: u32 = 6;
 pub(super) struct Failures {
     /// How many there were without a steady time between them.
     pub(super) in_a_row: u32,
+    /// The same over all hosts for the version of the component, as far as this node knows. Waits follow from it, so that
+    /// a version that is tried on another host goes on where it was.
+    pub(super) of_version: u32,
     /// The reason of the last one.
     pub(super) last: Option<String>,
     /// Until then no run begins; none: one may begin at any time.
@@ -26,13 +33,35 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Counts a failure of an instance that had been started for `up_ms`.
-    pub(super) fn add(&mut self, reason: String, up_ms: u64, now: Time, restart_ms: u64) {
+    /// The failures of a new instance, whose version has failed this often on all hosts. If it keeps failing, the first
+    /// run waits as the next one on the old host would have.
+    pub(super) fn new(of_version: u32, now: Time, restart_ms: u64) -> Self {
+        let waits = of_version >= FAILURES_MAX && !sabotage::is(Sabotage::RestartsAtOnce);
+        let retry_at = waits.then(|| now.after_ms(back_off_ms(of_version, restart_ms)));
+        Self { of_version, retry_at, ..Self::default() }
+    }
+
+    /// Counts a failure of an instance that had been started for `up_ms`. On other hosts, its version has failed
+    /// `of_version` times.
+    pub(super) fn add(&mut self, reason: String, up_ms: u64, of_version: u32, now: Time, restart_ms: u64) {
         let steady = u32::try_from(up_ms / STEADY_MS).unwrap_or(u32::MAX);
         self.in_a_row = self.in_a_row.saturating_sub(steady) + 1;
-        let doublings = (self.in_a_row - 1).min(BACK_OFF_DOUBLINGS_MAX);
+        self.of_version = self.of_version.saturating_sub(steady).max(of_version) + 1;
         let waits = !sabotage::is(Sabotage::RestartsAtOnce);
-        self.retry_at = waits.then(|| now.after_ms(restart_ms << doublings));
+        self.retry_at = waits.then(|| now.after_ms(back_off_ms(self.of_version, restart_ms)));
         self.last = Some(reason);
     }
+
+    /// The wait in progress; none when a run may begin at any time.
+    pub(super) fn wait(&self, restart_ms: u64) -> Option<RetryWait> {
+        let wait = RetryWait { failures: self.of_version, wait_ms: back_off_ms(self.of_version, restart_ms) };
+        self.retry_at.map(|_| wait)
+    }
+}
+
+/// The wait before the next attempt of a version that has failed this often in a row, in milliseconds. It doubles up to
+/// 2^6 times the first.
+#[must_use]
+pub fn back_off_ms(failures: u32, restart_ms: u64) -> u64 {
+    restart_ms << failures.saturating_sub(1).min(BACK_OFF_DOUBLINGS_MAX)
 }

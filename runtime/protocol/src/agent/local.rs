@@ -153,7 +153,7 @@ pub(super) struct Local {
 
 impl Local {
     /// An instance in its initial place, with `deploy` queued.
-    pub(super) fn new(placed: Placed, kind: Arc<Kind>) -> Self {
+    pub(super) fn new(placed: Placed, kind: Arc<Kind>, failures: Failures) -> Self {
         let marking = Marking::at(kind.net.initial);
         let mut imports = LiteMap::with_capacity(kind.component.imports.len());
         imports.extend(kind.component.imports.keys().map(|port| (port.clone(), Binding::default())));
@@ -167,7 +167,7 @@ impl Local {
             attempts: 0,
             run: None,
             service: Service::Off,
-            failures: Failures::default(),
+            failures,
             outputs: Outputs::default(),
             bound_imports: BoundImports::new(),
             keeps_until: None,

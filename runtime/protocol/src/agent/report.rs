@@ -144,7 +144,7 @@ impl Reporter {
 }
 
 /// The entry of an instance in the report.
-pub(super) fn describe(local: &Local, uses: &Uses) -> InstanceReport {
+pub(super) fn describe(local: &Local, uses: &Uses, restart_ms: u64) -> InstanceReport {
     let phase = local.phase();
     let places = if local.kind.declared {
         local.marking.places.iter().map(|place| local.kind.net.place(*place).clone()).collect()
@@ -163,6 +163,7 @@ pub(super) fn describe(local: &Local, uses: &Uses) -> InstanceReport {
         places,
         addresses: addresses(local),
         not_ready: local.run.as_ref().and_then(|run| run.not_ready.clone()),
+        retry: local.failures.wait(restart_ms),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A step owns the context that the parts of the agent share meanwhile: the instance, the time, the ledger and where
 //! effects go. The parts are `importer`, `exporter`, `play`, `lower`, `actions` and `failure`.
 
+use super::failures::Failures;
 use super::local::{Local, Mode};
 use super::{Agent, pushes};
 use crate::ledger::Ledger;
@@ -73,7 +74,8 @@ impl Step<'_> {
             self.out.effect(Effect::Stop { run: self.local.run_id(self.instance) });
         }
         self.serve();
-        let report = super::report::describe(self.local, &self.agent.uses);
+        let restart_ms = self.ledger.timers().restart_ms;
+        let report = super::report::describe(self.local, &self.agent.uses, restart_ms);
         self.agent.reporter.set(self.instance, Some(report));
         false
     }
@@ -86,6 +88,10 @@ impl Step<'_> {
         };
         let Some(kind) = self.agent.kinds.of(self.instance, placed.version, self.ledger) else { return };
         self.local.placed = *placed;
+        if *kind.component != *self.local.kind.component {
+            // A changed definition is tried at once.
+            self.local.failures = Failures::default();
+        }
         if let Some(run) = &mut self.local.run
             && kind.component.attributes != self.local.kind.component.attributes
         {
@@ -116,7 +122,7 @@ impl Agent {
     /// Does what has become possible for one instance; creates it if the target places it here.
     pub(super) fn step(&mut self, instance: &InstanceId, ledger: &Ledger, now: Time, out: &mut Out) {
         let known = self.instances.remove(instance);
-        let Some(mut local) = known.or_else(|| self.create(instance, ledger, out)) else { return };
+        let Some(mut local) = known.or_else(|| self.create(instance, ledger, now, out)) else { return };
         let gone = self.on(instance, &mut local, ledger, now, out).run();
         let due = if gone { None } else { local.due_at() };
         self.set_timer(instance, &mut local, due);
@@ -147,7 +153,13 @@ impl Agent {
 
     /// Creates an instance that the target places here. From here on older generations are refused, also after a
     /// restart: the fences of all instances of a target are made durable together, before any of them begins.
-    fn create(&mut self, instance: &InstanceId, ledger: &Ledger, out: &mut Out) -> Option<Box<Local>> {
+    fn create(
+        &mut self,
+        instance: &InstanceId,
+        ledger: &Ledger,
+        now: Time,
+        out: &mut Out,
+    ) -> Option<Box<Local>> {
         let placed = ledger.target.instances.get(instance).filter(|placed| placed.node == self.me)?;
         if self.target < self.followed && !sabotage::is(Sabotage::IgnoresFence) {
             // The node restarted with an older ledger than it followed before, and is about to catch up.
@@ -165,7 +177,9 @@ impl Agent {
                 generation: placed.generation,
             });
         }
-        let mut local = Box::new(Local::new(*placed, kind));
+        let of_version = ledger.failures_of(&instance.component, placed.version);
+        let failures = Failures::new(of_version, now, ledger.timers().restart_ms);
+        let mut local = Box::new(Local::new(*placed, kind, failures));
         local.follow_pushes(pushes(ledger, instance));
         local.follow_imports(instance, ledger, &self.uses);
         Some(local)

@@ -7,8 +7,8 @@
 use super::hosts::Hosts;
 use super::obstacles::Obstacles;
 use super::question::question;
-use super::{Coordinator, View, target};
-use crate::agent::FAILURES_MAX;
+use super::failures::{self, Blamed};
+use super::{Coordinator, View};
 use crate::assign::{assign, in_force};
 use crate::event::{Proposal, SolveOutcome};
 use crate::judgement::{net_gain, reason_to_stay};
@@ -16,11 +16,11 @@ use crate::ledger::{Ledger, SlotState};
 use crate::notice::Notice;
 use crate::out::{Out, earlier};
 use crate::request::{SolveId, Terms};
+use crate::sabotage::{self, Sabotage};
 use crate::turn::Effect;
 use rhizo_types::Time;
-use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
+use rhizo_types::id::{ComponentName, InstanceId, IntentId};
 use rhizo_types::ledger::Command;
-use rhizo_types::message::InstancePhase;
 use rhizo_types::target::{Cause, Plan, Slot, Verdict, Worth};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -213,9 +213,9 @@ pub(super) fn urgent(coordinator: Option<&Coordinator>, view: View<'_>) -> Optio
     }
     let stuck = coordinator.map(|coordinator| coordinator.hosts.stuck(view)).unwrap_or_default();
     broken(ledger, &stuck).or_else(|| copies_missing(ledger)).or_else(|| {
-        let failing = coordinator.map(|coordinator| coordinator.failing(ledger)).unwrap_or_default();
-        let failing: BTreeSet<InstanceId> = failing.into_keys().collect();
-        (!failing.is_empty()).then_some(Cause::InstanceFailed(failing))
+        let blamed = coordinator.map(|coordinator| coordinator.blamed(ledger)).unwrap_or_default();
+        let copies: BTreeSet<InstanceId> = blamed.copies.into_keys().collect();
+        (!copies.is_empty()).then_some(Cause::InstanceFailed(copies))
     })
 }
 
@@ -244,23 +244,9 @@ impl Coordinator {
         (better && quiet && ledger.is_plan_in_effect()).then_some(Cause::Better)
     }
 
-    /// Returns the instances that keep failing, with their nodes. Leaves out pairs of component and node that the
-    /// plan avoids already.
-    pub(super) fn failing(&self, ledger: &Ledger) -> BTreeMap<InstanceId, NodeId> {
-        let placed = ledger.target.instances.iter().filter(|(instance, placed)| {
-            let planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));
-            let failing = self.reconfiguration.reports.of(instance, ledger).is_some_and(|report| {
-                report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting
-            });
-            // An instance whose component is about to be rolled back is not moved: the new version is at fault, not
-            // the host.
-            let unwinds = target::can_unwind(instance, placed, ledger);
-            planned
-                && failing
-                && !unwinds
-                && !ledger.avoid.contains(&(instance.component.clone(), placed.node))
-        });
-        placed.map(|(instance, placed)| (instance.clone(), placed.node)).collect()
+    /// Copies that keep failing where they are and may be placed elsewhere.
+    pub(super) fn blamed(&self, ledger: &Ledger) -> Blamed {
+        failures::blamed(&self.reconfiguration.reports, ledger)
     }
 
     pub(super) fn advance_control(&mut self, view: View<'_>, out: &mut Out) {
@@ -322,14 +308,17 @@ impl Coordinator {
         }
         self.control.problem = None;
         let Terms { cause, forced, .. } = running.terms.clone();
+        let for_failures = matches!(cause, Cause::InstanceFailed(_));
         match outcome {
             SolveOutcome::Proposal(proposal) => self.decide(*proposal, running.terms, view, out),
             SolveOutcome::NothingBetter { reason, .. } => {
                 if forced {
-                    self.control.problem = Some(reason);
+                    self.control.problem = Some(reason).filter(|_| !for_failures);
                     self.control.block(cause, view.now);
                 }
             }
+            // There is no other place for a copy that keeps failing. The failure itself is what the operator is told.
+            SolveOutcome::Infeasible { .. } if for_failures => self.control.block(cause, view.now),
             SolveOutcome::Infeasible { rules, reasons } => {
                 let notice = Notice::Infeasible { rules, reasons };
                 self.control.problem = Some(notice.to_string());
@@ -362,9 +351,17 @@ impl Coordinator {
         let same = proposal.orders.is_empty() && before == placement;
         if same && ledger.plan.as_ref().is_some_and(|plan| plan.spec == terms.spec) {
             if terms.forced {
-                self.control.problem = Some("the solver keeps the plan although it does not work".to_owned());
+                let problem = "the solver keeps the plan although it does not work".to_owned();
+                let for_failures = matches!(terms.cause, Cause::InstanceFailed(_));
+                self.control.problem = Some(problem).filter(|_| !for_failures);
                 self.control.block(terms.cause, view.now);
             }
+            return;
+        }
+        if terms.orders_max.is_some_and(|max| proposal.orders.len() > max as usize)
+            && !sabotage::is(Sabotage::ForgetsSpares)
+        {
+            self.control.block(terms.cause, view.now);
             return;
         }
         // Hosts may have come and gone since the request was made.

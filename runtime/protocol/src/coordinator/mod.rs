@@ -12,6 +12,7 @@
 mod asked;
 mod control;
 mod deaths;
+mod failures;
 mod headroom;
 mod hosts;
 mod joins;
@@ -43,11 +44,12 @@ use crate::observer::Observer;
 use crate::out::{Out, earlier};
 use crate::sabotage::{self, Sabotage};
 use control::Control;
+use failures::FailureWatch;
 use hosts::Hosts;
 use joins::Joins;
 use proposals::Proposals;
 use reconfiguration::Reconfiguration;
-use rhizo_types::id::NodeId;
+use rhizo_types::id::{ComponentName, NodeId};
 use rhizo_types::ledger::{Command, Genesis, SetSpec};
 use rhizo_types::message::Report;
 use rhizo_types::{Revision, Term, Time};
@@ -82,6 +84,7 @@ pub struct Coordinator {
     requests: requests::Requests,
     deaths: deaths::Deaths,
     reconfiguration: Reconfiguration,
+    failures: FailureWatch,
     /// Set when the last look found nothing missing or broken.
     sound: Option<control::Sound>,
     /// Whether an event arrived since the last call of `advance`.
@@ -105,6 +108,7 @@ impl Coordinator {
             requests: requests::Requests::default(),
             deaths: deaths::Deaths::default(),
             reconfiguration: Reconfiguration::new(now),
+            failures: FailureWatch::default(),
             sound: None,
             touched: true,
             seen: 0,
@@ -150,6 +154,7 @@ impl Coordinator {
     /// Derives and starts every step that is possible now.
     pub(crate) fn advance(&mut self, view: View<'_>, out: &mut Out) {
         self.reconfiguration.follow(view);
+        self.failures.follow(&self.reconfiguration.reports, view);
         if let Some(request) = self.proposals.settle(view.ledger.index) {
             requests::answer_accepted(request, out);
         }
@@ -198,6 +203,9 @@ impl Coordinator {
         if let Some((command, request)) = self.requests.command(view) {
             return Some((command, Some(request)));
         }
+        if let Some(command) = self.failures.command(&self.reconfiguration.reports, view) {
+            return Some(bare(command));
+        }
         let step = self.reconfiguration.advance(view);
         if sabotage::is(Sabotage::SpendsEarly) {
             self.spend_early(view, out);
@@ -225,6 +233,11 @@ impl Coordinator {
         self.control.problem.as_ref()
     }
 
+    /// When a failing component is tried again; none when no copy of it waits.
+    pub(crate) fn next_try(&self, component: &ComponentName) -> Option<Time> {
+        self.failures.next_try(component)
+    }
+
     /// Answers everything that waits, because this node no longer leads.
     pub(crate) fn resign(self, out: &mut Out) {
         self.joins.resign(out);
@@ -240,6 +253,7 @@ impl Coordinator {
             self.voters.deadline(view),
             self.deaths.deadline(),
             self.reconfiguration.deadline(view),
+            self.failures.deadline(view),
         ];
         parts.into_iter().fold(None, earlier).filter(|at| *at > view.now).or_else(|| {
             // A deadline has passed that only another event can resolve: look again soon, not at once.

@@ -35,8 +35,11 @@ pub(super) fn question(
     let spec = ledger.spec()?;
     let stuck = coordinator.map(|coordinator| coordinator.hosts.stuck(view)).unwrap_or_default();
     let (hosts, withdrawn) = hosts(ledger, spec, &stuck);
-    let failing = coordinator.map(|coordinator| coordinator.failing(ledger)).unwrap_or_default();
-    let failing = failing.into_iter().map(|(instance, node)| (instance.component, node));
+    let for_failures = matches!(cause, Cause::InstanceFailed(_));
+    let blamed = coordinator.filter(|_| for_failures).map(|coordinator| coordinator.blamed(ledger));
+    let blamed = blamed.unwrap_or_default();
+    let orders_max = for_failures.then_some(u32::from(blamed.may_acquire));
+    let blamed = blamed.copies.into_iter().map(|(instance, node)| (instance.component, node));
     let forced = cause != Cause::Better;
     let is_young = |slot: &Slot| match slot {
         Slot::Node(node) => settles_at(*node, view).is_none_or(|at| view.now < at),
@@ -47,11 +50,12 @@ pub(super) fn question(
         forced,
         plan: ledger.plan_revision(),
         spec: ledger.spec_revision(),
-        avoid: ledger.avoid.iter().cloned().chain(failing).collect(),
+        avoid: avoided(forced && !for_failures, ledger).chain(blamed).collect(),
         frozen: hosts.keys().copied().filter(|slot| !forced && is_young(slot)).collect(),
         moves_max: spec.optimise.max_moves.filter(|_| !forced),
         gain_min: spec.optimise.min_gain,
         spending_micros: ledger.spending_micros(),
+        orders_max,
         budget_micros: ledger.budget_micros().filter(|_| !sabotage::is(Sabotage::IgnoresBudget)),
     };
     Some(SolveRequest {
@@ -66,6 +70,16 @@ pub(super) fn question(
         failing: coordinator.map(Coordinator::failing_providers).unwrap_or_default(),
         is_informed: coordinator.is_some(),
     })
+}
+
+/// The marks that a plan has to respect. What is missing is repaired without the marks of versions that never ran well,
+/// because no host is acquired to avoid those.
+fn avoided(repairs: bool, ledger: &Ledger) -> impl Iterator<Item = (ComponentName, NodeId)> {
+    let marks = ledger.avoid.iter();
+    let marks = marks.filter(move |((component, _), mark)| {
+        !repairs || ledger.proven(component, mark.version).is_some()
+    });
+    marks.map(|(key, _)| key.clone())
 }
 
 /// Returns the request for an application that has not been deployed: no copy runs, and the request counts as

@@ -28,7 +28,7 @@ const GONE_MAX: usize = 256;
 struct Room {
     /// Number of started copies that may be restarted in a new version.
     down: u32,
-    /// Number of new copies that an exclusive component may get; none for other components.
+    /// Number of new copies that an exclusive or failing component may get; none for other components.
     new: Option<usize>,
 }
 
@@ -177,7 +177,27 @@ impl Reconfiguration {
             let wanted = plan.placement.range(copies).count();
             wanted.min(component.replicas.max as usize).saturating_sub(may_run.len())
         });
-        Room { down, new }
+        Room { down, new: new.or_else(|| self.room_of_failing(component, plan, ledger)) }
+    }
+
+    /// How many new copies a failing component may get, so that it never has more copies than its replicas allow; none
+    /// for other components. Copies of the plan before that are started do not count: they serve until their successors
+    /// do.
+    fn room_of_failing(&self, component: &ComponentName, plan: &Plan, ledger: &Ledger) -> Option<usize> {
+        if !ledger.keeps_failing(component) || sabotage::is(Sabotage::PilesUpCopies) {
+            return None;
+        }
+        let copies = InstanceId::copies_of(component);
+        let serves = |instance: &InstanceId| {
+            !plan.placement.contains_key(instance) && self.reports.is_started(instance, ledger)
+        };
+        let placed = ledger.target.instances.range(copies.clone()).map(|(instance, _)| instance);
+        let lingering = ledger.lingering.range(copies);
+        let lingering = lingering.filter(|(_, placed)| ledger.members.contains_key(&placed.node));
+        let placed = placed.filter(|instance| !serves(instance));
+        let may_run: BTreeSet<&InstanceId> = placed.chain(lingering.map(|(instance, _)| instance)).collect();
+        let most = ledger.spec()?.components.get(component)?.replicas.max as usize;
+        Some(most.saturating_sub(may_run.len()))
     }
 
     /// Returns the instances that the plan drops and that stay until their successors are started.
@@ -195,6 +215,12 @@ impl Reconfiguration {
         let exclusive = |instance: &InstanceId, placed: &Placed| {
             ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive)
         };
+        // A copy that does not serve is not worth keeping, and would be one copy too many.
+        let is_useless = |instance: &InstanceId| {
+            ledger.keeps_failing(&instance.component)
+                && !self.reports.is_started(instance, ledger)
+                && !sabotage::is(Sabotage::PilesUpCopies)
+        };
         let current = ledger.target.instances.iter();
         let kept = current.filter(|(instance, placed)| {
             !plan.placement.contains_key(*instance)
@@ -202,6 +228,7 @@ impl Reconfiguration {
                 && ledger.members.contains_key(&placed.node)
                 && waits.contains(&instance.component)
                 && !exclusive(instance, placed)
+                && !is_useless(instance)
         });
         kept.map(|(instance, placed)| (instance.clone(), *placed)).collect()
     }
@@ -244,6 +271,7 @@ impl Reconfiguration {
             let exclusive =
                 ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive);
             exclusive
+                || ledger.keeps_failing(&instance.component)
                 || waited_for.contains(&placed.node)
                 || (plan.placement.contains_key(instance) && !ledger.target.instances.contains_key(instance))
         };
@@ -282,13 +310,14 @@ pub(super) fn definition_change(old: &Component, new: &Component) -> Option<Defi
 /// Returns true if the failing instance can be repaired by the rollback of its component to the last working version.
 pub(super) fn can_unwind(instance: &InstanceId, placed: &Placed, ledger: &Ledger) -> bool {
     let name = &instance.component;
-    let proven = ledger.proven.get(name).filter(|proven| **proven != placed.version);
+    let proven = ledger.proven.get(name).map(|proven| proven.version);
+    let proven = proven.filter(|proven| *proven != placed.version);
     let of = |version| ledger.component_of(instance, version);
     let (Some(proven), Some(new)) = (proven, of(placed.version)) else { return false };
     placed.version == ledger.spec_revision()
         && new.on_failure == OnFailure::Unwind
         && ledger.version_of(name) == placed.version
-        && of(*proven).is_some_and(|old| !old.runs_like(new))
+        && of(proven).is_some_and(|old| !old.runs_like(new))
 }
 
 fn next_generation(instance: &InstanceId, node: NodeId, ledger: &Ledger) -> Placed {

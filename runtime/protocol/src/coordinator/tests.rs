@@ -10,13 +10,14 @@ mod scripts;
 
 use super::requests::Requests;
 use super::{Coordinator, View};
-use crate::agent::FAILURES_MAX;
+use crate::agent::{FAILURE_WINDOW_MS, FAILURES_MAX};
 use crate::bindings::Latencies;
 use crate::event::{LogStatus, Request};
 use crate::ledger::{Applied, Ledger, Member};
 use crate::observer::Observer;
 use crate::out::Out;
 use crate::turn::{Answer, Effect, RequestId};
+use rhizo_types::failure::RetryWait;
 use rhizo_types::id::*;
 use rhizo_types::intent::{AcquireOrder, BoundHost, Intent, IntentState};
 use rhizo_types::ledger::{Command, FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
@@ -36,8 +37,8 @@ fn view<'a>(
     log: &'a LogStatus,
     observer: &'a Observer,
     (latencies, since): (&'a Latencies, &'a Since),
+    now: Time,
 ) -> View<'a> {
-    let now = Time(1_000_000_000);
     View { me: FOUNDER, now, ledger, log, observer, latencies, since, genesis: None }
 }
 
@@ -58,6 +59,7 @@ struct Stage {
     /// The committed entries, as texts: steps that follow from one another share an entry.
     entries: Vec<String>,
     number: u64,
+    now: Time,
 }
 
 fn instance(name: &str, ordinal: u32) -> InstanceId {
@@ -142,6 +144,7 @@ impl Stage {
             committed: Vec::new(),
             entries: Vec::new(),
             number: 0,
+            now: Time(1_000_000_000),
         };
         stage.set_spec(components);
         stage
@@ -178,7 +181,7 @@ impl Stage {
     /// The immediate answer to a request; none when the request needs a command.
     fn answer(&mut self, request: Request) -> Option<Answer> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
+        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since), self.now);
         let mut out = Out::default();
         let requests = &mut self.coordinator.requests;
         requests.push(RequestId(1), request, &mut out);
@@ -193,8 +196,10 @@ impl Stage {
     /// later.
     fn command(&mut self) -> Option<Command> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
+        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since), self.now);
         let mut out = Out::default();
+        let Coordinator { failures, reconfiguration, .. } = &mut self.coordinator;
+        failures.follow(&reconfiguration.reports, view);
         let command = self.coordinator.next_command(view, &mut out).map(|(command, _)| command);
         command.filter(|command| !matches!(command, Command::Leave { .. }))
     }
@@ -207,9 +212,11 @@ impl Stage {
                 Command::Batch(steps) => steps.as_slice(),
                 step => std::slice::from_ref(step),
             };
-            let texts: Vec<String> = steps.iter().map(Self::describe).collect();
-            self.entries.push(texts.join(", "));
-            self.committed.extend(texts);
+            if !matches!(command, Command::Failing { .. } | Command::Steady { .. }) {
+                let texts: Vec<String> = steps.iter().map(Self::describe).collect();
+                self.entries.push(texts.join(", "));
+                self.committed.extend(texts);
+            }
             self.commit(command);
         }
         panic!("the coordinator never waits: {:?}", self.committed);
@@ -258,6 +265,7 @@ impl Stage {
                     places: BTreeSet::new(),
                     addresses: Default::default(),
                     not_ready: None,
+                    retry: broken.then_some(RetryWait { failures: FAILURES_MAX, wait_ms: 2_000 }),
                 };
                 (instance.clone(), report)
             });
@@ -275,7 +283,9 @@ impl Stage {
             self.report();
             self.decide();
             if self.ledger.index == before {
-                return;
+                // What is started now stays started for longer than the failure window.
+                self.now = self.now.after_ms(FAILURE_WINDOW_MS);
+                return self.decide();
             }
         }
         panic!("never at rest: {:?}", self.committed);
@@ -444,7 +454,7 @@ fn a_name_that_is_waited_for_is_free_as_soon_as_its_agent_says_so() {
 /// Whether the coordinator asks for offers at this time.
 fn asks_offers(stage: &mut Stage, now: Time) -> bool {
     let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-    let view = View { now, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since)) };
+    let view = View { now, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since), stage.now) };
     let mut out = Out::default();
     stage.coordinator.control.ask_offers(view, &mut out);
     out.into_turn().effects().any(|effect| matches!(effect, Effect::AskOffers))
@@ -468,7 +478,7 @@ fn only_the_facts_of_a_node_with_a_host_make_the_coordinator_look_for_something_
     stage.run();
     let mut is_solved = |by: NodeId| {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-        let view = view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since));
+        let view = view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since), stage.now);
         stage.coordinator.control = super::control::Control::new(Time(0));
         let mut out = Out::default();
         // A new coordinator looks once; its run ends without a better configuration.

@@ -117,6 +117,12 @@ pub enum Refusal {
     /// A script cannot begin, continue or end with this command.
     #[error("{0}")]
     Script(String),
+    /// A plan acquires a host because copies of a component failed, and the version has never run well.
+    #[error("no host is acquired for {0}, which has not run well yet")]
+    Unproven(ComponentName),
+    /// A plan acquires more than one host because of failures, or another such host is not needed any more soon.
+    #[error("one host at a time is replaced because of failures")]
+    Spare,
     /// A binding names an instance that the target does not have.
     #[error("a binding of {0} leads nowhere")]
     Binding(InstanceId),
@@ -187,6 +193,18 @@ impl Ledger {
             Command::Stall { number, at, instance, exporter } => {
                 self.stall_script(*number, *at, instance, exporter)
             }
+            Command::Failing { components } => {
+                self.fail(components);
+                Ok(())
+            }
+            Command::Steady { components } => {
+                self.prove(components);
+                Ok(())
+            }
+            Command::Forgive { marks } => {
+                self.forgive(marks);
+                Ok(())
+            }
         }
     }
 
@@ -224,7 +242,8 @@ impl Ledger {
             return Err(Refusal::TakingDown);
         }
         self.specs.insert(spec.revision, spec.clone());
-        self.unwound.clear();
+        let unwound: BTreeSet<ComponentName> = std::mem::take(&mut self.unwound).into_keys().collect();
+        self.follow_definitions(&unwound);
         self.forget_specs();
         Ok(())
     }
@@ -239,7 +258,7 @@ impl Ledger {
         let known = self.spec().map(|spec| &spec.components);
         let proven =
             self.proven.iter().filter(|(name, _)| known.is_some_and(|known| known.contains_key(*name)));
-        let proven = proven.map(|(_, version)| *version);
+        let proven = proven.map(|(_, proven)| proven.version);
         let placed = self.target.instances.values().chain(self.lingering.values());
         let tables = self.callable_providers().into_values().map(|(revision, _)| revision);
         let needed: BTreeSet<Revision> = placed
@@ -268,6 +287,7 @@ impl Ledger {
         }
         self.check_slots(plan)?;
         self.check_budget(plan)?;
+        self.check_acquired_for_failures(plan)?;
         let first = self.intents_issued + 1;
         for order in &plan.orders {
             self.intents_issued += 1;
@@ -282,7 +302,7 @@ impl Ledger {
                 *slot = Slot::Intent(IntentId(first + u64::from(position)));
             }
         }
-        self.avoid.extend(plan.avoid.iter().cloned());
+        self.mark(&plan);
         self.plan = Some(plan);
         self.forget_orders();
         Ok(())
@@ -427,6 +447,6 @@ impl Ledger {
         while self.departed.len() > super::DEPARTED_MAX {
             self.departed.pop_first();
         }
-        self.avoid.retain(|(_, avoided)| *avoided != node);
+        self.avoid.retain(|(_, avoided), _| *avoided != node);
     }
 }

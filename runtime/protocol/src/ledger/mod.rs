@@ -5,6 +5,7 @@
 //! next: [`apply`] for the guards, [`view`] for derived values.
 
 mod apply;
+mod failures;
 mod outcome;
 mod recover;
 pub(crate) mod room;
@@ -19,6 +20,7 @@ pub use recover::{FORMER_MAX, FormerLineage, Recovery, RecoveryRefusal, SKIP};
 pub use script::{ScriptRun, ScriptState};
 pub use view::SlotState;
 
+use rhizo_types::failure::{Failing, Mark, Proven};
 use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
 use rhizo_types::intent::Intent;
 use rhizo_types::ledger::{Genesis, MemberRecord, SetSpec};
@@ -70,16 +72,18 @@ pub struct Ledger {
     pub lingering: BTreeMap<InstanceId, Placed>,
     /// The last generation of every instance name.
     pub generations: BTreeMap<InstanceId, Generation>,
-    /// Nodes on which a component kept failing. The component is not placed there again.
-    pub avoid: BTreeSet<(ComponentName, NodeId)>,
+    /// Nodes on which a version of a component kept failing. The component is not placed there while the mark lasts.
+    pub avoid: BTreeMap<(ComponentName, NodeId), Mark>,
+    /// Components whose version keeps failing. An entry ends with the version, or when the version has run well.
+    pub failing: BTreeMap<ComponentName, Failing>,
     /// Whether the application is being taken down; never reset.
     pub taking_down: bool,
     /// The voters, after the last membership entry.
     pub voters: BTreeSet<NodeId>,
     /// The learners, after the last membership entry.
     pub learners: BTreeSet<NodeId>,
-    /// The version in which each component last reached its target completely.
-    pub proven: BTreeMap<ComponentName, Revision>,
+    /// The version in which each component last ran well: all copies were started for longer than the failure window.
+    pub proven: BTreeMap<ComponentName, Proven>,
     /// Components that returned to their proven version, each with the spec revision in which it kept failing.
     pub unwound: BTreeMap<ComponentName, Revision>,
     /// Imports whose exporters a script chose, with those exporters.

@@ -285,7 +285,7 @@ impl Ledger {
                 for node in plan.placement.values().filter_map(slot) {
                     *load.entry(node).or_default() += 1;
                 }
-                let avoided = |node: &NodeId| self.avoid.contains(&(instance.component.clone(), *node));
+                let avoided = |node: &NodeId| self.avoid.contains_key(&(instance.component.clone(), *node));
                 let open = load.into_iter().filter(|(node, _)| usable(node) && !avoided(node));
                 let open = open.filter(|(node, _)| has_room(*node).is_ok());
                 let found = open.min_by_key(|(node, count)| (*count, *node));

@@ -115,11 +115,12 @@ impl Ledger {
 
     /// Returns a component that keeps failing in the version in force to the version in which it last worked.
     pub(super) fn unwind(&mut self, component: &ComponentName, version: Revision) -> Result<(), Refusal> {
-        let proven = self.proven.get(component).filter(|proven| self.specs.contains_key(proven));
-        if version != self.spec_revision() || proven.is_none_or(|proven| *proven == version) {
+        let proven = self.proven.get(component).filter(|proven| self.specs.contains_key(&proven.version));
+        if version != self.spec_revision() || proven.is_none_or(|proven| proven.version == version) {
             return Err(Refusal::NotUnwound(component.clone()));
         }
         self.unwound.insert(component.clone(), version);
+        self.avoid.retain(|(marked, _), _| marked != component);
         Ok(())
     }
 
@@ -129,15 +130,6 @@ impl Ledger {
             return Err(Refusal::Stale { proposed: target, in_force: self.target.revision });
         }
         self.settled = target;
-        let mut versions: BTreeMap<&ComponentName, BTreeSet<Revision>> = BTreeMap::new();
-        for (instance, placed) in &self.target.instances {
-            versions.entry(&instance.component).or_default().insert(placed.version);
-        }
-        for (component, versions) in versions {
-            if let (Some(version), 1) = (versions.first(), versions.len()) {
-                self.proven.insert(component.clone(), *version);
-            }
-        }
         let known = self.specs.last_key_value().map(|(_, set)| &set.spec.components);
         self.proven.retain(|name, _| known.is_some_and(|known| known.contains_key(name)));
         let members = &self.members;

@@ -111,8 +111,8 @@ impl Ledger {
     #[must_use]
     pub fn version_under(&self, component: &ComponentName, planned: Revision) -> Revision {
         let unwound = self.unwound.get(component).is_some_and(|given_up| *given_up == self.spec_revision());
-        let proven = self.proven.get(component).filter(|proven| unwound && self.specs.contains_key(proven));
-        proven.copied().unwrap_or(planned)
+        let proven = self.proven.get(component).map(|proven| proven.version);
+        proven.filter(|proven| unwound && self.specs.contains_key(proven)).unwrap_or(planned)
     }
 
     /// Returns the state of a slot of the plan.

@@ -4,7 +4,7 @@
 //! one record that is made here.
 
 use crate::admin::{
-    BindingStatus, ExportStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
+    BindingStatus, ExportStatus, FailingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
 };
 use crate::node::facts::Facts;
 use rhizo_protocol::ledger::{Ledger, Member};
@@ -12,7 +12,7 @@ use rhizo_protocol::{reasons, status, words};
 use rhizo_types::intent::Intent;
 use rhizo_types::message::InstanceReport;
 use rhizo_types::target::Placed;
-use rhizo_types::{InstanceId, NodeId, PortName, Time};
+use rhizo_types::{ComponentName, InstanceId, NodeId, PortName, Time};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -52,6 +52,7 @@ pub(super) fn compose(records: Records<'_>) -> Status {
         intents: IntentCounts { open: count(&core.intents_open), unknown: count(&core.intents_unknown) },
         problems,
         unwound: ledger.unwound.keys().map(ToString::to_string).collect(),
+        failing: core.failing.iter().map(failing).collect(),
         answered_by: me.to_string(),
         spec: ledger.spec_revision(),
         target: ledger.target.revision,
@@ -70,6 +71,17 @@ fn storage_problems(records: &Records<'_>) -> Vec<String> {
         Some(format!("the disk of {node} cannot be written, its programs run on: failed to {problem}"))
     };
     records.ledger.members.keys().filter_map(problem).collect()
+}
+
+fn failing((component, failing): (&ComponentName, &status::FailingComponent)) -> FailingStatus {
+    FailingStatus {
+        name: component.to_string(),
+        failures: failing.failures,
+        error: failing.error.clone(),
+        wait_ms: failing.wait_ms,
+        next_try_ms: failing.next_try_ms,
+        nodes: failing.nodes.iter().map(ToString::to_string).collect(),
+    }
 }
 
 /// Members, then the hosts whose node has not joined yet.
@@ -204,6 +216,7 @@ mod tests {
             places: BTreeSet::new(),
             addresses: Default::default(),
             not_ready: None,
+            retry: None,
         };
         (NodeId(1), report)
     }
@@ -223,6 +236,7 @@ mod tests {
             intents_unknown: BTreeSet::from([IntentId(2)]),
             target: Revision::ZERO,
             settled: Revision::ZERO,
+            failing: BTreeMap::new(),
             problems: vec!["of the core".to_owned()],
         }
     }

@@ -100,6 +100,7 @@ mod tests {
             places: BTreeSet::new(),
             addresses: Default::default(),
             not_ready: None,
+            retry: None,
         };
         (NodeId(3), report)
     }
@@ -124,6 +125,7 @@ mod tests {
             intents_unknown: BTreeSet::new(),
             target: Revision::ZERO,
             settled: Revision::ZERO,
+            failing: BTreeMap::new(),
             problems: vec!["of the application".to_owned()],
         };
         let subject = Some("web.0".to_owned());

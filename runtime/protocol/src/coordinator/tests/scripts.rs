@@ -19,7 +19,7 @@ impl Stage {
     /// The cause for which the coordinator solves, other than the search for a better plan.
     fn cause(&mut self) -> Option<Cause> {
         let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since));
+        let view = view(&self.ledger, &self.log, &self.observer, (&latencies, &since), self.now);
         let mut out = Out::default();
         Coordinator::new(Term(3), Time(0)).advance_control(view, &mut out);
         out.into_turn().effects().find_map(|effect| match effect {
