@@ -16,6 +16,7 @@
 
 pub mod agent;
 pub mod assign;
+pub mod back_off;
 pub mod bindings;
 pub mod catch_up;
 pub mod channel;

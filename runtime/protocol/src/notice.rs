@@ -408,10 +408,15 @@ impl Notice {
             }
             Self::ComponentFailing { component, failures, reason, wait_ms } => {
                 let wait_s = *wait_ms as f64 / 1e3;
-                write!(f, "{component} keeps failing ({failures} in a row, next try after {wait_s} s): {reason}")
+                write!(
+                    f,
+                    "{component} keeps failing ({failures} in a row, next try after {wait_s} s): {reason}"
+                )
             }
             Self::ComponentSteady(component) => write!(f, "{component} runs well"),
-            Self::MarksForgiven(count) => write!(f, "{count} hosts may be used again by components that failed there"),
+            Self::MarksForgiven(count) => {
+                write!(f, "{count} hosts may be used again by components that failed there")
+            }
             Self::ScriptBegan(number) => write!(f, "script {number} begins"),
             Self::ScriptAt { number, line } => write!(f, "script {number} is at line {line}"),
             Self::ScriptDone(number) => write!(f, "script {number} is carried out"),

@@ -2,7 +2,7 @@
 //!
 //! They are derived from the entry and from the ledger after it, and decide nothing. `notice` has their texts.
 
-use crate::agent::back_off_ms;
+use crate::back_off::back_off_ms;
 use crate::ledger::{Ledger, ScriptState};
 use crate::notice::Notice;
 use crate::out::Out;
@@ -54,18 +54,7 @@ pub(crate) fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
             return;
         }
         Command::Unwind { component, .. } => Notice::Unwound(component.clone()),
-        Command::Failing { components } => {
-            for component in components.keys().filter(|component| ledger.keeps_failing(component)) {
-                out.notice(failing(component, ledger));
-            }
-            return;
-        }
-        Command::Steady { components } => {
-            for component in components.keys() {
-                out.notice(Notice::ComponentSteady(component.clone()));
-            }
-            return;
-        }
+        Command::Failing { .. } | Command::Steady { .. } => return of_failures(command, ledger, out),
         Command::Forgive { marks } => Notice::MarksForgiven(marks.len()),
         Command::RunScript { number, .. } => Notice::ScriptBegan(*number),
         Command::Advance { number, .. } | Command::EndScript { number } | Command::Stall { number, .. } => {
@@ -85,6 +74,23 @@ pub(crate) fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
         Command::Genesis(_) | Command::Drain { .. } | Command::Mark | Command::Gone { .. } => return,
     };
     out.notice(notice);
+}
+
+/// Notes the components that keep failing, or run well.
+fn of_failures(command: &Command, ledger: &Ledger, out: &mut Out) {
+    match command {
+        Command::Failing { components } => {
+            for component in components.keys().filter(|component| ledger.keeps_failing(component)) {
+                out.notice(failing(component, ledger));
+            }
+        }
+        Command::Steady { components } => {
+            for component in components.keys() {
+                out.notice(Notice::ComponentSteady(component.clone()));
+            }
+        }
+        _ => {}
+    }
 }
 
 fn failing(component: &ComponentName, ledger: &Ledger) -> Notice {

@@ -2,7 +2,8 @@
 //!
 //! Any node answers from its own ledger. Only the coordinator has the reports of all agents.
 
-use crate::agent::{Agent, back_off_ms};
+use crate::agent::Agent;
+use crate::back_off::back_off_ms;
 use crate::coordinator::{Coordinator, View, voters_wanted};
 use crate::leadership::Leadership;
 use crate::ledger::{Ledger, ScriptState};
@@ -125,7 +126,8 @@ pub(crate) fn compose(
     let failing = coordinator.map(Coordinator::failing_providers).unwrap_or_default();
     problems.extend(failing.iter().map(|provider| format!("provider {provider} does not answer")));
     let failing_components = failing_components(view, coordinator);
-    problems.extend(failing_components.iter().map(|(component, failing)| failing_problem(component, failing)));
+    problems
+        .extend(failing_components.iter().map(|(component, failing)| failing_problem(component, failing)));
     Status {
         term: leadership.term(),
         // A coordinator is shown once a committed entry of its term was seen, and only while its quorum is known.
@@ -188,8 +190,10 @@ fn state(
     });
     // A version that has not run for longer than the failure window may still turn out not to work.
     let mut placed = ledger.target.instances.iter();
-    let proven = placed.all(|(instance, placed)| ledger.proven(&instance.component, placed.version).is_some());
-    let whole = proven && started && planned && settled && !pending && votes && !leaving && !ledger.taking_down;
+    let proven =
+        placed.all(|(instance, placed)| ledger.proven(&instance.component, placed.version).is_some());
+    let whole =
+        proven && started && planned && settled && !pending && votes && !leaving && !ledger.taking_down;
     let quiet = view.observer.suspects().is_empty();
     if whole && quiet { OverlayState::Stable } else { OverlayState::Changing }
 }

@@ -2,29 +2,21 @@
 //!
 //! Only data and arithmetic; `failure` says what follows a failure.
 
+use crate::back_off::{FAILURES_MAX, back_off_ms};
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Time;
 use rhizo_types::failure::RetryWait;
 
-/// After this many failures in a row a component is *failing*: the first may be bad luck, the second a race with another
-/// program that restarts, the third is the fault of the program or of the node.
-pub const FAILURES_MAX: u32 = 3;
-/// A copy has to be started for longer than this before its version counts as working. Programs that cannot serve
-/// usually end within the first seconds, after they have failed to reach something; an `up` should take less than ten.
-pub const FAILURE_WINDOW_MS: u64 = 6_000;
 /// One failure is forgotten for each such time that an instance stayed started: one that fails once a minute never gets
 /// far, and one that fails every few seconds does not count as new each time.
 const STEADY_MS: u64 = 60_000;
-/// The wait between runs doubles up to 2^6 times the first (30 s with the usual half second).
-const BACK_OFF_DOUBLINGS_MAX: u32 = 6;
-
 /// The failures of an instance.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Failures {
     /// How many there were without a steady time between them.
     pub(super) in_a_row: u32,
-    /// The same over all hosts for the version of the component, as far as this node knows. Waits follow from it, so that
-    /// a version that is tried on another host goes on where it was.
+    /// Failures of the version of the component on all hosts, as far as this node knows. The waits follow from it, so that
+    /// they go on growing when the version is tried on another host.
     pub(super) of_version: u32,
     /// The reason of the last one.
     pub(super) last: Option<String>,
@@ -57,11 +49,4 @@ impl Failures {
         let wait = RetryWait { failures: self.of_version, wait_ms: back_off_ms(self.of_version, restart_ms) };
         self.retry_at.map(|_| wait)
     }
-}
-
-/// The wait before the next attempt of a version that has failed this often in a row, in milliseconds. It doubles up to
-/// 2^6 times the first.
-#[must_use]
-pub fn back_off_ms(failures: u32, restart_ms: u64) -> u64 {
-    restart_ms << failures.saturating_sub(1).min(BACK_OFF_DOUBLINGS_MAX)
 }

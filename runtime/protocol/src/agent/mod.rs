@@ -34,7 +34,6 @@ mod view;
 
 pub use binding::Use;
 pub use exporter::{User, UserState};
-pub use failures::{FAILURE_WINDOW_MS, FAILURES_MAX, back_off_ms};
 pub use react::{Input, Reaction};
 pub use view::InstanceView;
 

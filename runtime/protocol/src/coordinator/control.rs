@@ -4,10 +4,10 @@
 //! for a better configuration at a steady pace, and changes to one only if the change gains more than it costs.
 //! Notices report the gain and the cost. At most one solver run is under way.
 
+use super::failures::{self, Blamed};
 use super::hosts::Hosts;
 use super::obstacles::Obstacles;
 use super::question::question;
-use super::failures::{self, Blamed};
 use super::{Coordinator, View};
 use crate::assign::{assign, in_force};
 use crate::event::{Proposal, SolveOutcome};
@@ -317,7 +317,7 @@ impl Coordinator {
                     self.control.block(cause, view.now);
                 }
             }
-            // There is no other place for a copy that keeps failing. The failure itself is what the operator is told.
+            // There is no other place for a copy that keeps failing. The status names the failure itself.
             SolveOutcome::Infeasible { .. } if for_failures => self.control.block(cause, view.now),
             SolveOutcome::Infeasible { rules, reasons } => {
                 let notice = Notice::Infeasible { rules, reasons };

@@ -7,7 +7,7 @@
 use super::View;
 use super::reports::Reports;
 use super::target::can_unwind;
-use crate::agent::{FAILURE_WINDOW_MS, FAILURES_MAX, back_off_ms};
+use crate::back_off::{FAILURE_WINDOW_MS, FAILURES_MAX, back_off_ms};
 use crate::ledger::Ledger;
 use crate::out::earlier;
 use crate::sabotage::{self, Sabotage};
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const RECORDED_MIN: u32 = 2;
 /// Beyond this number of failures the waits grow no more, and the count is not committed again.
 const COUNTED_MAX: u32 = 7;
-/// A mark ends after this time: what was wrong with the host may be over.
+/// A mark ends after this time, because the fault of the host may be over.
 const MARK_MS_MAX: u64 = 600_000;
 /// The number of hosts on which a version is tried without evidence against any of them.
 const TRIED_MAX: usize = 2;
@@ -96,7 +96,8 @@ impl FailureWatch {
                 let is_up = reports.is_started(instance, view.ledger);
                 is_up.then(|| (instance.clone(), (report.generation, report.failures)))
             };
-            let runs: Option<Runs> = copies.iter().map(|(instance, placed)| run((instance, placed))).collect();
+            let runs: Option<Runs> =
+                copies.iter().map(|(instance, placed)| run((instance, placed))).collect();
             let Some(runs) = runs else { continue };
             let known = self.started.remove(component).filter(|(known, _)| *known == runs);
             started.insert(component.clone(), known.unwrap_or((runs, view.now)));
@@ -164,9 +165,8 @@ impl FailureWatch {
             let version = view.ledger.version_of(component);
             since.after_ms(window_ms(component, version, view))
         });
-        let is_ageing = |key: &(ComponentName, NodeId)| {
-            view.ledger.avoid.get(key).is_some_and(|mark| !mark.replaced)
-        };
+        let is_ageing =
+            |key: &(ComponentName, NodeId)| view.ledger.avoid.get(key).is_some_and(|mark| !mark.replaced);
         let marks = self.marked.iter().filter(|(key, _)| is_ageing(key));
         earlier(started.min(), marks.map(|(_, since)| since.after_ms(MARK_MS_MAX)).min())
     }
@@ -248,7 +248,8 @@ pub(super) fn blamed(reports: &Reports, ledger: &Ledger) -> Blamed {
         copies.map(|(instance, node)| (instance.clone(), node)).collect()
     };
     let evident = exhausted.iter().filter(|(instance, placed)| {
-        sabotage::is(Sabotage::AcquiresForUnproven) || is_host_at_fault(instance, placed, &exhausted, reports, ledger)
+        sabotage::is(Sabotage::AcquiresForUnproven)
+            || is_host_at_fault(instance, placed, &exhausted, reports, ledger)
     });
     let evident = on_first_node(evident.map(|(instance, placed)| (*instance, placed.node)).collect());
     if !evident.is_empty() {
@@ -269,9 +270,9 @@ pub(super) fn blamed(reports: &Reports, ledger: &Ledger) -> Blamed {
 fn exhausted<'a>(reports: &Reports, ledger: &'a Ledger) -> BTreeMap<&'a InstanceId, &'a Placed> {
     let exhausted = ledger.target.instances.iter().filter(|(instance, placed)| {
         let is_planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));
-        let has_failed = reports.of(instance, ledger).is_some_and(|report| {
-            report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting
-        });
+        let has_failed = reports
+            .of(instance, ledger)
+            .is_some_and(|report| report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting);
         is_planned
             && has_failed
             && !can_unwind(instance, placed, ledger)

@@ -76,9 +76,8 @@ pub(super) fn question(
 /// because no host is acquired to avoid those.
 fn avoided(repairs: bool, ledger: &Ledger) -> impl Iterator<Item = (ComponentName, NodeId)> {
     let marks = ledger.avoid.iter();
-    let marks = marks.filter(move |((component, _), mark)| {
-        !repairs || ledger.proven(component, mark.version).is_some()
-    });
+    let marks = marks
+        .filter(move |((component, _), mark)| !repairs || ledger.proven(component, mark.version).is_some());
     marks.map(|(key, _)| key.clone())
 }
 

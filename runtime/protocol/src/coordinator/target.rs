@@ -8,7 +8,7 @@
 use super::View;
 use super::headroom::{self, Blocked, Headroom};
 use super::reconfiguration::Reconfiguration;
-use crate::agent::FAILURES_MAX;
+use crate::back_off::FAILURES_MAX;
 use crate::bindings::bind;
 use crate::ledger::{Ledger, SlotState};
 use crate::request::DefinitionChange;

@@ -10,7 +10,7 @@ mod scripts;
 
 use super::requests::Requests;
 use super::{Coordinator, View};
-use crate::agent::{FAILURE_WINDOW_MS, FAILURES_MAX};
+use crate::back_off::{FAILURE_WINDOW_MS, FAILURES_MAX};
 use crate::bindings::Latencies;
 use crate::event::{LogStatus, Request};
 use crate::ledger::{Applied, Ledger, Member};
@@ -454,7 +454,8 @@ fn a_name_that_is_waited_for_is_free_as_soon_as_its_agent_says_so() {
 /// Whether the coordinator asks for offers at this time.
 fn asks_offers(stage: &mut Stage, now: Time) -> bool {
     let (latencies, since) = (BTreeMap::new(), BTreeMap::new());
-    let view = View { now, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since), stage.now) };
+    let view =
+        View { now, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since), stage.now) };
     let mut out = Out::default();
     stage.coordinator.control.ask_offers(view, &mut out);
     out.into_turn().effects().any(|effect| matches!(effect, Effect::AskOffers))

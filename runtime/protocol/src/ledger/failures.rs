@@ -5,7 +5,7 @@
 //! and judges the evidence.
 
 use super::{Ledger, Refusal};
-use crate::agent::FAILURES_MAX;
+use crate::back_off::FAILURES_MAX;
 use crate::sabotage::{self, Sabotage};
 use rhizo_types::Revision;
 use rhizo_types::failure::{Failing, Mark, Proven, WITNESSES_MAX};
@@ -80,7 +80,8 @@ impl Ledger {
             }
             let nodes = new.nodes.iter().copied().take(WITNESSES_MAX).collect();
             let in_force = self.spec_revision();
-            let version = if self.runs_alike(component, new.version, in_force) { in_force } else { new.version };
+            let version =
+                if self.runs_alike(component, new.version, in_force) { in_force } else { new.version };
             self.proven.insert(component.clone(), Proven { version, nodes });
         }
         self.forget_specs();

@@ -21,7 +21,7 @@ impl Stage {
     /// Advances the control at a time. A run that begins ends at once without a better configuration.
     fn look(&mut self, now: Time, since: &Since) -> Option<SolveRequest> {
         let latencies = BTreeMap::new();
-        let view = View { now, ..view(&self.ledger, &self.log, &self.observer, (&latencies, since)) };
+        let view = View { now, ..view(&self.ledger, &self.log, &self.observer, (&latencies, since), now) };
         let mut out = Out::default();
         self.coordinator.advance_control(view, &mut out);
         let asked = out.into_turn().effects().find_map(|effect| match effect {
@@ -41,7 +41,7 @@ impl Stage {
 
     fn deadline(&self, now: Time, since: &Since) -> Option<Time> {
         let latencies = BTreeMap::new();
-        let view = View { now, ..view(&self.ledger, &self.log, &self.observer, (&latencies, since)) };
+        let view = View { now, ..view(&self.ledger, &self.log, &self.observer, (&latencies, since), now) };
         self.coordinator.control.deadline(&self.coordinator.hosts, view)
     }
 }
@@ -64,7 +64,7 @@ fn the_end_of_an_offers_pause_causes_another_run() {
     stage.coordinator.control.ask_offers(
         View {
             now: Time(end.0 - 1),
-            ..view(&stage.ledger, &stage.log, &stage.observer, (&BTreeMap::new(), &since))
+            ..view(&stage.ledger, &stage.log, &stage.observer, (&BTreeMap::new(), &since), stage.now)
         },
         &mut Out::default(),
     );
