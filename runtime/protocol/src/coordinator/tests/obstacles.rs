@@ -111,7 +111,8 @@ fn a_release_that_leaves_room_in_the_budget_causes_another_run() {
 fn a_problem_that_a_voluntary_run_finds_is_told_until_another_run_ends() {
     let mut stage = Stage::at_rest();
     let (latencies, since) = (BTreeMap::new(), settled());
-    let view = View { now: BEGIN, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since)) };
+    let view =
+        View { now: BEGIN, ..view(&stage.ledger, &stage.log, &stage.observer, (&latencies, &since), BEGIN) };
     let coordinator = &mut stage.coordinator;
     coordinator.advance_control(view, &mut Out::default());
     let id = SolveId(coordinator.control.runs());
