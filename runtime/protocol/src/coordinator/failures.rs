@@ -181,15 +181,15 @@ fn copies(ledger: &Ledger) -> BTreeMap<&ComponentName, Vec<(&InstanceId, &Placed
     copies
 }
 
-/// The version of these copies, if all have the same one and it still has to show that it runs well.
+/// The newest version of these copies, if all of them run alike and that version still has to show that it runs well. A
+/// copy whose definition a new spec left alone keeps the number of the older one.
 fn version_to_prove(
     component: &ComponentName,
     copies: &[(&InstanceId, &Placed)],
     ledger: &Ledger,
 ) -> Option<Revision> {
-    let (_, first) = copies.first()?;
-    let version = first.version;
-    let is_one = copies.iter().all(|(_, placed)| placed.version == version);
+    let version = copies.iter().map(|(_, placed)| placed.version).max()?;
+    let is_one = copies.iter().all(|(_, placed)| ledger.runs_alike(component, placed.version, version));
     let open = ledger.proven(component, version).is_none() || ledger.failing(component, version).is_some();
     (is_one && open).then_some(version)
 }

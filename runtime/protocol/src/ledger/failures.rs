@@ -35,7 +35,8 @@ impl Ledger {
     }
 
     /// Whether copies of one version need no restart for the other one.
-    fn runs_alike(&self, component: &ComponentName, one: Revision, other: Revision) -> bool {
+    #[must_use]
+    pub fn runs_alike(&self, component: &ComponentName, one: Revision, other: Revision) -> bool {
         let of = |version| self.specs.get(&version)?.spec.components.get(component);
         one == other || of(one).zip(of(other)).is_some_and(|(one, other)| one.runs_like(other))
     }
