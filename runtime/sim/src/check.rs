@@ -6,6 +6,7 @@
 use crate::consensus::ledger_hash;
 use crate::market::{SEATS, SEATS_PER_HOST};
 use crate::process::Process;
+use crate::violation::Violation;
 use crate::world::World;
 use litemap::LiteMap;
 use rhizo_protocol::agent::{InstanceView, Use, UserState};
@@ -16,23 +17,6 @@ use rhizo_types::ledger::Command;
 use rhizo_types::lifecycle::Action;
 use rhizo_types::message::{AgentMessage, InstancePhase, LogEntry, UseId};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A check that failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Violation {
-    /// The name of the check.
-    pub check: &'static str,
-    /// The observation that violates the check.
-    pub detail: String,
-}
-
-impl Violation {
-    /// A failure of `check`.
-    #[must_use]
-    pub fn new(check: &'static str, detail: String) -> Self {
-        Self { check, detail }
-    }
-}
 
 /// Number of events between two comparisons of a core's ledger with the truth. They cost more than the other checks.
 const COMPARE_EVERY: u64 = 16;

@@ -4,10 +4,11 @@
 //! from one seed, so that the same steps give the same history. Read next: `run`, where a seed chooses the steps as
 //! well.
 
-use crate::check::{self, Violation};
+use crate::check;
 use crate::fault::Fault;
 use crate::run::{HEAL_MS, run_until, wait};
 use crate::scenario::{Scenario, set_components};
+use crate::violation::Violation;
 use crate::world::{Happening, World};
 use rhizo_protocol::Request;
 use rhizo_types::id::{ComponentName, InstanceId, PortName, ProviderName};

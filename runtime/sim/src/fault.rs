@@ -62,6 +62,8 @@ faults! {
     NoCapacity = "no-capacity",
     /// The provider refuses an order.
     Refused = "refused",
+    /// The machine of the coordinator cannot make the call of an order.
+    NotCalled = "not-called",
     /// The provider requires fewer calls.
     Throttled = "throttled",
     /// An order fails, and the host is created all the same.
@@ -92,6 +94,8 @@ faults! {
     Script = "script",
     /// A component keeps failing in a new version.
     BadVersion = "bad-version",
+    /// Nothing starts on a host.
+    BadHost = "bad-host",
     /// An instance ends by itself.
     Exits = "exits",
     /// An instance fails its health check.

@@ -13,6 +13,7 @@
 pub mod check;
 pub mod cluster;
 pub mod consensus;
+pub mod failure_policy;
 pub mod fault;
 pub mod hash;
 pub mod market;
@@ -22,6 +23,7 @@ pub mod process;
 pub mod provider;
 pub mod run;
 pub mod scenario;
+pub mod violation;
 pub mod world;
 
 pub use fault::Fault;

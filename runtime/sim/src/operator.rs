@@ -5,7 +5,7 @@
 use crate::world::World;
 use rand::RngExt;
 use rhizo_protocol::Request;
-use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, PortName};
+use rhizo_types::id::{BehaviourName, InstanceId, PortName};
 use rhizo_types::script::{Order, Place, Script, Statement};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,17 +53,10 @@ impl World {
     /// rolled back.
     pub(crate) fn ship_bad_version(&mut self) -> bool {
         let Some(leader) = self.log.leader else { return false };
-        if !self
-            .log
-            .truth
-            .spec()
-            .is_some_and(|spec| spec.components.contains_key(&ComponentName::from("hub")))
-        {
-            return false;
-        }
         let Some(mut spec) = self.log.truth.spec().cloned() else { return false };
-        if let Some(hub) = spec.components.get_mut(&ComponentName::from("hub")) {
-            Arc::make_mut(hub).env.insert("BAD".to_owned(), String::new());
+        let position = self.rng.random_range(0..spec.components.len().max(1));
+        if let Some(component) = spec.components.values_mut().nth(position) {
+            Arc::make_mut(component).env.insert("BAD".to_owned(), String::new());
         }
         self.bad = Some("BAD".to_owned());
         self.request(

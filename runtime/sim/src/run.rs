@@ -4,9 +4,10 @@
 //! that would destroy the majority of the voters for good is left out, because another promise holds then; a part of
 //! the seeds tests that one separately at the end.
 
-use crate::check::{self, Violation};
+use crate::check;
 use crate::fault::{Coverage, Fault};
 use crate::scenario::{SHAPES, components, set_components};
+use crate::violation::Violation;
 use crate::world::{Act, Happening, World};
 use rand::RngExt;
 use rhizo_protocol::{Event, OverlayState, Request, RequestId};
@@ -74,6 +75,7 @@ const PLANNED: &[Fault] = &[
     Fault::Script,
     Fault::Script,
     Fault::BadVersion,
+    Fault::BadHost,
     Fault::Restart,
     Fault::Drain,
     Fault::BetterAppears,
@@ -202,6 +204,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.faulty = false;
         self.bad = None;
+        self.bad_host = None;
         self.network.heal_all();
         let now = self.now;
         for provider in self.providers.values_mut() {
@@ -313,6 +316,7 @@ impl World {
             Fault::SpecChange => self.change_spec(),
             Fault::Script => self.run_script(),
             Fault::BadVersion => self.ship_bad_version(),
+            Fault::BadHost => self.spoil(&up),
             Fault::Drain => self.drain(&up),
             Fault::BetterAppears => self.better(),
             _ => false,
@@ -458,6 +462,20 @@ impl World {
         let (Some(leader), Some(node)) = (self.log.leader, self.pick(up)) else { return false };
         self.request(leader, Request::Leave { node });
         true
+    }
+
+    /// Makes a host on which nothing starts any more. Its copies end, so that they have to be started again.
+    fn spoil(&mut self, up: &[NodeId]) -> bool {
+        let Some(node) = self.pick(up).filter(|_| self.bad_host.is_none()) else { return false };
+        self.bad_host = Some(node);
+        let process = self.processes.get(&node);
+        let life = process.map_or(0, |process| process.life);
+        let runs = process.into_iter().flat_map(|process| process.running.values());
+        let runs: Vec<_> = runs.map(|(run, _)| run.clone()).collect();
+        for run in runs {
+            self.later(0, Happening::Act { node, life, run, act: Act::Exit });
+        }
+        false
     }
 
     fn better(&mut self) -> bool {

@@ -218,9 +218,11 @@ impl Scenario {
         let budget = rng.random_bool(0.5).then(|| Budget {
             currency: "EUR".to_owned(),
             // No shape needs more than five hosts. The budget allows only one more, so replacements that overlap with
-            // the replaced hosts have to wait for money.
+            // the replaced hosts have to wait for money. With three providers it allows two more: when two of them
+            // fail and come back, a voluntary plan has to add a host at each of them at once to reach three again.
             max_hourly: Number::try_from(
-                f64::from(rng.random_range(6..=7_u32)) * PRICE_MICROS_MAX as f64 / 1e6,
+                f64::from(rng.random_range(6..=7_u32) + u32::from(count == 3)) * PRICE_MICROS_MAX as f64
+                    / 1e6,
             )
             .unwrap_or(Number::ZERO),
         });

@@ -133,3 +133,18 @@ fn an_application_that_does_not_end_is_seen() {
 fn an_application_that_does_not_begin_is_seen() {
     trips(Sabotage::RefusesJoins, &["deploys"]);
 }
+
+#[test]
+fn a_host_for_a_version_that_never_ran_is_seen() {
+    trips(Sabotage::AcquiresForUnproven, &["no-purchase-for-what-never-ran"]);
+}
+
+#[test]
+fn a_second_spare_host_is_seen() {
+    trips(Sabotage::ForgetsSpares, &["one-spare-host"]);
+}
+
+#[test]
+fn copies_that_pile_up_are_seen() {
+    trips(Sabotage::PilesUpCopies, &["copies-are-bounded"]);
+}

@@ -3,11 +3,12 @@
 //! The providers' state is [`crate::provider`].
 
 use super::{Happening, World};
-use crate::check::{self, Violation};
+use crate::check;
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::provider::Host;
 use crate::scenario::TIMERS;
+use crate::violation::Violation;
 use rand::RngExt;
 use rhizo_protocol::{AcquireCall, AcquireResult, Event, ListError, RequestId, codec};
 use rhizo_types::id::{HostId, IntentId, NodeId, PeerKey, ProviderName};
@@ -43,6 +44,9 @@ impl World {
         }
         if self.mishap(0.01, Fault::Refused) {
             return AcquireResult::Refused("not this one".to_owned());
+        }
+        if self.mishap(0.02, Fault::NotCalled) {
+            return AcquireResult::Local("no credentials".to_owned());
         }
         if self.mishap(0.03, Fault::Throttled) {
             return AcquireResult::Throttled { retry_after_ms: 1_500 };

@@ -3,9 +3,9 @@
 //! The log itself is [`crate::consensus`].
 
 use super::{Happening, World};
-use crate::check;
 use crate::consensus::Pending;
 use crate::fault::Fault;
+use crate::{check, failure_policy};
 use rand::RngExt;
 use rhizo_protocol::{Event, LogStatus, MembershipChange, ProposeResult};
 use rhizo_types::id::NodeId;
@@ -116,7 +116,9 @@ impl World {
         let (index, applied) = self.log.commit(pending.entry.clone());
         self.say(|| format!("-- committed {index}: {applied:?}"));
         if self.violation.is_none() {
-            self.violation = check::after_commit(self, before_micros, &pending.entry);
+            self.violation = check::after_commit(self, before_micros, &pending.entry).or_else(|| {
+                failure_policy::after_commit(&mut self.failures, &self.log.truth, &pending.entry)
+            });
         }
         let unknown = self.mishap(0.03, Fault::UnknownCommitted);
         let result = if unknown { ProposeResult::Unknown } else { ProposeResult::Committed { index } };

@@ -8,8 +8,10 @@ use crate::fault::Fault;
 use rand::RngExt;
 use rhizo_protocol::{ActCall, ActResult, ActionId, Event, RunId, StartCall};
 use rhizo_types::id::{InstanceId, NodeId, ValueName};
+use rhizo_types::spec::Component;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 impl World {
     pub(super) fn start_instance(&mut self, node: NodeId, life: u64, call: &StartCall) {
@@ -30,16 +32,26 @@ impl World {
     }
 
     pub(super) fn act(&mut self, node: NodeId, life: u64, run: RunId, act: Act) {
-        let bad = act == Act::Start && self.bad.as_ref().is_some_and(|bad| self.runs_bad(node, &run, bad));
+        let is_start = act == Act::Start;
+        let component = self.component(node, &run).filter(|_| is_start);
+        let bad =
+            self.bad.as_ref().is_some_and(|bad| component.as_ref().is_some_and(|c| c.env.contains_key(bad)));
         if bad {
             self.coverage.fired(Fault::BadVersion);
         }
-        let failed = act == Act::Start && (self.mishap(0.05, Fault::StartFails) || bad);
+        let bad_host = is_start && self.bad_host == Some(node);
+        if bad_host {
+            self.coverage.fired(Fault::BadHost);
+        }
+        let failed = is_start && (self.mishap(0.05, Fault::StartFails) || bad || bad_host);
         let Some(process) = self.processes.get_mut(&node).filter(|process| process.life == life) else {
             return;
         };
         let current = process.running.get(&run.instance).filter(|(current, _)| *current == run).cloned();
-        let reason = "simulated".to_owned();
+        // Some programs name the fault of the host, others only fail.
+        let reason =
+            if bad_host && run.attempt.is_multiple_of(2) { "No space left on device" } else { "simulated" };
+        let reason = reason.to_owned();
         let event = match (act, current) {
             (Act::Start, Some(_)) if failed => {
                 process.running.remove(&run.instance);
@@ -47,6 +59,9 @@ impl World {
             }
             (Act::Start, Some(_)) => {
                 process.running.insert(run.instance.clone(), (run.clone(), true));
+                if let Some(component) = &component {
+                    self.failures.started(&run.instance.component, component);
+                }
                 let port = 10_000 + (self.events % 50_000) as u16;
                 let address = SocketAddr::from(([127, 0, (node.0 % 250) as u8, 1], port));
                 let exports = BTreeMap::from([(rhizo_types::id::PortName::from("main"), address)]);
@@ -69,11 +84,11 @@ impl World {
         self.deliver(node, life, event);
     }
 
-    /// Returns true if the starting instance is of the version that never works.
-    fn runs_bad(&self, node: NodeId, run: &RunId, bad: &str) -> bool {
+    /// Returns the definition of the instance that a node starts.
+    fn component(&self, node: NodeId, run: &RunId) -> Option<Arc<Component>> {
         let core = self.processes.get(&node).and_then(|process| process.core.as_ref());
         let mut views = core.into_iter().flat_map(|core| core.agent().instances());
-        views.any(|view| *view.instance == run.instance && view.component.env.contains_key(bad))
+        views.find(|view| *view.instance == run.instance).map(|view| Arc::new(view.component.clone()))
     }
 
     pub(super) fn begin_action(&mut self, node: NodeId, life: u64, call: &ActCall) {

@@ -8,8 +8,9 @@ mod elections;
 mod instances;
 mod links;
 
-use crate::check::{self, Violation};
+use crate::check;
 use crate::consensus::{Log, Pending};
+use crate::failure_policy::FailureFacts;
 use crate::fault::{Coverage, Fault};
 use crate::hash::TraceHash;
 use crate::market::Market;
@@ -17,6 +18,7 @@ use crate::network::Network;
 use crate::process::Process;
 use crate::provider::Provider;
 use crate::scenario::{Scenario, TIMERS};
+use crate::violation::Violation;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rhizo_protocol::{
@@ -112,6 +114,10 @@ pub struct World {
     pub faulty: bool,
     /// A service that is started with this variable in its environment does not work.
     pub(crate) bad: Option<String>,
+    /// A node on which no service starts.
+    pub(crate) bad_host: Option<NodeId>,
+    /// Facts for the checks of the failure policy.
+    pub(crate) failures: FailureFacts,
     requests: BTreeMap<RequestId, (ProviderName, HostId)>,
     request_count: u64,
     host_count: u64,
@@ -151,6 +157,8 @@ impl World {
             violation: None,
             faulty: false,
             bad: None,
+            bad_host: None,
+            failures: FailureFacts::default(),
             requests: BTreeMap::new(),
             request_count: 0,
             host_count: 0,
