@@ -48,6 +48,15 @@ pub enum ProviderError {
         /// The reason, for the operator.
         reason: String,
     },
+    /// The call failed on this machine before the provider could act on it; nothing was changed. It says nothing about
+    /// the offer, and the same order may succeed when the fault is mended.
+    #[error("{operation}: {reason}")]
+    Local {
+        /// The operation that failed.
+        operation: &'static str,
+        /// The reason, for the operator.
+        reason: String,
+    },
     /// The call ended without an answer that shows whether it was carried out.
     #[error("{operation}: the outcome is unknown, {reason}")]
     UnknownOutcome {
@@ -83,9 +92,11 @@ impl ProviderError {
     #[must_use]
     pub fn effect(&self) -> Effect {
         match self {
-            Self::NoCapacity { .. } | Self::Throttled { .. } | Self::Refused { .. } | Self::Catalogue(_) => {
-                Effect::None
-            }
+            Self::NoCapacity { .. }
+            | Self::Throttled { .. }
+            | Self::Refused { .. }
+            | Self::Local { .. }
+            | Self::Catalogue(_) => Effect::None,
             Self::Unavailable { .. }
             | Self::UnknownOutcome { .. }
             | Self::Records { .. }

@@ -225,7 +225,7 @@ impl Desk {
         Ok(files.supervisor()?.is_some() || files.terminated()?.is_some())
     }
 
-    /// Returns the error for a program that cannot be run at all: no later attempt of this order can succeed either.
+    /// Ends the host of a program that cannot be run, and returns the error. The token of the order is used up.
     fn unstartable(
         &self,
         record: &OrderRecord,
@@ -236,9 +236,6 @@ impl Desk {
         let cause = Cause::StartFailed(format!("cannot run {program}: {error}"));
         super::ending::end(&self.layout, files, record, None, None, cause)
             .map_err(ProviderError::records("end", &files.directory))?;
-        Err(ProviderError::Refused {
-            operation: OPERATION,
-            reason: format!("cannot run `{program}`: {error}"),
-        })
+        Err(ProviderError::Local { operation: OPERATION, reason: format!("cannot run `{program}`: {error}") })
     }
 }

@@ -3,7 +3,7 @@
 use crate::world::{World, eventually, is_alive, kill_9, processes_of};
 use rhizo_actuators::process::Executable;
 use rhizo_actuators::process::faults::{OfferFaults, ProviderFaults};
-use rhizo_actuators::{HostState, Provider};
+use rhizo_actuators::{HostState, Provider, ProviderError};
 use serde_json::json;
 use std::fs;
 
@@ -228,13 +228,14 @@ async fn a_talkative_node_does_not_fill_the_disk() {
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_run_is_refused_and_holds_no_capacity() {
+async fn a_program_that_cannot_run_is_a_local_failure_and_holds_no_capacity() {
     let world = World::new(json!({}));
     let broken = world.another("lab", |surroundings| {
         surroundings.program.executable = Executable::File("/nowhere/app".into())
     });
     let error = broken.acquire(&world.order("t1", "")).await.unwrap_err();
     assert!(error.to_string().contains("cannot run `/nowhere/app`"), "{error}");
+    assert!(matches!(error, ProviderError::Local { .. }), "it says nothing about the offer: {error:?}");
     let available = world.provider.offers().await.unwrap()[0].available;
     assert_eq!(available, Some(8));
     world.close().await;

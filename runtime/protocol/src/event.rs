@@ -275,6 +275,8 @@ pub enum AcquireResult {
         /// Time to wait before the next call, in milliseconds.
         retry_after_ms: u64,
     },
+    /// The call failed on this machine, and no host was created. It says nothing about the offer.
+    Local(String),
     /// The provider may have created a host or not.
     Unknown(String),
 }

@@ -376,6 +376,7 @@ impl Notice {
                     AbsentReason::Refused => "refused by the provider",
                     AbsentReason::NoCapacity => "no capacity",
                     AbsentReason::NotListed => "the provider's list does not have it",
+                    AbsentReason::NotCalled => "the order could not be sent",
                 };
                 write!(f, "{intent}: no host: {text}")
             }

@@ -93,6 +93,7 @@ mod tests {
             places: BTreeSet::new(),
             addresses: Default::default(),
             not_ready: None,
+            retry: None,
         };
         (NodeId(1), report)
     }

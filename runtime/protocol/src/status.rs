@@ -119,6 +119,7 @@ pub(crate) fn compose(
     problems.extend(voters_problem(ledger));
     problems.extend(domains_problem(ledger));
     problems.extend(coordinator.and_then(|coordinator| coordinator.problem().cloned()));
+    problems.extend(coordinator.and_then(|coordinator| coordinator.order_problem(view.now)));
     problems.extend(script_problem(ledger));
     problems.extend(ledger.unwound.keys().map(|component| {
         format!("{component} went back to its last working version, because the new one kept failing")

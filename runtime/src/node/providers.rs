@@ -257,6 +257,7 @@ fn acquire_result(error: &ProviderError) -> AcquireResult {
         ProviderError::Throttled { retry_after_ms, .. } => {
             AcquireResult::Throttled { retry_after_ms: *retry_after_ms }
         }
+        ProviderError::Local { .. } | ProviderError::Catalogue(_) => AcquireResult::Local(text),
         _ if error.effect() == ProviderEffect::None => AcquireResult::Refused(text),
         _ => AcquireResult::Unknown(text),
     }

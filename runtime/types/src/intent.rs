@@ -102,6 +102,8 @@ pub enum AbsentReason {
     NoCapacity,
     /// The provider's list did not contain it for longer than new hosts may be missing from lists.
     NotListed,
+    /// The machine of the coordinator could not make the call, so the provider was not called.
+    NotCalled,
 }
 
 /// Why a host is released.

@@ -27,7 +27,7 @@ const COUNTED_MAX: u32 = 7;
 const MARK_MS_MAX: u64 = 600_000;
 /// The number of hosts on which a version is tried without evidence against any of them.
 const TRIED_MAX: usize = 2;
-/// What the operating system says when the host is at fault: no room, no such device, address taken, and the like.
+/// Errors of the operating system for which the host is at fault: no room, no such device, address taken, and the like.
 /// These are the texts of `strerror` in glibc and musl.
 const HOST_ERRORS: [&str; 12] = [
     "no space left on device",

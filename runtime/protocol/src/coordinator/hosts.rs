@@ -6,6 +6,7 @@
 
 use super::leaving::needed_intents;
 use super::listing::Lists;
+use super::pace::OrderPace;
 use super::watch::Watch;
 use super::{Coordinator, View};
 use crate::event::{AcquireResult, ListError, ListedHost};
@@ -46,6 +47,8 @@ pub(super) struct Hosts {
     pub(super) outcomes: BTreeMap<IntentId, Outcome>,
     /// Offers that failed, and how long each is not ordered again.
     cooling: BTreeMap<(ProviderName, OfferName), Cooldown>,
+    /// How long new orders wait after orders that gave no host.
+    pub(super) pace: OrderPace,
 }
 
 /// The pause of an offer after a failed order.
@@ -90,6 +93,8 @@ impl Hosts {
     pub(super) fn advance(&mut self, began: Time, view: View<'_>, out: &mut Out) {
         self.watch(began, view);
         self.cooling.retain(|_, cooldown| cooldown.until > view.now);
+        self.pace.follow(view);
+        let orders_wait = self.pace.waits_until(view.now).is_some();
         let needed = needed_intents(view.ledger);
         let mut calls = self.watches.values().filter(|watch| watch.calling).count();
         for intent in view.ledger.intents.values() {
@@ -100,6 +105,8 @@ impl Hosts {
                 continue;
             }
             let called = match intent.state {
+                // A call that is repeated has the token of the first one, and orders nothing more.
+                IntentState::Open if orders_wait && !watch.issued => false,
                 IntentState::Open if needed.contains(&intent.id) => acquire(intent, watch, view, out),
                 IntentState::Releasing => release(intent, watch, out),
                 IntentState::Bound if sabotage::is(Sabotage::ReleasesOnSuspicion) => {
@@ -165,6 +172,11 @@ impl Hosts {
                 out.notice(told(reason));
                 self.cool(offer, view.now.after_ms(COOLING_MS), reason);
                 Some(Outcome::Absent(AbsentReason::NoCapacity))
+            }
+            AcquireResult::Local(reason) => {
+                out.notice(told(reason));
+                self.pace.failed(view.now);
+                Some(Outcome::Absent(AbsentReason::NotCalled))
             }
             AcquireResult::Unknown(reason) => {
                 out.notice(told(reason));
@@ -242,6 +254,7 @@ impl Hosts {
                 IntentState::Bound if view.ledger.taking_down => Outcome::Releasing(ReleaseReason::TakeDown),
                 IntentState::Bound if unneeded => Outcome::Releasing(ReleaseReason::Unneeded),
                 IntentState::Bound if view.now.ms_since(watch.since) >= timers.join_ms_max => {
+                    self.pace.failed(view.now);
                     Outcome::Releasing(ReleaseReason::NeverJoined)
                 }
                 _ => continue,
@@ -252,7 +265,7 @@ impl Hosts {
 
     pub(super) fn deadline(&self, view: View<'_>) -> Option<Time> {
         let timers = view.ledger.timers();
-        let mut deadline = self.lists.deadline();
+        let mut deadline = earlier(self.lists.deadline(), self.pace.waits_until(view.now));
         for watch in self.watches.values().filter(|watch| !watch.calling) {
             let own = match watch.state {
                 IntentState::Open | IntentState::Releasing => Some(watch.not_before),
@@ -334,6 +347,11 @@ fn release(intent: &Intent, watch: &mut Watch, out: &mut Out) -> bool {
 }
 
 impl Coordinator {
+    /// Returns the reason why orders wait; none while they may be made.
+    pub(crate) fn order_problem(&self, now: Time) -> Option<String> {
+        self.hosts.pace.problem(now)
+    }
+
     /// Returns the providers whose API does not answer.
     pub(crate) fn failing_providers(&self) -> BTreeSet<ProviderName> {
         self.hosts.lists.failing()

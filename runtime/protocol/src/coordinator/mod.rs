@@ -20,6 +20,7 @@ mod leaving;
 mod listing;
 mod next_step;
 mod obstacles;
+mod pace;
 mod proposals;
 mod question;
 mod reconfiguration;

@@ -4,6 +4,7 @@
 //! which instances are started. The simulator tests whole nodes under faults.
 
 mod obstacles;
+mod orders;
 mod requests;
 mod room;
 mod scripts;

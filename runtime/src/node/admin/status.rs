@@ -4,7 +4,8 @@
 //! one record that is made here.
 
 use crate::admin::{
-    BindingStatus, ExportStatus, FailingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus, Status,
+    BindingStatus, ExportStatus, FailingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus,
+    Status,
 };
 use crate::node::facts::Facts;
 use rhizo_protocol::ledger::{Ledger, Member};
