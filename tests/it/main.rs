@@ -7,6 +7,7 @@
 mod bench;
 mod consent;
 mod contract;
+mod crash_loop;
 mod deployment;
 mod endings;
 mod interrupt;

@@ -1,9 +1,10 @@
-//! Benches of whole applications in real processes: `failover`, `grow`, `idle`, `power-cut`, `repair`,
+//! Benches of whole applications in real processes: `crash-loop`, `failover`, `grow`, `idle`, `power-cut`, `repair`,
 //! `teardown`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
 pub(crate) mod application;
+mod crash_loop;
 mod failover;
 mod grow;
 mod idle;
@@ -21,6 +22,9 @@ use options::Options;
 /// Runs the bench of this name; returns none when there is no such bench.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
     let figures = match name {
+        "crash-loop" => {
+            Options::parse(arguments, &["app", "seconds"]).and_then(|options| crash_loop::run(&options))
+        }
         "failover" => Options::parse(arguments, &["app", "config", "kills", "signal", "victim"])
             .and_then(|options| failover::run(&options)),
         "grow" => Options::parse(arguments, &["app", "hosts", "compare", "seconds"])
