@@ -253,19 +253,21 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
     let deployment = beginning.deployment.clone();
     let mut handle = founding::start(&session.home, &session.embedding, beginning)?;
     let mut seen = Seen::default();
-    let mut ending = false;
+    let (mut ending, mut accepted) = (false, false);
     let ended = loop {
         tokio::select! {
             ended = handle.ended() => break ended,
-            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => show_events(session, &handle, &mut seen).await,
+            () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => {
+                show_events(session, &handle, &mut seen).await;
+                if ending && !accepted {
+                    accepted = take_down(session, &handle).await;
+                }
+            }
             interrupted = interruptions.next() => match (interrupted, ending) {
                 ((), false) => {
                     ending = true;
                     session.console.note("taking the application down; once more ends this process at once\n");
-                    if let Answer::Refused { reason, .. } = handle.ask(Ask::TakeDown).await {
-                        session.console.note(&format!("error: failed to {reason}\n"));
-                        handle.stop();
-                    }
+                    accepted = take_down(session, &handle).await;
                 }
                 ((), true) => {
                     session.console.note("node 0 ends now; hosts that are left end by their own deadlines, or by `down`\n");
@@ -282,6 +284,19 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
     }
     down::clear(session, &deployment).await?;
     Ok(if ending { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Orders the take-down; false when it has to be ordered again, as before the first node has become the coordinator.
+async fn take_down(session: &Session, handle: &NodeHandle) -> bool {
+    match handle.ask(Ask::TakeDown).await {
+        Answer::Later => false,
+        Answer::Refused { reason, .. } => {
+            session.console.note(&format!("error: failed to {reason}\n"));
+            handle.stop();
+            true
+        }
+        _ => true,
+    }
 }
 
 async fn show_events(session: &Session, handle: &NodeHandle, seen: &mut Seen) {
