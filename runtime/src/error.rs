@@ -46,6 +46,12 @@ impl AppDirError {
     pub(crate) fn new(step: Step, path: &Path, source: std::io::Error) -> Self {
         Self { step, path: path.to_owned(), source }
     }
+
+    /// Whether a record exists and cannot be read.
+    #[must_use]
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.step == Step::Read
+    }
 }
 
 /// The error's message followed by the messages of its causes, separated by `: `, in one line.

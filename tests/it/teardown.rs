@@ -152,6 +152,8 @@ fn damaged_records_cost_only_what_they_said() {
         for (name, content) in damaged.iter().zip(["", "{", "[]"]) {
             fs::write(deployment.file(".rhizo").join(name), content).expect("writable");
         }
+        let status = deployment.run(&["status"]);
+        assert!(status.stderr.contains("`down` gives back"), "the way out is told: {status:#?}");
         let said = deployment.run(&["down", "--yes"]);
         assert!(said.status.success(), "{said:#?}");
         assert!(said.stderr.contains(damaged[0]), "the damage is told: {said:#?}");

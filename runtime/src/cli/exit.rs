@@ -74,6 +74,10 @@ impl Failure {
 
 impl From<crate::error::AppDirError> for Failure {
     fn from(error: crate::error::AppDirError) -> Self {
-        Self::new(Exit::Failed, crate::error::chain(&error))
+        let failure = Self::new(Exit::Failed, crate::error::chain(&error));
+        if error.is_unreadable() {
+            return failure.hint("`down` gives back what the application left; it works without this record");
+        }
+        failure
     }
 }
