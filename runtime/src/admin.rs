@@ -6,9 +6,12 @@
 
 use rhizo_config::Finding;
 use rhizo_planning::Record;
-use rhizo_types::{Lineage, Revision};
+use rhizo_protocol::Survival;
+use rhizo_protocol::ledger::Recovery;
+use rhizo_types::{HostId, Lineage, NodeId, ProviderName, Revision, Term};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// The longest question in bytes: the text of a config and little else.
 pub(crate) const ASK_BYTES_MAX: usize = 1 << 20;
@@ -77,6 +80,10 @@ pub(crate) enum Ask {
     TakeDown,
     /// Order: node 0 transfers its leadership and leaves.
     Detach,
+    /// How far the answering node's own log reaches. The question is never passed on.
+    Standing,
+    /// Order to the survivor: begin a new lineage. The order is never passed on.
+    Recover(Box<Recovery>),
 }
 
 /// The text of a config or script, with what is needed to read it on another machine.
@@ -104,9 +111,12 @@ pub(crate) enum Answer {
     Logs(String),
     /// To [`Ask::Plan`].
     Plan(Box<Record>),
+    /// To [`Ask::Standing`].
+    Standing(Box<Standing>),
     /// To [`Ask::RunScript`]: the faults of its text; nothing was done.
     Findings(Vec<Finding>),
     /// To [`Ask::Apply`], [`Ask::RunScript`], [`Ask::EndScript`], [`Ask::TakeDown`], [`Ask::Detach`]: it was committed.
+    /// To [`Ask::Recover`]: the survivor is of the new lineage.
     Done {
         /// The spec in force after it.
         spec: Revision,
@@ -122,6 +132,53 @@ pub(crate) enum Answer {
         /// The remedy for the operator.
         hint: Option<String>,
     },
+}
+
+/// A place in the log, in the order in which voters compare their logs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The term of the entry.
+    pub(crate) term: u64,
+    /// Its index.
+    pub(crate) index: u64,
+}
+
+/// How far one node's log reaches, and what it knows of the group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Its lineage.
+    pub(crate) lineage: Lineage,
+    /// The newest term that it knows.
+    pub(crate) term: Term,
+    /// Whether it knows a coordinator with a quorum.
+    pub(crate) has_quorum: bool,
+    /// The last entry of its log; on a node that holds no log, the last one that it has applied.
+    pub(crate) last: Place,
+    /// Number of its last entries that it does not know to be committed.
+    pub(crate) uncommitted: u64,
+    /// The voters that it knows; two sets while a change of them is half done.
+    pub(crate) voter_sets: Vec<BTreeSet<NodeId>>,
+    /// The members that it knows, itself included.
+    pub(crate) members: Vec<MemberStanding>,
+}
+
+/// A member as another member knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct MemberStanding {
+    /// The member.
+    pub(crate) node: NodeId,
+    /// The provider of its host.
+    pub(crate) provider: ProviderName,
+    /// Its host; none for node 0.
+    pub(crate) host: Option<HostId>,
+    /// Its key in hexadecimal digits.
+    pub(crate) key: String,
+    /// The addresses at which it accepts links.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The instances placed on it.
+    pub(crate) instances: Vec<String>,
 }
 
 /// The state of the application.
@@ -149,6 +206,12 @@ pub(crate) struct Status {
     pub(crate) intents: IntentCounts,
     /// Sentences about what is missing, broken or not survivable.
     pub(crate) problems: Vec<String>,
+    /// The sentence about a lost quorum; absent while there is one.
+    #[serde(default)]
+    pub(crate) no_quorum: Option<String>,
+    /// The losses that the voters survive.
+    #[serde(default)]
+    pub(crate) survival: Survival,
     /// Components whose new version kept failing and was rolled back.
     #[serde(default)]
     pub(crate) unwound: Vec<String>,

@@ -9,7 +9,7 @@
 mod records;
 
 pub(crate) use records::{
-    Deployment, FounderProcess, KnownMember, KnownProvider, KnownProviders, from_hex, to_hex,
+    Deployment, FounderProcess, KnownMember, KnownProvider, KnownProviders, PendingRecovery, from_hex, to_hex,
 };
 
 use crate::error::{AppDirError, Step};
@@ -235,6 +235,38 @@ impl AppDir {
         self.write("beginning.json", record)
     }
 
+    /// Replaces the record of the application.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn set_deployment(&self, _claim: &Claim, deployment: &Deployment) -> Result<(), AppDirError> {
+        self.write("deployment.json", deployment)
+    }
+
+    /// The order to begin a new lineage that may not be carried out yet; `None` when there is no record.
+    ///
+    /// # Errors
+    /// When the record exists and cannot be read.
+    pub(crate) fn recovery(&self) -> Result<Option<PendingRecovery>, AppDirError> {
+        self.read("recovery.json")
+    }
+
+    /// Records an order to begin a new lineage.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) fn set_recovery(&self, _claim: &Claim, pending: &PendingRecovery) -> Result<(), AppDirError> {
+        self.write("recovery.json", pending)
+    }
+
+    /// Removes the record of an order to begin a new lineage. Succeeds when there is none.
+    ///
+    /// # Errors
+    /// When the record cannot be removed.
+    pub(crate) fn forget_recovery(&self, _claim: &Claim) -> Result<(), AppDirError> {
+        self.forget("recovery.json")
+    }
+
     /// The recorded process of node 0; `None` when there is no record.
     ///
     /// # Errors
@@ -256,7 +288,11 @@ impl AppDir {
     /// # Errors
     /// When the record cannot be removed.
     pub(crate) fn forget_founder(&self) -> Result<(), AppDirError> {
-        let path = self.path.join("founder.json");
+        self.forget("founder.json")
+    }
+
+    fn forget(&self, name: &str) -> Result<(), AppDirError> {
+        let path = self.path.join(name);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(AppDirError::new(Step::Remove, &path, source))
@@ -357,7 +393,7 @@ mod tests {
     }
 
     fn deployment(app: &str) -> Deployment {
-        Deployment { version: 1, app: app.into(), lineage: Lineage(1) }
+        Deployment { version: 1, app: app.into(), lineage: Lineage(1), others: Vec::new() }
     }
 
     #[test]

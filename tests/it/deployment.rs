@@ -252,6 +252,11 @@ impl Running<'_> {
         self.child.id()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_some()
+    }
+
     /// Waits for its end. A command that still runs after the watchdog's time is a failure.
     pub(crate) fn wait(mut self) -> Said {
         let start = Instant::now();

@@ -20,6 +20,7 @@ mod optimise;
 mod ports;
 mod power_cut;
 mod quorum;
+mod recover;
 mod repair;
 mod reports;
 mod scripts;

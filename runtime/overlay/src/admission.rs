@@ -4,7 +4,8 @@
 //! ledger changes.
 
 use crate::key::NodeSecret;
-use rhizo_types::{NodeId, PeerKey};
+use crate::succession::Succession;
+use rhizo_types::{Lineage, NodeId, PeerKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -106,6 +107,9 @@ pub struct Admission {
     pub operators: BTreeSet<PeerKey>,
     /// Tickets that are neither consumed nor expired.
     pub tickets: BTreeMap<TicketId, TicketVerifier>,
+    /// The former lineages, each with the operator's statement that it has ended. A dialler of one of them is refused
+    /// with that statement.
+    pub successions: BTreeMap<Lineage, Succession>,
 }
 
 impl Admission {

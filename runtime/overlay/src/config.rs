@@ -20,7 +20,7 @@ pub struct OverlayConfig {
     pub secret: NodeSecret,
     /// The application: overlays of different applications cannot talk.
     pub app: AppName,
-    /// The lineage: nodes of an older history cannot talk to those of a newer one.
+    /// The lineage at first; see [`crate::Overlay::set_lineage`]. Nodes of different lineages cannot talk.
     pub lineage: Lineage,
     /// The address to listen on; port 0 picks a free port. `None` for a client that only dials.
     pub listen: Option<SocketAddr>,
@@ -57,14 +57,6 @@ impl OverlayConfig {
             events_max: 1024,
             gossip: true,
         }
-    }
-
-    /// The digest that both ends of a handshake must have in common, besides their keys.
-    pub(crate) fn prologue(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("rhizo 2026-11-22 handshake prologue");
-        hasher.update(&self.lineage.0.to_le_bytes());
-        hasher.update(self.app.as_str().as_bytes());
-        *hasher.finalize().as_bytes()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::admission::Role;
 use crate::class::Class;
 use crate::lane::Reply;
 use crate::refusal::Refusal;
+use crate::succession::Succession;
 use rhizo_types::PeerKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -91,6 +92,16 @@ pub enum OverlayEvent {
         peer: PeerKey,
         /// The reason of the refusal.
         refusal: Refusal,
+    },
+    /// A listener refused this node, because an operator has ended this node's lineage. The dial will be repeated. The
+    /// signature is not checked yet, and the shell knows the operators.
+    Superseded {
+        /// The peer that was dialled.
+        peer: PeerKey,
+        /// The operator's statement.
+        succession: Box<Succession>,
+        /// Whether the listener has this node in the roster of the next lineage.
+        is_member: bool,
     },
     /// A connection was refused before a multiplexer existed. Reported at a bounded rate.
     Refused {

@@ -17,6 +17,15 @@ pub(crate) enum Fault {
     Refused(Refusal),
 }
 
+impl From<Fault> for crate::error::DialError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unreachable(reason) => Self::Unreachable(reason),
+            Fault::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 /// Classifies a failed dial. Of several addresses, the attempt that came furthest decides.
 pub(crate) fn of_dial(error: &DialError) -> Fault {
     match error {

@@ -2,14 +2,16 @@
 //!
 //! Noise has already proved both keys. Here the dialer sends its credential, proves a ticket when it has one, and the
 //! listener answers with a verdict. Each direction has at most three frames of fixed size, so no length is ever read
-//! from a stranger. [`crate::transport`] opens the sockets and calls this. The frames are in [`crate::hello`].
+//! from a stranger. A dialler of another lineage is refused before its credential is judged. When an operator has ended
+//! that lineage, the verdict is followed by the operator's signed statement. [`crate::transport`] opens the sockets and calls this. The frames are in [`crate::hello`].
 
 use crate::admission::{Admission, Claim, Credential, LinkBinding, TicketId};
 use crate::hello::{self, HELLO_BYTES, Hello, Kind, OPERATOR_PROOF_BYTES, PROOF_BYTES, VERDICT_BYTES};
 use crate::key;
 use crate::refusal::Refusal;
+use crate::succession::{SUCCESSION_BYTES, Succession};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use rhizo_types::PeerKey;
+use rhizo_types::{AppName, Lineage, PeerKey};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -62,7 +64,7 @@ pub(crate) struct LinkNote {
 }
 
 /// The data on which the gate decides. The service keeps it up to date, and every set-up in progress reads it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) admission: Arc<Admission>,
     /// The credential for a peer instead of the bare key; only while a one-shot dial is in progress.
@@ -70,14 +72,19 @@ pub(crate) struct Book {
     pub(crate) links: BTreeMap<PeerKey, LinkNote>,
     pub(crate) dialling: BTreeMap<PeerKey, Instant>,
     /// The claims of admitted inbound connections, until the service has seen these connections come up.
-    pub(crate) claims: BTreeMap<SocketAddr, Claim>,
+    pub(crate) claims: BTreeMap<SocketAddr, (Claim, Lineage)>,
+    /// This node's lineage now. An exchange that began in another one makes no link.
+    pub(crate) lineage: Lineage,
+    /// The statements with which listeners refused this node, until the service has seen the dial fail; and whether this
+    /// node is a member of the next lineage.
+    pub(crate) superseded: BTreeMap<PeerKey, (Succession, bool)>,
 }
 
 /// Decides which connections are admitted.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) local: PeerKey,
-    pub(crate) prologue: [u8; 32],
+    app: AppName,
     links_max: usize,
     book: Mutex<Book>,
     admitted: AtomicU64,
@@ -86,12 +93,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(local: PeerKey, prologue: [u8; 32], links_max: usize) -> Self {
+    pub(crate) fn new(local: PeerKey, app: AppName, lineage: Lineage, links_max: usize) -> Self {
         Self {
             local,
-            prologue,
+            app,
             links_max,
-            book: Mutex::default(),
+            book: Mutex::new(Book::new(lineage)),
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             multiplexers: AtomicU64::new(0),
@@ -119,19 +126,37 @@ impl Gate {
         self.multiplexers.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The digest that both ends of a Noise handshake must have in common, besides their keys: nodes of different
+    /// applications cannot talk. The lineage is not in it, so that a node of a former lineage can be told of its end.
+    pub(crate) fn noise_prologue(&self) -> [u8; 32] {
+        blake3::derive_key("rhizo 2026-11-29 noise prologue", self.app.as_str().as_bytes())
+    }
+
+    /// The digest that the proofs of both ends are made for: one lineage of one application.
+    fn prologue(&self, lineage: Lineage) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("rhizo 2026-11-22 handshake prologue");
+        hasher.update(&lineage.0.to_le_bytes());
+        hasher.update(self.app.as_str().as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
     /// The dialer's side: sends the credential that is kept for this listener, else the bare key.
     pub(crate) async fn present<S>(&self, io: &mut S, listener: PeerKey) -> Result<(), ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let credential = self.book().credentials.get(&listener).cloned().unwrap_or(Credential::Member);
+        let (credential, lineage) = {
+            let book = self.book();
+            let credential = book.credentials.get(&listener).cloned().unwrap_or(Credential::Member);
+            (credential, book.lineage)
+        };
         let kind = match &credential {
             Credential::Member => Kind::Member,
             Credential::Ticket { id, .. } => Kind::Ticket(*id),
             Credential::Operator { .. } => Kind::Operator,
         };
         let dialer_nonce = rand::random();
-        write(io, &Hello { kind, nonce: dialer_nonce }.encode()).await?;
+        write(io, &Hello { kind, nonce: dialer_nonce, lineage }.encode()).await?;
         let answer: [u8; HELLO_BYTES] = read(io).await?;
         let answer = Hello::decode(&answer).map_err(ExchangeError::Malformed)?;
         let binding = LinkBinding {
@@ -139,7 +164,7 @@ impl Gate {
             listener,
             dialer_nonce,
             listener_nonce: answer.nonce,
-            prologue: self.prologue,
+            prologue: self.prologue(lineage),
         };
         match &credential {
             Credential::Member => {}
@@ -154,22 +179,31 @@ impl Gate {
             }
         }
         let verdict: [u8; VERDICT_BYTES] = read(io).await?;
-        hello::decode_verdict(&verdict)
-            .map_err(ExchangeError::Malformed)?
-            .map_err(ExchangeError::RefusedByListener)
+        let verdict = hello::decode_verdict(&verdict).map_err(ExchangeError::Malformed)?;
+        if verdict == Err(Refusal::Superseded) {
+            let bytes: [u8; SUCCESSION_BYTES] = read(io).await?;
+            let statement = Succession::decode(&bytes);
+            let statement = statement.ok_or(ExchangeError::Malformed(hello::Malformed))?;
+            self.book().superseded.insert(listener, statement);
+        }
+        verdict.map_err(ExchangeError::RefusedByListener)
     }
 
     /// The listener's side: reads everything that the dialer sends, then decides and answers.
     ///
     /// A proof is always read before the verdict, so that timing does not reveal which tickets or operators exist,
     /// and so that no unread bytes make the kernel reset the connection before the verdict arrives.
-    pub(crate) async fn admit<S>(&self, io: &mut S, dialer: PeerKey) -> Result<Claim, ExchangeError>
+    pub(crate) async fn admit<S>(
+        &self,
+        io: &mut S,
+        dialer: PeerKey,
+    ) -> Result<(Claim, Lineage), ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let bytes: [u8; HELLO_BYTES] = read(io).await?;
         let listener_nonce = rand::random();
-        let ours = Hello { kind: Kind::Member, nonce: listener_nonce }.encode();
+        let ours = Hello { kind: Kind::Member, nonce: listener_nonce, lineage: Lineage(0) }.encode();
         let hello = match Hello::decode(&bytes) {
             Ok(hello) => hello,
             Err(source) => {
@@ -191,18 +225,44 @@ impl Gate {
             listener: self.local,
             dialer_nonce: hello.nonce,
             listener_nonce,
-            prologue: self.prologue,
+            prologue: self.prologue(hello.lineage),
         };
-        let verdict = self.judge(&shown, &binding);
-        write(io, &hello::encode_verdict(verdict.map(|_| ()))).await?;
+        let verdict = self.judge(&shown, &binding, hello.lineage);
+        let mut answer =
+            hello::encode_verdict(verdict.as_ref().map(|_| ()).map_err(|(refusal, _)| *refusal)).to_vec();
+        if let Err((_, Some(statement))) = &verdict {
+            answer.extend(statement);
+        }
+        write(io, &answer).await?;
         if verdict.is_ok() {
             self.admitted.fetch_add(1, Ordering::Relaxed);
         }
-        verdict.map_err(ExchangeError::DialerRefused)
+        match verdict {
+            Ok(claim) => Ok((claim, hello.lineage)),
+            Err((refusal, _)) => Err(ExchangeError::DialerRefused(refusal)),
+        }
     }
 
-    fn judge(&self, shown: &Shown, link: &LinkBinding) -> Result<Claim, Refusal> {
+    /// Returns the claim of the dialler, or the refusal with the statement that explains it.
+    fn judge(
+        &self,
+        shown: &Shown,
+        link: &LinkBinding,
+        lineage: Lineage,
+    ) -> Result<Claim, (Refusal, Option<[u8; SUCCESSION_BYTES]>)> {
         let book = self.book();
+        if lineage != book.lineage {
+            let is_member = book.admission.members.contains_key(&link.dialer);
+            let statement = book.admission.successions.get(&lineage);
+            return Err(match statement {
+                Some(statement) => (Refusal::Superseded, Some(statement.encode(is_member))),
+                None => (Refusal::Lineage, None),
+            });
+        }
+        self.judge_credential(&book, shown, link).map_err(|refusal| (refusal, None))
+    }
+
+    fn judge_credential(&self, book: &Book, shown: &Shown, link: &LinkBinding) -> Result<Claim, Refusal> {
         let member = book.admission.members.contains_key(&link.dialer);
         let claim = match shown {
             Shown::Key if member => Claim::Member,
@@ -243,6 +303,18 @@ enum Shown {
 }
 
 impl Book {
+    fn new(lineage: Lineage) -> Self {
+        Self {
+            admission: Arc::default(),
+            credentials: BTreeMap::new(),
+            links: BTreeMap::new(),
+            dialling: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            lineage,
+            superseded: BTreeMap::new(),
+        }
+    }
+
     fn room_for(&self, dialer: &PeerKey, guest: bool, links_max: usize) -> Result<(), Refusal> {
         let others = self.links.keys().filter(|peer| *peer != dialer).count();
         let guests = self.links.iter().filter(|(peer, note)| *peer != dialer && note.guest).count();
@@ -284,10 +356,10 @@ mod tests {
     #[test]
     fn of_two_crossing_dials_exactly_the_smaller_keys_one_stands() {
         let now = Instant::now();
-        let dials = |peer| Book { dialling: BTreeMap::from([(peer, now)]), ..Book::default() };
+        let dials = |peer| Book { dialling: BTreeMap::from([(peer, now)]), ..Book::new(Lineage(1)) };
         assert_eq!(dials(LARGE).not_crossing(&SMALL, &LARGE, now), Err(Refusal::Crossed));
         assert_eq!(dials(SMALL).not_crossing(&LARGE, &SMALL, now), Ok(()));
-        assert_eq!(Book::default().not_crossing(&SMALL, &LARGE, now), Ok(()));
+        assert_eq!(Book::new(Lineage(1)).not_crossing(&SMALL, &LARGE, now), Ok(()));
     }
 
     #[test]
@@ -296,12 +368,12 @@ mod tests {
         let later = now + CROSSING_WINDOW;
         let linked = |dialled_here| {
             let note = LinkNote { dialled_here, since: now, guest: false };
-            Book { links: BTreeMap::from([(LARGE, note)]), ..Book::default() }
+            Book { links: BTreeMap::from([(LARGE, note)]), ..Book::new(Lineage(1)) }
         };
         assert_eq!(linked(true).not_crossing(&SMALL, &LARGE, now), Err(Refusal::Crossed));
         assert_eq!(linked(true).not_crossing(&SMALL, &LARGE, later), Ok(()));
         assert_eq!(linked(false).not_crossing(&SMALL, &LARGE, now), Ok(()), "it made that link itself");
-        let stuck = Book { dialling: BTreeMap::from([(LARGE, now)]), ..Book::default() };
+        let stuck = Book { dialling: BTreeMap::from([(LARGE, now)]), ..Book::new(Lineage(1)) };
         assert_eq!(stuck.not_crossing(&SMALL, &LARGE, later), Ok(()), "our own dial hangs");
     }
 
@@ -312,7 +384,7 @@ mod tests {
         let key = |place: usize| PeerKey([place as u8; 32]);
         let guests = Book {
             links: (0..GUESTS_MAX).map(|place| (key(place), note(true))).collect(),
-            ..Book::default()
+            ..Book::new(Lineage(1))
         };
         let other = key(GUESTS_MAX);
         assert_eq!(guests.room_for(&other, true, 1000), Err(Refusal::Full));

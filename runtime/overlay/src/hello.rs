@@ -5,6 +5,7 @@
 
 use crate::admission::TicketId;
 use crate::refusal::Refusal;
+use rhizo_types::Lineage;
 
 /// Length of a hello on the wire, in bytes.
 pub(crate) const HELLO_BYTES: usize = 64;
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
 pub(crate) struct Hello {
     pub(crate) kind: Kind,
     pub(crate) nonce: [u8; 32],
+    /// The lineage of the dialler. A listener sends zero: it does not tell strangers its lineage.
+    pub(crate) lineage: Lineage,
 }
 
 /// The bytes are not a hello of this version.
@@ -50,16 +53,18 @@ impl Hello {
         bytes[4] = tag;
         bytes[8..16].copy_from_slice(&ticket.to_le_bytes());
         bytes[16..48].copy_from_slice(&self.nonce);
+        bytes[48..56].copy_from_slice(&self.lineage.0.to_le_bytes());
         bytes
     }
 
     /// Reads a hello; unused bytes have to be zero, so that a later version can give them a meaning.
     pub(crate) fn decode(bytes: &[u8; HELLO_BYTES]) -> Result<Self, Malformed> {
-        let reserved = bytes[5..8].iter().chain(&bytes[48..]).all(|byte| *byte == 0);
+        let reserved = bytes[5..8].iter().chain(&bytes[56..]).all(|byte| *byte == 0);
         if bytes[0..4] != MAGIC || !reserved {
             return Err(Malformed);
         }
-        let ticket = bytes[8..16].iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte));
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte));
+        let (ticket, lineage) = (number(&bytes[8..16]), Lineage(number(&bytes[48..56])));
         let kind = match (bytes[4], ticket) {
             (1, 0) => Kind::Member,
             (2, id) => Kind::Ticket(TicketId(id)),
@@ -68,7 +73,7 @@ impl Hello {
         };
         let mut nonce = [0; 32];
         nonce.copy_from_slice(&bytes[16..48]);
-        Ok(Self { kind, nonce })
+        Ok(Self { kind, nonce, lineage })
     }
 }
 
@@ -83,6 +88,8 @@ pub(crate) fn encode_verdict(verdict: Result<(), Refusal>) -> [u8; VERDICT_BYTES
         Err(Refusal::Crossed) => 5,
         Err(Refusal::Full) => 6,
         Err(Refusal::Malformed) => 7,
+        Err(Refusal::Lineage) => 8,
+        Err(Refusal::Superseded) => 9,
     };
     bytes
 }
@@ -100,6 +107,8 @@ pub(crate) fn decode_verdict(bytes: &[u8; VERDICT_BYTES]) -> Result<Result<(), R
         5 => Err(Refusal::Crossed),
         6 => Err(Refusal::Full),
         7 => Err(Refusal::Malformed),
+        8 => Err(Refusal::Lineage),
+        9 => Err(Refusal::Superseded),
         _ => return Err(Malformed),
     })
 }
@@ -110,18 +119,20 @@ mod tests {
 
     #[test]
     fn a_hello_keeps_its_golden_bytes() {
-        let hello = Hello { kind: Kind::Ticket(TicketId(0x0102)), nonce: [0xee; 32] };
+        let (kind, lineage) = (Kind::Ticket(TicketId(0x0102)), Lineage(0x0304));
+        let hello = Hello { kind, nonce: [0xee; 32], lineage };
         let mut golden = [0_u8; HELLO_BYTES];
         golden[..16].copy_from_slice(b"rhz1\x02\0\0\0\x02\x01\0\0\0\0\0\0");
         golden[16..48].fill(0xee);
+        golden[48..50].copy_from_slice(b"\x04\x03");
         assert_eq!(hello.encode(), golden);
         assert_eq!(Hello::decode(&golden), Ok(hello));
     }
 
     #[test]
-    fn every_changed_byte_outside_ticket_and_nonce_is_noticed() {
-        let good = Hello { kind: Kind::Member, nonce: [7; 32] }.encode();
-        for place in (0..16).chain(48..HELLO_BYTES) {
+    fn every_changed_byte_outside_ticket_nonce_and_lineage_is_noticed() {
+        let good = Hello { kind: Kind::Member, nonce: [7; 32], lineage: Lineage(5) }.encode();
+        for place in (0..16).chain(56..HELLO_BYTES) {
             for value in 0..=255_u8 {
                 let mut bytes = good;
                 bytes[place] = value;
@@ -145,6 +156,6 @@ mod tests {
             bytes[3] = 1;
             assert_eq!(decode_verdict(&bytes), Err(Malformed));
         }
-        assert_eq!(known, 7);
+        assert_eq!(known, 9);
     }
 }

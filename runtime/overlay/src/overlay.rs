@@ -15,7 +15,7 @@ use crate::rate::Rate;
 use crate::service::{self, Command};
 use crate::shared::Shared;
 use crate::upkeep::LinkTarget;
-use rhizo_types::PeerKey;
+use rhizo_types::{Lineage, PeerKey};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ impl Overlay {
         };
         let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let shared = Arc::new(Shared {
-            gate: Gate::new(config.secret.peer_key(), config.prologue(), config.links_max),
+            gate: Gate::new(config.secret.peer_key(), config.app.clone(), config.lineage, config.links_max),
             listen,
             lanes: Mutex::default(),
             targets: Mutex::default(),
@@ -94,6 +94,15 @@ impl Overlay {
     /// closed.
     pub fn set_admission(&self, admission: Admission) {
         self.shared.gate.book().admission = Arc::new(admission);
+        self.shared.changed.notify_one();
+    }
+
+    /// Makes this node one of another lineage. All links are closed, because their other ends are of the former lineage,
+    /// and wanted links are dialled again at once. Handshakes that are under way make no link.
+    ///
+    /// Call it before [`Overlay::set_admission`] with the roster of the new lineage.
+    pub fn set_lineage(&self, lineage: Lineage) {
+        self.shared.gate.book().lineage = lineage;
         self.shared.changed.notify_one();
     }
 

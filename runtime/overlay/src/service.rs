@@ -7,6 +7,7 @@
 
 use crate::admission::{Admission, Claim, Credential, Role};
 use crate::config::OverlayConfig;
+use crate::dials::Dials;
 use crate::error::{BindError, DialError};
 use crate::event::{EventSender, LinkDownReason, OverlayEvent, UnreachableReason};
 use crate::fault::{Fault, of_dial, of_listen};
@@ -17,7 +18,7 @@ use crate::links::LaneEvent;
 use crate::rate::Rate;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
-use crate::signed;
+use crate::signed::{self, Verdict};
 use crate::swarm::{self, Behaviour, BehaviourEvent};
 use crate::transport::{self, GatedTcp};
 use crate::upkeep::{ADDRESSES_MAX, LinkTarget, Upkeep};
@@ -27,7 +28,7 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{PeerId, ping};
-use rhizo_types::PeerKey;
+use rhizo_types::{Lineage, PeerKey};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,8 +65,8 @@ struct Service {
     links: BTreeMap<PeerKey, Link>,
     upkeep: Upkeep,
     links_max: usize,
-    /// The newest dial of each peer.
-    dialling: BTreeMap<PeerKey, ConnectionId>,
+    dials: Dials,
+    lineage: Lineage,
     waiting: BTreeMap<PeerKey, oneshot::Sender<Result<(), DialError>>>,
     ended: mpsc::Receiver<(ConnectionId, LinkDownReason)>,
     end_of_lane: mpsc::Sender<(ConnectionId, LinkDownReason)>,
@@ -101,7 +102,8 @@ pub(crate) fn start(
         held: VecDeque::new(),
         links: BTreeMap::new(),
         links_max: config.links_max,
-        dialling: BTreeMap::new(),
+        dials: Dials::default(),
+        lineage: config.lineage,
         waiting: BTreeMap::new(),
         ended,
         end_of_lane,
@@ -197,20 +199,43 @@ impl Service {
 
     /// The admission or the wanted links have changed.
     fn handle_change(&mut self) {
+        self.follow_lineage();
         let admission = Arc::clone(&self.shared.gate.book().admission);
         if !Arc::ptr_eq(&admission, &self.admission) {
             self.admission = admission;
             self.review_roles();
         }
         let Some(targets) = self.shared.targets().take() else { return };
-        let (links, dialling) = (&self.links, &self.dialling);
-        let busy = |peer: &PeerKey| links.contains_key(peer) || dialling.contains_key(peer);
+        let (links, dials) = (&self.links, &self.dials);
+        let busy = |peer: &PeerKey| links.contains_key(peer) || dials.is_under_way(peer);
         let dropped = self.upkeep.replace(targets, self.links_max, busy, Instant::now(), rand::random::<f64>);
         for peer in dropped {
             if self.links.get(&peer).is_some_and(|link| link.dialled_here) {
                 self.end_link(&peer, LinkDownReason::Closed);
             }
         }
+    }
+
+    /// Closes everything that belongs to another lineage than this node's own, if that has changed.
+    fn follow_lineage(&mut self) {
+        let lineage = {
+            let mut book = self.shared.gate.book();
+            if book.lineage == self.lineage {
+                return;
+            }
+            book.dialling.clear();
+            book.superseded.clear();
+            book.lineage
+        };
+        self.lineage = lineage;
+        self.dials.outdate_all();
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            self.end_link(&peer, LinkDownReason::Closed);
+        }
+        for peer in self.waiting.keys().copied().collect::<Vec<_>>() {
+            self.settle_dial(&peer, Err(DialError::GivenUp));
+        }
+        self.upkeep.begin_anew(Instant::now(), rand::random::<f64>);
     }
 
     fn review_roles(&mut self) {
@@ -240,7 +265,7 @@ impl Service {
 
     fn dial_due(&mut self) {
         for (peer, addresses) in self.upkeep.take_due(Instant::now()) {
-            if !self.links.contains_key(&peer) && !self.dialling.contains_key(&peer) {
+            if !self.links.contains_key(&peer) && !self.dials.is_under_way(&peer) {
                 self.dial(peer, &addresses);
             }
         }
@@ -270,7 +295,7 @@ impl Service {
         let addresses =
             addresses.iter().take(ADDRESSES_MAX).map(|address| transport::to_multiaddr(*address)).collect();
         let options = DialOpts::peer_id(id).condition(PeerCondition::Always).addresses(addresses).build();
-        self.dialling.insert(peer, options.connection_id());
+        self.dials.begin(peer, options.connection_id());
         self.shared.gate.book().dialling.insert(peer, Instant::now());
         if let Err(error) = self.swarm.dial(options) {
             self.handle_fault(peer, of_dial(&error));
@@ -279,13 +304,18 @@ impl Service {
 
     /// A dial of that peer has failed.
     fn handle_fault(&mut self, peer: PeerKey, fault: Fault) {
-        self.dialling.remove(&peer);
+        self.dials.end(&peer);
         self.shared.gate.book().dialling.remove(&peer);
         if self.links.contains_key(&peer) {
             // The other end's dial made the link meanwhile.
             return;
         }
         let (now, jitter) = (Instant::now(), rand::random::<f64>());
+        let statement = self.shared.gate.book().superseded.remove(&peer);
+        if let Some((succession, is_member)) = statement {
+            let succession = Box::new(succession);
+            self.emit(OverlayEvent::Superseded { peer, succession, is_member });
+        }
         match fault {
             Fault::Refused(Refusal::Crossed) => self.upkeep.dial_crossed(&peer, now, jitter),
             Fault::Refused(refusal) => {
@@ -299,13 +329,7 @@ impl Service {
                 }
             }
         }
-        self.settle_dial(
-            &peer,
-            match fault {
-                Fault::Refused(refusal) => Err(DialError::Refused(refusal)),
-                Fault::Unreachable(reason) => Err(DialError::Unreachable(reason)),
-            },
-        );
+        self.settle_dial(&peer, Err(fault.into()));
     }
 
     fn settle_dial(&mut self, peer: &PeerKey, outcome: Result<(), DialError>) {
@@ -329,8 +353,9 @@ impl Service {
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(id), connection_id, error } => {
                 tracing::debug!(peer = %id, %error, "dial failed");
+                self.dials.take_outdated(connection_id);
                 if let Some(peer) = key::peer_key(&id)
-                    && self.dialling.get(&peer) == Some(&connection_id)
+                    && self.dials.is_newest(&peer, connection_id)
                 {
                     self.handle_fault(peer, of_dial(&error));
                 }
@@ -356,8 +381,11 @@ impl Service {
         let remote = transport::socket_address(endpoint.get_remote_address());
         let dialled_here = endpoint.is_dialer();
         let claim = match remote {
-            Some(_) if dialled_here => Some(Claim::Pinned),
-            Some(remote) => self.shared.gate.book().claims.remove(&remote),
+            Some(_) if dialled_here => (!self.dials.take_outdated(connection)).then_some(Claim::Pinned),
+            Some(remote) => {
+                let claim = self.shared.gate.book().claims.remove(&remote);
+                claim.filter(|(_, lineage)| *lineage == self.lineage).map(|(claim, _)| claim)
+            }
             None => None,
         };
         let admitted = key::peer_key(id).zip(claim).zip(remote).and_then(|((peer, claim), remote)| {
@@ -369,8 +397,7 @@ impl Service {
         });
         let Some((peer, claim, address, role)) = admitted else {
             self.swarm.close_connection(connection);
-            if let Some(peer) = key::peer_key(id).filter(|peer| self.dialling.get(peer) == Some(&connection))
-            {
+            if let Some(peer) = key::peer_key(id).filter(|peer| self.dials.is_newest(peer, connection)) {
                 self.handle_fault(peer, Fault::Unreachable(UnreachableReason::Failed));
             }
             return;
@@ -379,7 +406,7 @@ impl Service {
             self.end_link(&peer, LinkDownReason::Superseded);
         }
         let link = Link::new(connection, claim, role, dialled_here);
-        self.dialling.remove(&peer);
+        self.dials.end(&peer);
         {
             let mut book = self.shared.gate.book();
             book.dialling.remove(&peer);
@@ -447,17 +474,13 @@ impl Service {
 
     fn handle_gossip(&mut self, event: gossipsub::Event) {
         let gossipsub::Event::Message { propagation_source, message_id, message } = event else { return };
-        let origin = signed::publisher(&message.data);
-        let member = origin.filter(|origin| self.admission_now().members.contains_key(origin));
-        // The origin may be missing because this roster is out of date: the message is not forwarded, and the peer that
-        // sent it keeps its score.
-        let acceptance = match member.map(|origin| (origin, signed::open(&message.data))) {
-            Some((origin, Some(body))) => {
+        let acceptance = match signed::judge(&message.data, &self.admission_now()) {
+            Verdict::Accept { origin, body } => {
                 self.emit_sample(OverlayEvent::Gossip { origin, body });
                 MessageAcceptance::Accept
             }
-            Some((_, None)) => MessageAcceptance::Reject,
-            None => MessageAcceptance::Ignore,
+            Verdict::Reject => MessageAcceptance::Reject,
+            Verdict::Ignore => MessageAcceptance::Ignore,
         };
         if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
             gossip.report_message_validation_result(&message_id, &propagation_source, acceptance);

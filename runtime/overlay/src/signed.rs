@@ -4,6 +4,7 @@
 //! of a hundred nodes that was most of a node's work. Here it sees unsigned messages that it tells apart by their hash,
 //! and [`crate::service`] opens the first copy only. Peers are authenticated members, so no copy comes from a stranger.
 
+use crate::admission::Admission;
 use crate::key::{self, NodeSecret, SIGNATURE_BYTES};
 use rhizo_types::PeerKey;
 
@@ -26,16 +27,41 @@ pub(crate) fn seal(secret: &NodeSecret, body: &[u8]) -> Vec<u8> {
 }
 
 /// The publisher that a message names; none when the message is too short. The signature is not checked.
-pub(crate) fn publisher(message: &[u8]) -> Option<PeerKey> {
+fn publisher(message: &[u8]) -> Option<PeerKey> {
     Some(PeerKey(*message.get(..ENVELOPE_BYTES)?.first_chunk()?))
 }
 
 /// The body of a message whose signature is that of its publisher.
-pub(crate) fn open(message: &[u8]) -> Option<Vec<u8>> {
+fn open(message: &[u8]) -> Option<Vec<u8>> {
     let publisher = publisher(message)?;
     let (envelope, body) = message.split_at_checked(ENVELOPE_BYTES)?;
     let (nonce, signature) = envelope.get(KEY_BYTES..)?.split_at_checked(NONCE_BYTES)?;
     key::verifies(&publisher, &signed_bytes(nonce, body), signature).then(|| body.to_vec())
+}
+
+/// The treatment of a message.
+pub(crate) enum Verdict {
+    /// The shell gets the body, and other members the message.
+    Accept {
+        /// The member that published it.
+        origin: PeerKey,
+        /// Its content.
+        body: Vec<u8>,
+    },
+    /// The peer that sent it is to blame: the signature is wrong.
+    Reject,
+    /// The publisher is no member. This roster may be out of date, so the peer that sent it is not to blame.
+    Ignore,
+}
+
+/// Judges a message by the members that this node knows.
+pub(crate) fn judge(message: &[u8], admission: &Admission) -> Verdict {
+    let member = publisher(message).filter(|origin| admission.members.contains_key(origin));
+    match member.map(|origin| (origin, open(message))) {
+        Some((origin, Some(body))) => Verdict::Accept { origin, body },
+        Some((_, None)) => Verdict::Reject,
+        None => Verdict::Ignore,
+    }
 }
 
 #[cfg(test)]

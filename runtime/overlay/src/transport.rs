@@ -121,7 +121,7 @@ async fn in_time(set_up: impl Future<Output = Outcome>) -> Outcome {
 impl SetUp {
     fn noise(&self) -> Result<noise::Config, SetUpError> {
         let config = noise::Config::new(&self.keypair).map_err(SetUpError::Noise)?;
-        Ok(config.with_prologue(self.shared.gate.prologue.to_vec()))
+        Ok(config.with_prologue(self.shared.gate.noise_prologue().to_vec()))
     }
 
     fn shaped(&self, stream: TcpStream, remote: SocketAddr) -> ShapedStream {

@@ -125,6 +125,15 @@ impl Upkeep {
         }
     }
 
+    /// Dials every wanted link again now, as if none had failed yet: the lineage has changed, and all links are closed.
+    pub(crate) fn begin_anew(&mut self, now: Instant, jitter: impl Fn() -> f64) {
+        let local = self.local;
+        for (peer, wanted) in &mut self.wanted {
+            let pause = if local < *peer { Duration::ZERO } else { HEAD_START.mul_f64(1.0 + jitter()) };
+            (wanted.failures, wanted.dial_at) = (0, Some(now + pause));
+        }
+    }
+
     /// Notes a failed dial. Returns how many dials have failed since the link was last up; `None` if it is not wanted.
     pub(crate) fn dial_failed(&mut self, peer: &PeerKey, now: Instant, jitter: f64) -> Option<u32> {
         let wanted = self.wanted.get_mut(peer)?;

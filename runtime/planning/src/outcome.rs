@@ -14,7 +14,7 @@ use crate::record::{Decision, Record, Search};
 use rhizo_protocol::assign::assign_for;
 use rhizo_protocol::judgement::reason_to_stay;
 use rhizo_protocol::notice::CauseText;
-use rhizo_protocol::{Proposal, SolveOutcome, SolveRequest};
+use rhizo_protocol::{Proposal, SolveOutcome, SolveRequest, Survival};
 use rhizo_solver::evaluate::Term;
 use rhizo_solver::{Place, Plan, Score};
 use rhizo_types::target::{Slot, TermChange, Worth};
@@ -151,6 +151,7 @@ fn empty(request: &SolveRequest, verdict: Decision, text: String) -> Record {
         cost_per_hour: None,
         currency: String::new(),
         is_informed: request.is_informed,
+        survival: None,
         warnings: Vec::new(),
     }
 }
@@ -181,9 +182,25 @@ fn described(
         }),
         cost_per_hour: Some(plan.after.price_per_hour),
         currency: catalogue.currency().unwrap_or_default().to_owned(),
+        survival: Some(survival(request, after, orders)),
         warnings: warnings(request, posed, catalogue),
         ..empty(request, Decision::Kept, String::new())
     }
+}
+
+/// The losses that the voters would survive on the hosts of a placement. Node 0 is left out, because it may leave.
+fn survival(
+    request: &SolveRequest,
+    after: &BTreeMap<InstanceId, Slot>,
+    orders: &[rhizo_types::intent::AcquireOrder],
+) -> Survival {
+    let slots: BTreeSet<Slot> = after.values().copied().collect();
+    let order = |slot: Slot| match slot {
+        Slot::Order(position) => orders.get(usize::try_from(position).ok()?),
+        Slot::Node(_) | Slot::Intent(_) => request.hosts.get(&slot).map(|host| &host.order),
+    };
+    let orders = slots.into_iter().filter_map(order);
+    Survival::planned(orders.map(|order| (&order.provider, &order.region)))
 }
 
 fn warnings(request: &SolveRequest, posed: &Posed, catalogue: &Catalogue) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! coordinator's own memory. Its JSON form is a contract with scripts. [`crate::outcome`] fills it in; the actions
 //! come from `difference`.
 
+use rhizo_protocol::Survival;
 use rhizo_types::Revision;
 use rhizo_types::target::Worth;
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,10 @@ pub struct Record {
     pub currency: String,
     /// False when the coordinator could not be reached. Then it is not known which offers and providers fail.
     pub is_informed: bool,
-    /// Warnings about values that had to be replaced, and about failures that the proposal cannot survive.
+    /// The losses that the voters would survive on the hosts of the proposal; absent when none was found.
+    #[serde(default)]
+    pub survival: Option<Survival>,
+    /// Warnings about values that had to be replaced.
     pub warnings: Vec<String>,
 }
 

@@ -36,6 +36,7 @@ pub mod request;
 pub mod sabotage;
 pub mod secret;
 pub mod status;
+pub mod survival;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod turn;
@@ -50,6 +51,7 @@ pub use node::{Node, NodeConfig};
 pub use notice::{HaltReason, Notice};
 pub use request::{Cooling, CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
 pub use status::{OverlayState, Status};
+pub use survival::Survival;
 pub use turn::{
     AcquireCall, ActCall, ActionId, Answer, Bound, BoundImports, Effect, MembershipChange, ProposalId,
     RequestId, RunId, StartCall, Turn,

@@ -7,6 +7,7 @@ use crate::back_off::back_off_ms;
 use crate::coordinator::{Coordinator, View, voters_wanted};
 use crate::leadership::Leadership;
 use crate::ledger::{Ledger, ScriptState};
+use crate::survival::{NO_QUORUM_REMEDY, no_quorum};
 use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId, ProviderName};
 use rhizo_types::intent::IntentState;
 use rhizo_types::message::{InstancePhase, InstanceReport};
@@ -67,6 +68,8 @@ pub struct Status {
     pub failing: BTreeMap<ComponentName, FailingComponent>,
     /// Sentences for the operator: what is missing, broken, or not survivable.
     pub problems: Vec<String>,
+    /// The sentence about a lost quorum; none while there is one.
+    pub no_quorum: Option<String>,
 }
 
 /// A component whose version keeps failing.
@@ -112,12 +115,10 @@ pub(crate) fn compose(
     let mut problems = Vec::new();
     let stale = leadership.is_stale(view.now);
     if stale {
-        problems
-            .push("no coordinator with a quorum is known: nothing is spent, released or changed".to_owned());
+        problems.push(format!("{}; {NO_QUORUM_REMEDY}", no_quorum_of(view)));
     }
     problems.extend(suspects.iter().map(|node| format!("{node} is not heard")));
     problems.extend(voters_problem(ledger));
-    problems.extend(domains_problem(ledger));
     problems.extend(coordinator.and_then(|coordinator| coordinator.problem().cloned()));
     problems.extend(coordinator.and_then(|coordinator| coordinator.order_problem(view.now)));
     problems.extend(script_problem(ledger));
@@ -142,6 +143,7 @@ pub(crate) fn compose(
         settled: ledger.settled,
         problems,
         failing: failing_components,
+        no_quorum: stale.then(|| no_quorum_of(view)),
         reports,
     }
 }
@@ -199,6 +201,15 @@ fn state(
     if whole && quiet { OverlayState::Stable } else { OverlayState::Changing }
 }
 
+/// The sentence about a lost quorum, by the voters that this node reaches.
+fn no_quorum_of(view: View<'_>) -> String {
+    // A voter that hangs may still have its link.
+    let suspects = view.observer.suspects();
+    let reached =
+        |node: &&NodeId| **node == view.me || (view.observer.is_linked(**node) && !suspects.contains(*node));
+    no_quorum(&view.ledger.voters, &view.ledger.voters.iter().filter(reached).copied().collect())
+}
+
 /// The sentence that the loss of a voter cannot be survived, if that is so.
 fn voters_problem(ledger: &Ledger) -> Option<String> {
     let enough = ledger.voters.len() >= 3 || ledger.genesis.is_none();
@@ -245,16 +256,4 @@ fn script_problem(ledger: &Ledger) -> Option<String> {
         }
         ScriptState::Running | ScriptState::Done | ScriptState::Ended => None,
     }
-}
-
-/// Whether the loss of one provider would take the majority of the voters.
-fn domains_problem(ledger: &Ledger) -> Option<String> {
-    let providers = ledger.voters.iter().filter_map(|node| ledger.members.get(node));
-    let mut votes: BTreeMap<&ProviderName, usize> = BTreeMap::new();
-    for member in providers {
-        *votes.entry(&member.record.provider).or_default() += 1;
-    }
-    let (provider, count) = votes.into_iter().max_by_key(|(_, count)| *count)?;
-    let majority = ledger.voters.len() >= 3 && count > ledger.voters.len() / 2;
-    majority.then(|| format!("the loss of provider {provider} would take the majority of the voters"))
 }

@@ -2,6 +2,9 @@
 //!
 //! Plain data and its conversions. [`super::AppDir`] reads and writes the files.
 
+use rhizo_actuators::Owner;
+use rhizo_overlay::LinkTarget;
+use rhizo_protocol::ledger::Recovery;
 use rhizo_types::spec::Spec;
 use rhizo_types::{AppName, Lineage, NodeId, PeerKey, ProviderName};
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,54 @@ pub(crate) struct Deployment {
     pub(crate) app: AppName,
     /// Its lineage.
     pub(crate) lineage: Lineage,
+    /// Other lineages whose hosts may exist: former ones, and the next one while a recovery is not finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<Lineage>,
+}
+
+impl Deployment {
+    /// The owners of all hosts that the application may have at its providers.
+    pub(crate) fn owners(&self) -> Vec<Owner> {
+        let lineages = [self.lineage].into_iter().chain(self.others.iter().copied());
+        lineages.map(|lineage| Owner { app: self.app.clone(), lineage }).collect()
+    }
+
+    /// Returns this record with one more lineage whose hosts may exist.
+    pub(crate) fn with_other(&self, lineage: Lineage) -> Self {
+        let mut deployment = self.clone();
+        if !deployment.others.contains(&lineage) {
+            deployment.others.push(lineage);
+        }
+        deployment
+    }
+
+    /// Returns this record without a lineage in `others`.
+    pub(crate) fn without_other(mut self, lineage: Lineage) -> Self {
+        self.others.retain(|other| *other != lineage);
+        self
+    }
+}
+
+/// An order to begin a new lineage that may not be carried out yet; `recovery.json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PendingRecovery {
+    /// Version of this record's form.
+    pub(crate) version: u32,
+    /// The order.
+    pub(crate) order: Recovery,
+    /// The survivor's public key in hexadecimal digits.
+    pub(crate) survivor_key: String,
+    /// The addresses at which the survivor accepts links.
+    pub(crate) survivor_addresses: Vec<SocketAddr>,
+}
+
+impl PendingRecovery {
+    /// The survivor's address; `None` when the key is damaged.
+    pub(crate) fn survivor_target(&self) -> Option<LinkTarget> {
+        let key = from_hex(&self.survivor_key).map(PeerKey)?;
+        Some(LinkTarget { key, addresses: self.survivor_addresses.clone() })
+    }
 }
 
 /// A member that the command line can dial; one entry of `members.json`.

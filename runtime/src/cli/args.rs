@@ -3,6 +3,7 @@
 //! The commands are executed in the modules beside this one; see [`super`].
 
 use clap::{Args, Parser, Subcommand};
+use rhizo_types::NodeId;
 use std::path::PathBuf;
 
 /// Deploys an application and lets it manage itself.
@@ -61,6 +62,9 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = super::down::TIMEOUT_S)]
         timeout_s: u64,
     },
+    /// Begin a new lineage with one surviving member, after the quorum was lost for good. Members that answer stay, lost
+    /// ones are given up. Refused while a quorum exists or may still exist.
+    Recover(Recover),
     /// Check a config; start nothing.
     Check(RequiredConfig),
     /// Find out what can happen to a deployment, or to a script that changes it: every order of events is tried on
@@ -108,6 +112,29 @@ pub(crate) struct Up {
     /// With --wait or --detach: the most seconds to wait.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Recover {
+    /// Confirm that the history of the application may continue from one member.
+    #[arg(long, required = true)]
+    pub(crate) new_lineage: bool,
+    /// A member that is lost for good, although it may only be cut off as far as anybody can see (`n4`). Repeat the option
+    /// for each of them.
+    #[arg(long, value_name = "NODE", value_parser = node_id)]
+    pub(crate) lost: Vec<NodeId>,
+    /// Do not ask for consent.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// The most seconds to wait for the survivor.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) timeout_s: u64,
+}
+
+/// Reads the name of a node.
+fn node_id(text: &str) -> Result<NodeId, String> {
+    let number = text.strip_prefix('n').and_then(|number| number.parse().ok());
+    number.map(NodeId).ok_or_else(|| "nodes are named as in `status`, for example n4".to_owned())
 }
 
 #[derive(Args, Debug)]

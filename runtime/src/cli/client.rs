@@ -7,7 +7,8 @@ use super::exit::{Exit, Failure};
 use crate::admin::{Answer, Ask, AskRecord, Status};
 use crate::app_dir::{AppDir, Deployment};
 use rhizo_overlay::{
-    Class, Credential, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents, RequestError,
+    Class, Credential, DialError, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents, Refusal,
+    RequestError,
 };
 use rhizo_types::{Lineage, PeerKey};
 use std::collections::VecDeque;
@@ -20,6 +21,9 @@ const ANSWER_MS_MAX: u64 = 15_000;
 /// Time after which the request also goes to the next member. On a link around the world an answer takes about as
 /// long, so a healthy application receives a request once or twice.
 const NEXT_MEMBER_MS: u64 = 300;
+
+/// Number of members that are asked at the same time.
+const ASKED_MAX: usize = 32;
 
 /// Number of members that are tried for one request. Each try has found a member that answered just before, so a
 /// third one is needed only when members end one after the other.
@@ -41,6 +45,8 @@ pub(crate) struct Client {
 pub(crate) enum ClientError {
     /// No known member could be reached.
     NobodyAnswers,
+    /// A member is of a later lineage than the one that this home knows.
+    Superseded,
     /// The request did not leave this process: no member has received it.
     NotSent(String),
     /// The link broke, or the answer could not be read. A member may have received the request.
@@ -54,6 +60,10 @@ impl From<ClientError> for Failure {
                 Failure::new(Exit::NoAnswer, "reach the application: no known node answers").hint(
                     "`up` starts it again after a power cut; `down` gives back what it left at its providers",
                 )
+            }
+            ClientError::Superseded => {
+                Failure::new(Exit::NoAnswer, "reach the application: an operator began a new lineage of it")
+                    .hint("`recover --new-lineage` in the directory where that was begun continues it if it was interrupted")
             }
             ClientError::NotSent(reason) => Failure::new(Exit::NoAnswer, reason),
             ClientError::Broken(reason) => Failure::new(Exit::NoAnswer, reason)
@@ -140,7 +150,7 @@ impl Client {
             match waiting.pop_front() {
                 Some(target) => {
                     let (overlay, operator) = (self.overlay.clone(), self.operator.clone());
-                    drop(asked.spawn(link_and_ask(overlay, operator, target)));
+                    drop(asked.spawn(link_and_ask(overlay, operator, target, Ask::Status)));
                 }
                 None if asked.is_empty() => return Err(last),
                 None => {}
@@ -163,6 +173,36 @@ impl Client {
                         return Err(ClientError::NobodyAnswers);
                     },
                 }
+            }
+        }
+    }
+
+    /// Asks each of these members, side by side. Returns their answers, in no particular order.
+    pub(crate) async fn ask_each(
+        &mut self,
+        targets: Vec<LinkTarget>,
+        ask: &Ask,
+    ) -> Vec<(PeerKey, Result<Answer, ClientError>)> {
+        let mut asked = JoinSet::new();
+        let mut waiting = targets.into_iter();
+        let mut answers = Vec::new();
+        loop {
+            while asked.len() < ASKED_MAX
+                && let Some(target) = waiting.next()
+            {
+                let (overlay, operator) = (self.overlay.clone(), self.operator.clone());
+                drop(asked.spawn(link_and_ask(overlay, operator, target, ask.clone())));
+            }
+            tokio::select! {
+                biased;
+                ended = asked.join_next() => match ended {
+                    Some(Ok(answer)) => answers.push(answer),
+                    Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+                    None => return answers,
+                },
+                event = self.events.recv() => if event.is_none() {
+                    return answers;
+                },
             }
         }
     }
@@ -212,30 +252,40 @@ impl Client {
 /// Whether a request that failed may be sent to another member.
 fn may_repeat(ask: &Ask, error: &ClientError) -> bool {
     let reads = match ask {
-        Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Logs { .. } | Ask::Plan { .. } => true,
+        Ask::Status
+        | Ask::Events { .. }
+        | Ask::Why { .. }
+        | Ask::Logs { .. }
+        | Ask::Plan { .. }
+        | Ask::Standing => true,
         // The second one is accepted without an effect when the first was carried out, and refused when another spec is
         // in force.
         Ask::Apply { after, .. } => after.is_some(),
-        Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach => false,
+        Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach | Ask::Recover(_) => false,
     };
     match error {
-        ClientError::NobodyAnswers | ClientError::NotSent(_) => true,
+        ClientError::NobodyAnswers | ClientError::Superseded | ClientError::NotSent(_) => true,
         ClientError::Broken(_) => reads,
     }
 }
 
-/// Links to a member and asks for its status.
+/// Links to a member and asks it.
 async fn link_and_ask(
     overlay: Overlay,
     operator: NodeSecret,
     target: LinkTarget,
+    ask: Ask,
 ) -> (PeerKey, Result<Answer, ClientError>) {
     let peer = target.key;
     let credential = Credential::Operator { secret: operator };
-    if !overlay.linked().contains(&peer) && overlay.dial(target, credential).await.is_err() {
-        return (peer, Err(ClientError::NobodyAnswers));
+    if !overlay.linked().contains(&peer)
+        && let Err(error) = overlay.dial(target, credential).await
+    {
+        let superseded = error == DialError::Refused(Refusal::Superseded);
+        let error = if superseded { ClientError::Superseded } else { ClientError::NobodyAnswers };
+        return (peer, Err(error));
     }
-    (peer, request(&overlay, peer, &Ask::Status).await)
+    (peer, request(&overlay, peer, &ask).await)
 }
 
 /// Sends one request to a linked member.

@@ -108,6 +108,9 @@ async fn planned(client: &mut Client, config: &ConfigText) -> Result<(Box<Record
     loop {
         // The status comes first: a change after it makes the order fail, and the plan is made again.
         let status = client.status().await?;
+        if let Some(sentence) = &status.no_quorum {
+            return Err(Failure::no_quorum(sentence));
+        }
         match client.ask(&Ask::Plan { config: Some(config.clone()) }).await? {
             Answer::Plan(plan) => {
                 let changes = changes(&plan);

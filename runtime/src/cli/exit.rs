@@ -66,6 +66,12 @@ impl Failure {
         Self { flaws, ..Self::new(Exit::BadConfig, format!("use `{path}`: {count} {noun}")) }
     }
 
+    /// The failure of a command that needs a quorum, with what is still true without one.
+    pub(crate) fn no_quorum(sentence: &str) -> Self {
+        Self::new(Exit::NoQuorum, format!("go on: {sentence}"))
+            .hint(rhizo_protocol::survival::NO_QUORUM_REMEDY)
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

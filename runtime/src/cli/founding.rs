@@ -21,6 +21,11 @@ use std::sync::Arc;
 /// Lineage numbers stay below 2^53, so that any JSON reader takes them exactly.
 const LINEAGE_BITS: u32 = 53;
 
+/// Draws the number of a new lineage.
+pub(crate) fn new_lineage() -> Lineage {
+    Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS))
+}
+
 /// Stores the input of node 0 in the home. Returns `None`, and changes nothing, when the home has an application already.
 ///
 /// The record of the deployment comes last: once it is there, other commands expect the other records.
@@ -34,8 +39,8 @@ pub(crate) fn begin(
     if session.home.deployment()?.is_some() {
         return Ok(None);
     }
-    let lineage = Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS));
-    let deployment = Deployment { version: 1, app: spec.app.clone(), lineage };
+    let deployment =
+        Deployment { version: 1, app: spec.app.clone(), lineage: new_lineage(), others: Vec::new() };
     let timers = timers(known.longest_rtt_ms().unwrap_or(0.0), known.visible_ms());
     let beginning = Beginning { version: 1, deployment, config: config.clone(), timers };
     session.home.operator_secret(rand::random)?;

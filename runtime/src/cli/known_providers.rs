@@ -9,8 +9,8 @@ use super::Session;
 use super::exit::Failure;
 use super::sources::releaser;
 use crate::app_dir::{AppDir, Claim, Deployment, KnownProvider};
+use crate::node::list_of_all;
 use crate::node::solving::unix_ms;
-use rhizo_actuators::Owner;
 use rhizo_actuators::process::Program;
 use rhizo_types::spec::Spec;
 use std::time::Duration;
@@ -76,7 +76,8 @@ pub(super) async fn settle(session: &Session, deployment: &Deployment, spec: &Sp
 async fn has_no_host(session: &Session, deployment: &Deployment, known: &KnownProvider) -> bool {
     let Ok(program) = Program::current() else { return false };
     let Ok(provider) = releaser(known, session.home.path(), &program) else { return false };
-    let owner = Owner { app: deployment.app.clone(), lineage: deployment.lineage };
-    let listed = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), provider.list(&owner)).await;
+    let owners = deployment.owners();
+    let listing = list_of_all(&*provider, &owners);
+    let listed = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), listing).await;
     matches!(listed, Ok(Ok(hosts)) if hosts.is_empty())
 }

@@ -17,6 +17,7 @@ mod interruption;
 mod known_providers;
 mod node_0;
 mod offline;
+mod recover;
 mod render;
 mod resume;
 mod script;
@@ -215,6 +216,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
         }
         Command::Run(run) => script::run(session, run).await,
         Command::Down { yes, timeout_s } => down::down(session, yes, timeout_s).await,
+        Command::Recover(arguments) => recover::recover(session, &arguments).await,
         Command::Status => {
             let mut client = session.client().await?;
             let status = client.status().await?;

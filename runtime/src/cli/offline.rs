@@ -32,7 +32,14 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
         }
     }
     let record = if is_deployed {
-        match session.ask(Ask::Plan { config: config.map(|config| config.text) }).await? {
+        let mut client = session.client().await?;
+        let status = client.status().await?;
+        if let Some(sentence) = &status.no_quorum {
+            return Err(Failure::no_quorum(sentence));
+        }
+        let answer = client.ask(&Ask::Plan { config: config.map(|config| config.text) }).await?;
+        client.close().await;
+        match answer {
             Answer::Plan(record) => *record,
             other => return Err(refused(other)),
         }

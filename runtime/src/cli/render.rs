@@ -36,6 +36,7 @@ pub(crate) fn status(status: &Status) -> String {
         let (line, statement) = (script.line.unwrap_or_default(), script.statement.as_deref().unwrap_or(""));
         line!(text, "\nscript {} is at line {line}: {statement}", script.number);
     }
+    line!(text, "\nlosses: {}", status.survival.sentence());
     for problem in &status.problems {
         line!(text, "! {problem}");
     }
@@ -98,6 +99,9 @@ pub(crate) fn plan(record: &Record) -> String {
     }
     if let Some(price) = record.cost_per_hour {
         line!(text, "price {price:.4} {} an hour", record.currency);
+    }
+    if let Some(survival) = &record.survival {
+        line!(text, "losses: {}", survival.sentence());
     }
     for warning in &record.warnings {
         line!(text, "! {warning}");

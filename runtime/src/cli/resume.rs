@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::sources::Sources;
 use crate::admin::Status;
 use crate::app_dir::Deployment;
-use rhizo_actuators::Owner;
+use rhizo_types::ledger::FOUNDER;
 use std::time::{Duration, Instant};
 
 /// Time between two requests for the status.
@@ -49,8 +49,10 @@ pub(super) async fn boot(session: &Session, deployment: &Deployment) -> Result<B
         Failure::new(Exit::Failed, message).hint("`down` gives back what the providers still list")
     })?;
     let hosts = boot_hosts(session, deployment).await?;
-    // Node 0 left if its process is not recorded and it has told of other members before.
-    let has_founder = session.home.founder()?.is_some() || session.home.members()?.is_empty();
+    // Node 0 has left, or was given up by a recovery, if other members are known and it is none of them.
+    let members = session.home.members()?;
+    let is_member = members.is_empty() || members.iter().any(|member| member.node == FOUNDER);
+    let has_founder = is_member && (session.home.founder()?.is_some() || members.is_empty());
     let node_0 = if has_founder { "node 0 and " } else { "" };
     session
         .console
@@ -60,13 +62,14 @@ pub(super) async fn boot(session: &Session, deployment: &Deployment) -> Result<B
 
 /// Boots the hosts that this machine emulates. Returns how many booted.
 async fn boot_hosts(session: &Session, deployment: &Deployment) -> Result<usize, Failure> {
-    let owner = Owner { app: deployment.app.clone(), lineage: deployment.lineage };
     let mut booted = 0;
     // Also the providers that were removed from the config, and without the data files of any.
     for (name, provider) in Sources::of(session, Some(deployment))?.callable() {
-        booted += provider.resume(&owner).await.map_err(|error| {
-            Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
-        })?;
+        for owner in deployment.owners() {
+            booted += provider.resume(&owner).await.map_err(|error| {
+                Failure::new(Exit::Failed, format!("{name}: {}", crate::error::chain(&error)))
+            })?;
+        }
     }
     Ok(booted)
 }
@@ -82,11 +85,9 @@ pub(super) async fn await_quorum(session: &Session, timeout_s: u64) -> Result<St
                 client.close().await;
                 return Ok(status);
             }
-            Ok(_) if Instant::now() >= until => {
-                let message = format!("find a quorum within {timeout_s} s");
-                return Err(Failure::new(Exit::NoQuorum, message).hint(
-                    "`status` names the nodes that answer; nodes that are lost for good cannot be left out yet, and `down` gives everything back",
-                ));
+            Ok(status) if Instant::now() >= until => {
+                let unknown = format!("no quorum: none was found within {timeout_s} s");
+                return Err(Failure::no_quorum(status.no_quorum.as_deref().unwrap_or(&unknown)));
             }
             Err(error) if Instant::now() >= until => return Err(error.into()),
             _ => tokio::time::sleep(Duration::from_millis(LOOK_MS)).await,

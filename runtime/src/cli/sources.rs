@@ -48,7 +48,7 @@ impl Sources {
         let spec = beginning.as_ref().and_then(|beginning| crate::config::parse(&beginning.config).ok());
         known.extend(spec.iter().flat_map(KnownProvider::all_of));
         let deployments = deployment.into_iter().chain(beginning.as_ref().map(|each| &each.deployment));
-        let mut owners: BTreeSet<Owner> = deployments.map(owner).collect();
+        let mut owners: BTreeSet<Owner> = deployments.flat_map(Deployment::owners).collect();
         match traces_below(home.path()) {
             Ok(found) => {
                 for (name, traces) in found {
@@ -85,10 +85,6 @@ impl Sources {
     pub(super) fn callable(&self) -> impl Iterator<Item = (&ProviderName, &Arc<dyn Provider>)> {
         self.sources.iter().filter_map(|source| Some((&source.name, source.provider.as_ref().ok()?)))
     }
-}
-
-fn owner(deployment: &Deployment) -> Owner {
-    Owner { app: deployment.app.clone(), lineage: deployment.lineage }
 }
 
 /// A provider of this machine whose table is lost. Its hosts are found in its own directory.

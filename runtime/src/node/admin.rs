@@ -40,6 +40,8 @@ const LOG_BYTES_MAX: u64 = 512 * 1024;
 pub(super) struct Admin {
     /// Requests that wait for the core.
     pub(super) asked: Asked,
+    /// The operator whose recovery this node carries out as the survivor.
+    pub(super) recovering: Option<Asker>,
     /// Recent events and decisions.
     pub(super) recent: Recent,
     /// The directory of the instances, each with its logs.
@@ -49,7 +51,12 @@ pub(super) struct Admin {
 impl Admin {
     /// Creates the state without waiting requests and without events; `dir` is the node's directory.
     pub(super) fn new(me: NodeId, dir: &Path) -> Self {
-        Self { asked: Asked::default(), recent: Recent::new(me), instances: dir.join("instances") }
+        Self {
+            asked: Asked::default(),
+            recovering: None,
+            recent: Recent::new(me),
+            instances: dir.join("instances"),
+        }
     }
 }
 
@@ -81,7 +88,11 @@ fn planned(record: Record) -> Answer {
 impl Shell {
     /// Answers a question, or passes it on.
     pub(super) async fn ask(&mut self, ask: Ask, passed_on: bool, asker: Asker) -> Result<(), NodeError> {
-        if !passed_on && let Some(node) = self.better_informed(&ask) {
+        let of_this_node = matches!(ask, Ask::Standing | Ask::Recover(_));
+        if !passed_on
+            && !of_this_node
+            && let Some(node) = self.better_informed(&ask)
+        {
             self.pass_on(node, ask, asker);
             return Ok(());
         }
@@ -95,6 +106,10 @@ impl Shell {
             }
             Ask::Events { after, everyone: true } => {
                 self.answer_events(after, asker);
+                Ok(())
+            }
+            Ask::Recover(order) => {
+                self.recover(*order, asker);
                 Ok(())
             }
             ask => {
@@ -171,9 +186,13 @@ impl Shell {
             Ask::EndScript => Ok(CoreRequest::EndScript),
             Ask::TakeDown => Ok(CoreRequest::TakeDown),
             Ask::Detach => Ok(CoreRequest::Leave { node: FOUNDER }),
-            Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Logs { .. } | Ask::Plan { .. } => {
-                Err(refused("carry out a question"))
-            }
+            Ask::Status
+            | Ask::Events { .. }
+            | Ask::Why { .. }
+            | Ask::Logs { .. }
+            | Ask::Plan { .. }
+            | Ask::Standing
+            | Ask::Recover(_) => Err(refused("carry out a question")),
         }
     }
 
@@ -209,6 +228,7 @@ impl Shell {
     fn answer_here(&self, ask: &Ask) -> Answer {
         match ask {
             Ask::Status => Answer::Status(Box::new(self.status())),
+            Ask::Standing => Answer::Standing(Box::new(self.standing())),
             Ask::Events { after, .. } => Answer::Events(self.own_events(after)),
             Ask::Why { subject } => Answer::Why(Box::new(self.why(subject.clone()))),
             Ask::Logs { instance, bytes_max } => self.logs(instance, *bytes_max),

@@ -133,11 +133,13 @@ pub(super) struct LedgerCopy {
     is_old: bool,
     written: Option<Instant>,
     writing: Arc<AtomicBool>,
+    /// Whether a recovery writes the copy.
+    held: bool,
 }
 
 impl LedgerCopy {
     pub(super) fn new(identity: Identity, node: NodeId) -> Self {
-        Self { identity, node, is_old: false, written: None, writing: Arc::default() }
+        Self { identity, node, is_old: false, written: None, writing: Arc::default(), held: false }
     }
 
     /// Notes that the members have changed. The founder's first copy is on the disk when this returns: it tells at
@@ -156,10 +158,32 @@ impl LedgerCopy {
         }
     }
 
+    /// Notes that the ledger is of another lineage now. The next refresh writes the copy without a wait.
+    pub(super) fn lineage_changed(&mut self) {
+        (self.is_old, self.written, self.held) = (true, None, false);
+    }
+
+    /// Writes nothing from here on, so that a recovery can write the next lineage's ledger. Returns a flag that is set
+    /// while a write from before is under way. Ended by [`Self::lineage_changed`] or [`Self::release`].
+    pub(super) fn hold(&mut self) -> Arc<AtomicBool> {
+        self.held = true;
+        self.writing.clone()
+    }
+
+    /// Writes copies again.
+    pub(super) fn release(&mut self) {
+        self.held = false;
+    }
+
     /// Writes the copy in a blocking task, if it is old and the last write is long enough ago.
     pub(super) fn refresh(&mut self, ledger: &Ledger) {
         let rests = self.written.is_some_and(|at| at.elapsed() < COPY_EVERY);
-        if !self.is_old || ledger.genesis.is_none() || rests || self.writing.swap(true, Ordering::AcqRel) {
+        if self.held
+            || !self.is_old
+            || ledger.genesis.is_none()
+            || rests
+            || self.writing.swap(true, Ordering::AcqRel)
+        {
             return;
         }
         self.is_old = false;

@@ -50,6 +50,9 @@ impl Shell {
                     self.feed(Event::Expelled { by: node }).await?;
                 }
             }
+            OverlayEvent::Superseded { peer, succession, is_member } => {
+                self.superseded(peer, &succession, is_member).await?;
+            }
             OverlayEvent::Refused { remote, refusal, .. } => {
                 tracing::debug!(%remote, ?refusal, "stranger refused");
             }

@@ -11,8 +11,9 @@ use rhizo_log::LogNode;
 use rhizo_planning::Answer as OfferAnswer;
 use rhizo_protocol::SolveRequest;
 use rhizo_protocol::event::Event;
-use rhizo_types::ProviderName;
+use rhizo_protocol::ledger::Ledger;
 use rhizo_types::fact::Statement;
+use rhizo_types::{Lineage, ProviderName};
 use tokio::sync::oneshot;
 
 /// The most inputs that wait for the loop. Only the loop spawns work, and the loop never waits for this queue, so a
@@ -25,8 +26,11 @@ pub(crate) enum Input {
     Core(Event),
     /// A task of an instance reports the result of a service or an action.
     Component(RunReport),
-    /// The log was opened, or could not be opened.
-    LogOpened(Result<LogNode, NodeError>),
+    /// The log of this lineage was opened, or could not be opened.
+    LogOpened(Lineage, Result<LogNode, NodeError>),
+    /// The survivor's files are those of the next lineage, or the recovery failed and they are as before.
+    /// A failure completes "failed to …".
+    Recovered(Result<Box<Ledger>, String>),
     /// Providers answered with their offers.
     Offered(Vec<(ProviderName, OfferAnswer)>),
     /// Providers answered with their offers for this solver run.

@@ -4,7 +4,9 @@
 //! The link proves the ticket. The coordinator decides whether the node may join, and commits the join.
 
 use super::NodeError;
-use rhizo_overlay::{Class, Credential, LinkTarget, Overlay, OverlayEvents, TicketId, TicketSecret};
+use rhizo_overlay::{
+    Class, Credential, DialError, LinkTarget, Overlay, OverlayEvents, Refusal, TicketId, TicketSecret,
+};
 use rhizo_protocol::codec;
 use rhizo_protocol::ledger::Ledger;
 use rhizo_types::ledger::Join;
@@ -72,6 +74,11 @@ async fn ask_all(boot: &Boot, host: HostId, overlay: &Overlay) -> Result<Joined,
         next += 1;
         let linked = overlay.linked().contains(&member.key);
         if !linked && let Err(error) = overlay.dial(target, credential).await {
+            if error == DialError::Refused(Refusal::Superseded) {
+                let reason =
+                    "an operator has begun a new lineage, in which the ticket of this host is not valid";
+                return Err(NodeError::Join(reason.to_owned()));
+            }
             tracing::debug!(%error, "member not reached");
             sleep(Duration::from_millis(PAUSE_MS)).await;
             continue;

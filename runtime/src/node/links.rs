@@ -6,12 +6,14 @@
 //! input from links.
 
 use rhizo_log::CallError;
-use rhizo_overlay::{Admission, Class, LinkTarget, Overlay, RequestError, Role, TicketId, TicketSecret};
+use rhizo_overlay::{
+    Admission, Class, LinkTarget, Overlay, RequestError, Role, Succession, TicketId, TicketSecret,
+};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{codec, secret};
 use rhizo_types::fact::{Batch, BatchRecord};
 use rhizo_types::message::Message;
-use rhizo_types::{NodeId, PeerKey};
+use rhizo_types::{Lineage, NodeId, PeerKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -55,6 +57,12 @@ impl Links {
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = keys;
         self.overlay.set_admission(admission(ledger));
         self.overlay.set_links(self.targets());
+    }
+
+    /// Makes this node one of another lineage: all links are closed, and dialled again. The ledger of that lineage has
+    /// been [followed](Self::follow).
+    pub(super) fn set_lineage(&self, lineage: Lineage) {
+        self.overlay.set_lineage(lineage);
     }
 
     /// Keeps links to exactly these members from now on.
@@ -153,7 +161,18 @@ fn admission(ledger: &Ledger) -> Admission {
         .into_iter()
         .map(|(intent, ticket)| (TicketId(intent.0), TicketSecret::from_bytes(ticket.0).verifier()))
         .collect();
-    Admission { members, operators, tickets }
+    Admission { members, operators, tickets, successions: successions(ledger) }
+}
+
+/// The operators' statements that the former lineages have ended.
+fn successions(ledger: &Ledger) -> BTreeMap<Lineage, Succession> {
+    let next = ledger.former.iter().skip(1).map(|former| former.lineage).chain([ledger.lineage()]);
+    let statement = |(former, lineage): (&rhizo_protocol::ledger::FormerLineage, Lineage)| {
+        let signature = former.signature.as_slice().try_into().ok()?;
+        let (operator, former) = (former.operator, former.lineage);
+        Some((former, Succession { former, lineage, operator, signature }))
+    };
+    ledger.former.iter().zip(next).filter_map(statement).collect()
 }
 
 /// Carries requests of the replicated log over the overlay's links.

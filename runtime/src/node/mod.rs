@@ -4,6 +4,7 @@
 //! Read next: [`start`] for how a node begins or comes back after a restart, [`shell`] for the loop.
 
 mod admin;
+mod applied;
 pub(crate) mod catalogue;
 mod effects;
 mod facts;
@@ -17,13 +18,14 @@ mod own_statements;
 mod persistence;
 mod planning;
 mod providers;
+mod recover;
 mod replicated_log;
 mod sensors;
 mod shell;
 pub(crate) mod solving;
 mod start;
 
-pub(crate) use providers::make as make_providers;
+pub(crate) use providers::{list_of_all, make as make_providers};
 
 pub(crate) use start::{Founding, start_founder, start_host};
 

@@ -194,15 +194,15 @@ impl Providers {
         });
     }
 
-    /// Lists this lineage's hosts; answered by [`Event::Listed`].
+    /// Lists the hosts of this lineage and of the former ones; answered by [`Event::Listed`].
     pub(super) fn list(&self, provider: ProviderName, ledger: &Ledger, log: &ReplicatedLog) {
-        let Some(owner) = owner(ledger) else { return };
+        let owners = owners(ledger);
         let listed = |provider: &ProviderName, result| Event::Listed { provider: provider.clone(), result };
         let not_called = listed(&provider, Err(ListError::NotIssued));
         let late = listed(&provider, Err(ListError::Unavailable("no answer in time".to_owned())));
         let name = provider.clone();
         self.call(log, &name, not_called, late, move |source| async move {
-            let result = match source.list(&owner).await {
+            let result = match list_of_all(&*source, &owners).await {
                 Ok(hosts) => Ok(hosts.iter().map(|host| listed_host(&provider, host)).collect()),
                 Err(ProviderError::Throttled { retry_after_ms, .. }) => {
                     Err(ListError::Throttled { retry_after_ms })
@@ -244,6 +244,25 @@ impl Providers {
 fn owner(ledger: &Ledger) -> Option<Owner> {
     let genesis = ledger.genesis.as_ref()?;
     Some(Owner { app: genesis.app.clone(), lineage: genesis.lineage })
+}
+
+/// The owners of hosts that this application may have: those of its lineage and of the former ones.
+fn owners(ledger: &Ledger) -> Vec<Owner> {
+    let Some(owner) = owner(ledger) else { return Vec::new() };
+    let former = ledger.former.iter().map(|former| former.lineage);
+    [owner.lineage].into_iter().chain(former).map(|lineage| Owner { lineage, ..owner.clone() }).collect()
+}
+
+/// The hosts of several owners at one provider. The list of each owner has to be complete, or there is no list.
+pub(crate) async fn list_of_all(
+    provider: &dyn Provider,
+    owners: &[Owner],
+) -> Result<Vec<Host>, ProviderError> {
+    let mut hosts = Vec::new();
+    for owner in owners {
+        hosts.extend(provider.list(owner).await?);
+    }
+    Ok(hosts)
 }
 
 fn bound(host: &Host) -> BoundHost {

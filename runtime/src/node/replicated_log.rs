@@ -1,30 +1,25 @@
 //! This node's member of the replicated log: opened when it is needed, its calls, and the queue of committed entries.
 //!
 //! Committed entries go to the event loop through a bounded queue. The core interprets them. When the queue is full
-//! the log stops applying (`Machine::ready`), so that a busy loop never holds more than [`ENTRIES_MAX`] entries. The
+//! the log stops applying ([`Applied`]), so that a busy loop never holds more than [`ENTRIES_MAX`] entries. The
 //! loop therefore never waits for an operation that needs the log to apply: the log is opened and called in tasks of
 //! their own, whose results arrive as [`Input`]. A loop that ends closes its end of the queue, which ends the log's
 //! wait. Read next: [`super::links`] for the log's transport.
 
 use super::NodeError;
+use super::applied::Applied;
 use super::input::Input;
-use rhizo_log::{
-    Entry, InitialiseError, LogConfig, LogNode, Machine, OpenError, ProposeError, RestoreError, Storage,
-    Timers, Transport,
-};
+use rhizo_log::{InitialiseError, LogConfig, LogNode, OpenError, ProposeError, Storage, Timers, Transport};
 use rhizo_overlay::Reply;
 use rhizo_protocol::codec;
 use rhizo_protocol::event::{Event, LogStatus, ProposeResult};
-use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn::{MembershipChange, ProposalId};
 use rhizo_types::ledger::Command;
-use rhizo_types::message::LogEntry;
-use rhizo_types::{Lineage, NodeId, Term, ledger};
+use rhizo_types::{Lineage, NodeId, ledger};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 /// The most committed entries that wait for the event loop. A command has at most 256 KiB, so a full queue holds 16
@@ -52,6 +47,31 @@ fn timers(timers: &ledger::Timers) -> Timers {
     }
 }
 
+/// The directory of the store of one lineage, below the directory `dir` of all of them.
+///
+/// Each lineage has a directory of its own. So a survivor can make the store of the next lineage before it ends the
+/// former one, and one write of its identity decides which of the two it opens after a crash.
+pub(super) fn store_of(dir: &Path, lineage: Lineage) -> PathBuf {
+    dir.join(lineage.0.to_string())
+}
+
+/// The configuration of the log of one lineage, with its store below the directory `dir` of all of them.
+pub(super) fn log_config(
+    dir: &Path,
+    me: NodeId,
+    lineage: Lineage,
+    of: &ledger::Timers,
+    must_exist: bool,
+) -> LogConfig {
+    let storage = Storage::Disk { dir: store_of(dir, lineage), must_exist };
+    LogConfig::new(me, lineage, storage, timers(of))
+}
+
+/// The directory, below a node's own, with the stores of its log.
+pub(super) fn stores(node_dir: &Path) -> PathBuf {
+    node_dir.join("raft")
+}
+
 /// A request of another member's log that arrived before this node's log was open.
 struct Waiting {
     from: NodeId,
@@ -65,6 +85,8 @@ enum State {
     /// A task opens the log and sends [`Input::LogOpened`].
     Opening(Vec<Waiting>),
     Open(LogNode),
+    /// The log of the former lineage is closed, and that of the next one is not open yet.
+    Ended,
 }
 
 /// This node's member of the replicated log.
@@ -87,7 +109,7 @@ impl ReplicatedLog {
         entries: mpsc::Sender<Event>,
         results: mpsc::Sender<Input>,
     ) -> Self {
-        Self { me, dir: dir.join("raft"), transport, entries, results, state: State::Closed }
+        Self { me, dir: stores(dir), transport, entries, results, state: State::Closed }
     }
 
     /// Begins a new log with this node as its only voter. [`Input::LogOpened`] reports the result.
@@ -95,7 +117,7 @@ impl ReplicatedLog {
     /// A founder that was ended after this step and before it was a member comes here again: its log has begun then.
     pub(super) fn found(&mut self, lineage: Lineage, of: &ledger::Timers) {
         let opening = self.opening(lineage, of, false);
-        self.begin(Vec::new(), async move {
+        self.begin(lineage, Vec::new(), async move {
             let log = opening.await?;
             match log.initialise().await {
                 Ok(()) | Err(InitialiseError::NotEmpty) => Ok(log),
@@ -109,9 +131,9 @@ impl ReplicatedLog {
     /// that is an error. A node that neither votes nor has a log waits for the first message.
     pub(super) fn reopen(&mut self, lineage: Lineage, of: &ledger::Timers, is_voter: bool) {
         // A directory without a store is left when the node was ended while it made the store.
-        if is_voter || self.dir.exists() {
+        if is_voter || store_of(&self.dir, lineage).exists() {
             let opening = self.opening(lineage, of, is_voter);
-            self.begin(Vec::new(), async move { Ok(opening.await?) });
+            self.begin(lineage, Vec::new(), async move { Ok(opening.await?) });
         }
     }
 
@@ -127,24 +149,25 @@ impl ReplicatedLog {
     ) {
         let request = Waiting { from, body, reply };
         match &mut self.state {
+            State::Ended => tracing::debug!(%from, "log message declined: the lineage ends"),
             State::Open(log) => answer(log.clone(), request),
             State::Opening(waiting) if waiting.len() < WAITING_MAX => waiting.push(request),
             State::Opening(_) => tracing::debug!(%from, "log message declined: the log is being opened"),
             State::Closed => {
                 let opening = self.opening(lineage, of, false);
-                self.begin(vec![request], async move { Ok(opening.await?) });
+                self.begin(lineage, vec![request], async move { Ok(opening.await?) });
             }
         }
     }
 
-    fn begin<F>(&mut self, waiting: Vec<Waiting>, opening: F)
+    fn begin<F>(&mut self, lineage: Lineage, waiting: Vec<Waiting>, opening: F)
     where
         F: Future<Output = Result<LogNode, NodeError>> + Send + 'static,
     {
         self.state = State::Opening(waiting);
         let results = self.results.clone();
         tokio::spawn(async move {
-            let _loop_ended = results.send(Input::LogOpened(opening.await)).await;
+            let _loop_ended = results.send(Input::LogOpened(lineage, opening.await)).await;
         });
     }
 
@@ -154,9 +177,8 @@ impl ReplicatedLog {
         of: &ledger::Timers,
         must_exist: bool,
     ) -> impl Future<Output = Result<LogNode, OpenError>> + Send + use<> {
-        let storage = Storage::Disk { dir: self.dir.clone(), must_exist };
-        let config = LogConfig::new(self.me, lineage, storage, timers(of));
-        let machine = Applied { ledger: Ledger::default(), entries: self.entries.clone(), place: None };
+        let config = log_config(&self.dir, self.me, lineage, of, must_exist);
+        let machine = Applied::new(self.entries.clone());
         LogNode::open(config, Box::new(machine), self.transport.clone())
     }
 
@@ -225,7 +247,7 @@ impl ReplicatedLog {
     {
         let log = match &self.state {
             State::Open(log) => Some(log.clone()),
-            State::Closed | State::Opening(_) => None,
+            State::Closed | State::Opening(_) | State::Ended => None,
         };
         let results = self.results.clone();
         tokio::spawn(async move {
@@ -235,6 +257,40 @@ impl ReplicatedLog {
             };
             let _loop_ended = results.send(Input::Core(event)).await;
         });
+    }
+
+    /// The open log.
+    pub(super) fn node(&self) -> Option<&LogNode> {
+        match &self.state {
+            State::Open(log) => Some(log),
+            State::Closed | State::Opening(_) | State::Ended => None,
+        }
+    }
+
+    /// Takes the log out, so that the caller can shut it down. Messages of other members are declined from here on,
+    /// until a log is opened or [`ReplicatedLog::wait_for_leader`] is called. Committed entries go to `entries`
+    /// then.
+    pub(super) fn end(&mut self, entries: mpsc::Sender<Event>) -> Option<LogNode> {
+        self.entries = entries;
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Open(log) => Some(log),
+            State::Closed | State::Opening(_) | State::Ended => None,
+        }
+    }
+
+    /// Whether the log was taken out by [`ReplicatedLog::end`] and none is opened yet.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Whether the log is being opened or has ended.
+    pub(super) fn is_changing(&self) -> bool {
+        matches!(self.state, State::Opening(_) | State::Ended)
+    }
+
+    /// Waits for the first message of another member's log, as a node that holds no log does.
+    pub(super) fn wait_for_leader(&mut self) {
+        self.state = State::Closed;
     }
 
     /// Stops the log, if it is open, and waits until its store is closed.
@@ -269,58 +325,6 @@ pub(super) fn status(status: &rhizo_log::LogStatus) -> LogStatus {
         changing: status.joint,
         learners: status.learners.clone(),
         matched: status.matched.iter().filter_map(|(node, index)| Some((*node, (*index)?))).collect(),
-    }
-}
-
-/// Keeps the ledger that the log's snapshots are taken of, and passes every committed entry on.
-struct Applied {
-    ledger: Ledger,
-    entries: mpsc::Sender<Event>,
-    /// The place in the queue for the next event; taken before the log applies anything.
-    place: Option<OwnedPermit<Event>>,
-}
-
-impl Applied {
-    fn pass_on(&mut self, event: Event) {
-        // The place is missing when the event loop has ended. Then the event has no reader.
-        if let Some(place) = self.place.take() {
-            let _sender = place.send(event);
-        }
-    }
-}
-
-impl Machine for Applied {
-    fn ready(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {
-            if self.place.is_none() {
-                self.place = self.entries.clone().reserve_owned().await.ok();
-            }
-        })
-    }
-
-    fn apply(&mut self, index: u64, term: Term, entry: Entry<'_>) {
-        let entry = match entry {
-            Entry::Blank => LogEntry::Blank,
-            Entry::Command(bytes) => codec::decode_entry(bytes),
-            Entry::Membership { voters, learners, .. } => LogEntry::Membership { voters, learners },
-        };
-        // The core applies the entry too and acts on the outcome. This ledger only has to stay equal.
-        let _outcome = self.ledger.apply(index, term, &entry);
-        self.pass_on(Event::Committed { index, term, entry });
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        codec::encode_ledger(&self.ledger)
-    }
-
-    fn restore(&mut self, _: u64, _: Term, bytes: &[u8]) -> Result<(), RestoreError> {
-        let fault = |error: codec::DecodeError| RestoreError {
-            bytes: bytes.len(),
-            reason: crate::error::chain(&error),
-        };
-        self.ledger = codec::decode_ledger(bytes).map_err(fault)?;
-        self.pass_on(Event::Restored(Box::new(self.ledger.clone())));
-        Ok(())
     }
 }
 
@@ -359,7 +363,7 @@ mod tests {
 
         async fn lead(&mut self) -> watch::Receiver<rhizo_log::LogStatus> {
             self.log.found(LINEAGE, &ledger::Timers::LOCAL);
-            let Some(Input::LogOpened(opened)) = self.results.recv().await else { panic!("not opened") };
+            let Some(Input::LogOpened(_, opened)) = self.results.recv().await else { panic!("not opened") };
             let mut status = self.log.opened(opened.unwrap());
             status.wait_for(|status| status.role == rhizo_log::Role::Leader).await.unwrap();
             status
@@ -453,7 +457,7 @@ mod tests {
             let opened = loop {
                 // The loop's other inputs are served while the log applies its old entries again.
                 tokio::select! {
-                    Some(Input::LogOpened(opened)) = node.results.recv() => break opened.unwrap(),
+                    Some(Input::LogOpened(_, opened)) = node.results.recv() => break opened.unwrap(),
                     entry = node.entries.recv() => last = committed(entry),
                 }
             };
@@ -470,7 +474,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut node = Fixture::new(dir.path());
         node.log.reopen(LINEAGE, &ledger::Timers::LOCAL, true);
-        let Some(Input::LogOpened(opened)) = node.results.recv().await else { panic!("not opened") };
+        let Some(Input::LogOpened(_, opened)) = node.results.recv().await else { panic!("not opened") };
         assert!(matches!(opened, Err(NodeError::Log(OpenError::StoreMissing { .. }))));
         // A member that does not vote waits for a leader.
         let mut node = Fixture::new(dir.path());

@@ -80,9 +80,17 @@ pub(super) struct Shell {
     /// Set when the core has halted.
     pub(super) halting: Option<HaltReason>,
     persistence: Persistence,
-    copy: LedgerCopy,
+    pub(super) copy: LedgerCopy,
     /// Why the log's store cannot be written.
     log_problem: Option<String>,
+    /// The node's directory.
+    pub(super) dir: PathBuf,
+    /// The lineage of the links and of the log.
+    pub(super) lineage: Lineage,
+    /// The queue of the next lineage's entries, until the loop reads it in place of the former one.
+    pub(super) next_entries: Option<mpsc::Receiver<Event>>,
+    /// The queue for the results of spawned work.
+    pub(super) input: mpsc::Sender<Input>,
     /// The core's time is counted from here.
     origin: Instant,
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
@@ -117,6 +125,9 @@ impl Shell {
     /// Runs a node to its end.
     pub(super) async fn run(parts: Parts, opening: Opening) -> Result<HaltReason, NodeError> {
         let (mut shell, mut sources) = Self::new(parts);
+        if let Opening::Found(lineage, _) = &opening {
+            shell.lineage = *lineage;
+        }
         shell.follow_ledger();
         match opening {
             Opening::Found(lineage, timers) => shell.log.found(lineage, &timers),
@@ -134,10 +145,11 @@ impl Shell {
     }
 
     fn new(parts: Parts) -> (Self, Sources) {
-        let me = parts.core.me();
+        let (me, lineage) = (parts.core.me(), parts.core.ledger().lineage());
         let links = Links::new(parts.overlay);
         let (entries_in, entries) = mpsc::channel(ENTRIES_MAX);
-        let log = ReplicatedLog::new(me, &parts.dir, links.transport(), entries_in, parts.input.clone());
+        let input = parts.input.clone();
+        let log = ReplicatedLog::new(me, &parts.dir, links.transport(), entries_in, input.clone());
         let mut ticks = interval(Duration::from_millis(TICK_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (events, inputs, stop) = (parts.events, parts.inputs, parts.stop);
@@ -151,6 +163,10 @@ impl Shell {
             planning: Planning::new(parts.input),
             components: parts.components,
             admin: Admin::new(me, &parts.dir),
+            dir: parts.dir,
+            lineage,
+            next_entries: None,
+            input,
             local: VecDeque::new(),
             halting: None,
             persistence: Persistence::new(parts.journal),
@@ -185,6 +201,9 @@ impl Shell {
             }
             if let Some(reason) = self.halting {
                 return Ok(reason);
+            }
+            if let Some(entries) = self.next_entries.take() {
+                (sources.entries, sources.log_status) = (entries, None);
             }
         }
     }
@@ -232,8 +251,13 @@ impl Shell {
         let mut fed = 0;
         while let Some(event) = self.local.pop_front() {
             let turn = self.core.handle(self.now(), event);
-            if self.core.ledger().index != self.followed.0 {
+            let ledger = self.core.ledger();
+            let changed_lineage = ledger.genesis.is_some() && ledger.lineage() != self.lineage;
+            if ledger.index != self.followed.0 || changed_lineage {
                 self.follow_ledger();
+            }
+            if changed_lineage {
+                self.follow_lineage();
             }
             self.execute(turn)?;
             fed += 1;
@@ -283,7 +307,14 @@ impl Shell {
                     self.feed(report.into_event()).await?;
                 }
             }
-            Input::LogOpened(opened) => {
+            // The lineage changed while the log of the former one was being opened.
+            Input::LogOpened(lineage, opened) if lineage != self.lineage => {
+                if let Ok(log) = opened {
+                    tokio::spawn(async move { log.shutdown().await });
+                }
+            }
+            Input::Recovered(made) => self.recovered(made).await?,
+            Input::LogOpened(_, opened) => {
                 sources.log_status = Some(self.log.opened(opened?));
                 self.log_status(sources).await?;
             }

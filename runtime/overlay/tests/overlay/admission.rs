@@ -168,7 +168,7 @@ async fn a_node_of_another_lineage_or_behind_another_key_is_not_linked() {
     admission.members.insert(imposter.key(), NodeId(2));
     seed.overlay.set_admission(admission);
     let outcome = other.overlay.dial(seed.target(), Credential::Member).await;
-    assert!(matches!(outcome, Err(DialError::Unreachable(_))), "{outcome:?}");
+    assert_eq!(outcome, Err(DialError::Refused(Refusal::Lineage)));
     seed.until("refused", |event| matches!(event, OverlayEvent::Refused { .. }).then_some(())).await;
     // The address is right, the key is not: the dialer closes the connection before it sends a credential.
     let mut target = seed.target();

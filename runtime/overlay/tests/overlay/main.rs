@@ -9,4 +9,5 @@ mod lanes;
 mod processes;
 mod shaping;
 mod strangers;
+mod successions;
 mod upkeep;

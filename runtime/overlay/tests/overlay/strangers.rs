@@ -13,23 +13,22 @@ use tokio::net::TcpStream;
 
 type Raw = noise::Output<Compat>;
 
-/// The hello of a member: a nonce of sevens.
+/// The hello of a member of lineage 1: a nonce of sevens.
 fn member_hello() -> [u8; 64] {
     let mut hello = [0; 64];
     hello[..5].copy_from_slice(b"rhz1\x01");
     hello[16..48].fill(7);
+    hello[48] = 1;
     hello
 }
 
 /// A Noise session as any program could set it up: it needs to know the names, not a secret.
 async fn raw(node: &Node, secret: &NodeSecret) -> Raw {
     let address: SocketAddr = node.overlay.listen_address().unwrap();
-    let mut prologue = blake3::Hasher::new_derive_key("rhizo 2026-11-22 handshake prologue");
-    prologue.update(&1_u64.to_le_bytes());
-    prologue.update(b"test");
+    let prologue = blake3::derive_key("rhizo 2026-11-29 noise prologue", b"test");
     let keypair = Keypair::ed25519_from_bytes(*secret.expose()).unwrap();
     let config = noise::Config::new(&keypair).unwrap();
-    let config = config.with_prologue(prologue.finalize().as_bytes().to_vec());
+    let config = config.with_prologue(prologue.to_vec());
     let stream = Compat(TcpStream::connect(address).await.unwrap());
     config.upgrade_outbound(stream, "/noise").await.unwrap().1
 }

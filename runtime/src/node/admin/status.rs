@@ -9,7 +9,7 @@ use crate::admin::{
 };
 use crate::node::facts::Facts;
 use rhizo_protocol::ledger::{Ledger, Member};
-use rhizo_protocol::{reasons, status, words};
+use rhizo_protocol::{Survival, reasons, status, words};
 use rhizo_types::intent::Intent;
 use rhizo_types::message::InstanceReport;
 use rhizo_types::target::Placed;
@@ -54,6 +54,8 @@ pub(super) fn compose(records: Records<'_>) -> Status {
         problems,
         unwound: ledger.unwound.keys().map(ToString::to_string).collect(),
         failing: core.failing.iter().map(failing).collect(),
+        no_quorum: core.no_quorum,
+        survival: Survival::of_ledger(ledger),
         answered_by: me.to_string(),
         spec: ledger.spec_revision(),
         target: ledger.target.revision,
@@ -239,6 +241,7 @@ mod tests {
             settled: Revision::ZERO,
             failing: BTreeMap::new(),
             problems: vec!["of the core".to_owned()],
+            no_quorum: None,
         }
     }
 

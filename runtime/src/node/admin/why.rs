@@ -127,6 +127,7 @@ mod tests {
             settled: Revision::ZERO,
             failing: BTreeMap::new(),
             problems: vec!["of the application".to_owned()],
+            no_quorum: None,
         };
         let subject = Some("web.0".to_owned());
         let sentences =
