@@ -6,7 +6,7 @@
 
 use crate::check;
 use crate::fault::Fault;
-use crate::run::{HEAL_MS, run_until, wait};
+use crate::phase::{HEAL_MS, run_until, wait};
 use crate::scenario::{Scenario, set_components};
 use crate::violation::Violation;
 use crate::world::{Happening, World};

@@ -15,8 +15,10 @@ use std::hash::{Hash, Hasher};
 /// The log.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// Committed entries; the first has index 1.
+    /// Committed entries of this lineage.
     pub entries: Vec<CommittedEntry>,
+    /// Index before that of the first entry: 0, or the index of the snapshot that the log of a later lineage begins with.
+    pub base: u64,
     /// The ledger that results from all committed entries.
     pub truth: Ledger,
     /// The current term.
@@ -72,7 +74,7 @@ impl Log {
     /// The last index.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.entries.len() as u64
+        self.base + self.entries.len() as u64
     }
 
     /// Appends a committed entry; returns its index and its effect.
@@ -87,6 +89,24 @@ impl Log {
         self.entries.push(CommittedEntry { index, term, entry });
         self.hashes.push(ledger_hash(&self.truth));
         (index, applied)
+    }
+
+    /// Begins the log of the next lineage: a snapshot of this ledger, and one voter.
+    pub fn begin_lineage(&mut self, ledger: Ledger, survivor: NodeId) {
+        *self = Self {
+            base: ledger.index,
+            term: ledger.term,
+            truth: ledger,
+            voters: BTreeSet::from([survivor]),
+            ..Self::default()
+        };
+    }
+
+    /// Returns the hash of the ledger at an index of this lineage; none for an index that the log does not have.
+    #[must_use]
+    pub fn hash_at(&self, index: u64) -> Option<u64> {
+        let position = index.checked_sub(self.base + 1)?;
+        self.hashes.get(usize::try_from(position).ok()?).copied()
     }
 
     /// Returns the nodes that hold the log.

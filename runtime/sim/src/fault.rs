@@ -48,6 +48,10 @@ faults! {
     Duplicate = "duplicate",
     /// A message is overtaken.
     Reorder = "reorder",
+    /// The majority of the voters is lost for good, and an operator begins a new lineage.
+    QuorumLost = "quorum-lost",
+    /// A node of a former lineage comes back.
+    FormerReturns = "former-returns",
     /// The log's leader changes although there is no fault.
     LeaderLost = "leader-lost",
     /// A proposal is committed, and the proposer receives *unknown*.

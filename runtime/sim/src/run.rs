@@ -6,11 +6,13 @@
 
 use crate::check;
 use crate::fault::{Coverage, Fault};
+use crate::lost_quorum::{recovered, without_quorum};
+use crate::phase::{HEAL_MS, run_until, wait};
 use crate::scenario::{SHAPES, components, set_components};
 use crate::violation::Violation;
 use crate::world::{Act, Happening, World};
 use rand::RngExt;
-use rhizo_protocol::{Event, OverlayState, Request, RequestId};
+use rhizo_protocol::{Event, Request, RequestId};
 use rhizo_types::Time;
 use rhizo_types::id::{NodeId, ProviderName, ValueName};
 use std::collections::BTreeSet;
@@ -46,13 +48,10 @@ pub struct Outcome {
 const DEPLOY_MS: u64 = 60_000;
 /// Faults strike within this time.
 const FAULTS_MS: u64 = 60_000;
-/// Time limit for stability after healing. The slowest chain is a host that is not listed for `visible_ms`, a host
-/// that never joins for `join_ms_max`, and a few unexplained ones for `reclaim_after_ms`.
-pub(crate) const HEAL_MS: u64 = 240_000;
+/// Time for which nodes hang that come back after a new lineage has begun: longer than the survivors are watched before.
+const HANG_MS: u64 = 45_000;
 /// Time limit of the take-down.
 const TAKE_DOWN_MS: u64 = 180_000;
-/// Time between two checks whether a phase has ended.
-const LOOK_MS: u64 = 500;
 
 /// The faults that are planned. The others happen at random.
 const PLANNED: &[Fault] = &[
@@ -81,10 +80,6 @@ const PLANNED: &[Fault] = &[
     Fault::BetterAppears,
     Fault::BetterAppears,
 ];
-
-/// The most events of a run. A seed has some two thousand events. One with a hundred times as many is in an endless
-/// loop.
-const EVENTS_MAX: u64 = 200_000;
 
 /// Runs one seed.
 #[must_use]
@@ -118,13 +113,16 @@ fn phases(world: &mut World) -> Option<u64> {
     world.heal();
     let healed = world.now;
     if !world.can_decide() {
-        return without_quorum(world);
+        without_quorum(world)?;
+        recovered(world);
+        return None;
     }
     wait(world, HEAL_MS, "converges", check::converged)?;
     let healed_ms = world.now.ms_since(healed);
     if world.scenario.lonely && world.log.voters.len() >= 3 {
         world.leave_one();
-        without_quorum(world);
+        without_quorum(world)?;
+        recovered(world);
     } else if world.scenario.take_down {
         let leader = world.log.leader?;
         world.request(leader, Request::TakeDown);
@@ -132,40 +130,6 @@ fn phases(world: &mut World) -> Option<u64> {
         wait(world, TAKE_DOWN_MS, "is-taken-down", |world| taken_down(world, &lost))?;
     }
     Some(healed_ms)
-}
-
-/// Runs until a time; none when a check failed.
-pub(crate) fn run_until(world: &mut World, end: Time) -> Option<()> {
-    while world.next_at().is_some_and(|at| at <= end) {
-        if world.events > EVENTS_MAX {
-            let detail = format!("more than {EVENTS_MAX} events by {} ms", world.now.0 / 1_000);
-            world.violation.get_or_insert(Violation::new("is-calm", detail));
-            return None;
-        }
-        if !world.step() {
-            return None;
-        }
-    }
-    world.now = end;
-    Some(())
-}
-
-/// Runs until a condition holds. Returns a violation when it does not hold within the limit.
-pub(crate) fn wait(
-    world: &mut World,
-    bound_ms: u64,
-    name: &'static str,
-    condition: impl Fn(&World) -> Result<(), String>,
-) -> Option<()> {
-    let end = world.now.after_ms(bound_ms);
-    loop {
-        let Err(reason) = condition(world) else { return Some(()) };
-        if world.now >= end {
-            world.violation.get_or_insert(Violation::new(name, reason));
-            return None;
-        }
-        run_until(world, world.now.after_ms(LOOK_MS))?;
-    }
 }
 
 /// Checks that nothing is left but nodes that no other node can notify. Those end by `orphan_after`.
@@ -178,24 +142,6 @@ fn taken_down(world: &World, lost: &BTreeSet<NodeId>) -> Result<(), String> {
     let mut up = world.processes.iter().filter(|(_, process)| process.is_up());
     let up = up.find(|(node, _)| !lost.contains(node));
     up.map_or(Ok(()), |(node, _)| Err(format!("{node} still runs")))
-}
-
-/// The majority is gone for good. Checks that the survivors report it and order no host.
-fn without_quorum(world: &mut World) -> Option<u64> {
-    let hosts = |world: &World| -> usize { world.providers.values().map(|p| p.hosts.len()).sum() };
-    let before = hosts(world);
-    let end = world.now.after_ms(30_000);
-    run_until(world, end)?;
-    let spent = hosts(world) != before;
-    let quiet = world.processes.iter().filter(|(_, process)| process.is_up()).all(|(_, process)| {
-        let core = process.core.as_ref();
-        core.is_none_or(|core| core.status(world.now).state == OverlayState::NoQuorum)
-    });
-    if !quiet || spent {
-        let detail = format!("a minority spends ({spent}), or says that it is one ({quiet})");
-        world.violation.get_or_insert(Violation::new("minority-spends-nothing", detail));
-    }
-    None
 }
 
 impl World {
@@ -214,11 +160,17 @@ impl World {
         self.say(|| "== healed".to_owned());
     }
 
-    /// Loses all nodes but one at once.
+    /// Loses all nodes but one at once. Some of them only hang, until after an operator has begun a new lineage.
     fn leave_one(&mut self) {
         let up = self.up();
         let Some(survivor) = self.pick(&up) else { return };
         for node in up.into_iter().filter(|node| *node != survivor) {
+            if self.rng.random_bool(0.25) {
+                if let Some(process) = self.processes.get_mut(&node) {
+                    process.paused_until = self.now.after_ms(HANG_MS);
+                }
+                continue;
+            }
             let host = self.processes.get(&node).and_then(|process| process.host.clone());
             self.kill(node, false);
             if let Some((provider, host)) = host {

@@ -174,10 +174,11 @@ impl World {
             };
             // A node's engine applies entries in order, independent of the leader that sent them.
             let at = self.network.in_order(node, node, Time(self.now.0 + us));
-            let from = usize::try_from(sent).unwrap_or(usize::MAX);
+            let behind = sent < self.log.base;
+            let from = usize::try_from(sent.saturating_sub(self.log.base)).unwrap_or(usize::MAX);
             let entries: Vec<_> = self.log.entries[from..].to_vec();
             // A node that is far behind gets a snapshot, as an engine would send it.
-            if entries.len() > 200 {
+            if behind || entries.len() > 200 {
                 let ledger = Box::new(self.log.truth.clone());
                 self.at(at, Happening::Deliver { to: node, life, event: Event::Restored(ledger) });
             } else {

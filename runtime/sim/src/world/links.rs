@@ -73,6 +73,10 @@ impl World {
         if !self.is_awake(to) {
             return again(self);
         }
+        if self.lineage(from) != self.lineage(to) {
+            self.refuse_other_lineage(from, to);
+            return again(self);
+        }
         if !self.knows(to, from) {
             let departed = self.processes.get(&to).and_then(|process| process.core.as_ref());
             if departed.is_some_and(|core| core.ledger().departed.contains_key(&from)) {

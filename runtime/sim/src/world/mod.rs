@@ -7,6 +7,7 @@ mod clouds;
 mod elections;
 mod instances;
 mod links;
+mod recovery;
 
 use crate::check;
 use crate::consensus::{Log, Pending};
@@ -183,7 +184,7 @@ impl World {
             app: self.scenario.spec.app.clone(),
             lineage: Lineage(1),
             founder,
-            operators: BTreeSet::new(),
+            operators: BTreeSet::from([recovery::OPERATOR]),
             timers: TIMERS,
             overlay_secret: OverlaySecret([7; 32]),
         };
@@ -329,7 +330,9 @@ impl World {
         }
         let Some(process) = self.processes.get_mut(&to) else { return };
         let Some(core) = process.core.as_mut() else { return };
+        let lineage = core.ledger().lineage();
         let turn = core.handle(now, event);
+        let changes_lineage = core.ledger().lineage() != lineage && lineage != Lineage(0);
         process.records.extend(turn.durable);
         let here = |ledger: &Ledger| ledger.target.instances.values().any(|placed| placed.node == to);
         if self.events.is_multiple_of(32)
@@ -352,6 +355,9 @@ impl World {
         }
         for effect in turn.now.into_iter().chain(turn.after_durable) {
             self.execute(to, life, effect);
+        }
+        if changes_lineage {
+            self.follow_lineage(to);
         }
         if self.violation.is_none() {
             self.violation = check::after_event(self, to);
