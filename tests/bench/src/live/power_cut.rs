@@ -110,7 +110,8 @@ fn ends_before(up: &mut Child, begun: Instant, moment: Duration) -> Result<bool,
     Ok(false)
 }
 
-fn config(copies: u32) -> String {
+/// The config of an application with this many copies, each on a host of its own.
+pub(super) fn config(copies: u32) -> String {
     format!(
         "rhizo = 1\n[app]\nname = \"crew\"\nversion = \"1\"\n[components.worker]\nexec = \"sleep 100000\"\n\
          replicas = {copies}\n[optimise]\nsettle = \"1s\"\n"
@@ -131,7 +132,7 @@ fn members(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Compares the hosts on the disk with the ledger. Returns how many hosts were ever ordered.
-fn inventory(application: &Application, status: &Value) -> Result<usize, String> {
+pub(super) fn inventory(application: &Application, status: &Value) -> Result<usize, String> {
     let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
     let explained: BTreeSet<String> =
         nodes.iter().filter_map(|node| node["host"].as_str().map(str::to_owned)).collect();

@@ -50,17 +50,20 @@ pub(super) fn of(dir: &Path) -> Vec<u32> {
     pids.filter(|pid| *pid != std::process::id() && belongs(*pid, dir)).collect()
 }
 
+/// A zombie has ended, and its parent has not reaped it yet.
+fn is_zombie(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}
+
 fn belongs(pid: u32, dir: &Path) -> bool {
     let proc = PathBuf::from(format!("/proc/{pid}"));
-    // A zombie has ended, and its parent has not reaped it yet.
-    let is_zombie = fs::read_to_string(proc.join("stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')));
     let name = dir.as_os_str().as_encoded_bytes();
     let names = |file| {
         fs::read(proc.join(file)).is_ok_and(|bytes| bytes.windows(name.len()).any(|window| window == name))
     };
     let works_there = fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
-    !is_zombie && (works_there || names("cmdline") || names("environ"))
+    !is_zombie(pid) && (works_there || names("cmdline") || names("environ"))
 }
 
 /// User and system time that a process has used, in seconds.
@@ -82,6 +85,11 @@ pub(super) fn of_hosts(dir: &Path) -> Vec<u32> {
         environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark.as_bytes()))
     };
     of(dir).into_iter().filter(is_marked).collect()
+}
+
+/// Whether a process exists and is no zombie.
+pub(super) fn lives(pid: u32) -> bool {
+    !is_zombie(pid) && Path::new(&format!("/proc/{pid}")).exists()
 }
 
 /// Sends a signal to processes, by the name that `kill` knows. A process that has ended is no error.
