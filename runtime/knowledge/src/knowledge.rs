@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// subjects from exhausting memory.
 pub const FACTS_MAX: usize = 131_072;
 
-/// A measurement that is older than this is ignored. Sensors report every few seconds, so a source that was silent this
-/// long is gone or disconnected, and the catalogue's value is the better estimate.
-pub const FRESH_MS_MAX: u64 = 60_000;
+/// A measurement that is older than this is ignored: its source is disconnected, and the catalogue's value is the better
+/// estimate. The facts of a node that left are removed at once, and a sensor that fails withdraws its facts, so this is
+/// needed in partitions only. A node in a large overlay repeats its facts every minute or two.
+pub const FRESH_MS_MAX: u64 = 300_000;
 
 /// One value of an attribute, from one source.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

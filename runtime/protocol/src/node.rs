@@ -119,7 +119,7 @@ impl Node {
         if !self.began {
             self.began = true;
             self.leadership.begin(now);
-            self.follow_ledger(now, &mut out);
+            self.follow_ledger(true, now, &mut out);
         }
         if let Some(expected) = self.expected.filter(|expected| *expected < now) {
             self.observer.woken(now.ms_since(expected), &self.ledger.timers(), now);
@@ -346,7 +346,7 @@ impl Node {
             && self.me != rhizo_types::ledger::FOUNDER
             && matches!(entry.entry, LogEntry::Command(Command::Settled { .. }));
         let content = if skips { &LogEntry::Blank } else { &entry.entry };
-        let term = self.ledger.term;
+        let (term, epoch) = (self.ledger.term, self.ledger.epoch);
         let applied = self.ledger.apply(entry.index, entry.term, content);
         notices::of_term(term, &self.ledger, out);
         match &applied {
@@ -359,8 +359,9 @@ impl Node {
             }
             Applied::Refused(refusal) => out.notice(Notice::CommandRefused(refusal.to_string())),
         }
+        let changes_roster = epoch != self.ledger.epoch || matches!(entry.entry, LogEntry::Membership { .. });
         self.catch_up.keep(entry);
-        self.follow_ledger(now, out);
+        self.follow_ledger(changes_roster, now, out);
     }
 
     /// The last member releases its own host when it leaves, because no other member is left to do it.
@@ -388,16 +389,20 @@ impl Node {
         if is_next_lineage {
             self.begin_lineage(now, out);
         }
-        self.follow_ledger(now, out);
+        self.follow_ledger(true, now, out);
     }
 
-    /// Passes a changed ledger to the parts, or halts if this node was removed.
-    fn follow_ledger(&mut self, now: Time, out: &mut Out) {
+    /// Passes a changed ledger to the parts, or halts if this node was removed. `changes_roster` is true if the members
+    /// or the holders of the log may have changed: links and observers depend on nothing else.
+    fn follow_ledger(&mut self, changes_roster: bool, now: Time, out: &mut Out) {
         if self.ledger.departed.contains_key(&self.me) && !self.ledger.members.contains_key(&self.me) {
             let dead = self.ledger.departed.get(&self.me).is_some_and(|departed| departed.dead);
             return self.halt(if dead { HaltReason::Dead } else { HaltReason::Left }, out);
         }
         self.agent.follow(&self.ledger);
+        if !changes_roster {
+            return;
+        }
         let members = &self.ledger.members;
         self.since.retain(|node, _| members.contains_key(node));
         for node in members.keys() {

@@ -7,7 +7,6 @@ use crate::ledger::Ledger;
 use rhizo_types::id::{IntentId, Lineage};
 use rhizo_types::intent::{Intent, IntentState};
 use rhizo_types::wire::TicketSecret;
-use std::collections::BTreeMap;
 
 /// The ticket secret of an intent; none before genesis.
 #[must_use]
@@ -23,15 +22,13 @@ pub fn ticket_secret(ledger: &Ledger, intent: IntentId) -> Option<TicketSecret> 
 /// The tickets that a host may join with at present: their intent is open, and no host has used them.
 ///
 /// The node that used a ticket is recognised as a member, not by its ticket.
-#[must_use]
-pub fn open_tickets(ledger: &Ledger) -> BTreeMap<IntentId, TicketSecret> {
+pub fn open_tickets(ledger: &Ledger) -> impl Iterator<Item = IntentId> + '_ {
     let usable = |intent: &&Intent| {
         intent.node.is_none()
             && matches!(intent.state, IntentState::Open | IntentState::Unknown | IntentState::Bound)
             && !ledger.taking_down
     };
-    let open = ledger.intents.values().filter(usable);
-    open.filter_map(|intent| Some((intent.id, ticket_secret(ledger, intent.id)?))).collect()
+    ledger.intents.values().filter(usable).map(|intent| intent.id)
 }
 
 /// The idempotency token of an intent: at most 64 ASCII characters, the same for every call of this intent.

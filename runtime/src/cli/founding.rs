@@ -4,13 +4,12 @@
 
 use super::beginning::Beginning;
 use super::exit::{Exit, Failure};
-use super::{Embedding, Session, known_providers, offline::Offline};
+use super::{Embedding, Session, known_providers, members_file, offline::Offline};
 use crate::admin::ConfigText;
-use crate::app_dir::{AppDir, Claim, Deployment, KnownMember, to_hex};
+use crate::app_dir::{AppDir, Claim, Deployment};
 use crate::node::{self, Founding, NodeHandle};
 use rhizo_actuators::process::Program;
 use rhizo_overlay::NodeSecret;
-use rhizo_protocol::ledger::Ledger;
 use rhizo_types::ledger::{OverlaySecret, SetSpec, Timers};
 use rhizo_types::spec::Spec;
 use rhizo_types::{Lineage, Revision};
@@ -84,25 +83,10 @@ pub(crate) fn start(
         dir: home.founder_dir(),
         state: home.path().to_owned(),
         program,
-        members_changed: note_members(home.clone()),
+        members_changed: members_file::keep(home.clone()),
     };
     node::start_founder(founding, embedding.registry.clone(), tokio::runtime::Handle::current())
         .map_err(|error| failed(crate::error::chain(&error)))
-}
-
-/// Returns the function that keeps the home's list of members, with which commands find the application.
-fn note_members(home: AppDir) -> Box<dyn FnMut(&Ledger) + Send> {
-    Box::new(move |ledger| {
-        let member = |(node, member): (&rhizo_types::NodeId, &rhizo_protocol::ledger::Member)| KnownMember {
-            node: *node,
-            key: to_hex(&member.record.key.0),
-            addresses: member.record.addresses.clone(),
-        };
-        let members: Vec<KnownMember> = ledger.members.iter().map(member).collect();
-        if let Err(error) = home.set_members(&members) {
-            tracing::warn!(error = %crate::error::chain(&error), "members not noted");
-        }
-    })
 }
 
 /// The hidden command that runs node 0 in a process of its own, until it has left or the application is taken down.

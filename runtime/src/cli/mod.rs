@@ -15,6 +15,7 @@ mod exit;
 mod founding;
 mod interruption;
 mod known_providers;
+mod members_file;
 mod node_0;
 mod offline;
 mod recover;

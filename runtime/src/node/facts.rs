@@ -29,6 +29,8 @@ pub(super) struct Facts {
     me: NodeId,
     knowledge: Knowledge,
     own: OwnStatements,
+    /// The members at the last call of [`keep_members`](Self::keep_members).
+    members: BTreeSet<NodeId>,
     /// The round-trip times in the last `Event::Latencies` for the core.
     latencies: Latencies,
     /// The storage problem that this node stated last.
@@ -54,6 +56,7 @@ impl Facts {
             me,
             knowledge: Knowledge::new(),
             own: OwnStatements::new(me),
+            members: BTreeSet::new(),
             latencies: Latencies::new(),
             storage_problem: None,
         }
@@ -81,10 +84,17 @@ impl Facts {
     }
 
     /// Drops the statements by and about nodes that are no longer members.
+    ///
+    /// It looks at all facts only when a member has left: a node that joins adds facts and invalidates none, and each
+    /// of many nodes that join at once would cost every other node a look at thousands of facts.
     pub(super) fn keep_members(&mut self, ledger: &Ledger) {
         let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
-        self.knowledge.keep_nodes(&members);
-        self.own.keep(members.len(), |node| members.contains(&node));
+        if !self.members.is_subset(&members) {
+            self.knowledge.keep_nodes(&members);
+            self.own.keep(|node| members.contains(&node));
+        }
+        self.own.count(members.len());
+        self.members = members;
     }
 
     /// Stores statements of this node's sensors.

@@ -2,12 +2,13 @@
 //!
 //! The overlay identifies peers by their public keys, the core by node ids; this module translates between the two.
 //! The parts that are derived from the ledger (the members, the nodes that may connect, the addresses of members) are
-//! replaced whenever the ledger changes. Nothing is decided here. Read next: [`super::inbound`], which reads the
-//! input from links.
+//! replaced when the part of the ledger that they come from changes. Nothing is decided here. Read next:
+//! [`super::inbound`], which reads the input from links.
 
 use rhizo_log::CallError;
 use rhizo_overlay::{
     Admission, Class, LinkTarget, Overlay, RequestError, Role, Succession, TicketId, TicketSecret,
+    TicketVerifier,
 };
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{codec, secret};
@@ -28,6 +29,10 @@ pub(super) struct Links {
     directory: Directory,
     members: BTreeMap<NodeId, (PeerKey, Vec<SocketAddr>)>,
     nodes: BTreeMap<PeerKey, NodeId>,
+    /// The tickets that a host may join with, in force in the overlay.
+    tickets: BTreeMap<TicketId, TicketVerifier>,
+    /// The lineage of the ledger that was followed last.
+    lineage: Lineage,
     /// The links that are up, with the role that the overlay authenticated.
     up: BTreeMap<PeerKey, Role>,
     /// The members that the core wants links to.
@@ -41,13 +46,55 @@ impl Links {
             directory: Directory::default(),
             members: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            lineage: Lineage(0),
             up: BTreeMap::new(),
             wanted: BTreeSet::new(),
         }
     }
 
-    /// Takes the members, their addresses and the admission of new links from the ledger.
-    pub(super) fn follow(&mut self, ledger: &Ledger) {
+    /// Takes the members and their addresses from the ledger when the roster has changed, and the admission of new links
+    /// when the roster or the open tickets have changed.
+    ///
+    /// Hundreds of entries may be committed while hundreds of nodes join, and each node applies each of them.
+    pub(super) fn follow(&mut self, ledger: &Ledger, roster_changed: bool) {
+        let lineage_changed = self.lineage != ledger.lineage();
+        if lineage_changed {
+            // The secrets of tickets are derived from the lineage too.
+            self.lineage = ledger.lineage();
+            self.tickets.clear();
+        }
+        if roster_changed {
+            self.follow_roster(ledger);
+        }
+        if self.follow_tickets(ledger) || roster_changed || lineage_changed {
+            let members = self.nodes.clone();
+            let operators = ledger.genesis.as_ref().map(|genesis| genesis.operators.clone());
+            let (operators, tickets) = (operators.unwrap_or_default(), self.tickets.clone());
+            let successions = successions(ledger);
+            self.overlay.set_admission(Admission { members, operators, tickets, successions });
+        }
+    }
+
+    /// Updates the verifiers of the tickets that a host may join with. Returns true if a ticket was issued or used.
+    fn follow_tickets(&mut self, ledger: &Ledger) -> bool {
+        if secret::open_tickets(ledger).map(|intent| TicketId(intent.0)).eq(self.tickets.keys().copied()) {
+            return false;
+        }
+        let mut known = std::mem::take(&mut self.tickets);
+        let verifier = |intent| {
+            let secret = secret::ticket_secret(ledger, intent)?;
+            Some(TicketSecret::from_bytes(secret.0).verifier())
+        };
+        let tickets = secret::open_tickets(ledger).filter_map(|intent| {
+            let ticket = TicketId(intent.0);
+            Some((ticket, known.remove(&ticket).or_else(|| verifier(intent))?))
+        });
+        self.tickets = tickets.collect();
+        true
+    }
+
+    fn follow_roster(&mut self, ledger: &Ledger) {
         let members = ledger.members.iter();
         self.members = members
             .map(|(node, member)| (*node, (member.record.key, member.record.addresses.clone())))
@@ -55,7 +102,6 @@ impl Links {
         self.nodes = self.members.iter().map(|(node, (key, _))| (*key, *node)).collect();
         let keys = self.members.iter().map(|(node, (key, _))| (*node, *key)).collect();
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = keys;
-        self.overlay.set_admission(admission(ledger));
         self.overlay.set_links(self.targets());
     }
 
@@ -151,17 +197,6 @@ impl Links {
     pub(super) async fn close(&self) {
         self.overlay.clone().close().await;
     }
-}
-
-/// The peers that may open a link to this node: members, operators, and hosts with a ticket of an open intent.
-fn admission(ledger: &Ledger) -> Admission {
-    let members = ledger.members.iter().map(|(node, member)| (member.record.key, *node)).collect();
-    let operators = ledger.genesis.as_ref().map(|genesis| genesis.operators.clone()).unwrap_or_default();
-    let tickets = secret::open_tickets(ledger)
-        .into_iter()
-        .map(|(intent, ticket)| (TicketId(intent.0), TicketSecret::from_bytes(ticket.0).verifier()))
-        .collect();
-    Admission { members, operators, tickets, successions: successions(ledger) }
 }
 
 /// The operators' statements that the former lineages have ended.

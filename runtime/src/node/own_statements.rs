@@ -4,6 +4,7 @@
 //! round-trip times, and makes a batch when a value has changed or when the other nodes would soon consider the last
 //! batch stale. `rhizo-knowledge` decides which statements a node believes. Read next: [`super::facts`].
 
+use rhizo_knowledge::knowledge::FRESH_MS_MAX;
 use rhizo_knowledge::snapshot::RTT_MS;
 use rhizo_types::fact::{Batch, STATEMENTS_MAX, Statement, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, Number, Revision, Time};
@@ -22,12 +23,20 @@ const RTT_NOISE_MS: f64 = 2.0;
 /// at once, the messages would keep the machine busy.
 const RTT_CHANGE: f64 = 2.0;
 
-/// Upper bound of the batches that all nodes together gossip in a second.
-const BATCHES_PER_SECOND: u64 = 10;
+/// Upper bound of the batches with changed values that all nodes together gossip in a second. Each node receives every
+/// batch several times, so this rate is a cost of each node.
+const BATCHES_PER_SECOND: u64 = 4;
 
-/// Time after which unchanged statements are gossiped again: other nodes get three batches before they consider the
-/// statements stale.
+/// Upper bound of the batches without changed values that all nodes together gossip in a second, as long as the time
+/// between two of them is below [`REPEAT_MS_MAX`].
+const REPEATS_PER_SECOND: u64 = 2;
+
+/// Shortest time after which unchanged statements are gossiped again. It is long enough for forty nodes.
 const REPEAT_MS: u64 = 20_000;
+
+/// Longest time after which unchanged statements are gossiped again: other nodes get three batches before they consider
+/// the statements stale.
+const REPEAT_MS_MAX: u64 = FRESH_MS_MAX / 3;
 
 /// The shortest time between two batches, however often values change.
 const SPACING_MS: u64 = 1_000;
@@ -103,10 +112,7 @@ impl OwnStatements {
     }
 
     /// Removes the statements about links to nodes that are no longer members.
-    ///
-    /// `count` is the number of members.
-    pub(super) fn keep(&mut self, count: usize, is_member: impl Fn(NodeId) -> bool) {
-        self.members = u64::try_from(count).unwrap_or(u64::MAX);
+    pub(super) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
         self.rtts.retain(|node, _| is_member(*node));
         self.said.retain(|(subject, _), _| match subject {
             Subject::Link(a, b) => is_member(*a) && is_member(*b),
@@ -114,11 +120,18 @@ impl OwnStatements {
         });
     }
 
+    /// Takes the number of members, on which the time between two batches depends.
+    pub(super) fn count(&mut self, members: usize) {
+        self.members = u64::try_from(members).unwrap_or(u64::MAX);
+    }
+
     /// Returns a batch of all statements when one is due, else `None`. Withdrawn statements are in one batch only.
     pub(super) fn batch(&mut self, now: Time) -> Option<Batch> {
         let since = self.sent.map_or(u64::MAX, |sent| now.ms_since(sent));
-        let share_ms = (self.members.saturating_mul(1_000) / BATCHES_PER_SECOND).min(REPEAT_MS);
-        let due = (self.changed && since >= SPACING_MS.max(share_ms)) || since >= REPEAT_MS;
+        let share_ms = |rate| self.members.saturating_mul(1_000) / rate;
+        let repeat_ms = share_ms(REPEATS_PER_SECOND).clamp(REPEAT_MS, REPEAT_MS_MAX);
+        let changed_ms = share_ms(BATCHES_PER_SECOND).clamp(SPACING_MS, repeat_ms);
+        let due = (self.changed && since >= changed_ms) || since >= repeat_ms;
         if !due || self.said.is_empty() {
             return None;
         }
@@ -190,20 +203,23 @@ mod tests {
     #[test]
     fn the_nodes_of_a_large_overlay_gossip_no_more_together_than_those_of_a_small_one() {
         let mut own = OwnStatements::new(NodeId(1));
-        own.keep(100, |_| true);
+        own.count(100);
         own.rtt(NodeId(2), Duration::from_millis(80));
         assert!(own.batch(Time::ZERO).is_some());
         own.rtt(NodeId(3), Duration::from_millis(80));
         let share_ms = 100 * 1_000 / BATCHES_PER_SECOND;
         assert_eq!(own.batch(Time::ZERO.after_ms(share_ms - 1)), None);
         assert!(own.batch(Time::ZERO.after_ms(share_ms)).is_some());
+        let (last_ms, repeat_ms) = (share_ms, 100 * 1_000 / REPEATS_PER_SECOND);
+        assert_eq!(own.batch(Time::ZERO.after_ms(last_ms + repeat_ms - 1)), None, "nothing changed");
+        assert!(own.batch(Time::ZERO.after_ms(last_ms + repeat_ms)).is_some());
     }
 
     #[test]
     fn no_statement_is_made_about_a_link_to_a_former_member() {
         let mut own = OwnStatements::new(NodeId(1));
         own.rtt(NodeId(2), Duration::from_millis(80));
-        own.keep(1, |node| node == NodeId(1));
+        own.keep(|node| node == NodeId(1));
         assert_eq!(own.batch(Time::ZERO), None);
     }
 }

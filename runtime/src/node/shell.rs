@@ -287,8 +287,9 @@ impl Shell {
     /// Updates the parts after a change of the ledger.
     fn follow_ledger(&mut self) {
         let ledger = self.core.ledger();
-        self.links.follow(ledger);
-        if ledger.epoch.0 != self.followed.1 {
+        let roster_changed = ledger.epoch.0 != self.followed.1;
+        self.links.follow(ledger, roster_changed);
+        if roster_changed {
             self.facts.keep_members(ledger);
             self.copy.members_changed(ledger);
             (self.members_changed)(ledger);

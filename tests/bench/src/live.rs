@@ -22,30 +22,30 @@ use options::Options;
 
 /// Runs the bench of this name; returns none when there is no such bench.
 pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
-    let figures =
-        match name {
-            "crash-loop" => {
-                Options::parse(arguments, &["app", "seconds"]).and_then(|options| crash_loop::run(&options))
-            }
-            "failover" => Options::parse(arguments, &["app", "config", "kills", "signal", "victim"])
-                .and_then(|options| failover::run(&options)),
-            "grow" => Options::parse(arguments, &["app", "hosts", "compare", "seconds"])
-                .and_then(|options| grow::run(&options)),
-            "idle" => Options::parse(arguments, &["app", "config", "seconds"])
-                .and_then(|options| idle::run(&options)),
-            "power-cut" => Options::parse(arguments, &["app", "rounds", "seed"])
-                .and_then(|options| power_cut::run(&options)),
-            "recover" => Options::parse(arguments, &["app", "rounds", "seed"])
-                .and_then(|options| recover::run(&options)),
-            "repair" => Options::parse(arguments, &["app", "config", "kills", "victim"])
-                .and_then(|options| repair::run(&options)),
-            "teardown" => Options::parse(arguments, &["app", "rounds", "seed"])
-                .and_then(|options| teardown::run(&options)),
-            "up" => {
-                Options::parse(arguments, &["app", "config", "runs"]).and_then(|options| up::run(&options))
-            }
-            _ => return None,
-        };
+    let figures = match name {
+        "crash-loop" => {
+            Options::parse(arguments, &["app", "seconds"]).and_then(|options| crash_loop::run(&options))
+        }
+        "failover" => Options::parse(arguments, &["app", "config", "kills", "signal", "victim"])
+            .and_then(|options| failover::run(&options)),
+        "grow" => Options::parse(arguments, &["app", "hosts", "compare", "seconds"])
+            .and_then(|options| grow::run(&options)),
+        "idle" => {
+            Options::parse(arguments, &["app", "config", "seconds"]).and_then(|options| idle::run(&options))
+        }
+        "power-cut" => Options::parse(arguments, &["app", "config", "rounds", "seed"])
+            .and_then(|options| power_cut::run(&options)),
+        "recover" => {
+            Options::parse(arguments, &["app", "rounds", "seed"]).and_then(|options| recover::run(&options))
+        }
+        "repair" => Options::parse(arguments, &["app", "config", "kills", "victim"])
+            .and_then(|options| repair::run(&options)),
+        "teardown" => {
+            Options::parse(arguments, &["app", "rounds", "seed"]).and_then(|options| teardown::run(&options))
+        }
+        "up" => Options::parse(arguments, &["app", "config", "runs"]).and_then(|options| up::run(&options)),
+        _ => return None,
+    };
     Some(match figures {
         Ok(figures) => {
             println!("{figures:#}");

@@ -36,7 +36,7 @@ impl Node {
         self.ledger.adopt_lineage(lineage);
         self.catch_up.clear();
         self.begin_lineage(now, out);
-        self.follow_ledger(now, out);
+        self.follow_ledger(true, now, out);
     }
 
     /// Forgets all that this node knew of the former lineage's log, leader and links. The shell closes the links and the

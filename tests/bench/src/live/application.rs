@@ -71,6 +71,12 @@ impl Application {
         std::fs::write(&path, text).map_err(|error| format!("write {}: {error}", path.display()))
     }
 
+    /// The text of a file in the application's directory.
+    pub(crate) fn read(&self, name: &str) -> Result<String, String> {
+        let path = self.dir.join(name);
+        std::fs::read_to_string(&path).map_err(|error| format!("read {}: {error}", path.display()))
+    }
+
     /// Runs a command to its end and returns its standard output if it succeeds.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let (status, out, err) = self.end_of(arguments)?;

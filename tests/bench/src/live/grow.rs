@@ -53,7 +53,7 @@ fn grow(options: &Options, hosts: u64, period: Duration) -> Result<Value, String
     eprintln!("{hosts} hosts: stable after {stable_s:.1} s, term {term_stable}, load {load_before:.1}");
     std::thread::sleep(SETTLE);
     let load_rest = load();
-    let (percent, processes) = use_of(&application, period)?;
+    let (percent, processes, ended) = use_of(&application, period);
     let status = application.status().ok_or("see the status: no node answers")?;
     let nodes = status["nodes"].as_array().map_or(0, Vec::len);
     if status["state"] != "stable" || nodes as u64 != hosts + 1 {
@@ -67,12 +67,14 @@ fn grow(options: &Options, hosts: u64, period: Duration) -> Result<Value, String
     Ok(json!({
         "hosts": hosts, "stable_s": stable_s, "all_nodes_known_s": known_s, "term_when_stable": term_stable,
         "term": status["term"], "percent": percent, "percent_per_node": percent_per_node, "processes": processes,
+        "processes_that_ended": ended,
         "load_before": load_before, "load_at_rest": load_rest,
     }))
 }
 
-/// The processor time of all processes of the application over a period, in percent of one core, and their number.
-fn use_of(application: &Application, period: Duration) -> Result<(f64, usize), String> {
+/// The processor time of all processes of the application over a period, in percent of one core, their number, and how
+/// many of them ended meanwhile: their time is not counted.
+fn use_of(application: &Application, period: Duration) -> (f64, usize, usize) {
     let start = Instant::now();
     let before: Vec<(u32, f64)> = processes::of(application.dir())
         .into_iter()
@@ -80,11 +82,9 @@ fn use_of(application: &Application, period: Duration) -> Result<(f64, usize), S
         .collect();
     std::thread::sleep(period);
     let elapsed = start.elapsed().as_secs_f64();
-    let mut used = 0.0;
-    for (pid, earlier) in &before {
-        used += processes::seconds(*pid)? - earlier;
-    }
-    Ok((used / elapsed * 100.0, before.len()))
+    let used: Vec<f64> =
+        before.iter().filter_map(|(pid, earlier)| Some(processes::seconds(*pid).ok()? - earlier)).collect();
+    (used.iter().sum::<f64>() / elapsed * 100.0, before.len(), before.len() - used.len())
 }
 
 /// The load average of the last minute; not a number when it cannot be read.

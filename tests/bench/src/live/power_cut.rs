@@ -1,8 +1,9 @@
 //! `rhizo-bench power-cut`: all processes of an application are killed at one moment; how long `up` takes until stable.
 //!
-//! The moment is random within a short life: the application is founded with three copies and then grows to five. After
-//! the second `up`, the hosts on the disk are compared with the ledger, and every order is counted. The bench fails when
-//! a host has no explanation, or when two hosts were bought for one intent.
+//! The moment is random within a short life: the application is founded with three copies and then grows to five. With
+//! `--config` it is the application of that config, which is founded and then left alone. After the power cut and the
+//! next `up`, the hosts on the disk are compared with the ledger, and every order is counted. The bench fails when a host
+//! has no explanation, or when two hosts were bought for one intent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,13 +29,16 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     let rounds = options.number("rounds", 30)?;
     let seed = options.number("seed", rand::random::<u32>().into())?;
     let mut random = StdRng::seed_from_u64(seed);
+    let own_config = options.text("config").is_some();
     let (mut seconds, mut kept, mut orders) = (Vec::new(), 0, 0);
     for number in 1..=rounds {
         let application = options.application()?;
         let moment_ms = random.random_range(0..LIFE_MS);
         let context =
             |error| format!("pass round {number} of seed {seed}, cut after {moment_ms} ms: {error}");
-        let round = one_round(&application, moment_ms).map_err(context)?;
+        let configs: Vec<String> =
+            if own_config { vec![application.read("rhizo.toml")?] } else { COPIES.map(config).to_vec() };
+        let round = one_round(&application, &configs, moment_ms).map_err(context)?;
         eprintln!(
             "round {number} of {rounds}: cut after {moment_ms} ms, stable after {:.3} s, {} of {} nodes as before",
             round.seconds, round.kept, round.before
@@ -58,10 +62,10 @@ struct Round {
     orders: usize,
 }
 
-fn one_round(application: &Application, moment_ms: u64) -> Result<Round, String> {
+fn one_round(application: &Application, configs: &[String], moment_ms: u64) -> Result<Round, String> {
     let begun = Instant::now();
     let moment = Duration::from_millis(moment_ms);
-    live(application, begun, moment)?;
+    live(application, configs, begun, moment)?;
     processes::kill_all(application.dir())?;
     let before = members(application.dir());
     let start = Instant::now();
@@ -81,10 +85,15 @@ fn one_round(application: &Application, moment_ms: u64) -> Result<Round, String>
     Ok(Round { seconds, before: before.len(), kept, orders })
 }
 
-/// Lets the application live until the moment: founded with few copies, then with more.
-fn live(application: &Application, begun: Instant, moment: Duration) -> Result<(), String> {
-    for copies in COPIES {
-        application.write("rhizo.toml", &config(copies))?;
+/// Lets the application live until the moment, with one config after the other.
+fn live(
+    application: &Application,
+    configs: &[String],
+    begun: Instant,
+    moment: Duration,
+) -> Result<(), String> {
+    for config in configs {
+        application.write("rhizo.toml", config)?;
         let mut command = application.command(&["up", "rhizo.toml", "--yes", "--wait"]);
         let up = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut up = up.map_err(|error| format!("run up: {error}"))?;
