@@ -37,10 +37,13 @@ pub(crate) struct Inbound {
     incoming: Mutex<Incoming>,
 }
 
-/// The reply to a request. `heard_leader` is true if the request proves that the group has a leader.
+/// The reply to a request.
 pub(crate) struct Handled {
     pub(crate) reply: Vec<u8>,
+    /// Whether the request proves that the group has a leader.
     pub(crate) heard_leader: bool,
+    /// Whether that leader says that it has a quorum.
+    pub(crate) heard_quorum: bool,
 }
 
 impl Inbound {
@@ -63,15 +66,17 @@ impl Inbound {
             return Err(HandleError::Malformed("it comes from this very node"));
         }
         check(from, self.id, &call).map_err(HandleError::Malformed)?;
+        let says_quorum = matches!(call, Call::Append { has_quorum: true, .. });
         let answer = self.answer(from, call).await?;
         let heard_leader = matches!(answer, Answer::Appended | Answer::Conflict)
             || matches!(&answer, Answer::Snapshot { ballot, .. } if ballot.node == from.0);
-        Ok(Handled { reply: encode(&Reply::V1 { answer }), heard_leader })
+        let heard_quorum = heard_leader && says_quorum;
+        Ok(Handled { reply: encode(&Reply::V1 { answer }), heard_leader, heard_quorum })
     }
 
     async fn answer(&self, from: NodeId, call: Call) -> Result<Answer, HandleError> {
         match call {
-            Call::Append { ballot, previous, entries, committed } => {
+            Call::Append { ballot, previous, entries, committed, .. } => {
                 self.append(ballot, previous, entries, committed).await
             }
             Call::Vote(candidacy) => {
@@ -175,7 +180,7 @@ type Checked = Result<(), &'static str>;
 /// Returns an error if the engine must not see this request of `from` to `to`.
 fn check(from: NodeId, to: NodeId, call: &Call) -> Checked {
     match call {
-        Call::Append { ballot, previous, entries, committed } => {
+        Call::Append { ballot, previous, entries, committed, .. } => {
             leads(from, *ballot)?;
             for at in [previous, committed].into_iter().flatten() {
                 within(*at, *ballot)?;
@@ -269,7 +274,7 @@ mod tests {
     }
 
     fn append(ballot: Ballot, previous: Option<Position>, entries: Vec<Record>) -> Checked {
-        check(FROM, TO, &Call::Append { ballot, previous, entries, committed: previous })
+        check(FROM, TO, &Call::Append { ballot, previous, entries, committed: previous, has_quorum: true })
     }
 
     #[test]

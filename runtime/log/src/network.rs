@@ -6,6 +6,7 @@
 use crate::convert;
 use crate::engine::{Engine, LogId, Snapshot, Vote};
 use crate::error::CallError;
+use crate::status::Contact;
 use crate::transport::Transport;
 use crate::wire::{
     Answer, Call, Candidacy, MESSAGE_BYTES_MAX, Reply, Request, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES,
@@ -36,6 +37,8 @@ pub(crate) struct Links {
     /// Timeout of a message that carries entries. The receiver syncs them before it answers, and a busy disk needs longer
     /// for that than the engine's own timeout, one heartbeat; a timeout would only repeat the message.
     pub(crate) append_timeout: Duration,
+    /// Tells whether this member leads with a quorum.
+    pub(crate) contact: Arc<Contact>,
 }
 
 /// The connection of the engine to one other member.
@@ -163,6 +166,7 @@ impl RaftNetworkV2<Engine> for Link {
             previous: previous.map(convert::position),
             entries: request.entries.iter().map(convert::record).collect(),
             committed: request.leader_commit.map(convert::position),
+            has_quorum: self.links.contact.leads_with_quorum(),
         };
         match self.call(RPCTypes::AppendEntries, call, timeout).await? {
             Answer::Appended => Ok(AppendEntriesResponse::Success),

@@ -88,11 +88,13 @@ impl LogNode {
         let settings = engine_config(&config)?;
         let store = Store::open(&config)?;
         let timers = config.timers;
+        let contact = Arc::new(Contact::new());
         let links = Links {
             id: config.id,
             lineage: config.lineage,
             transport,
             append_timeout: Duration::from_millis(timers.election_ms_max.max(1_000)),
+            contact: contact.clone(),
         };
         let member = Member::new(machine, store.clone());
         let started = Raft::new(config.id.0, Arc::new(settings), links, store.clone(), member).await;
@@ -108,7 +110,6 @@ impl LogNode {
             store.close().await;
             return Err(OpenError::Engine(EngineFault::new(&fault)));
         }
-        let contact = Arc::new(Contact::new());
         let metrics = raft.metrics();
         let (first, _) = status::read(&metrics.borrow_watched(), &contact, timers, None);
         let (published, status) = watch::channel(first);
@@ -295,7 +296,7 @@ impl LogNode {
     pub async fn handle(&self, from: NodeId, request: &[u8]) -> Result<Vec<u8>, HandleError> {
         let handled = self.shared.inbound.handle(from, request).await?;
         if handled.heard_leader {
-            self.shared.contact.hear(!self.shared.status.borrow().quorum);
+            self.shared.contact.hear(handled.heard_quorum, !self.shared.status.borrow().quorum);
         }
         Ok(handled.reply)
     }

@@ -11,7 +11,7 @@ use openraft::{Instant as _, RaftMetrics, ServerState};
 use rhizo_types::{NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -52,7 +52,7 @@ pub struct LogStatus {
     /// This member's part in the group.
     pub role: Role,
     /// Whether the group works as far as this member knows: within four leases and one heartbeat a leader has heard a
-    /// quorum, or another member has heard its leader.
+    /// quorum, or another member has heard a leader that has one.
     pub quorum: bool,
     /// Index of the last entry the machine has applied.
     pub last_applied: Option<u64>,
@@ -76,35 +76,63 @@ pub struct LogStatus {
     pub fault: Option<String>,
 }
 
-/// When this member last heard its leader.
+/// When this member last heard its leader, and whether it leads with a quorum itself.
 pub(crate) struct Contact {
     opened: Instant,
     /// Milliseconds after `opened`, plus one; zero means never.
     heard_ms: AtomicU64,
+    /// The same time for a leader that had a quorum when it sent its message.
+    heard_quorum_ms: AtomicU64,
+    /// Whether this member leads and has a quorum, by its last published status. Its messages say so.
+    leads_with_quorum: AtomicBool,
     /// Wakes the publisher when silence may have ended.
     resumed: Notify,
 }
 
 impl Contact {
     pub(crate) fn new() -> Self {
-        Self { opened: Instant::now(), heard_ms: AtomicU64::new(0), resumed: Notify::new() }
+        Self {
+            opened: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            heard_quorum_ms: AtomicU64::new(0),
+            leads_with_quorum: AtomicBool::new(false),
+            resumed: Notify::new(),
+        }
     }
 
-    /// Records that this member heard the leader now. `quiet` is true if the published status still names no leader.
-    pub(crate) fn hear(&self, quiet: bool) {
+    /// Records that this member heard the leader now, and whether that leader has a quorum. `quiet` is true if the
+    /// published status still names no leader.
+    pub(crate) fn hear(&self, has_quorum: bool, quiet: bool) {
         let now_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.heard_ms.store(now_ms + 1, Ordering::Relaxed);
-        if quiet {
-            self.resumed.notify_one();
+        if has_quorum {
+            self.heard_quorum_ms.store(now_ms + 1, Ordering::Relaxed);
+            if quiet {
+                self.resumed.notify_one();
+            }
         }
     }
 
     /// The moment the leader was last heard, to the millisecond.
     pub(crate) fn heard_at(&self) -> Option<Instant> {
-        match self.heard_ms.load(Ordering::Relaxed) {
+        self.moment(&self.heard_ms)
+    }
+
+    /// The moment a leader with a quorum was last heard, to the millisecond.
+    fn heard_quorum_at(&self) -> Option<Instant> {
+        self.moment(&self.heard_quorum_ms)
+    }
+
+    fn moment(&self, ms: &AtomicU64) -> Option<Instant> {
+        match ms.load(Ordering::Relaxed) {
             0 => None,
             ms => Some(self.opened + Duration::from_millis(ms - 1)),
         }
+    }
+
+    /// Whether this member leads and has a quorum.
+    pub(crate) fn leads_with_quorum(&self) -> bool {
+        self.leads_with_quorum.load(Ordering::Relaxed)
     }
 }
 
@@ -148,7 +176,8 @@ pub(crate) fn read(
     let heard_at = match role {
         Role::Leader if alone => Some(now),
         Role::Leader => metrics.last_quorum_acked.and_then(|at| now.checked_sub(at.elapsed())),
-        Role::Follower | Role::Learner => contact.heard_at(),
+        // A leader that lost its quorum still sends messages, and must not make its followers believe in one.
+        Role::Follower | Role::Learner => contact.heard_quorum_at(),
         Role::Candidate | Role::Stopped => None,
     };
     let until = heard_at.map(|at| at + patience(timers));
@@ -191,6 +220,7 @@ pub(crate) async fn publish(
         let fault = storage.borrow_and_update().clone();
         let (status, look_again) = read(&metrics.borrow_and_update(), &contact, timers, fault);
         let stopped = status.role == Role::Stopped;
+        contact.leads_with_quorum.store(status.role == Role::Leader && status.quorum, Ordering::Relaxed);
         published.send_if_modified(|last| {
             let changed = *last != status;
             *last = status;

@@ -81,7 +81,14 @@ pub(crate) struct Candidacy {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Call {
     /// Entries after `previous`, and how far the log is committed; without entries, a heartbeat.
-    Append { ballot: Ballot, previous: Option<Position>, entries: Vec<Record>, committed: Option<Position> },
+    Append {
+        ballot: Ballot,
+        previous: Option<Position>,
+        entries: Vec<Record>,
+        committed: Option<Position>,
+        /// Whether the sender had heard a quorum lately.
+        has_quorum: bool,
+    },
     /// Asks for a vote.
     Vote(Candidacy),
     /// Asks whether the receiver would vote for the sender; changes nothing at the receiver.
@@ -198,10 +205,11 @@ mod tests {
                     Record { at: Position { term: 7, index: 303 }, content: Content::Members(members()) },
                 ],
                 committed: None,
+                has_quorum: true,
             }),
             &[
                 0, 1, 0, 7, 2, 1, 1, 6, 172, 2, 3, 7, 173, 2, 0, 7, 174, 2, 1, 2, 9, 8, 7, 175, 2, 2, 2, 2,
-                1, 2, 2, 1, 3, 4, 1, 2, 3, 4, 0,
+                1, 2, 2, 1, 3, 4, 1, 2, 3, 4, 0, 1,
             ],
         );
         let candidacy = Candidacy { ballot: BALLOT, last: Some(HERE), transfer: true };
@@ -266,6 +274,7 @@ mod tests {
             previous: Some(HERE),
             entries: vec![entry(APPEND_BYTES_TARGET), entry(COMMAND_BYTES_MAX)],
             committed: Some(HERE),
+            has_quorum: true,
         };
         assert!(encode(&Request::V1 { lineage: Lineage(u64::MAX), call }).len() < MESSAGE_BYTES_MAX);
     }

@@ -96,3 +96,25 @@ fn numbers_that_the_engine_cannot_count_on_from_are_refused() {
     let memory = LogConfig { storage: Storage::Memory, ..config };
     assert!(matches!(begin(&memory, Proposed { index: 1, ..at }, &[]), Err(BeginError::InMemory)));
 }
+
+#[tokio::test]
+async fn a_leader_without_a_quorum_does_not_make_its_followers_believe_in_one() {
+    let mut cluster = Cluster::grown(5, Timers::LOCAL).await;
+    cluster.lead(NodeId(1)).await;
+    for id in [2, 3, 4] {
+        cluster.kill(NodeId(id)).await;
+    }
+    for id in [1, 5] {
+        let mut watch = cluster.node(id).watch();
+        let lost = watch.wait_for(|now| !now.quorum && now.leader.is_none());
+        watchdog("the report of a lost quorum", lost).await.unwrap();
+    }
+    for id in [2, 3] {
+        cluster.start(NodeId(id)).await;
+    }
+    for id in [1, 5] {
+        let mut watch = cluster.node(id).watch();
+        watchdog("the quorum again", watch.wait_for(|now| now.quorum)).await.unwrap();
+    }
+    cluster.stop().await;
+}
