@@ -1,7 +1,7 @@
 //! The store of facts and its merge rules. Snapshots for the solver are in [`crate::snapshot`].
 
 use rhizo_types::fact::{Batch, Source, Statement, Subject, Value};
-use rhizo_types::{AttributeName, NodeId, Revision, Time};
+use rhizo_types::{AttributeName, NodeId, RegionName, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most facts kept: enough for 5,000 nodes with some twenty attributes each. The bound keeps a member that invents
@@ -12,6 +12,13 @@ pub const FACTS_MAX: usize = 131_072;
 /// estimate. The facts of a node that left are removed at once, and a sensor that fails withdraws its facts, so this is
 /// needed in partitions only. A node in a large overlay repeats its facts every minute or two.
 pub const FRESH_MS_MAX: u64 = 300_000;
+
+/// A measured round-trip time between two regions counts for this time after its last link. Without it, a placement that
+/// was left because of a measurement would look as good as before as soon as it is left, and be taken again.
+pub const PATH_MS_MAX: u64 = 3_600_000;
+
+/// Most remembered paths: every pair of 180 regions.
+const PATHS_MAX: usize = 16_384;
 
 /// One value of an attribute, from one source.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -38,6 +45,8 @@ pub struct Merged {
 pub struct Knowledge {
     facts: BTreeMap<(Subject, AttributeName), BTreeMap<Source, Fact>>,
     heard: BTreeMap<NodeId, Revision>,
+    /// The last measured round-trip times between regions, each with its source.
+    paths: BTreeMap<(RegionName, RegionName), (Source, Fact)>,
     count: usize,
 }
 
@@ -109,6 +118,30 @@ impl Knowledge {
         merged
     }
 
+    /// Keeps a measured round-trip time between two regions, for [`PATH_MS_MAX`] after its link is gone. The order of the
+    /// regions does not matter.
+    pub fn remember_path(
+        &mut self,
+        between: (&RegionName, &RegionName),
+        origin: NodeId,
+        value: &Value,
+        now: Time,
+    ) {
+        let key = ordered(between.0, between.1);
+        if self.paths.len() < PATHS_MAX || self.paths.contains_key(&key) {
+            let fact = Fact { value: value.clone(), revision: Revision::ZERO, heard: now };
+            self.paths.insert(key, (Source::Measured(origin), fact));
+        }
+    }
+
+    /// The remembered paths that still count.
+    pub(crate) fn paths(
+        &self,
+        now: Time,
+    ) -> impl Iterator<Item = (&(RegionName, RegionName), &(Source, Fact))> {
+        self.paths.iter().filter(move |(_, (_, fact))| now.ms_since(fact.heard) <= PATH_MS_MAX)
+    }
+
     /// Removes the facts that come from nodes, or describe nodes, that are not members any more.
     pub fn keep_nodes(&mut self, members: &BTreeSet<NodeId>) {
         let mut count = 0;
@@ -162,6 +195,11 @@ impl Knowledge {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
+}
+
+/// A pair of regions without a direction.
+pub(crate) fn ordered(a: &RegionName, b: &RegionName) -> (RegionName, RegionName) {
+    if a <= b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
 }
 
 /// Whether a fact is fresh at `now`.

@@ -1,7 +1,7 @@
 //! An immutable copy of the fresh facts at one moment, with the source of each. One solver run reads one snapshot; the
 //! problem is stated elsewhere.
 
-use crate::knowledge::{Knowledge, is_fresh};
+use crate::knowledge::{Knowledge, is_fresh, ordered};
 use rhizo_types::fact::{Source, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, RegionName, Time};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Copies the facts that are fresh at `now`. `region_of` maps members to regions, so that measured links become
     /// measured paths between regions. Of several links between two regions the smallest round-trip time is kept, since
-    /// queueing only adds to it.
+    /// queueing only adds to it. Without such a link, a measurement of a former link counts before the catalogue.
     pub fn cut(knowledge: &Knowledge, region_of: &BTreeMap<NodeId, RegionName>, now: Time) -> Self {
         let mut snapshot = Self { at: now, ..Self::default() };
         for (subject, attribute, source, fact) in knowledge.iter() {
@@ -58,6 +58,15 @@ impl Snapshot {
                     let facts = snapshot.facts.entry(subject.clone()).or_default();
                     facts.insert(attribute.clone(), believed);
                 }
+            }
+        }
+        for (key, (source, fact)) in knowledge.paths(now) {
+            let age_ms = now.ms_since(fact.heard);
+            let believed = Believed { value: fact.value.clone(), source: source.clone(), age_ms };
+            let live =
+                snapshot.paths.get(key).is_some_and(|known| matches!(known.source, Source::Measured(_)));
+            if !live {
+                snapshot.paths.insert(key.clone(), believed);
             }
         }
         snapshot
@@ -93,13 +102,10 @@ impl Snapshot {
     }
 }
 
-fn ordered(a: &RegionName, b: &RegionName) -> (RegionName, RegionName) {
-    if a <= b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knowledge::PATH_MS_MAX;
     use rhizo_types::fact::{Batch, Statement};
     use rhizo_types::{Number, Revision};
 
@@ -131,6 +137,31 @@ mod tests {
         knowledge.merge(&Batch { origin: NodeId(1), revision: Revision(1), statements }, Time::ZERO);
         let measured = Source::Measured(NodeId(1));
         assert_eq!(path_ms(&knowledge, Time::ZERO), Some((Value::Number(70.into()), measured)));
+    }
+
+    #[test]
+    fn a_measured_path_outlives_its_link_and_then_the_catalogue_counts_again() {
+        let mut knowledge = Knowledge::new();
+        let catalogue = Source::Catalogue("lab".into());
+        knowledge.take_catalogue(
+            &catalogue,
+            &[rtt(Subject::Path("east".into(), "west".into()), 10)],
+            Time::ZERO,
+        );
+        let value = Value::Number(200.into());
+        knowledge.remember_path((&"west".into(), &"east".into()), NodeId(1), &value, Time::ZERO);
+        let measured = Source::Measured(NodeId(1));
+        let end = Time::ZERO.after_ms(PATH_MS_MAX);
+        assert_eq!(path_ms(&knowledge, end), Some((value, measured.clone())));
+        assert_eq!(path_ms(&knowledge, end.after_ms(1)), Some((Value::Number(10.into()), catalogue)));
+
+        let statements = vec![rtt(Subject::Link(NodeId(1), NodeId(2)), 300)];
+        knowledge.merge(&Batch { origin: NodeId(1), revision: Revision(1), statements }, Time::ZERO);
+        assert_eq!(
+            path_ms(&knowledge, Time::ZERO),
+            Some((Value::Number(300.into()), measured)),
+            "a link wins"
+        );
     }
 
     #[test]

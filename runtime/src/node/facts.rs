@@ -5,8 +5,9 @@
 //! sources.
 
 use super::own_statements::OwnStatements;
+use rhizo_knowledge::snapshot::RTT_MS;
 use rhizo_knowledge::{Knowledge, Snapshot};
-use rhizo_protocol::ledger::Ledger;
+use rhizo_protocol::ledger::{Ledger, Member};
 use rhizo_types::fact::{Batch, Statement, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, RegionName, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +30,8 @@ pub(super) struct Facts {
     me: NodeId,
     knowledge: Knowledge,
     own: OwnStatements,
-    /// The members at the last call of [`keep_members`](Self::keep_members).
-    members: BTreeSet<NodeId>,
+    /// The members at the last call of [`keep_members`](Self::keep_members), with their regions.
+    members: BTreeMap<NodeId, RegionName>,
     /// The round-trip times in the last `Event::Latencies` for the core.
     latencies: Latencies,
     /// The storage problem that this node stated last.
@@ -56,7 +57,7 @@ impl Facts {
             me,
             knowledge: Knowledge::new(),
             own: OwnStatements::new(me),
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
             latencies: Latencies::new(),
             storage_problem: None,
         }
@@ -89,12 +90,13 @@ impl Facts {
     /// of many nodes that join at once would cost every other node a look at thousands of facts.
     pub(super) fn keep_members(&mut self, ledger: &Ledger) {
         let members: BTreeSet<NodeId> = ledger.members.keys().copied().collect();
-        if !self.members.is_subset(&members) {
+        if self.members.keys().any(|node| !members.contains(node)) {
             self.knowledge.keep_nodes(&members);
             self.own.keep(|node| members.contains(&node));
         }
         self.own.count(members.len());
-        self.members = members;
+        let region = |(node, member): (&NodeId, &Member)| (*node, member.record.region.clone());
+        self.members = ledger.members.iter().map(region).collect();
     }
 
     /// Stores statements of this node's sensors.
@@ -109,6 +111,14 @@ impl Facts {
 
     /// Merges a batch. Returns true if a value that this node believes has changed.
     pub(super) fn merge(&mut self, batch: &Batch, now: Time) -> bool {
+        for statement in &batch.statements {
+            if let (Subject::Link(a, b), RTT_MS, Some(value)) =
+                (&statement.subject, statement.attribute.as_str(), &statement.value)
+                && let (Some(from), Some(to)) = (self.members.get(a), self.members.get(b))
+            {
+                self.knowledge.remember_path((from, to), batch.origin, value, now);
+            }
+        }
         self.knowledge.merge(batch, now).changed > 0
     }
 
