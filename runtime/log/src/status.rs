@@ -81,7 +81,7 @@ pub(crate) struct Contact {
     opened: Instant,
     /// Milliseconds after `opened`, plus one; zero means never.
     heard_ms: AtomicU64,
-    /// The same time for a leader that had a quorum when it sent its message.
+    /// When a leader that had a quorum at that time last sent a message, in milliseconds after `opened`, plus one.
     heard_quorum_ms: AtomicU64,
     /// Whether this member leads and has a quorum, by its last published status. Its messages say so.
     leads_with_quorum: AtomicBool,
