@@ -1,7 +1,7 @@
 //! The reason for which an instance does not serve, as a sentence for `status` and `why`.
 //!
 //! It is derived from the ledger and from the reports of the agents. The coordinator has the reports of all agents. On
-//! another node the reasons of foreign instances are not known. Read next: [`words`](crate::words) for the states.
+//! another node the reasons of foreign instances are not known. Read next: [`words`] for the states.
 
 use crate::ledger::Ledger;
 use crate::words;
