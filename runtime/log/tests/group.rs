@@ -352,15 +352,16 @@ async fn a_returning_voter_does_not_depose_the_leader() {
     cluster.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn members_that_were_not_scheduled_keep_their_leader() {
     let cluster = Cluster::grown(5, Timers::LOCAL).await;
     let leader = cluster.leader().await;
     let term = cluster.running[&leader].node.status().term;
     for _ in 0..12 {
-        // All members share this thread, as processes share a busy processor. Their timers expire while it is blocked,
-        // no heartbeat is sent or read, and then they run for a moment only.
-        std::thread::sleep(Duration::from_millis(600));
+        // The members share a busy processor: their timers expire in one jump of the clock, longer than two leases, in
+        // which no heartbeat is sent or read, and then they run for a moment only. The clock of the test stands still
+        // while a member runs, so that the moment is long enough on any machine.
+        tokio::time::advance(Duration::from_millis(1_000)).await;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     cluster.commit(*b"after the delays").await;
