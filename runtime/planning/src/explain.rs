@@ -43,7 +43,8 @@ enum Kind {
 
 /// Says why no placement satisfies a request. Returns at least one sentence.
 ///
-/// `is_held` says that every present host is paid for while the plan is carried out.
+/// `is_held` says that every present host is paid for while the plan is carried out. A request that allows no order is not
+/// searched for causes: it looks for another place of copies that keep failing, and `status` has the cause of that.
 pub(crate) fn explain(
     request: &SolveRequest,
     snapshot: &Snapshot,
@@ -51,6 +52,13 @@ pub(crate) fn explain(
     is_held: bool,
     limits: &mut Explanation<'_>,
 ) -> Explained {
+    if request.terms.orders_max == Some(0) {
+        let reason =
+            "no other host that is held can take the copies that keep failing, and no host is acquired for \
+            them at present"
+                .to_owned();
+        return Explained { rules: Vec::new(), reasons: vec![reason] };
+    }
     let hosts_max = hosts_max(&request.spec);
     let judged: Vec<(Buyable, u32, Option<Withheld>)> = catalogue
         .judged(request)

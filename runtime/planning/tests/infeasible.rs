@@ -70,6 +70,19 @@ fn more_copies_than_hosts_are_told_with_the_number_that_fits() {
     );
 }
 
+#[test]
+fn a_request_that_allows_no_order_says_so_instead_of_counting_offers() {
+    let mut request = request(wanted(component(1, 1)));
+    request.terms.orders_max = Some(0);
+    let said = reasons(plan(&request, &market(&offers(), &["lab"])));
+    assert_eq!(
+        said,
+        [
+            "no other host that is held can take the copies that keep failing, and no host is acquired for them at present"
+        ]
+    );
+}
+
 /// A component with an export that has a fixed port.
 fn fixed(min: u32, port: u16) -> Component {
     let mut fixed = component(min, min);
