@@ -7,10 +7,11 @@
 use super::client::{Client, ClientError};
 use super::exit::{Exit, Failure};
 use super::{Session, refused, render};
-use crate::admin::{Answer, Ask, ConfigText};
+use crate::admin::{Answer, Ask, ConfigText, Status};
 use crate::app_dir::Deployment;
 use crate::config::Config;
 use rhizo_planning::{Change, Record};
+use rhizo_protocol::survival::NO_QUORUM_REMEDY;
 use rhizo_types::{Lineage, Revision};
 use std::time::{Duration, Instant};
 
@@ -148,16 +149,25 @@ pub(super) async fn apply(
             Ok(Answer::Overtaken) => return Ok(None),
             Ok(Answer::Later) | Err(ClientError::NotSent(_) | ClientError::Broken(_))
                 if Instant::now() < deadline => {}
-            Ok(Answer::Later) => {
-                let message = format!("have the config committed within {} s", DECIDED_MS_MAX / 1_000);
-                return Err(Failure::new(Exit::NoQuorum, message).hint(
-                    "no coordinator has confirmed it, but it may still be put in force; `status` shows the spec",
-                ));
-            }
+            Ok(Answer::Later) => return Err(undecided(client).await),
             Ok(other) => return Err(refused(other)),
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
+    }
+}
+
+/// The failure of an order that no coordinator has confirmed in time.
+async fn undecided(client: &mut Client) -> Failure {
+    let message = format!("have the config committed within {} s", DECIDED_MS_MAX / 1_000);
+    match client.status().await {
+        Ok(Status { no_quorum: Some(sentence), .. }) => {
+            let message = format!("{message}: {sentence}; the config may still be put in force");
+            Failure::new(Exit::NoQuorum, message).hint(NO_QUORUM_REMEDY)
+        }
+        _ => Failure::new(Exit::NoQuorum, message).hint(
+            "no coordinator has confirmed it, but it may still be put in force; `status` shows the spec",
+        ),
     }
 }
 

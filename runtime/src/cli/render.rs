@@ -101,7 +101,7 @@ pub(crate) fn plan(record: &Record) -> String {
         line!(text, "price {price:.4} {} an hour", record.currency);
     }
     if let Some(survival) = &record.survival {
-        line!(text, "losses: {}", survival.sentence());
+        line!(text, "losses, node 0 left out because it may leave: {}", survival.sentence());
     }
     for warning in &record.warnings {
         line!(text, "! {warning}");
