@@ -81,20 +81,7 @@ mod tests {
     }
 
     fn report(phase: InstancePhase) -> (NodeId, InstanceReport) {
-        let report = InstanceReport {
-            generation: Generation(1),
-            phase,
-            bindings_missing: 0,
-            failures: 0,
-            failure: None,
-            version: Revision(1),
-            idle: true,
-            pushed: 0,
-            places: BTreeSet::new(),
-            addresses: Default::default(),
-            not_ready: None,
-            retry: None,
-        };
+        let report = InstanceReport::idle(Generation(1), Revision(1), phase);
         (NodeId(1), report)
     }
 

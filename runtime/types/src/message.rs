@@ -151,6 +151,27 @@ pub struct InstanceReport {
     pub retry: Option<RetryWait>,
 }
 
+impl InstanceReport {
+    /// The report of an instance that is idle in a phase and has neither failures nor missing bindings.
+    #[must_use]
+    pub fn idle(generation: Generation, version: Revision, phase: InstancePhase) -> Self {
+        Self {
+            generation,
+            phase,
+            bindings_missing: 0,
+            failures: 0,
+            failure: None,
+            version,
+            idle: true,
+            pushed: 0,
+            places: BTreeSet::new(),
+            addresses: LiteMap::new(),
+            not_ready: None,
+            retry: None,
+        }
+    }
+}
+
 /// Longest failure text in a report, in bytes: about two lines of a terminal.
 pub const FAILURE_TEXT_BYTES_MAX: usize = 200;
 

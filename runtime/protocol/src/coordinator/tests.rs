@@ -249,24 +249,18 @@ impl Stage {
             let instances = mine.map(|(instance, placed)| {
                 let broken = self.broken.contains(&(instance.clone(), placed.generation));
                 let pushes = target.pushes.get(instance).and_then(|list| list.last());
+                let phase = match broken {
+                    true => InstancePhase::Waiting,
+                    false if self.waiting.contains(instance) => InstancePhase::Waiting,
+                    false if self.resting.contains(instance) => InstancePhase::Resting,
+                    false => InstancePhase::Started,
+                };
                 let report = InstanceReport {
-                    generation: placed.generation,
-                    phase: match broken {
-                        true => InstancePhase::Waiting,
-                        false if self.waiting.contains(instance) => InstancePhase::Waiting,
-                        false if self.resting.contains(instance) => InstancePhase::Resting,
-                        false => InstancePhase::Started,
-                    },
-                    bindings_missing: 0,
                     failures: if broken { FAILURES_MAX } else { 0 },
-                    failure: None,
-                    version: placed.version,
                     idle: !broken,
                     pushed: pushes.map_or(0, |push| push.number),
-                    places: BTreeSet::new(),
-                    addresses: Default::default(),
-                    not_ready: None,
                     retry: broken.then_some(RetryWait { failures: FAILURES_MAX, wait_ms: 2_000 }),
+                    ..InstanceReport::idle(placed.generation, placed.version, phase)
                 };
                 (instance.clone(), report)
             });

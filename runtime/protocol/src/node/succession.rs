@@ -13,7 +13,7 @@ use crate::out::Out;
 use rhizo_types::{Lineage, Time};
 
 /// Time that the other members have to follow into the next lineage before their silence counts, in milliseconds. A
-/// follower is refused, closes its log and dials again: six round trips of at most 450 ms and two waits of the dialler.
+/// follower is refused, closes its log and dials again: six round trips of at most 450 ms and two waits of the dialer.
 const FOLLOW_MS: u64 = 5_000;
 
 impl Node {

@@ -208,18 +208,9 @@ mod tests {
 
     fn report(phase: InstancePhase, failure: Option<&str>) -> (NodeId, InstanceReport) {
         let report = InstanceReport {
-            generation: Generation(1),
-            phase,
-            bindings_missing: 0,
             failures: failure.iter().count() as u32,
             failure: failure.map(str::to_owned),
-            version: Revision(1),
-            idle: true,
-            pushed: 0,
-            places: BTreeSet::new(),
-            addresses: Default::default(),
-            not_ready: None,
-            retry: None,
+            ..InstanceReport::idle(Generation(1), Revision(1), phase)
         };
         (NodeId(1), report)
     }

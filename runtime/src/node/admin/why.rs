@@ -89,18 +89,9 @@ mod tests {
 
     fn failed(text: &str) -> (NodeId, InstanceReport) {
         let report = InstanceReport {
-            generation: Generation(1),
-            phase: InstancePhase::Waiting,
-            bindings_missing: 0,
             failures: 2,
             failure: Some(text.to_owned()),
-            version: Revision(1),
-            idle: true,
-            pushed: 0,
-            places: BTreeSet::new(),
-            addresses: Default::default(),
-            not_ready: None,
-            retry: None,
+            ..InstanceReport::idle(Generation(1), Revision(1), InstancePhase::Waiting)
         };
         (NodeId(3), report)
     }
