@@ -1,8 +1,8 @@
 //! The interface of an engine: the problems it accepts, the memory it needs, and its search.
 //!
-//! An engine is a search algorithm for assignments. No engine is trusted: [`mod@crate::solve`] checks every
-//! assignment that one returns. A new engine is a file with an implementation of [`Engine`], its name in `engine_name.rs` and
-//! its line in `registry.rs`. This file knows no engine. Read next: `registry.rs`.
+//! An engine is a search algorithm for assignments. No engine is trusted: [`mod@crate::solve`] checks every assignment
+//! that one returns. A new engine is a file with an implementation of [`Engine`], its name in `engine_name.rs` and its
+//! line in `registry.rs`. This file knows no engine. Read next: `registry.rs`.
 
 pub(crate) mod branch;
 pub(crate) mod configurations;

@@ -1,9 +1,9 @@
 //! The broker: serves clients and passes messages on to the other brokers. It knows nothing of rhizo.
 //!
 //! Each broker dials every other and sends over that connection only, so between two brokers there are two
-//! connections, and neither has to agree with the other on who dials. A message seen for the first time goes to the broker's own
-//! clients and to all other brokers; seen again, nowhere. Delivery is best effort: every queue is bounded, and
-//! a client that reads too slowly receives the number of messages it missed (`LOST n`).
+//! connections, and neither has to agree with the other on who dials. A message seen for the first time goes to the
+//! broker's own clients and to all other brokers; seen again, nowhere. Delivery is best effort: every queue is
+//! bounded, and a client that reads too slowly receives the number of messages it missed (`LOST n`).
 
 use crate::line::{self, Command, MessageId};
 use crate::routes::{ClientId, Routes};

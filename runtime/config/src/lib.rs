@@ -1,8 +1,8 @@
 //! Parses the text of one `rhizo.toml` into a typed, checked [`Spec`], or into all findings about it.
 //!
-//! Every finding has a place (line, column) and, where possible, a remedy; one run reports all of them. The crate reads
-//! no file, no clock and no environment. It also evaluates and prints the expressions of a spec. Read next: `read` for the tables, `expr` for the language, `docs/config.md`
-//! for the user's view.
+//! Every finding has a place (line, column) and, where possible, a remedy; one run reports all of them. The crate
+//! reads no file, no clock and no environment. It also evaluates and prints the expressions of a spec. Read next:
+//! `read` for the tables, `expr` for the language, `docs/config.md` for the user's view.
 
 #![forbid(unsafe_code)]
 

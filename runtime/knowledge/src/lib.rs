@@ -2,7 +2,8 @@
 //!
 //! [`Knowledge`] merges batches of statements: merging is idempotent, commutative for different origins, and ignores
 //! batches that arrive late. It ranks sources (a fresh measurement wins over the catalogue), and [`Snapshot`] is an
-//! immutable copy for one solver run. The caller passes the time in; nothing is decided here. Read next: [`knowledge`], then [`snapshot`].
+//! immutable copy for one solver run. The caller passes the time in; nothing is decided here. Read next:
+//! [`knowledge`], then [`snapshot`].
 
 #![forbid(unsafe_code)]
 

@@ -12,8 +12,10 @@
 //!                        other members
 //! ```
 //!
-//! It does not choose voters, interpret commands, retry a proposal whose outcome is unknown, or decide that a
-//! group has lost its quorum for good; [`replay`] and [`begin`] do the work when an operator has decided that. Leadership here authorises no action outside the group: call [`LogNode::read_barrier`] first. Read next: [`node`](LogNode), `store`, `wire`, and docs/decisions/0401.
+//! It does not choose voters, interpret commands, retry a proposal whose outcome is unknown, or decide that a group
+//! has lost its quorum for good; [`replay`] and [`begin`] do the work when an operator has decided that. Leadership
+//! here authorises no action outside the group: call [`LogNode::read_barrier`] first. Read next: [`node`](LogNode),
+//! `store`, `wire`, and docs/decisions/0401.
 
 #![forbid(unsafe_code)]
 

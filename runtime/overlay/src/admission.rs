@@ -107,7 +107,7 @@ pub struct Admission {
     pub operators: BTreeSet<PeerKey>,
     /// Tickets that are neither consumed nor expired.
     pub tickets: BTreeMap<TicketId, TicketVerifier>,
-    /// The former lineages, each with the operator's statement that it has ended. A dialler of one of them is refused
+    /// The former lineages, each with the operator's statement that it has ended. A dialer of one of them is refused
     /// with that statement.
     pub successions: BTreeMap<Lineage, Succession>,
 }

@@ -1,7 +1,8 @@
 //! The events that the overlay sends to the shell, through one bounded queue.
 //!
 //! The queue is bounded in entries and in bytes. When it is full, frames wait in the substreams, which slows their
-//! senders down; measured round trips and gossip are dropped; events about links are delayed and never lost. It holds no logic of links; [`crate::service`] and [`crate::lane`] fill it.
+//! senders down; measured round trips and gossip are dropped; events about links are delayed and never lost. It holds
+//! no logic of links; [`crate::service`] and [`crate::lane`] fill it.
 
 use crate::admission::Role;
 use crate::class::Class;

@@ -2,8 +2,9 @@
 //!
 //! Noise has already proved both keys. Here the dialer sends its credential, proves a ticket when it has one, and the
 //! listener answers with a verdict. Each direction has at most three frames of fixed size, so no length is ever read
-//! from a stranger. A dialler of another lineage is refused before its credential is judged. When an operator has ended
-//! that lineage, the verdict is followed by the operator's signed statement. [`crate::transport`] opens the sockets and calls this. The frames are in [`crate::hello`].
+//! from a stranger. A dialer of another lineage is refused before its credential is judged. When an operator has
+//! ended that lineage, the verdict is followed by the operator's signed statement. [`crate::transport`] opens the
+//! sockets and calls this. The frames are in [`crate::hello`].
 
 use crate::admission::{Admission, Claim, Credential, LinkBinding, TicketId};
 use crate::hello::{self, HELLO_BYTES, Hello, Kind, OPERATOR_PROOF_BYTES, PROOF_BYTES, VERDICT_BYTES};
@@ -243,7 +244,7 @@ impl Gate {
         }
     }
 
-    /// Returns the claim of the dialler, or the refusal with the statement that explains it.
+    /// Returns the claim of the dialer, or the refusal with the statement that explains it.
     fn judge(
         &self,
         shown: &Shown,

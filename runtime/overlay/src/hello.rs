@@ -32,7 +32,7 @@ pub(crate) enum Kind {
 pub(crate) struct Hello {
     pub(crate) kind: Kind,
     pub(crate) nonce: [u8; 32],
-    /// The lineage of the dialler. A listener sends zero: it does not tell strangers its lineage.
+    /// The lineage of the dialer. A listener sends zero: it does not tell strangers its lineage.
     pub(crate) lineage: Lineage,
 }
 

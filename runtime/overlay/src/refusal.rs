@@ -19,10 +19,10 @@ pub enum Refusal {
     /// The listener has the most links that it may have.
     #[error("the listener has no room for another link")]
     Full,
-    /// The dialler is of another lineage of this application, or of none that the listener knows.
+    /// The dialer is of another lineage of this application, or of none that the listener knows.
     #[error("the lineage is another one")]
     Lineage,
-    /// The dialler's lineage was ended by an operator. [`crate::OverlayEvent::Superseded`] has the proof.
+    /// The dialer's lineage was ended by an operator. [`crate::OverlayEvent::Superseded`] has the proof.
     #[error("an operator has ended the lineage")]
     Superseded,
     /// The frames were not those of this protocol version.

@@ -335,7 +335,7 @@ impl Service {
     fn settle_dial(&mut self, peer: &PeerKey, outcome: Result<(), DialError>) {
         if let Some(done) = self.waiting.remove(peer) {
             self.shared.gate.book().credentials.remove(peer);
-            // The dialler may have given up waiting.
+            // The dialer may have given up waiting.
             let _ = done.send(outcome);
         }
     }

@@ -1,6 +1,6 @@
 //! An operator's signed statement that a lineage has ended and which one follows it, and its form on the wire.
 //!
-//! A listener answers a dialler of a former lineage with it. The dialler can check the signature with the operators that
+//! A listener answers a dialer of a former lineage with it. The dialer can check the signature with the operators that
 //! it knows, so one member that is wrong cannot end another. Nothing is decided here: the shell passes the statement to
 //! the core. Read next: [`crate::gate`], which sends it.
 

@@ -1,7 +1,8 @@
 //! Probes of an instance: a TCP connection, an HTTP request or a program, each with a time-out.
 //!
-//! The answer of a process that does not belong to the instance is not believed. A probe returns that the instance is healthy, or the reason why it is not. [`unhealthy`] repeats a probe until the
-//! instance has failed. The caller decides about the consequences. Read next: [`super::exec`].
+//! The answer of a process that does not belong to the instance is not believed. A probe returns that the instance is
+//! healthy, or the reason why it is not. [`unhealthy`] repeats a probe until the instance has failed. The caller
+//! decides about the consequences. Read next: [`super::exec`].
 
 use super::launch::Launch;
 use super::listeners::ListenerCheck;

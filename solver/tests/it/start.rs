@@ -6,7 +6,8 @@
 use crate::common::Dice;
 use rhizo_solver::*;
 
-/// Rules over the counts of components, all of which some counts keep to: those, with an instance on each host, are an answer.
+/// Rules over the counts of components, all of which some counts keep to: those, with an instance on each host, are an
+/// answer.
 fn tied(seed: u64, replicas_max: u32) -> Problem {
     let mut dice = Dice::new(seed);
     let mut problem = Problem::default();

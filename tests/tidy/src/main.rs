@@ -1,9 +1,10 @@
 //! `rhizo-tidy`: the project's own rules that neither rustc nor clippy can check, checked in seconds.
 //!
-//! It reads the tree and `cargo metadata`, prints one line per finding (`path:line: what, and what to do`) and
-//! fails when there is any. `--update` rewrites the reviewed lists (`cycles.txt`, `dependencies.txt`, `ratchet.txt`)
-//! from the current tree, so that a reviewer sees the difference. `--affected` reads paths from its input and prints the
-//! packages that a change of them touches. It never changes a source file and builds nothing of rhizo. Read next: [`source`] for the scanned form of a file, then one module per kind of rule.
+//! It reads the tree and `cargo metadata`, prints one line per finding (`path:line: what, and what to do`) and fails
+//! when there is any. `--update` rewrites the reviewed lists (`cycles.txt`, `dependencies.txt`, `ratchet.txt`) from
+//! the current tree, so that a reviewer sees the difference. `--affected` reads paths from its input and prints the
+//! packages that a change of them touches. It never changes a source file and builds nothing of rhizo. Read next:
+//! [`source`] for the scanned form of a file, then one module per kind of rule.
 
 #![forbid(unsafe_code)]
 

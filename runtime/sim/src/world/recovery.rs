@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// A listener refuses a dialler of another lineage. One of a former lineage learns that it has ended.
+    /// A listener refuses a dialer of another lineage. One of a former lineage learns that it has ended.
     pub(super) fn refuse_other_lineage(&mut self, from: NodeId, to: NodeId) {
         let (former, lineage) = (self.lineage(from), self.lineage(to));
         if former == Lineage(0) || former > lineage {

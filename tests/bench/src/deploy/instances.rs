@@ -1,11 +1,12 @@
 //! `rhizo-bench deploy --chain N | --star N | --tree N`: thousands of instances in one process, durably.
 //!
-//! It runs the parts of a node that execute instances: the core, the replicated log in its real store (one voter, group commit), the
-//! node's records in a file that is synced before anything depends on them, a task per action whose outcome comes back
-//! through a queue, and the lines that a node writes to its log. Config, optimiser, links and provider are left out,
-//! because their limits (a thousand components in one config, 256 KiB in one entry) are below these shapes. The spec is
-//! in the ledger from the beginning and everything is placed on this node. An entry that is too long for the log is
-//! split into pieces, all of which are durable before it is applied. Read next: `ledger` below, `shape`.
+//! It runs the parts of a node that execute instances: the core, the replicated log in its real store (one voter,
+//! group commit), the node's records in a file that is synced before anything depends on them, a task per action whose
+//! outcome comes back through a queue, and the lines that a node writes to its log. Config, optimiser, links and
+//! provider are left out, because their limits (a thousand components in one config, 256 KiB in one entry) are below
+//! these shapes. The spec is in the ledger from the beginning and everything is placed on this node. An entry that is
+//! too long for the log is split into pieces, all of which are durable before it is applied. Read next: `ledger`
+//! below, `shape`.
 
 mod ledger;
 mod machine;
