@@ -4,7 +4,7 @@
 
 use crate::agent::Agent;
 use crate::back_off::back_off_ms;
-use crate::coordinator::{Coordinator, View, voters_wanted};
+use crate::coordinator::{COUNTED_MAX, Coordinator, View, voters_wanted};
 use crate::leadership::Leadership;
 use crate::ledger::{Ledger, ScriptState};
 use crate::survival::{NO_QUORUM_REMEDY, no_quorum};
@@ -77,7 +77,8 @@ pub struct Status {
 pub struct FailingComponent {
     /// The spec revision that defines the version.
     pub version: Revision,
-    /// Failures in a row, over all hosts.
+    /// Failures in a row, over all hosts. On a member that does not coordinate this is the count in the ledger, which
+    /// does not go beyond seven.
     pub failures: u32,
     /// The text of the last failure.
     pub error: String,
@@ -225,9 +226,10 @@ fn failing_components(
     let failing = ledger.failing.iter().filter(|(component, _)| ledger.keeps_failing(component));
     let failing = failing.map(|(component, record)| {
         let next_try = coordinator.and_then(|coordinator| coordinator.next_try(component));
+        let reported = coordinator.and_then(|coordinator| coordinator.reported_failures(component));
         let failing = FailingComponent {
             version: record.version,
-            failures: record.failures,
+            failures: record.failures.max(reported.unwrap_or_default()),
             error: record.error.clone(),
             wait_ms: back_off_ms(record.failures, ledger.timers().restart_ms),
             next_try_ms: next_try.map(|at| at.ms_since(view.now)),
@@ -244,7 +246,8 @@ fn failing_problem(component: &ComponentName, failing: &FailingComponent) -> Str
         Some(ms) => format!("next try in {} s", ms.div_ceil(1_000)),
         None => format!("tried again every {} s", wait_ms.div_ceil(1_000)),
     };
-    format!("{component} keeps failing, {failures} times in a row: {error}; {next}")
+    let or_more = if next_try_ms.is_none() && *failures == COUNTED_MAX { " or more" } else { "" };
+    format!("{component} keeps failing, {failures} times{or_more} in a row: {error}; {next}")
 }
 
 /// The reason for which a script ended early, if one did.
@@ -255,5 +258,33 @@ fn script_problem(ledger: &Ledger) -> Option<String> {
             Some(format!("script {} stopped at line {line}: {reason}", run.number))
         }
         ScriptState::Running | ScriptState::Done | ScriptState::Ended => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_ends_in_the_ledger_is_a_lower_bound() {
+        let failing = |failures, next_try_ms| FailingComponent {
+            version: Revision(1),
+            failures,
+            error: "exit status: 3".to_owned(),
+            wait_ms: 30_000,
+            next_try_ms,
+            nodes: BTreeSet::new(),
+        };
+        let web = ComponentName::from("web");
+        let said = |failures, next_try_ms| failing_problem(&web, &failing(failures, next_try_ms));
+        assert_eq!(
+            said(3, None),
+            "web keeps failing, 3 times in a row: exit status: 3; tried again every 30 s"
+        );
+        assert_eq!(
+            said(COUNTED_MAX, Some(2_100)),
+            "web keeps failing, 7 times in a row: exit status: 3; next try in 3 s"
+        );
+        assert!(said(COUNTED_MAX, None).starts_with("web keeps failing, 7 times or more in a row: "));
     }
 }

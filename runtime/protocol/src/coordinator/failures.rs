@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// From this number of failures in a row on, the quorum remembers them: a single crash needs no entry of the log.
 const RECORDED_MIN: u32 = 2;
 /// Beyond this number of failures the waits grow no more, and the count is not committed again.
-const COUNTED_MAX: u32 = 7;
+pub(crate) const COUNTED_MAX: u32 = 7;
 /// A mark ends after this time, because the fault of the host may be over.
 const MARK_MS_MAX: u64 = 600_000;
 /// The number of hosts on which a version is tried without evidence against any of them.
@@ -122,6 +122,13 @@ impl FailureWatch {
     pub(super) fn next_try(&self, component: &ComponentName) -> Option<Time> {
         let copies = self.retries.range(InstanceId::copies_of(component));
         copies.map(|(_, (.., at))| *at).min()
+    }
+
+    /// The most failures in a row that a copy of a component which waits has reported. The ledger counts up to
+    /// seven only.
+    pub(super) fn reported_failures(&self, component: &ComponentName) -> Option<u32> {
+        let copies = self.retries.range(InstanceId::copies_of(component));
+        copies.map(|(_, (_, failures, _))| *failures).max()
     }
 
     /// Returns the next record to commit: failures first, then versions that have run well, then marks that are old.
@@ -313,4 +320,24 @@ fn names_host(error: &str) -> bool {
 fn has_other_host(node: NodeId, ledger: &Ledger) -> bool {
     let mut members = ledger.members.iter();
     members.any(|(other, member)| *other != node && !member.draining && ledger.has_host(*other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_beyond_the_committed_count_are_known_from_reports() {
+        let instance =
+            |component: &str, ordinal| InstanceId { component: ComponentName::from(component), ordinal };
+        let wait = |failures| (Generation(1), failures, Time(0));
+        let retries = BTreeMap::from([
+            (instance("web", 0), wait(9)),
+            (instance("web", 1), wait(12)),
+            (instance("worker", 0), wait(30)),
+        ]);
+        let watch = FailureWatch { retries, ..FailureWatch::default() };
+        assert_eq!(watch.reported_failures(&ComponentName::from("web")), Some(12));
+        assert_eq!(watch.reported_failures(&ComponentName::from("db")), None);
+    }
 }

@@ -34,6 +34,7 @@ mod voters;
 mod watch;
 
 pub(crate) use asked::asked;
+pub(crate) use failures::COUNTED_MAX;
 pub use next_step::next_step;
 pub use question::first_question;
 pub use voters::voters_wanted;
@@ -237,6 +238,11 @@ impl Coordinator {
     /// When a failing component is tried again; none when no copy of it waits.
     pub(crate) fn next_try(&self, component: &ComponentName) -> Option<Time> {
         self.failures.next_try(component)
+    }
+
+    /// The most failures in a row that a copy of a component which waits has reported.
+    pub(crate) fn reported_failures(&self, component: &ComponentName) -> Option<u32> {
+        self.failures.reported_failures(component)
     }
 
     /// Answers everything that waits, because this node no longer leads.
