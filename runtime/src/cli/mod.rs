@@ -18,6 +18,7 @@ mod known_providers;
 mod members_file;
 mod node_0;
 mod offline;
+mod progress;
 mod recover;
 mod render;
 mod resume;

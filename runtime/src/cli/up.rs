@@ -11,12 +11,12 @@ use super::exit::{Exit, Failure};
 use super::founding;
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
+use super::progress::Progress;
 use super::{Session, down, known_providers, refused, render, resume};
 use crate::admin::{Answer, Ask, Status};
 use crate::app_dir::{Claim, Deployment, FounderProcess};
 use crate::config::Config;
 use crate::node::NodeHandle;
-use indicatif::ProgressBar;
 use rhizo_planning::Record;
 use rhizo_protocol::HaltReason;
 use rhizo_types::spec::Spec;
@@ -377,8 +377,8 @@ async fn wait_until_stable(
     spec: Revision,
 ) -> Result<Status, Failure> {
     let begun = Instant::now();
-    let bar = (!session.console.json() && session.console.is_fancy()).then(ProgressBar::new_spinner);
-    let mut said = String::new();
+    let mut progress = Progress::new(session);
+    let mut problem = None;
     let mut last_error = None;
     while begun.elapsed() < Duration::from_secs(timeout_s) {
         still_deployed(session, Some(client.lineage()))?;
@@ -390,14 +390,13 @@ async fn wait_until_stable(
         match client.status().await {
             // A member that has not applied the new spec yet may still report the former one as stable.
             Ok(status) if status.state == "stable" && status.spec >= spec => {
-                if let Some(bar) = bar {
-                    bar.finish_and_clear();
-                }
+                progress.finish();
                 return Ok(status);
             }
             Ok(status) => {
                 last_error = None;
-                progress(session, bar.as_ref(), &status, &mut said);
+                progress.show(session, &status, Instant::now());
+                problem = status.problems.into_iter().next();
             }
             Err(error) => {
                 if begun.elapsed() > Duration::from_millis(FOUNDER_MS_MAX)
@@ -412,32 +411,11 @@ async fn wait_until_stable(
     match last_error {
         Some(error) => Err(error.into()),
         None => {
-            Err(Failure::new(Exit::NotStable, format!("see the application stable within {timeout_s} s"))
+            let reason = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
+            let message = format!("see the application stable within {timeout_s} s{reason}");
+            Err(Failure::new(Exit::NotStable, message)
                 .hint("`status`, `events` and `why` say what it is waiting for; it goes on by itself"))
         }
-    }
-}
-
-fn progress(session: &Session, bar: Option<&ProgressBar>, status: &Status, said: &mut String) {
-    let joined = status.nodes.iter().filter(|node| node.state != "joining").count();
-    let voters = status.nodes.iter().filter(|node| node.voter).count();
-    let started = status.components.iter().filter(|each| each.state == "started").count();
-    let text = format!(
-        "{}: {joined} of {} nodes joined, {voters} voters, {started} of {} instances started",
-        status.state,
-        status.nodes.len(),
-        status.components.len()
-    );
-    match bar {
-        Some(bar) => {
-            bar.set_message(text);
-            bar.tick();
-        }
-        None if !session.console.json() && *said != text => {
-            session.console.note(&format!("{text}\n"));
-            *said = text;
-        }
-        None => {}
     }
 }
 
