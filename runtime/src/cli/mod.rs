@@ -3,6 +3,7 @@
 //! Commands for an application are questions and orders to any of its nodes. Only `up` and the hidden commands start
 //! processes. Read next: [`args`] for the syntax, [`up`] for the start of an application, [`console`] for the output.
 
+mod alike;
 mod args;
 mod beginning;
 mod check;
@@ -13,6 +14,7 @@ mod down;
 mod events;
 mod exit;
 mod founding;
+mod history;
 mod interruption;
 mod known_providers;
 mod members_file;

@@ -4,6 +4,7 @@
 //! It does not decide when the wait ends; see [`super::up`]. The problems are those of `status`.
 
 use super::Session;
+use super::alike::without_digits;
 use crate::admin::Status;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
@@ -102,10 +103,6 @@ fn counts(status: &Status) -> String {
         status.nodes.len(),
         status.components.len()
     )
-}
-
-fn without_digits(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 #[cfg(test)]

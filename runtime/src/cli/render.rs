@@ -1,5 +1,6 @@
 //! Answers as text for people, without colours. Scripts use `--json` instead.
 
+use super::history::history;
 use super::table::Table;
 use crate::admin::{EventRecord, Status, Why};
 use rhizo_planning::Record;
@@ -114,11 +115,8 @@ pub(crate) fn why(why: &Why) -> String {
     for sentence in &why.sentences {
         line!(text, "{sentence}");
     }
-    for decision in &why.decisions {
-        line!(text, "{}  {}  {}", clock(decision.at_unix_ms), decision.verdict.word(), decision.text);
-    }
-    for happened in &why.events {
-        line!(text, "{}", event(happened));
+    for happened in history(why) {
+        line!(text, "{happened}");
     }
     if text.is_empty() {
         text.push_str("Nothing was decided yet.\n");
@@ -131,7 +129,7 @@ pub(crate) fn event(event: &EventRecord) -> String {
 }
 
 /// Time of day in UTC: enough to follow what happens, and free of time zones.
-fn clock(unix_ms: u64) -> String {
+pub(super) fn clock(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000 % 86_400;
     format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, unix_ms % 1_000)
 }
