@@ -104,7 +104,10 @@ impl Desk {
         if !self.layout.provider.exists() {
             return Ok(0);
         }
-        let _lock = self.layout.lock().map_err(ProviderError::records("lock", state))?;
+        let _lock = match self.layout.lock() {
+            Err(error) if records::is_absent(&error) => return Ok(0),
+            lock => lock.map_err(ProviderError::records("lock", state))?,
+        };
         let mut purged = 0;
         for (order, files) in self.orders()? {
             if order.tags.owner() == *owner && matches!(self.settle(&order, &files)?, Seen::Terminated(_)) {
@@ -228,7 +231,12 @@ impl Desk {
     /// Removes the remains of crashed claims and removals, and all directories that are empty. The caller holds the
     /// lock.
     fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.layout.hosts())? {
+        let entries = match fs::read_dir(self.layout.hosts()) {
+            // Another `down` has removed the directories.
+            Err(error) if records::is_absent(&error) => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with(ASIDE_PREFIX) {
                 fs::remove_dir_all(entry.path())?;

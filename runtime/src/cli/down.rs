@@ -9,6 +9,7 @@
 use super::beginning::Beginning;
 use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::home_of::HomeOf;
 use super::sources::Sources;
 use super::teardown::Teardown;
 use super::{Session, node_0, refused};
@@ -260,15 +261,23 @@ fn forget(session: &Session, deployment: Option<&Deployment>) -> Result<(), Fail
     }
 }
 
-/// Releases the hosts that are left at the providers and removes their records. Returns the number of hosts.
+/// Releases the hosts that are left at the providers and removes their records. Returns the number of hosts that this
+/// command found: none, when another one has taken the application down meanwhile.
 async fn release(
     session: &Session,
     deployment: Option<&Deployment>,
     deadline: Instant,
 ) -> Result<usize, Failure> {
-    node_0::end(&session.home).await?;
-    let sources = Sources::of(session, deployment)?;
-    Teardown::new(session, &sources).release(deadline).await
+    let home = HomeOf::new(&session.home, deployment);
+    if !node_0::end(home).await? {
+        return Ok(0);
+    }
+    let sources = {
+        // The records must be those of this application: the hosts of all owners that they name are released.
+        let Some(_claim) = home.claim()? else { return Ok(0) };
+        Sources::of(session, deployment)?
+    };
+    Ok(Teardown::new(session, home, &sources).release(deadline).await?.unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::app_dir::{AppDir, Claim, Deployment};
 use crate::node::{self, Founding, NodeHandle};
 use rhizo_actuators::process::Program;
 use rhizo_overlay::NodeSecret;
+use rhizo_protocol::HaltReason;
 use rhizo_types::ledger::{OverlaySecret, SetSpec, Timers};
 use rhizo_types::spec::Spec;
 use rhizo_types::{Lineage, Revision};
@@ -106,11 +107,14 @@ pub(crate) async fn background(embedding: Embedding, directory: PathBuf) -> Resu
     finish(handle.ended().await)
 }
 
-fn finish(ended: Result<rhizo_protocol::HaltReason, node::NodeError>) -> Result<Exit, Failure> {
+/// How the process of node 0 ends when the others go on without it. The `up` that started it reads this code.
+pub(crate) const GIVEN_UP: Exit = Exit::PartlyDone;
+
+fn finish(ended: Result<HaltReason, node::NodeError>) -> Result<Exit, Failure> {
     match ended {
         Ok(reason) => {
             tracing::info!(?reason, "node 0 ended");
-            Ok(Exit::Done)
+            Ok(if reason == HaltReason::Left { Exit::Done } else { GIVEN_UP })
         }
         Err(error) => Err(Failure::new(Exit::Failed, crate::error::chain(&error))),
     }

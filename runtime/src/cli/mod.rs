@@ -15,6 +15,7 @@ mod events;
 mod exit;
 mod founding;
 mod history;
+mod home_of;
 mod interruption;
 mod known_providers;
 mod members_file;
@@ -32,6 +33,7 @@ mod teardown;
 mod up;
 mod verify;
 mod verify_report;
+mod waiting;
 
 use crate::admin::{Answer, Ask, Status};
 use crate::app::AppSensor;

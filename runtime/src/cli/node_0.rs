@@ -4,6 +4,7 @@
 //! 0's directory. Read next: [`super::down`].
 
 use super::exit::{Exit, Failure};
+use super::home_of::HomeOf;
 use crate::app_dir::{AppDir, FounderProcess};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,20 +21,17 @@ const KILL_MS_MAX: u64 = 1_000;
 /// Time between two checks whether the process has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Ends every process of node 0 of this home, except the calling one.
+/// Ends every process of node 0 of an application, except the calling one. Returns false, and ends none, when the
+/// application does not live in its home any more.
 ///
 /// A process that is not recorded first has time to end by itself: a foreground `up` removes its record when its node has
 /// ended, and then releases hosts as this command does.
 ///
 /// # Errors
-/// When such a process still runs after SIGKILL.
-pub(super) async fn end(home: &AppDir) -> Result<(), Failure> {
-    let recorded = home.founder().ok().flatten();
-    let deadline = Instant::now() + Duration::from_millis(TERM_MS_MAX);
-    while all(home).iter().any(|founder| Some(founder) != recorded.as_ref()) && Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
-    }
-    for founder in all(home) {
+/// When such a process still runs after SIGKILL, and those of [`HomeOf::claim`].
+pub(super) async fn end(home: HomeOf<'_>) -> Result<bool, Failure> {
+    let Some(founders) = found(home).await? else { return Ok(false) };
+    for founder in founders {
         let pid = Pid::from_raw(founder.pid);
         for (signal, ms_max) in [(Signal::SIGTERM, TERM_MS_MAX), (Signal::SIGKILL, KILL_MS_MAX)] {
             if founder.is_alive() {
@@ -51,7 +49,24 @@ pub(super) async fn end(home: &AppDir) -> Result<(), Failure> {
                 .hint("it may acquire hosts; end it, then run `down` again"));
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Returns the processes of node 0 when none but the recorded one is left, or when the others have had their time.
+/// Returns `None` when the application does not live in its home any more.
+async fn found(home: HomeOf<'_>) -> Result<Option<Vec<FounderProcess>>, Failure> {
+    let deadline = Instant::now() + Duration::from_millis(TERM_MS_MAX);
+    loop {
+        // The lock keeps another application from being founded between the two readings.
+        let Some(claim) = home.claim()? else { return Ok(None) };
+        let (recorded, founders) = (home.dir().founder().ok().flatten(), all(home.dir()));
+        drop(claim);
+        let is_recorded = |founder: &FounderProcess| Some(founder) == recorded.as_ref();
+        if founders.iter().all(is_recorded) || Instant::now() >= deadline {
+            return Ok(Some(founders));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The live processes of node 0, except the calling one.
@@ -96,13 +111,15 @@ fn may_write(info: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app_dir::Deployment;
+    use rhizo_types::Lineage;
     use std::process::{Command, Stdio};
 
     #[tokio::test]
     async fn the_writer_of_a_file_is_ended_and_its_reader_is_spared() {
         let dir = tempfile::tempdir().unwrap();
         let home = AppDir::below(dir.path()).unwrap();
-        let _claim = home.make().unwrap();
+        drop(home.make().unwrap());
         fs::create_dir(home.founder_dir()).unwrap();
         let log = home.founder_dir().join("node.log");
         let start = |stdin: Stdio, stdout: Stdio| {
@@ -112,8 +129,12 @@ mod tests {
         let mut reader = start(fs::File::open(&log).unwrap().into(), Stdio::null());
         // No record names the process.
         assert_eq!(all(&home), [FounderProcess::of(writer.id())]);
+        // Of an application that has ended, no process is left here: this one belongs to the next application.
+        let former = Deployment { version: 1, app: "former".into(), lineage: Lineage(1), others: Vec::new() };
+        assert!(!end(HomeOf::new(&home, Some(&former))).await.unwrap());
+        assert!(writer.try_wait().unwrap().is_none());
         let waiting = std::thread::spawn(move || writer.wait());
-        end(&home).await.unwrap();
+        assert!(end(HomeOf::new(&home, None)).await.unwrap());
         assert!(!waiting.join().unwrap().unwrap().success());
         assert!(all(&home).is_empty());
         assert!(reader.try_wait().unwrap().is_none());

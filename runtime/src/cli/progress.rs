@@ -1,7 +1,7 @@
 //! The progress of an application towards *stable*, for a command that waits: counts as they change, and problems that
 //! stay.
 //!
-//! It does not decide when the wait ends; see [`super::up`]. The problems are those of `status`.
+//! It does not decide when the wait ends; see [`super::waiting`]. The problems are those of `status`.
 
 use super::Session;
 use super::alike::without_digits;

@@ -8,6 +8,7 @@
 //! the application first.
 
 use super::exit::{Exit, Failure};
+use super::home_of::HomeOf;
 use super::sources::{Source, Sources};
 use super::{Session, node_0};
 use rhizo_actuators::process::live_below;
@@ -37,6 +38,7 @@ const NAMED_MAX: usize = 8;
 /// The state of one home's teardown between rounds.
 pub(super) struct Teardown<'a> {
     session: &'a Session,
+    home: HomeOf<'a>,
     sources: &'a Sources,
     /// For each source that asked to wait: until when, and its answer.
     throttled: BTreeMap<usize, (Instant, String)>,
@@ -76,16 +78,17 @@ enum Unanswered {
 }
 
 impl<'a> Teardown<'a> {
-    pub(super) fn new(session: &'a Session, sources: &'a Sources) -> Self {
-        Self { session, sources, throttled: BTreeMap::new() }
+    pub(super) fn new(session: &'a Session, home: HomeOf<'a>, sources: &'a Sources) -> Self {
+        Self { session, home, sources, throttled: BTreeMap::new() }
     }
 
-    /// Releases every host, and removes the providers' records of them. Returns the number of hosts found.
+    /// Releases every host, and removes the providers' records of them. Returns the number of hosts found, or
+    /// `None` when another command has taken the application down meanwhile.
     ///
     /// # Errors
     /// [`Exit::PartlyDone`] when at the deadline hosts are left, a provider cannot be asked, or the visibility window is
     /// not over. At least one round is made.
-    pub(super) async fn release(mut self, deadline: Instant) -> Result<usize, Failure> {
+    pub(super) async fn release(mut self, deadline: Instant) -> Result<Option<usize>, Failure> {
         let mut found = BTreeSet::new();
         let mut empty_since: Option<Instant> = None;
         let mut is_announced = false;
@@ -93,10 +96,16 @@ impl<'a> Teardown<'a> {
             let begun = Instant::now();
             let window = Duration::from_millis(self.visible_ms());
             let round = self.round(deadline).await;
+            // The processes may be those of the next application.
+            if !self.home.is_current()? {
+                return Ok(None);
+            }
             found.extend(round.left.iter().cloned());
             match empty_since {
                 _ if !round.is_empty() => empty_since = None,
-                Some(since) if begun >= since + window => return self.finish(found.len()).await,
+                Some(since) if begun >= since + window => {
+                    return Ok(self.finish().await?.then_some(found.len()));
+                }
                 Some(_) => {}
                 None => empty_since = Some(Instant::now()),
             }
@@ -177,8 +186,9 @@ impl<'a> Teardown<'a> {
         round.unreached.insert(name.clone(), reason);
     }
 
-    /// Removes the providers' records of the hosts, whose end they have confirmed. Returns the number of hosts found.
-    async fn finish(&self, found: usize) -> Result<usize, Failure> {
+    /// Removes the providers' records of the hosts, whose end they have confirmed. Returns false when the application does
+    /// not live in its home any more.
+    async fn finish(&self) -> Result<bool, Failure> {
         if let Some(reason) = &self.sources.unknown_providers {
             let message = format!("find all providers that may have hosts: failed to {reason}");
             return Err(Failure::new(Exit::PartlyDone, message).hint(
@@ -186,6 +196,8 @@ impl<'a> Teardown<'a> {
                  file and run `down` again",
             ));
         }
+        // The next application in this home shares the directories of the emulated providers.
+        let Some(_claim) = self.home.claim()? else { return Ok(false) };
         for (name, provider) in self.sources.callable() {
             for owner in &self.sources.owners {
                 provider.purge(owner).await.map_err(|error| {
@@ -195,7 +207,7 @@ impl<'a> Teardown<'a> {
                 })?;
             }
         }
-        Ok(found)
+        Ok(true)
     }
 
     /// The failure of a teardown whose time is over.

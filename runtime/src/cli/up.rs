@@ -4,14 +4,15 @@
 
 use super::args::Up;
 use super::beginning::Beginning;
-use super::client::{Client, ClientError};
+use super::client::Client;
 use super::consent::{self, Shown};
 use super::events::Seen;
 use super::exit::{Exit, Failure};
 use super::founding;
+use super::home_of::HomeOf;
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
-use super::progress::Progress;
+use super::waiting::{FOUNDER_MS_MAX, LOOK_MS, still_deployed, taken_down, until_stable};
 use super::{Session, down, known_providers, refused, render, resume};
 use crate::admin::{Answer, Ask, Status};
 use crate::app_dir::{Claim, Deployment, FounderProcess};
@@ -19,17 +20,15 @@ use crate::config::Config;
 use crate::node::NodeHandle;
 use rhizo_planning::Record;
 use rhizo_protocol::HaltReason;
+use rhizo_types::Revision;
 use rhizo_types::spec::Spec;
-use rhizo_types::{Lineage, Revision};
 use serde::Serialize;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// Time between two requests for the status.
-const LOOK_MS: u64 = 150;
-
-/// Time within which node 0 in the background must answer.
-const FOUNDER_MS_MAX: u64 = 30_000;
+/// How often a config that needs no consent is put in force again after another command was faster. Each time, that
+/// command has succeeded, so more than a few mean that a program changes the application without end.
+const OVERTAKEN_MAX: u32 = 9;
 
 /// The revision of the first spec of an application.
 const FIRST: Revision = Revision(1);
@@ -115,11 +114,12 @@ async fn until_founded(session: &Session) -> Result<(), Failure> {
 }
 
 /// An application that this command has founded.
-enum Founded {
-    /// This process is to be node 0.
-    Here(Beginning),
-    /// Node 0 runs in a process of its own.
-    Child(Beginning, Child),
+struct Founded {
+    beginning: Beginning,
+    /// The process of node 0; none when it is to be this one.
+    child: Option<Child>,
+    /// Requests to end since the record of the application was written: they take it down.
+    interruptions: Interruptions,
 }
 
 /// Shows the first plan and founds the application when the operator consents. Returns `None` when another command has
@@ -130,18 +130,18 @@ async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Fo
     session.note_findings(&offline::unsupplied(session, config, &known), &config.text.text);
     let (known, plan) = agree_to_found(session, known, spec, up.yes).await?;
     let claim = session.home.make()?;
+    let interruptions = Interruptions::listen()?;
     let Some(beginning) = founding::begin(session, &claim, &offline::text(config), spec, &known)? else {
         return Ok(None);
     };
     // Until the lock is released, no other command looks for node 0.
-    let founded = if up.wait || up.detach {
-        let child = spawn_founder(session)?;
-        Founded::Child(beginning, child)
+    let child = if up.wait || up.detach {
+        Some(spawn_founder(session)?)
     } else {
         session.home.set_founder(&FounderProcess::current())?;
-        Founded::Here(beginning)
+        None
     };
-    Ok(Some((founded, plan)))
+    Ok(Some((Founded { beginning, child, interruptions }, plan)))
 }
 
 /// Asks until the operator consents to the plan as it is then.
@@ -169,15 +169,13 @@ async fn agree_to_found(
 }
 
 async fn run_founded(session: &Session, up: &Up, founded: Founded, plan: &Record) -> Result<Exit, Failure> {
-    match founded {
-        Founded::Child(beginning, child) => in_background(session, up, &beginning, plan, child).await,
-        Founded::Here(beginning) => {
-            if session.console.json() {
-                session.print(&serde_json::json!({ "plan": plan }), String::new);
-            }
-            in_foreground(session, beginning).await
-        }
+    if founded.child.is_some() {
+        return in_background(session, up, founded, plan).await;
     }
+    if session.console.json() {
+        session.print(&serde_json::json!({ "plan": plan }), String::new);
+    }
+    in_foreground(session, founded.beginning, founded.interruptions).await
 }
 
 /// Starts node 0 again, waits for a coordinator and puts the config in force, as `up` always does.
@@ -200,9 +198,10 @@ async fn resume_from(
         drop(claim);
         return applied.await;
     }
+    let interruptions = Interruptions::listen()?;
     session.home.set_founder(&FounderProcess::current())?;
     drop(claim);
-    let running = in_foreground(session, booted.beginning);
+    let running = in_foreground(session, booted.beginning, interruptions);
     tokio::pin!(running);
     if is_changed {
         tokio::select! {
@@ -220,21 +219,28 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
     let mut client = session.client().await?;
     let text = offline::text(config);
     let deployment = session.deployment()?;
+    let mut overtaken = 0;
     let (plan, spec) = loop {
         let agreed = consent::agree(session, &mut client, &text, up.yes).await;
         let agreed = agreed.map_err(|failure| match failure.exit {
             Exit::NoAnswer => failure.hint(hint),
             _ => failure,
         })?;
-        let Some(claim) = session.home.claim()? else { return Err(taken_down()) };
+        let claim = HomeOf::new(&session.home, Some(&deployment)).claim()?.ok_or_else(taken_down)?;
         known_providers::add(&session.home, &claim, &config.parsed.spec)?;
         drop(claim);
         match consent::apply(&mut client, &text, agreed.after).await? {
             Some(spec) => break (agreed.plan, spec),
-            None => consent::note_changed(session),
+            None if overtaken == OVERTAKEN_MAX => return Err(always_overtaken()),
+            None => {
+                overtaken += u32::from(up.yes);
+                consent::note_changed(session);
+            }
         }
     };
-    if let Some(mut beginning) = session.home.beginning::<Beginning>()? {
+    if let Some(_claim) = HomeOf::new(&session.home, Some(&deployment)).claim()?
+        && let Some(mut beginning) = session.home.beginning::<Beginning>()?
+    {
         beginning.config = text;
         session.home.set_beginning(&beginning)?;
     }
@@ -242,13 +248,16 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
     if !up.wait && !up.detach {
         return Done { plan: &plan, spec, status: None }.end(session);
     }
-    let status = wait_until_stable(session, &mut client, up.timeout_s, &mut None, spec).await?;
+    let status = until_stable(session, &mut client, up.timeout_s, &mut None, spec).await?;
     Done { plan: &plan, spec, status: Some(&status) }.end(session)
 }
 
 /// This process is node 0 until Ctrl-C, which takes the application down.
-async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, Failure> {
-    let mut interruptions = Interruptions::listen()?;
+async fn in_foreground(
+    session: &Session,
+    beginning: Beginning,
+    mut interruptions: Interruptions,
+) -> Result<Exit, Failure> {
     super::log_to_stderr("warn,openraft=error");
     let deployment = beginning.deployment.clone();
     let mut handle = founding::start(&session.home, &session.embedding, beginning)?;
@@ -277,7 +286,10 @@ async fn in_foreground(session: &Session, beginning: Beginning) -> Result<Exit, 
         }
     };
     let reason = ended.map_err(|error| Failure::new(Exit::Failed, crate::error::chain(&error)))?;
-    session.home.forget_founder()?;
+    // Another application may live here by now, with a node 0 of its own.
+    if session.home.founder()? == Some(FounderProcess::current()) {
+        session.home.forget_founder()?;
+    }
     if reason != HaltReason::Left {
         return Err(Failure::new(Exit::Failed, "keep node 0 a member: the others went on without it")
             .hint("the application runs; `status` shows it, and `down` takes it down"));
@@ -306,19 +318,12 @@ async fn show_events(session: &Session, handle: &NodeHandle, seen: &mut Seen) {
 }
 
 /// Runs node 0 in a process of its own and returns when the application is stable.
-async fn in_background(
-    session: &Session,
-    up: &Up,
-    beginning: &Beginning,
-    plan: &Record,
-    founder: Child,
-) -> Result<Exit, Failure> {
-    let mut interruptions = Interruptions::listen()?;
-    let mut founder = Some(founder);
+async fn in_background(session: &Session, up: &Up, founded: Founded, plan: &Record) -> Result<Exit, Failure> {
+    let Founded { beginning, child: mut founder, mut interruptions } = founded;
     let deadline = Instant::now() + Duration::from_secs(up.timeout_s);
     let waited = async {
         let mut client = session.client().await?;
-        let status = wait_until_stable(session, &mut client, up.timeout_s, &mut founder, FIRST).await?;
+        let status = until_stable(session, &mut client, up.timeout_s, &mut founder, FIRST).await?;
         if up.detach { detach(session, &mut client, &mut founder, deadline).await } else { Ok(status) }
     };
     let outcome = tokio::select! {
@@ -353,81 +358,12 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
     Ok(child)
 }
 
-/// Fails when another command in the same home took the application down meanwhile.
-///
-/// With `lineage`, another application that lives there now does not count.
-fn still_deployed(session: &Session, lineage: Option<Lineage>) -> Result<(), Failure> {
-    let deployment = session.home.deployment()?;
-    if deployment.is_some_and(|lives| lineage.is_none_or(|lineage| lives.lineage == lineage)) {
-        return Ok(());
-    }
-    Err(taken_down())
-}
-
-fn taken_down() -> Failure {
-    Failure::new(Exit::NoAnswer, "follow the application: it was taken down meanwhile")
-}
-
-/// Waits until the application is stable with this spec or a later one, and shows the progress.
-async fn wait_until_stable(
-    session: &Session,
-    client: &mut Client,
-    timeout_s: u64,
-    founder: &mut Option<Child>,
-    spec: Revision,
-) -> Result<Status, Failure> {
-    let begun = Instant::now();
-    let mut progress = Progress::new(session);
-    let mut problem = None;
-    let mut last_error = None;
-    while begun.elapsed() < Duration::from_secs(timeout_s) {
-        still_deployed(session, Some(client.lineage()))?;
-        if let Some(child) = founder
-            && let Ok(Some(ended)) = child.try_wait()
-        {
-            return Err(founder_ended(session, ended));
-        }
-        match client.status().await {
-            // A member that has not applied the new spec yet may still report the former one as stable.
-            Ok(status) if status.state == "stable" && status.spec >= spec => {
-                progress.finish();
-                return Ok(status);
-            }
-            Ok(status) => {
-                last_error = None;
-                progress.show(session, &status, Instant::now());
-                problem = status.problems.into_iter().next();
-            }
-            Err(error) => {
-                if begun.elapsed() > Duration::from_millis(FOUNDER_MS_MAX)
-                    && matches!(error, ClientError::NobodyAnswers)
-                {
-                    last_error = Some(error);
-                }
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
-    }
-    match last_error {
-        Some(error) => Err(error.into()),
-        None => {
-            let reason = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
-            let message = format!("see the application stable within {timeout_s} s{reason}");
-            Err(Failure::new(Exit::NotStable, message)
-                .hint("`status`, `events` and `why` say what it is waiting for; it goes on by itself"))
-        }
-    }
-}
-
-fn founder_ended(session: &Session, ended: std::process::ExitStatus) -> Failure {
-    if ended.success() {
-        return taken_down();
-    }
-    let log = session.home.founder_dir().join("node.log");
-    let text = std::fs::read_to_string(&log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().rev().take(5).collect();
-    let tail: Vec<&str> = lines.into_iter().rev().collect();
-    Failure::new(Exit::Failed, format!("keep node 0 running: it ended with {ended}")).hint(tail.join("\n  "))
+fn always_overtaken() -> Failure {
+    let times = OVERTAKEN_MAX + 1;
+    let message =
+        format!("put the config in force: another command put one in force first, {times} times in a row");
+    Failure::new(Exit::Failed, message)
+        .hint("another `up` or script changes this application all the time; end it first")
 }
 
 /// Makes node 0 transfer its leadership and leave. Returns the status of the application without it.

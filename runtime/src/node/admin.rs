@@ -214,6 +214,9 @@ impl Shell {
                     });
                 });
             }
+            None if ledger.taking_down => {
+                asker.answer(&refused("make a plan: the application is being taken down"));
+            }
             None => asker.answer(&refused("make a plan: no config is in force, or none may follow it")),
         }
     }
