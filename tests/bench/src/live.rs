@@ -1,5 +1,5 @@
-//! Benches of whole applications in real processes: `crash-loop`, `failover`, `grow`, `idle`, `power-cut`, `recover`,
-//! `repair`, `teardown`, `up`.
+//! Benches of whole applications in real processes: `crash-loop`, `failover`, `grow`, `idle`, `power-cut`, `races`,
+//! `recover`, `repair`, `teardown`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
@@ -11,6 +11,7 @@ mod idle;
 pub(crate) mod options;
 mod power_cut;
 mod processes;
+mod races;
 mod recover;
 mod repair;
 mod teardown;
@@ -35,6 +36,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         }
         "power-cut" => Options::parse(arguments, &["app", "config", "rounds", "seed"])
             .and_then(|options| power_cut::run(&options)),
+        "races" => Options::parse(arguments, &["app", "rounds", "seed", "homes", "only"])
+            .and_then(|options| races::run(&options)),
         "recover" => {
             Options::parse(arguments, &["app", "rounds", "seed"]).and_then(|options| recover::run(&options))
         }

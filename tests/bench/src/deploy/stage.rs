@@ -80,7 +80,8 @@ impl Stage {
             .and_then(|()| std::fs::write(&naps, naps_text))
             .and_then(|()| std::fs::write(&log, ""));
         wrote.map_err(|error| format!("write into {}: {error}", folder.display()))?;
-        let application = Application::prepare(&own, &folder.join("rhizo.toml"))?.with_variable(NAPS, &naps);
+        let application =
+            Application::prepare(&own)?.with_config(&folder.join("rhizo.toml"))?.with_variable(NAPS, &naps);
         let (used, past) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { application, _folder: Folder(folder), log, used, past })
     }

@@ -5,12 +5,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Time after which a wait has failed; far longer than an application on two busy cores needs.
 const WATCHDOG: Duration = Duration::from_secs(180);
+
+/// Number of directories that this process has prepared.
+static PREPARED: AtomicU32 = AtomicU32::new(0);
 
 /// An application that a bench started.
 pub(crate) struct Application {
@@ -32,16 +36,23 @@ pub(crate) struct Member {
 }
 
 impl Application {
-    /// Prepares a directory that did not exist with `config` copied into it, beside its `data` folder if any.
-    pub(crate) fn prepare(program: &Path, config: &Path) -> Result<Self, String> {
+    /// Prepares a directory that did not exist.
+    pub(crate) fn prepare(program: &Path) -> Result<Self, String> {
         let program =
             program.canonicalize().map_err(|error| format!("find {}: {error}", program.display()))?;
-        let dir = std::env::temp_dir().join(format!("rhizo-bench-{}", std::process::id()));
-        let copied = std::fs::create_dir(&dir)
-            .and_then(|()| std::fs::copy(config, dir.join("rhizo.toml")))
-            .and_then(|_| copy_folder(&config.with_file_name("data"), &dir.join("data")));
-        copied.map_err(|error| format!("prepare {}: {error}", dir.display()))?;
+        // Of a fixed width, because processes are recognised by this path: none may begin with another one.
+        let number = PREPARED.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("rhizo-bench-{:08}-{number:04}", std::process::id()));
+        std::fs::create_dir(&dir).map_err(|error| format!("prepare {}: {error}", dir.display()))?;
         Ok(Self { dir, program, variables: Vec::new() })
+    }
+
+    /// This application, with a copy of a config and of the `data` folder beside it, if any.
+    pub(crate) fn with_config(self, config: &Path) -> Result<Self, String> {
+        let copied = std::fs::copy(config, self.dir.join("rhizo.toml"))
+            .and_then(|_| copy_folder(&config.with_file_name("data"), &self.dir.join("data")));
+        copied.map_err(|error| format!("copy {} and its data: {error}", config.display()))?;
+        Ok(self)
     }
 
     /// This application, with a variable set to a path for its processes.

@@ -60,15 +60,11 @@ impl Options {
     /// A fresh directory with the application of the options.
     pub(crate) fn application(&self) -> Result<Application, String> {
         let program = self.given.get("app").map(PathBuf::from).map_or_else(|| beside("rhizo"), Ok)?;
-        if let Some(config) = self.given.get("config") {
-            return Application::prepare(&program, Path::new(config));
+        let application = Application::prepare(&program)?;
+        match self.given.get("config") {
+            Some(config) => application.with_config(Path::new(config)),
+            None => application.write("rhizo.toml", CREW).map(|()| application),
         }
-        let config = std::env::temp_dir().join(format!("rhizo-bench-{}.toml", std::process::id()));
-        std::fs::write(&config, CREW).map_err(|error| format!("write {}: {error}", config.display()))?;
-        let application = Application::prepare(&program, &config);
-        // The application reads the copy inside its directory.
-        drop(std::fs::remove_file(&config));
-        application
     }
 }
 
