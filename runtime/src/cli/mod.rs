@@ -14,7 +14,6 @@ mod down;
 mod events;
 mod exit;
 mod founding;
-mod history;
 mod home_of;
 mod interruption;
 mod known_providers;
@@ -22,6 +21,7 @@ mod members_file;
 mod node_0;
 mod offline;
 mod progress;
+mod reasons;
 mod recover;
 mod render;
 mod resume;
@@ -280,7 +280,7 @@ async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure
         }
     }
     client.close().await;
-    session.print(&why, || render::why(&why));
+    session.print(&why, || reasons::text(&why));
     Ok(Exit::Done)
 }
 

@@ -17,7 +17,7 @@ const PROBLEM_MS_MIN: u64 = 3_000;
 /// Problems that are remembered, so that a long wait with ever new ones needs bounded space.
 const PROBLEMS_MAX: usize = 256;
 
-/// What was shown of the progress so far.
+/// The progress that was shown so far.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     counts: String,

@@ -1,8 +1,7 @@
 //! Answers as text for people, without colours. Scripts use `--json` instead.
 
-use super::history::history;
 use super::table::Table;
-use crate::admin::{EventRecord, Status, Why};
+use crate::admin::{EventRecord, Status};
 use rhizo_planning::Record;
 use rhizo_types::Number;
 use std::fmt::Write as _;
@@ -106,20 +105,6 @@ pub(crate) fn plan(record: &Record) -> String {
     }
     for warning in &record.warnings {
         line!(text, "! {warning}");
-    }
-    text
-}
-
-pub(crate) fn why(why: &Why) -> String {
-    let mut text = String::new();
-    for sentence in &why.sentences {
-        line!(text, "{sentence}");
-    }
-    for happened in history(why) {
-        line!(text, "{happened}");
-    }
-    if text.is_empty() {
-        text.push_str("Nothing was decided yet.\n");
     }
     text
 }

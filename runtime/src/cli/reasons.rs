@@ -1,4 +1,4 @@
-//! The lines of `why` about the past: decisions and events in the order of their times, repetitions in short.
+//! The text of `why`: the reasons, then decisions and events in the order of their times, repetitions in short.
 //!
 //! JSON output has every record; see [`crate::admin::Why`].
 
@@ -17,8 +17,14 @@ struct Line {
     text: String,
 }
 
-/// Returns the lines, the oldest first.
-pub(super) fn history(why: &Why) -> Vec<String> {
+/// Returns the text of the answer to `why`.
+pub(super) fn text(why: &Why) -> String {
+    let lines: Vec<String> = why.sentences.iter().cloned().chain(history(why)).collect();
+    if lines.is_empty() { "Nothing was decided yet.\n".to_owned() } else { lines.join("\n") + "\n" }
+}
+
+/// Returns the lines about the past, the oldest first.
+fn history(why: &Why) -> Vec<String> {
     let decisions = why.decisions.iter().map(|decision| {
         let said = format!("{}  {}", decision.verdict.word(), decision.text);
         let text = format!("{}  {said}", clock(decision.at_unix_ms));
