@@ -349,6 +349,10 @@ pub(crate) struct EventRecord {
     pub(crate) kind: String,
     /// The notice as a sentence.
     pub(crate) text: String,
+    /// The index of the committed entry that it follows from; absent if it follows from none. All nodes make the same
+    /// notices of an entry, and an answer has each of them once.
+    #[serde(default)]
+    pub(crate) entry: Option<u64>,
 }
 
 /// The reasons for the configuration in force.

@@ -348,16 +348,11 @@ impl Node {
         let content = if skips { &LogEntry::Blank } else { &entry.entry };
         let (term, epoch) = (self.ledger.term, self.ledger.epoch);
         let applied = self.ledger.apply(entry.index, entry.term, content);
-        notices::of_term(term, &self.ledger, out);
-        match &applied {
-            Applied::Ignored => return,
-            Applied::Done => {
-                if let LogEntry::Command(command) = &entry.entry {
-                    notices::of_command(command, &self.ledger, out);
-                    self.after_command(command, out);
-                }
-            }
-            Applied::Refused(refusal) => out.notice(Notice::CommandRefused(refusal.to_string())),
+        notices::of_entry(term, &entry, &applied, &self.ledger, out);
+        match (&applied, &entry.entry) {
+            (Applied::Ignored, _) => return,
+            (Applied::Done, LogEntry::Command(command)) => self.after_command(command, out),
+            (Applied::Done | Applied::Refused(_), _) => {}
         }
         let changes_roster = epoch != self.ledger.epoch || matches!(entry.entry, LogEntry::Membership { .. });
         self.catch_up.keep(entry);

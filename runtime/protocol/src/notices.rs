@@ -3,22 +3,36 @@
 //! They are derived from the entry and from the ledger after it, and decide nothing. `notice` has their texts.
 
 use crate::back_off::back_off_ms;
-use crate::ledger::{Ledger, ScriptState};
+use crate::ledger::{Applied, Ledger, ScriptState};
 use crate::notice::Notice;
 use crate::out::Out;
 use rhizo_types::Term;
 use rhizo_types::id::ComponentName;
 use rhizo_types::intent::{Outcome, ReleaseReason};
 use rhizo_types::ledger::Command;
+use rhizo_types::message::{CommittedEntry, LogEntry};
 
-/// Notes that a term began, if the entry just applied is the first of its term; `before` is the term before it.
-pub(crate) fn of_term(before: Term, ledger: &Ledger, out: &mut Out) {
+/// Adds the notices of an entry that was just applied, each with the index of the entry; `before` is the term before it.
+pub(crate) fn of_entry(
+    before: Term,
+    entry: &CommittedEntry,
+    applied: &Applied,
+    ledger: &Ledger,
+    out: &mut Out,
+) {
+    out.notices_follow_from(Some(entry.index));
     if ledger.term > before {
         out.notice(Notice::TermBegan(ledger.term));
     }
+    match (applied, &entry.entry) {
+        (Applied::Done, LogEntry::Command(command)) => of_command(command, ledger, out),
+        (Applied::Refused(refusal), _) => out.notice(Notice::CommandRefused(refusal.to_string())),
+        (Applied::Ignored | Applied::Done, _) => {}
+    }
+    out.notices_follow_from(None);
 }
 
-pub(crate) fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
+fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
     let notice = match command {
         Command::SetSpec(spec) => Notice::SpecSet(spec.revision),
         Command::Plan(plan) => Notice::PlanCommitted {

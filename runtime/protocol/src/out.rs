@@ -14,6 +14,8 @@ use rhizo_types::wire::Record;
 pub(crate) struct Out {
     durable: Vec<Record>,
     effects: Vec<Effect>,
+    /// The index of the committed entry from which notices follow at present.
+    entry: Option<u64>,
 }
 
 impl Out {
@@ -26,7 +28,12 @@ impl Out {
     }
 
     pub(crate) fn notice(&mut self, notice: Notice) {
-        self.effects.push(Effect::Notice(notice));
+        self.effects.push(Effect::Notice { notice, entry: self.entry });
+    }
+
+    /// Sets the index of the committed entry from which the next notices follow; `None` when they follow from none.
+    pub(crate) fn notices_follow_from(&mut self, entry: Option<u64>) {
+        self.entry = entry;
     }
 
     pub(crate) fn control(&mut self, to: NodeId, message: Control) {

@@ -283,7 +283,7 @@ impl Stage {
                     };
                     self.events.push_back(Event::Listed { provider: provider.clone(), result: Err(error) });
                 }
-                Effect::Notice(notice) => self.notices.push(notice.clone()),
+                Effect::Notice { notice, .. } => self.notices.push(notice.clone()),
                 _ => {}
             }
         }

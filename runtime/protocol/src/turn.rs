@@ -160,7 +160,12 @@ pub enum Effect {
         answer: Answer,
     },
     /// A line for `events` and `why`.
-    Notice(Notice),
+    Notice {
+        /// The notice.
+        notice: Notice,
+        /// The index of the committed entry that it follows from. Every node that applies the entry has the same notice.
+        entry: Option<u64>,
+    },
     /// Stop every instance and this process; the host may end with it.
     Halt {
         /// The reason, for the operator.

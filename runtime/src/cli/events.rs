@@ -6,29 +6,49 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::{Session, refused, render};
 use crate::admin::{Answer, Ask, EventRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Time between two looks for new events.
 const LOOK_MS: u64 = 300;
 
-/// The last event that was seen of every node.
+/// The most committed entries whose events are remembered: more than the nodes apply between two looks.
+const ENTRIES_MAX: usize = 1_024;
+
+/// The events that were seen.
 #[derive(Default)]
-pub(super) struct Seen(BTreeMap<String, u64>);
+pub(super) struct Seen {
+    /// The number of the last event of every node.
+    last: BTreeMap<String, u64>,
+    /// The texts of the events that follow from the newest committed entries. Another node may make them later.
+    of_entries: BTreeMap<u64, BTreeSet<String>>,
+}
 
 impl Seen {
     /// The request for all other events.
     pub(super) fn ask(&self) -> Ask {
-        Ask::Events { after: self.0.clone(), everyone: true }
+        Ask::Events { after: self.last.clone(), everyone: true }
     }
 
     /// Prints events, and remembers that they were seen.
     pub(super) fn show(&mut self, session: &Session, events: &[EventRecord]) {
         for event in events {
-            session.print(event, || render::event(event) + "\n");
-            let last = self.0.entry(event.node.clone()).or_default();
+            if self.is_new(event) {
+                session.print(event, || render::event(event) + "\n");
+            }
+            let last = self.last.entry(event.node.clone()).or_default();
             *last = event.number.max(*last);
         }
+    }
+
+    /// Whether no other node has told the same of the same entry.
+    fn is_new(&mut self, event: &EventRecord) -> bool {
+        let Some(entry) = event.entry else { return true };
+        let is_new = self.of_entries.entry(entry).or_default().insert(event.text.clone());
+        while self.of_entries.len() > ENTRIES_MAX {
+            self.of_entries.pop_first();
+        }
+        is_new
     }
 }
 

@@ -28,7 +28,7 @@ impl Shell {
                 let answer = admin::decided(&answer, self.core.ledger().spec_revision());
                 self.admin.asked.answer(request, &answer);
             }
-            Effect::Notice(notice) => self.admin.recent.note(&notice),
+            Effect::Notice { notice, entry } => self.admin.recent.note(&notice, entry),
             Effect::Halt { reason } => self.halting = Some(reason),
             Effect::Start(call) => self.components.start(*call),
             Effect::Stop { run } => {

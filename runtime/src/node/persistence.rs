@@ -125,7 +125,7 @@ fn is_ordered(effect: &Effect) -> bool {
         | Effect::Solve(_)
         | Effect::ReplyJoin { .. }
         | Effect::Answer { .. }
-        | Effect::Notice(_)
+        | Effect::Notice { .. }
         | Effect::Halt { .. } => false,
     }
 }

@@ -372,7 +372,7 @@ impl World {
     fn execute(&mut self, node: NodeId, life: u64, effect: Effect) {
         if self.lines.is_some() && !matches!(effect, Effect::Send { .. }) {
             let text = match &effect {
-                Effect::Notice(notice) => format!("“{notice}”"),
+                Effect::Notice { notice, .. } => format!("“{notice}”"),
                 effect => format!("{effect:?}").chars().take(300).collect(),
             };
             self.say(|| format!("{node} → {text}"));
@@ -421,7 +421,7 @@ impl World {
             | Effect::SetAttributes { .. }
             | Effect::Rebind { .. }
             | Effect::Answer { .. }
-            | Effect::Notice(_) => {}
+            | Effect::Notice { .. } => {}
         }
     }
 

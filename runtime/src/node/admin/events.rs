@@ -8,7 +8,7 @@ use super::asked::Asker;
 use crate::admin::{Answer, Ask, AskRecord, EventRecord};
 use crate::node::shell::Shell;
 use rhizo_types::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -51,11 +51,14 @@ impl Shell {
     }
 }
 
-/// The newest [`EVENTS_MAX`] events, oldest first.
+/// The newest [`EVENTS_MAX`] events, oldest first. Of the notices that several nodes made of one entry, the earliest is
+/// kept.
 fn latest(mut events: Vec<EventRecord>) -> Vec<EventRecord> {
     // The events of one node are in order already. Between nodes the order is that of their clocks, which people can
     // judge.
     events.sort_by(|a, b| (a.at_unix_ms, &a.node, a.number).cmp(&(b.at_unix_ms, &b.node, b.number)));
+    let mut seen = BTreeSet::new();
+    events.retain(|event| event.entry.is_none_or(|entry| seen.insert((entry, event.text.clone()))));
     events.split_off(events.len().saturating_sub(EVENTS_MAX))
 }
 
@@ -65,7 +68,7 @@ mod tests {
 
     fn event(node: &str, number: u64, at_unix_ms: u64) -> EventRecord {
         let (node, kind, text) = (node.to_owned(), String::new(), String::new());
-        EventRecord { number, at_unix_ms, node, kind, text }
+        EventRecord { number, at_unix_ms, node, kind, text, entry: None }
     }
 
     #[test]
@@ -74,6 +77,20 @@ mod tests {
             latest(vec![event("n2", 1, 30), event("n2", 2, 50), event("n1", 1, 40), event("n1", 2, 50)]);
         let order: Vec<(&str, u64)> = told.iter().map(|event| (event.node.as_str(), event.number)).collect();
         assert_eq!(order, [("n2", 1), ("n1", 1), ("n1", 2), ("n2", 2)]);
+    }
+
+    #[test]
+    fn a_notice_that_every_node_makes_of_an_entry_is_told_once() {
+        let of_entry = |node, at_unix_ms, entry| EventRecord { entry, ..event(node, 1, at_unix_ms) };
+        let told = latest(vec![
+            of_entry("n1", 40, Some(7)),
+            of_entry("n2", 30, Some(7)),
+            of_entry("n3", 50, Some(8)),
+            of_entry("n4", 60, None),
+            of_entry("n5", 60, None),
+        ]);
+        let nodes: Vec<&str> = told.iter().map(|event| event.node.as_str()).collect();
+        assert_eq!(nodes, ["n2", "n3", "n4", "n5"]);
     }
 
     #[test]

@@ -31,8 +31,8 @@ impl Recent {
         Self { me, number: 0, events: VecDeque::new(), decisions: VecDeque::new() }
     }
 
-    /// Keeps a notice as an event. Writes it to the log as well.
-    pub(in crate::node) fn note(&mut self, notice: &Notice) {
+    /// Keeps a notice as an event, with the index of the entry that it follows from. Writes it to the log as well.
+    pub(in crate::node) fn note(&mut self, notice: &Notice, entry: Option<u64>) {
         tracing::info!(node = %self.me, "{notice}");
         self.number += 1;
         if self.events.len() == EVENTS_MAX {
@@ -44,6 +44,7 @@ impl Recent {
             node: self.me.to_string(),
             kind: notice.kind().to_owned(),
             text: notice.to_string(),
+            entry,
         });
     }
 
@@ -74,7 +75,7 @@ mod tests {
     fn only_the_newest_events_are_kept_and_their_numbers_go_on() {
         let mut recent = Recent::new(NodeId(3));
         for _ in 0..EVENTS_MAX + 10 {
-            recent.note(&Notice::TakeDownBegan);
+            recent.note(&Notice::TakeDownBegan, None);
         }
         let events = recent.events_after(0);
         assert_eq!(events.len(), EVENTS_MAX);
