@@ -44,3 +44,25 @@ fn an_instance_that_does_not_serve_has_a_reason() {
     }
     deployment.down();
 }
+
+#[test]
+fn a_low_limit_of_open_files_is_a_problem() {
+    let deployment = Deployment::new("open-files", "rhizo");
+    deployment
+        .write("rhizo.toml", "rhizo = 1\n[app]\nname = \"x\"\n[components.w]\nexec = \"sleep 100000\"\n");
+    let program = env!("CARGO_BIN_EXE_rhizo");
+    // Below a shell, so that the limit is that of the application alone.
+    let up = format!("ulimit -n 60; exec '{program}' up rhizo.toml --yes --wait --timeout-s 1");
+    let ended = std::process::Command::new("sh")
+        .args(["-c", &up])
+        .current_dir(deployment.file(""))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("a shell");
+    assert!(matches!(ended.status.code(), Some(0 | 5)), "{ended:?}");
+    deployment.until("told of the limit", |status| {
+        let problems = status["problems"].as_array().cloned().unwrap_or_default();
+        problems.iter().any(|problem| problem.as_str().is_some_and(|text| text.contains("only 60 files")))
+    });
+    deployment.down();
+}

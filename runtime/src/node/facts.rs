@@ -16,10 +16,39 @@ use std::time::Duration;
 /// The attribute under which a node states its process id. It is for the operator; no rule uses it.
 pub(super) const PROCESS_ID: &str = "pid";
 
-/// The attribute under which a node states why its disk cannot be written. It is for the operator.
-const STORAGE_PROBLEM: &str = "storage_problem";
+/// A kind of problem that a node states about itself, for the operator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum ProblemKind {
+    /// Why its disk cannot be written.
+    Storage,
+    /// A limit of the operating system that it is close to.
+    Limit,
+}
 
-/// The longest statement about a disk, in characters: a path and an error of the system.
+impl ProblemKind {
+    /// All kinds.
+    pub(super) const ALL: [Self; 2] = [Self::Storage, Self::Limit];
+
+    /// The attribute of the statement.
+    fn attribute(self) -> &'static str {
+        match self {
+            Self::Storage => "storage_problem",
+            Self::Limit => "limit_problem",
+        }
+    }
+
+    /// The sentence for `status`.
+    pub(super) fn sentence(self, node: NodeId, problem: &str) -> String {
+        match self {
+            Self::Storage => {
+                format!("the disk of {node} cannot be written, its programs run on: failed to {problem}")
+            }
+            Self::Limit => format!("{node} {problem}"),
+        }
+    }
+}
+
+/// The longest statement about a problem, in characters: a path and an error of the system.
 const PROBLEM_CHARS_MAX: usize = 400;
 
 /// Round-trip times between regions, in whole milliseconds.
@@ -34,8 +63,8 @@ pub(super) struct Facts {
     members: BTreeMap<NodeId, RegionName>,
     /// The round-trip times in the last `Event::Latencies` for the core.
     latencies: Latencies,
-    /// The storage problem that this node stated last.
-    storage_problem: Option<String>,
+    /// The problems that this node has stated and not withdrawn.
+    problems: BTreeMap<ProblemKind, String>,
 }
 
 /// The knowledge of a node at one moment, with the regions of its members.
@@ -59,24 +88,27 @@ impl Facts {
             own: OwnStatements::new(me),
             members: BTreeMap::new(),
             latencies: Latencies::new(),
-            storage_problem: None,
+            problems: BTreeMap::new(),
         }
     }
 
-    /// States why this node's disk cannot be written, or withdraws the statement.
-    pub(super) fn state_storage_problem(&mut self, problem: Option<String>) {
-        if self.storage_problem == problem {
+    /// States a problem of this node, or withdraws the statement.
+    pub(super) fn state_problem(&mut self, kind: ProblemKind, problem: Option<String>) {
+        if self.problems.get(&kind) == problem.as_ref() {
             return;
         }
-        self.storage_problem.clone_from(&problem);
+        match &problem {
+            Some(problem) => drop(self.problems.insert(kind, problem.clone())),
+            None => drop(self.problems.remove(&kind)),
+        }
         let text = problem.map(|problem| problem.chars().take(PROBLEM_CHARS_MAX).collect());
-        let (subject, attribute) = (Subject::Node(self.me), AttributeName::from(STORAGE_PROBLEM));
+        let (subject, attribute) = (Subject::Node(self.me), AttributeName::from(kind.attribute()));
         self.own.state(vec![Statement { subject, attribute, value: text.map(Value::Text) }]);
     }
 
-    /// Returns why a node's disk cannot be written, as the node stated it last.
-    pub(super) fn storage_problem(&self, node: NodeId, now: Time) -> Option<&str> {
-        let name = AttributeName::from(STORAGE_PROBLEM);
+    /// Returns a problem of a node, as the node stated it last.
+    pub(super) fn problem(&self, node: NodeId, kind: ProblemKind, now: Time) -> Option<&str> {
+        let name = AttributeName::from(kind.attribute());
         let (_, fact) = self.knowledge.believe(&Subject::Node(node), &name, now)?;
         match &fact.value {
             Value::Text(text) => Some(text),

@@ -13,6 +13,7 @@ mod inbound;
 mod input;
 mod join;
 mod journal;
+mod limits;
 mod links;
 mod own_statements;
 mod persistence;

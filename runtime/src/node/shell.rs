@@ -7,10 +7,11 @@
 
 use super::NodeError;
 use super::admin::{Admin, Asker};
-use super::facts::Facts;
+use super::facts::{Facts, ProblemKind};
 use super::identity::{Identity, LedgerCopy};
 use super::input::Input;
 use super::journal::Journal;
+use super::limits;
 use super::links::Links;
 use super::persistence::Persistence;
 use super::planning::Planning;
@@ -33,6 +34,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 /// Time between two ticks, in milliseconds. At a tick the loop gossips this node's statements if a batch is due, which
 /// is once a second at most.
 const TICK_MS: u64 = 1_000;
+
+/// Number of ticks between two looks at the limits of the operating system. A look reads one directory of `/proc`.
+const LIMITS_TICKS: u64 = 5;
 
 /// Number of events that are executed in a row before other tasks of this thread run.
 const EVENTS_PER_TURN_MAX: usize = 64;
@@ -93,6 +97,8 @@ pub(super) struct Shell {
     pub(super) input: mpsc::Sender<Input>,
     /// The core's time is counted from here.
     origin: Instant,
+    /// Number of ticks so far.
+    ticks: u64,
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
     /// The ledger's index and epoch at the last update of the parts.
     followed: (u64, u64),
@@ -173,6 +179,7 @@ impl Shell {
             log_problem: None,
             copy: LedgerCopy::new(parts.identity, me),
             origin: Instant::now(),
+            ticks: 0,
             members_changed: parts.members_changed,
             followed: (0, 0),
         };
@@ -366,7 +373,11 @@ impl Shell {
         let now = self.now();
         self.copy.refresh(self.core.ledger());
         let journal = self.persistence.problem().map(str::to_owned);
-        self.facts.state_storage_problem(journal.or_else(|| self.log_problem.clone()));
+        self.facts.state_problem(ProblemKind::Storage, journal.or_else(|| self.log_problem.clone()));
+        self.ticks += 1;
+        if self.ticks % LIMITS_TICKS == 1 {
+            self.facts.state_problem(ProblemKind::Limit, limits::problem());
+        }
         if let Some(batch) = self.facts.due_batch(now) {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);

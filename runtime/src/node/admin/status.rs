@@ -7,7 +7,7 @@ use crate::admin::{
     BindingStatus, ExportStatus, FailingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus,
     Status,
 };
-use crate::node::facts::Facts;
+use crate::node::facts::{Facts, ProblemKind};
 use rhizo_protocol::ledger::{Ledger, Member};
 use rhizo_protocol::{Survival, reasons, status, words};
 use rhizo_types::intent::Intent;
@@ -35,10 +35,10 @@ pub(super) struct Records<'a> {
 pub(super) fn compose(records: Records<'_>) -> Status {
     let nodes = nodes(&records);
     let components = instances(&records);
-    let disks = storage_problems(&records);
+    let stated = stated_problems(&records);
     let Records { me, ledger, core, utility, mut problems, .. } = records;
     problems.splice(0..0, core.problems);
-    problems.extend(disks);
+    problems.extend(stated);
     let count = |set: &BTreeSet<_>| u32::try_from(set.len()).unwrap_or(u32::MAX);
     Status {
         app: ledger.genesis.as_ref().map(|genesis| genesis.app.to_string()).unwrap_or_default(),
@@ -67,13 +67,15 @@ pub(super) fn compose(records: Records<'_>) -> Status {
     }
 }
 
-/// A sentence for each member whose disk cannot be written.
-fn storage_problems(records: &Records<'_>) -> Vec<String> {
-    let problem = |node: &NodeId| {
-        let problem = records.facts.storage_problem(*node, records.now)?;
-        Some(format!("the disk of {node} cannot be written, its programs run on: failed to {problem}"))
+/// A sentence for each problem that a member states about itself.
+fn stated_problems(records: &Records<'_>) -> Vec<String> {
+    let of_node = |node: &NodeId| {
+        let (node, facts, now) = (*node, records.facts, records.now);
+        ProblemKind::ALL
+            .into_iter()
+            .filter_map(move |kind| Some(kind.sentence(node, facts.problem(node, kind, now)?)))
     };
-    records.ledger.members.keys().filter_map(problem).collect()
+    records.ledger.members.keys().flat_map(of_node).collect()
 }
 
 fn failing((component, failing): (&ComponentName, &status::FailingComponent)) -> FailingStatus {
