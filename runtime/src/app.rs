@@ -111,18 +111,32 @@ impl Rhizo {
     /// Call it first in `main`. As the supervisor of a host it forks, which is sound only while the process has one
     /// thread; otherwise it makes the tokio runtime that components run on.
     ///
-    /// # Panics
-    /// Inside a tokio runtime: a runtime cannot be started in another one.
+    /// Inside a tokio runtime (`#[tokio::main]`) it only prints an error and returns the exit code 2: a runtime cannot be
+    /// started in another one, and the process has more than one thread already.
     pub fn run(self) -> ExitCode {
         self.run_with(std::env::args_os())
     }
 
     /// Runs the command that these arguments name. The first one is the name of the program.
     pub fn run_with(self, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+        if Handle::try_current().is_ok() {
+            return cli::inside_a_runtime();
+        }
         cli::run(self.into_parts(), arguments.into_iter().collect())
     }
 
     fn into_parts(self) -> cli::Embedding {
         cli::Embedding { config: self.config, registry: Arc::new(self.registry), sensors: self.sensors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn inside_a_runtime_it_says_so_and_does_not_panic() {
+        let ended = Rhizo::bare().run_with(["rhizo", "schema"].map(OsString::from));
+        assert_eq!(format!("{ended:?}"), format!("{:?}", ExitCode::from(2)));
     }
 }

@@ -167,6 +167,15 @@ pub(crate) fn missing_code(spec: &Spec, registry: &Registry) -> Vec<String> {
     missing
 }
 
+/// Sentences that name the closures and functions of this binary for components that the spec does not have: most often
+/// a name with a slip, in the code or in the config.
+pub(crate) fn unused_code(spec: &Spec, registry: &Registry) -> Vec<String> {
+    let unknown = registry.components().into_iter().filter(|name| !spec.components.contains_key(*name));
+    unknown
+        .map(|name| format!("this binary has code for a component `{name}`, and the config has none"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,5 +242,16 @@ mod tests {
         std::fs::write(&path, "\u{feff}a\r\nb\r\n").expect("a file");
         assert_eq!(read_text(&path).expect("a text"), "a\nb\n");
         assert_eq!(read_template(&path).expect("a text"), "a\nb\n");
+    }
+
+    #[test]
+    fn code_for_no_component_is_named() {
+        let mut registry = Registry::default();
+        registry.add_closure("greeter", |_| async { Ok(()) });
+        registry.add_function("gretter", "migrate", |_| async { Ok(()) });
+        let greeter = (rhizo_types::ComponentName::from("greeter"), Component::new(Run::Embedded));
+        let spec = Spec::new("x", std::collections::BTreeMap::from([greeter]));
+        let unused = unused_code(&spec, &registry);
+        assert_eq!(unused, ["this binary has code for a component `gretter`, and the config has none"]);
     }
 }

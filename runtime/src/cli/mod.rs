@@ -113,6 +113,17 @@ pub(crate) fn run(embedding: Embedding, arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Says that rhizo cannot run inside a tokio runtime.
+pub(crate) fn inside_a_runtime() -> ExitCode {
+    let failure = Failure::new(
+        Exit::BadConfig,
+        "run inside a tokio runtime: rhizo makes the one that components run on",
+    )
+    .hint("write `fn main() -> ExitCode { … .run() }`, without `#[tokio::main]` and `async`");
+    Console::new(false).failure(&failure);
+    failure.exit.into()
+}
+
 /// Executes a command of the operator and prints its failure.
 fn command_line(embedding: Embedding, console: Console, command: Command) -> Exit {
     let home = match AppDir::below(Path::new(".")) {
@@ -317,7 +328,15 @@ impl Session {
                 Failure::flawed(path.display(), flaws.collect())
             }
         })?;
-        let missing = config::missing_code(&config.parsed.spec, &self.embedding.registry);
+        let (spec, registry) = (&config.parsed.spec, &self.embedding.registry);
+        let unused = config::unused_code(spec, registry);
+        if !unused.is_empty() {
+            let names: Vec<String> = spec.components.keys().map(|name| format!("`{name}`")).collect();
+            let message = format!("match the code with `{}`: {}", config.text.file, unused.join("; "));
+            return Err(Failure::new(Exit::BadConfig, message)
+                .hint(format!("the config has {}; correct the name in one of the two", names.join(", "))));
+        }
+        let missing = config::missing_code(spec, registry);
         if missing.is_empty() {
             return Ok(config);
         }

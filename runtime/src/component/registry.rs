@@ -5,7 +5,7 @@
 use super::embedded::{Ctx, Embedded};
 use super::function::{self, ActionCtx, BoxError, Function};
 use rhizo_types::ComponentName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -47,6 +47,11 @@ impl Registry {
     #[must_use]
     pub(crate) fn has_function(&self, component: &ComponentName, name: &str) -> bool {
         self.function(component, name).is_some()
+    }
+
+    /// The components of the registered closures and functions.
+    pub(crate) fn components(&self) -> BTreeSet<&ComponentName> {
+        self.closures.keys().chain(self.functions.keys().map(|(component, _)| component)).collect()
     }
 
     pub(super) fn closure(&self, component: &ComponentName) -> Option<Embedded> {
