@@ -4,10 +4,13 @@
 //! same content. The JSON form is a contract with scripts. Read next: `node::admin`, which composes the answers, and
 //! `cli`, which prints them.
 
+use crate::component::log_reader::LogPosition;
+use crate::secrets::ByVariable;
 use rhizo_config::Finding;
 use rhizo_planning::Record;
 use rhizo_protocol::Survival;
 use rhizo_protocol::ledger::Recovery;
+use rhizo_types::secret::Sealed;
 use rhizo_types::{HostId, Lineage, NodeId, ProviderName, Revision, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,12 +52,17 @@ pub(crate) enum Ask {
         /// An instance or a node; `None` for the last decisions.
         subject: Option<String>,
     },
-    /// The last output of an instance.
+    /// The output of an instance, or of all copies of a component.
     Logs {
-        /// The instance, for example `web.0`.
-        instance: String,
+        /// The instance, for example `web.0`, or the component.
+        subject: String,
         /// The length of the answer in bytes at most.
         bytes_max: u64,
+        /// The positions up to which the asker has read logs, by name. Of a log that is not named, the last lines are
+        /// wanted.
+        after: BTreeMap<String, LogPosition>,
+        /// Whether the answering node asks the other members that have such logs as well.
+        everyone: bool,
     },
     /// The plan for a config, without carrying it out.
     Plan {
@@ -95,6 +103,9 @@ pub(crate) struct ConfigText {
     pub(crate) file: String,
     /// The directory that relative paths start from.
     pub(crate) base: String,
+    /// The sealed values of the secrets whose sources the text names.
+    #[serde(default)]
+    pub(crate) secrets: ByVariable<Sealed>,
 }
 
 /// An answer.
@@ -108,7 +119,7 @@ pub(crate) enum Answer {
     /// To [`Ask::Why`].
     Why(Box<Why>),
     /// To [`Ask::Logs`].
-    Logs(String),
+    Logs(Logs),
     /// To [`Ask::Plan`].
     Plan(Box<Record>),
     /// To [`Ask::Standing`].
@@ -353,6 +364,30 @@ pub(crate) struct EventRecord {
     /// notices of an entry, and an answer has each of them once.
     #[serde(default)]
     pub(crate) entry: Option<u64>,
+}
+
+/// Lines of logs, in the order of time.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Logs {
+    /// The lines.
+    pub(crate) lines: Vec<LogLine>,
+    /// Nodes that have such logs and did not answer.
+    pub(crate) missing: Vec<String>,
+}
+
+/// A line that an instance printed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct LogLine {
+    /// The instance.
+    pub(crate) instance: String,
+    /// The name of the log: the instance with its generation and node, for example `web.0-g3@n2`.
+    pub(crate) log: String,
+    /// The time at which the line began: milliseconds of Unix time by the clock of its node. Zero when it is not known.
+    pub(crate) at_unix_ms: u64,
+    /// The text. A long line is cut and marked.
+    pub(crate) text: String,
+    /// Whether the program has not ended the line yet.
+    pub(crate) is_open: bool,
 }
 
 /// The reasons for the configuration in force.

@@ -6,6 +6,7 @@
 use crate::admin::ConfigText;
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
 use crate::component::registry::Registry;
+use crate::secrets::{self, ByVariable, Plain};
 use rhizo_config::{FileKind, Finding, NamedFile, Severity};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::spec::{Component, Run, Spec};
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Config {
     pub(crate) text: ConfigText,
     pub(crate) parsed: rhizo_config::Parsed,
+    /// The values of its secrets; empty unless the config is to be planned or deployed.
+    pub(crate) secrets: Plain,
 }
 
 /// The reason why a config cannot be used.
@@ -57,7 +60,9 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
             if !flawed.is_empty() {
                 return Err(ConfigError::Findings(flawed));
             }
-            Ok(Config { text: ConfigText { text, file, base: base.to_string_lossy().into_owned() }, parsed })
+            let base = base.to_string_lossy().into_owned();
+            let text = ConfigText { text, file, base, secrets: ByVariable::new() };
+            Ok(Config { text, parsed, secrets: Plain::default() })
         }
         Err(findings) => Err(ConfigError::Findings(vec![Flawed { findings, text }])),
     }
@@ -125,16 +130,17 @@ fn read_template(path: &Path) -> Result<String, String> {
     read_text(path).map_err(|error| error.to_string())
 }
 
-/// Parses a config that came over a link.
+/// Parses a config that came over a link, with the sealed values of its secrets.
 ///
 /// # Errors
-/// The findings as text, completing "failed to …".
+/// The findings, or the name of a secret without a value, as text that completes "failed to …".
 pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
-    rhizo_config::parse(&config.text, &config.file, Path::new(&config.base))
-        .map(|parsed| parsed.spec)
-        .map_err(|findings| {
-            format!("use the config:\n{}", rhizo_config::render(&findings, &config.text, false))
-        })
+    let parsed = rhizo_config::parse(&config.text, &config.file, Path::new(&config.base));
+    let mut spec = parsed.map(|parsed| parsed.spec).map_err(|findings| {
+        format!("use the config:\n{}", rhizo_config::render(&findings, &config.text, false))
+    })?;
+    secrets::fill(&mut spec, &config.secrets)?;
+    Ok(spec)
 }
 
 /// The actions of a component's declared life-cycle; none when it declares no life-cycle.

@@ -68,6 +68,7 @@ mod component;
 mod config;
 mod error;
 mod node;
+mod secrets;
 
 pub use app::Rhizo;
 pub use component::NodeView;

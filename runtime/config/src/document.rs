@@ -101,9 +101,9 @@ pub(crate) struct Component {
     health: Option<Health>,
     start: Option<Start>,
     stop: Option<Stop>,
-    /// Environment variables, with the same placeholders as `exec`.
+    /// Environment variables: texts with the same placeholders as `exec`, or secrets.
     #[schemars(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, Variable>,
     /// Named texts, `{attribute.NAME}` in templates. A change of these alone restarts no copy: running copies are
     /// notified.
     #[schemars(default)]
@@ -118,6 +118,28 @@ impl Table for Component {
     const NOT_YET: &'static [&'static str] = &["state", "actions", "files", "artifact", "secrets", "version"];
     const FOREIGN: Foreign = slips::COMPONENT;
 }
+
+/// The value of an environment variable.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Variable {
+    Text(String),
+    Secret(Secret),
+}
+
+/// The source of a secret, which the command line reads on the operator's machine: one of the three.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Secret {
+    /// A variable of the environment of the command line.
+    env: Option<String>,
+    /// A file; a relative path starts at the folder of the config.
+    file: Option<String>,
+    /// A program, without a shell; its standard output is the value.
+    command: Option<Command>,
+}
+
+impl Table for Secret {}
 
 /// The replacement of an old version by a new one.
 #[derive(JsonSchema)]

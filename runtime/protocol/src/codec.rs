@@ -6,6 +6,7 @@
 use crate::ledger::Ledger;
 use rhizo_types::ledger::Command;
 use rhizo_types::message::{CommittedEntry, LogEntry, Message};
+use rhizo_types::secret::SealingKey;
 use rhizo_types::wire::{
     Boot, BootRecord, CommandRecord, JoinAnswer, JoinAnswerRecord, JoinAskRecord, MessageRecord, NodeRecord,
     Record,
@@ -128,16 +129,18 @@ pub fn decode_join(bytes: &[u8]) -> Result<rhizo_types::ledger::Join, DecodeErro
     decode("join", bytes).map(|JoinAskRecord::V1(join)| join)
 }
 
-/// An answer to a request to join.
+/// An answer to a request to join. A node that is accepted gets the key that opens the application's secrets, if there
+/// is one.
 #[must_use]
-pub fn encode_join_answer(answer: &JoinAnswer) -> Vec<u8> {
-    encode(&JoinAnswerRecord::V1(answer.clone()))
+pub fn encode_join_answer(answer: &JoinAnswer, key: Option<&SealingKey>) -> Vec<u8> {
+    let key = key.filter(|_| matches!(answer, JoinAnswer::Accepted { .. })).cloned();
+    encode(&JoinAnswerRecord::V1 { answer: answer.clone(), key })
 }
 
 /// An answer to a request to join.
 ///
 /// # Errors
 /// The bytes are not such a record.
-pub fn decode_join_answer(bytes: &[u8]) -> Result<JoinAnswer, DecodeError> {
-    decode("join answer", bytes).map(|JoinAnswerRecord::V1(answer)| answer)
+pub fn decode_join_answer(bytes: &[u8]) -> Result<(JoinAnswer, Option<SealingKey>), DecodeError> {
+    decode("join answer", bytes).map(|JoinAnswerRecord::V1 { answer, key }| (answer, key))
 }

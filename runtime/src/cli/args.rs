@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(version, about, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// Print answers as JSON: one document, also for failures and usage errors. `events`, `run` and `up` in the foreground
+    /// Print answers as JSON: one document, also for failures and usage errors. `events`, `logs -f`, `run` and `up` in the foreground
     /// print one document a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -42,14 +42,8 @@ pub(crate) enum Command {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Show the last output of an instance.
-    Logs {
-        /// The instance, for example `web.0`.
-        instance: String,
-        /// The most bytes to show.
-        #[arg(long, default_value_t = 65_536)]
-        bytes: u64,
-    },
+    /// Show the last output of an instance, or of all copies of a component.
+    Logs(Logs),
     /// Execute a reconfiguration script (`add del connect disconnect push wait`), and follow it to its end.
     Run(Run),
     /// Stop everything and release all hosts.
@@ -135,6 +129,21 @@ pub(crate) struct Recover {
 fn node_id(text: &str) -> Result<NodeId, String> {
     let number = text.strip_prefix('n').and_then(|number| number.parse().ok());
     number.map(NodeId).ok_or_else(|| "nodes are named as in `status`, for example n4".to_owned())
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// An instance (`web.0`), or a component (`web`): then each line begins with its copy.
+    pub(crate) subject: String,
+    /// Continue with new lines as they are printed, also after a copy has moved.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin each line with its time in UTC, by the clock of its node.
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// The most bytes to show; with --follow, of the lines that are there already.
+    #[arg(long, default_value_t = 65_536)]
+    pub(crate) bytes: u64,
 }
 
 #[derive(Args, Debug)]

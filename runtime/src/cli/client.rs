@@ -314,8 +314,12 @@ mod tests {
             assert!(may_repeat(&order, &unsent), "{order:?}");
         }
         assert!(may_repeat(&Ask::Status, &lost));
-        let config =
-            crate::admin::ConfigText { text: String::new(), file: String::new(), base: String::new() };
+        let config = crate::admin::ConfigText {
+            text: String::new(),
+            file: String::new(),
+            base: String::new(),
+            secrets: Default::default(),
+        };
         let apply = |after| Ask::Apply { config: config.clone(), after };
         assert!(may_repeat(&apply(Some(rhizo_types::Revision(1))), &lost));
         assert!(!may_repeat(&apply(None), &lost));

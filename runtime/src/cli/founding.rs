@@ -72,7 +72,8 @@ pub(crate) fn start(
 ) -> Result<NodeHandle, Failure> {
     let failed = |message: String| Failure::new(Exit::Failed, message);
     let spec = crate::config::parse(&beginning.config).map_err(failed)?;
-    let operator = NodeSecret::from_bytes(home.operator_secret(rand::random)?);
+    let operator_secret = home.operator_secret(rand::random)?;
+    let operator = NodeSecret::from_bytes(operator_secret);
     let program = Program::current().map_err(|error| failed(format!("find the executable: {error}")))?;
     let founding = Founding {
         app: beginning.deployment.app,
@@ -80,6 +81,7 @@ pub(crate) fn start(
         operators: BTreeSet::from([operator.peer_key()]),
         timers: beginning.timers,
         overlay_secret: OverlaySecret(rand::random()),
+        sealing_key: crate::secrets::key_of(&operator_secret),
         spec: SetSpec { revision: Revision(1), spec, source: beginning.config.text },
         dir: home.founder_dir(),
         state: home.path().to_owned(),

@@ -17,6 +17,7 @@ mod founding;
 mod home_of;
 mod interruption;
 mod known_providers;
+mod logs;
 mod members_file;
 mod node_0;
 mod offline;
@@ -38,8 +39,10 @@ mod waiting;
 use crate::admin::{Answer, Ask, Status};
 use crate::app::AppSensor;
 use crate::app_dir::{AppDir, Deployment, KnownMember};
+use crate::component::closure_output::Tee;
 use crate::component::registry::Registry;
 use crate::config::{self, Config, ConfigError};
+use crate::secrets::Plain;
 use args::{Arguments, Command};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use client::Client;
@@ -164,7 +167,7 @@ pub(crate) fn log_to_stderr(default: &str) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let subscriber =
         // A log line that cannot be written is dropped: reporting that on the same stream would panic.
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false)
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Tee).with_ansi(false)
         .log_internal_errors(false);
     // The embedding program may have set a subscriber of its own before; it keeps it.
     let _set_before = subscriber.try_init();
@@ -242,15 +245,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
             Ok(if status.state == "no-quorum" { Exit::NoQuorum } else { Exit::Done })
         }
         Command::Why { subject } => why(session, subject).await,
-        Command::Logs { instance, bytes } => {
-            match session.ask(Ask::Logs { instance, bytes_max: bytes }).await? {
-                Answer::Logs(text) => {
-                    session.print(&serde_json::json!({ "text": text }), || text.clone());
-                    Ok(Exit::Done)
-                }
-                other => Err(refused(other)),
-            }
-        }
+        Command::Logs(wanted) => logs::print(session, wanted).await,
         Command::Events { follow } => events::print(session, follow).await,
         Command::Supervise { .. } | Command::Node { .. } | Command::Founder { .. } => {
             Err(Failure::new(Exit::BadConfig, "do that here: the command is for rhizo itself"))
@@ -342,6 +337,17 @@ impl Session {
         }
         let message = format!("find the code of the application: {}", missing.join("; "));
         Err(Failure::new(Exit::BadConfig, message).hint("use the binary that embeds the application"))
+    }
+
+    /// Reads the config, and the sources of its secrets on this machine.
+    fn config_to_deploy(&self, named: Option<&Path>) -> Result<Config, Failure> {
+        let mut config = self.config(named)?;
+        let read = Plain::read(&config.parsed.spec, Path::new(&config.text.base));
+        config.secrets = read.map_err(|error| {
+            Failure::new(Exit::BadConfig, crate::error::chain(&error))
+                .hint("`plan` and `up` read the sources of secrets on this machine")
+        })?;
+        Ok(config)
     }
 
     fn print_warnings(&self, config: &Config) {

@@ -7,6 +7,7 @@ use super::{Session, consent, refused, render};
 use crate::admin::{Answer, Ask, ConfigText};
 use crate::config::Config;
 use crate::node::{self, catalogue, solving};
+use crate::secrets;
 use rhizo_actuators::Provider;
 use rhizo_actuators::process::Program;
 use rhizo_config::Finding;
@@ -23,7 +24,7 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
     let is_deployed = session.home.deployment()?.is_some();
     let config = match (named, is_deployed) {
         (None, true) => None,
-        _ => Some(session.config(named)?),
+        _ => Some(session.config_to_deploy(named)?),
     };
     if let Some(config) = &config {
         session.print_warnings(config);
@@ -37,7 +38,8 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
         if let Some(sentence) = &status.no_quorum {
             return Err(Failure::no_quorum(sentence));
         }
-        let answer = client.ask(&Ask::Plan { config: config.map(|config| config.text) }).await?;
+        let config = config.map(|config| text(session, &config)).transpose()?;
+        let answer = client.ask(&Ask::Plan { config }).await?;
         client.close().await;
         match answer {
             Answer::Plan(record) => *record,
@@ -154,7 +156,11 @@ pub(crate) fn providers(
     }
 }
 
-/// The config's text, as the home keeps it.
-pub(crate) fn text(config: &Config) -> ConfigText {
-    config.text.clone()
+/// The config as it is sent and as the home keeps it: its text, and the sealed values of its secrets.
+///
+/// # Errors
+/// When the operator's key, which the values are sealed with, cannot be read or made.
+pub(crate) fn text(session: &Session, config: &Config) -> Result<ConfigText, Failure> {
+    let operator = session.home.operator_secret(rand::random)?;
+    Ok(ConfigText { secrets: config.secrets.seal(&secrets::key_of(&operator)), ..config.text.clone() })
 }

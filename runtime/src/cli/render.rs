@@ -119,8 +119,33 @@ pub(super) fn clock(unix_ms: u64) -> String {
     format!("{:02}:{:02}:{:02}.{:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60, unix_ms % 1_000)
 }
 
+/// Date and time in UTC as RFC 3339 has it; of a time that is not known, blanks.
+pub(crate) fn timestamp(unix_ms: u64) -> String {
+    if unix_ms == 0 {
+        return " ".repeat("2000-01-01T00:00:00.000Z".len());
+    }
+    // Days since 0000-03-01, so that a leap day is the last one of its year. Algorithm: Howard Hinnant,
+    // "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+    let days = unix_ms / 86_400_000 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{}Z", clock(unix_ms))
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn timestamps_have_the_date() {
+        assert_eq!(super::timestamp(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(super::timestamp(1_795_950_173_123), "2026-11-29T11:02:53.123Z");
+        assert_eq!(super::timestamp(1_704_067_199_999), "2023-12-31T23:59:59.999Z");
+    }
+
     #[test]
     fn a_time_of_day_is_printed_in_utc() {
         assert_eq!(super::clock(86_400_000 + 3_661_007), "01:01:01.007");

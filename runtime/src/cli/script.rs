@@ -47,7 +47,12 @@ fn read(path: &Path) -> Result<ConfigText, Failure> {
     let text = config::read_text(path).map_err(|error| {
         Failure::new(Exit::BadConfig, format!("read the script `{}`: {error}", path.display()))
     })?;
-    Ok(ConfigText { text, file: path.display().to_string(), base: String::new() })
+    Ok(ConfigText {
+        text,
+        file: path.display().to_string(),
+        base: String::new(),
+        secrets: Default::default(),
+    })
 }
 
 /// Shows each line that is executed until the script has ended. `text` is the script's.

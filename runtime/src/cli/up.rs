@@ -64,7 +64,7 @@ impl Done<'_> {
 }
 
 pub(crate) async fn up(session: &Session, up: Up) -> Result<Exit, Failure> {
-    let config = session.config(up.file.config.as_deref())?;
+    let config = session.config_to_deploy(up.file.config.as_deref())?;
     session.print_warnings(&config);
     loop {
         if let Some(deployment) = session.home.deployment()? {
@@ -131,7 +131,8 @@ async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Fo
     let (known, plan) = agree_to_found(session, known, spec, up.yes).await?;
     let claim = session.home.make()?;
     let interruptions = Interruptions::listen()?;
-    let Some(beginning) = founding::begin(session, &claim, &offline::text(config), spec, &known)? else {
+    let text = offline::text(session, config)?;
+    let Some(beginning) = founding::begin(session, &claim, &text, spec, &known)? else {
         return Ok(None);
     };
     // Until the lock is released, no other command looks for node 0.
@@ -186,7 +187,9 @@ async fn resume_from(
     booted: resume::Booted,
     claim: Option<Claim>,
 ) -> Result<Exit, Failure> {
-    let is_changed = booted.beginning.config.text != config.text.text;
+    let began = &booted.beginning.config;
+    let is_changed =
+        began.text != config.text.text || began.secrets != offline::text(session, config)?.secrets;
     let applied = async {
         resume::await_quorum(session, up.timeout_s).await?;
         apply(session, up, config).await
@@ -217,7 +220,7 @@ async fn resume_from(
 async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Failure> {
     let hint = "`down` gives back what is left of it; then `up` starts it anew";
     let mut client = session.client().await?;
-    let text = offline::text(config);
+    let text = offline::text(session, config)?;
     let deployment = session.deployment()?;
     let mut overtaken = 0;
     let (plan, spec) = loop {

@@ -3,12 +3,15 @@
 //! A closure that returns or panics is a failure of the instance; the node continues. Programs are in
 //! [`super::exec`].
 
+use super::closure_output;
 use super::function::BoxError;
+use super::instance_log::InstanceLog;
 use super::launch::Launch;
 use super::{ExportTable, NodeView, RunOutcome, Task, probe, raised, start_ms_max};
+use crate::secrets::Opened;
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
-use rhizo_types::spec::{Export, Ports};
+use rhizo_types::spec::Component;
 use rhizo_types::{InstanceId, PortName, ValueName};
 use std::future::Future;
 use std::io;
@@ -43,12 +46,14 @@ pub struct Ctx {
     instance: InstanceId,
     node: NodeView,
     dir: Arc<Path>,
-    declared: Arc<Ports<Export>>,
+    component: Arc<Component>,
     /// The addresses that were chosen for its exports.
     ports: Arc<ExportTable>,
     imports: watch::Receiver<BoundImports>,
     attributes: watch::Receiver<Values>,
     values: Arc<Values>,
+    secrets: Opened,
+    log: Arc<InstanceLog>,
     progress: Arc<watch::Sender<Progress>>,
     publish: mpsc::Sender<Values>,
     stop: watch::Receiver<bool>,
@@ -80,9 +85,20 @@ impl Ctx {
     }
 
     /// An import of this component, which follows every re-binding.
+    ///
+    /// # Panics
+    /// When the config declares no such import for the component. The instance then fails with a reason that lists the
+    /// declared ones; it would wait without end for an import that is never bound.
     #[must_use]
     pub fn import(&self, name: &str) -> Import {
+        let imports = &self.component.imports;
         let name = PortName::from(name);
+        let known = imports.contains_key(&name);
+        assert!(
+            known,
+            "the config declares no import `{name}` for this component; {}",
+            declared(imports.keys())
+        );
         let told = self.imports.borrow().get(&name).cloned().unwrap_or_default();
         Import { name, table: self.imports.clone(), told }
     }
@@ -97,6 +113,20 @@ impl Ctx {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.values.get(&ValueName::from(name)).map(String::as_str)
+    }
+
+    /// The value of a secret of the component, by its name in `env`.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<&str> {
+        self.secrets.get(name)
+    }
+
+    /// Writes a line to the log of the instance, which `logs` shows.
+    ///
+    /// `tracing` events of the closure's own task are there too, unless the program has set a subscriber of its own.
+    /// What the closure prints to the standard streams is in the log of its node.
+    pub fn log(&self, line: &str) {
+        self.log.write(format!("{line}\n").as_bytes());
     }
 
     /// Passes a data value to the users of the exports that list its name. It replaces a value of the same name.
@@ -195,8 +225,13 @@ impl ExportHandle {
     /// # Errors
     /// When the config declares no such export, or the port cannot be bound.
     pub async fn listen(self) -> io::Result<TcpListener> {
-        let Some(export) = self.ctx.declared.get(&self.name) else {
-            let message = format!("the config declares no export `{}` for this component", self.name);
+        let exports = &self.ctx.component.exports;
+        let Some(export) = exports.get(&self.name) else {
+            let message = format!(
+                "the config declares no export `{}` for this component; {}",
+                self.name,
+                declared(exports.keys())
+            );
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
         let port = self.ctx.ports.get(&self.name).map(SocketAddr::port).or(export.port).unwrap_or(0);
@@ -209,6 +244,12 @@ impl ExportHandle {
     }
 }
 
+/// The ports that the config declares, as the end of a message.
+fn declared<'a>(ports: impl Iterator<Item = &'a PortName>) -> String {
+    let names: Vec<String> = ports.map(|port| format!("`{port}`")).collect();
+    if names.is_empty() { "it declares none".to_owned() } else { format!("it declares {}", names.join(", ")) }
+}
+
 /// Runs the closure until it ends, and reports the outcome.
 pub(super) async fn run(task: Task, closure: Embedded) {
     let (progress, mut seen) = watch::channel(Progress::default());
@@ -217,17 +258,19 @@ pub(super) async fn run(task: Task, closure: Embedded) {
         instance: task.run.instance.clone(),
         node: task.scope.node.clone(),
         dir: task.scope.dir.as_path().into(),
-        declared: Arc::new(task.component.exports.clone()),
+        component: task.component.clone(),
         ports: Arc::new(task.scope.exports.clone()),
         imports: task.imports.clone(),
         attributes: task.attributes.clone(),
         values: Arc::new(task.scope.values.clone()),
+        secrets: task.scope.secrets.clone(),
+        log: task.log.clone(),
         progress: Arc::new(progress),
         publish,
         stop: task.stop.clone(),
     };
     let publishing = tokio::spawn(pass_on(published, task.run.clone(), task.reports.clone()));
-    let mut running = tokio::spawn(closure(ctx));
+    let mut running = tokio::spawn(closure_output::kept(task.log.clone(), closure(ctx)));
     let outcome = live(&task, &mut running, &mut seen).await;
     if !running.is_finished() {
         let grace = Duration::from_millis(task.component.stop.grace_ms);
@@ -344,7 +387,42 @@ fn missing(task: &Task, progress: &Progress) -> String {
 mod tests {
     use super::*;
     use rhizo_types::message::Served;
+    use rhizo_types::spec::{Export, Run};
     use std::net::Ipv4Addr;
+
+    /// The context of an instance that imports `db` and exports `http`.
+    fn ctx() -> Ctx {
+        let mut component = Component::new(Run::Embedded);
+        component.imports.insert("db".into(), rhizo_types::spec::Import::of("db".into(), "sql".into()));
+        component.exports.insert("http".into(), Export::SERVICE);
+        let scope = super::super::template::tests::scope("/run".into());
+        Ctx {
+            instance: scope.instance,
+            node: scope.node,
+            dir: scope.dir.into(),
+            component: Arc::new(component),
+            ports: Arc::default(),
+            imports: watch::channel(BoundImports::new()).1,
+            attributes: watch::channel(Values::new()).1,
+            values: Arc::default(),
+            secrets: scope.secrets,
+            log: Arc::new(InstanceLog::nowhere()),
+            progress: Arc::new(watch::channel(Progress::default()).0),
+            publish: mpsc::channel(1).0,
+            stop: watch::channel(false).1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_the_config_does_not_declare_is_an_error_at_once() {
+        let listened = ctx().export("htpp").listen().await;
+        let error = listened.expect_err("there is no such export").to_string();
+        assert!(error.contains("`htpp`") && error.ends_with("it declares `http`"), "{error}");
+        assert!(ctx().import("db").addrs().is_empty());
+        let closure = tokio::spawn(async { drop(ctx().import("bd")) });
+        let reason = in_words(closure.await.map(Ok));
+        assert!(reason.contains("no import `bd`") && reason.contains("it declares `db`"), "{reason}");
+    }
 
     #[tokio::test]
     async fn a_rebinding_between_two_waits_is_not_missed() {

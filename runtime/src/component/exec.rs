@@ -10,6 +10,7 @@ use super::probe::{self, Prober};
 use super::processes::Processes;
 use super::start_check::StartCheck;
 use super::{ExportTable, RunOutcome, Task, raised, start_ms_max};
+use crate::secrets::Opened;
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::spec::{Component, Health, Probe, Run};
 use std::collections::BTreeMap;
@@ -46,8 +47,12 @@ pub(super) async fn run(mut task: Task) {
             let outcome = program.live(&mut task).await;
             let output = program.end(&task.component).await;
             match outcome {
-                RunOutcome::StartFailed(reason) => RunOutcome::StartFailed(output.explain(&reason).await),
-                RunOutcome::Failed(reason) => RunOutcome::Failed(output.explain(&reason).await),
+                RunOutcome::StartFailed(reason) => {
+                    RunOutcome::StartFailed(output.explain(&reason, &task.scope.secrets).await)
+                }
+                RunOutcome::Failed(reason) => {
+                    RunOutcome::Failed(output.explain(&reason, &task.scope.secrets).await)
+                }
                 other => other,
             }
         }
@@ -234,10 +239,10 @@ impl Output {
     }
 
     /// Returns the reason of a failure with the last line of the output.
-    async fn explain(self, reason: &str) -> String {
+    async fn explain(self, reason: &str, secrets: &Opened) -> String {
         // All processes have ended, so everything that they wrote is in the pipes.
         let _drained = timeout(Duration::from_millis(DRAIN_MS_MAX), self.copying).await;
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).explain(reason)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).explain(reason, secrets)
     }
 }
 

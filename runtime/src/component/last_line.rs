@@ -2,8 +2,12 @@
 //!
 //! The whole output is in [`super::instance_log`].
 
-/// Bytes of the line that are kept. A report has room for 200 bytes, and half of it names the failure.
-const LINE_BYTES_MAX: usize = 110;
+use crate::secrets::Opened;
+
+/// Bytes of the line that are kept until the secrets in it are replaced.
+const KEPT_BYTES_MAX: usize = 4_096;
+/// Characters of the line that are shown. A report has room for 200 bytes, and half of it names the failure.
+const SHOWN_CHARS_MAX: usize = 110;
 
 /// Takes a program's output and keeps the beginning of its last line that is not blank.
 #[derive(Default)]
@@ -18,7 +22,7 @@ impl LastLine {
     /// Takes the next bytes of the output.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = (LINE_BYTES_MAX + 1).saturating_sub(self.open.len());
+            let room = KEPT_BYTES_MAX.saturating_sub(self.open.len());
             self.open.extend(piece.iter().take(room));
             if piece.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.open);
@@ -29,15 +33,18 @@ impl LastLine {
         }
     }
 
-    /// Appends the line to the reason of a failure. Control characters are dropped, because the reason is shown on
-    /// terminals.
-    pub(super) fn explain(&self, reason: &str) -> String {
+    /// Appends the line to the reason of a failure. Secrets are replaced, and control characters are dropped, because
+    /// the reason is shown on terminals.
+    pub(super) fn explain(&self, reason: &str, secrets: &Opened) -> String {
         let bytes = if self.open.trim_ascii().is_empty() { &self.ended } else { &self.open };
-        let is_cut = bytes.trim_ascii_end().len() > LINE_BYTES_MAX;
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LINE_BYTES_MAX)]);
-        let line: String = text.trim().chars().filter(|c| !c.is_control()).collect();
-        let mark = if is_cut { "…" } else { "" };
-        if line.is_empty() { reason.to_owned() } else { format!("{reason}; its last output: {line}{mark}") }
+        let text = String::from_utf8_lossy(bytes);
+        let line: String = secrets.redact(text.trim().chars().filter(|c| !c.is_control()).collect());
+        if line.is_empty() {
+            return reason.to_owned();
+        }
+        let shown: String = line.chars().take(SHOWN_CHARS_MAX).collect();
+        let mark = if shown.len() < line.len() { "…" } else { "" };
+        format!("{reason}; its last output: {shown}{mark}")
     }
 }
 
@@ -48,7 +55,7 @@ mod tests {
     fn said(chunks: &[&[u8]]) -> String {
         let mut last = LastLine::default();
         chunks.iter().for_each(|chunk| last.take(chunk));
-        last.explain("exit 3")
+        last.explain("exit 3", &Opened::default())
     }
 
     #[test]
@@ -65,7 +72,10 @@ mod tests {
         for _ in 0..100 {
             last.take(&[b'x'; 4_096]);
         }
-        assert!(last.open.len() <= LINE_BYTES_MAX + 1);
-        assert_eq!(last.explain(""), format!("; its last output: {}…", "x".repeat(LINE_BYTES_MAX)));
+        assert!(last.open.len() <= KEPT_BYTES_MAX);
+        assert_eq!(
+            last.explain("", &Opened::default()),
+            format!("; its last output: {}…", "x".repeat(SHOWN_CHARS_MAX))
+        );
     }
 }

@@ -52,6 +52,9 @@ impl Launch {
         for (name, template) in &component.env {
             launch.set(name, scope.fill(template)?);
         }
+        for (name, value) in scope.secrets.iter() {
+            launch.set(name, value);
+        }
         Ok(launch)
     }
 

@@ -7,15 +7,17 @@
 
 pub(crate) mod action;
 mod action_output;
+pub(crate) mod closure_output;
 mod control_group;
 pub(crate) mod embedded;
 mod exec;
 pub(crate) mod function;
 mod http_client;
-pub(crate) mod instance_log;
+mod instance_log;
 mod last_line;
 mod launch;
 mod listeners;
+pub(crate) mod log_reader;
 mod ports;
 mod probe;
 mod processes;
@@ -27,6 +29,7 @@ mod template;
 
 pub(crate) use run_report::{RunOutcome, RunReport};
 
+use crate::secrets::Opened;
 use action::Act;
 use instance_log::InstanceLog;
 use ports::{AllocatedPorts, Wanted};
@@ -36,6 +39,7 @@ use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::{Action, Values};
+use rhizo_types::secret::SealingKey;
 use rhizo_types::spec::{Component, Run, Stop};
 use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
 use start_check::StartCheck;
@@ -102,6 +106,12 @@ struct Task {
 
 impl Task {
     async fn report(&self, outcome: RunOutcome) {
+        // A program may print its secrets, and the reason of a failure has its last output.
+        let outcome = match outcome {
+            RunOutcome::StartFailed(reason) => RunOutcome::StartFailed(self.scope.secrets.redact(reason)),
+            RunOutcome::Failed(reason) => RunOutcome::Failed(self.scope.secrets.redact(reason)),
+            other => other,
+        };
         report(&self.reports, self.run.clone(), outcome).await;
     }
 }
@@ -161,17 +171,26 @@ impl Live {
     }
 }
 
+/// The node that instances run on, and what their tasks share.
+pub(crate) struct Surroundings {
+    pub(crate) app: AppName,
+    pub(crate) node: NodeView,
+    /// The directory with one directory for each instance.
+    pub(crate) dir: PathBuf,
+    pub(crate) registry: Arc<Registry>,
+    /// The runtime of the tasks.
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// The key that opens the secrets of components.
+    pub(crate) key: Option<SealingKey>,
+}
+
 /// All instances of this node.
 pub(crate) struct Components {
-    app: AppName,
-    node: NodeView,
-    dir: PathBuf,
+    around: Surroundings,
     /// The control group of this host; none where it has none.
     host_group: Option<PathBuf>,
     /// The ports of this host that exports without a fixed port are given.
     ports: AllocatedPorts,
-    registry: Arc<Registry>,
-    runtime: tokio::runtime::Handle,
     reports: mpsc::Sender<RunReport>,
     /// The last run of each instance.
     live: BTreeMap<InstanceId, Live>,
@@ -182,23 +201,12 @@ pub(crate) struct Components {
 }
 
 impl Components {
-    /// Prepares to run instances in directories below `dir` and tasks on `runtime`; results are sent to `reports`.
-    pub(crate) fn new(
-        app: AppName,
-        node: NodeView,
-        dir: PathBuf,
-        registry: Arc<Registry>,
-        runtime: tokio::runtime::Handle,
-        reports: mpsc::Sender<RunReport>,
-    ) -> Self {
+    /// Prepares to run instances; results are sent to `reports`.
+    pub(crate) fn new(around: Surroundings, reports: mpsc::Sender<RunReport>) -> Self {
         Self {
-            app,
-            node,
-            dir,
+            around,
             host_group: control_group::of_host(),
             ports: AllocatedPorts::of_host(),
-            registry,
-            runtime,
             reports,
             live: BTreeMap::new(),
             replaced: Vec::new(),
@@ -255,11 +263,11 @@ impl Components {
             self.host_group.as_deref(),
         ));
         let (signal, grace) = (launch::stop_signal(stop), Duration::from_millis(stop.grace_ms));
-        self.endings.spawn_on(processes.end(signal, grace, std::future::ready(())), &self.runtime);
+        self.endings.spawn_on(processes.end(signal, grace, std::future::ready(())), &self.around.runtime);
     }
 
     fn dir_of(&self, run: &RunId) -> PathBuf {
-        self.dir.join(format!("{}-g{}", run.instance, run.generation))
+        self.around.dir.join(format!("{}-g{}", run.instance, run.generation))
     }
 
     /// Returns the facts that templates of the run can name now. The first call chooses the run's ports.
@@ -270,7 +278,9 @@ impl Components {
         imports: BoundImports,
         values: Values,
     ) -> Result<Scope, String> {
-        let (node, dir, app) = (self.node.clone(), self.dir_of(run), self.app.clone());
+        let (node, dir, app) = (self.around.node.clone(), self.dir_of(run), self.around.app.clone());
+        let opened = Opened::open(&component.secrets, &run.instance.component, self.around.key.as_ref());
+        let secrets = opened.map_err(|error| crate::error::chain(&error))?;
         let host_group = self.host_group.clone();
         let live = self.live(run);
         live.attributes.send_replace(component.attributes.clone());
@@ -282,7 +292,19 @@ impl Components {
         }
         let (exports, attributes) = (self.live(run).exports.clone(), component.attributes.clone());
         let (instance, attempt) = (run.instance.clone(), run.attempt);
-        Ok(Scope { app, instance, attempt, node, dir, host_group, exports, imports, attributes, values })
+        Ok(Scope {
+            app,
+            instance,
+            attempt,
+            node,
+            dir,
+            host_group,
+            exports,
+            imports,
+            attributes,
+            values,
+            secrets,
+        })
     }
 
     /// Chooses the ports of a run, the same as those of the instance's last run here where they are free.
@@ -291,7 +313,7 @@ impl Components {
         let last = self.live.get(&run.instance).map_or(&nothing, |live| &live.last_exports);
         let others = self.live.iter().filter(|(instance, _)| **instance != run.instance);
         let others = others.flat_map(|(_, live)| live.exports.values()).map(SocketAddr::port).collect();
-        let (address, instance, exports) = (self.node.address, &run.instance, &component.exports);
+        let (address, instance, exports) = (self.around.node.address, &run.instance, &component.exports);
         let chosen = Wanted { address, instance, exports, last, others: &others }.choose(&self.ports);
         chosen.map_err(|reason| format!("its ports could not be taken: {reason}"))
     }
@@ -300,7 +322,7 @@ impl Components {
     pub(crate) fn start(&mut self, call: StartCall) {
         let StartCall { run, component, version: _, imports, values } = call;
         let scope = self.scope(&run, &component, imports, values);
-        let registry = self.registry.clone();
+        let registry = self.around.registry.clone();
         let reports = self.reports.clone();
         let live = self.live(&run);
         let (stop, stop_seen) = watch::channel(false);
@@ -308,7 +330,7 @@ impl Components {
         let (imports, attributes) = (live.imports.subscribe(), live.attributes.subscribe());
         let (log, start_check) = (live.log.clone(), live.start_check.clone());
         start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
-        self.runtime.spawn(async move {
+        self.around.runtime.spawn(async move {
             let scope = match scope {
                 Ok(scope) => scope,
                 Err(reason) => return report(&reports, run, RunOutcome::StartFailed(reason)).await,
@@ -350,17 +372,21 @@ impl Components {
             call;
         tracing::debug!(instance = %run.instance, step, number, "action begins");
         let scope = self.scope(&run, &component, imports, values);
-        let registry = self.registry.clone();
+        let registry = self.around.registry.clone();
         let reports = self.reports.clone();
         let live = self.live(&run);
         let (cancel, cancel_seen) = watch::channel(false);
         live.actions.insert(number, cancel);
         let log = live.log.clone();
-        self.runtime.spawn(async move {
+        self.around.runtime.spawn(async move {
             let result = match scope {
                 Ok(scope) => {
+                    let secrets = scope.secrets.clone();
                     let act = Act { number, action, component, scope, log, registry, cancel: cancel_seen };
-                    action::execute(act).await
+                    match action::execute(act).await {
+                        ActResult::Failed { reason } => ActResult::Failed { reason: secrets.redact(reason) },
+                        other => other,
+                    }
                 }
                 Err(reason) => ActResult::Failed { reason },
             };

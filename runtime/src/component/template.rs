@@ -4,6 +4,7 @@
 //! made in [`super::launch`].
 
 use super::{ExportTable, NodeView};
+use crate::secrets::Opened;
 use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Health, Probe};
@@ -28,6 +29,8 @@ pub(super) struct Scope {
     pub(super) attributes: Values,
     /// The values that earlier actions of the run have published.
     pub(super) values: Values,
+    /// The secrets of the component.
+    pub(super) secrets: Opened,
 }
 
 impl Scope {
@@ -187,6 +190,7 @@ pub(super) mod tests {
             imports: BoundImports::from_iter([("db".into(), db), ("cache".into(), Bound::new())]),
             attributes: Values::from([("colour".into(), "blue".to_owned())]),
             values: Values::from([("schema".into(), "4".to_owned())]),
+            secrets: Opened::default(),
         }
     }
 

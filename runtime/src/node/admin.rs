@@ -8,6 +8,7 @@
 
 mod asked;
 mod events;
+mod logs;
 mod recent;
 mod status;
 mod why;
@@ -17,7 +18,6 @@ pub(super) use asked::{Asker, reply};
 use super::NodeError;
 use super::shell::Shell;
 use crate::admin::{Answer, Ask, AskRecord, Status, Why};
-use crate::component::instance_log;
 use asked::Asked;
 use recent::Recent;
 use rhizo_planning::{Decision, Posed, Record};
@@ -32,9 +32,6 @@ use std::time::Duration;
 
 /// Time in which another node has to answer a question that was passed on to it, in milliseconds.
 const PASS_ON_MS_MAX: u64 = 3_000;
-
-/// The longest log tail in an answer, in bytes: it has to fit into one frame.
-const LOG_BYTES_MAX: u64 = 512 * 1024;
 
 /// State of this node for the questions of operators.
 pub(super) struct Admin {
@@ -91,7 +88,7 @@ impl Shell {
         let of_this_node = matches!(ask, Ask::Standing | Ask::Recover(_));
         if !passed_on
             && !of_this_node
-            && let Some(node) = self.better_informed(&ask)
+            && let Some(node) = self.better_informed()
         {
             self.pass_on(node, ask, asker);
             return Ok(());
@@ -102,6 +99,10 @@ impl Shell {
             }
             Ask::Plan { config } => {
                 self.plan(config, asker);
+                Ok(())
+            }
+            Ask::Logs { subject, bytes_max, after, everyone } => {
+                self.answer_logs(logs::Wanted { subject, bytes_max, after }, everyone, asker);
                 Ok(())
             }
             Ask::Events { after, everyone: true } => {
@@ -119,23 +120,21 @@ impl Shell {
         }
     }
 
-    /// The other node that has the answer: the node with the logs, else the coordinator. `None` when that is this node,
-    /// is not known or is not linked.
-    fn better_informed(&self, ask: &Ask) -> Option<NodeId> {
+    /// The coordinator, which has the reports of all agents. `None` when that is this node, is not known or is not
+    /// linked.
+    fn better_informed(&self) -> Option<NodeId> {
         let me = self.core.me();
         let coordinator = self.core.status(self.now()).coordinator;
-        let wanted = match ask {
-            Ask::Logs { instance, .. } => {
-                self.core.ledger().instance_named(instance).map(|(_, placed)| placed.node)
-            }
-            _ => coordinator,
-        };
-        wanted.filter(|node| *node != me && self.links.is_linked(*node))
+        coordinator.filter(|node| *node != me && self.links.is_linked(*node))
     }
 
     fn pass_on(&self, node: NodeId, ask: Ask, asker: Asker) {
         let fallback = match &ask {
             Ask::Status | Ask::Events { .. } | Ask::Why { .. } => self.answer_here(&ask),
+            Ask::Logs { subject, bytes_max, after, .. } => {
+                let (subject, after) = (subject.clone(), after.clone());
+                self.own_logs(&logs::Wanted { subject, bytes_max: *bytes_max, after }, node)
+            }
             _ => Answer::Later,
         };
         let question = match serde_json::to_vec(&AskRecord::V1 { ask, passed_on: true }) {
@@ -234,25 +233,7 @@ impl Shell {
             Ask::Standing => Answer::Standing(Box::new(self.standing())),
             Ask::Events { after, .. } => Answer::Events(self.own_events(after)),
             Ask::Why { subject } => Answer::Why(Box::new(self.why(subject.clone()))),
-            Ask::Logs { instance, bytes_max } => self.logs(instance, *bytes_max),
             _ => refused("answer that here"),
-        }
-    }
-
-    fn logs(&self, name: &str, bytes_max: u64) -> Answer {
-        let Some((id, placed)) = self.core.ledger().instance_named(name) else {
-            return Answer::Refused {
-                reason: format!("find instance `{name}`"),
-                hint: Some("`status` lists the instances".to_owned()),
-            };
-        };
-        if placed.node != self.core.me() {
-            return refused(format!("reach {}, which has the logs of `{name}`", placed.node));
-        }
-        let dir = self.admin.instances.join(format!("{id}-g{}", placed.generation));
-        match instance_log::tail(&dir, bytes_max.min(LOG_BYTES_MAX)) {
-            Ok(text) => Answer::Logs(text),
-            Err(error) => refused(format!("read the logs of `{name}`: {error}")),
         }
     }
 

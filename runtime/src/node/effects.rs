@@ -23,7 +23,9 @@ impl Shell {
             Effect::List { provider } => self.providers.list(provider, self.core.ledger(), &self.log),
             Effect::AskOffers => self.planning.ask_offers(self.providers.list_configured()),
             Effect::Solve(request) => self.planning.ask_offers_for(request, self.providers.list_configured()),
-            Effect::ReplyJoin { request, answer } => self.admin.asked.answer_join(request, &answer),
+            Effect::ReplyJoin { request, answer } => {
+                self.admin.asked.answer_join(request, &answer, self.sealing_key.as_ref());
+            }
             Effect::Answer { request, answer } => {
                 let answer = admin::decided(&answer, self.core.ledger().spec_revision());
                 self.admin.asked.answer(request, &answer);

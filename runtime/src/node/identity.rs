@@ -10,6 +10,7 @@ use rhizo_protocol::codec;
 use rhizo_protocol::ledger::Ledger;
 use rhizo_types::NodeId;
 use rhizo_types::ledger::FOUNDER;
+use rhizo_types::secret::SealingKey;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const KEY: &str = "node.key";
+const SEALING_KEY: &str = "sealing.key";
 const MEMBER: &str = "member.json";
 const LEDGER: &str = "ledger";
 
@@ -118,6 +120,25 @@ impl Identity {
         // A record of two plain fields can always be encoded.
         let bytes = serde_json::to_vec(&MemberFile::V1 { node }).unwrap_or_default();
         write(&path, &bytes)
+    }
+
+    /// Returns the key that opens the application's secrets; `None` if this node has never got one.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no key.
+    pub(super) fn sealing_key(&self) -> Result<Option<SealingKey>, IdentityError> {
+        let path = self.dir.join(SEALING_KEY);
+        let Some(bytes) = read(&path)? else { return Ok(None) };
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| IdentityError::Damaged { path })?;
+        Ok(Some(SealingKey(bytes)))
+    }
+
+    /// Makes the key that opens the application's secrets durable.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn keep_sealing_key(&self, key: &SealingKey) -> Result<(), IdentityError> {
+        write(&self.dir.join(SEALING_KEY), &key.0)
     }
 
     fn keep_ledger(&self, bytes: &[u8]) -> Result<(), IdentityError> {

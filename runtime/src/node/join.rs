@@ -10,6 +10,7 @@ use rhizo_overlay::{
 use rhizo_protocol::codec;
 use rhizo_protocol::ledger::Ledger;
 use rhizo_types::ledger::Join;
+use rhizo_types::secret::SealingKey;
 use rhizo_types::wire::{Boot, JoinAnswer};
 use rhizo_types::{HostId, NodeId};
 use std::time::Duration;
@@ -26,6 +27,8 @@ const PAUSE_MS: u64 = 200;
 pub(super) struct Joined {
     pub(super) node: NodeId,
     pub(super) ledger: Ledger,
+    /// The key that opens the application's secrets; none if the answering member has none.
+    pub(super) sealing_key: Option<SealingKey>,
 }
 
 /// Requests admission from members until one of them gives a final answer.
@@ -86,20 +89,20 @@ async fn ask_all(boot: &Boot, host: HostId, overlay: &Overlay) -> Result<Joined,
         let patience = Duration::from_millis(ANSWER_MS_MAX);
         let answer = overlay.request(member.key, Class::Control, join.clone(), patience).await;
         match answer.map(|bytes| codec::decode_join_answer(&bytes)) {
-            Ok(Ok(JoinAnswer::Accepted { node, ledger })) => {
+            Ok(Ok((JoinAnswer::Accepted { node, ledger }, sealing_key))) => {
                 let ledger = codec::decode_ledger(&ledger)
                     .map_err(|error| NodeError::Join(crate::error::chain(&error)))?;
-                return Ok(Joined { node, ledger });
+                return Ok(Joined { node, ledger, sealing_key });
             }
-            Ok(Ok(JoinAnswer::Refused { reason })) => return Err(NodeError::Join(reason)),
-            Ok(Ok(JoinAnswer::Redirect { member, .. })) => {
+            Ok(Ok((JoinAnswer::Refused { reason }, _))) => return Err(NodeError::Join(reason)),
+            Ok(Ok((JoinAnswer::Redirect { member, .. }, _))) => {
                 // The coordinator is asked next. It may have joined after the boot document was written.
                 if !members.iter().any(|known| known.key == member.key) {
                     members.push(member.clone());
                 }
                 next = members.iter().position(|known| known.key == member.key).unwrap_or(next);
             }
-            Ok(Ok(JoinAnswer::Later)) => sleep(Duration::from_millis(PAUSE_MS)).await,
+            Ok(Ok((JoinAnswer::Later, _))) => sleep(Duration::from_millis(PAUSE_MS)).await,
             Ok(Err(error)) => {
                 tracing::warn!(error = %crate::error::chain(&error), "join answer could not be read");
                 sleep(Duration::from_millis(PAUSE_MS)).await;

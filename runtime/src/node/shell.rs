@@ -24,6 +24,7 @@ use rhizo_protocol::event::Event;
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{HaltReason, Node as Core, Turn};
 use rhizo_types::ledger::Timers;
+use rhizo_types::secret::SealingKey;
 use rhizo_types::{InstanceId, Lineage, ProviderName, Time};
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub(super) struct Parts {
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) identity: Identity,
+    /// The key that opens the application's secrets, for the nodes that join.
+    pub(super) sealing_key: Option<SealingKey>,
     /// Called when the members have changed. The founder writes them down for the command line.
     pub(super) members_changed: Box<dyn FnMut(&Ledger) + Send>,
 }
@@ -79,6 +82,8 @@ pub(super) struct Shell {
     pub(super) planning: Planning,
     pub(super) components: Components,
     pub(super) admin: Admin,
+    /// The key that opens the application's secrets.
+    pub(super) sealing_key: Option<SealingKey>,
     /// Events that the shell makes for the core while it executes a turn.
     pub(super) local: VecDeque<Event>,
     /// Set when the core has halted.
@@ -173,6 +178,7 @@ impl Shell {
             lineage,
             next_entries: None,
             input,
+            sealing_key: parts.sealing_key,
             local: VecDeque::new(),
             halting: None,
             persistence: Persistence::new(parts.journal),

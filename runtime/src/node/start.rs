@@ -13,12 +13,13 @@ use super::sensors::Sensors;
 use super::shell::{Opening, Parts, Shell};
 use super::{Ends, NodeError, NodeHandle, join, spawn};
 use crate::component::registry::Registry;
-use crate::component::{Components, NodeView};
+use crate::component::{Components, NodeView, Surroundings};
 use rhizo_actuators::process::{HostDirectory, Program};
 use rhizo_overlay::{LinkShaper, NodeSecret, Overlay, OverlayConfig, OverlayEvents};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{Node as Core, NodeConfig};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
+use rhizo_types::secret::SealingKey;
 use rhizo_types::wire::{Boot, Record};
 use rhizo_types::{AppName, Lineage, NODE_PORT, PeerKey, ProviderName, RegionName};
 use std::collections::BTreeSet;
@@ -37,6 +38,8 @@ pub(crate) struct Founding {
     pub(crate) timers: Timers,
     /// The secret from which the tickets of hosts are derived. A founder that resumes keeps that of the ledger.
     pub(crate) overlay_secret: OverlaySecret,
+    /// The key that opens the application's secrets.
+    pub(crate) sealing_key: SealingKey,
     pub(crate) spec: SetSpec,
     pub(crate) dir: PathBuf,
     /// The directory in which providers that run on this machine keep their state.
@@ -66,13 +69,11 @@ pub(crate) fn start_founder(
         let at = Listen { address, port: port_of(resumed.as_ref()), shaper: None };
         let (overlay, events) = bind(secret, &app, lineage, at).await?;
         let founder = founder(key, overlay.listen_address());
-        let view = NodeView {
-            id: FOUNDER,
-            provider: founder.provider.clone(),
-            region: founder.region.clone(),
-            address,
-        };
-        let components = components(app.clone(), view, &founding.dir, registry, runtime, &ends.input);
+        let (provider, region) = (founder.provider.clone(), founder.region.clone());
+        let view = NodeView { id: FOUNDER, provider, region, address };
+        let key = Some(founding.sealing_key);
+        let components =
+            components(app.clone(), view, &founding.dir, (registry, runtime), key.clone(), &ends.input);
         let _sensors = Sensors::of_real_host(FOUNDER, &founding.dir, ends.input.clone());
         let (config, opening) = match resumed {
             Some(resumed) => resume(resumed, records),
@@ -102,6 +103,7 @@ pub(crate) fn start_founder(
             providers: Providers::new(founding.state, founding.program),
             stop: ends.stop,
             identity,
+            sealing_key: key,
             members_changed: founding.members_changed,
         };
         Shell::run(parts, opening).await
@@ -145,7 +147,8 @@ pub(crate) fn start_host(
             region: home.region().clone(),
             address: home.address(),
         };
-        let components = components(app, view, &dir, registry, runtime, &ends.input);
+        let key = entered.sealing_key;
+        let components = components(app, view, &dir, (registry, runtime), key.clone(), &ends.input);
         let state = home.state_directory().to_owned();
         let _sensors = Sensors::of_host(me, home, app_sensors, ends.input.clone());
         let parts = Parts {
@@ -160,6 +163,7 @@ pub(crate) fn start_host(
             providers: Providers::new(state, program),
             stop: ends.stop,
             identity,
+            sealing_key: key,
             members_changed: Box::new(|_| {}),
         };
         Shell::run(parts, entered.opening).await
@@ -170,6 +174,8 @@ pub(crate) fn start_host(
 struct Entered {
     config: NodeConfig,
     opening: Opening,
+    /// The key that opens the application's secrets; none if the members have none.
+    sealing_key: Option<SealingKey>,
     overlay: Overlay,
     events: OverlayEvents,
 }
@@ -189,13 +195,17 @@ async fn enter(
     let shaper: Arc<dyn LinkShaper> = Arc::new(Shaper(home.delay_table()));
     let at = Listen { address: home.address(), port: port_of(resumed.as_ref()), shaper: Some(shaper) };
     let (overlay, mut events) = bind(secret, app, lineage, at).await?;
-    let (config, opening) = match resumed {
-        Some(resumed) => resume(resumed, records),
+    let ((config, opening), sealing_key) = match resumed {
+        Some(resumed) => (resume(resumed, records), identity.sealing_key()?),
         None => {
             let host = home.host().clone();
             let joined = join::join(boot, host, &overlay, &mut events, &mut ends.stop).await?;
+            if let Some(key) = &joined.sealing_key {
+                identity.keep_sealing_key(key)?;
+            }
             identity.keep(joined.node, &joined.ledger)?;
-            (NodeConfig { me: joined.node, ledger: joined.ledger, records, genesis: None }, Opening::Wait)
+            let config = NodeConfig { me: joined.node, ledger: joined.ledger, records, genesis: None };
+            ((config, Opening::Wait), joined.sealing_key)
         }
     };
     home.mark_joined().map_err(|source| NodeError::File {
@@ -203,7 +213,7 @@ async fn enter(
         path: home.node_directory(),
         source,
     })?;
-    Ok(Entered { config, opening, overlay, events })
+    Ok(Entered { config, opening, sealing_key, overlay, events })
 }
 
 /// The core's input and the log's opening after a restart.
@@ -223,8 +233,8 @@ fn components(
     app: AppName,
     view: NodeView,
     dir: &Path,
-    registry: Arc<Registry>,
-    runtime: tokio::runtime::Handle,
+    (registry, runtime): (Arc<Registry>, tokio::runtime::Handle),
+    key: Option<SealingKey>,
     input: &mpsc::Sender<Input>,
 ) -> Components {
     let (reports, mut reported) = mpsc::channel(QUEUE_LEN);
@@ -236,7 +246,8 @@ fn components(
             }
         }
     });
-    Components::new(app, view, dir.join("instances"), registry, runtime, reports)
+    let around = Surroundings { app, node: view, dir: dir.join("instances"), registry, runtime, key };
+    Components::new(around, reports)
 }
 
 /// Makes a node's directory, which only its owner may enter: it holds the node's key and the ledger.

@@ -20,6 +20,7 @@ pub mod number;
 mod probe;
 mod resource;
 pub mod script;
+pub mod secret;
 pub mod spec;
 pub mod target;
 pub mod wire;

@@ -8,6 +8,7 @@ use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, Rule
 use crate::lifecycle::{Lifecycle, Values};
 use crate::number::Number;
 pub use crate::probe::{Health, Probe};
+use crate::secret::Secret;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -104,6 +105,8 @@ pub struct Component {
     pub stop: Stop,
     /// Environment variables; their values are templates like those of the command.
     pub env: BTreeMap<String, String>,
+    /// Environment variables with secret values.
+    pub secrets: BTreeMap<String, Secret>,
     /// The declared life-cycle; none means the usual one of `run` ([`Component::lifecycle`]).
     pub lifecycle: Option<Box<Lifecycle>>,
     /// Named texts for templates and actions. A change of these alone restarts no instance: running ones are notified.
@@ -131,6 +134,7 @@ impl Component {
             // The usual signal and grace of service managers.
             stop: Stop { signal: "TERM".to_owned(), grace_ms: 10_000 },
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             lifecycle: None,
             attributes: Values::new(),
             exclusive: false,
@@ -154,6 +158,7 @@ impl Component {
             health,
             stop,
             env,
+            secrets,
             lifecycle,
             attributes: _,
             exclusive: _,
@@ -166,7 +171,7 @@ impl Component {
             ("imports", *imports != other.imports),
             ("health", *health != other.health),
             ("stop", *stop != other.stop),
-            ("env", *env != other.env),
+            ("env", *env != other.env || *secrets != other.secrets),
             ("lifecycle", *lifecycle != other.lifecycle),
         ];
         parts.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

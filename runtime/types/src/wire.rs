@@ -7,6 +7,7 @@ use crate::counter::{Generation, Revision};
 use crate::id::{InstanceId, IntentId, Lineage, NodeId};
 use crate::ledger::{Command, MemberRecord};
 use crate::message::Message;
+use crate::secret::SealingKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -100,7 +101,12 @@ pub enum JoinAskRecord {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum JoinAnswerRecord {
     /// First form.
-    V1(JoinAnswer),
+    V1 {
+        /// The decision.
+        answer: JoinAnswer,
+        /// The key that opens the application's secrets; only for a node that was accepted.
+        key: Option<SealingKey>,
+    },
 }
 
 /// The answer of a member to a joining node.

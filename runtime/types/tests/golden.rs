@@ -12,6 +12,7 @@ use rhizo_types::lifecycle::*;
 use rhizo_types::message::*;
 use rhizo_types::number::Number;
 use rhizo_types::script::*;
+use rhizo_types::secret::*;
 use rhizo_types::spec::*;
 use rhizo_types::target::*;
 use rhizo_types::wire::*;
@@ -144,6 +145,7 @@ fn spec() -> Spec {
         }),
         stop: Stop { signal: "TERM".to_owned(), grace_ms: 5_000 },
         env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+        secrets: BTreeMap::from([("B".to_owned(), Secret::Sealed(Sealed(vec![1, 2, 3])))]),
         lifecycle: Some(Box::new(lifecycle())),
         attributes: BTreeMap::from([(ValueName::from("colour"), "blue".to_owned())]),
         exclusive: true,
@@ -419,7 +421,11 @@ fn all() -> String {
         ("refused", JoinAnswer::Refused { reason: "late".to_owned() }),
     ];
     for (name, answer) in answers {
-        line(&mut text, &format!("join/{name}"), &JoinAnswerRecord::V1(answer));
+        line(
+            &mut text,
+            &format!("join/{name}"),
+            &JoinAnswerRecord::V1 { answer, key: Some(SealingKey([9; 32])) },
+        );
     }
     text
 }

@@ -3,7 +3,7 @@
 use crate::document;
 use crate::finding::Span;
 use crate::read::policy::DURATION_MS_MAX;
-use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
+use crate::read::{ENTRIES_MAX, Session};
 use crate::reader::{Node, Table, Text};
 use crate::slips;
 use crate::suggest;
@@ -42,7 +42,8 @@ impl Session<'_> {
             self.stop(&node, &mut component.stop);
         }
         let env = table.take("env");
-        component.env = self.env(env, &component);
+        let (env, secrets) = self.env(env, &component);
+        (component.env, component.secrets) = (env, secrets);
         component.exclusive =
             table.take("exclusive").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
         if let Some(node) = table.take("upgrade") {
@@ -448,26 +449,5 @@ impl Session<'_> {
         let name = PortName(if taken { format!("health-{number}") } else { "health".to_owned() });
         component.exports.insert(name.clone(), Export { port: Some(number), ..Export::SERVICE });
         Some(name)
-    }
-
-    pub(crate) fn env(&mut self, node: Option<Node<'_>>, component: &Component) -> BTreeMap<String, String> {
-        let form = "env = { NAME = \"value\" }";
-        let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
-        let mut env = BTreeMap::new();
-        for (name, node) in self.limited(named, "environment variables") {
-            let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-            if !begins || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 256 {
-                self.reader
-                    .findings
-                    .error(node.key.clone(), "not a name of an environment variable")
-                    .hint("names consist of letters, digits and `_` and do not begin with a digit");
-            }
-            let Some(value) = self.reader.text(&node) else { continue };
-            if self.check_text(&value, TEXT_LENGTH_MAX) {
-                self.check_placeholders(&value, component);
-                env.insert(name.to_owned(), value.text.to_owned());
-            }
-        }
-        env
     }
 }

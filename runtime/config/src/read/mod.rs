@@ -4,6 +4,7 @@
 
 pub(crate) mod command;
 mod component;
+mod env;
 mod lifecycle;
 mod policy;
 mod provider;

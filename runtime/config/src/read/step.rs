@@ -72,7 +72,7 @@ impl Session<'_> {
         match kind {
             "command" => {
                 let argv = self.command(&node, component)?;
-                Some(Action::Command { argv, env: self.env(env, component) })
+                Some(Action::Command { argv, env: self.env_of_action(env, component) })
             }
             "script" => self.verb(&node, component),
             "http" => self.http(&node, body, component),

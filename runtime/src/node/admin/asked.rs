@@ -7,6 +7,7 @@ use crate::admin::Answer;
 use rhizo_overlay::Reply;
 use rhizo_protocol::codec;
 use rhizo_protocol::turn::RequestId;
+use rhizo_types::secret::SealingKey;
 use rhizo_types::wire::JoinAnswer;
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
@@ -76,10 +77,15 @@ impl Asked {
         }
     }
 
-    /// Answers a node that wants to join.
-    pub(in crate::node) fn answer_join(&mut self, request: RequestId, answer: &JoinAnswer) {
+    /// Answers a node that wants to join. A node that is accepted gets the key that opens the application's secrets.
+    pub(in crate::node) fn answer_join(
+        &mut self,
+        request: RequestId,
+        answer: &JoinAnswer,
+        key: Option<&SealingKey>,
+    ) {
         if let Some(Asker::Joiner(link)) = self.waiting.remove(&request) {
-            let _joiner_gone = link.send(codec::encode_join_answer(answer));
+            let _joiner_gone = link.send(codec::encode_join_answer(answer, key));
         }
     }
 }

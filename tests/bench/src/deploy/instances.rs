@@ -269,7 +269,7 @@ impl World {
                 self.report(Event::Started { run: call.run.clone(), exports: BTreeMap::new() });
             }
             Effect::Stop { run } => self.report(Event::Stopped { run }),
-            Effect::Notice(notice) => writeln!(self.notices, "{notice}")?,
+            Effect::Notice { notice, .. } => writeln!(self.notices, "{notice}")?,
             _ => {}
         }
         Ok(())
