@@ -16,7 +16,7 @@ use crate::error::{AppDirError, Step};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -83,8 +83,7 @@ impl AppDir {
     /// When the directory cannot be made, and those of [`AppDir::claim`].
     pub(crate) fn make(&self) -> Result<Claim, AppDirError> {
         loop {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
-            made.map_err(|source| AppDirError::new(Step::Write, &self.path, source))?;
+            rhizo_private_files::create_dirs(&self.path).map_err(|source| AppDirError::new(Step::Write, &self.path, source))?;
             // Without a claim, another process has removed the directory meanwhile.
             if let Some(claim) = self.claim()? {
                 return Ok(claim);
@@ -361,8 +360,7 @@ impl AppDir {
     fn draft(&self, name: &str, record: &impl Serialize) -> Result<PathBuf, AppDirError> {
         let draft = self.path.join(format!("{name}.{}.new", std::process::id()));
         let written = || -> std::io::Result<()> {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            let mut file = rhizo_private_files::create(&draft)?;
             serde_json::to_writer_pretty(&mut file, record)?;
             file.write_all(b"\n")?;
             file.sync_all()

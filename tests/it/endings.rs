@@ -5,7 +5,6 @@
 use std::fs;
 
 use crate::deployment::{Deployment, kill, nodes};
-use crate::repair::crew;
 
 /// The processes of the application whose command line contains this.
 fn running(deployment: &Deployment, words: &str) -> Vec<u32> {
@@ -74,18 +73,4 @@ fn a_start_that_takes_too_long_says_what_it_waited_for() {
     assert!(!nodes(&status).is_empty());
     drop(up);
     deployment.ok(&["down", "--yes"]);
-}
-
-#[test]
-fn the_files_of_an_application_are_its_operators_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let deployment = Deployment::new("modes", "rhizo");
-    crew(&deployment, 1);
-    deployment.up();
-    let mode = |name: &str| fs::metadata(deployment.file(name)).expect(name).permissions().mode() & 0o777;
-    assert_eq!(mode(".rhizo"), 0o700);
-    for name in ["operator.key", "beginning.json", "deployment.json", "members.json"] {
-        assert_eq!(mode(&format!(".rhizo/{name}")), 0o600, "{name}");
-    }
-    deployment.down();
 }

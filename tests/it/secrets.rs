@@ -1,4 +1,4 @@
-//! Secrets: a program gets the value, and no file and no answer of rhizo has it.
+//! Secrets: a program gets the value, and no file and no answer of rhizo has it. No other user can open a file of rhizo.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,6 +19,36 @@ fn config() -> String {
          [components.bad]\nexec = [\"sh\", \"-c\", 'echo refused $PASSWORD; exit 3']\n\
          env.PASSWORD = {{ command = \"cat password\" }}\n"
     )
+}
+
+/// Three nodes with voters, one of them with `web`, whose program makes a file of its own and has a file of imports.
+const PRIVATE: &str = r#"
+rhizo = 1
+[app]
+name = "private"
+[components.db]
+exec = "sleep 100000"
+[components.db.exports.sql]
+port = 7801
+[components.db.health]
+exec = "true"
+[components.web]
+replicas = 2
+exec = ["sh", "-c", "umask > own; exec sleep 100000"]
+imports.db = { from = "db.sql" }
+"#;
+
+/// The directory and every file and directory below it. A symbolic link has no mode of its own and is left out.
+fn tree(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let entries = entries.filter(|path| !path.is_symlink());
+    let below = entries.flat_map(|path| if path.is_dir() { tree(&path) } else { vec![path] });
+    [dir.to_owned()].into_iter().chain(below).collect()
+}
+
+/// The permissions of a file; `None` when it was removed meanwhile.
+fn mode(path: &Path) -> Option<u32> {
+    Some(fs::symlink_metadata(path).ok()?.permissions().mode() & 0o777)
 }
 
 /// Every file below a directory.
@@ -67,11 +97,33 @@ fn a_secret_reaches_its_program_and_nothing_else() {
         assert!(!has_value(&bytes), "{} has the secret", file.display());
     }
     assert!(all.iter().any(|path| path.ends_with("sealing.key")), "{all:#?}");
-    // No other user can enter the directory above all of these files, or read a key.
-    let keys = all.iter().filter(|path| path.extension().is_some_and(|extension| extension == "key"));
-    for path in keys.chain([&home]) {
-        let mode = fs::metadata(path).expect("it is there").permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    deployment.down();
+}
+
+#[test]
+fn no_other_user_can_open_a_file_of_rhizo() {
+    let deployment = Deployment::new("private", "rhizo");
+    deployment.write("rhizo.toml", PRIVATE);
+    deployment.up();
+    let all = tree(&deployment.file(".rhizo"));
+    let is_own = |path: &Path| path.ends_with("own");
+    let wrong: Vec<String> = all
+        .iter()
+        .filter(|path| !is_own(path))
+        .filter_map(|path| Some((path, mode(path)?, if path.is_dir() { 0o700 } else { 0o600 })))
+        .filter(|(_, mode, right)| mode != right)
+        .map(|(path, mode, _)| format!("{mode:o} {}", path.display()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for name in ["log.redb", "node.log", "supervisor.log", "journal", "lock", "imports.json", "deployment.json"] {
+        assert!(all.iter().any(|path| path.ends_with(name)), "no {name} was looked at: {all:#?}");
+    }
+    // The programs have the umask of the shell that ran `up`, which is the one of this test.
+    let umask = std::process::Command::new("sh").args(["-c", "umask"]).output().expect("a shell").stdout;
+    let own: Vec<&PathBuf> = all.iter().filter(|path| is_own(path)).collect();
+    assert_eq!(own.len(), 2, "{all:#?}");
+    for path in own {
+        assert_eq!(fs::read(path).ok(), Some(umask.clone()), "{}", path.display());
     }
     deployment.down();
 }

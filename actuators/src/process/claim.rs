@@ -18,9 +18,8 @@ use crate::error::ProviderError;
 use crate::provider::{BOOT_BYTES_MAX, Host, Offer, Order, TOKEN_CHARS_MAX, Token};
 use rhizo_types::{HostId, OfferName};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::process::{Command, Stdio};
 
 const OPERATION: &str = "acquire a host";
@@ -147,8 +146,8 @@ impl Desk {
             Err(error) if !records::is_absent(&error) => return Err(error),
             _ => {}
         }
-        fs::DirBuilder::new().mode(0o700).create(&aside)?;
-        records::write_private(&aside.join("boot"), boot)?;
+        rhizo_private_files::create_dir(&aside)?;
+        rhizo_private_files::write_synced(&aside.join("boot"), boot)?;
         records::write_first(&aside.join("order.json"), record)?;
         fs::rename(&aside, &files.directory)
     }
@@ -195,8 +194,7 @@ impl Desk {
         if self.is_started(files).map_err(step())? {
             return Ok(());
         }
-        let log =
-            File::options().create(true).append(true).open(files.path("supervisor.log")).map_err(step())?;
+        let log = rhizo_private_files::append(&files.path("supervisor.log")).map_err(step())?;
         let spawned = Command::new(self.program.executable.path())
             .args(&self.program.supervise_arguments)
             .arg(&files.directory)

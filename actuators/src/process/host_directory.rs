@@ -6,7 +6,7 @@
 use super::catalogue::Catalogue;
 use super::delay::DelayTable;
 use super::layout::{HostFiles, Layout};
-use super::records::{self, OrderRecord};
+use super::records::OrderRecord;
 use crate::data_file::DataFileError;
 use crate::provider::{Offer, Tags};
 use rhizo_types::{HostId, OfferName, ProviderName, RegionName};
@@ -100,7 +100,7 @@ impl HostDirectory {
     /// # Errors
     /// When the host directory cannot be written.
     pub fn mark_joined(&self) -> io::Result<()> {
-        records::write_private(&self.files.path("joined"), b"")
+        rhizo_private_files::write_synced(&self.files.path("joined"), b"")
     }
 
     /// The offer of this host as the provider's data files describe it now: capacity and attributes, all synthetic.

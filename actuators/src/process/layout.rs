@@ -4,9 +4,9 @@
 
 use super::records::{self, OrderRecord, SupervisorRecord, TerminatedRecord};
 use rhizo_types::{HostId, ProviderName};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Prefix of directories that are being made or removed and are no hosts.
@@ -46,10 +46,8 @@ impl Layout {
 
     /// Creates the directories that a claim needs.
     pub(crate) fn create(&self) -> io::Result<()> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(self.hosts())?;
-        builder.create(self.addresses())
+        rhizo_private_files::create_dirs(&self.hosts())?;
+        rhizo_private_files::create_dirs(&self.addresses())
     }
 
     /// The lock of all changes to the set of hosts and addresses of this machine's state directory.
@@ -155,7 +153,7 @@ impl Lock {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).write(true).open(path)
+    rhizo_private_files::options().write(true).open(path)
 }
 
 /// Whether the locked file still has this name: a purge may have removed it during the wait for the lock.

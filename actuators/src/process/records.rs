@@ -24,10 +24,9 @@ use rhizo_types::{HostId, OfferName, ProviderName, RegionName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -214,18 +213,10 @@ fn write_aside<T: Serialize>(path: &Path, record: &T) -> io::Result<PathBuf> {
     let thread = nix::unistd::gettid();
     let aside = path.with_extension(format!("{}-{thread}.new", std::process::id()));
     let bytes = serde_json::to_vec(record).map_err(io::Error::from)?;
-    write_private(&aside, &bytes)?;
+    // Written to disk at once: a record that a power failure left incomplete would make every list fail. There are few
+    // records, so waiting for the disk costs little.
+    rhizo_private_files::write_synced(&aside, &bytes)?;
     Ok(aside)
-}
-
-/// Writes a file that only its owner may read, and waits until the disk has it.
-///
-/// Written to disk at once: a record that a power failure left incomplete would make every list fail. There are few
-/// records, so waiting for the disk costs little.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
 }
 
 #[cfg(test)]

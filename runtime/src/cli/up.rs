@@ -347,9 +347,9 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
     use std::os::unix::process::CommandExt as _;
     let failed = |step: &str, error: std::io::Error| Failure::new(Exit::Failed, format!("{step}: {error}"));
     let dir = session.home.founder_dir();
-    std::fs::create_dir_all(&dir).map_err(|error| failed("make node 0's directory", error))?;
-    let log =
-        std::fs::File::create(dir.join("node.log")).map_err(|error| failed("make node 0's log", error))?;
+    rhizo_private_files::create_dirs(&dir).map_err(|error| failed("make node 0's directory", error))?;
+    let log = rhizo_private_files::create(&dir.join("node.log"))
+        .map_err(|error| failed("make node 0's log", error))?;
     let executable = std::env::current_exe().map_err(|error| failed("find the executable", error))?;
     let above = session.home.path().parent().map(ToOwned::to_owned).unwrap_or_default();
     let mut command = std::process::Command::new(executable);

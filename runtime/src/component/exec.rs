@@ -18,7 +18,7 @@ use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -189,7 +189,10 @@ async fn write_imports(task: &Task, imports: &BoundImports) -> Result<(), String
     let path = task.scope.dir.join("imports.json");
     let draft = task.scope.dir.join("imports.json.new");
     let written = async {
-        tokio::fs::write(&draft, text).await?;
+        let mut options = tokio::fs::OpenOptions::from(rhizo_private_files::options());
+        let mut file = options.write(true).truncate(true).open(&draft).await?;
+        file.write_all(&text).await?;
+        file.flush().await?;
         tokio::fs::rename(&draft, &path).await
     };
     written.await.map_err(|error| format!("its imports could not be written: {error}"))

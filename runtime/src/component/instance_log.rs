@@ -3,9 +3,8 @@
 //! Each line begins with the time at which its first byte was written: milliseconds of Unix time and a blank. The bytes
 //! of a line are kept as the programs wrote them. Nothing is sent anywhere. Read next: [`super::log_reader`].
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -66,9 +65,9 @@ pub(super) struct LogWriter {
 impl LogWriter {
     /// Opens `log` below `dir`, appending. A line that an earlier run left open is ended.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        rhizo_private_files::create_dirs(dir)?;
         let path = dir.join("log");
-        let mut file = append(&path)?;
+        let mut file = rhizo_private_files::append(&path)?;
         let mut written = file.metadata()?.len();
         if written > 0 {
             let mut last = [0];
@@ -86,7 +85,7 @@ impl LogWriter {
     pub(super) fn write(&mut self, bytes: &[u8], now_unix_ms: u64) -> io::Result<()> {
         if self.written >= FILE_BYTES_MAX {
             fs::rename(&self.path, self.path.with_extension("1"))?;
-            self.file = append(&self.path)?;
+            self.file = rhizo_private_files::append(&self.path)?;
             self.written = 0;
         }
         self.last_unix_ms = self.last_unix_ms.max(now_unix_ms);
@@ -102,9 +101,4 @@ impl LogWriter {
         self.written += stamped.len() as u64;
         Ok(())
     }
-}
-
-/// Opens a file to append to, which only the node's user may read, because programs may print secrets.
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)
 }

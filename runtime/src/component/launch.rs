@@ -8,6 +8,7 @@ use super::listeners::Owner;
 use super::processes::{MARK, Mark};
 use super::template::Scope;
 use nix::sys::signal::Signal;
+use rhizo_private_files::DIRECTORY_MODE;
 use rhizo_types::spec::{Component, Run, Stop};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -95,7 +96,7 @@ impl Launch {
     /// # Errors
     /// The reason in words.
     pub(super) async fn make_dir(&self) -> Result<(), String> {
-        let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).await;
+        let made = tokio::fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&self.dir).await;
         made.map_err(|error| format!("its directory could not be made: {error}"))
     }
 

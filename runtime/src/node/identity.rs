@@ -13,8 +13,7 @@ use rhizo_types::ledger::FOUNDER;
 use rhizo_types::secret::SealingKey;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,9 +231,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, IdentityError> {
 fn write(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     let draft = path.with_extension("new");
     let written = || -> io::Result<()> {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        rhizo_private_files::write_synced(&draft, bytes)?;
         fs::rename(&draft, path)?;
         match path.parent() {
             Some(dir) => File::open(dir)?.sync_all(),

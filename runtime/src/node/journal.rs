@@ -5,7 +5,7 @@
 
 use rhizo_protocol::codec;
 use rhizo_types::wire::Record;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -46,8 +46,7 @@ impl Journal {
     /// When the file cannot be opened, read or cut, or a record before the last one is damaged.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
         let fault = |source| JournalError::File { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).read(true).append(true).open(path).map_err(fault)?;
+        let mut file = rhizo_private_files::append(path).map_err(fault)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(fault)?;
         let (records, good) = read(path, &bytes)?;
@@ -108,7 +107,7 @@ impl Journal {
     /// Writes succeed again; a part of a record is left from the failed ones.
     #[cfg(test)]
     pub(super) fn mend_file(&mut self) {
-        self.file = OpenOptions::new().append(true).open(&self.path).unwrap();
+        self.file = File::options().append(true).open(&self.path).unwrap();
         self.file.write_all(&[7; 5]).unwrap();
     }
 }
@@ -172,7 +171,7 @@ mod tests {
         journal.append(&[record(3)]).unwrap();
         let whole = std::fs::metadata(&scratch.0).unwrap().len();
         for cut in 1..20 {
-            OpenOptions::new().write(true).open(&scratch.0).unwrap().set_len(whole - cut).unwrap();
+            File::options().write(true).open(&scratch.0).unwrap().set_len(whole - cut).unwrap();
             let (mut journal, records) = Journal::open(&scratch.0).unwrap();
             assert_eq!(records, [record(1), record(2)]);
             journal.append(&[record(3)]).unwrap();

@@ -24,7 +24,6 @@ use rhizo_types::wire::{Boot, Record};
 use rhizo_types::{AppName, Lineage, NODE_PORT, PeerKey, ProviderName, RegionName};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -252,8 +251,7 @@ fn components(
 
 /// Makes a node's directory, which only its owner may enter: it holds the node's key and the ledger.
 fn make_dir(dir: &Path) -> Result<(), NodeError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| NodeError::File { step: "make", path: dir.to_owned(), source })
+    rhizo_private_files::create_dirs(dir).map_err(|source| NodeError::File { step: "make", path: dir.to_owned(), source })
 }
 
 /// Where and how a node listens.

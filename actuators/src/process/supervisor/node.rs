@@ -14,10 +14,9 @@ use crate::surroundings::path_of_running;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,8 +29,8 @@ const REASON_BYTES_MAX: u64 = 1024;
 /// # Errors
 /// When its directory or its log cannot be made, or the child could not become the node.
 pub(super) fn start(host: &Supervised) -> io::Result<Pid> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(host.files.path("node"))?;
-    let log = File::options().create(true).append(true).open(host.files.path("node.log"))?;
+    rhizo_private_files::create_dirs(&host.files.path("node"))?;
+    let log = rhizo_private_files::append(&host.files.path("node.log"))?;
     let mut child = detach::again(Step::Launch)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -217,7 +217,7 @@ impl Watch<'_> {
         }
         let mut log = File::options().read(true).write(true).open(&path)?;
         log.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_KEPT)))?;
-        let mut kept = File::create(self.host.files.path("node.log.old"))?;
+        let mut kept = rhizo_private_files::create(&self.host.files.path("node.log.old"))?;
         io::copy(&mut Read::take(&mut log, LOG_BYTES_KEPT), &mut kept)?;
         log.set_len(0)
     }

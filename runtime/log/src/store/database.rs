@@ -82,7 +82,7 @@ pub(super) fn open(place: &Place, must_exist: bool) -> Result<(Database, Mirror)
     if !exists && must_exist {
         return Err(OpenError::StoreMissing { node: place.node, dir: dir() });
     }
-    fs::create_dir_all(&place.dir).map_err(directory)?;
+    rhizo_private_files::create_dirs(&place.dir).map_err(directory)?;
     let opened = if exists { reopen(place) } else { make(place) };
     opened.map_err(|fault| open_error(place, fault))
 }
@@ -104,7 +104,7 @@ fn open_error(place: &Place, fault: StoreFault) -> OpenError {
 /// # Errors
 /// When the directory or the file cannot be written.
 pub(super) fn begin(place: &Place, ballot: Ballot, snapshot: &KeptSnapshot) -> Result<(), OpenError> {
-    fs::create_dir_all(&place.dir)
+    rhizo_private_files::create_dirs(&place.dir)
         .map_err(|source| OpenError::Directory { dir: place.dir.clone(), source })?;
     let begun = || -> Result<(), StoreFault> {
         let unfinished = place.unfinished();

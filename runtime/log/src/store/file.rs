@@ -10,13 +10,15 @@ const CACHE_BYTES: usize = 2 * 1024 * 1024;
 /// Opens a file as a database and verifies all of it; a missing or empty file becomes a new database.
 #[cfg(not(test))]
 pub(super) fn open(path: &Path) -> Result<Database, StoreFault> {
+    // The library would make a file that all users can read.
+    rhizo_private_files::options().write(true).open(path).map_err(StoreFault::Io)?;
     Ok(Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path)?)
 }
 
 /// As the version above, on a file whose writes fail while [`faults::fail`] requests it.
 #[cfg(test)]
 pub(super) fn open(path: &Path) -> Result<Database, StoreFault> {
-    let file = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
+    let file = rhizo_private_files::options().read(true).write(true).open(path);
     let file = file.map_err(StoreFault::Io)?;
     let backend = faults::Failing::new(redb::backends::FileBackend::new(file)?, path);
     let mut builder = Database::builder();

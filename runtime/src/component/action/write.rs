@@ -4,6 +4,7 @@
 //! [`super::super::template`]; the check of the config has refused templates that cannot be read or name unknown ones.
 
 use super::super::template::Scope;
+use rhizo_private_files::{DIRECTORY_MODE, FILE_MODE};
 use rhizo_types::lifecycle::{Content, Values};
 use std::path::{Component, Path, PathBuf};
 use tokio::fs;
@@ -49,7 +50,7 @@ async fn read(path: &Path) -> Result<String, String> {
 /// Writes a file beside it and renames that, so that every reader sees the old or the new content.
 async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(folder).await?;
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -59,7 +60,7 @@ async fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     {
         return Err(error);
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).await?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&beside).await?;
     file.write_all(bytes).await?;
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode)).await?;
     file.sync_all().await?;
