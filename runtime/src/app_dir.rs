@@ -83,7 +83,8 @@ impl AppDir {
     /// When the directory cannot be made, and those of [`AppDir::claim`].
     pub(crate) fn make(&self) -> Result<Claim, AppDirError> {
         loop {
-            rhizo_private_files::create_dirs(&self.path).map_err(|source| AppDirError::new(Step::Write, &self.path, source))?;
+            rhizo_private_files::create_dirs(&self.path)
+                .map_err(|source| AppDirError::new(Step::Write, &self.path, source))?;
             // Without a claim, another process has removed the directory meanwhile.
             if let Some(claim) = self.claim()? {
                 return Ok(claim);

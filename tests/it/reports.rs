@@ -38,10 +38,19 @@ fn an_instance_that_does_not_serve_has_a_reason() {
     assert_ne!(status["state"], "stable");
     let text = deployment.run(&["status"]).stdout;
     assert!(text.contains(" tries, gives up in ") && text.contains("waits for import `slow`"), "{text}");
-    for command in [&["why", "bad.0"][..], &["events"]] {
-        let said = deployment.ok(command).stdout;
-        assert!(said.contains("its last output: no such table"), "{command:?}: {said}");
-    }
+    let why = deployment.ok(&["why", "bad.0"]).stdout;
+    assert!(why.contains("its last output: no such table"), "{why}");
+    // Each failure is one event: a line with the text has the number of the failure, and no two have the same.
+    let events = deployment.ok(&["events"]).stdout;
+    let failures = events.lines().filter(|line| line.contains("its last output: no such table"));
+    let numbers: Vec<&str> = failures
+        .map(|line| {
+            let (before, _) = line.split_once(" in a row): ").unwrap_or_else(|| panic!("told twice: {line}"));
+            before.rsplit_once('(').expect("a number").1
+        })
+        .collect();
+    let different: std::collections::BTreeSet<&str> = numbers.iter().copied().collect();
+    assert!(!numbers.is_empty() && different.len() == numbers.len(), "{events}");
     deployment.down();
 }
 

@@ -115,7 +115,9 @@ fn no_other_user_can_open_a_file_of_rhizo() {
         .map(|(path, mode, _)| format!("{mode:o} {}", path.display()))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    for name in ["log.redb", "node.log", "supervisor.log", "journal", "lock", "imports.json", "deployment.json"] {
+    for name in
+        ["log.redb", "node.log", "supervisor.log", "journal", "lock", "imports.json", "deployment.json"]
+    {
         assert!(all.iter().any(|path| path.ends_with(name)), "no {name} was looked at: {all:#?}");
     }
     // The programs have the umask of the shell that ran `up`, which is the one of this test.

@@ -79,7 +79,10 @@ impl Faults {
     /// When its directory cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let aside = path.with_extension("new");
-        rhizo_private_files::write_synced(&aside, &serde_json::to_vec_pretty(self).map_err(io::Error::from)?)?;
+        rhizo_private_files::write_synced(
+            &aside,
+            &serde_json::to_vec_pretty(self).map_err(io::Error::from)?,
+        )?;
         fs::rename(aside, path)
     }
 

@@ -133,12 +133,14 @@ pub enum Notice {
     InstanceFailed {
         /// The instance.
         instance: InstanceId,
+        /// The name of the action that failed; none when the instance was started.
+        step: Option<String>,
         /// The reason, for the operator.
         reason: String,
         /// Number of failures in a row, this one included.
         failures: u32,
     },
-    /// An action of an instance failed.
+    /// An action of an instance failed, and the instance has not failed with it.
     ActionFailed {
         /// The instance.
         instance: InstanceId,
@@ -146,7 +148,7 @@ pub enum Notice {
         step: String,
         /// The reason, for the operator.
         reason: String,
-        /// True if the action is repeated. Otherwise the instance fails.
+        /// True if the action is repeated. Otherwise it belonged to a reset, which is given up.
         again: bool,
     },
     /// A component returns to the version in which it last worked.
@@ -157,8 +159,6 @@ pub enum Notice {
         component: ComponentName,
         /// Number of failures in a row, over all hosts.
         failures: u32,
-        /// The text of the last failure.
-        reason: String,
         /// Length of the wait before the next attempt, in milliseconds.
         wait_ms: u64,
     },
@@ -337,13 +337,6 @@ impl fmt::Display for Notice {
             Self::TargetSettled(revision) => write!(f, "target {revision} is reached"),
             Self::InstanceStarted(instance) => write!(f, "{instance} started"),
             Self::InstanceStopped(instance) => write!(f, "{instance} stopped"),
-            Self::InstanceFailed { instance, reason, failures } => {
-                write!(f, "{instance} failed ({failures} in a row): {reason}")
-            }
-            Self::ActionFailed { instance, step, reason, again } => {
-                write!(f, "{instance}: {step} failed: {reason}")?;
-                if *again { f.write_str("; it is repeated") } else { Ok(()) }
-            }
             Self::InstanceSuspended(instance) => write!(f, "{instance} is suspended: an import was lost"),
             Self::InstanceResumed(instance) => write!(f, "{instance} goes on"),
             Self::TakeDownBegan => f.write_str("taking the application down"),
@@ -401,17 +394,27 @@ impl Notice {
         }
     }
 
-    /// Prints the notices about scripts and rollouts.
+    /// Prints the notices about failures, scripts and rollouts.
     fn fmt_change(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InstanceFailed { instance, step: Some(step), reason, failures } => {
+                write!(f, "{instance}: {step} failed ({failures} in a row): {reason}")
+            }
+            Self::InstanceFailed { instance, step: None, reason, failures } => {
+                write!(f, "{instance} failed ({failures} in a row): {reason}")
+            }
+            Self::ActionFailed { instance, step, reason, again } => {
+                write!(f, "{instance}: {step} failed: {reason}")?;
+                if *again { f.write_str("; it is repeated") } else { Ok(()) }
+            }
             Self::Unwound(component) => {
                 write!(f, "{component} keeps failing and goes back to its last working version")
             }
-            Self::ComponentFailing { component, failures, reason, wait_ms } => {
+            Self::ComponentFailing { component, failures, wait_ms } => {
                 let wait_s = *wait_ms as f64 / 1e3;
                 write!(
                     f,
-                    "{component} keeps failing ({failures} in a row, next try after {wait_s} s): {reason}"
+                    "{component} keeps failing, {failures} times in a row; the next try follows in {wait_s} s"
                 )
             }
             Self::ComponentSteady(component) => write!(f, "{component} runs well"),

@@ -113,7 +113,6 @@ fn failing(component: &ComponentName, ledger: &Ledger) -> Notice {
     Notice::ComponentFailing {
         component: component.clone(),
         failures,
-        reason: record.map(|record| record.error.clone()).unwrap_or_default(),
         wait_ms: back_off_ms(failures, ledger.timers().restart_ms),
     }
 }

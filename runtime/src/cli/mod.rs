@@ -290,9 +290,11 @@ async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// Whether a status has an instance, component or node of this name.
+/// Whether a status has an instance, component or node of this name, or a failing component whose instance is gone.
 fn is_known(status: &Status, subject: &str) -> bool {
-    status.nodes.iter().any(|node| node.id == subject)
+    let component = subject.rsplit_once('.').map_or(subject, |(component, _)| component);
+    status.failing.iter().any(|failing| failing.name == component)
+        || status.nodes.iter().any(|node| node.id == subject)
         || status.components.iter().any(|each| each.instance == subject || each.name == subject)
 }
 

@@ -251,7 +251,11 @@ fn components(
 
 /// Makes a node's directory, which only its owner may enter: it holds the node's key and the ledger.
 fn make_dir(dir: &Path) -> Result<(), NodeError> {
-    rhizo_private_files::create_dirs(dir).map_err(|source| NodeError::File { step: "make", path: dir.to_owned(), source })
+    rhizo_private_files::create_dirs(dir).map_err(|source| NodeError::File {
+        step: "make",
+        path: dir.to_owned(),
+        source,
+    })
 }
 
 /// Where and how a node listens.

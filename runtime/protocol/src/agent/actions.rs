@@ -107,12 +107,12 @@ impl Step<'_> {
         if again {
             doing.state = ActionState::Repeating { at: self.now.after_ms(retry.wait_ms(failures)) };
         }
-        self.out.notice(Notice::ActionFailed {
-            instance: self.instance.clone(),
-            step: purpose.name(&kind.net),
-            reason: reason.clone(),
-            again,
-        });
+        let step = purpose.name(&kind.net);
+        // Otherwise the failure of the instance follows, and its notice names the step.
+        if again || purpose.is_reset() {
+            let (instance, step, reason) = (self.instance.clone(), step.clone(), reason.clone());
+            self.out.notice(Notice::ActionFailed { instance, step, reason, again });
+        }
         if again {
             return;
         }
@@ -121,7 +121,7 @@ impl Step<'_> {
         }
         self.local.forget_action(number);
         if !purpose.is_reset() {
-            self.fail(reason);
+            self.fail(Some(step), reason);
         }
     }
 
@@ -199,7 +199,7 @@ impl Step<'_> {
                     if sabotage::is(Sabotage::RestartsWithoutStop) {
                         self.local.service = Service::Off;
                     }
-                    self.fail(reason);
+                    self.fail(None, reason);
                 }
             }
             Event::Acted { action, result } => self.acted(action.number, result),
@@ -243,7 +243,7 @@ impl Step<'_> {
         let Some((number, doing)) = number.and_then(|number| Some((number, self.local.doing(number)?)))
         else {
             self.local.service = Service::Off;
-            return self.fail(reason);
+            return self.fail(None, reason);
         };
         if *doing.purpose.action(self.local.net()) == Action::Stop {
             return self.done(number, Results::default());

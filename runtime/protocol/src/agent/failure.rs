@@ -10,9 +10,9 @@ use crate::notice::Notice;
 use rhizo_types::message::FAILURE_TEXT_BYTES_MAX;
 
 impl Step<'_> {
-    /// Counts a failure of the instance. Its users get *Lost*, every action is ended, and it is deployed again after a
-    /// wait.
-    pub(super) fn fail(&mut self, reason: String) {
+    /// Counts a failure of the instance, in an action if `step` names one. Its users get *Lost*, every action is ended,
+    /// and it is deployed again after a wait.
+    pub(super) fn fail(&mut self, step: Option<String>, reason: String) {
         let mut up_ms = 0;
         if let Some(run) = &mut self.local.run {
             if let Progress::Started { since } = run.progress {
@@ -25,7 +25,7 @@ impl Step<'_> {
         let of_version = self.ledger.failures_of(&self.instance.component, self.local.placed.version);
         self.local.failures.add(reason.clone(), up_ms, of_version, self.now, restart_ms);
         let failures = self.local.failures.in_a_row;
-        self.out.notice(Notice::InstanceFailed { instance: self.instance.clone(), reason, failures });
+        self.out.notice(Notice::InstanceFailed { instance: self.instance.clone(), step, reason, failures });
         self.lose_users();
         self.clear();
     }

@@ -7,7 +7,7 @@ use crate::admin::Why;
 use rhizo_planning::{Posed, Record};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::status::Status;
-use rhizo_types::InstanceId;
+use rhizo_types::{ComponentName, InstanceId};
 
 /// The records that the answer is composed of.
 pub(super) struct Records<'a> {
@@ -41,10 +41,10 @@ pub(super) fn compose(records: Records<'_>) -> Why {
 
 /// The place of an instance, its last failure, and the rule that refuses each other machine.
 fn of_instance(subject: &str, ledger: &Ledger, core: &mut Status, posed: Option<&Posed>) -> Vec<String> {
-    let Some((id, placed)) = ledger.instance_named(subject) else { return Vec::new() };
+    let Some((id, placed)) = ledger.instance_named(subject) else { return not_placed(subject, ledger, core) };
     let region = ledger.members.get(&placed.node).map(|member| member.record.region.to_string());
     let mut sentences = vec![format!("{id} is on {} in {}", placed.node, region.unwrap_or_default())];
-    sentences.extend(failure(id, core));
+    sentences.extend(failure(id, core).or_else(|| failure_of_version(&id.component, ledger, core)));
     let refusals = posed.into_iter().flat_map(|posed| posed.refusals.iter().map(move |each| (posed, each)));
     for (posed, ((_, machine), refusal)) in
         refusals.filter(|(_, ((component, _), _))| *component == id.component)
@@ -63,6 +63,27 @@ fn failure(id: &InstanceId, core: &mut Status) -> Option<String> {
     Some(format!("{id} failed {} times in a row, the last time because: {text}", report.failures))
 }
 
+/// A failing component, or an instance of it that is on no node: the instance is gone, its last failure is not.
+fn not_placed(subject: &str, ledger: &Ledger, core: &Status) -> Vec<String> {
+    let (component, is_instance) = match subject.rsplit_once('.') {
+        Some((component, _)) => (ComponentName::from(component), true),
+        None => (ComponentName::from(subject), false),
+    };
+    if !ledger.failing.contains_key(&component) {
+        return Vec::new();
+    }
+    let place = is_instance.then(|| format!("{subject} is on no node"));
+    place.into_iter().chain(failure_of_version(&component, ledger, core)).collect()
+}
+
+/// The last failure of a component's version, as the ledger has it. `None` for a component that keeps failing: that is a
+/// problem of the application, and every answer has those.
+fn failure_of_version(component: &ComponentName, ledger: &Ledger, core: &Status) -> Option<String> {
+    let record = ledger.failing.get(component).filter(|_| !core.failing.contains_key(component))?;
+    let times = record.failures;
+    Some(format!("{component} failed {times} times in a row, the last time because: {}", record.error))
+}
+
 /// The host under a node.
 fn of_node(subject: &str, ledger: &Ledger) -> Option<String> {
     let (node, member) = ledger.members.iter().find(|(node, _)| node.to_string() == subject)?;
@@ -77,6 +98,7 @@ fn of_node(subject: &str, ledger: &Ledger) -> Option<String> {
 mod tests {
     use super::*;
     use rhizo_protocol::status::OverlayState;
+    use rhizo_types::failure::Failing;
     use rhizo_types::message::{InstancePhase, InstanceReport};
     use rhizo_types::target::{Configuration, Placed};
     use rhizo_types::{Generation, NodeId, Revision, Term};
@@ -85,6 +107,24 @@ mod tests {
 
     fn instance(ordinal: u32) -> InstanceId {
         InstanceId { component: "web".into(), ordinal }
+    }
+
+    fn core() -> Status {
+        Status {
+            term: Term(2),
+            coordinator: Some(NodeId(3)),
+            state: OverlayState::Changing,
+            coordinates: true,
+            reports: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            intents_open: BTreeSet::new(),
+            intents_unknown: BTreeSet::new(),
+            target: Revision::ZERO,
+            settled: Revision::ZERO,
+            failing: BTreeMap::new(),
+            problems: vec!["of the application".to_owned()],
+            no_quorum: None,
+        }
     }
 
     fn failed(text: &str) -> (NodeId, InstanceReport) {
@@ -102,24 +142,8 @@ mod tests {
         let instances = BTreeMap::from([(instance(0), placed), (instance(1), placed)]);
         let target = Arc::new(Configuration { instances, ..Configuration::default() });
         let ledger = Ledger { target, ..Ledger::default() };
-        let core = Status {
-            term: Term(2),
-            coordinator: Some(NodeId(3)),
-            state: OverlayState::Changing,
-            coordinates: true,
-            reports: BTreeMap::from([
-                (instance(0), failed("no such table")),
-                (instance(1), failed("no such file")),
-            ]),
-            suspects: BTreeSet::new(),
-            intents_open: BTreeSet::new(),
-            intents_unknown: BTreeSet::new(),
-            target: Revision::ZERO,
-            settled: Revision::ZERO,
-            failing: BTreeMap::new(),
-            problems: vec!["of the application".to_owned()],
-            no_quorum: None,
-        };
+        let reports = [(instance(0), failed("no such table")), (instance(1), failed("no such file"))];
+        let core = Status { reports: reports.into(), ..core() };
         let subject = Some("web.0".to_owned());
         let sentences =
             compose(Records { subject, ledger: &ledger, core, posed: None, decisions: Vec::new() }).sentences;
@@ -128,5 +152,21 @@ mod tests {
         assert!(sentences[1].contains("failed 2 times in a row"), "{sentences:?}");
         assert!(sentences[1].ends_with("no such table"), "{sentences:?}");
         assert_eq!(sentences[2], "of the application");
+    }
+
+    #[test]
+    fn an_instance_that_is_gone_leaves_its_last_failure() {
+        let error = "no such table".to_owned();
+        let failing = Failing { version: Revision(1), failures: 2, error, nodes: BTreeSet::new() };
+        let ledger = Ledger { failing: [("web".into(), failing)].into(), ..Ledger::default() };
+        let answer = |subject: &str| {
+            let subject = Some(subject.to_owned());
+            compose(Records { subject, ledger: &ledger, core: core(), posed: None, decisions: Vec::new() })
+                .sentences
+        };
+        let failure = "web failed 2 times in a row, the last time because: no such table";
+        assert_eq!(answer("web.0"), ["web.0 is on no node", failure, "of the application"]);
+        assert_eq!(answer("web"), [failure, "of the application"]);
+        assert_eq!(answer("db.0"), ["of the application"]);
     }
 }
