@@ -18,7 +18,11 @@ use rhizo_types::{Lineage, NodeId, PeerKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long the link to a node that is no member any more is kept: the entry that removed it is sent to it, and a node
+/// that receives it ends in order. Otherwise it would learn of its removal only from refusals.
+const KEPT_MS: u64 = 2_000;
 
 /// The key of each member, shared with the transport of the replicated log.
 type Directory = Arc<RwLock<BTreeMap<NodeId, PeerKey>>>;
@@ -29,6 +33,8 @@ pub(super) struct Links {
     directory: Directory,
     members: BTreeMap<NodeId, (PeerKey, Vec<SocketAddr>)>,
     nodes: BTreeMap<PeerKey, NodeId>,
+    /// Former members whose links are kept, with the time at which they are closed. Messages from them are ignored.
+    departed: BTreeMap<NodeId, (LinkTarget, Instant)>,
     /// The tickets that a host may join with, in force in the overlay.
     tickets: BTreeMap<TicketId, TicketVerifier>,
     /// The lineage of the ledger that was followed last.
@@ -46,6 +52,7 @@ impl Links {
             directory: Directory::default(),
             members: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            departed: BTreeMap::new(),
             tickets: BTreeMap::new(),
             lineage: Lineage(0),
             up: BTreeMap::new(),
@@ -67,13 +74,31 @@ impl Links {
         if roster_changed {
             self.follow_roster(ledger);
         }
-        if self.follow_tickets(ledger) || roster_changed || lineage_changed {
-            let members = self.nodes.clone();
-            let operators = ledger.genesis.as_ref().map(|genesis| genesis.operators.clone());
-            let (operators, tickets) = (operators.unwrap_or_default(), self.tickets.clone());
-            let successions = successions(ledger);
-            self.overlay.set_admission(Admission { members, operators, tickets, successions });
+        if lineage_changed {
+            self.departed.clear();
         }
+        if self.follow_tickets(ledger) || roster_changed || lineage_changed {
+            self.admit(ledger);
+        }
+    }
+
+    /// Closes the links to former members whose time is over.
+    pub(super) fn let_go(&mut self, ledger: &Ledger) {
+        let (before, now) = (self.departed.len(), Instant::now());
+        self.departed.retain(|_, (_, until)| now < *until);
+        if self.departed.len() != before {
+            self.overlay.set_links(self.targets());
+            self.admit(ledger);
+        }
+    }
+
+    fn admit(&self, ledger: &Ledger) {
+        let departed = self.departed.iter().map(|(node, (target, _))| (target.key, *node));
+        let members = self.nodes.iter().map(|(key, node)| (*key, *node)).chain(departed).collect();
+        let operators = ledger.genesis.as_ref().map(|genesis| genesis.operators.clone());
+        let (operators, tickets) = (operators.unwrap_or_default(), self.tickets.clone());
+        let successions = successions(ledger);
+        self.overlay.set_admission(Admission { members, operators, tickets, successions });
     }
 
     /// Updates the verifiers of the tickets that a host may join with. Returns true if a ticket was issued or used.
@@ -96,9 +121,15 @@ impl Links {
 
     fn follow_roster(&mut self, ledger: &Ledger) {
         let members = ledger.members.iter();
-        self.members = members
+        let members: BTreeMap<NodeId, (PeerKey, Vec<SocketAddr>)> = members
             .map(|(node, member)| (*node, (member.record.key, member.record.addresses.clone())))
             .collect();
+        let until = Instant::now() + Duration::from_millis(KEPT_MS);
+        for (node, (key, addresses)) in std::mem::replace(&mut self.members, members) {
+            if !self.members.contains_key(&node) && self.up.contains_key(&key) {
+                self.departed.insert(node, (LinkTarget { key, addresses }, until));
+            }
+        }
         self.nodes = self.members.iter().map(|(node, (key, _))| (*key, *node)).collect();
         let keys = self.members.iter().map(|(node, (key, _))| (*node, *key)).collect();
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = keys;
@@ -119,7 +150,9 @@ impl Links {
 
     fn targets(&self) -> Vec<LinkTarget> {
         let target = |node| self.members.get(node).map(|(key, addresses)| (*key, addresses.clone()));
-        self.wanted.iter().filter_map(target).map(|(key, addresses)| LinkTarget { key, addresses }).collect()
+        let wanted = self.wanted.iter().filter_map(target);
+        let wanted = wanted.map(|(key, addresses)| LinkTarget { key, addresses });
+        wanted.chain(self.departed.values().map(|(target, _)| target.clone())).collect()
     }
 
     /// Records that a link is up, or that its role has changed.
@@ -158,9 +191,11 @@ impl Links {
             Message::Control(_) => Class::Control,
             Message::Channel(_) => Class::Agent,
         };
-        if let Some((key, _)) = self.members.get(&to) {
+        let member = self.members.get(&to).map(|(key, _)| *key);
+        let departed = || self.departed.get(&to).map(|(target, _)| target.key);
+        if let Some(key) = member.or_else(departed) {
             // The core repeats lost messages: control messages after a time, agents' messages by their channel.
-            let _lost = self.overlay.send(*key, class, codec::encode_message(message));
+            let _lost = self.overlay.send(key, class, codec::encode_message(message));
         }
     }
 
@@ -233,5 +268,90 @@ impl rhizo_log::Transport for Transport {
                 RequestError::LinkLost | RequestError::Declined => CallError::Refused(error.to_string()),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rhizo_overlay::{NodeSecret, OverlayConfig, OverlayEvent, OverlayEvents};
+    use rhizo_protocol::ledger::Member;
+    use rhizo_types::ledger::MemberRecord;
+    use rhizo_types::message::Control;
+
+    const LINEAGE: Lineage = Lineage(7);
+    const WATCHDOG: Duration = Duration::from_secs(60);
+
+    struct End {
+        links: Links,
+        events: OverlayEvents,
+        key: PeerKey,
+        address: SocketAddr,
+    }
+
+    async fn end() -> End {
+        let secret = NodeSecret::generate();
+        let key = secret.peer_key();
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let bound = Overlay::bind(OverlayConfig::new(secret, "app".into(), LINEAGE, listen)).await;
+        let (overlay, events) = bound.unwrap();
+        let address = overlay.listen_address().unwrap();
+        End { links: Links::new(overlay), events, key, address }
+    }
+
+    fn roster(ends: &[(u64, &End)]) -> Ledger {
+        let member = |(id, end): &(u64, &End)| {
+            let record = MemberRecord {
+                key: end.key,
+                provider: "lab".into(),
+                region: "eu".into(),
+                addresses: vec![end.address],
+                intent: None,
+            };
+            (NodeId(*id), Member { record, draining: false })
+        };
+        Ledger { members: ends.iter().map(member).collect(), ..Ledger::default() }
+    }
+
+    async fn until_up(end: &mut End) {
+        loop {
+            if let Some(OverlayEvent::LinkUp { peer, role, .. }) = end.events.recv().await {
+                return end.links.link_up(peer, role);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_member_receives_the_entry_that_removes_it_before_its_link_is_closed() {
+        let (mut one, mut two) = (end().await, end().await);
+        let (both, alone) = (roster(&[(1, &one), (2, &two)]), roster(&[(1, &one)]));
+        one.links.follow(&both, true);
+        two.links.follow(&both, true);
+        two.links.want(BTreeSet::from([NodeId(1)]));
+        tokio::time::timeout(WATCHDOG, until_up(&mut two)).await.unwrap();
+        tokio::time::timeout(WATCHDOG, until_up(&mut one)).await.unwrap();
+
+        // The shell follows the ledger before it executes the turn that sends the entry.
+        one.links.follow(&alone, true);
+        one.links.send(NodeId(2), &Message::Control(Control::Entries(Vec::new())));
+        assert!(one.links.node(&two.key).is_none(), "its own messages are not heard any more");
+        let received = async {
+            loop {
+                match two.events.recv().await {
+                    Some(OverlayEvent::Frame { .. }) => return true,
+                    Some(OverlayEvent::LinkDown { .. }) | None => return false,
+                    Some(_) => {}
+                }
+            }
+        };
+        assert!(tokio::time::timeout(WATCHDOG, received).await.unwrap(), "the link was closed before");
+
+        for (_, until) in one.links.departed.values_mut() {
+            *until = Instant::now();
+        }
+        one.links.let_go(&alone);
+        let closed =
+            async { while !matches!(two.events.recv().await, Some(OverlayEvent::LinkDown { .. })) {} };
+        tokio::time::timeout(WATCHDOG, closed).await.unwrap();
     }
 }

@@ -401,6 +401,7 @@ impl Shell {
     }
 
     /// Stops the instances, then the log and the links.
+        self.links.let_go(self.core.ledger());
     async fn wind_down(&mut self, mut sources: Sources) {
         // The queue is not emptied any more, so the log must not wait for a place in it: it is stopped below.
         sources.entries.close();
