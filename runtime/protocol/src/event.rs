@@ -243,6 +243,8 @@ pub struct LogStatus {
     pub learners: BTreeSet<NodeId>,
     /// On the leader, the highest index up to which the log of each other node is known to match.
     pub matched: BTreeMap<NodeId, u64>,
+    /// The members that state that they cannot write their disk. The caller takes them from the facts.
+    pub unwritable: BTreeSet<NodeId>,
 }
 
 /// The result of a proposal.

@@ -116,6 +116,15 @@ impl Facts {
         }
     }
 
+    /// The members that state that they cannot write their disk.
+    pub(super) fn unwritable(&self, now: Time) -> BTreeSet<NodeId> {
+        self.members
+            .keys()
+            .copied()
+            .filter(|node| self.problem(*node, ProblemKind::Storage, now).is_some())
+            .collect()
+    }
+
     /// Drops the statements by and about nodes that are no longer members.
     ///
     /// It looks at all facts only when a member has left: a node that joins adds facts and invalidates none, and each

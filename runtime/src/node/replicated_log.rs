@@ -16,6 +16,7 @@ use rhizo_protocol::event::{Event, LogStatus, ProposeResult};
 use rhizo_protocol::turn::{MembershipChange, ProposalId};
 use rhizo_types::ledger::Command;
 use rhizo_types::{Lineage, NodeId, ledger};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -325,6 +326,7 @@ pub(super) fn status(status: &rhizo_log::LogStatus) -> LogStatus {
         changing: status.joint,
         learners: status.learners.clone(),
         matched: status.matched.iter().filter_map(|(node, index)| Some((*node, (*index)?))).collect(),
+        unwritable: BTreeSet::new(),
     }
 }
 

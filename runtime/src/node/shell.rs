@@ -20,7 +20,7 @@ use super::replicated_log::{self, ENTRIES_MAX, ReplicatedLog};
 use crate::component::Components;
 use rhizo_knowledge::Snapshot;
 use rhizo_overlay::{Overlay, OverlayEvents};
-use rhizo_protocol::event::Event;
+use rhizo_protocol::event::{Event, LogStatus};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{HaltReason, Node as Core, Turn};
 use rhizo_types::ledger::Timers;
@@ -92,6 +92,8 @@ pub(super) struct Shell {
     pub(super) copy: LedgerCopy,
     /// Why the log's store cannot be written.
     log_problem: Option<String>,
+    /// The status of the log that the core has; none before the log of this lineage was opened.
+    pub(super) log_status: Option<LogStatus>,
     /// The node's directory.
     pub(super) dir: PathBuf,
     /// The lineage of the links and of the log.
@@ -183,6 +185,7 @@ impl Shell {
             halting: None,
             persistence: Persistence::new(parts.journal),
             log_problem: None,
+            log_status: None,
             copy: LedgerCopy::new(parts.identity, me),
             origin: Instant::now(),
             ticks: 0,
@@ -270,6 +273,7 @@ impl Shell {
                 self.follow_ledger();
             }
             if changed_lineage {
+                self.log_status = None;
                 self.follow_lineage();
             }
             self.execute(turn)?;
@@ -357,7 +361,22 @@ impl Shell {
             });
             replicated_log::status(&status)
         };
+        let status = LogStatus { unwritable: self.facts.unwritable(self.now()), ..status };
+        self.log_status = Some(status.clone());
         self.feed(Event::LogStatus(status)).await
+    }
+
+    /// Tells the core which members cannot write their disk, when that has changed.
+    async fn follow_disks(&mut self) -> Result<(), NodeError> {
+        let unwritable = self.facts.unwritable(self.now());
+        match &mut self.log_status {
+            Some(status) if status.unwritable != unwritable => {
+                status.unwritable = unwritable;
+                let status = status.clone();
+                self.feed(Event::LogStatus(status)).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn offered(
@@ -378,12 +397,14 @@ impl Shell {
     async fn tick(&mut self) -> Result<(), NodeError> {
         let now = self.now();
         self.copy.refresh(self.core.ledger());
+        self.links.let_go(self.core.ledger());
         let journal = self.persistence.problem().map(str::to_owned);
         self.facts.state_problem(ProblemKind::Storage, journal.or_else(|| self.log_problem.clone()));
         self.ticks += 1;
         if self.ticks % LIMITS_TICKS == 1 {
             self.facts.state_problem(ProblemKind::Limit, limits::problem());
         }
+        self.follow_disks().await?;
         if let Some(batch) = self.facts.due_batch(now) {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);
@@ -401,7 +422,6 @@ impl Shell {
     }
 
     /// Stops the instances, then the log and the links.
-        self.links.let_go(self.core.ledger());
     async fn wind_down(&mut self, mut sources: Sources) {
         // The queue is not emptied any more, so the log must not wait for a place in it: it is stopped below.
         sources.entries.close();

@@ -8,6 +8,7 @@ mod orders;
 mod requests;
 mod room;
 mod scripts;
+mod voters;
 
 use super::requests::Requests;
 use super::{Coordinator, View};

@@ -3,7 +3,8 @@
 //!
 //! The group never stays at 2 or 4 voters. It grows to three as soon as two other members have caught up. A lost
 //! voter is replaced as soon as a learner has caught up. Every other change waits until the choice was the same for
-//! `stabilise_ms`. A leader that has to leave transfers the leadership first.
+//! `stabilise_ms`. A leader that has to leave transfers the leadership first. A member whose disk cannot be written does
+//! not vote if there are enough others: it acknowledges nothing, so a second one could cost the group its quorum.
 
 use super::leaving::leaving_nodes;
 use super::{Coordinator, View};
@@ -90,7 +91,15 @@ fn pool(view: View<'_>) -> (BTreeSet<NodeId>, bool) {
         let reached = *node == view.me || (view.observer.is_linked(*node) && !suspects.contains(node));
         reached && !leaving.contains(node)
     });
-    (fit.collect(), leaving.contains(&view.me))
+    let fit: BTreeSet<NodeId> = fit.collect();
+    let writable: BTreeSet<NodeId> = fit.difference(&view.log.unwritable).copied().collect();
+    // Fewer voters would survive no more losses than these voters with one that cannot write.
+    let are_enough = writable.len() >= voters_wanted(fit.len());
+    if ledger.taking_down || !are_enough {
+        return (fit, leaving.contains(&view.me));
+    }
+    let me_fails = view.log.unwritable.contains(&view.me);
+    (writable, me_fails || leaving.contains(&view.me))
 }
 
 /// Returns the best voters. Present voters come first. Then come members that spread the group over providers, have a

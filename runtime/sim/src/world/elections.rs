@@ -246,6 +246,7 @@ impl World {
             changing: log.change.is_some(),
             learners: log.learners.clone(),
             matched: matched.map(|holder| (*holder, applied(holder))).collect(),
+            unwritable: BTreeSet::new(),
         }
     }
 }

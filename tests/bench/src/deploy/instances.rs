@@ -212,6 +212,7 @@ impl World {
             changing: status.joint,
             learners: status.learners,
             matched: BTreeMap::new(),
+            ..LogStatus::default()
         };
         self.feed(Event::LogStatus(status)).await
     }
