@@ -1,10 +1,12 @@
-//! Benches of whole applications in real processes: `crash-loop`, `failover`, `grow`, `idle`, `power-cut`, `races`,
+//! Benches of whole applications in real processes: `crash-loop`, `disk-full`, `failover`, `grow`, `idle`, `power-cut`, `races`,
 //! `recover`, `repair`, `teardown`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 
 pub(crate) mod application;
 mod crash_loop;
+mod disk_full;
+mod exclusive;
 mod failover;
 mod grow;
 mod idle;
@@ -27,6 +29,8 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> Option<ExitCode> {
         "crash-loop" => {
             Options::parse(arguments, &["app", "seconds"]).and_then(|options| crash_loop::run(&options))
         }
+        "disk-full" => Options::parse(arguments, &["app", "rounds", "fault"])
+            .and_then(|options| disk_full::run(&options)),
         "failover" => Options::parse(arguments, &["app", "config", "kills", "signal", "victim"])
             .and_then(|options| failover::run(&options)),
         "grow" => Options::parse(arguments, &["app", "hosts", "compare", "seconds"])

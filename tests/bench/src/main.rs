@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = all.split_first() else {
         eprintln!(
-            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} crash-loop deploy failover grow idle power-cut races recover repair teardown up",
+            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} crash-loop deploy disk-full failover grow idle power-cut races recover repair teardown up",
             placement::NAMES.join(" ")
         );
         return ExitCode::from(2);

@@ -234,7 +234,8 @@ pub(crate) fn timed(line: &str) -> Option<(f64, String)> {
     Some((hours * 3_600.0 + minutes * 60.0 + seconds, text.to_owned()))
 }
 
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+/// Copies a folder with its content; nothing when there is none.
+pub(super) fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
     if !from.is_dir() {
         return Ok(());
     }

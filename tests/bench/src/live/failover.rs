@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::application::{Application, Member, is_at_rest, median_and_max, members};
+use super::exclusive;
 use super::options::Options;
 
 /// The way in which a victim is put out of action.
@@ -19,6 +20,27 @@ enum Blow {
     Kill,
     /// The process stops answering, and runs on after its death was committed.
     Stop,
+}
+
+/// The member that is put out of action.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Coordinator,
+    Member,
+    /// The member that hosts the component of which there may be one copy.
+    Writer,
+}
+
+impl Target {
+    /// The targets that the blows go through in turn.
+    fn parse(text: &str) -> Result<Vec<Self>, String> {
+        match text {
+            "coordinator" => Ok(vec![Self::Coordinator]),
+            "member" => Ok(vec![Self::Member]),
+            "any" => Ok(vec![Self::Coordinator, Self::Member, Self::Writer]),
+            other => Err(format!("understand --victim {other}: it is coordinator, member or any")),
+        }
+    }
 }
 
 /// The times of one blow, in seconds.
@@ -41,22 +63,24 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
         "stop" => Blow::Stop,
         other => return Err(format!("understand --signal {other}: it is kill or stop")),
     };
-    let coordinator = match options.text("victim").unwrap_or("coordinator") {
-        "coordinator" => true,
-        "member" => false,
-        other => return Err(format!("understand --victim {other}: it is coordinator or member")),
-    };
+    let usual = if blow == Blow::Stop { "any" } else { "coordinator" };
+    let targets = Target::parse(options.text("victim").unwrap_or(usual))?;
     let application = options.application()?;
+    if blow == Blow::Stop {
+        exclusive::add(&application)?;
+    }
     application.run(&["up", "rhizo.toml", "--yes", "--wait"])?;
     let mut all = Vec::new();
     for number in 1..=kills {
-        let times = strike(&application, blow, coordinator, number)?;
+        let target = targets[usize::try_from(number).unwrap_or_default() % targets.len()];
+        let times = strike(&application, blow, target, number)?;
         eprintln!(
             "blow {number} of {kills}: new term {:.3?} s, death committed after {:.3} s, stable after {:.3} s, left {:.3?} s",
             times.elected, times.dead, times.repaired, times.left
         );
         all.push(times);
     }
+    let writers = if blow == Blow::Stop { Some(exclusive::lives(&application)?) } else { None };
     let elected: Vec<f64> = all.iter().filter_map(|times| times.elected).collect();
     let dead: Vec<f64> = all.iter().map(|times| times.dead).collect();
     let repaired: Vec<f64> = all.iter().map(|times| times.repaired).collect();
@@ -68,22 +92,31 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
         "kills": kills, "median": median, "max": max, "seconds": elected,
         "death_median": death_median, "death_max": death_max, "death_seconds": dead,
         "repair_median": repair_median, "repair_max": repair_max,
-        "left_median": left_median, "left_max": left_max,
+        "left_median": left_median, "left_max": left_max, "writers": writers,
     }))
 }
 
-/// Strikes one member and waits until the application is stable without it.
-fn strike(application: &Application, blow: Blow, coordinator: bool, number: u64) -> Result<Times, String> {
-    let before = application.until("stable", is_at_rest)?;
-    let leader = before["coordinator"].clone();
-    let mut candidates: Vec<Member> = members(&before);
-    candidates.retain(|member| (leader == member.id.as_str()) == coordinator);
-    if !coordinator {
+/// Chooses the member to strike.
+fn victim(before: &Value, target: Target, number: u64) -> Result<Member, String> {
+    let leader = before["coordinator"].as_str();
+    let mut candidates: Vec<Member> = members(before);
+    match target {
+        Target::Coordinator => candidates.retain(|member| leader == Some(member.id.as_str())),
+        Target::Writer => candidates.retain(|member| exclusive::node(before) == Some(member.id.as_str())),
         // The log of the founder is elsewhere, and its process is that of `up`.
-        candidates.retain(|member| member.host.is_some());
+        Target::Member => {
+            candidates.retain(|member| leader != Some(member.id.as_str()) && member.host.is_some());
+        }
     }
     let place = usize::try_from(number).unwrap_or_default() % candidates.len().max(1);
-    let victim = candidates.get(place).cloned().ok_or("find a victim")?;
+    candidates.get(place).cloned().ok_or_else(|| "find a victim".to_owned())
+}
+
+/// Strikes one member and waits until the application is stable without it.
+fn strike(application: &Application, blow: Blow, target: Target, number: u64) -> Result<Times, String> {
+    let before = application.until("stable", is_at_rest)?;
+    let victim = victim(&before, target, number)?;
+    let coordinator = before["coordinator"] == victim.id.as_str();
     let others: Vec<Member> = members(&before).into_iter().filter(|member| member.id != victim.id).collect();
     let term = before["term"].as_u64().ok_or("find the term in the status")?;
     let death = format!("dead: {}", victim.id);
@@ -99,6 +132,17 @@ fn strike(application: &Application, blow: Blow, coordinator: bool, number: u64)
     let after = application.until("stable again", |status| {
         is_at_rest(status) && members(status).iter().all(|member| member.id != victim.id)
     })?;
+    let hosts = |status: &Value| members(status).iter().filter(|member| member.host.is_some()).count();
+    if hosts(&after) != hosts(&before) {
+        return Err(format!(
+            "see another member in place of {}: there are {} hosts",
+            victim.id,
+            hosts(&after)
+        ));
+    }
+    if blow == Blow::Stop {
+        exclusive::lives(application)?;
+    }
     let successor = after["coordinator"].as_str();
     Ok(Times {
         elected: elected.map(|seen| of_a_third(&seen, successor)).transpose()?,

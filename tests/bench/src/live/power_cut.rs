@@ -21,6 +21,9 @@ use super::processes;
 /// commands need on two cores.
 const LIFE_MS: u64 = 3_500;
 
+/// The longest time from `up` to the power cut with `--config`, in milliseconds: a larger application needs longer.
+const OWN_LIFE_MS: u64 = 12_000;
+
 /// The copies of the first config and of the second one.
 const COPIES: [u32; 2] = [3, 5];
 
@@ -33,7 +36,8 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     let (mut seconds, mut kept, mut orders) = (Vec::new(), 0, 0);
     for number in 1..=rounds {
         let application = options.application()?;
-        let moment_ms = random.random_range(0..LIFE_MS);
+        let life_ms = if own_config { OWN_LIFE_MS } else { LIFE_MS };
+        let moment_ms = random.random_range(0..life_ms);
         let context =
             |error| format!("pass round {number} of seed {seed}, cut after {moment_ms} ms: {error}");
         let configs: Vec<String> =

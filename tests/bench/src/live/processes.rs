@@ -66,6 +66,20 @@ fn belongs(pid: u32, dir: &Path) -> bool {
     !is_zombie(pid) && (works_there || names("cmdline") || names("environ"))
 }
 
+/// The arguments of a process, separated by spaces; empty when it has ended.
+pub(super) fn command(pid: u32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).replace('\0', " ")
+}
+
+/// The time at which a process started, in ticks since the machine was started. A process that has the same number
+/// later has another one.
+pub(super) fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The 22nd field, of which the name in parentheses is the second.
+    stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// User and system time that a process has used, in seconds.
 pub(super) fn seconds(pid: u32) -> Result<f64, String> {
     let path = format!("/proc/{pid}/stat");

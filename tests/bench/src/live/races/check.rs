@@ -144,18 +144,14 @@ pub(super) fn nothing_left(application: &Application) -> Result<(), String> {
 fn nothing_in(dir: &Path) -> Result<(), String> {
     let (left, hosts) = (processes::of(dir), processes::host_directories(dir));
     if !left.is_empty() || !hosts.is_empty() {
-        let left: Vec<String> = left.iter().map(|pid| describe(*pid)).collect();
+        let left: Vec<String> =
+            left.iter().map(|pid| format!("{pid} {}", processes::command(*pid))).collect();
         return Err(format!("there are processes {left:?} and hosts {hosts:?}"));
     }
     if dir.join(".rhizo").exists() {
         return Err("there is a record".to_owned());
     }
     Ok(())
-}
-
-fn describe(pid: u32) -> String {
-    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    format!("{pid} {}", String::from_utf8_lossy(&words).replace('\0', " "))
 }
 
 /// The output of the commands, for the message of a failure.
