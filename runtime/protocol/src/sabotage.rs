@@ -116,6 +116,16 @@ pub enum Sabotage {
     ForgetsSpares,
     /// Copies of a failing component are kept until their successors start.
     PilesUpCopies,
+    /// The failures of a version count for the version that replaces it.
+    RemembersFormerVersions,
+    /// The ledger is not told which versions keep failing.
+    HidesFailures,
+    /// No host is ever held to be at fault.
+    NeverBlamesHosts,
+    /// Another host is acquired for a component that did not work on the last one.
+    ForgetsReplacements,
+    /// A failing version is recorded again and again.
+    RecordsAgain,
 }
 
 #[cfg(feature = "sabotage")]

@@ -6,11 +6,13 @@
 //!
 //! Read next: [`scenario`] for the input, [`model`] for the states and steps, [`property`] for the properties,
 //! [`explore`] and [`graph`] for the search and liveness (which are independent of rhizo), [`check()`] for the whole.
+//! [`failure_policy`] is a second model, of ledger and coordinator.
 
 #![forbid(unsafe_code)]
 
 pub mod check;
 pub mod explore;
+pub mod failure_policy;
 pub mod fingerprint;
 pub mod graph;
 pub mod model;

@@ -134,7 +134,7 @@ impl FailureWatch {
     /// Returns the next record to commit: failures first, then versions that have run well, then marks that are old.
     pub(super) fn command(&self, reports: &Reports, view: View<'_>) -> Option<Command> {
         let failing = failing(reports, view.ledger);
-        if !failing.is_empty() {
+        if !failing.is_empty() && !sabotage::is(Sabotage::HidesFailures) {
             return Some(Command::Failing { components: failing });
         }
         let steady = self.steady(view);
@@ -142,9 +142,8 @@ impl FailureWatch {
             return Some(Command::Steady { components: steady });
         }
         let is_old = |(key, since): &(&(ComponentName, NodeId), &Time)| {
-            let mark = view.ledger.avoid.get(*key);
             // Until the host that replaces the node is the only one, another one must not be acquired.
-            mark.is_some_and(|mark| !mark.replaced) && view.now.ms_since(**since) >= MARK_MS_MAX
+            is_ageing(key, view.ledger) && view.now.ms_since(**since) >= MARK_MS_MAX
         };
         let marks: BTreeSet<_> = self.marked.iter().filter(is_old).map(|(key, _)| key.clone()).collect();
         (!marks.is_empty()).then_some(Command::Forgive { marks })
@@ -172,11 +171,14 @@ impl FailureWatch {
             let version = view.ledger.version_of(component);
             since.after_ms(window_ms(component, version, view))
         });
-        let is_ageing =
-            |key: &(ComponentName, NodeId)| view.ledger.avoid.get(key).is_some_and(|mark| !mark.replaced);
-        let marks = self.marked.iter().filter(|(key, _)| is_ageing(key));
+        let marks = self.marked.iter().filter(|(key, _)| is_ageing(key, view.ledger));
         earlier(started.min(), marks.map(|(_, since)| since.after_ms(MARK_MS_MAX)).min())
     }
+}
+
+/// Whether a mark ends with its age: not while the host that was replaced because of it still exists.
+fn is_ageing(key: &(ComponentName, NodeId), ledger: &Ledger) -> bool {
+    ledger.avoid.get(key).is_some_and(|mark| !ledger.is_being_replaced(key.1, mark))
 }
 
 /// The copies of each component in the target.
@@ -237,6 +239,9 @@ fn failing(reports: &Reports, ledger: &Ledger) -> BTreeMap<ComponentName, Failin
         if new.error.is_empty() {
             new.error.clone_from(&known.error);
         }
+        if sabotage::is(Sabotage::RecordsAgain) {
+            return true;
+        }
         let grows = new.failures > known.failures && known.failures < COUNTED_MAX;
         let other_error = new.failures >= known.failures && new.error != known.error;
         let other_node = known.nodes.len() < WITNESSES_MAX && !new.nodes.is_subset(&known.nodes);
@@ -260,7 +265,7 @@ pub(super) fn blamed(reports: &Reports, ledger: &Ledger) -> Blamed {
     });
     let evident = on_first_node(evident.map(|(instance, placed)| (*instance, placed.node)).collect());
     if !evident.is_empty() {
-        let may_acquire = !ledger.has_spare();
+        let may_acquire = ledger.may_replace(evident.keys().map(|instance| &instance.component));
         return Blamed { copies: evident, may_acquire };
     }
     let tried = exhausted.iter().filter(|(instance, placed)| {
@@ -307,11 +312,13 @@ fn is_host_at_fault(
     let others_fail =
         exhausted.iter().any(|(other, at)| at.node == placed.node && other.component != *component);
     let error = reports.of(instance, ledger).and_then(|report| report.failure.as_deref());
-    ran_elsewhere || runs_elsewhere || others_fail || error.is_some_and(names_host)
+    let is_evident = ran_elsewhere || runs_elsewhere || others_fail || error.is_some_and(names_host);
+    is_evident && !sabotage::is(Sabotage::NeverBlamesHosts)
 }
 
 /// Whether the text of an error blames the host.
-fn names_host(error: &str) -> bool {
+#[must_use]
+pub fn names_host(error: &str) -> bool {
     let error = error.to_lowercase();
     HOST_ERRORS.iter().any(|text| error.contains(text))
 }

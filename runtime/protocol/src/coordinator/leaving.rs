@@ -39,9 +39,10 @@ pub(super) fn leaving_nodes(ledger: &Ledger) -> BTreeSet<NodeId> {
 impl Coordinator {
     pub(super) fn leave_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
-        let settled =
-            ledger.settled == ledger.target.revision && ledger.target.plan == ledger.plan_revision();
-        if !settled || self.control.is_busy() || sabotage::is(Sabotage::KeepsHosts) {
+        let settled = ledger.settled == ledger.target.revision
+            || self.reconfiguration.is_reached_but_for_failures(ledger);
+        let planned = ledger.target.plan == ledger.plan_revision();
+        if !settled || !planned || self.control.is_busy() || sabotage::is(Sabotage::KeepsHosts) {
             return None;
         }
         let may_leave = |node: &NodeId| {

@@ -7,11 +7,12 @@
 //! Owners of state: `hosts` (intents and provider calls) with `listing` (what the providers' lists prove), `control`
 //! (when to solve, and what is committed of the answer), `reconfiguration` (the next target or step of a script, with
 //! `target`, `headroom`, `scripts` and the agents' `reports`), `voters`, `deaths`, `joins`, `requests`, `proposals`.
-//! `question` (what planning is asked), `leaving` and `next_step` are functions of what the owners hold.
+//! `question` (what planning is asked), `leaving`, `next_step` and `decision` are functions of what the owners hold.
 
 mod asked;
 mod control;
 mod deaths;
+mod decision;
 mod failures;
 mod headroom;
 mod hosts;
@@ -34,7 +35,9 @@ mod voters;
 mod watch;
 
 pub(crate) use asked::asked;
+pub use decision::next_decision;
 pub(crate) use failures::COUNTED_MAX;
+pub use failures::names_host;
 pub use next_step::next_step;
 pub use question::first_question;
 pub use voters::voters_wanted;

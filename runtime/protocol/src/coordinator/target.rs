@@ -235,11 +235,35 @@ impl Reconfiguration {
 
     /// Returns the command that records that the target in force is reached, if all agents report so.
     pub(super) fn settled_command(&self, view: View<'_>) -> Option<Command> {
-        let ledger = view.ledger;
-        let target = &ledger.target;
-        if ledger.settled == target.revision {
+        let target = &view.ledger.target;
+        if view.ledger.settled == target.revision {
             return None;
         }
+        let reached = self.all_nodes(view.ledger, |report, wanted| has_reached(report, wanted, target));
+        reached.then_some(Command::Settled { target: target.revision })
+    }
+
+    /// Returns true if only copies of components that keep failing have not reached the target in force. They may never
+    /// do so, and hosts that no plan needs are released all the same.
+    pub(super) fn is_reached_but_for_failures(&self, ledger: &Ledger) -> bool {
+        let target = &ledger.target;
+        self.all_nodes(ledger, |report, wanted| {
+            has_instances(report, wanted, target, |instance, report, placed| {
+                let is_tried = report.generation == placed.generation && report.version == placed.version;
+                is_reached(instance, report, placed, target)
+                    || (is_tried && ledger.keeps_failing(&instance.component))
+            })
+        })
+    }
+
+    /// Whether the reports of all members with instances of the target, or with dropped ones, pass a test. The test gets
+    /// the report of a member and the instances that the target places there.
+    fn all_nodes(
+        &self,
+        ledger: &Ledger,
+        passes: impl Fn(&Report, &BTreeMap<&InstanceId, &Placed>) -> bool,
+    ) -> bool {
+        let target = &ledger.target;
         let placed = target.instances.values().chain(ledger.lingering.values());
         let nodes: BTreeSet<NodeId> = placed.map(|placed| placed.node).collect();
         let mut wanted: BTreeMap<NodeId, BTreeMap<&InstanceId, &Placed>> = BTreeMap::new();
@@ -248,18 +272,17 @@ impl Reconfiguration {
         }
         let none = BTreeMap::new();
         let mut nodes = nodes.into_iter().filter(|node| ledger.members.contains_key(node));
-        let reached = nodes.all(|node| {
+        nodes.all(|node| {
             let wanted = wanted.get(&node).unwrap_or(&none);
-            self.reports.get(node).is_some_and(|report| has_reached(report, wanted, target))
-        });
-        reached.then_some(Command::Settled { target: target.revision })
+            self.reports.get(node).is_some_and(|report| passes(report, wanted))
+        })
     }
 
     /// Returns the command that removes dropped instances which their agents report as gone, if a planned instance
     /// waits for one of them.
     ///
     /// Otherwise the name and the room of a dropped copy would become free only when the target is reached, and
-    /// reaching it may need the waiting instance.
+    /// reaching it may need the waiting instance. A target with a component that keeps failing may never be reached.
     pub(super) fn gone_command(&self, view: View<'_>) -> Option<Command> {
         let ledger = view.ledger;
         let plan = ledger.plan.as_ref()?;
@@ -267,10 +290,13 @@ impl Reconfiguration {
             return None;
         }
         let waited_for = headroom::waited_for(plan, ledger);
+        let mut components = ledger.target.instances.keys().map(|instance| &instance.component);
+        let keeps_failing = components.any(|component| ledger.keeps_failing(component));
         let awaited = |instance: &InstanceId, placed: &Placed| {
             let exclusive =
                 ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive);
             exclusive
+                || keeps_failing
                 || ledger.keeps_failing(&instance.component)
                 || waited_for.contains(&placed.node)
                 || (plan.placement.contains_key(instance) && !ledger.target.instances.contains_key(instance))
@@ -330,10 +356,22 @@ fn has_reached(report: &Report, wanted: &BTreeMap<&InstanceId, &Placed>, target:
     if sabotage::is(Sabotage::SettlesEarly) {
         return true;
     }
+    has_instances(report, wanted, target, |instance, report, placed| {
+        is_reached(instance, report, placed, target)
+    })
+}
+
+/// Returns true if a node that follows the target reports exactly its instances of the target, and each passes a test.
+fn has_instances(
+    report: &Report,
+    wanted: &BTreeMap<&InstanceId, &Placed>,
+    target: &Configuration,
+    passes: impl Fn(&InstanceId, &InstanceReport, &Placed) -> bool,
+) -> bool {
     report.target == target.revision
         && report.instances.len() == wanted.len()
         && wanted.iter().all(|(instance, placed)| {
-            report.instances.get(*instance).is_some_and(|report| is_reached(instance, report, placed, target))
+            report.instances.get(*instance).is_some_and(|report| passes(instance, report, placed))
         })
 }
 

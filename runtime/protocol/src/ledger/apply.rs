@@ -447,6 +447,7 @@ impl Ledger {
         while self.departed.len() > super::DEPARTED_MAX {
             self.departed.pop_first();
         }
-        self.avoid.retain(|(_, avoided), _| *avoided != node);
+        // A host that was replaced because of failures counts until it is gone and its replacement has worked.
+        self.avoid.retain(|(_, avoided), mark| *avoided != node || mark.replaced);
     }
 }

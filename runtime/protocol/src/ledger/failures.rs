@@ -85,6 +85,7 @@ impl Ledger {
                 if self.runs_alike(component, new.version, in_force) { in_force } else { new.version };
             self.proven.insert(component.clone(), Proven { version, nodes });
         }
+        self.end_replacements();
         self.forget_specs();
     }
 
@@ -109,7 +110,8 @@ impl Ledger {
         let mut failing = std::mem::take(&mut self.failing);
         failing.retain(|component, record| {
             // The same spec again is the operator's order to try the version again.
-            let stays = self.is_same_definition(component, record.version, in_force);
+            let stays = self.is_same_definition(component, record.version, in_force)
+                || sabotage::is(Sabotage::RemembersFormerVersions);
             record.version = in_force;
             stays && !unwound.contains(component)
         });
@@ -135,10 +137,38 @@ impl Ledger {
         self.avoid.retain(|key, _| !marks.contains(key));
     }
 
-    /// Whether a host that was acquired because of failures may still stand beside the host that it replaces.
+    /// Ends the marks of replaced hosts that are gone, for components whose copies no longer fail.
+    pub(super) fn end_replacements(&mut self) {
+        let mut marks = std::mem::take(&mut self.avoid);
+        marks.retain(|(component, node), mark| {
+            !mark.replaced || self.has_open_host(*node) || self.failing(component, mark.version).is_some()
+        });
+        self.avoid = marks;
+    }
+
+    /// Whether a node has, or had, a host that is not known to be gone.
+    fn has_open_host(&self, node: NodeId) -> bool {
+        self.intents.values().any(|intent| intent.node == Some(node) && intent.is_open())
+    }
+
+    /// Whether a mark belongs to a host that was replaced because of failures and is not known to be gone.
     #[must_use]
-    pub fn has_spare(&self) -> bool {
-        !sabotage::is(Sabotage::ForgetsSpares) && self.avoid.values().any(|mark| mark.replaced)
+    pub fn is_being_replaced(&self, node: NodeId, mark: &Mark) -> bool {
+        mark.replaced && self.has_open_host(node)
+    }
+
+    /// Whether a host may be acquired because copies of these components fail on their hosts. It may not while a host
+    /// that was replaced for this reason still exists, nor for a component that has not worked since its last
+    /// replacement: its copies fail on whichever host they are.
+    pub fn may_replace<'a>(&self, mut components: impl Iterator<Item = &'a ComponentName>) -> bool {
+        if sabotage::is(Sabotage::ForgetsSpares) {
+            return true;
+        }
+        let has_spare = self.avoid.iter().any(|((_, node), mark)| self.is_being_replaced(*node, mark));
+        let replaced = |name: &ComponentName| {
+            self.avoid.iter().any(|((component, _), mark)| component == name && mark.replaced)
+        };
+        !has_spare && (sabotage::is(Sabotage::ForgetsReplacements) || !components.any(replaced))
     }
 
     /// Whether the version in which copies of a component are placed keeps failing.
@@ -162,7 +192,9 @@ impl Ledger {
         match unproven.filter(|_| !sabotage::is(Sabotage::AcquiresForUnproven)) {
             Some(instance) => Err(Refusal::Unproven(instance.component.clone())),
             None if plan.orders.len() > 1 && !sabotage::is(Sabotage::ForgetsSpares) => Err(Refusal::Spare),
-            None if self.has_spare() => Err(Refusal::Spare),
+            None if !self.may_replace(instances.iter().map(|instance| &instance.component)) => {
+                Err(Refusal::Spare)
+            }
             None => Ok(()),
         }
     }

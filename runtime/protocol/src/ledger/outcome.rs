@@ -66,8 +66,9 @@ impl Ledger {
         }
     }
 
-    /// Removes the lingering instances of a former member whose host is gone.
+    /// Removes the lingering instances of a former member whose host is gone, and ends its replacement.
     fn host_gone(&mut self, node: NodeId) {
         self.lingering.retain(|_, placed| placed.node != node);
+        self.end_replacements();
     }
 }
