@@ -27,9 +27,9 @@ pub(crate) const COUNTED_MAX: u32 = 7;
 const MARK_MS_MAX: u64 = 600_000;
 /// The number of hosts on which a version is tried without evidence against any of them.
 const TRIED_MAX: usize = 2;
-/// Errors of the operating system for which the host is at fault: no room, no such device, address taken, and the like.
-/// These are the texts of `strerror` in glibc and musl.
-const HOST_ERRORS: [&str; 12] = [
+/// Errors for which the host is at fault: no room, no such device, address taken, and the like. These are the texts of
+/// `strerror` in glibc and musl, and the text of a node for a fixed port that another process holds.
+const HOST_ERRORS: [&str; 13] = [
     "no space left on device",
     "disk quota exceeded",
     "quota exceeded",
@@ -39,6 +39,7 @@ const HOST_ERRORS: [&str; 12] = [
     "no such device",
     "address already in use",
     "address in use",
+    "is held by another process",
     "cannot assign requested address",
     "cannot allocate memory",
     "out of memory",
@@ -346,5 +347,18 @@ mod tests {
         let watch = FailureWatch { retries, ..FailureWatch::default() };
         assert_eq!(watch.reported_failures(&ComponentName::from("web")), Some(12));
         assert_eq!(watch.reported_failures(&ComponentName::from("db")), None);
+    }
+
+    #[test]
+    fn a_port_that_another_process_holds_is_a_fault_of_the_host() {
+        let held = "its ports could not be taken: port 80 is held by another process";
+        for error in [held, &format!("{held} (pid 7, nginx)"), "open: No space left on device (os error 28)"]
+        {
+            assert!(names_host(error), "{error}");
+        }
+        for error in ["exit status: 3", "it was not ready: 404 Not Found", "its program could not be run: x"]
+        {
+            assert!(!names_host(error), "{error}");
+        }
     }
 }
