@@ -83,7 +83,8 @@ fn folder(config: &Path) -> std::io::Result<PathBuf> {
     absolute.parent().unwrap_or(Path::new("/")).canonicalize()
 }
 
-/// The findings about programs that cannot be run and data files that cannot be read on this machine.
+/// The findings about programs that cannot be run and data files that cannot be read on this machine, and about
+/// arguments that name a file where the program does not start.
 fn unusable_files(files: &[NamedFile]) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     let unusable = |file: &NamedFile| match file.kind {
@@ -94,6 +95,9 @@ fn unusable_files(files: &[NamedFile]) -> Vec<Finding> {
             Ok(found) if found.permissions().mode() & 0o111 == 0 => Some("it is not executable".to_owned()),
             Ok(_) => None,
         },
+        FileKind::Argument => Path::new(&file.path).is_file().then(|| {
+            "it starts in the directory of its instance, not in the folder of the config".to_owned()
+        }),
     };
     let files = files.iter().filter(|file| seen.insert(&file.path));
     files.filter_map(|file| Some(file.unusable(&unusable(file)?))).collect()
@@ -211,6 +215,29 @@ mod tests {
         let error = &flawed[0].findings[0];
         assert_eq!((error.severity, error.line, error.column), (Severity::Error, 7, 10), "{error:?}");
         assert!(error.hint.is_some() && error.message.contains("offer.csv"), "{error:?}");
+    }
+
+    #[test]
+    fn an_argument_that_names_a_file_beside_the_config_is_a_warning() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("rhizo.toml");
+        std::fs::write(dir.path().join("store.py"), "").expect("a program");
+        std::fs::create_dir(dir.path().join("run")).expect("a folder");
+        let warnings = |exec: &str| {
+            let config = format!("rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"{exec}\"\n");
+            std::fs::write(&path, config).expect("the config");
+            let Ok(config) = load(&path) else { panic!("the config is refused") };
+            config.parsed.warnings
+        };
+        let found = warnings("python3 -u store.py");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].message.starts_with("the program does not find `store.py`"), "{found:?}");
+        let whole = dir.path().canonicalize().expect("a folder").join("store.py").display().to_string();
+        assert!(found[0].hint.as_ref().is_some_and(|hint| hint.contains(&whole)), "{found:?}");
+        for exec in ["python3 -u other.py", "service run", "python3 {dir}/store.py", "./store.py"] {
+            let found = warnings(exec);
+            assert!(found.iter().all(|each| !each.message.contains("does not find")), "{exec}: {found:?}");
+        }
     }
 
     #[test]

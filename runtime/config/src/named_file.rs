@@ -1,4 +1,4 @@
-//! Files that a config names beside its templates: programs with a path, and the data files of providers.
+//! Files that a config names beside its templates: programs with a path, their arguments, and data files of providers.
 //!
 //! The crate reads no file. The caller looks for each, and passes the reason if it is not usable; the finding then has
 //! its place in the config. Read next: `template_file`, whose content is checked as well.
@@ -12,6 +12,9 @@ pub enum FileKind {
     Program,
     /// A data file of a provider, such as its offers. It is read on this machine.
     Data,
+    /// The path that an argument of a program would have in the folder of the config. A program starts in the directory
+    /// of its instance, so an argument that names a file there is a slip.
+    Argument,
 }
 
 /// A file that a config names.
@@ -38,16 +41,23 @@ impl NamedFile {
             FileKind::Data => findings
                 .error(span, format!("`{path}` cannot be read"))
                 .hint("the path of a data file is found from the folder of the config"),
+            FileKind::Argument => findings
+                .warning(span, format!("the program does not find `{}`", file_name_of(&path)))
+                .hint(format!("write its whole path: `{path}`")),
         };
         let unusable = findings.finish(source, file_name).swap_remove(0);
         Self { path, kind, unusable }
     }
 
     /// The finding that the file is not usable, with the reason and the place in the config: an error for a data file,
-    /// a warning for a program.
+    /// a warning for a program or an argument.
     #[must_use]
     pub fn unusable(&self, reason: &str) -> Finding {
         let message = format!("{}: {reason}", self.unusable.message);
         Finding { message, ..self.unusable.clone() }
     }
+}
+
+fn file_name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }

@@ -8,7 +8,7 @@ use crate::finding::{Findings, Span};
 use crate::units::{self, NUMBER_MAX, Quantity};
 use crate::{document, slips, suggest};
 use rhizo_types::Number;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
@@ -308,6 +308,8 @@ impl<'s> Reader<'s> {
             return;
         }
         let known = document::fields::<T>();
+        // Two fields of another tool that are to be written as one here are one finding.
+        let mut remedies = BTreeSet::new();
         for (name, node) in table.fields {
             if T::NOT_YET.contains(&name) {
                 self.findings
@@ -317,6 +319,7 @@ impl<'s> Reader<'s> {
             }
             let known = known.iter().map(String::as_str);
             let hint = match slips::remedy(T::FOREIGN, name) {
+                Some(remedy) if !remedies.insert(remedy) => continue,
                 Some(remedy) => Some(remedy.to_owned()),
                 None => suggest::hint(name, known, "fields"),
             };

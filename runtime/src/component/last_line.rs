@@ -8,8 +8,11 @@ use crate::secrets::Opened;
 const KEPT_BYTES_MAX: usize = 4_096;
 /// Characters of the line that are shown. A report has room for 200 bytes, and half of it names the failure.
 const SHOWN_CHARS_MAX: usize = 110;
+/// Characters that are shown of the beginning of a longer line, which often names the program. The end has the others,
+/// because many programs write a path first and the error behind it.
+const BEGINNING_CHARS: usize = 30;
 
-/// Takes a program's output and keeps the beginning of its last line that is not blank.
+/// Takes a program's output and keeps its last line that is not blank.
 #[derive(Default)]
 pub(super) struct LastLine {
     /// The line that has not ended yet.
@@ -42,10 +45,21 @@ impl LastLine {
         if line.is_empty() {
             return reason.to_owned();
         }
-        let shown: String = line.chars().take(SHOWN_CHARS_MAX).collect();
-        let mark = if shown.len() < line.len() { "…" } else { "" };
-        format!("{reason}; its last output: {shown}{mark}")
+        // The end of a longer line was not kept.
+        let mark = if bytes.len() >= KEPT_BYTES_MAX { "…" } else { "" };
+        format!("{reason}; its last output: {}{mark}", in_short(&line))
     }
+}
+
+/// The beginning and the end of a line.
+fn in_short(line: &str) -> String {
+    let count = line.chars().count();
+    if count <= SHOWN_CHARS_MAX {
+        return line.to_owned();
+    }
+    let beginning: String = line.chars().take(BEGINNING_CHARS).collect();
+    let end: String = line.chars().skip(count - (SHOWN_CHARS_MAX - BEGINNING_CHARS)).collect();
+    format!("{beginning}…{end}")
 }
 
 #[cfg(test)]
@@ -73,9 +87,17 @@ mod tests {
             last.take(&[b'x'; 4_096]);
         }
         assert!(last.open.len() <= KEPT_BYTES_MAX);
-        assert_eq!(
-            last.explain("", &Opened::default()),
-            format!("; its last output: {}…", "x".repeat(SHOWN_CHARS_MAX))
-        );
+        let shown = format!("; its last output: {}…{}…", "x".repeat(BEGINNING_CHARS), "x".repeat(80));
+        assert_eq!(last.explain("", &Opened::default()), shown);
+    }
+
+    #[test]
+    fn the_end_of_a_long_line_is_shown_too() {
+        let path = "/srv/application/hosts/one/node/instances/".repeat(3);
+        let said =
+            said(&[format!("python3: can't open file '{path}api.py': [Errno 2] No such file\n").as_bytes()]);
+        assert!(said.contains("output: python3: can't open file '/srv"), "{said}");
+        assert!(said.ends_with("/api.py': [Errno 2] No such file"), "{said}");
+        assert!(said.chars().count() <= "exit 3; its last output: ".len() + SHOWN_CHARS_MAX + 1, "{said}");
     }
 }

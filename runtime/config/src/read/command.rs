@@ -68,6 +68,9 @@ impl Session<'_> {
             self.reader.findings.error(node.span.clone(), format!("more than {ENTRIES_MAX} words"));
             return None;
         }
+        for argument in argv.iter().skip(1).filter(|word| may_be_a_path(word)) {
+            self.files.push((FileKind::Argument, path::join(self.base, argument), node.span.clone()));
+        }
         match argv.first_mut() {
             Some(program) if !program.is_empty() => {
                 *program = path::program(self.base, program);
@@ -151,6 +154,12 @@ struct Flaw {
 /// The port and the field of `import.PORT.FIELD`.
 fn import_of(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix("import.")?.split_once('.').filter(|(_, field)| !field.contains('.'))
+}
+
+/// Whether an argument may name a file by a path that begins where the program starts. Options, placeholders and texts
+/// with blanks do not.
+fn may_be_a_path(word: &str) -> bool {
+    !word.is_empty() && !word.starts_with(['-', '/']) && !word.contains(['{', ' ', '\n'])
 }
 
 /// The error in a placeholder, as far as it can be seen from its own component.
