@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 /// How long an order is repeated while no node can decide it, in milliseconds: several elections of a coordinator.
 const DECIDED_MS_MAX: u64 = 30_000;
 
+/// How long a quorum may be missing while an order is repeated, in milliseconds: longer than an election of a
+/// coordinator takes after the death of the former one. After that an operator has to act.
+const WITHOUT_QUORUM_MS: u64 = 10_000;
+
 /// Time between two attempts.
 const LOOK_MS: u64 = 200;
 
@@ -141,7 +145,8 @@ pub(super) async fn apply(
     config: &ConfigText,
     after: Revision,
 ) -> Result<Option<Revision>, Failure> {
-    let deadline = Instant::now() + Duration::from_millis(DECIDED_MS_MAX);
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_millis(DECIDED_MS_MAX);
     loop {
         let asked = client.ask(&Ask::Apply { config: config.clone(), after: Some(after) }).await;
         match asked {
@@ -153,13 +158,18 @@ pub(super) async fn apply(
             Ok(other) => return Err(refused(other)),
             Err(error) => return Err(error.into()),
         }
+        if begun.elapsed() >= Duration::from_millis(WITHOUT_QUORUM_MS)
+            && client.status().await.is_ok_and(|status| status.no_quorum.is_some())
+        {
+            return Err(undecided(client).await);
+        }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
 }
 
 /// The failure of an order that no coordinator has confirmed in time.
 async fn undecided(client: &mut Client) -> Failure {
-    let message = format!("have the config committed within {} s", DECIDED_MS_MAX / 1_000);
+    let message = "have the config committed in time";
     match client.status().await {
         Ok(Status { no_quorum: Some(sentence), .. }) => {
             let message = format!("{message}: {sentence}; the config may still be put in force");
