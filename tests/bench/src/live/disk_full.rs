@@ -7,8 +7,8 @@
 //! heal. No program and no node may have ended, and the application must have the config that was committed last, also
 //! after another power cut. The bench fails otherwise.
 //!
-//! `--fault inodes` takes the room for files instead. `--fault failing` lets the device of a voter fail for good (EIO):
-//! another member has to vote in its place. Read next: [`disk`].
+//! `--fault failing` lets the device of a voter fail for good (EIO): another member has to vote in its place. Read
+//! next: [`disk`].
 
 mod disk;
 
@@ -46,9 +46,8 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     let rounds = options.number("rounds", 10)?;
     let fault = match options.text("fault").unwrap_or("full") {
         "full" => Fault::Full,
-        "inodes" => Fault::Inodes,
         "failing" => Fault::Failing,
-        other => return Err(format!("understand --fault {other}: it is full, inodes or failing")),
+        other => return Err(format!("understand --fault {other}: it is full or failing")),
     };
     let application = options.application()?;
     let mut bench = Bench::begin(application, fault)?;
@@ -149,7 +148,7 @@ impl Bench {
                 }
                 start.elapsed().as_secs_f64()
             }
-            Fault::Full | Fault::Inodes => {
+            Fault::Full => {
                 std::thread::sleep(HOLD);
                 self.healed(&victim.1, number)?
             }

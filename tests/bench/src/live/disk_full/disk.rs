@@ -13,17 +13,16 @@ use super::super::application::copy_folder;
 /// The size of each filesystem. The files of one node need about 200 KB before the bench makes them grow.
 const SIZE: &str = "6m";
 
-/// The size that a failing device claims to have: more than there is behind it.
-const CLAIMED_SIZE: &str = "32m";
+/// The size of a device before it fails, and the size to which it shrinks then: nothing behind it can be reached.
+const DEVICE_SIZE: &str = "16m";
+const FAILED_SIZE: &str = "64k";
 
 /// The fault of a filesystem that is full of it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Fault {
     /// No space is left: ENOSPC, until files are removed.
     Full,
-    /// No file can be made: ENOSPC, also while there is space.
-    Inodes,
-    /// The device fails: EIO for every block that was not written before, and it does not heal.
+    /// The device fails: EIO for every block, and it does not heal.
     Failing,
 }
 
@@ -31,7 +30,7 @@ impl Fault {
     /// The words of the system's error.
     pub(super) fn error(self) -> &'static str {
         match self {
-            Self::Full | Self::Inodes => "No space left on device",
+            Self::Full => "No space left on device",
             Self::Failing => "Input/output error",
         }
     }
@@ -40,7 +39,6 @@ impl Fault {
 /// A directory on a filesystem of its own.
 pub(super) struct Disk {
     dir: PathBuf,
-    fault: Fault,
     /// Where the file behind a failing device lies.
     backing: Option<PathBuf>,
     is_mounted: bool,
@@ -52,7 +50,7 @@ impl Disk {
         let kept = beside(dir, "kept");
         let failed = |error: std::io::Error| format!("move {} to a small disk: {error}", dir.display());
         fs::rename(dir, &kept).and_then(|()| fs::create_dir(dir)).map_err(failed)?;
-        let mut disk = Self { dir: dir.to_owned(), fault, backing: None, is_mounted: false };
+        let mut disk = Self { dir: dir.to_owned(), backing: None, is_mounted: false };
         if fault == Fault::Failing {
             disk.mount_device()?;
         } else {
@@ -63,7 +61,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Mounts a device whose file has no room for all of it.
+    /// Mounts a device that can be made to fail.
     fn mount_device(&mut self) -> Result<(), String> {
         let backing = beside(&self.dir, "backing");
         fs::create_dir(&backing).map_err(|error| format!("make {}: {error}", backing.display()))?;
@@ -71,7 +69,7 @@ impl Disk {
         let image = backing.join("image");
         self.backing = Some(backing);
         let path = image.display().to_string();
-        run("truncate", &["-s", CLAIMED_SIZE, &path])?;
+        run("truncate", &["-s", DEVICE_SIZE, &path])?;
         // No journal, so that the filesystem itself goes on when the device fails.
         run("mkfs.ext4", &["-q", "-O", "^has_journal", &path])?;
         mount(&["-o", "loop,errors=continue", &path], &self.dir)
@@ -79,28 +77,21 @@ impl Disk {
 
     /// Brings the fault about.
     pub(super) fn fail(&self) -> Result<(), String> {
-        match (self.fault, &self.backing) {
-            (Fault::Inodes, _) => {
-                let used = run("df", &["--output=iused", &self.dir.display().to_string()])?;
-                let used = used.lines().last().unwrap_or_default().trim().to_owned();
-                self.remount(&format!("nr_inodes={used}"))
+        match &self.backing {
+            Some(backing) => {
+                let image = backing.join("image").display().to_string();
+                run("truncate", &["-s", FAILED_SIZE, &image])?;
+                let device = run("losetup", &["--noheadings", "--output", "NAME", "-j", &image])?;
+                run("losetup", &["--set-capacity", device.trim()]).map(drop)
             }
-            (_, Some(backing)) => fill(backing),
-            (_, None) => fill(&self.dir),
+            None => fill(&self.dir),
         }
     }
 
     /// Ends the fault of a filesystem that was full.
     pub(super) fn heal(&self) -> Result<(), String> {
-        if self.fault == Fault::Inodes {
-            return self.remount("nr_inodes=100000");
-        }
-        let ballast = self.backing.as_ref().unwrap_or(&self.dir).join("ballast");
+        let ballast = self.dir.join("ballast");
         fs::remove_file(&ballast).map_err(|error| format!("remove {}: {error}", ballast.display()))
-    }
-
-    fn remount(&self, option: &str) -> Result<(), String> {
-        mount(&["-o", &format!("remount,{option}")], &self.dir)
     }
 
     /// Moves the directory back. No process may have a file of it open.

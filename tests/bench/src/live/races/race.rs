@@ -15,6 +15,10 @@ pub(super) const KINDS: [&str; 4] = ["up-up", "up-down", "interrupted", "consent
 /// until its copies run, on two busy cores.
 const DISTANCE_MS: u64 = 3_000;
 
+/// The longest time from `up --detach` to a `down`, in milliseconds: node 0 leaves when the application has been stable
+/// for the failure window of six seconds.
+const HAND_OVER_MS: u64 = 10_000;
+
 /// The components of each config.
 pub(super) const CONFIGS: [(&str, &[&str]); 3] =
     [("one.toml", &["a"]), ("two.toml", &["a", "b"]), ("three.toml", &["a", "c"])];
@@ -24,8 +28,8 @@ pub(super) const CONFIGS: [(&str, &[&str]); 3] =
 pub(super) enum Race {
     /// Two `up`, the second one `after_ms` after the first.
     UpUp { is_running: bool, same_config: bool, after_ms: u64 },
-    /// An `up` and a `down`.
-    UpDown { is_running: bool, down_after_ms: u64 },
+    /// An `up` and a `down`, which may meet while node 0 leaves.
+    UpDown { is_running: bool, detaches: bool, down_after_ms: u64 },
     /// An `up` in the foreground that is interrupted, and another `up` in the same home.
     Interrupted { joins_after_ms: u64, interrupted_after_ms: u64 },
     /// A command that waits at its question while another terminal changes the application.
@@ -78,7 +82,11 @@ impl Race {
                 same_config: random.random_bool(0.5),
                 after_ms: first,
             },
-            1 => Self::UpDown { is_running: random.random_bool(0.5), down_after_ms: first },
+            1 if random.random_bool(0.4) => {
+                let down_after_ms = random.random_range(0..HAND_OVER_MS);
+                Self::UpDown { is_running: false, detaches: true, down_after_ms }
+            }
+            1 => Self::UpDown { is_running: random.random_bool(0.5), detaches: false, down_after_ms: first },
             2 => Self::Interrupted { joins_after_ms: first, interrupted_after_ms: second },
             _ => {
                 let all = [Meanwhile::Found, Meanwhile::Change, Meanwhile::Down, Meanwhile::Replace];
@@ -159,11 +167,15 @@ pub(super) fn run(application: &Application, race: &Race) -> Result<Vec<Outcome>
             let second = command::start(application, "second", &up(other))?;
             Ok(vec![first.end()?, second.end()?])
         }
-        Race::UpDown { is_running, down_after_ms } => {
+        Race::UpDown { is_running, detaches, down_after_ms } => {
             if is_running {
                 found(application)?;
             }
-            let up = command::start(application, "up", &up("two.toml"))?;
+            let mut arguments = up("two.toml");
+            if detaches {
+                arguments[3] = "--detach";
+            }
+            let up = command::start(application, "up", &arguments)?;
             sleep(down_after_ms);
             let down = command::start(application, "down", &["down", "--yes"])?;
             Ok(vec![up.end()?, down.end()?])
