@@ -92,7 +92,7 @@ mod tests {
         create_dir(&inner.join("one")).unwrap();
         assert_eq!(create_dir(&inner).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         for directory in [&outer, &inner, &inner.join("one")] {
-            assert_eq!(mode(directory), DIRECTORY_MODE, "{}", directory.display());
+            assert_eq!(mode(directory), 0o700, "{}", directory.display());
         }
         let [log, record, lock] = ["log", "record", "lock"].map(|name| inner.join(name));
         append(&log).unwrap().write_all(b"one\n").unwrap();
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(std::fs::read(&log).unwrap(), b"one\ntwo\n");
         assert_eq!(std::fs::read(&record).unwrap(), b"short");
         for file in [&log, &record, &lock] {
-            assert_eq!(mode(file), FILE_MODE, "{}", file.display());
+            assert_eq!(mode(file), 0o600, "{}", file.display());
         }
     }
 }

@@ -193,7 +193,8 @@ fn unknown_hint(name: &str) -> String {
     let variable = name.strip_prefix("env.").or_else(|| name.strip_prefix("ENV."));
     if let Some(variable) = variable.or_else(|| (name == name.to_ascii_uppercase()).then_some(name)) {
         return format!(
-            "rhizo does not insert environment variables: write the value, or let a shell insert it, as in \
+            "rhizo does not insert environment variables: pass it to the program with \
+             `env = {{ {variable} = {{ env = \"{variable}\" }} }}`; a shell inserts it into a command: \
              `[\"sh\", \"-c\", \"… ${{{variable}}}\"]`"
         );
     }

@@ -76,7 +76,12 @@ impl Session<'_> {
     fn secret_source(&mut self, node: &Node<'_>) -> Option<SecretSource> {
         let mut table = self.reader.table(node)?;
         let [env, file, command] = ["env", "file", "command"].map(|name| table.take(name));
+        let errors = self.reader.findings.errors();
         self.reader.finish::<document::Secret>(table);
+        if self.reader.findings.errors() > errors {
+            // An unknown field stands in the place of the source: that is one mistake.
+            return None;
+        }
         let given = [&env, &file, &command].into_iter().flatten().count();
         if given != 1 {
             let draft = self.reader.findings.error(node.key.clone(), "a secret has one source");
