@@ -34,6 +34,8 @@ faults! {
     PowerLoss = "power-loss",
     /// A process stands still for a while.
     Pause = "pause",
+    /// A node of a world without other faults hangs or ends.
+    Hang = "hang",
     /// The coordinator itself is hit by a fault.
     CoordinatorHit = "coordinator-hit",
     /// Two groups of nodes receive no messages of each other.

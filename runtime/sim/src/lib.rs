@@ -13,6 +13,7 @@
 pub mod check;
 pub mod cluster;
 pub mod consensus;
+mod detection;
 pub mod failure_policy;
 pub mod fault;
 pub mod hash;

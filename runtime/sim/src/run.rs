@@ -5,6 +5,7 @@
 //! the seeds tests that one separately at the end.
 
 use crate::check;
+use crate::detection::dead_in_time;
 use crate::fault::{Coverage, Fault};
 use crate::lost_quorum::{recovered, without_quorum};
 use crate::phase::{HEAL_MS, run_until, wait};
@@ -81,6 +82,10 @@ const PLANNED: &[Fault] = &[
     Fault::BetterAppears,
 ];
 
+/// The share of the seeds in which a node of the healed world hangs or ends. The rest before it takes as long as the
+/// faults do.
+const DETECTIONS: f64 = 0.3;
+
 /// Runs one seed.
 #[must_use]
 pub fn run_seed(seed: u64, options: &Options) -> Outcome {
@@ -119,6 +124,9 @@ fn phases(world: &mut World) -> Option<u64> {
     }
     wait(world, HEAL_MS, "converges", check::converged)?;
     let healed_ms = world.now.ms_since(healed);
+    if world.rng.random_bool(DETECTIONS) {
+        dead_in_time(world)?;
+    }
     if world.scenario.lonely && world.log.voters.len() >= 3 {
         world.leave_one();
         without_quorum(world)?;
@@ -202,6 +210,15 @@ impl World {
         })
     }
 
+    /// Lets a node's process stand still.
+    pub(crate) fn hang(&mut self, node: NodeId, ms: u64) {
+        let until = self.now.after_ms(ms);
+        self.hit(&[node]);
+        if let Some(process) = self.processes.get_mut(&node) {
+            process.paused_until = until;
+        }
+    }
+
     pub(crate) fn request(&mut self, node: NodeId, request: Request) {
         let life = self.processes.get(&node).map_or(0, |process| process.life);
         let event = Event::Request { id: RequestId(u64::MAX), request };
@@ -212,12 +229,12 @@ impl World {
         self.processes.keys().copied().filter(|node| self.is_up(*node)).collect()
     }
 
-    fn pick(&mut self, nodes: &[NodeId]) -> Option<NodeId> {
+    pub(crate) fn pick(&mut self, nodes: &[NodeId]) -> Option<NodeId> {
         if nodes.is_empty() { None } else { Some(nodes[self.rng.random_range(0..nodes.len())]) }
     }
 
     /// Returns true if the group keeps a majority after `lost` are gone for good.
-    fn may_lose(&self, lost: &BTreeSet<NodeId>) -> bool {
+    pub(crate) fn may_lose(&self, lost: &BTreeSet<NodeId>) -> bool {
         let survives = |voters: &BTreeSet<NodeId>| {
             let left = voters.iter().filter(|voter| {
                 self.is_up(**voter) && !self.is_declared_dead(**voter) && !lost.contains(voter)
@@ -227,7 +244,7 @@ impl World {
         survives(&self.log.voters) && self.log.next_voters().is_none_or(survives)
     }
 
-    fn destroy(&mut self, node: NodeId, silent: bool) -> bool {
+    pub(crate) fn destroy(&mut self, node: NodeId, silent: bool) -> bool {
         if !self.may_lose(&BTreeSet::from([node])) {
             return false;
         }
@@ -291,11 +308,7 @@ impl World {
 
     fn pause(&mut self, node: NodeId) -> bool {
         let ms = self.rng.random_range(500..15_000);
-        let until = self.now.after_ms(ms);
-        self.hit(&[node]);
-        if let Some(process) = self.processes.get_mut(&node) {
-            process.paused_until = until;
-        }
+        self.hang(node, ms);
         true
     }
 

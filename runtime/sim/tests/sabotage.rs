@@ -95,6 +95,11 @@ fn a_death_without_a_cause_is_seen() {
 }
 
 #[test]
+fn observers_that_keep_each_other_believing_are_seen() {
+    trips(Sabotage::HearsayCounts, &["death-is-bounded"]);
+}
+
+#[test]
 fn a_budget_that_is_not_looked_at_is_seen() {
     trips(Sabotage::IgnoresBudget, &["budget-is-kept"]);
 }
