@@ -121,7 +121,7 @@ impl Node {
             self.leadership.begin(now);
             self.follow_ledger(true, now, &mut out);
         }
-        if let Some(expected) = self.expected.filter(|expected| *expected < now) {
+        if let Some(expected) = self.expected.filter(|expected| *expected <= now) {
             self.observer.woken(now.ms_since(expected), &self.ledger.timers(), now);
         }
         let concerns_agent = concerns_agent_only(&event);
