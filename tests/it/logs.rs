@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::Value;
 
@@ -19,16 +19,25 @@ fn config(version: &str) -> String {
     )
 }
 
+/// The lines that a follower prints. They are read by a thread, so that a wait for a line ends.
+fn lines_of(follower: &mut Child) -> Receiver<String> {
+    let lines = BufReader::new(follower.stdout.take().expect("a pipe")).lines();
+    let (send, receive) = channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).all(|line| send.send(line).is_ok()));
+    receive
+}
+
 /// Waits until a follower has printed a line with this text.
-fn until_told(lines: &mut impl Iterator<Item = std::io::Result<String>>, text: &str) {
-    let start = Instant::now();
-    while start.elapsed() < WATCHDOG {
-        let line = lines.next().expect("it follows").expect("it prints text");
+fn until_printed(lines: &Receiver<String>, text: &str) {
+    let start = std::time::Instant::now();
+    let mut seen = Vec::new();
+    while let Ok(line) = lines.recv_timeout(WATCHDOG.saturating_sub(start.elapsed())) {
         if line.contains(text) {
             return;
         }
+        seen.push(line);
     }
-    panic!("never told: {text}");
+    panic!("never printed: {text}; but: {seen:#?}");
 }
 
 fn follow(deployment: &Deployment, arguments: &[&str]) -> Child {
@@ -42,8 +51,8 @@ fn logs_are_followed_over_versions_and_bounded() {
     deployment.up();
 
     let mut all = follow(&deployment, &["logs", "talk", "-f", "--timestamps"]);
-    let mut lines = BufReader::new(all.stdout.take().expect("a pipe")).lines();
-    until_told(&mut lines, "talk.0 | talk.0 has one");
+    let lines = lines_of(&mut all);
+    until_printed(&lines, "talk.0 | talk.0 has one");
     let both = deployment.ok(&["logs", "talk"]).stdout;
     assert!(
         both.contains("talk.0 | talk.0 has one\n") && both.contains("talk.1 | talk.1 has one\n"),
@@ -57,7 +66,7 @@ fn logs_are_followed_over_versions_and_bounded() {
 
     deployment.write("rhizo.toml", &config("two"));
     deployment.up();
-    until_told(&mut lines, "talk.0 has two");
+    until_printed(&lines, "talk.0 has two");
     signal(all.id(), "INT");
     assert_eq!(all.wait().expect("our own child").code(), Some(130));
     // A reader that leaves ends the command at its next line, without a failure.

@@ -129,3 +129,30 @@ fn no_other_user_can_open_a_file_of_rhizo() {
     }
     deployment.down();
 }
+
+#[test]
+fn the_shell_of_up_reaches_no_program_and_its_proxy_no_own_address() {
+    let deployment = Deployment::new("shell", "hello");
+    deployment.write(
+        "rhizo.toml",
+        "rhizo = 1\napp.name = \"hello\"\n[components.greeter]\nexports.greeting = {}\n[components.web]\n\
+         exports.http = {}\nimports.greeter = { from = \"greeter.greeting\" }\nhealth = { http = \"http:/\" }\n\
+         [components.printer]\nexec = [\"sh\", \"-c\", \"env > own; exec sleep 100000\"]\n",
+    );
+    // Nothing listens at the proxy, so a request through it fails, and `web` never becomes healthy.
+    let up = deployment
+        .command(&["up", "rhizo.toml", "--yes", "--wait"])
+        .envs([("http_proxy", "http://127.0.0.1:1"), ("ALL_PROXY", "http://127.0.0.1:1")])
+        .env("OF_THE_SHELL", VALUE)
+        .output()
+        .expect("the program runs");
+    assert!(up.status.success(), "{up:?}");
+    let all = tree(&deployment.file(".rhizo"));
+    let own = all.iter().find(|path| path.ends_with("own")).expect("the file of the program");
+    let variables = fs::read_to_string(own).expect("text");
+    assert!(variables.contains("RHIZO_INSTANCE=printer.0\n") && variables.contains("PATH="), "{variables}");
+    for name in ["OF_THE_SHELL", "http_proxy", "ALL_PROXY"] {
+        assert!(!variables.contains(name), "{name} is in {variables}");
+    }
+    deployment.down();
+}

@@ -142,6 +142,7 @@ mod tests {
     #[test]
     fn timestamps_have_the_date() {
         assert_eq!(super::timestamp(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(super::timestamp(951_868_800_000), "2000-03-01T00:00:00.000Z");
         assert_eq!(super::timestamp(1_795_950_173_123), "2026-11-29T11:02:53.123Z");
         assert_eq!(super::timestamp(1_704_067_199_999), "2023-12-31T23:59:59.999Z");
     }

@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_newest_generation_of_each_copy_is_found_on_the_disk() {
-        let names = ["web.0-g2", "web.0-g10", "web.1-g3", "a-web.0-g1", "web.0", "other"];
+        let names = ["web.0-g1", "web.0-g2", "web.0-g10", "web.1-g3", "a-web.0-g1", "web.0", "other"];
         let names = names.map(str::to_owned).into();
         assert_eq!(newest_generations(&names, "web"), ["web.0-g10", "web.1-g3"]);
         assert_eq!(newest_generations(&names, "web.1"), ["web.1-g3"]);
