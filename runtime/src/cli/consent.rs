@@ -109,28 +109,36 @@ pub(super) async fn agree(
 
 /// The plan for a config, with what it was made from.
 async fn planned(client: &mut Client, config: &ConfigText) -> Result<(Box<Record>, Shown), Failure> {
+    let (plan, status) = plan_of(client, Some(config)).await?;
+    let changes = changes(&plan);
+    let shown = Shown { lineage: Some(status.lineage), spec: status.spec, target: status.target, changes };
+    Ok((plan, shown))
+}
+
+/// Asks the running application for the plan of a config, or of its own one. Returns it with a status from before.
+///
+/// The question is repeated while no node can answer it, until the status says that the quorum is lost.
+pub(super) async fn plan_of(
+    client: &mut Client,
+    config: Option<&ConfigText>,
+) -> Result<(Box<Record>, Box<Status>), Failure> {
     let deadline = Instant::now() + Duration::from_millis(DECIDED_MS_MAX);
     loop {
-        // The status comes first: a change after it makes the order fail, and the plan is made again.
+        // The status comes first: a change after it makes an order fail, and the plan is made again.
         let status = client.status().await?;
         if let Some(sentence) = &status.no_quorum {
             return Err(Failure::no_quorum(sentence));
         }
-        match client.ask(&Ask::Plan { config: Some(config.clone()) }).await? {
-            Answer::Plan(plan) => {
-                let changes = changes(&plan);
-                let shown = Shown {
-                    lineage: Some(status.lineage),
-                    spec: status.spec,
-                    target: status.target,
-                    changes,
-                };
-                return Ok((plan, shown));
-            }
-            Answer::Later if Instant::now() < deadline => {
+        match client.ask(&Ask::Plan { config: config.cloned() }).await {
+            Ok(Answer::Plan(plan)) => return Ok((plan, Box::new(status))),
+            // A leader that has just lost its quorum does not know it yet, and cannot answer. The status says so later.
+            Ok(Answer::Later) | Err(ClientError::NotSent(_) | ClientError::Broken(_))
+                if Instant::now() < deadline =>
+            {
                 tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
             }
-            other => return Err(refused(other)),
+            Ok(other) => return Err(refused(other)),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -154,7 +162,9 @@ pub(super) async fn apply(
             Ok(Answer::Overtaken) => return Ok(None),
             Ok(Answer::Later) | Err(ClientError::NotSent(_) | ClientError::Broken(_))
                 if Instant::now() < deadline => {}
-            Ok(Answer::Later) => return Err(undecided(client).await),
+            Ok(Answer::Later) | Err(ClientError::NotSent(_) | ClientError::Broken(_)) => {
+                return Err(undecided(client).await);
+            }
             Ok(other) => return Err(refused(other)),
             Err(error) => return Err(error.into()),
         }

@@ -3,8 +3,8 @@
 //! Nothing is changed here. Read next: [`super::up`], which shows the same plan before it asks for consent.
 
 use super::exit::{Exit, Failure};
-use super::{Session, consent, refused, render};
-use crate::admin::{Answer, Ask, ConfigText};
+use super::{Session, consent, render};
+use crate::admin::ConfigText;
 use crate::config::Config;
 use crate::node::{self, catalogue, solving};
 use crate::secrets;
@@ -34,17 +34,10 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
     }
     let record = if is_deployed {
         let mut client = session.client().await?;
-        let status = client.status().await?;
-        if let Some(sentence) = &status.no_quorum {
-            return Err(Failure::no_quorum(sentence));
-        }
         let config = config.map(|config| text(session, &config)).transpose()?;
-        let answer = client.ask(&Ask::Plan { config }).await?;
+        let (record, _) = consent::plan_of(&mut client, config.as_ref()).await?;
         client.close().await;
-        match answer {
-            Answer::Plan(record) => *record,
-            other => return Err(refused(other)),
-        }
+        *record
     } else if let Some(config) = config {
         let known = Offline::of(session, &config.parsed.spec).await?;
         session.note_findings(&unsupplied(session, &config, &known), &config.text.text);
