@@ -1,7 +1,8 @@
 //! Limits of the operating system that this node is close to, as a sentence for `status`.
 //!
 //! A node without free file descriptors accepts no link, starts no program and reads no file, and each of these fails
-//! with a reason of its own. This names the common cause. Disks are in [`super::persistence`].
+//! with a reason of its own; so does one that may not start a process. This names the common cause. Disks are in
+//! [`super::persistence`].
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -9,15 +10,47 @@ use nix::sys::resource::{Resource, getrlimit};
 /// and each start, health check or command needs some for a moment.
 const FILES_MIN: u64 = 128;
 
+/// Fewer processes and threads than this are not enough: a node has about ten threads, and each instance some processes.
+const TASKS_MIN: u64 = 64;
+
 /// Part of the limit, in percent, from which the node is close to it.
 const USED_PERCENT: u64 = 90;
 
 /// Returns the limit that this process is close to; `None` when it has room.
 pub(super) fn problem() -> Option<String> {
+    files_problem().or_else(tasks_problem)
+}
+
+fn files_problem() -> Option<String> {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     // Reading the directory needs a descriptor itself, so a failure means that none is free.
     let used = std::fs::read_dir("/proc/self/fd").map(|files| files.count() as u64 - 1).unwrap_or(limit);
     of_files(used, limit)
+}
+
+/// The limits of processes and threads: that of the control group, whose use is known, and that of the user.
+fn tasks_problem() -> Option<String> {
+    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = group.lines().find_map(|line| line.strip_prefix("0::"));
+    let number = |name: &str| -> Option<u64> {
+        std::fs::read_to_string(format!("/sys/fs/cgroup{}/{name}", group?)).ok()?.trim().parse().ok()
+    };
+    // `pids.max` is the word `max` when there is no limit.
+    if let (Some(used), Some(limit)) = (number("pids.current"), number("pids.max"))
+        && let Some(problem) = of_tasks(used, limit)
+    {
+        return Some(problem);
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
+    (limit < TASKS_MIN).then(|| {
+        format!("may run only {limit} processes: raise the limit (`ulimit -u`) to {TASKS_MIN} or more")
+    })
+}
+
+fn of_tasks(used: u64, limit: u64) -> Option<String> {
+    (limit < TASKS_MIN || used.saturating_mul(100) >= limit.saturating_mul(USED_PERCENT)).then(|| {
+        format!("has {used} of {limit} processes and threads in its control group: raise `pids.max`")
+    })
 }
 
 fn of_files(used: u64, limit: u64) -> Option<String> {
@@ -39,5 +72,12 @@ mod tests {
         assert!(of_files(20, 20).is_some_and(|text| text.contains("20 of 20 files")));
         assert!(of_files(922, 1_024).is_some());
         assert_eq!(problem(), None, "the tests themselves have room");
+    }
+
+    #[test]
+    fn a_control_group_without_room_for_processes_is_a_problem() {
+        assert_eq!(of_tasks(100, 512), None);
+        assert!(of_tasks(480, 512).is_some_and(|text| text.contains("480 of 512 processes")));
+        assert!(of_tasks(10, 32).is_some());
     }
 }
