@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::deployment::{Deployment, kill, nodes};
+use crate::deployment::{Deployment, kill, nodes, pid};
 
 /// The processes of the application whose command line contains this.
 fn running(deployment: &Deployment, words: &str) -> Vec<u32> {
@@ -54,6 +54,24 @@ fn a_child_has_its_grace_when_the_leader_ends_at_once() {
     deployment.up();
     deployment.down();
     assert!(done.exists(), "the child was killed before its second was over");
+}
+
+#[test]
+fn a_released_host_waits_for_the_grace_of_its_programs() {
+    let deployment = Deployment::new("released", "rhizo");
+    let done = deployment.file("done");
+    let script =
+        format!("trap 'sleep 3; touch {}; exit 0' TERM\nwhile :; do sleep 0.05; done\n", done.display());
+    deployment.write("slow.sh", &script);
+    let slow = deployment.file("slow.sh");
+    let provider = "[providers.lab]\nkind = \"process\"\ngrace_ms = 500\n";
+    config(&deployment, &format!("exec = \"sh {}\"\nstop.grace = \"20s\"\n{provider}", slow.display()));
+    deployment.up();
+    // Without a quorum `down` has the hosts released by their provider alone, whose grace is shorter.
+    let status = deployment.status();
+    nodes(&status).iter().filter(|node| node["provider"] == "founder").for_each(|node| kill(pid(node)));
+    deployment.down();
+    assert!(done.exists(), "the program was killed before its three seconds were over");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The host directory as its node sees it: boot document, address, emulated region and delays.
 //!
-//! The provider writes the host directory, and the node reads it here. Outside its own subdirectory a node writes one
-//! file only, the mark that it has joined.
+//! The provider writes the host directory, and the node reads it here. Outside its own subdirectory a node writes two
+//! files only: the mark that it has joined, and the time that its end may take.
 
 use super::catalogue::Catalogue;
 use super::delay::DelayTable;
@@ -14,6 +14,10 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of [`EndingFile`].
+const ENDING: &str = "ending";
 
 /// A host directory seen from the node that runs on it.
 #[derive(Debug)]
@@ -103,6 +107,12 @@ impl HostDirectory {
         rhizo_private_files::write_synced(&self.files.path("joined"), b"")
     }
 
+    /// The file by which the node tells the supervisor how long its programs may take to end.
+    #[must_use]
+    pub fn ending(&self) -> EndingFile {
+        EndingFile { path: self.files.path(ENDING) }
+    }
+
     /// The offer of this host as the provider's data files describe it now: capacity and attributes, all synthetic.
     ///
     /// `None` when the offer has been removed from the files since the host was acquired.
@@ -118,4 +128,27 @@ impl HostDirectory {
     pub fn delay_table(&self) -> DelayTable {
         DelayTable::new(self.layout.state.clone(), &self.order)
     }
+}
+
+/// See [`HostDirectory::ending`].
+#[derive(Debug)]
+pub struct EndingFile {
+    path: PathBuf,
+}
+
+impl EndingFile {
+    /// Announces that the node ends, and that its programs have this time to end. A supervisor that was asked to end the
+    /// host kills none of them before it is over, although the provider's own grace may be shorter.
+    ///
+    /// # Errors
+    /// When the host directory cannot be written.
+    pub fn announce(&self, within: Duration) -> io::Result<()> {
+        rhizo_private_files::write_synced(&self.path, within.as_millis().to_string().as_bytes())
+    }
+}
+
+/// The time that a node announced for its end; zero if it announced none.
+pub(crate) fn announced_end(files: &HostFiles) -> Duration {
+    let text = fs::read_to_string(files.path(ENDING)).unwrap_or_default();
+    text.parse().map(Duration::from_millis).unwrap_or_default()
 }

@@ -39,7 +39,7 @@ mod traces;
 
 pub use crate::surroundings::{Executable, Program};
 pub use delay::DelayTable;
-pub use host_directory::HostDirectory;
+pub use host_directory::{EndingFile, HostDirectory};
 pub use identity::ProcessIdentity;
 pub use records::Confinement;
 pub use supervisor::supervise;

@@ -18,6 +18,7 @@ use super::planning::Planning;
 use super::providers::Providers;
 use super::replicated_log::{self, ENTRIES_MAX, ReplicatedLog};
 use crate::component::Components;
+use rhizo_actuators::process::EndingFile;
 use rhizo_knowledge::Snapshot;
 use rhizo_overlay::{Overlay, OverlayEvents};
 use rhizo_protocol::event::{Event, LogStatus};
@@ -57,6 +58,8 @@ pub(super) struct Parts {
     pub(super) identity: Identity,
     /// The key that opens the application's secrets, for the nodes that join.
     pub(super) sealing_key: Option<SealingKey>,
+    /// Where the node announces how long its end may take; none at the founder, which has no supervisor.
+    pub(super) ending: Option<EndingFile>,
     /// Called when the members have changed. The founder writes them down for the command line.
     pub(super) members_changed: Box<dyn FnMut(&Ledger) + Send>,
 }
@@ -106,6 +109,7 @@ pub(super) struct Shell {
     origin: Instant,
     /// Number of ticks so far.
     ticks: u64,
+    ending: Option<EndingFile>,
     members_changed: Box<dyn FnMut(&Ledger) + Send>,
     /// The ledger's index and epoch at the last update of the parts.
     followed: (u64, u64),
@@ -189,6 +193,7 @@ impl Shell {
             copy: LedgerCopy::new(parts.identity, me),
             origin: Instant::now(),
             ticks: 0,
+            ending: parts.ending,
             members_changed: parts.members_changed,
             followed: (0, 0),
         };
@@ -426,7 +431,11 @@ impl Shell {
         // The queue is not emptied any more, so the log must not wait for a place in it: it is stopped below.
         sources.entries.close();
         self.components.stop_all();
-        let deadline = Instant::now() + Duration::from_millis(self.components.halt_ms_max());
+        let within = Duration::from_millis(self.components.halt_ms_max());
+        if let Some(Err(error)) = self.ending.as_ref().map(|file| file.announce(within)) {
+            tracing::warn!(error = %crate::error::chain(&error), "the time for the end was not announced");
+        }
+        let deadline = Instant::now() + within;
         while !self.components.is_idle() {
             let input = tokio::time::timeout_at(deadline.into(), sources.inputs.recv());
             match input.await {

@@ -103,6 +103,7 @@ pub(crate) fn start_founder(
             stop: ends.stop,
             identity,
             sealing_key: key,
+            ending: None,
             members_changed: founding.members_changed,
         };
         Shell::run(parts, opening).await
@@ -148,7 +149,7 @@ pub(crate) fn start_host(
         };
         let key = entered.sealing_key;
         let components = components(app, view, &dir, (registry, runtime), key.clone(), &ends.input);
-        let state = home.state_directory().to_owned();
+        let (state, ending) = (home.state_directory().to_owned(), home.ending());
         let _sensors = Sensors::of_host(me, home, app_sensors, ends.input.clone());
         let parts = Parts {
             core: Core::new(entered.config),
@@ -163,6 +164,7 @@ pub(crate) fn start_host(
             stop: ends.stop,
             identity,
             sealing_key: key,
+            ending: Some(ending),
             members_changed: Box::new(|_| {}),
         };
         Shell::run(parts, entered.opening).await

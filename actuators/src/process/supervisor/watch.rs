@@ -8,6 +8,7 @@
 
 use super::host::Supervised;
 use super::node;
+use crate::process::host_directory::announced_end;
 use crate::process::records::{self, Cause, unix_ms};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -40,11 +41,11 @@ enum Phase {
     Running {
         node: Pid,
     },
-    /// The node was asked to end, for this reason, and is killed at this moment of the boot-time clock.
+    /// The node was asked to end, for this reason, at this moment of the boot-time clock.
     Stopping {
         node: Pid,
         cause: Cause,
-        kill_at: Duration,
+        asked_at: Duration,
     },
 }
 
@@ -117,12 +118,11 @@ impl Watch<'_> {
                 if let Some(cause) = stop {
                     // It is our child and not yet reaped, so the pid is still its own.
                     let _ = kill(*node, Signal::SIGTERM);
-                    let kill_at = now + Duration::from_millis(self.host.order.launch.grace_ms);
-                    self.phase = Phase::Stopping { node: *node, cause, kill_at };
+                    self.phase = Phase::Stopping { node: *node, cause, asked_at: now };
                 }
             }
-            Phase::Stopping { cause, kill_at, .. } => {
-                if now >= *kill_at {
+            Phase::Stopping { cause, asked_at, .. } => {
+                if now >= self.kill_at(*asked_at) {
                     return Some(cause.clone());
                 }
             }
@@ -152,6 +152,13 @@ impl Watch<'_> {
         None
     }
 
+    /// When a node that was asked to end is killed: after the provider's grace, or the longer time that the node has
+    /// announced, because the user gave one of its programs a longer grace.
+    fn kill_at(&self, asked_at: Duration) -> Duration {
+        let grace = Duration::from_millis(self.host.order.launch.grace_ms);
+        asked_at.saturating_add(grace.max(announced_end(&self.host.files)))
+    }
+
     fn join_deadline(&self) -> Duration {
         self.started_at.saturating_add(Duration::from_millis(self.host.order.launch.join_within_ms))
     }
@@ -165,7 +172,9 @@ impl Watch<'_> {
             }
             Phase::Running { .. } if self.joined => TICK,
             Phase::Running { .. } => self.join_deadline().saturating_sub(boot_time()).min(JOIN_TICK),
-            Phase::Stopping { kill_at, .. } => kill_at.saturating_sub(boot_time()).min(JOIN_TICK),
+            Phase::Stopping { asked_at, .. } => {
+                self.kill_at(*asked_at).saturating_sub(boot_time()).min(JOIN_TICK)
+            }
         }
     }
 
