@@ -9,6 +9,7 @@ mod consent;
 mod contract;
 mod crash_loop;
 mod deployment;
+mod early_ends;
 mod endings;
 mod interrupt;
 mod inventory;
