@@ -1,5 +1,5 @@
 //! Programs that start and end soon afterwards, or end at once and leave a daemon: none of them counts as working, no
-//! further host is acquired, and the reason is told. Programs that never start are in `crash_loop.rs`.
+//! further host is acquired, and `up` prints the reason. Programs that never start are in `crash_loop.rs`.
 
 use std::fs;
 
@@ -40,7 +40,7 @@ fn programs_that_live_for_a_moment_or_for_seconds_are_not_stable() {
 }
 
 #[test]
-fn a_daemon_that_its_program_leaves_behind_is_ended_and_told() {
+fn a_daemon_that_its_program_leaves_behind_is_ended_and_named() {
     let deployment = Deployment::new("daemon", "rhizo");
     application(&deployment, "[components.w]\nexec = \"sh -c 'setsid sleep 97531 & exit 0'\"\n");
     let said = never_stable(&deployment, "8");
