@@ -54,8 +54,17 @@ pub(super) fn application() -> Option<ExitCode> {
         }
     };
     let mut application = rhizo::Rhizo::bare();
+    // `up` refuses code for a component that its config does not have. A config of the update of sites has some
+    // components only; the nodes, which have no config beside them, need the actions of all.
+    let config = std::fs::read_to_string("rhizo.toml").ok();
+    let has = |component: &str| {
+        config.as_ref().is_none_or(|text| text.contains(&format!("[components.{component}]")))
+    };
     for (name, seconds) in naps.seconds {
         let Some((component, transition)) = name.split_once('.') else { continue };
+        if !has(component) {
+            continue;
+        }
         let (log, named) = (naps.log.clone(), name.clone());
         application = application.action(component, transition, move |_| {
             let (log, name) = (log.clone(), named.clone());
