@@ -5,6 +5,7 @@
 //! test: `cargo build --bins` in the same profile comes first, which `tests/run` does. Read next: `deployment`.
 
 mod bench;
+mod commands_under_faults;
 mod consent;
 mod contract;
 mod crash_loop;
