@@ -43,7 +43,7 @@ fn programs_that_live_for_a_moment_or_for_seconds_are_not_stable() {
 fn a_daemon_that_its_program_leaves_behind_is_ended_and_named() {
     let deployment = Deployment::new("daemon", "rhizo");
     application(&deployment, "[components.w]\nexec = \"sh -c 'setsid sleep 97531 & exit 0'\"\n");
-    let said = never_stable(&deployment, "8");
+    let said = never_stable(&deployment, "15");
     assert!(said.contains("its program ended with exit status: 0 before it was ready"), "{said}");
     let is_daemon =
         |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\0"));
