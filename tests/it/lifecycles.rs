@@ -202,7 +202,7 @@ fn a_failing_action_is_a_failure_that_explains_itself_and_holds_back_its_users()
     assert!(why.stdout.contains("ended with exit status: 3: no such table"), "{why:#?}");
     // `why` also contains the agent's own events, which the coordinator does not have.
     let agent = |text: &str| {
-        let told = text.lines().find(|line| line.contains("begin failed:")).map(str::to_owned);
+        let told = text.lines().find(|line| line.contains("begin failed (")).map(str::to_owned);
         told.unwrap_or_default()
     };
     let told = agent(&deployment.ok(&["events"]).stdout);
