@@ -17,8 +17,8 @@ use tokio::runtime::Handle;
 
 pub(crate) use rhizo_sensors::AppSensor;
 
-/// Period of an application's own sensor. Facts decide about placements, which change over minutes; a shorter period would
-/// only cost gossip.
+/// Period of an application's own sensor. Facts decide about placements, which change over minutes; a shorter period
+/// would only cost gossip.
 const SENSOR_EVERY: Duration = Duration::from_secs(5);
 
 type SensorMaker = Arc<dyn Fn(Handle) -> AppSensor + Send + Sync>;
@@ -65,10 +65,10 @@ impl Rhizo {
 
     /// Registers the closure that runs each instance of a component.
     ///
-    /// The closure is called once for each start of an instance, with the instance's [`Ctx`], and its future is spawned on
-    /// the runtime that [`run`](Self::run) makes. It calls [`Ctx::ready`] when the instance can serve, and returns when
-    /// [`Ctx::stopped`] resolves. When it returns or panics before that, the instance has failed. A second closure for
-    /// the same component replaces the first.
+    /// The closure is called once for each start of an instance, with the instance's [`Ctx`], and its future is spawned
+    /// on the runtime that [`run`](Self::run) makes. It calls [`Ctx::ready`] when the instance can serve, and returns
+    /// when [`Ctx::stopped`] resolves. When it returns or panics before that, the instance has failed. A second closure
+    /// for the same component replaces the first.
     pub fn component<F, Fut>(mut self, name: &str, closure: F) -> Self
     where
         F: Fn(Ctx) -> Fut + Send + Sync + 'static,
@@ -111,8 +111,8 @@ impl Rhizo {
     /// Call it first in `main`. As the supervisor of a host it forks, which is sound only while the process has one
     /// thread; otherwise it makes the tokio runtime that components run on.
     ///
-    /// Inside a tokio runtime (`#[tokio::main]`) it only prints an error and returns the exit code 2: a runtime cannot be
-    /// started in another one, and the process has more than one thread already.
+    /// Inside a tokio runtime (`#[tokio::main]`) it only prints an error and returns the exit code 2: a runtime cannot
+    /// be started in another one, and the process has more than one thread already.
     pub fn run(self) -> ExitCode {
         self.run_with(std::env::args_os())
     }

@@ -5,8 +5,8 @@
 //! a rule that was not broken at either end of the change. When hosts are so full that no step can go first, an
 //! instance makes a *stopover*: it runs for a while on a host where it neither was nor will be.
 //!
-//! [`order`] minimises stopovers first and waves second; [`replay()`] judges a sequence independently. Durations are not
-//! considered. Read next: `ordering/task.rs`.
+//! [`order`] minimises stopovers first and waves second; [`replay()`] judges a sequence independently. Durations are
+//! not considered. Read next: `ordering/task.rs`.
 
 mod exact;
 mod greedy;

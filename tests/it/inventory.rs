@@ -1,8 +1,8 @@
 //! The inventory equals the ledger, sampled during other work: every host has an intent, and every member has a host.
 //!
 //! A sample reads the provider's host directories and then the status. The two are not read at the same moment, so only
-//! a difference that lasts over many samples in a row counts. The checker reads only public state and does not depend on
-//! how rhizo reclaims hosts.
+//! a difference that lasts over many samples in a row counts. The checker reads only public state and does not depend
+//! on how rhizo reclaims hosts.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,8 +14,8 @@ use crate::deployment::{Deployment, nodes};
 
 /// Pause between two samples.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Consecutive samples (at least 25 s) that must show a difference before the test fails: longer than it takes to detect
-/// a failure and to confirm that a host is gone.
+/// Consecutive samples (at least 25 s) that must show a difference before the test fails: longer than it takes to
+/// detect a failure and to confirm that a host is gone.
 const STREAK_MAX: u32 = 100;
 
 /// Runs `work` while samples are taken, and fails when inventory and ledger disagreed for long.

@@ -1,7 +1,7 @@
 //! The ports of copies: another process on a copy's port, and the port of a copy that starts again.
 //!
-//! The choice of ports and the owner of a listener have unit tests in `component/ports.rs` and `component/listeners.rs`;
-//! here they hold for a whole application.
+//! The choice of ports and the owner of a listener have unit tests in `component/ports.rs` and
+//! `component/listeners.rs`; here they hold for a whole application.
 
 use std::fs;
 use std::net::TcpListener;

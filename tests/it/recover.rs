@@ -1,5 +1,5 @@
-//! A quorum that is lost for good: every command says so in the same words, `recover` is refused while a quorum may still
-//! exist, and otherwise begins a new lineage in which members that answer go on with their programs running.
+//! A quorum that is lost for good: every command says so in the same words, `recover` is refused while a quorum may
+//! still exist, and otherwise begins a new lineage in which members that answer go on with their programs running.
 
 use std::collections::{BTreeMap, BTreeSet};
 

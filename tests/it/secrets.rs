@@ -1,4 +1,5 @@
-//! Secrets: a program gets the value, and no file and no answer of rhizo has it. No other user can open a file of rhizo.
+//! Secrets: a program gets the value, and no file and no answer of rhizo has it. No other user can open a file of
+//! rhizo.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

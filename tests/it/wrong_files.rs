@@ -1,8 +1,8 @@
 //! Configs that read well and cannot be carried out, against one reviewed file.
 //!
-//! `wrong_files.txt` holds each case: files, and below them everything that `rhizo check` says. `UPDATE_EXPECT=1` writes
-//! the answers anew. Each answer has one cause, with its place or its numbers, and a remedy. Configs that are wrong as a
-//! text are in the tests of `rhizo-config`.
+//! `wrong_files.txt` holds each case: files, and below them everything that `rhizo check` says. `UPDATE_EXPECT=1`
+//! writes the answers anew. Each answer has one cause, with its place or its numbers, and a remedy. Configs that are
+//! wrong as a text are in the tests of `rhizo-config`.
 
 use crate::deployment::Deployment;
 use std::path::Path;

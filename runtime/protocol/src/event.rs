@@ -360,8 +360,8 @@ pub enum Request {
         spec: Box<Spec>,
         /// The text of the config, for `status` and for later comparison.
         source: String,
-        /// The revision of the spec that this one was planned to follow; any when absent. The request is not carried out
-        /// when another spec is in force by then.
+        /// The revision of the spec that this one was planned to follow; any when absent. The request is not carried
+        /// out when another spec is in force by then.
         after: Option<Revision>,
     },
     /// Stop every instance and release every host.

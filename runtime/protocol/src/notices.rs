@@ -12,7 +12,8 @@ use rhizo_types::intent::{Outcome, ReleaseReason};
 use rhizo_types::ledger::Command;
 use rhizo_types::message::{CommittedEntry, LogEntry};
 
-/// Adds the notices of an entry that was just applied, each with the index of the entry; `before` is the term before it.
+/// Adds the notices of an entry that was just applied, each with the index of the entry; `before` is the term before
+/// it.
 pub(crate) fn of_entry(
     before: Term,
     entry: &CommittedEntry,

@@ -76,8 +76,8 @@ pub struct Terms {
     pub moves_max: Option<u32>,
     /// A voluntary change has to gain more than this, after its migration cost is subtracted.
     pub gain_min: Number,
-    /// The largest number of hosts that may be acquired; none when there is no limit. Failures of copies justify at most
-    /// one host.
+    /// The largest number of hosts that may be acquired; none when there is no limit. Failures of copies justify at
+    /// most one host.
     pub orders_max: Option<u32>,
     /// The cost of all open intents, in millionths of the currency per hour.
     pub spending_micros: u64,

@@ -57,8 +57,8 @@ impl Survival {
         }
     }
 
-    /// Computes it for the voters that the voter policy would choose among these members, which do not run yet. It spreads
-    /// them over as many providers and regions as there are.
+    /// Computes it for the voters that the voter policy would choose among these members, which do not run yet. It
+    /// spreads them over as many providers and regions as there are.
     #[must_use]
     pub fn planned<'a>(members: impl IntoIterator<Item = (&'a ProviderName, &'a RegionName)>) -> Self {
         let mut left: Vec<_> = members.into_iter().collect();

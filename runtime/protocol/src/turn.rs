@@ -163,7 +163,8 @@ pub enum Effect {
     Notice {
         /// The notice.
         notice: Notice,
-        /// The index of the committed entry that it follows from. Every node that applies the entry has the same notice.
+        /// The index of the committed entry that it follows from. Every node that applies the entry has the same
+        /// notice.
         entry: Option<u64>,
     },
     /// Stop every instance and this process; the host may end with it.

@@ -17,7 +17,8 @@ use std::hash::{Hash, Hasher};
 pub struct Log {
     /// Committed entries of this lineage.
     pub entries: Vec<CommittedEntry>,
-    /// Index before that of the first entry: 0, or the index of the snapshot that the log of a later lineage begins with.
+    /// Index before that of the first entry: 0, or the index of the snapshot that the log of a later lineage begins
+    /// with.
     pub base: u64,
     /// The ledger that results from all committed entries.
     pub truth: Ledger,

@@ -1,8 +1,8 @@
 //! The phase in which one node of a calm world hangs or ends: it is committed dead within a bound.
 //!
 //! The bound follows from the timers of the overlay and the delays of the world. It holds for nodes that hang, that end
-//! with their links, and that fall silent. While other faults occur there is no such bound, so this is no check of every
-//! event.
+//! with their links, and that fall silent. While other faults occur there is no such bound, so this is no check of
+//! every event.
 
 use crate::check;
 use crate::fault::Fault;

@@ -89,8 +89,8 @@ fn purchases(facts: &FailureFacts, plan: &Plan, truth: &Ledger) -> Option<Violat
     None
 }
 
-/// Checks that a component that keeps failing has no more copies of a version that never ran than it may have. Before the
-/// ledger has it as failing, copies of the plan before may wait beside those of the new one.
+/// Checks that a component that keeps failing has no more copies of a version that never ran than it may have. Before
+/// the ledger has it as failing, copies of the plan before may wait beside those of the new one.
 fn copies(facts: &FailureFacts, truth: &Ledger) -> Option<Violation> {
     let mut broken: BTreeMap<&ComponentName, u32> = BTreeMap::new();
     for (instance, placed) in &truth.target.instances {

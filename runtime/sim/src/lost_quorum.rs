@@ -25,8 +25,8 @@ pub(crate) fn without_quorum(world: &mut World) -> Option<()> {
     Some(())
 }
 
-/// An operator begins a new lineage. Checks that it converges, that no node of the former lineage runs on beside it, and
-/// that no host is left without an explanation.
+/// An operator begins a new lineage. Checks that it converges, that no node of the former lineage runs on beside it,
+/// and that no host is left without an explanation.
 pub(crate) fn recovered(world: &mut World) -> Option<()> {
     if !world.recover() {
         return Some(());

@@ -49,7 +49,8 @@ pub struct Outcome {
 const DEPLOY_MS: u64 = 60_000;
 /// Faults strike within this time.
 const FAULTS_MS: u64 = 60_000;
-/// Time for which nodes hang that come back after a new lineage has begun: longer than the survivors are watched before.
+/// Time for which nodes hang that come back after a new lineage has begun: longer than the survivors are watched
+/// before.
 const HANG_MS: u64 = 45_000;
 /// Time limit of the take-down.
 const TAKE_DOWN_MS: u64 = 180_000;

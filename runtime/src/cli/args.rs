@@ -10,8 +10,8 @@ use std::path::PathBuf;
 #[derive(Parser, Debug)]
 #[command(version, about, disable_help_subcommand = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// Print answers as JSON: one document, also for failures and usage errors. `events`, `logs -f`, `run` and `up` in the foreground
-    /// print one document a line.
+    /// Print answers as JSON: one document, also for failures and usage errors. `events`, `logs -f`, `run` and `up` in
+    /// the foreground print one document a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -56,8 +56,8 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = super::down::TIMEOUT_S)]
         timeout_s: u64,
     },
-    /// Begin a new lineage with one surviving member, after the quorum was lost for good. Members that answer stay, lost
-    /// ones are given up. Refused while a quorum exists or may still exist.
+    /// Begin a new lineage with one surviving member, after the quorum was lost for good. Members that answer stay,
+    /// lost ones are given up. Refused while a quorum exists or may still exist.
     Recover(Recover),
     /// Check a config; start nothing.
     Check(RequiredConfig),
@@ -113,8 +113,8 @@ pub(crate) struct Recover {
     /// Confirm that the history of the application may continue from one member.
     #[arg(long, required = true)]
     pub(crate) new_lineage: bool,
-    /// A member that is lost for good, although it may only be cut off as far as anybody can see (`n4`). Repeat the option
-    /// for each of them.
+    /// A member that is lost for good, although it may only be cut off as far as anybody can see (`n4`). Repeat the
+    /// option for each of them.
     #[arg(long, value_name = "NODE", value_parser = node_id)]
     pub(crate) lost: Vec<NodeId>,
     /// Do not ask for consent.

@@ -146,8 +146,8 @@ pub(super) async fn plan_of(
 /// Puts a config in force that was planned to follow a spec. Returns the revision that was committed, or none when
 /// another spec is in force meanwhile.
 ///
-/// While no node coordinates, the order is repeated: it names the spec that it follows, so that it cannot be carried out
-/// twice.
+/// While no node coordinates, the order is repeated: it names the spec that it follows, so that it cannot be carried
+/// out twice.
 pub(super) async fn apply(
     client: &mut Client,
     config: &ConfigText,

@@ -26,7 +26,8 @@ pub(crate) fn new_lineage() -> Lineage {
     Lineage(rand::random::<u64>() >> (u64::BITS - LINEAGE_BITS))
 }
 
-/// Stores the input of node 0 in the home. Returns `None`, and changes nothing, when the home has an application already.
+/// Stores the input of node 0 in the home. Returns `None`, and changes nothing, when the home has an application
+/// already.
 ///
 /// The record of the deployment comes last: once it is there, other commands expect the other records.
 pub(crate) fn begin(

@@ -15,8 +15,8 @@ use rhizo_actuators::process::Program;
 use rhizo_types::spec::Spec;
 use std::time::Duration;
 
-/// A table is kept for at least this time after a config without it was put in force, in milliseconds. An order that was
-/// under way then has ended after a minute, and its host is in the lists some time later.
+/// A table is kept for at least this time after a config without it was put in force, in milliseconds. An order that
+/// was under way then has ended after a minute, and its host is in the lists some time later.
 const KEPT_MS_MIN: u64 = 600_000;
 
 /// How long a provider has to answer whether it has hosts. A table whose provider does not answer is kept.

@@ -1,9 +1,10 @@
 //! The home's list of members, kept by node 0, with which commands find the application.
 //!
-//! Writing the list syncs the disk, which takes milliseconds and much longer on a busy one. While hundreds of nodes join,
-//! each of them changes the list, and node 0 may lead the log at that time. Additions are therefore written by a task
-//! of the blocking pool, which writes the newest list only. The first list, and a list without a former member, are on
-//! the disk when the call returns: when the last members leave, no write is in progress that could bring a file back.
+//! Writing the list syncs the disk, which takes milliseconds and much longer on a busy one. While hundreds of nodes
+//! join, each of them changes the list, and node 0 may lead the log at that time. Additions are therefore written by a
+//! task of the blocking pool, which writes the newest list only. The first list, and a list without a former member,
+//! are on the disk when the call returns: when the last members leave, no write is in progress that could bring a file
+//! back.
 
 use crate::app_dir::{AppDir, KnownMember, to_hex};
 use rhizo_protocol::ledger::Ledger;

@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Ends every process of node 0 of an application, except the calling one. Returns false, and ends none, when the
 /// application does not live in its home any more.
 ///
-/// A process that is not recorded first has time to end by itself: a foreground `up` removes its record when its node has
-/// ended, and then releases hosts as this command does.
+/// A process that is not recorded first has time to end by itself: a foreground `up` removes its record when its node
+/// has ended, and then releases hosts as this command does.
 ///
 /// # Errors
 /// When such a process still runs after SIGKILL, and those of [`HomeOf::claim`].

@@ -1,7 +1,7 @@
 //! `solve` and `export`: the solver by itself, on a problem in a file.
 //!
-//! They read a problem, run the solver and print its answer. A problem is the JSON of [`rhizo_solver::Problem`]; `export`
-//! also takes a config and makes the problem from the providers' catalogues, as `plan` does.
+//! They read a problem, run the solver and print its answer. A problem is the JSON of [`rhizo_solver::Problem`];
+//! `export` also takes a config and makes the problem from the providers' catalogues, as `plan` does.
 
 use super::exit::{Exit, Failure};
 use super::offline::Offline;

@@ -1,8 +1,8 @@
 //! The providers and owners whose hosts `down` releases, collected from every record of what was created.
 //!
 //! The records are the home's own, and those that the providers of this machine keep below the home. A damaged record
-//! costs only its own content. No config file and no catalogue is read: a provider made here lists and releases, and its
-//! data files may be gone. Read next: [`super::teardown`], which releases the hosts.
+//! costs only its own content. No config file and no catalogue is read: a provider made here lists and releases, and
+//! its data files may be gone. Read next: [`super::teardown`], which releases the hosts.
 
 use super::Session;
 use super::beginning::Beginning;

@@ -4,8 +4,8 @@
 //! that cannot be asked does not keep the others from being asked. The hosts are gone when two rounds found none and no
 //! live process, with the longest visibility window of any provider between them. A single empty round proves little: a
 //! host may be missing from the list for some time after its order, and a host that acts may have ordered another one
-//! at a provider that had answered already. Read next: [`super::sources`], for the providers; [`super::down`], which asks
-//! the application first.
+//! at a provider that had answered already. Read next: [`super::sources`], for the providers; [`super::down`], which
+//! asks the application first.
 
 use super::exit::{Exit, Failure};
 use super::home_of::HomeOf;
@@ -86,8 +86,8 @@ impl<'a> Teardown<'a> {
     /// `None` when another command has taken the application down meanwhile.
     ///
     /// # Errors
-    /// [`Exit::PartlyDone`] when at the deadline hosts are left, a provider cannot be asked, or the visibility window is
-    /// not over. At least one round is made.
+    /// [`Exit::PartlyDone`] when at the deadline hosts are left, a provider cannot be asked, or the visibility window
+    /// is not over. At least one round is made.
     pub(super) async fn release(mut self, deadline: Instant) -> Result<Option<usize>, Failure> {
         let mut found = BTreeSet::new();
         let mut empty_since: Option<Instant> = None;
@@ -186,8 +186,8 @@ impl<'a> Teardown<'a> {
         round.unreached.insert(name.clone(), reason);
     }
 
-    /// Removes the providers' records of the hosts, whose end they have confirmed. Returns false when the application does
-    /// not live in its home any more.
+    /// Removes the providers' records of the hosts, whose end they have confirmed. Returns false when the application
+    /// does not live in its home any more.
     async fn finish(&self) -> Result<bool, Failure> {
         if let Some(reason) = &self.sources.unknown_providers {
             let message = format!("find all providers that may have hosts: failed to {reason}");

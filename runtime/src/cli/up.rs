@@ -1,4 +1,5 @@
-//! `up`: starts a new application, or applies a changed config to a running one; in the foreground, waiting or detached.
+//! `up`: starts a new application, or applies a changed config to a running one; in the foreground, waiting or
+//! detached.
 //!
 //! The coordinator makes the plan, or [`super::offline`] before there is a coordinator.
 

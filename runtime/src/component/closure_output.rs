@@ -1,5 +1,5 @@
-//! The output of closures: copies their `tracing` events to the log of their instance, if this crate's subscriber formats
-//! them.
+//! The output of closures: copies their `tracing` events to the log of their instance, if this crate's subscriber
+//! formats them.
 //!
 //! A closure runs in the process of its node, so its `println!` cannot be told from that of the node and is not kept
 //! here. [`Ctx::log`](super::embedded::Ctx::log) writes a line directly.

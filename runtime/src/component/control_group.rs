@@ -1,7 +1,7 @@
 //! Control groups of tasks: the kernel's own list of a task's processes, where the node may make groups.
 //!
-//! Only the membership is used (version 2 of the interface), no controller. A node has groups when its host has one; the
-//! host's group is made and destroyed by `rhizo-actuators`, with all groups below it. Without groups,
+//! Only the membership is used (version 2 of the interface), no controller. A node has groups when its host has one;
+//! the host's group is made and destroyed by `rhizo-actuators`, with all groups below it. Without groups,
 //! [`super::processes`] finds processes by other means.
 
 use std::collections::BTreeSet;

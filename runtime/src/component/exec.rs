@@ -27,9 +27,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// Time between two probes of an instance that is starting. Short, because the instances that import it wait.
 const START_LOOK_MS: u64 = 20;
 
-/// Time for which another process may hold a port of an instance that is starting, before the start has failed. The next
-/// start gets another port, unless the port is fixed. A process that was launched a moment ago and changes its program
-/// or its parent is recognised within it.
+/// Time for which another process may hold a port of an instance that is starting, before the start has failed. The
+/// next start gets another port, unless the port is fixed. A process that was launched a moment ago and changes its
+/// program or its parent is recognised within it.
 const STRANGER_MS_MAX: u64 = 1_000;
 
 /// Output chunks that wait for the log file; a program that writes faster waits for the disk.

@@ -1,7 +1,7 @@
 //! The process that listens at an address, and whether it belongs to a copy.
 //!
-//! A probe that is answered proves only that some process answers. [`ListenerCheck`] compares the listening sockets of the
-//! kernel's table (`/proc/net/tcp`, `/proc/net/tcp6`) with the sockets that the processes of the copy have open. A
+//! A probe that is answered proves only that some process answers. [`ListenerCheck`] compares the listening sockets of
+//! the kernel's table (`/proc/net/tcp`, `/proc/net/tcp6`) with the sockets that the processes of the copy have open. A
 //! listener behind a redirection of the firewall shows no socket at the address, and is believed. Nothing is ended
 //! here. Read next: [`super::probe`], [`super::processes`].
 
@@ -43,8 +43,8 @@ impl ListenerCheck {
         Self { owner, own: BTreeSet::new() }
     }
 
-    /// Returns the process that listens at the address in place of the copy, in words; none when the copy listens there,
-    /// when no process does, or when the files of the copy's processes may not be read.
+    /// Returns the process that listens at the address in place of the copy, in words; none when the copy listens
+    /// there, when no process does, or when the files of the copy's processes may not be read.
     pub(super) async fn stranger(&mut self, address: SocketAddr) -> Option<String> {
         let (owner, own) = (self.owner.clone(), self.own.clone());
         let looked = tokio::task::spawn_blocking(move || {

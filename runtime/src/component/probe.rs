@@ -45,8 +45,8 @@ enum Target {
 }
 
 impl Prober {
-    /// Prepares a probe whose placeholders are filled in, for an instance with these exports. A program is launched as a
-    /// part of the task.
+    /// Prepares a probe whose placeholders are filled in, for an instance with these exports. A program is launched as
+    /// a part of the task.
     pub(super) fn new(probe: &Probe, exports: &ExportTable, task: &Launch) -> Self {
         let target = Target::new(probe, exports, task).unwrap_or_else(Target::Impossible);
         let listeners = ListenerCheck::new(task.owner().clone());

@@ -1,10 +1,10 @@
 //! All processes of one task of a run, in any session, process group or parent process, and their end.
 //!
-//! A process belongs to a task when it is in the task's control group, carries the task's mark in its environment, is in
-//! the process group of the program that was launched, descends from such a process, or did so at an earlier look. That
-//! finds children that made a session of their own, daemons whose parents ended, and programs that overwrite their
-//! environment. Where the host has no control group, a process escapes if it drops the environment and outlives all
-//! its ancestors between two looks. The end of the host finds that process.
+//! A process belongs to a task when it is in the task's control group, carries the task's mark in its environment, is
+//! in the process group of the program that was launched, descends from such a process, or did so at an earlier look.
+//! That finds children that made a session of their own, daemons whose parents ended, and programs that overwrite their
+//! environment. Where the host has no control group, a process escapes if it drops the environment and outlives all its
+//! ancestors between two looks. The end of the host finds that process.
 //!
 //! The end of the host, which needs no mark of a task, is in `rhizo-actuators`. Read next: [`super::launch`].
 
@@ -229,7 +229,8 @@ impl Processes {
     }
 }
 
-/// Returns the processes below a mark, and those in the process group of a launched leader, that one look finds. Blocks.
+/// Returns the processes below a mark, and those in the process group of a launched leader, that one look finds.
+/// Blocks.
 pub(super) fn members(mark: &Mark, leader: Option<i32>) -> BTreeSet<i32> {
     let mut processes = Processes { group: leader, ..Processes::below(mark.clone()) };
     processes.find(&process_table().0).into_keys().collect()

@@ -1,7 +1,7 @@
 //! The values of placeholders in templates, and the variables with the same facts for programs.
 //!
-//! `rhizo-config` has checked the names of placeholders before anything is started. The whole environment of a program is
-//! made in [`super::launch`].
+//! `rhizo-config` has checked the names of placeholders before anything is started. The whole environment of a program
+//! is made in [`super::launch`].
 
 use super::{ExportTable, NodeView};
 use crate::secrets::Opened;

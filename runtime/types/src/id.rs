@@ -103,8 +103,8 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// The id of a member of the overlay. A committed entry allocates it, and it is never reused. It is also the node's id
-    /// in Raft.
+    /// The id of a member of the overlay. A committed entry allocates it, and it is never reused. It is also the node's
+    /// id in Raft.
     NodeId, "n"
 }
 number_id! {

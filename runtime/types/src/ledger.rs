@@ -197,8 +197,8 @@ pub struct SetSpec {
 pub struct Join {
     /// The intent whose ticket the node presents.
     pub ticket: IntentId,
-    /// The provider's id of the host that the node runs on. A provider without tokens may have created two hosts for one
-    /// ticket; this names the one that joined.
+    /// The provider's id of the host that the node runs on. A provider without tokens may have created two hosts for
+    /// one ticket; this names the one that joined.
     pub host: HostId,
     /// The public key that the new node generated.
     pub key: PeerKey,
@@ -247,8 +247,8 @@ impl Timers {
         raft_election_ms_max: 600,
         // One message per second and observer costs an idle node next to nothing. A broken link is noticed without it.
         heartbeat_ms: 1_000,
-        // Links are reliable, so that a heartbeat may be late and is not lost. Two may be late by a fifth of a second, and
-        // a node that is late itself waits longer. With `batch_ms`, a node that hangs is committed dead within 3 s.
+        // Links are reliable, so that a heartbeat may be late and is not lost. Two may be late by a fifth of a second,
+        // and a node that is late itself waits longer. With `batch_ms`, a node that hangs is committed dead within 3 s.
         silence_ms: 2_200,
         confirm_ms: 400,
         batch_ms: 300,

@@ -39,8 +39,8 @@ pub struct Lifecycle {
     pub pause: Vec<BehaviourName>,
     /// Executed when the instance is removed; ends in `initial`.
     pub retire: Vec<BehaviourName>,
-    /// Executed after a failure, when every running action has been cancelled. Brings the instance to `initial` from any
-    /// place.
+    /// Executed after a failure, when every running action has been cancelled. Brings the instance to `initial` from
+    /// any place.
     pub reset: Vec<Step>,
     /// Executed after a change of an import with `notify`, while the instance rests.
     pub notify: Option<Step>,
@@ -103,8 +103,8 @@ pub struct Retry {
 pub enum Action {
     /// Does nothing and takes no time.
     Nothing,
-    /// Starts the program or function of [`crate::spec::Component::run`]. The action is done when the instance is ready;
-    /// the program keeps running.
+    /// Starts the program or function of [`crate::spec::Component::run`]. The action is done when the instance is
+    /// ready; the program keeps running.
     Start,
     /// Stops the program or function that [`Action::Start`] started.
     Stop,

@@ -70,7 +70,8 @@ impl Spec {
 
     /// Returns true if copies may be placed on hosts of this provider: the spec names it.
     ///
-    /// A spec that names no provider allows all of them. No config yields such a spec; code that needs no hosts makes one.
+    /// A spec that names no provider allows all of them. No config yields such a spec; code that needs no hosts makes
+    /// one.
     #[must_use]
     pub fn allows_provider(&self, provider: &ProviderName) -> bool {
         self.providers.is_empty() || self.providers.contains_key(provider)

@@ -1,8 +1,8 @@
 //! Breadth-first exploration of a model: every reachable state, once, and the steps between them.
 //!
-//! A state is represented by its [`Fingerprint`] and dropped when its steps have been taken. The [`Graph`] is kept, with
-//! the step that first led to each state, so the trace to a state is as short as possible. The search is independent of
-//! the meaning of states.
+//! A state is represented by its [`Fingerprint`] and dropped when its steps have been taken. The [`Graph`] is kept,
+//! with the step that first led to each state, so the trace to a state is as short as possible. The search is
+//! independent of the meaning of states.
 
 use crate::fingerprint::Fingerprint;
 use crate::graph::Graph;

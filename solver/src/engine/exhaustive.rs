@@ -1,9 +1,9 @@
 //! Exact engine for small problems of any kind: enumerates every assignment by depth-first search.
 //!
 //! It decides slot by slot (one slot per instance that may run). It prunes branches that break a rule which further
-//! instances cannot repair, and branches whose optimistic worth is not better than the best found; checker and evaluator
-//! judge every complete assignment. It gives up after a fixed number of search nodes, so that it always ends soon. It
-//! proves that a small plan is optimal and that a set of rules conflicts.
+//! instances cannot repair, and branches whose optimistic worth is not better than the best found; checker and
+//! evaluator judge every complete assignment. It gives up after a fixed number of search nodes, so that it always ends
+//! soon. It proves that a small plan is optimal and that a set of rules conflicts.
 
 use crate::assignment::{Assignment, Instance, Place};
 use crate::check::{CAPACITY_TOLERANCE, capacity_of, check};

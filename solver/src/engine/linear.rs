@@ -1,7 +1,8 @@
 //! Linear programs: good_lp and its back end, in one place.
 //!
 //! The back end is good_lp's pure Rust one, or HiGHS with the feature `highs`. Engines solve
-//! relaxations with it and branch themselves, so that a search can be stopped and repeated. The caller judges the values.
+//! relaxations with it and branch themselves, so that a search can be stopped and repeated. The caller judges the
+//! values.
 
 use good_lp::{Expression, ProblemVariables, ResolutionError, Solution, SolverModel, variable};
 
@@ -160,9 +161,9 @@ pub(super) mod tests {
         assert_eq!(nothing, Ok(Vec::new()));
     }
 
-    /// A power-flow program with a known solution: `flow = b (angle_i - angle_j)` on every edge of a graph, and flows that
-    /// balance at every vertex. The angles are free and the rows depend on each other, so that a basis can be singular
-    /// in exact arithmetic. The solution satisfies the rows up to the rounding of a few sums.
+    /// A power-flow program with a known solution: `flow = b (angle_i - angle_j)` on every edge of a graph, and flows
+    /// that balance at every vertex. The angles are free and the rows depend on each other, so that a basis can be
+    /// singular in exact arithmetic. The solution satisfies the rows up to the rounding of a few sums.
     pub(in crate::engine) fn power_flow(
         rng: &mut Xoshiro256PlusPlus,
     ) -> (Vec<f64>, Vec<(f64, f64)>, Vec<Row>) {

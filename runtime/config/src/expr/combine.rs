@@ -24,7 +24,8 @@ impl Checker<'_> {
                 self.join(&span, a?, b?).map(Type::Number)
             }
             (a, b) => {
-                // If one side is an attribute, its declaration or earlier use makes a better message than the two types.
+                // If one side is an attribute, its declaration or earlier use makes a better message than the two
+                // types.
                 let explained = match (a, b) {
                     (Type::Text, Type::Number(_)) => {
                         self.contradicts(left, AttributeKind::Number(None))

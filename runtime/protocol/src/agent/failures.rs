@@ -15,8 +15,8 @@ const STEADY_MS: u64 = 60_000;
 pub(super) struct Failures {
     /// How many there were without a steady time between them.
     pub(super) in_a_row: u32,
-    /// Failures of the version of the component on all hosts, as far as this node knows. The waits follow from it, so that
-    /// they go on growing when the version is tried on another host.
+    /// Failures of the version of the component on all hosts, as far as this node knows. The waits follow from it, so
+    /// that they go on growing when the version is tried on another host.
     pub(super) of_version: u32,
     /// The reason of the last one.
     pub(super) last: Option<String>,

@@ -278,8 +278,8 @@ pub(super) fn blamed(reports: &Reports, ledger: &Ledger) -> Blamed {
     Blamed { copies: tried, may_acquire: false }
 }
 
-/// Planned copies that failed several times in a row and wait for the next attempt, unless they avoid their node already
-/// or return to an older version.
+/// Planned copies that failed several times in a row and wait for the next attempt, unless they avoid their node
+/// already or return to an older version.
 fn exhausted<'a>(reports: &Reports, ledger: &'a Ledger) -> BTreeMap<&'a InstanceId, &'a Placed> {
     let exhausted = ledger.target.instances.iter().filter(|(instance, placed)| {
         let is_planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));

@@ -1,7 +1,7 @@
 //! How long the next order of a host waits after orders that gave no working host.
 //!
-//! An order fails here when its host never joined, or when this machine could not make the call. Neither is the fault of
-//! one offer, so the waits grow over all offers together, and no offer cools down for it. [`super::hosts`] makes the
+//! An order fails here when its host never joined, or when this machine could not make the call. Neither is the fault
+//! of one offer, so the waits grow over all offers together, and no offer cools down for it. [`super::hosts`] makes the
 //! calls; the refusals of providers are handled there.
 
 use super::View;

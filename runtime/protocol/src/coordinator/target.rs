@@ -256,8 +256,8 @@ impl Reconfiguration {
         })
     }
 
-    /// Whether the reports of all members with instances of the target, or with dropped ones, pass a test. The test gets
-    /// the report of a member and the instances that the target places there.
+    /// Whether the reports of all members with instances of the target, or with dropped ones, pass a test. The test
+    /// gets the report of a member and the instances that the target places there.
     fn all_nodes(
         &self,
         ledger: &Ledger,

@@ -3,8 +3,8 @@
 //!
 //! The group never stays at 2 or 4 voters. It grows to three as soon as two other members have caught up. A lost
 //! voter is replaced as soon as a learner has caught up. Every other change waits until the choice was the same for
-//! `stabilise_ms`. A leader that has to leave transfers the leadership first. A member whose disk cannot be written does
-//! not vote if there are enough others: it acknowledges nothing, so a second one could cost the group its quorum.
+//! `stabilise_ms`. A leader that has to leave transfers the leadership first. A member whose disk cannot be written
+//! does not vote if there are enough others: it acknowledges nothing, so a second one could cost the group its quorum.
 
 use super::leaving::leaving_nodes;
 use super::{Coordinator, View};

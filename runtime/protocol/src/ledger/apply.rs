@@ -248,9 +248,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Drops all specs but the one in force, that of the plan, those of instances that may run, and those with the table
-    /// of a provider that may have hosts. The spec of the plan may be older than the one in force: targets towards that
-    /// plan are still made from it.
+    /// Drops all specs but the one in force, that of the plan, those of instances that may run, and those with the
+    /// table of a provider that may have hosts. The spec of the plan may be older than the one in force: targets
+    /// towards that plan are still made from it.
     pub(super) fn forget_specs(&mut self) {
         let in_force = self.spec_revision();
         let planned = self.plan.as_ref().map(|plan| plan.spec);

@@ -1,8 +1,8 @@
 //! Failures in the ledger: versions that keep failing, versions that have run well, and marks against hosts.
 //!
 //! A failure belongs to a version of a component until there is evidence against the host. The records survive a change
-//! of the coordinator; the times of retries follow from the counts in them. `coordinator/failures.rs` finds the commands
-//! and judges the evidence.
+//! of the coordinator; the times of retries follow from the counts in them. `coordinator/failures.rs` finds the
+//! commands and judges the evidence.
 
 use super::{Ledger, Refusal};
 use crate::back_off::FAILURES_MAX;
@@ -177,8 +177,8 @@ impl Ledger {
         self.failures_of(component, self.version_of(component)) >= FAILURES_MAX
     }
 
-    /// Refuses a plan that acquires more because of failures than the failure policy allows: one host at a time, and none
-    /// for a version that has never run well.
+    /// Refuses a plan that acquires more because of failures than the failure policy allows: one host at a time, and
+    /// none for a version that has never run well.
     pub(super) fn check_acquired_for_failures(&self, plan: &Plan) -> Result<(), Refusal> {
         let Cause::InstanceFailed(instances) = &plan.verdict.cause else { return Ok(()) };
         if plan.orders.is_empty() {

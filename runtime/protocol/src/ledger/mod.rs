@@ -100,7 +100,8 @@ pub struct Ledger {
     pub script: Option<ScriptRun>,
     /// The number of the last script.
     pub scripts_issued: u64,
-    /// The lineages that this one follows, oldest first: each lost its quorum for good. Hosts may still have their tags.
+    /// The lineages that this one follows, oldest first: each lost its quorum for good. Hosts may still have their
+    /// tags.
     pub former: Vec<FormerLineage>,
 }
 

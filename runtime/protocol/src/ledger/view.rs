@@ -48,8 +48,8 @@ impl Ledger {
         self.specs.last_key_value().map(|(_, set)| &set.spec)
     }
 
-    /// Returns the providers that may have to be called, each with its newest table and the revision of that table's spec:
-    /// the providers of the spec in force, and those that open intents name.
+    /// Returns the providers that may have to be called, each with its newest table and the revision of that table's
+    /// spec: the providers of the spec in force, and those that open intents name.
     ///
     /// A provider that was removed from the config is called until the last of its hosts is gone.
     #[must_use]

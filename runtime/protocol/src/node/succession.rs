@@ -39,8 +39,8 @@ impl Node {
         self.follow_ledger(true, now, out);
     }
 
-    /// Forgets all that this node knew of the former lineage's log, leader and links. The shell closes the links and the
-    /// log when it sees the lineage of the ledger.
+    /// Forgets all that this node knew of the former lineage's log, leader and links. The shell closes the links and
+    /// the log when it sees the lineage of the ledger.
     pub(super) fn begin_lineage(&mut self, now: Time, out: &mut Out) {
         out.notice(Notice::LineageBegan(self.ledger.lineage()));
         self.log = LogStatus::default();

@@ -375,8 +375,8 @@ impl Observer {
         self.alerts.retain(|_, alerts| !alerts.is_empty());
     }
 
-    /// Asks each subject whose heartbeat is late for an answer of its own, once. Two late heartbeats are then not enough to
-    /// suspect a node that runs.
+    /// Asks each subject whose heartbeat is late for an answer of its own, once. Two late heartbeats are then not
+    /// enough to suspect a node that runs.
     fn ask_silent_subjects(&mut self, timers: &Timers, now: Time, out: &mut Out) {
         let late_ms = late_ms(timers) + self.health.stretch_ms();
         for subject in &self.subjects {

@@ -29,7 +29,8 @@ const PROVIDER: &str = "p";
 const PLAIN: &str = "exit code 1";
 const NAMES_HOST: &str = "no space left on device";
 
-/// Checks every scenario, with at most `states_max` states each, and every fault. Returns whether all is as it should be.
+/// Checks every scenario, with at most `states_max` states each, and every fault. Returns whether all is as it should
+/// be.
 pub(crate) fn run(states_max: u32, with_faults: bool) -> bool {
     let (mut occurred, mut is_good) = (BTreeSet::new(), true);
     let (mut states, mut transitions, mut violations) = (0_u64, 0_u64, 0);

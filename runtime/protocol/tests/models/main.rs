@@ -1,8 +1,8 @@
 //! The bounded model checks of the core: every scenario of the catalogue, every property, exhaustively.
 //!
 //! `cargo test --release -p rhizo-protocol --test models -- --nocapture` is the bounded run; `--long` behind it
-//! explores more, and `--policy` only the failure policy. The last line says how much was looked at. A violation prints its shortest trace. See README.md
-//! beside this file for the bounds.
+//! explores more, and `--policy` only the failure policy. The last line says how much was looked at. A violation prints
+//! its shortest trace. See README.md beside this file for the bounds.
 
 mod assemblies;
 mod broken;

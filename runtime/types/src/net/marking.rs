@@ -156,7 +156,8 @@ impl Marking {
         }
     }
 
-    /// Cancels like [`Self::cancel_unbegun`], and ends the active behaviour: actions that run enter no place afterwards.
+    /// Cancels like [`Self::cancel_unbegun`], and ends the active behaviour: actions that run enter no place
+    /// afterwards.
     pub fn abort_behaviour(&mut self, net: &Net) {
         self.cancel_unbegun(net);
         self.active = None;

@@ -206,8 +206,8 @@ impl Net {
         if self.shape == other.shape { Self { shape: other.shape.clone(), ..self } } else { self }
     }
 
-    /// Checks that `deploy`, `pause` and `retire` end where they must, given that every action succeeds and every port is
-    /// served.
+    /// Checks that `deploy`, `pause` and `retire` end where they must, given that every action succeeds and every port
+    /// is served.
     fn check(&self) -> Result<(), Flaw> {
         let names =
             |marking: &Marking| marking.places.iter().map(|place| self.place(*place).clone()).collect();
@@ -287,8 +287,8 @@ impl Net {
         uses
     }
 
-    /// Executes behaviours until all are done, or until `has_seen` returns true; it sees the marking after each round of
-    /// moves. The error is a marking with a dock set that is never complete.
+    /// Executes behaviours until all are done, or until `has_seen` returns true; it sees the marking after each round
+    /// of moves. The error is a marking with a dock set that is never complete.
     fn play_out(
         &self,
         mut marking: Marking,

@@ -1,4 +1,5 @@
-//! The check of one scenario of the failure policy: its states and steps, then what they lead to, and a failure's trace.
+//! The check of one scenario of the failure policy: its states and steps, then what they lead to, and a failure's
+//! trace.
 //!
 //! Read next: [`super::rule`] for the properties, [`crate::explore`] and [`crate::graph`] for the search.
 

@@ -150,8 +150,8 @@ fn after(taken: &Taken, outcome: &Outcome, shown: &mut Shown) {
     }
 }
 
-/// Whether a start may belong to the previous run: as the first start of its service, as a repetition, or as a start by a
-/// pushed behaviour after another one stopped the service.
+/// Whether a start may belong to the previous run: as the first start of its service, as a repetition, or as a start by
+/// a pushed behaviour after another one stopped the service.
 fn may_repeat(host: &Host, run: &RunId, last: LastRun) -> bool {
     let view = host.agent.instances().find(|view| *view.instance == run.instance);
     let repeats = view.is_some_and(|view| {

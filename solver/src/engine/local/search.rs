@@ -20,8 +20,8 @@ const STALLED_ROUNDS_MAX: u32 = 30;
 /// The search ends after this many rounds without a feasible assignment; each round is some twenty descents with rising
 /// penalties.
 ///
-/// Of 956 random shops that have an answer (`tests/it/buying.rs`), 951 have it after one round, 955 after two, all after
-/// ten.
+/// Of 956 random shops that have an answer (`tests/it/buying.rs`), 951 have it after one round, 955 after two, all
+/// after ten.
 const INFEASIBLE_ROUNDS_MAX: u32 = 10;
 /// Exchanges that are tried before a descent counts as ended; all pairs of a hundred instances are fewer.
 const EXCHANGES_MAX: usize = 5_000;

@@ -1,8 +1,8 @@
 //! The search for a first feasible assignment where descents alone find none, and the undoing of needless changes.
 //!
 //! When rules tie counts together, or instances have to be near each other, a descent ends where every single change
-//! breaks as much as it repairs. The rules that are broken there then get a higher weight, and the descent continues (the
-//! breakout method: Morris, AAAI 1993); `penalties.rs` has the weights. Small problems that still have no feasible
+//! breaks as much as it repairs. The rules that are broken there then get a higher weight, and the descent continues
+//! (the breakout method: Morris, AAAI 1993); `penalties.rs` has the weights. Small problems that still have no feasible
 //! assignment are enumerated. At the end a repair undoes every change that is not needed. A feasible assignment is not
 //! improved here.
 

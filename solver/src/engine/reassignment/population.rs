@@ -4,8 +4,8 @@
 //! decide it better: of twelve cycles on one public instance the worst ended 13 % above the best, and their final order
 //! was their order before half of the cooling. So the hot part runs for a population. After each stage the members that
 //! are behind restart from the configurations of the leaders (as in population annealing, Hukushima and Iba 2003,
-//! except that the worst quarter is replaced even if the difference is small). One member continues with the cold part in
-//! `anneal.rs`, which also decides whether there is a population at all.
+//! except that the worst quarter is replaced even if the difference is small). One member continues with the cold part
+//! in `anneal.rs`, which also decides whether there is a population at all.
 
 use super::cooling::{COLD_SHARE, advance, temperature};
 use super::incumbent::Incumbent;

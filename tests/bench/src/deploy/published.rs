@@ -160,7 +160,8 @@ fn multi_site(multi: Multi, sites: usize) -> Result<Assembly, String> {
 }
 
 /// A change of ours against a deadlock: in the published types an interrupted nova uses keystone until the database is
-/// back, but the database waits until keystone has left, which waits for nova. Here an interrupted nova releases keystone.
+/// back, but the database waits until keystone has left, which waits for nova. Here an interrupted nova releases
+/// keystone.
 fn release_before_interrupted(name: &str, kind: &mut Component) {
     let mut ports = kind.ports.iter_mut().filter(|port| port.kind == PortKind::Use);
     if let Some(port) = ports.find(|port| name == "nova" && port.name == "keystone_service") {

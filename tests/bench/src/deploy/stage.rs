@@ -1,9 +1,9 @@
 //! Deployment and change of a real application, with durations from its own logs.
 //!
 //! With a process for each host, the hosts are acquired first and run an idle component, so that the boot of hosts is
-//! not measured. `total` is the time from the first *target in force* in any node's log to *target reached*; for a change
-//! it is the time from *script begins* to *script is carried out*. `critical_path` uses the measured durations of the
-//! actions, and `overhead` is the difference.
+//! not measured. `total` is the time from the first *target in force* in any node's log to *target reached*; for a
+//! change it is the time from *script begins* to *script is carried out*. `critical_path` uses the measured durations
+//! of the actions, and `overhead` is the difference.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! `rhizo-bench disk-full`: the disk of one node is full, or fails, while the application is changed.
 //!
 //! Every node lies on a small filesystem of its own, which the bench mounts: the application is founded, its power is
-//! cut, the directories are moved, and `up` starts it again. The rounds go through a voter, the coordinator and a member
-//! that does not vote. In each, the victim's disk is filled and two changes are committed: a large config, and new
-//! variables for one component. The status has to name the disk. Then there is room again, and everything has to
+//! cut, the directories are moved, and `up` starts it again. The rounds go through a voter, the coordinator and a
+//! member that does not vote. In each, the victim's disk is filled and two changes are committed: a large config, and
+//! new variables for one component. The status has to name the disk. Then there is room again, and everything has to
 //! heal. No program and no node may have ended, and the application must have the config that was committed last, also
 //! after another power cut. The bench fails otherwise.
 //!

@@ -1,8 +1,9 @@
-//! A component that may have one copy at a time, and the proof that it never had two: each copy writes its life to a file.
+//! A component that may have one copy at a time, and the proof that it never had two: each copy writes its life to a
+//! file.
 //!
 //! A copy takes a lock of the system for as long as one of its processes lives, and appends a line with its process and
-//! the time (nanoseconds since 1970) every 50 ms. Two copies at once are seen twice: the second one finds the lock taken,
-//! and the times of both overlap.
+//! the time (nanoseconds since 1970) every 50 ms. Two copies at once are seen twice: the second one finds the lock
+//! taken, and the times of both overlap.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

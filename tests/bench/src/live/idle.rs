@@ -1,7 +1,8 @@
 //! `rhizo-bench idle`: processor time and memory of idle nodes.
 //!
 //! Both are read from `/proc`: user and system time over the period, and the proportional set size at its end
-//! (shared pages are divided among the processes that share them). Components are counted when they run inside the node.
+//! (shared pages are divided among the processes that share them). Components are counted when they run inside the
+//! node.
 
 use std::time::{Duration, Instant};
 

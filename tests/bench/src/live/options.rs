@@ -1,7 +1,7 @@
 //! The options that the benches of whole applications share: the program, its configuration, and the number of runs.
 //!
-//! `--app PROGRAM --config FILE` measures an application of your own. Without them: five idle workers on undelayed loopback,
-//! run by the stock `rhizo` that lies beside this program.
+//! `--app PROGRAM --config FILE` measures an application of your own. Without them: five idle workers on undelayed
+//! loopback, run by the stock `rhizo` that lies beside this program.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

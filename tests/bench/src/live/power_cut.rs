@@ -2,8 +2,8 @@
 //!
 //! The moment is random within a short life: the application is founded with three copies and then grows to five. With
 //! `--config` it is the application of that config, which is founded and then left alone. After the power cut and the
-//! next `up`, the hosts on the disk are compared with the ledger, and every order is counted. The bench fails when a host
-//! has no explanation, or when two hosts were bought for one intent.
+//! next `up`, the hosts on the disk are compared with the ledger, and every order is counted. The bench fails when a
+//! host has no explanation, or when two hosts were bought for one intent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `rhizo-bench recover`: a majority of the voters is lost for good; how long from `recover --new-lineage` until stable.
+//! `rhizo-bench recover`: a majority of the voters is lost for good; how long from `recover --new-lineage` until
+//! stable.
 //!
 //! The moment and the victims are random: the application grows from four to five copies meanwhile, so hosts may be on
 //! order. In half of the rounds node 0, if it is a victim, hangs instead of being killed, and comes back afterwards; it

@@ -194,7 +194,8 @@ fn utilities(broker: &Scope) -> Vec<Named<Utility>> {
     ]
 }
 
-/// Tab-separated: `node` lines (name, load5, live_slices, free_ghz, price, quarter, running), `anchor` lines, `rtt` lines.
+/// Tab-separated: `node` lines (name, load5, live_slices, free_ghz, price, quarter, running), `anchor` lines, `rtt`
+/// lines.
 fn tsv(s: &Snapshot) -> String {
     let mut text = String::new();
     for at in 0..s.names.len() {

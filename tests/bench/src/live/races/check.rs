@@ -1,6 +1,7 @@
 //! The conditions after a race: how each command may end, one application or none, and nothing after `down`.
 //!
-//! The checks read the processes and files of the home and public answers; they do not depend on how the commands agree.
+//! The checks read the processes and files of the home and public answers; they do not depend on how the commands
+//! agree.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -83,7 +84,8 @@ fn allowed(race: &Race, outcome: &Outcome) -> &'static [i32] {
 /// Checks that no answer was taken for a plan that had changed before it was given.
 fn consented(asks: Asks, meanwhile: Meanwhile, asked: &Outcome) -> Result<(), String> {
     let is_same = match (asks, meanwhile) {
-        // `down` asks about an application and not about its components. One that is down already needs no second answer.
+        // `down` asks about an application and not about its components. One that is down already needs no second
+        // answer.
         (Asks::Down, Meanwhile::Change | Meanwhile::Down) => true,
         _ => false,
     };
