@@ -70,6 +70,7 @@ fn a_released_host_waits_for_the_grace_of_its_programs() {
     // Without a quorum `down` has the hosts released by their provider alone, whose grace is shorter.
     let status = deployment.status();
     nodes(&status).iter().filter(|node| node["provider"] == "founder").for_each(|node| kill(pid(node)));
+    deployment.until("without a quorum", |status| status["state"] == "no-quorum");
     deployment.down();
     assert!(done.exists(), "the program was killed before its three seconds were over");
 }

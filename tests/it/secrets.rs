@@ -52,12 +52,6 @@ fn mode(path: &Path) -> Option<u32> {
     Some(fs::symlink_metadata(path).ok()?.permissions().mode() & 0o777)
 }
 
-/// Every file below a directory.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 fn has_value(bytes: &[u8]) -> bool {
     bytes.windows(VALUE.len()).any(|window| window == VALUE.as_bytes())
 }
@@ -89,7 +83,7 @@ fn a_secret_reaches_its_program_and_nothing_else() {
     }
     assert!(said.iter().all(|text| !has_value(text.as_bytes())), "{said:#?}");
     let home = deployment.file(".rhizo");
-    let all = files(&home);
+    let all: Vec<PathBuf> = tree(&home).into_iter().filter(|path| path.is_file()).collect();
     // What a program prints itself is its own.
     let printed =
         |path: &Path| path.parent().is_some_and(|dir| dir.to_string_lossy().contains("instances/bad"));

@@ -1,10 +1,11 @@
-//! Configs that read well and cannot be carried out, against one reviewed file.
+//! Configs that read well and cannot be carried out, against one reviewed file; and one that looks wrong and is not.
 //!
 //! `wrong_files.txt` holds each case: files, and below them everything that `rhizo check` says. `UPDATE_EXPECT=1`
 //! writes the answers anew. Each answer has one cause, with its place or its numbers, and a remedy. Configs that are
 //! wrong as a text are in the tests of `rhizo-config`.
 
 use crate::deployment::Deployment;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// The beginning of a config; a case that has no `[providers.p]` gets one as well.
@@ -88,4 +89,18 @@ fn a_config_that_cannot_be_carried_out_is_refused_with_one_cause_and_a_remedy() 
         std::fs::write(&path, rewritten).expect("the reviewed file is written");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn a_folder_whose_name_is_a_placeholder_is_a_folder() {
+    let deployment = Deployment::new("folder", "rhizo");
+    deployment.write("{dir}/serve", "#!/bin/sh\nexec sleep 100000\n");
+    let program = deployment.file("{dir}/serve");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let config = "rhizo = 1\n[app]\nname = \"x\"\n[components.w]\nexec = \"./serve\"\n";
+    deployment.write("{dir}/rhizo.toml", config);
+    let said = deployment.ok(&["check", "{dir}/rhizo.toml"]);
+    assert!(!said.stderr.contains("warning"), "{said:#?}");
+    deployment.ok(&["up", "{dir}/rhizo.toml", "--yes", "--wait"]);
+    deployment.down();
 }

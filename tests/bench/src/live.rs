@@ -1,5 +1,5 @@
-//! Benches of whole applications in real processes: `crash-loop`, `disk-full`, `failover`, `grow`, `idle`, `power-cut`,
-//! `races`, `recover`, `repair`, `teardown`, `up`.
+//! Benches of whole applications in real processes: `crash-loop`, `disk-full`, `failover`, `grow`, `idle`,
+//! `power-cut`, `races`, `recover`, `repair`, `teardown`, `up`.
 //!
 //! They start an application, observe it from outside and print figures as JSON. They set no limits for the figures.
 

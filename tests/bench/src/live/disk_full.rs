@@ -4,8 +4,8 @@
 //! cut, the directories are moved, and `up` starts it again. The rounds go through a voter, the coordinator and a
 //! member that does not vote. In each, the victim's disk is filled and two changes are committed: a large config, and
 //! new variables for one component. The status has to name the disk. Then there is room again, and everything has to
-//! heal. No program and no node may have ended, and the application must have the config that was committed last, also
-//! after another power cut. The bench fails otherwise.
+//! heal. No program and no node may have ended, and the application must have the config that was committed last,
+//! also after another power cut. The bench fails otherwise.
 //!
 //! `--fault failing` lets the device of a voter fail for good (EIO): another member has to vote in its place. Read
 //! next: [`disk`].

@@ -1,9 +1,9 @@
-//! A component that may have one copy at a time, and the proof that it never had two: each copy writes its life to a
-//! file.
+//! A component that may have one copy at a time, and the proof that it never had two: each copy writes to a file while
+//! it lives.
 //!
 //! A copy takes a lock of the system for as long as one of its processes lives, and appends a line with its process and
-//! the time (nanoseconds since 1970) every 50 ms. Two copies at once are seen twice: the second one finds the lock
-//! taken, and the times of both overlap.
+//! the time (nanoseconds since 1970) every 50 ms. Two copies at once show twice: the second one finds the lock taken,
+//! and the times of both overlap.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use super::application::Application;
 /// The name of the component.
 const NAME: &str = "writer";
 
+/// Takes the lock, or reports `overlap`; then appends its process and the time.
 const SCRIPT: &str = "\
 exec 9>>\"$1.lock\"
 flock -n 9 || echo \"overlap $$\" >> \"$1\"

@@ -33,6 +33,9 @@ pub(super) fn run(options: &Options) -> Result<Value, String> {
     let homes = options.number("homes", HOMES)?;
     let only = options.number("only", 0)?;
     let (first, last) = if only > 0 { (only, only) } else { (1, rounds) };
+    if homes == 0 || last < first {
+        return Err("run a race: --homes and --rounds are at least 1".to_owned());
+    }
     let next = AtomicU64::new(first);
     let ended: Mutex<Vec<Ended>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

@@ -17,7 +17,7 @@ const SIZE: &str = "6m";
 const DEVICE_SIZE: &str = "16m";
 const FAILED_SIZE: &str = "64k";
 
-/// The fault of a filesystem that is full of it.
+/// The fault that the bench causes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Fault {
     /// No space is left: ENOSPC, until files are removed.

@@ -83,12 +83,9 @@ fn allowed(race: &Race, outcome: &Outcome) -> &'static [i32] {
 
 /// Checks that no answer was taken for a plan that had changed before it was given.
 fn consented(asks: Asks, meanwhile: Meanwhile, asked: &Outcome) -> Result<(), String> {
-    let is_same = match (asks, meanwhile) {
-        // `down` asks about an application and not about its components. One that is down already needs no second
-        // answer.
-        (Asks::Down, Meanwhile::Change | Meanwhile::Down) => true,
-        _ => false,
-    };
+    // `down` asks about an application and not about its components. One that is down already needs no second
+    // answer.
+    let is_same = asks == Asks::Down && matches!(meanwhile, Meanwhile::Change | Meanwhile::Down);
     if !is_same && asked.questions < 2 && asked.code == Some(DONE) {
         return Err(format!("be asked again by `{}`, whose plan was out of date", asked.arguments));
     }
