@@ -1,9 +1,9 @@
 //! Sources of hosts: the [`Provider`] trait, the [`conformance`] suite that every provider must pass, and the
 //! providers themselves.
 //!
-//! A provider carries out orders and lists the hosts that exist. It makes no choice: the protocol decides which offer to
-//! take, whether an unknown outcome is retried, and when a host is released, and commits an intent before any call here.
-//! A provider knows neither the overlay nor the solver.
+//! A provider carries out orders and lists the hosts that exist. It makes no choice: the protocol decides which offer
+//! to take, whether an unknown outcome is retried, and when a host is released, and commits an intent before any call
+//! here. A provider knows neither the overlay nor the solver.
 //!
 //! Read next: [`provider`] for the contract, [`process`] for the embedded default, then [`conformance`].
 

@@ -1,7 +1,7 @@
 //! Lists hosts with their states, releases them, and removes the records of ended ones.
 //!
-//! A supervisor that was killed cannot report the end of its host, so the process that lists hosts does: it finds by the
-//! recorded identity that the supervisor has ended, kills the host's remaining processes, and records the end.
+//! A supervisor that was killed cannot report the end of its host, so the process that lists hosts does: it finds by
+//! the recorded identity that the supervisor has ended, kills the host's remaining processes, and records the end.
 
 use super::desk::Desk;
 use super::layout::{ASIDE_PREFIX, HostFiles, remove_if_empty};
@@ -85,8 +85,8 @@ impl Desk {
             Err(error) if records::is_absent(&error) => return Ok(()),
             other => other.map_err(step())?,
         };
-        // The supervisor records itself and then reads the request; this writes the request and then reads the record of
-        // the supervisor. So at least one of the two sees the other.
+        // The supervisor records itself and then reads the request; this writes the request and then reads the record
+        // of the supervisor. So at least one of the two sees the other.
         let signalled = match files.supervisor().map_err(step())? {
             Some(supervisor) => supervisor.identity.signal(Signal::USR1).map_err(step())?,
             None => false,

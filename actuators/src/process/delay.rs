@@ -19,8 +19,8 @@ const ADDRESSES_MAX: usize = 4_096;
 
 /// One-way delays from one emulated host to others, from the matrix of round trips.
 ///
-/// An address that no host owns (the founder's, an operator's) is not delayed, and neither is a pair of regions that the
-/// matrix does not contain.
+/// An address that no host owns (the founder's, an operator's) is not delayed, and neither is a pair of regions that
+/// the matrix does not contain.
 #[derive(Debug)]
 pub struct DelayTable {
     own: RegionName,

@@ -1,7 +1,7 @@
 //! Kills the processes of a host without a cgroup: descendants of its supervisor, and processes with the host's mark.
 //!
-//! A supervisor adopts the orphans of its host (child subreaper), so all of them descend from it while it lives. When it
-//! is dead, the mark in the environment, which children inherit, still names the host of a process. A node may start
+//! A supervisor adopts the orphans of its host (child subreaper), so all of them descend from it while it lives. When
+//! it is dead, the mark in the environment, which children inherit, still names the host of a process. A node may start
 //! supervisors of other hosts; they carry another mark and are spared with all their descendants.
 
 use super::identity;
@@ -23,7 +23,8 @@ pub(crate) const MARK: &str = "RHIZO_HOST";
 /// their environment, and a process may have begun to exchange its program between the two reads.
 const EMPTY_READS: u32 = 3;
 
-/// The longest wait for a process that exchanges its program; an `exec` that takes a second means an overloaded machine.
+/// The longest wait for a process that exchanges its program; an `exec` that takes a second means an overloaded
+/// machine.
 const EXCHANGE_MS_MAX: u32 = 1_000;
 
 /// The result of one search for a host's processes.
@@ -32,8 +33,8 @@ pub(crate) struct Look {
     pub(crate) found: usize,
     /// Whether every listed process still ran when it was examined.
     ///
-    /// If not, a process of the host may have started another one after the list was made and have ended before its turn
-    /// came; then the search saw neither of the two.
+    /// If not, a process of the host may have started another one after the list was made and have ended before its
+    /// turn came; then the search saw neither of the two.
     pub(crate) is_whole: bool,
 }
 

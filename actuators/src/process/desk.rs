@@ -43,8 +43,8 @@ impl Desk {
 
     /// How long a host may be missing from the list after its order, by the switches in force.
     ///
-    /// Without switches, a list shows every host whose order was accepted before. With a switch file that cannot be read
-    /// every call fails, so that no absence can be concluded.
+    /// Without switches, a list shows every host whose order was accepted before. With a switch file that cannot be
+    /// read every call fails, so that no absence can be concluded.
     pub(super) fn visible_ms(&self) -> u64 {
         let faults = Faults::read(&self.faults).map(|faults| faults.of(&self.name)).unwrap_or_default();
         faults.visible_ms()

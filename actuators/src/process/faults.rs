@@ -1,7 +1,7 @@
 //! Faults of a provider that tests switch on, to check that an application survives them.
 //!
-//! The switches are in a JSON file that is read before every call, so a test can change them while nodes run. Without the
-//! file the provider behaves well. To lose a whole provider, a test sets `api_down` and kills the hosts.
+//! The switches are in a JSON file that is read before every call, so a test can change them while nodes run. Without
+//! the file the provider behaves well. To lose a whole provider, a test sets `api_down` and kills the hosts.
 
 use crate::data_file::DataFileError;
 use rhizo_types::{OfferName, ProviderName};

@@ -137,8 +137,8 @@ pub struct EndingFile {
 }
 
 impl EndingFile {
-    /// Announces that the node ends, and that its programs have this time to end. A supervisor that was asked to end the
-    /// host kills none of them before it is over, although the provider's own grace may be shorter.
+    /// Announces that the node ends, and that its programs have this time to end. A supervisor that was asked to end
+    /// the host kills none of them before it is over, although the provider's own grace may be shorter.
     ///
     /// # Errors
     /// When the host directory cannot be written.

@@ -1,8 +1,8 @@
 //! The identity of a process: pid, start time and boot, so that another process with a reused pid is never confused
 //! with it.
 //!
-//! A signal is sent through a pidfd. The identity is checked after the pidfd was opened, so the pid cannot pass to another
-//! process between the check and the signal.
+//! A signal is sent through a pidfd. The identity is checked after the pidfd was opened, so the pid cannot pass to
+//! another process between the check and the signal.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};

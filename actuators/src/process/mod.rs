@@ -13,8 +13,8 @@
 //!   are delayed by it, and the catalogue states it. If `catalogue_rtt` names another such file, the catalogue states
 //!   that one instead, so that it can differ from the delays of the links.
 //!
-//! Prices have at most six decimals, capacities are at most 2^53 - 1; a file with other figures is refused with line and
-//! column. A file is read again when it changes. The figures are labelled synthetic wherever they leave this crate.
+//! Prices have at most six decimals, capacities are at most 2^53 - 1; a file with other figures is refused with line
+//! and column. A file is read again when it changes. The figures are labelled synthetic wherever they leave this crate.
 //! Read next: [`HostDirectory`] for the node's side, [`supervise`], [`faults`] for misbehaviour in tests.
 
 mod address;

@@ -1,7 +1,8 @@
 //! Finds hosts without the records of the application: owners in the providers' own records, and marked processes.
 //!
 //! An operator whose records of the application are damaged has only these to tell which hosts to release. No host that
-//! has a record is created, changed or ended here. Read next: `census.rs`, which lists and releases the hosts of an owner.
+//! has a record is created, changed or ended here. Read next: `census.rs`, which lists and releases the hosts of an
+//! owner.
 
 use super::descendants;
 use super::layout::Layout;

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// subjects from exhausting memory.
 pub const FACTS_MAX: usize = 131_072;
 
-/// A measurement that is older than this is ignored: its source is disconnected, and the catalogue's value is the better
-/// estimate. The facts of a node that left are removed at once, and a sensor that fails withdraws its facts, so this is
-/// needed in partitions only. A node in a large overlay repeats its facts every minute or two.
+/// A measurement that is older than this is ignored: its source is disconnected, and the catalogue's value is the
+/// better estimate. The facts of a node that left are removed at once, and a sensor that fails withdraws its facts, so
+/// this is needed in partitions only. A node in a large overlay repeats its facts every minute or two.
 pub const FRESH_MS_MAX: u64 = 300_000;
 
-/// A measured round-trip time between two regions counts for this time after its last link. Without it, a placement that
-/// was left because of a measurement would look as good as before as soon as it is left, and be taken again.
+/// A measured round-trip time between two regions counts for this time after its last link. Without it, a placement
+/// that was left because of a measurement would look as good as before as soon as it is left, and be taken again.
 pub const PATH_MS_MAX: u64 = 3_600_000;
 
 /// Most remembered paths: every pair of 180 regions.
@@ -118,8 +118,8 @@ impl Knowledge {
         merged
     }
 
-    /// Keeps a measured round-trip time between two regions, for [`PATH_MS_MAX`] after its link is gone. The order of the
-    /// regions does not matter.
+    /// Keeps a measured round-trip time between two regions, for [`PATH_MS_MAX`] after its link is gone. The order of
+    /// the regions does not matter.
     pub fn remember_path(
         &mut self,
         between: (&RegionName, &RegionName),

@@ -1,8 +1,8 @@
 //! The replicated log: one small Raft group that orders what rhizo decides, behind a narrow interface.
 //!
-//! [`LogNode`] is one member (voter or learner). A command is bytes. Once it is committed, every member passes it to its
-//! [`Machine`], in the same order. Messages between members are bytes too; the caller supplies the [`Transport`] that
-//! carries them. So this crate knows no ledger and no network, and no other crate knows the Raft engine.
+//! [`LogNode`] is one member (voter or learner). A command is bytes. Once it is committed, every member passes it to
+//! its [`Machine`], in the same order. Messages between members are bytes too; the caller supplies the [`Transport`]
+//! that carries them. So this crate knows no ledger and no network, and no other crate knows the Raft engine.
 //!
 //! ```text
 //!   propose ─▶ LogNode ─▶ engine ─▶ store (redb, synced before it acknowledges)

@@ -34,8 +34,8 @@ pub(crate) struct Links {
     pub(crate) id: NodeId,
     pub(crate) lineage: Lineage,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Timeout of a message that carries entries. The receiver syncs them before it answers, and a busy disk needs longer
-    /// for that than the engine's own timeout, one heartbeat; a timeout would only repeat the message.
+    /// Timeout of a message that carries entries. The receiver syncs them before it answers, and a busy disk needs
+    /// longer for that than the engine's own timeout, one heartbeat; a timeout would only repeat the message.
     pub(crate) append_timeout: Duration,
     /// Tells whether this member leads with a quorum.
     pub(crate) contact: Arc<Contact>,

@@ -1,8 +1,8 @@
 //! Bounds the log in bytes; the engine bounds it in entries only.
 //!
-//! A snapshot every [`snapshot_every`](crate::LogConfig::snapshot_every) entries bounds a log of small commands. A log of
-//! large commands could fill the memory before that. When the commands exceed the limit, a snapshot is taken early and
-//! the entries that it covers are dropped.
+//! A snapshot every [`snapshot_every`](crate::LogConfig::snapshot_every) entries bounds a log of small commands. A log
+//! of large commands could fill the memory before that. When the commands exceed the limit, a snapshot is taken early
+//! and the entries that it covers are dropped.
 
 use crate::engine::Engine;
 use crate::member::Member;

@@ -6,9 +6,9 @@
 //! had time to win, and so on. In every other case the engine's random wait still applies. A turn is a pre-vote, which
 //! the other voters refuse while they hear a leader, so a turn in error changes nothing.
 //!
-//! A busy processor is no reason for an election. All three decisions of a member (to campaign, to grant a pre-vote, and
-//! as a leader to stop its heartbeats because no quorum answers) therefore depend on its [`Silence`], which leaves out
-//! the time in which the member itself did not run.
+//! A busy processor is no reason for an election. All three decisions of a member (to campaign, to grant a pre-vote,
+//! and as a leader to stop its heartbeats because no quorum answers) therefore depend on its [`Silence`], which leaves
+//! out the time in which the member itself did not run.
 
 use crate::config::Timers;
 use crate::engine::Engine;
@@ -184,8 +184,8 @@ fn needs_ticks(group: &Group, elects: bool) -> bool {
     group.role == ServerState::Leader || (group.rank.is_some() && elects)
 }
 
-/// As a leader of other voters, sends heartbeats or stops them. Returns the silence of the quorum at which that changes;
-/// none for any other member.
+/// As a leader of other voters, sends heartbeats or stops them. Returns the silence of the quorum at which that
+/// changes; none for any other member.
 fn pause_heartbeats(watched: &Watch, group: &Group, silent: Duration) -> Option<Duration> {
     let leads_others = group.role == ServerState::Leader && !group.alone;
     let phase = isolation_phase(watched.timers);

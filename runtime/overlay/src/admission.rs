@@ -141,8 +141,8 @@ pub enum Credential {
         /// Its secret, proved but never sent.
         secret: TicketSecret,
     },
-    /// A signature by an operator's key, which need not be the key of this end of the link: commands that run at the same
-    /// time have one operator and a link each.
+    /// A signature by an operator's key, which need not be the key of this end of the link: commands that run at the
+    /// same time have one operator and a link each.
     Operator {
         /// The operator's key pair. Its public half is among the listener's operators.
         secret: NodeSecret,

@@ -76,8 +76,8 @@ pub(crate) struct Book {
     pub(crate) claims: BTreeMap<SocketAddr, (Claim, Lineage)>,
     /// This node's lineage now. An exchange that began in another one makes no link.
     pub(crate) lineage: Lineage,
-    /// The statements with which listeners refused this node, until the service has seen the dial fail; and whether this
-    /// node is a member of the next lineage.
+    /// The statements with which listeners refused this node, until the service has seen the dial fail; and whether
+    /// this node is a member of the next lineage.
     pub(crate) superseded: BTreeMap<PeerKey, (Succession, bool)>,
 }
 

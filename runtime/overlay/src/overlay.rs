@@ -97,8 +97,8 @@ impl Overlay {
         self.shared.changed.notify_one();
     }
 
-    /// Makes this node one of another lineage. All links are closed, because their other ends are of the former lineage,
-    /// and wanted links are dialled again at once. Handshakes that are under way make no link.
+    /// Makes this node one of another lineage. All links are closed, because their other ends are of the former
+    /// lineage, and wanted links are dialled again at once. Handshakes that are under way make no link.
     ///
     /// Call it before [`Overlay::set_admission`] with the roster of the new lineage.
     pub fn set_lineage(&self, lineage: Lineage) {
@@ -140,8 +140,8 @@ impl Overlay {
         lanes.push(class, Frame { kind: FrameKind::Message, number: 0, body })
     }
 
-    /// Sends a request to a peer and waits at most `timeout` for the answer. Do not await it in the task that drains the
-    /// events.
+    /// Sends a request to a peer and waits at most `timeout` for the answer. Do not await it in the task that drains
+    /// the events.
     ///
     /// # Errors
     /// See [`RequestError`]: it distinguishes requests that were not received from those that may have been.

@@ -43,8 +43,8 @@ enum Kind {
 
 /// Says why no placement satisfies a request. Returns at least one sentence.
 ///
-/// `is_held` says that every present host is paid for while the plan is carried out. A request that allows no order is not
-/// searched for causes: it looks for another place of copies that keep failing, and `status` has the cause of that.
+/// `is_held` says that every present host is paid for while the plan is carried out. A request that allows no order is
+/// not searched for causes: it looks for another place of copies that keep failing, and `status` has the cause of that.
 pub(crate) fn explain(
     request: &SolveRequest,
     snapshot: &Snapshot,

@@ -1,7 +1,8 @@
 //! Refuses a proposal whose plan or target would not fit into one entry of the log.
 //!
 //! The coordinator proposes a plan and each of its targets as one command. A command above the limit of an entry is
-//! never committed, and the coordinator would propose it again without end. Read next: `rhizo_config::target_bytes_max`.
+//! never committed, and the coordinator would propose it again without end. Read next:
+//! `rhizo_config::target_bytes_max`.
 
 use rhizo_config::target_bytes_max;
 use rhizo_protocol::codec::encode_command;

@@ -235,8 +235,8 @@ impl Writer<'_> {
         self.problem().utilities.push(Named::new(utility.name.as_str(), utility_item));
     }
 
-    /// Adds the goal of an application that states none: the lowest price. The highest price is that of the least number
-    /// of copies, each on a host of its own that costs as much as the most expensive one.
+    /// Adds the goal of an application that states none: the lowest price. The highest price is that of the least
+    /// number of copies, each on a host of its own that costs as much as the most expensive one.
     fn lowest_price(&mut self) {
         let problem = self.problem();
         let copies: u32 = problem.components.iter().map(|component| component.replicas_min).sum();

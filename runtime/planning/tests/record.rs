@@ -285,7 +285,8 @@ fn a_held_host_costs_what_its_offer_costs_now() {
     utility.of = rhizo_types::spec::Of::Group(rhizo_types::spec::Measure::CostPerHour);
     let dear = AcquireOrder { price_micros_per_hour: 900_000, ..host("lab", "small", 2, 5) };
     let ledger = LedgerBuilder::new(wanted.clone()).host(3, dear).placed(placed(&[("web", 0, 3)])).build();
-    // The offer costs 0.05 now: neither does a move to a host of the same offer gain anything, nor is the old price kept.
+    // The offer costs 0.05 now: neither does a move to a host of the same offer gain anything, nor is the old price
+    // kept.
     let record = asked(&ledger, None);
     assert_eq!(
         (record.verdict, record.actions.as_slice()),

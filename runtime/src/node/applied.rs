@@ -1,7 +1,7 @@
 //! The machine of this node's log: keeps the ledger of the committed entries, and passes every entry to the event loop.
 //!
-//! The ledger is the one that snapshots of the log are taken of. The core applies the same entries to a ledger of its own.
-//! Read next: [`super::replicated_log`], which opens the log.
+//! The ledger is the one that snapshots of the log are taken of. The core applies the same entries to a ledger of its
+//! own. Read next: [`super::replicated_log`], which opens the log.
 
 use rhizo_log::{Entry, Machine, RestoreError};
 use rhizo_protocol::codec;

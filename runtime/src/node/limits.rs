@@ -10,7 +10,8 @@ use nix::sys::resource::{Resource, getrlimit};
 /// and each start, health check or command needs some for a moment.
 const FILES_MIN: u64 = 128;
 
-/// Fewer processes and threads than this are not enough: a node has about ten threads, and each instance some processes.
+/// Fewer processes and threads than this are not enough: a node has about ten threads, and each instance some
+/// processes.
 const TASKS_MIN: u64 = 64;
 
 /// Part of the limit, in percent, from which the node is close to it.

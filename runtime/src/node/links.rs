@@ -60,8 +60,8 @@ impl Links {
         }
     }
 
-    /// Takes the members and their addresses from the ledger when the roster has changed, and the admission of new links
-    /// when the roster or the open tickets have changed.
+    /// Takes the members and their addresses from the ledger when the roster has changed, and the admission of new
+    /// links when the roster or the open tickets have changed.
     ///
     /// Hundreds of entries may be committed while hundreds of nodes join, and each node applies each of them.
     pub(super) fn follow(&mut self, ledger: &Ledger, roster_changed: bool) {

@@ -91,8 +91,8 @@ impl Providers {
         Self { state, program, tables, configured, made }
     }
 
-    /// Makes the providers again whose tables have changed. Returns true if the spec in force names other providers than
-    /// before, or another table of one.
+    /// Makes the providers again whose tables have changed. Returns true if the spec in force names other providers
+    /// than before, or another table of one.
     pub(super) fn follow(&mut self, ledger: &Ledger) -> bool {
         let callable = ledger.callable_providers();
         let is_same = callable.len() == self.tables.len()

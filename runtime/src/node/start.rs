@@ -121,8 +121,8 @@ fn founder(key: PeerKey, address: Option<SocketAddr>) -> MemberRecord {
     }
 }
 
-/// Starts the node of a host on a thread of its own. It resumes when the host has booted before and its node has joined;
-/// otherwise it joins with the ticket in the host's boot document. Components run on `runtime`.
+/// Starts the node of a host on a thread of its own. It resumes when the host has booted before and its node has
+/// joined; otherwise it joins with the ticket in the host's boot document. Components run on `runtime`.
 pub(crate) fn start_host(
     home: HostDirectory,
     program: Program,

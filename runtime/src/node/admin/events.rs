@@ -1,4 +1,5 @@
-//! The answer to `events`: the recent events of this node and of the members that it is linked to, in the order of time.
+//! The answer to `events`: the recent events of this node and of the members that it is linked to, in the order of
+//! time.
 //!
 //! Every node keeps the events that it saw itself ([`super::recent`]). The loss of the coordinator therefore loses
 //! only its own events, and the events of an agent come from that agent. No event is stored twice. A member that does

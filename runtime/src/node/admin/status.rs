@@ -1,7 +1,7 @@
 //! The answer to `status`: composed from records of the core, the ledger and the facts, without a judgement of its own.
 //!
-//! The words for states are the core's (`rhizo_protocol::words`). The command line prints its text and its JSON from the
-//! one record that is made here.
+//! The words for states are the core's (`rhizo_protocol::words`). The command line prints its text and its JSON from
+//! the one record that is made here.
 
 use crate::admin::{
     BindingStatus, ExportStatus, FailingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus,

@@ -1,4 +1,5 @@
-//! Composes the answer to `why`: the place of an instance or node, the rules that refuse others, and the last decisions.
+//! Composes the answer to `why`: the place of an instance or node, the rules that refuse others, and the last
+//! decisions.
 //!
 //! A pure function of records. The decisions are those of planning. Nothing is computed here in another way than by
 //! the coordinator. The command line adds the events, which every node keeps for itself.
@@ -76,8 +77,8 @@ fn not_placed(subject: &str, ledger: &Ledger, core: &Status) -> Vec<String> {
     place.into_iter().chain(failure_of_version(&component, ledger, core)).collect()
 }
 
-/// The last failure of a component's version, as the ledger has it. `None` for a component that keeps failing: that is a
-/// problem of the application, and every answer has those.
+/// The last failure of a component's version, as the ledger has it. `None` for a component that keeps failing: that is
+/// a problem of the application, and every answer has those.
 fn failure_of_version(component: &ComponentName, ledger: &Ledger, core: &Status) -> Option<String> {
     let record = ledger.failing.get(component).filter(|_| !core.failing.contains_key(component))?;
     let times = record.failures;
