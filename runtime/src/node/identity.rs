@@ -114,7 +114,7 @@ impl Identity {
     /// # Errors
     /// When a file cannot be written.
     pub(super) fn keep(&self, node: NodeId, ledger: &Ledger) -> Result<(), IdentityError> {
-        self.keep_ledger(&codec::encode_ledger(ledger))?;
+        self.keep_ledger(ledger)?;
         let path = self.dir.join(MEMBER);
         // A record of two plain fields can always be encoded.
         let bytes = serde_json::to_vec(&MemberFile::V1 { node }).unwrap_or_default();
@@ -140,8 +140,13 @@ impl Identity {
         write(&self.dir.join(SEALING_KEY), &key.0)
     }
 
-    fn keep_ledger(&self, bytes: &[u8]) -> Result<(), IdentityError> {
-        write(&self.dir.join(LEDGER), bytes)
+    /// Makes the copy of the ledger durable. The id of the member stays as it is.
+    ///
+    /// # Errors
+    /// When the file cannot be written. The copy on the disk may be the new one nevertheless: the rename precedes the
+    /// sync of the directory.
+    pub(super) fn keep_ledger(&self, ledger: &Ledger) -> Result<(), IdentityError> {
+        write(&self.dir.join(LEDGER), &codec::encode_ledger(ledger))
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) enum Input {
     Component(RunReport),
     /// The log of this lineage was opened, or could not be opened.
     LogOpened(Lineage, Result<LogNode, NodeError>),
-    /// The survivor's files are those of the next lineage, or the recovery failed and they are as before.
-    /// A failure completes "failed to …".
+    /// The survivor's copy of the ledger on the disk is that of the next lineage, or the recovery failed and it is as
+    /// before. A failure completes "failed to …".
     Recovered(Result<Box<Ledger>, String>),
     /// Providers answered with their offers.
     Offered(Vec<(ProviderName, OfferAnswer)>),

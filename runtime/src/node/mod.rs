@@ -15,6 +15,7 @@ mod join;
 mod journal;
 mod limits;
 mod links;
+mod log_stores;
 mod own_statements;
 mod persistence;
 mod planning;

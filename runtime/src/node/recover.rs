@@ -1,16 +1,18 @@
 //! The change of this node to the next lineage, after an operator recovered the application from a lost quorum.
 //!
-//! The survivor makes the files of the next lineage first: a store whose log begins with a snapshot, then its identity
-//! with the new ledger. The write of the identity decides which lineage the node is of after a crash. A node that follows
-//! only closes its links and its log: it gets the new ledger from the others. Instances run on in both cases. Who may
-//! begin a new lineage is decided in `cli::recover`; [`Ledger::recovered`] makes its ledger.
+//! The survivor makes the files of the next lineage first: a store whose log begins with a snapshot, then its copy of
+//! the ledger. The rename of that copy decides which lineage the node is of after a crash, and also when a later step
+//! of the write fails. A node that follows only closes its links and its log: it gets the new ledger from the others.
+//! Instances run on in both cases. The command `cli::recover` decides whether a new lineage may begin;
+//! [`Ledger::recovered`] makes its ledger.
 
 use super::NodeError;
 use super::admin::Asker;
 use super::applied::Applied;
 use super::identity::{Identity, IdentityError};
 use super::input::Input;
-use super::replicated_log::{ENTRIES_MAX, log_config, store_of, stores};
+use super::log_stores::{forget_stores, store_of, stores};
+use super::replicated_log::{ENTRIES_MAX, log_config};
 use super::shell::Shell;
 use crate::admin::{Answer, MemberStanding, Place, Standing};
 use rhizo_overlay::Succession;
@@ -18,14 +20,14 @@ use rhizo_protocol::OverlayState;
 use rhizo_protocol::codec;
 use rhizo_protocol::event::Event;
 use rhizo_protocol::ledger::{Ledger, Recovery, RecoveryRefusal};
-use rhizo_types::{Lineage, NodeId, PeerKey};
+use rhizo_types::{NodeId, PeerKey};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The reason why the survivor could not begin a new lineage. Its files are as before then.
+/// The reason why the survivor could not begin a new lineage. A restart brings it back in the former one.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecoverError {
     /// The former log could not be read.
@@ -37,7 +39,7 @@ pub(crate) enum RecoverError {
     /// The new log could not be written.
     #[error("make the log of the new lineage")]
     Begin(#[from] rhizo_log::BeginError),
-    /// The node's identity could not be written.
+    /// The copy of the new ledger could not be written.
     #[error("make the node a member of the new lineage")]
     Identity(#[from] IdentityError),
     /// The task that does this ended early.
@@ -50,14 +52,31 @@ struct Files {
     dir: PathBuf,
     me: NodeId,
     identity: Identity,
-    /// The ledger of the core: all that a node knows which holds no log.
+    /// The ledger of the core. It is the only source at a node that holds no log.
     known: Ledger,
     order: Recovery,
     /// Set while an older write of the ledger's copy is under way.
     writing: Arc<AtomicBool>,
 }
 
-/// Makes the files of the next lineage, and returns its ledger. Blocks.
+/// Makes the files of the next lineage, and returns the ledger with which a restart would bring this node back. Blocks.
+///
+/// # Errors
+/// When the new lineage could not be begun. The copy on the disk is of the former lineage then.
+fn begin_lineage(files: &Files) -> Result<Ledger, RecoverError> {
+    make_files(files).or_else(|error| begun_on_disk(files).ok_or(error))
+}
+
+/// Returns the ledger's copy on the disk if it is of the lineage that is to begin.
+///
+/// A write can fail after its rename, when the directory cannot be synced. A node that continued in the former lineage
+/// would come back in the new one after a restart, when the operator's home has forgotten that lineage.
+fn begun_on_disk(files: &Files) -> Option<Ledger> {
+    let resumed = files.identity.resumed().ok().flatten()?;
+    (resumed.ledger.lineage() == files.order.lineage).then_some(resumed.ledger)
+}
+
+/// Makes the files of the next lineage, and returns its ledger.
 fn make_files(files: &Files) -> Result<Ledger, RecoverError> {
     let Files { dir, me, identity, known, order, writing } = files;
     let (stores, timers) = (stores(dir), known.timers());
@@ -77,17 +96,24 @@ fn make_files(files: &Files) -> Result<Ledger, RecoverError> {
     while writing.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    identity.keep(*me, &next)?;
+    // The node's id does not change. A second file would make a second moment at which this step can fail.
+    identity.keep_ledger(&next)?;
     Ok(next)
 }
 
 impl Shell {
-    /// Carries out an operator's order to begin a new lineage with this node as its survivor. The answer is sent when the
-    /// files of the new lineage are on the disk.
+    /// Carries out an operator's order to begin a new lineage with this node as its survivor. The answer is sent when
+    /// the files of the new lineage are on the disk.
     pub(super) fn recover(&mut self, order: Recovery, asker: Asker) {
         let ledger = self.core.ledger();
         if ledger.lineage() == order.lineage {
             return asker.answer(&Answer::Done { spec: ledger.spec_revision() });
+        }
+        // The order is being carried out, and this is its repetition: the command was ended and started again, or its
+        // link was lost. Or the log opens after a restart, and the order may have been sent before it. The home forgets
+        // the new lineage after a refusal, and this node could begin it all the same.
+        if self.admin.recovering.is_some() || self.log.is_changing() {
+            return asker.answer(&Answer::Later);
         }
         if let Err(reason) = self.may_recover(&order) {
             return asker.answer(&Answer::Refused { reason, hint: None });
@@ -111,7 +137,7 @@ impl Shell {
             if let Some(log) = log {
                 log.shutdown().await;
             }
-            let made = tokio::task::spawn_blocking(move || make_files(&files)).await;
+            let made = tokio::task::spawn_blocking(move || begin_lineage(&files)).await;
             let made = made.unwrap_or(Err(RecoverError::Ended)).map(Box::new);
             let made = made.map_err(|error| crate::error::chain(&error));
             let _loop_ended = input.send(Input::Recovered(made)).await;
@@ -145,9 +171,6 @@ impl Shell {
         }
         if self.core.status(self.now()).state != OverlayState::NoQuorum {
             return refused(&"a quorum exists");
-        }
-        if self.log.is_changing() {
-            return refused(&"the log of this node is being opened or closed; try again");
         }
         Ok(())
     }
@@ -216,7 +239,7 @@ impl Shell {
             self.log.wait_for_leader();
         }
         self.copy.lineage_changed();
-        forget_stores(stores(&self.dir), lineage);
+        drop(forget_stores(&self.dir, lineage));
     }
 
     /// Takes the open log out of the loop. Entries that it still applies have no reader.
@@ -266,93 +289,5 @@ impl Shell {
     }
 }
 
-/// Removes the stores of other lineages than this one, in a blocking task. One that cannot be removed is never opened.
-fn forget_stores(stores: PathBuf, lineage: Lineage) {
-    let kept = store_of(&stores, lineage);
-    tokio::task::spawn_blocking(move || {
-        let found = std::fs::read_dir(&stores).into_iter().flatten().flatten();
-        for path in found.map(|entry| entry.path()).filter(|path| *path != kept) {
-            if let Err(error) = std::fs::remove_dir_all(&path) {
-                tracing::debug!(%error, path = %path.display(), "store of a former lineage not removed");
-            }
-        }
-    });
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rhizo_protocol::ledger::{FormerLineage, SKIP};
-    use rhizo_types::ledger::{Command, FOUNDER, Genesis, MemberRecord, OverlaySecret, Timers};
-    use rhizo_types::message::LogEntry;
-    use rhizo_types::{ProviderName, RegionName, Term};
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
-    const OPERATOR: PeerKey = PeerKey([9; 32]);
-
-    /// The ledger of a founder that voted with two members, of which nothing is left.
-    fn known() -> Ledger {
-        let founder = MemberRecord {
-            key: PeerKey([1; 32]),
-            addresses: Vec::new(),
-            provider: ProviderName::from("founder"),
-            region: RegionName::from("founder"),
-            intent: None,
-        };
-        let genesis = Genesis {
-            app: "app".into(),
-            lineage: Lineage(1),
-            founder,
-            operators: BTreeSet::from([OPERATOR]),
-            timers: Timers::LOCAL,
-            overlay_secret: OverlaySecret([0; 32]),
-        };
-        let voters = BTreeSet::from([FOUNDER, NodeId(5), NodeId(6)]);
-        let entries = [
-            LogEntry::Command(Command::Genesis(Box::new(genesis))),
-            LogEntry::Membership { voters, learners: BTreeSet::new() },
-        ];
-        let mut ledger = Ledger::default();
-        for (index, entry) in (1..).zip(&entries) {
-            let _applied = ledger.apply(index, Term(3), entry);
-        }
-        ledger
-    }
-
-    fn files(dir: &Path, identity: &Path) -> Files {
-        let former = FormerLineage { lineage: Lineage(1), operator: OPERATOR, signature: vec![0; 64] };
-        let (survivor, lost) = (FOUNDER, BTreeSet::new());
-        Files {
-            dir: dir.to_owned(),
-            me: FOUNDER,
-            identity: Identity::new(identity),
-            known: known(),
-            order: Recovery { former, lineage: Lineage(2), survivor, lost, term: Term(7) },
-            writing: Arc::default(),
-        }
-    }
-
-    #[test]
-    fn the_survivors_identity_decides_about_its_lineage_after_a_crash() {
-        let dir = tempfile::tempdir().unwrap();
-        let here = Identity::new(dir.path());
-        here.keep(FOUNDER, &known()).unwrap();
-        let lineage = || here.resumed().unwrap().unwrap().ledger.lineage();
-        // The node ends after the new store was made and before its identity was written.
-        let missing = dir.path().join("missing");
-        assert!(matches!(make_files(&files(dir.path(), &missing)), Err(RecoverError::Identity(_))));
-        assert!(store_of(&stores(dir.path()), Lineage(2)).exists());
-        assert_eq!(lineage(), Lineage(1), "it is of the former lineage still");
-        let next = make_files(&files(dir.path(), dir.path())).unwrap();
-        assert_eq!((next.lineage(), lineage()), (Lineage(2), Lineage(2)));
-        assert_eq!(next.term, Term(7 + SKIP), "the newest term that a member knows");
-        // The store holds the same ledger.
-        let config = log_config(&stores(dir.path()), FOUNDER, Lineage(2), &Timers::LOCAL, true);
-        let mut machine = Applied::alone();
-        let stored = rhizo_log::replay(&config, &mut machine).unwrap();
-        assert_eq!(machine.ledger, next);
-        assert_eq!(stored.last.map(|last| last.index), Some(next.index));
-        assert_eq!(stored.uncommitted, 0);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@
 use super::NodeError;
 use super::applied::Applied;
 use super::input::Input;
+use super::log_stores::{store_of, stores};
 use rhizo_log::{InitialiseError, LogConfig, LogNode, OpenError, ProposeError, Storage, Timers, Transport};
 use rhizo_overlay::Reply;
 use rhizo_protocol::codec;
@@ -48,14 +49,6 @@ fn timers(timers: &ledger::Timers) -> Timers {
     }
 }
 
-/// The directory of the store of one lineage, below the directory `dir` of all of them.
-///
-/// Each lineage has a directory of its own. So a survivor can make the store of the next lineage before it ends the
-/// former one, and one write of its identity decides which of the two it opens after a crash.
-pub(super) fn store_of(dir: &Path, lineage: Lineage) -> PathBuf {
-    dir.join(lineage.0.to_string())
-}
-
 /// The configuration of the log of one lineage, with its store below the directory `dir` of all of them.
 pub(super) fn log_config(
     dir: &Path,
@@ -66,11 +59,6 @@ pub(super) fn log_config(
 ) -> LogConfig {
     let storage = Storage::Disk { dir: store_of(dir, lineage), must_exist };
     LogConfig::new(me, lineage, storage, timers(of))
-}
-
-/// The directory, below a node's own, with the stores of its log.
-pub(super) fn stores(node_dir: &Path) -> PathBuf {
-    node_dir.join("raft")
 }
 
 /// A request of another member's log that arrived before this node's log was open.

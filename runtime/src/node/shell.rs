@@ -13,6 +13,7 @@ use super::input::Input;
 use super::journal::Journal;
 use super::limits;
 use super::links::Links;
+use super::log_stores::forget_stores;
 use super::persistence::Persistence;
 use super::planning::Planning;
 use super::providers::Providers;
@@ -151,7 +152,10 @@ impl Shell {
             Opening::Reopen => {
                 let ledger = shell.core.ledger();
                 let is_voter = ledger.voters.contains(&shell.core.me());
-                shell.log.reopen(ledger.lineage(), &ledger.timers(), is_voter);
+                let (lineage, timers) = (ledger.lineage(), ledger.timers());
+                // The node may have been ended while it changed its lineage.
+                let _ended = forget_stores(&shell.dir, lineage).await;
+                shell.log.reopen(lineage, &timers, is_voter);
             }
             Opening::Wait => {}
         }
