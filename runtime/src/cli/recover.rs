@@ -1,12 +1,12 @@
 //! `recover --new-lineage`: begins a new lineage with one surviving member, after the quorum was lost for good.
 //!
 //! The command asks all members and all providers, decides by [`rule`], and shows what will be lost. After consent it
-//! records the order in the home and sends it to the survivor. Members that answer follow by themselves: a peer of the new
-//! lineage refuses their links with the operator's signed statement. The record makes the command repeatable: when it was
-//! ended at any moment, the next one sends the same order again. A survivor that has carried it out answers so.
+//! records the order in the home and sends it to the survivor. Members that answer follow by themselves: a peer of the
+//! new lineage refuses their links with the operator's signed statement. The record makes the command repeatable: when
+//! it was ended at any moment, the next one sends the same order again. A survivor that has carried it out answers so.
 
 mod rule;
-mod sight;
+mod survey;
 
 use super::args::Recover;
 use super::beginning::Beginning;
@@ -20,9 +20,9 @@ use rhizo_protocol::ledger::{FormerLineage, Recovery};
 use rhizo_types::NodeId;
 use rule::{Choice, list};
 use serde::Serialize;
-use sight::Seen;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use survey::Survey;
 
 /// Time between two attempts to reach the survivor.
 const LOOK_MS: u64 = 200;
@@ -76,11 +76,11 @@ async fn agree(
     let mut client = session.client().await?;
     let mut shown = None;
     loop {
-        let seen =
-            sight::of(session, &mut client, deployment, arguments.lost.iter().copied().collect()).await?;
-        let choice = rule::decide(&seen.known).map_err(|refused| {
+        let survey =
+            survey::of(session, &mut client, deployment, arguments.lost.iter().copied().collect()).await?;
+        let choice = rule::decide(&survey.known).map_err(|refused| {
             let mut hint = refused.hint();
-            for failed in &seen.failed {
+            for failed in &survey.failed {
                 hint.push_str(&format!("\n  provider {failed}"));
             }
             Failure::new(exit(&refused), format!("begin a new lineage: {refused}")).hint(hint)
@@ -88,12 +88,12 @@ async fn agree(
         // A member may have come back while the question waited.
         if arguments.yes || shown.as_ref() == Some(&choice) {
             client.close().await;
-            return record(session, deployment, &seen, &choice);
+            return record(session, deployment, &survey, &choice);
         }
         if shown.is_some() {
             session.console.note("\nWhat was shown is out of date: the members that answer changed.\n");
         }
-        session.console.note(&losses(deployment, &seen, &choice));
+        session.console.note(&losses(deployment, &survey, &choice));
         session.console.confirm("Begin a new lineage?")?;
         shown = Some(choice);
     }
@@ -110,7 +110,7 @@ fn exit(refused: &rule::Refused) -> Exit {
 }
 
 /// The losses that the operator is asked to consent to.
-fn losses(deployment: &Deployment, seen: &Seen, choice: &Choice) -> String {
+fn losses(deployment: &Deployment, survey: &Survey, choice: &Choice) -> String {
     let mut text = format!(
         "`{}` lost its quorum. {} has the longest log and begins a new lineage alone.\n",
         deployment.app, choice.survivor
@@ -121,7 +121,8 @@ fn losses(deployment: &Deployment, seen: &Seen, choice: &Choice) -> String {
         text.push_str(&format!("{} stay members, and their instances run on.\n", list(&others)));
     }
     for node in &choice.lost {
-        let instances = seen.members.get(node).map(|member| member.instances.join(", ")).unwrap_or_default();
+        let instances =
+            survey.members.get(node).map(|member| member.instances.join(", ")).unwrap_or_default();
         let instances = if instances.is_empty() { String::new() } else { format!(" (with {instances})") };
         text.push_str(&format!("{node}{instances} is given up for good, and its host is released.\n"));
     }
@@ -139,7 +140,7 @@ fn losses(deployment: &Deployment, seen: &Seen, choice: &Choice) -> String {
 fn record(
     session: &Session,
     deployment: &Deployment,
-    seen: &Seen,
+    survey: &Survey,
     choice: &Choice,
 ) -> Result<PendingRecovery, Failure> {
     let claim = session.home.claim()?.ok_or_else(changed)?;
@@ -152,7 +153,7 @@ fn record(
     let former =
         FormerLineage { lineage: former, operator: signed.operator, signature: signed.signature.to_vec() };
     let lost = choice.lost.clone();
-    let target = seen.target(choice.survivor).ok_or_else(changed)?;
+    let target = survey.target(choice.survivor).ok_or_else(changed)?;
     let pending = PendingRecovery {
         version: 1,
         order: Recovery { former, lineage, survivor: choice.survivor, lost, term: choice.term },
@@ -168,7 +169,8 @@ fn changed() -> Failure {
     Failure::new(Exit::Failed, "begin a new lineage: another command changed the application meanwhile")
 }
 
-/// Sends the order until the survivor is of the new lineage and coordinates.
+/// Sends the order until the survivor is of the new lineage and coordinates. An order that the survivor cannot take
+/// now, or is carrying out for an earlier command, is sent again.
 async fn carry_out(
     session: &Session,
     deployment: &Deployment,
@@ -186,9 +188,17 @@ async fn carry_out(
     let mut next_client = Client::new(&session.home, &next, secret).await?;
     let order = Ask::Recover(Box::new(pending.order.clone()));
     let outcome = loop {
-        // Any other answer, or none, shows itself in the next lineage.
+        // Another command that continues the same order may have been refused. An order that this home has forgotten
+        // must not begin a lineage.
+        if session.home.recovery()?.is_none()
+            && session.home.deployment()?.is_none_or(|home| home.lineage != pending.order.lineage)
+        {
+            break Err(changed());
+        }
+        // After any other answer, or none, the status in the next lineage shows whether the survivor has carried it
+        // out.
         if let Ok(Answer::Refused { reason, hint }) = ask(&mut former_client, &survivor, &order).await {
-            // The survivor's files are as before, so the next command may decide anew.
+            // A restart of the survivor comes back in the former lineage, so the next command may decide anew.
             forget(session, &former.without_other(pending.order.lineage))?;
             break Err(refused(Answer::Refused { reason, hint }));
         }
@@ -199,10 +209,12 @@ async fn carry_out(
             break Ok(*status);
         }
         if Instant::now() >= deadline {
-            let message =
-                format!("see the new lineage begin in time: {} does not answer", pending.order.survivor);
-            break Err(Failure::new(Exit::NoAnswer, message)
-                .hint("the order is recorded: `recover --new-lineage` again continues it"));
+            let silent = pending.order.survivor;
+            let message = format!("see the new lineage begin in time: {silent} does not answer");
+            break Err(Failure::new(Exit::NoAnswer, message).hint(format!(
+                "the order is recorded: `recover --new-lineage` again continues it; if {silent} is lost for good as \
+                 well, only `down` is left"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     };

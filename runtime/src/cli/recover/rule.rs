@@ -1,20 +1,20 @@
 //! The rule that decides whether a new lineage may begin, and which member is its survivor. Pure.
 //!
-//! A second lineage beside a quorum that still works would be two applications that release each other's hosts. So every
-//! member has to be accounted for. It *answers*; or it is *gone*: its provider lists its host as ended or not at all; or
-//! the operator *names* it as lost. A member that does neither (hung, cut off, not started) may be part of a quorum, also
-//! when it was no voter for the members that answer: a lost majority may have made it one. When all members are accounted
-//! for, a new lineage may begin unless the voters that answer are a majority. The survivor is the member whose log
-//! reaches furthest, in the order in which voters compare their logs, so it holds every entry that a member that answers
-//! has applied.
+//! A second lineage beside a quorum that still works would be two applications that release each other's hosts. So
+//! every member has to be accounted for. It *answers*; or it is *gone*: its provider lists its host as ended or not at
+//! all; or the operator *names* it as lost. A member that does neither (hung, cut off, not started) may be part of a
+//! quorum, also when it was no voter for the members that answer: a lost majority may have made it one. When all
+//! members are accounted for, a new lineage may begin unless the voters that answer are a majority. The survivor is the
+//! member whose log reaches furthest, in the order in which voters compare their logs, so it holds every entry that a
+//! member that answers has applied.
 
 use crate::admin::Standing;
 use rhizo_types::{NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The findings of the command about one member.
+/// The state of one member as the command found it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Sight {
+pub(super) enum MemberState {
     /// It answers.
     Answers(Standing),
     /// Its provider lists its host as ended, or not at all.
@@ -28,7 +28,7 @@ pub(super) enum Sight {
 /// The members of the lineage, and which of them the operator names as lost.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Known {
-    pub(super) members: BTreeMap<NodeId, Sight>,
+    pub(super) members: BTreeMap<NodeId, MemberState>,
     pub(super) named_lost: BTreeSet<NodeId>,
 }
 
@@ -133,8 +133,8 @@ pub(super) fn list(nodes: &BTreeSet<NodeId>) -> String {
 
 /// Decides whether a new lineage may begin.
 pub(super) fn decide(known: &Known) -> Result<Choice, Refused> {
-    let answers = |(node, sight): (&NodeId, &Sight)| match sight {
-        Sight::Answers(standing) => Some((*node, standing.clone())),
+    let answers = |(node, state): (&NodeId, &MemberState)| match state {
+        MemberState::Answers(standing) => Some((*node, standing.clone())),
         _ => None,
     };
     let answering: BTreeMap<NodeId, Standing> = known.members.iter().filter_map(answers).collect();
@@ -161,12 +161,12 @@ pub(super) fn decide(known: &Known) -> Result<Choice, Refused> {
         let voters: BTreeSet<NodeId> = best.voter_sets.iter().flatten().copied().collect();
         return Err(Refused::Majority(voters.intersection(&kept).copied().collect()));
     }
-    let unnamed = |wanted: &Sight| -> BTreeSet<NodeId> {
+    let unnamed = |wanted: &MemberState| -> BTreeSet<NodeId> {
         let like =
-            known.members.iter().filter(|(node, sight)| *sight == wanted && !known.named_lost.contains(node));
+            known.members.iter().filter(|(node, state)| *state == wanted && !known.named_lost.contains(node));
         like.map(|(node, _)| *node).collect()
     };
-    let (silent, not_started) = (unnamed(&Sight::Silent), unnamed(&Sight::NotStarted));
+    let (silent, not_started) = (unnamed(&MemberState::Silent), unnamed(&MemberState::NotStarted));
     if !silent.is_empty() || !not_started.is_empty() {
         return Err(Refused::Unaccounted { silent, not_started });
     }
@@ -200,19 +200,20 @@ mod tests {
         }
     }
 
-    fn known(members: Vec<(u64, Sight)>, lost: &[u64]) -> Known {
-        let members = members.into_iter().map(|(node, sight)| (NodeId(node), sight)).collect();
+    fn known(members: Vec<(u64, MemberState)>, lost: &[u64]) -> Known {
+        let members = members.into_iter().map(|(node, state)| (NodeId(node), state)).collect();
         Known { members, named_lost: ids(lost) }
     }
 
-    fn answers(node: u64) -> (u64, Sight) {
-        (node, Sight::Answers(standing(node, 4, 10)))
+    fn answers(node: u64) -> (u64, MemberState) {
+        (node, MemberState::Answers(standing(node, 4, 10)))
     }
 
     #[test]
     fn a_member_that_is_neither_gone_nor_named_may_be_part_of_a_quorum() {
-        let silent =
-            |lost: &[u64]| decide(&known(vec![answers(1), (2, Sight::Silent), (3, Sight::Gone)], lost));
+        let silent = |lost: &[u64]| {
+            decide(&known(vec![answers(1), (2, MemberState::Silent), (3, MemberState::Gone)], lost))
+        };
         let refused = Refused::Unaccounted { silent: ids(&[2]), not_started: ids(&[]) };
         assert_eq!(silent(&[]), Err(refused.clone()));
         assert_eq!(
@@ -223,9 +224,12 @@ mod tests {
         let choice = silent(&[2]).unwrap();
         assert_eq!((choice.survivor, choice.lost, choice.kept), (NodeId(1), ids(&[2, 3]), ids(&[1])));
         // A member that was no voter for those that answer: the lost majority may have made it one.
-        let other = known(vec![answers(1), (2, Sight::Gone), (3, Sight::Gone), (4, Sight::Silent)], &[]);
+        let other = known(
+            vec![answers(1), (2, MemberState::Gone), (3, MemberState::Gone), (4, MemberState::Silent)],
+            &[],
+        );
         assert!(matches!(decide(&other), Err(Refused::Unaccounted { .. })));
-        let stopped = known(vec![answers(2), (1, Sight::NotStarted), (3, Sight::Gone)], &[]);
+        let stopped = known(vec![answers(2), (1, MemberState::NotStarted), (3, MemberState::Gone)], &[]);
         assert!(decide(&stopped).unwrap_err().hint().starts_with("`up` starts it again"));
     }
 
@@ -233,22 +237,27 @@ mod tests {
     fn a_quorum_or_a_majority_that_answers_is_refused() {
         let mut with_quorum = standing(4, 4, 10);
         with_quorum.has_quorum = true;
-        let members = vec![answers(1), (2, Sight::Gone), (3, Sight::Gone), (4, Sight::Answers(with_quorum))];
+        let members = vec![
+            answers(1),
+            (2, MemberState::Gone),
+            (3, MemberState::Gone),
+            (4, MemberState::Answers(with_quorum)),
+        ];
         assert_eq!(decide(&known(members, &[])), Err(Refused::Quorum(NodeId(4))));
-        let two = known(vec![answers(1), answers(2), (3, Sight::Gone)], &[]);
+        let two = known(vec![answers(1), answers(2), (3, MemberState::Gone)], &[]);
         assert_eq!(decide(&two), Err(Refused::Majority(ids(&[1, 2]))));
-        assert_eq!(decide(&known(vec![(1, Sight::Gone)], &[])), Err(Refused::NobodyAnswers));
+        assert_eq!(decide(&known(vec![(1, MemberState::Gone)], &[])), Err(Refused::NobodyAnswers));
     }
 
     #[test]
     fn a_half_done_change_needs_a_majority_of_each_set() {
         let decide_with = |sets: Vec<BTreeSet<NodeId>>| {
-            let sight = |node| {
+            let state = |node| {
                 let standing = Standing { voter_sets: sets.clone(), ..standing(node, 4, 10) };
-                (node, Sight::Answers(standing))
+                (node, MemberState::Answers(standing))
             };
-            let gone = [3, 5].map(|node| (node, Sight::Gone));
-            decide(&known([1, 2, 4].map(sight).into_iter().chain(gone).collect(), &[]))
+            let gone = [3, 5].map(|node| (node, MemberState::Gone));
+            decide(&known([1, 2, 4].map(state).into_iter().chain(gone).collect(), &[]))
         };
         assert!(matches!(decide_with(vec![ids(&[1, 2, 3]), ids(&[1, 2, 4])]), Err(Refused::Majority(_))));
         assert!(decide_with(vec![ids(&[1, 2, 3]), ids(&[2, 3, 5])]).is_ok(), "one of three in the new set");
@@ -256,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_member_that_answers_cannot_be_named_lost_and_neither_can_a_stranger() {
-        let members = || vec![answers(1), (2, Sight::Gone), (3, Sight::Gone)];
+        let members = || vec![answers(1), (2, MemberState::Gone), (3, MemberState::Gone)];
         assert_eq!(decide(&known(members(), &[1])), Err(Refused::NotLost(ids(&[1]))));
         assert_eq!(decide(&known(members(), &[9])), Err(Refused::NoMember(ids(&[9]))));
         assert!(decide(&known(members(), &[2])).is_ok(), "what is gone may be named");
@@ -264,14 +273,14 @@ mod tests {
 
     #[test]
     fn the_log_that_reaches_furthest_survives_and_the_newest_term_is_kept() {
-        let sight = |node, term, index| (node, Sight::Answers(standing(node, term, index)));
-        let survivor = |members: Vec<(u64, Sight)>| {
-            let gone = [(2, Sight::Gone), (3, Sight::Gone)];
+        let state = |node, term, index| (node, MemberState::Answers(standing(node, term, index)));
+        let survivor = |members: Vec<(u64, MemberState)>| {
+            let gone = [(2, MemberState::Gone), (3, MemberState::Gone)];
             decide(&known(members.into_iter().chain(gone).collect(), &[])).unwrap()
         };
-        assert_eq!(survivor(vec![sight(1, 4, 10), sight(7, 4, 11)]).survivor, NodeId(7));
-        let choice = survivor(vec![sight(1, 5, 10), sight(7, 4, 11)]);
+        assert_eq!(survivor(vec![state(1, 4, 10), state(7, 4, 11)]).survivor, NodeId(7));
+        let choice = survivor(vec![state(1, 5, 10), state(7, 4, 11)]);
         assert_eq!((choice.survivor, choice.term), (NodeId(1), Term(5)), "terms come before indices");
-        assert_eq!(survivor(vec![sight(8, 4, 10), sight(1, 4, 10)]).survivor, NodeId(1));
+        assert_eq!(survivor(vec![state(8, 4, 10), state(1, 4, 10)]).survivor, NodeId(1));
     }
 }

@@ -1,9 +1,9 @@
-//! Finds out what can be known about every member: which of them answer, and whose hosts are gone.
+//! The survey of the members: which of them answer, and whose hosts are gone.
 //!
 //! Members are asked side by side. The roster of each answer may name further members, which are asked next. Providers
 //! are asked for the hosts of members that do not answer. Nothing is decided here. Read next: [`super::rule`].
 
-use super::rule::{Known, Sight};
+use super::rule::{Known, MemberState};
 use crate::admin::{Answer, Ask, MemberStanding, Standing};
 use crate::app_dir::{Deployment, KnownMember};
 use crate::cli::Session;
@@ -17,8 +17,8 @@ use rhizo_types::ledger::FOUNDER;
 use rhizo_types::{HostId, NodeId, PeerKey, ProviderName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything that the command found out.
-pub(super) struct Seen {
+/// The findings of the command about all members.
+pub(super) struct Survey {
     pub(super) known: Known,
     /// The members with their hosts and instances, as the members that answer know them.
     pub(super) members: BTreeMap<NodeId, MemberStanding>,
@@ -26,7 +26,7 @@ pub(super) struct Seen {
     pub(super) failed: Vec<String>,
 }
 
-impl Seen {
+impl Survey {
     /// The address of a member.
     pub(super) fn target(&self, node: NodeId) -> Option<LinkTarget> {
         target(self.members.get(&node)?)
@@ -44,7 +44,7 @@ pub(super) async fn of(
     client: &mut Client,
     deployment: &Deployment,
     named_lost: BTreeSet<NodeId>,
-) -> Result<Seen, Failure> {
+) -> Result<Survey, Failure> {
     let (standings, mut members) = ask_members(client, session.home.members()?).await;
     // The roster of the member with the longest log is the newest one.
     if let Some(newest) = standings.values().max_by_key(|standing| standing.last) {
@@ -53,26 +53,26 @@ pub(super) async fn of(
     let missing = members.keys().any(|node| !standings.contains_key(node));
     let (gone, failed) =
         if missing { hosts_gone(session, deployment, &members).await? } else { Default::default() };
-    let mut sights = BTreeMap::new();
+    let mut states = BTreeMap::new();
     for node in members.keys() {
-        let sight = match standings.get(node) {
-            Some(standing) => Sight::Answers(standing.clone()),
-            None if gone.contains(node) => Sight::Gone,
+        let state = match standings.get(node) {
+            Some(standing) => MemberState::Answers(standing.clone()),
+            None if gone.contains(node) => MemberState::Gone,
             None if *node == FOUNDER => founder(session)?,
-            None => Sight::Silent,
+            None => MemberState::Silent,
         };
-        sights.insert(*node, sight);
+        states.insert(*node, state);
     }
-    Ok(Seen { known: Known { members: sights, named_lost }, members, failed })
+    Ok(Survey { known: Known { members: states, named_lost }, members, failed })
 }
 
 /// Node 0 has no host at a provider. Its process and its files belong to this home.
-fn founder(session: &Session) -> Result<Sight, Failure> {
+fn founder(session: &Session) -> Result<MemberState, Failure> {
     let runs = session.home.founder()?.is_some_and(|founder| founder.is_alive());
     Ok(match (runs, session.home.founder_dir().exists()) {
-        (true, _) => Sight::Silent,
-        (false, true) => Sight::NotStarted,
-        (false, false) => Sight::Gone,
+        (true, _) => MemberState::Silent,
+        (false, true) => MemberState::NotStarted,
+        (false, false) => MemberState::Gone,
     })
 }
 
