@@ -58,9 +58,10 @@ pub(crate) enum Ask {
         subject: String,
         /// The length of the answer in bytes at most.
         bytes_max: u64,
-        /// The positions up to which the asker has read logs, by name. Of a log that is not named, the last lines are
-        /// wanted.
-        after: BTreeMap<String, LogPosition>,
+        /// The positions up to which the asker has read logs, by name. A log that is not named is read from its
+        /// beginning. `None` for an asker that has had no answer yet, which gets the last lines of all logs.
+        #[serde(default)]
+        after: Option<BTreeMap<String, LogPosition>>,
         /// Whether the answering node asks the other members that have such logs as well.
         everyone: bool,
     },
@@ -217,7 +218,7 @@ pub(crate) struct Status {
     pub(crate) intents: IntentCounts,
     /// Sentences about what is missing, broken or not survivable.
     pub(crate) problems: Vec<String>,
-    /// The sentence about a lost quorum; absent while there is one.
+    /// The first problem without its remedy, when `state` is `no-quorum`; for messages that have a remedy of their own.
     #[serde(default)]
     pub(crate) no_quorum: Option<String>,
     /// The losses that the voters survive.
@@ -371,7 +372,7 @@ pub(crate) struct EventRecord {
 pub(crate) struct Logs {
     /// The lines.
     pub(crate) lines: Vec<LogLine>,
-    /// Nodes that have such logs and did not answer.
+    /// Nodes that have such logs and did not answer, or were not asked because there are too many.
     pub(crate) missing: Vec<String>,
 }
 
@@ -384,6 +385,8 @@ pub(crate) struct LogLine {
     pub(crate) log: String,
     /// The time at which the line began: milliseconds of Unix time by the clock of its node. Zero when it is not known.
     pub(crate) at_unix_ms: u64,
+    /// Number of this line among those of the log with its time, from one.
+    pub(crate) nth: u32,
     /// The text. A long line is cut and marked.
     pub(crate) text: String,
     /// Whether the program has not ended the line yet.

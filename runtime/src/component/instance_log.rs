@@ -3,14 +3,12 @@
 //! Each line begins with the time at which its first byte was written: milliseconds of Unix time and a blank. The bytes
 //! of a line are kept as the programs wrote them. Nothing is sent anywhere. Read next: [`super::log_reader`].
 
+use super::log_reader::{self, FILE_BYTES_MAX};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Bytes after which the file is set aside: a node with 50 instances keeps at most 100 MiB of logs.
-pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The log of one instance, shared by its service and its actions. The first write opens the file.
 pub(super) struct InstanceLog {
@@ -40,7 +38,7 @@ impl InstanceLog {
             None => LogWriter::open(dir).and_then(|open| writer.insert(open).write(bytes, unix_ms())),
         };
         if let Err(error) = written {
-            tracing::warn!(%error, "instance output could not be kept");
+            tracing::warn!(%error, "instance log could not be written, output is lost");
         }
     }
 }
@@ -58,12 +56,14 @@ pub(super) struct LogWriter {
     /// Whether the next byte begins a line.
     at_line_start: bool,
     /// The time of the last line. Times never decrease, also when the clock is set back, because a reader continues
-    /// after the last time that it has seen.
+    /// after the last time that it has seen. For the same reason each file begins with a new time: the lines of one
+    /// time, which a reader counts, are then kept and overwritten together.
     last_unix_ms: u64,
 }
 
 impl LogWriter {
-    /// Opens `log` below `dir`, appending. A line that an earlier run left open is ended.
+    /// Opens `log` below `dir`, appending. A line that an earlier run left open is ended. Times continue with the
+    /// last one of the earlier runs.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         rhizo_private_files::create_dirs(dir)?;
         let path = dir.join("log");
@@ -78,7 +78,8 @@ impl LogWriter {
                 written += 1;
             }
         }
-        Ok(Self { path, file, written, at_line_start: true, last_unix_ms: 0 })
+        let last_unix_ms = log_reader::last_unix_ms(dir)?;
+        Ok(Self { path, file, written, at_line_start: true, last_unix_ms })
     }
 
     /// Appends bytes, setting the file aside when it has grown too long.
@@ -87,6 +88,7 @@ impl LogWriter {
             fs::rename(&self.path, self.path.with_extension("1"))?;
             self.file = rhizo_private_files::append(&self.path)?;
             self.written = 0;
+            self.last_unix_ms += 1;
         }
         self.last_unix_ms = self.last_unix_ms.max(now_unix_ms);
         let mut stamped = Vec::with_capacity(bytes.len() + 16);

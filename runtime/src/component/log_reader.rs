@@ -3,11 +3,13 @@
 //! All bounds hold for the text that is returned, which can be longer than the bytes in the file: a byte that is no
 //! UTF-8 becomes a character of three bytes. Read next: [`super::instance_log`] for the files.
 
-use super::instance_log::FILE_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+
+/// Bytes after which a file of a log is set aside: a node with 50 instances keeps at most 100 MiB of logs.
+pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of a line that are shown; a program that writes longer lines writes data, of which the beginning tells enough.
 const LINE_BYTES_MAX: usize = 8 * 1_024;
@@ -16,7 +18,7 @@ const LINE_BYTES_MAX: usize = 8 * 1_024;
 const LINE_OVERHEAD_BYTES: usize = 128;
 
 /// A position in a log: after this many of the lines with this time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LogPosition {
     /// Time of the last line that was read, in milliseconds of Unix time.
     pub(crate) at_unix_ms: u64,
@@ -24,19 +26,13 @@ pub(crate) struct LogPosition {
     pub(crate) lines: u32,
 }
 
-impl LogPosition {
-    /// The position after one more line.
-    pub(crate) fn after(self, at_unix_ms: u64) -> Self {
-        let lines = if at_unix_ms == self.at_unix_ms { self.lines + 1 } else { 1 };
-        Self { at_unix_ms, lines }
-    }
-}
-
 /// A line of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Line {
     /// The time at which its first byte was written, in milliseconds of Unix time; zero if that part is overwritten.
     pub(crate) at_unix_ms: u64,
+    /// Number of this line among those of the log with its time, from one.
+    pub(crate) nth: u32,
     /// The text without the line end. A line that is longer than 8 KiB, or than the bound, is cut and marked.
     pub(crate) text: String,
     /// Whether the program has not ended the line yet.
@@ -51,12 +47,21 @@ pub(crate) fn last_lines(dir: &Path, bytes_max: usize) -> io::Result<Vec<Line>> 
     Ok(newest(&read(dir)?, bytes_max))
 }
 
-/// Returns the complete lines after a position, at most `bytes_max` bytes of them, the oldest first.
+/// Returns the complete lines after a position, at most `bytes_max` bytes of them, the oldest first. The first line is
+/// returned even if it alone exceeds the bound, so that a reader always gets on.
 ///
 /// # Errors
 /// When the log exists and cannot be read.
 pub(crate) fn lines_after(dir: &Path, position: LogPosition, bytes_max: usize) -> io::Result<Vec<Line>> {
     Ok(following(&read(dir)?, position, bytes_max))
+}
+
+/// Returns the latest time of a line in the log below `dir`, in milliseconds of Unix time; zero if there is none.
+///
+/// # Errors
+/// When the log exists and cannot be read.
+pub(super) fn last_unix_ms(dir: &Path) -> io::Result<u64> {
+    Ok(stored(&read(dir)?).map(|line| line.position.at_unix_ms).max().unwrap_or(0))
 }
 
 fn read(dir: &Path) -> io::Result<Vec<u8>> {
@@ -74,15 +79,48 @@ fn read(dir: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A line as it is in the file, with its place in the log.
+struct Stored<'a> {
+    position: LogPosition,
+    /// The bytes behind the time, without the line end.
+    bytes: &'a [u8],
+    is_open: bool,
+}
+
+impl Stored<'_> {
+    /// The line with at most `bytes_max` bytes of text.
+    fn shown(&self, bytes_max: usize) -> Line {
+        Line {
+            at_unix_ms: self.position.at_unix_ms,
+            nth: self.position.lines,
+            text: shown(self.bytes, bytes_max),
+            is_open: self.is_open,
+        }
+    }
+}
+
+/// Returns all lines of a log from its beginning. Both kinds of answers number the lines here, so that a reader may
+/// continue after a line of either.
+fn stored(bytes: &[u8]) -> impl Iterator<Item = Stored<'_>> {
+    let mut last = LogPosition::default();
+    bytes.split_inclusive(|byte| *byte == b'\n').map(move |line| {
+        let ended = line.strip_suffix(b"\n");
+        let (at_unix_ms, bytes) = parse(ended.unwrap_or(line));
+        let lines = if at_unix_ms == last.at_unix_ms { last.lines.saturating_add(1) } else { 1 };
+        last = LogPosition { at_unix_ms, lines };
+        Stored { position: last, bytes, is_open: ended.is_none() }
+    })
+}
+
 fn newest(bytes: &[u8], bytes_max: usize) -> Vec<Line> {
-    let mut kept = Vec::new();
+    let mut kept: Vec<Line> = Vec::new();
     let mut room = bytes_max;
-    let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).rsplit(|byte| *byte == b'\n');
-    for line in lines.filter(|_| !bytes.is_empty()) {
+    let all: Vec<Stored> = stored(bytes).collect();
+    for stored in all.iter().rev() {
         // The newest line is shown in part when it alone exceeds the bound.
         let shown_max =
             if kept.is_empty() { room.saturating_sub(1).min(LINE_BYTES_MAX) } else { LINE_BYTES_MAX };
-        let line = parse(line, shown_max);
+        let line = stored.shown(shown_max);
         let cost = cost(&line);
         if cost > room && !kept.is_empty() || line.text.len() >= room {
             break;
@@ -90,29 +128,17 @@ fn newest(bytes: &[u8], bytes_max: usize) -> Vec<Line> {
         room = room.saturating_sub(cost);
         kept.push(line);
     }
-    if let Some(last) = kept.first_mut() {
-        last.is_open = !bytes.ends_with(b"\n");
-    }
     kept.reverse();
     kept
 }
 
 fn following(bytes: &[u8], position: LogPosition, bytes_max: usize) -> Vec<Line> {
-    // The line that has not ended yet comes with a later question.
-    let whole = &bytes[..bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)];
     let mut kept = Vec::new();
-    let (mut room, mut same) = (bytes_max, 0);
-    for line in whole.split_inclusive(|byte| *byte == b'\n') {
-        let line = parse(&line[..line.len() - 1], LINE_BYTES_MAX);
-        same += u32::from(line.at_unix_ms == position.at_unix_ms);
-        let is_new = match line.at_unix_ms.cmp(&position.at_unix_ms) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => same > position.lines,
-            std::cmp::Ordering::Greater => true,
-        };
-        if !is_new || line.at_unix_ms == 0 {
-            continue;
-        }
+    let mut room = bytes_max;
+    // The line that has not ended yet comes with a later question. A line without a time is older than all others.
+    let new = |line: &Stored| line.position > position && line.position.at_unix_ms > 0 && !line.is_open;
+    for stored in stored(bytes).filter(new) {
+        let line = stored.shown(LINE_BYTES_MAX);
         let cost = cost(&line);
         if cost > room && !kept.is_empty() {
             break;
@@ -129,14 +155,13 @@ fn cost(line: &Line) -> usize {
     line.text.len() + 5 * controls + LINE_OVERHEAD_BYTES
 }
 
-/// Splits the time off a line. A line whose beginning was overwritten has none.
-fn parse(line: &[u8], shown_max: usize) -> Line {
+/// Splits the time off a line. A line whose beginning was overwritten has none, which is zero.
+fn parse(line: &[u8]) -> (u64, &[u8]) {
     let stamp = line
         .split_at_checked(13)
         .filter(|(stamp, rest)| stamp.iter().all(u8::is_ascii_digit) && rest.first() == Some(&b' '));
     let at = stamp.and_then(|(stamp, _)| std::str::from_utf8(stamp).ok()?.parse().ok());
-    let text = if at.is_some() { &line[14..] } else { line };
-    Line { at_unix_ms: at.unwrap_or(0), text: shown(text, shown_max), is_open: false }
+    at.map_or((0, line), |at| (at, &line[14..]))
 }
 
 /// A line as text of at most `bytes_max` bytes; the end of a longer one is replaced by a mark.
@@ -157,6 +182,10 @@ fn shown(line: &[u8], bytes_max: usize) -> String {
 mod tests {
     use super::super::instance_log::LogWriter;
     use super::*;
+
+    fn after(line: &Line) -> LogPosition {
+        LogPosition { at_unix_ms: line.at_unix_ms, lines: line.nth }
+    }
 
     fn texts(lines: &[Line]) -> Vec<&str> {
         lines.iter().map(|line| line.text.as_str()).collect()
@@ -196,10 +225,28 @@ mod tests {
         first.write(b"one\ntw", 9)?;
         first.write(b"o", 5)?;
         first.write(b"\nopen", 4)?;
-        LogWriter::open(dir.path())?.write(b"new", 11)?;
+        LogWriter::open(dir.path())?.write(b"new\n", 11)?;
+        // The clock was set back before this run.
+        LogWriter::open(dir.path())?.write(b"newer", 3)?;
         let lines = last_lines(dir.path(), 65_536)?;
-        assert_eq!(texts(&lines), ["one", "two", "open", "new"]);
-        assert_eq!(lines.iter().map(|line| line.at_unix_ms).collect::<Vec<_>>(), [9, 9, 9, 11]);
+        assert_eq!(texts(&lines), ["one", "two", "open", "new", "newer"]);
+        assert_eq!(lines.iter().map(|line| line.at_unix_ms).collect::<Vec<_>>(), [9, 9, 9, 11, 11]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_lines_of_one_time_are_overwritten_together() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut writer = LogWriter::open(dir.path())?;
+        let mut position = LogPosition::default();
+        // Three files are written while the clock is set back. A reader looks after each line.
+        for number in 0..30 {
+            writer.write(&[b'x'; FILE_BYTES_MAX as usize / 10], 7)?;
+            writer.write(format!("{number}\n").as_bytes(), 7)?;
+            let new = lines_after(dir.path(), position, 65_536)?;
+            assert_eq!(new.len(), 1, "line {number}");
+            position = after(&new[0]);
+        }
         Ok(())
     }
 
@@ -211,11 +258,23 @@ mod tests {
         for _ in 0..5 {
             // Each question has room for one line.
             for line in following(bytes, position, 1) {
-                position = position.after(line.at_unix_ms);
+                position = after(&line);
                 seen.push(line.text);
             }
         }
         assert_eq!(seen, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_reader_of_the_last_lines_of_a_burst_continues_behind_them() {
+        let burst: String = (0..9).map(|number| format!("0000000000007 {number}\n")).collect();
+        // There is room for two of the nine lines of this millisecond.
+        let last = newest(burst.as_bytes(), 2 * LINE_OVERHEAD_BYTES + 2);
+        assert_eq!(texts(&last), ["7", "8"]);
+        let more = burst.clone() + "0000000000007 9\n0000000000008 10\n";
+        let next = following(more.as_bytes(), after(&last[1]), 65_536);
+        assert_eq!(texts(&next), ["9", "10"]);
+        assert_eq!(next.iter().map(|line| line.nth).collect::<Vec<_>>(), [10, 1]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) use asked::{Asker, reply};
 
 use super::NodeError;
 use super::shell::Shell;
-use crate::admin::{Answer, Ask, AskRecord, Status, Why};
+use crate::admin::{Answer, Ask, AskRecord, Logs, Status, Why};
 use asked::Asked;
 use recent::Recent;
 use rhizo_planning::{Decision, Posed, Record};
@@ -82,6 +82,25 @@ fn planned(record: Record) -> Answer {
     }
 }
 
+/// The answer of this node alone, for a question that another node does not answer.
+enum Fallback {
+    Known(Answer),
+    /// To [`Ask::Logs`]: the logs are read only when the answer is needed.
+    Logs(logs::Local),
+}
+
+impl Fallback {
+    /// Returns the answer after the node that was asked has not answered.
+    async fn answer(self, asked: NodeId) -> Answer {
+        match self {
+            Self::Known(answer) => answer,
+            Self::Logs(local) => {
+                Answer::Logs(Logs { lines: local.lines().await, missing: vec![asked.to_string()] })
+            }
+        }
+    }
+}
+
 impl Shell {
     /// Answers a question, or passes it on.
     pub(super) async fn ask(&mut self, ask: Ask, passed_on: bool, asker: Asker) -> Result<(), NodeError> {
@@ -102,7 +121,7 @@ impl Shell {
                 Ok(())
             }
             Ask::Logs { subject, bytes_max, after, everyone } => {
-                self.answer_logs(logs::Wanted { subject, bytes_max, after }, everyone, asker);
+                self.answer_logs(logs::Wanted::new(subject, bytes_max, after), everyone, asker);
                 Ok(())
             }
             Ask::Events { after, everyone: true } => {
@@ -130,12 +149,11 @@ impl Shell {
 
     fn pass_on(&self, node: NodeId, ask: Ask, asker: Asker) {
         let fallback = match &ask {
-            Ask::Status | Ask::Events { .. } | Ask::Why { .. } => self.answer_here(&ask),
+            Ask::Status | Ask::Events { .. } | Ask::Why { .. } => Fallback::Known(self.answer_here(&ask)),
             Ask::Logs { subject, bytes_max, after, .. } => {
-                let (subject, after) = (subject.clone(), after.clone());
-                self.own_logs(&logs::Wanted { subject, bytes_max: *bytes_max, after }, node)
+                Fallback::Logs(self.own_logs(logs::Wanted::new(subject.clone(), *bytes_max, after.clone())))
             }
-            _ => Answer::Later,
+            _ => Fallback::Known(Answer::Later),
         };
         let question = match serde_json::to_vec(&AskRecord::V1 { ask, passed_on: true }) {
             Ok(question) => question,
@@ -144,7 +162,10 @@ impl Shell {
         let answer = self.links.request(node, question, Duration::from_millis(PASS_ON_MS_MAX));
         tokio::spawn(async move {
             let answer = answer.await.and_then(|body| serde_json::from_slice::<Answer>(&body).ok());
-            asker.answer(&answer.unwrap_or(fallback));
+            asker.answer(&match answer {
+                Some(answer) => answer,
+                None => fallback.answer(node).await,
+            });
         });
     }
 
