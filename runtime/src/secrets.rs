@@ -10,9 +10,11 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use rhizo_types::ComponentName;
 use rhizo_types::secret::{Sealed, SealingKey, Secret, SecretSource};
 use rhizo_types::spec::Spec;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -157,6 +159,12 @@ impl Opened {
         Ok(Self(Arc::new(opened)))
     }
 
+    /// These variables with their values.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(values: [(&str, &str); N]) -> Self {
+        Self(Arc::new(values.map(|(variable, value)| (variable.to_owned(), value.to_owned())).into()))
+    }
+
     /// The variables with their values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
         self.0.iter()
@@ -167,20 +175,50 @@ impl Opened {
         self.0.get(variable).map(String::as_str)
     }
 
-    /// Replaces the secrets in a text by the names of their variables: each line of a value, also where the end of the
-    /// text cuts it.
-    pub(crate) fn redact(&self, mut text: String) -> String {
+    /// Replaces the secrets in a text by the names of their variables: each line of a value, also where the beginning
+    /// or the end of the text cuts it. Of secrets that overlap in the text, no part is left.
+    pub(crate) fn redact(&self, text: String) -> String {
+        let mut found = self.found_in(&text);
+        if found.is_empty() {
+            return text;
+        }
+        // Of two secrets with the same beginning, the longer one is named.
+        found.sort_by_key(|(range, _)| (range.start, Reverse(range.end)));
+        let mut redacted = String::with_capacity(text.len());
+        let mut end = 0;
+        for (range, variable) in found {
+            if range.start >= end {
+                redacted.push_str(&text[end..range.start]);
+                redacted.push_str(&format!("[secret {variable}]"));
+            }
+            end = end.max(range.end);
+        }
+        redacted + &text[end..]
+    }
+
+    /// The places of the secrets in a text, with their variables. Places may overlap.
+    fn found_in(&self, text: &str) -> Vec<(Range<usize>, &str)> {
+        let mut found = Vec::new();
         for (variable, value) in self.iter() {
-            let mark = format!("[secret {variable}]");
             for line in value.lines().map(str::trim).filter(|line| line.len() >= REDACTED_BYTES_MIN) {
-                text = text.replace(line, &mark);
-                let starts = (REDACTED_BYTES_MIN..line.len()).rev().filter_map(|end| line.get(..end));
-                if let Some(kept) = starts.into_iter().find_map(|start| text.strip_suffix(start)) {
-                    text = format!("{kept}{mark}");
+                let mut from = 0;
+                while let Some(at) = text[from..].find(line) {
+                    let begin = from + at;
+                    found.push((begin..begin + line.len(), variable.as_str()));
+                    // The next one may begin within this one.
+                    from = begin + line.chars().next().map_or(1, char::len_utf8);
+                }
+                let mut beginnings = (REDACTED_BYTES_MIN..line.len()).rev().filter_map(|end| line.get(..end));
+                if let Some(beginning) = beginnings.find(|beginning| text.ends_with(beginning)) {
+                    found.push((text.len() - beginning.len()..text.len(), variable));
+                }
+                let mut ends = (1..=line.len() - REDACTED_BYTES_MIN).filter_map(|begin| line.get(begin..));
+                if let Some(end) = ends.find(|end| text.starts_with(end)) {
+                    found.push((0..end.len(), variable));
                 }
             }
         }
-        text
+        found
     }
 }
 
@@ -309,8 +347,7 @@ mod tests {
 
     #[test]
     fn values_are_redacted_and_never_debugged() {
-        let values = BTreeMap::from([("PASSWORD".to_owned(), "hunter2".to_owned())]);
-        let opened = Opened(Arc::new(values));
+        let opened = Opened::of([("PASSWORD", "hunter2")]);
         let text = opened.redact("login with hunter2 refused: hunter2".to_owned());
         assert_eq!(text, "login with [secret PASSWORD] refused: [secret PASSWORD]");
         assert_eq!(opened.redact("cut: hunte".to_owned()), "cut: [secret PASSWORD]");
@@ -320,6 +357,19 @@ mod tests {
             "better too much than too little"
         );
         assert_eq!(format!("{opened:?} {KEY:?}"), "{\"PASSWORD\"} SealingKey(..)");
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left_where_secrets_contain_or_overlap_each_other_or_are_cut() {
+        let secrets =
+            Opened::of([("A", "hunter"), ("B", "hunter2-and-more"), ("C", "more-of-it"), ("D", "xyxyx")]);
+        let redact = |text: &str| secrets.redact(text.to_owned());
+        assert_eq!(redact("the longer hunter2-and-more!"), "the longer [secret B]!");
+        assert_eq!(redact("both hunter2-and-more-of-it!"), "both [secret B]!");
+        assert_eq!(redact("with itself xyxyxyx!"), "with itself [secret D]!");
+        assert_eq!(redact("side by side hunterhunter"), "side by side [secret A][secret A]");
+        assert_eq!(redact("and-more: its end"), "[secret B]: its end");
+        assert_eq!(redact("2-and-more-of-it"), "[secret B]");
     }
 
     #[test]

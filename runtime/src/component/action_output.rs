@@ -3,6 +3,7 @@
 //! Its memory is bounded for any amount of output. Read next: [`super::program`].
 
 use super::instance_log::InstanceLog;
+use crate::secrets::Opened;
 use rhizo_types::ValueName;
 use rhizo_types::lifecycle::{OUTPUT_BYTES_MAX, VALUE_BYTES_MAX, Values};
 use std::collections::VecDeque;
@@ -17,6 +18,8 @@ const LINE_BYTES_MAX: usize = KEY_BYTES_MAX + 1 + VALUE_BYTES_MAX + 1;
 /// Collects the output of one program.
 pub(super) struct ActionOutput {
     log: Arc<InstanceLog>,
+    /// Replaced in the reason of a failure.
+    secrets: Opened,
     tail: VecDeque<u8>,
     line: Vec<u8>,
     values: Values,
@@ -24,8 +27,8 @@ pub(super) struct ActionOutput {
 }
 
 impl ActionOutput {
-    pub(super) fn new(log: Arc<InstanceLog>) -> Self {
-        Self { log, tail: VecDeque::new(), line: Vec::new(), values: Values::new(), too_long: None }
+    pub(super) fn new(log: Arc<InstanceLog>, secrets: Opened) -> Self {
+        Self { log, secrets, tail: VecDeque::new(), line: Vec::new(), values: Values::new(), too_long: None }
     }
 
     /// Takes bytes of the standard output. Its lines of the form `KEY=VALUE` are values.
@@ -72,10 +75,12 @@ impl ActionOutput {
     }
 
     /// Appends the end of the output to the reason of a failure. The last line comes first, because short reports cut
-    /// the rest off.
+    /// the rest off. Secrets are replaced here, where the text begins with the rest of one that the bound has cut.
     pub(super) fn explain(&self, reason: &str) -> String {
         let bytes: Vec<u8> = self.tail.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
+        // The cut may have left a part of a character.
+        let text = self.secrets.redact(text.trim_start_matches(char::REPLACEMENT_CHARACTER).to_owned());
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         match lines.as_slice() {
             [] => reason.to_owned(),
@@ -100,7 +105,7 @@ mod tests {
     use super::*;
 
     fn output(chunks: &[&[u8]]) -> ActionOutput {
-        let mut output = ActionOutput::new(Arc::new(InstanceLog::nowhere()));
+        let mut output = ActionOutput::new(Arc::new(InstanceLog::nowhere()), Opened::default());
         chunks.iter().for_each(|chunk| output.take_stdout(chunk));
         output
     }
@@ -139,5 +144,21 @@ mod tests {
         let reason = output.explain("`migrate` ended with exit status: 1");
         assert!(reason.starts_with("`migrate` ended with exit status: 1: no such table\n"), "{reason}");
         assert!(reason.ends_with("one\ntwo\nno such table"), "{reason}");
+    }
+
+    #[test]
+    fn a_secret_that_the_bound_cuts_is_replaced() {
+        let (secret, rest) = ("h\u{fc}nter2-and-more", "x".repeat(OUTPUT_BYTES_MAX - " end".len()));
+        for cut in 0..=secret.len() - 4 {
+            let mut output =
+                output(&[b"first\n", secret.as_bytes(), &rest.as_bytes()[secret.len() - cut..], b" end"]);
+            output.secrets = Opened::of([("KEY", secret)]);
+            let reason = output.explain("it ended");
+            assert!(
+                reason.starts_with("it ended: [secret KEY]x") && reason.ends_with("x end"),
+                "{cut}: {}",
+                &reason[..40]
+            );
+        }
     }
 }

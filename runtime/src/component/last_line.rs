@@ -41,7 +41,11 @@ impl LastLine {
     pub(super) fn explain(&self, reason: &str, secrets: &Opened) -> String {
         let bytes = if self.open.trim_ascii().is_empty() { &self.ended } else { &self.open };
         let text = String::from_utf8_lossy(bytes);
-        let line: String = secrets.redact(text.trim().chars().filter(|c| !c.is_control()).collect());
+        // The cut may have left a part of a character.
+        let text = text.trim().trim_end_matches(char::REPLACEMENT_CHARACTER);
+        // A secret may contain control characters, and control characters may be within a secret.
+        let line = secrets.redact(text.to_owned()).chars().filter(|c| !c.is_control()).collect();
+        let line = secrets.redact(line);
         if line.is_empty() {
             return reason.to_owned();
         }
@@ -78,6 +82,21 @@ mod tests {
         assert_eq!(said(&[b"one\nno such", b" table\n\n  \n"]), "exit 3; its last output: no such table");
         assert_eq!(said(&[b"one\nwithout an end"]), "exit 3; its last output: without an end");
         assert_eq!(said(&[b"\x1b[31mred\x1b[0m\n"]), "exit 3; its last output: [31mred[0m");
+    }
+
+    #[test]
+    fn secrets_are_replaced_with_control_characters_within_them_and_around_them_and_if_they_are_cut() {
+        let secrets = Opened::of([("KEY", "one\ttwo"), ("WORD", "hunter2"), ("ODD", "h\u{fc}nter-\u{fc}")]);
+        let said = |line: &str| {
+            let mut last = LastLine::default();
+            last.take(line.as_bytes());
+            last.explain("", &secrets)
+        };
+        assert_eq!(said("key one\ttwo!\n"), "; its last output: key [secret KEY]!");
+        assert_eq!(said("hun\x1b[0mter2 h\x07unter2!\n"), "; its last output: hun[0mter2 [secret WORD]!");
+        let kept = "x".repeat(KEPT_BYTES_MAX - "h\u{fc}nter-\u{fc}".len() + 1);
+        let cut = said(&format!("{kept}h\u{fc}nter-\u{fc}"));
+        assert!(cut.ends_with("x[secret ODD]…"), "{cut}");
     }
 
     #[test]

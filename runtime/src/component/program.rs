@@ -188,6 +188,7 @@ mod tests {
     use super::super::instance_log::InstanceLog;
     use super::super::template::tests::scope;
     use super::*;
+    use crate::secrets::Opened;
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
     use rhizo_types::spec::{Component, Run};
@@ -219,7 +220,8 @@ mod tests {
         }
         let stop = Stop { signal: "TERM".to_owned(), grace_ms: 5_000 };
         let job = Job { argv: &argv, launch: &launch(&dir), stop: &stop };
-        (run(job, ActionOutput::new(Arc::new(InstanceLog::new(dir.clone()))), &mut seen).await, dir)
+        let output = ActionOutput::new(Arc::new(InstanceLog::new(dir.clone())), Opened::default());
+        (run(job, output, &mut seen).await, dir)
     }
 
     fn is_alive(dir: &Path, file: &str) -> bool {
@@ -309,7 +311,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let job = Job { argv: &argv, launch: &launch(dir.path()), stop: &stop };
         let (_cancel, mut seen) = watch::channel(false);
-        let ended = run(job, ActionOutput::new(Arc::new(InstanceLog::nowhere())), &mut seen).await;
+        let output = ActionOutput::new(Arc::new(InstanceLog::nowhere()), Opened::default());
+        let ended = run(job, output, &mut seen).await;
         let Ended::Failed(reason) = ended else { panic!("it did not fail") };
         assert!(reason.contains("`/no/such/program` could not be run"), "{reason}");
     }

@@ -109,7 +109,8 @@ async fn run(act: &Act, argv: &[String], own: &BTreeMap<String, String>) -> Ende
         }
     }
     let job = Job { argv, launch: &launch, stop: &act.component.stop };
-    program::run(job, ActionOutput::new(act.log.clone()), &mut act.cancel.clone()).await
+    let output = ActionOutput::new(act.log.clone(), act.scope.secrets.clone());
+    program::run(job, output, &mut act.cancel.clone()).await
 }
 
 fn launch(act: &Act) -> Result<Launch, String> {
