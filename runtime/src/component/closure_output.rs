@@ -23,14 +23,20 @@ pub(crate) struct Tee;
 
 impl Write for Tee {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A task of the node itself has no instance.
-        let _of_node = LOG.try_with(|log| log.write(bytes));
-        io::stderr().write(bytes)
+        write(&mut io::stderr(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// Writes all bytes to a stream, and to the log of the instance whose task writes. If the stream took a part only, the
+/// caller would repeat the rest, which is in the log already.
+fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    // A task of the node itself has no instance.
+    let _of_node = LOG.try_with(|log| log.write(bytes));
+    stream.write_all(bytes).map(|()| bytes.len())
 }
 
 #[cfg(test)]
@@ -46,5 +52,34 @@ mod tests {
         kept(log, async { Tee.write_all(b"of the closure\n").unwrap() }).await;
         let lines = log_reader::last_lines(dir.path(), 1_000).unwrap();
         assert_eq!(lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["of the closure"]);
+    }
+
+    /// A stream that takes a few bytes at a time, as a full pipe does.
+    struct Narrow(Vec<u8>);
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(&bytes[..bytes.len().min(3)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_takes_a_part_does_not_repeat_the_rest_in_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(InstanceLog::new(dir.path().to_owned()));
+        let (mut stream, mut rest) = (Narrow(Vec::new()), b"one line\n".as_slice());
+        kept(log, async {
+            while !rest.is_empty() {
+                rest = &rest[write(&mut stream, rest).unwrap()..];
+            }
+        })
+        .await;
+        let lines = log_reader::last_lines(dir.path(), 1_000).unwrap();
+        assert_eq!(lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["one line"]);
+        assert_eq!(stream.0, b"one line\n");
     }
 }
