@@ -9,7 +9,9 @@ use crate::component::registry::Registry;
 use crate::secrets::{self, ByVariable, Plain};
 use rhizo_config::{FileKind, Finding, NamedFile, Severity};
 use rhizo_types::lifecycle::Action;
+use rhizo_types::secret::SealingKey;
 use rhizo_types::spec::{Component, Run, Spec};
+use rhizo_types::wire::COMMAND_BYTES_MAX;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -137,14 +139,40 @@ fn read_template(path: &Path) -> Result<String, String> {
 /// Parses a config that came over a link, with the sealed values of its secrets.
 ///
 /// # Errors
-/// The findings, or the name of a secret without a value, as text that completes "failed to …".
+/// The findings, the name of a secret without a value, or that the sealed values do not fit into the log, as text that
+/// completes "failed to …".
 pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
     let parsed = rhizo_config::parse(&config.text, &config.file, Path::new(&config.base));
     let mut spec = parsed.map(|parsed| parsed.spec).map_err(|findings| {
         format!("use the config:\n{}", rhizo_config::render(&findings, &config.text, false))
     })?;
-    secrets::fill(&mut spec, &config.secrets)?;
+    fill(&mut spec, config)?;
     Ok(spec)
+}
+
+/// Replaces the sources of a spec's secrets by the sealed values of its config.
+///
+/// # Errors
+/// When a value is missing, or the spec does not fit into the log with the values.
+fn fill(spec: &mut Spec, config: &ConfigText) -> Result<(), String> {
+    secrets::fill(spec, &config.secrets)?;
+    let bytes = rhizo_config::spec_bytes(spec, &config.text);
+    if bytes > COMMAND_BYTES_MAX {
+        return Err(format!(
+            "use the config: with its secrets it takes {bytes} bytes in the log, and at most {COMMAND_BYTES_MAX} fit"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the text of a config with the values of its secrets, sealed with `key`.
+///
+/// # Errors
+/// When the spec does not fit into the log with the sealed values, as text that completes "failed to …".
+pub(crate) fn sealed(config: &Config, key: &SealingKey) -> Result<ConfigText, String> {
+    let text = ConfigText { secrets: config.secrets.seal(key), ..config.text.clone() };
+    fill(&mut config.parsed.spec.clone(), &text)?;
+    Ok(text)
 }
 
 /// The actions of a component's declared life-cycle; none when it declares no life-cycle.
@@ -215,6 +243,31 @@ mod tests {
         let error = &flawed[0].findings[0];
         assert_eq!((error.severity, error.line, error.column), (Severity::Error, 7, 10), "{error:?}");
         assert!(error.hint.is_some() && error.message.contains("offer.csv"), "{error:?}");
+    }
+
+    #[test]
+    fn sealed_secrets_that_do_not_fit_into_the_log_are_refused_where_they_are_sealed_and_where_they_arrive() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join("large"), "x".repeat(32_000)).expect("a secret");
+        let config = |count: usize| {
+            let variables: String =
+                (0..count).map(|number| format!("S{number} = {{ file = \"large\" }}\n")).collect();
+            let path = dir.path().join("rhizo.toml");
+            let text =
+                "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n[components.web.env]\n";
+            std::fs::write(&path, text.to_owned() + &variables).expect("the config");
+            let Ok(mut config) = load(&path) else { panic!("{count} secrets are refused by their sources") };
+            config.secrets = Plain::read(&config.parsed.spec, dir.path()).expect("the secrets");
+            config
+        };
+        let key = SealingKey([7; 32]);
+        let few = sealed(&config(8), &key).expect("eight secrets fit");
+        assert!(parse(&few).is_ok());
+        let many = config(9);
+        let refused = |reason: String| reason.starts_with("use the config: with its secrets it takes");
+        assert!(sealed(&many, &key).is_err_and(refused));
+        let text = ConfigText { secrets: many.secrets.seal(&key), ..many.text };
+        assert!(parse(&text).is_err_and(refused));
     }
 
     #[test]

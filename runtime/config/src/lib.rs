@@ -154,13 +154,22 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
 /// The remedy for a config that is too long.
 const SIZE_HINT: &str = "move long texts and large numbers of variables into files that the programs read";
 
-/// Adds an error if the command that puts the spec in force would not fit into the log.
-fn check_size(spec: &Spec, source: &str, findings: &mut finding::Findings) {
+/// Returns the most bytes that a spec takes in the log with the text of its config.
+///
+/// At most [`COMMAND_BYTES_MAX`] fit. [`parse`] checks this for the spec that it returns, in which secrets are only
+/// sources. A caller that replaces the sources by sealed values checks it again.
+#[must_use]
+pub fn spec_bytes(spec: &Spec, source: &str) -> usize {
     // The largest revision: its encoding has the most bytes.
     let set = SetSpec { revision: Revision(u64::MAX), spec: spec.clone(), source: source.to_owned() };
     let record = CommandRecord::V1(Command::SetSpec(Box::new(set)));
     // Encoding into memory cannot fail; a spec that could not be encoded would not fit either.
-    let bytes = postcard::to_stdvec(&record).map_or(usize::MAX, |bytes| bytes.len());
+    postcard::to_stdvec(&record).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+/// Adds an error if the command that puts the spec in force would not fit into the log.
+fn check_size(spec: &Spec, source: &str, findings: &mut finding::Findings) {
+    let bytes = spec_bytes(spec, source);
     if bytes > COMMAND_BYTES_MAX {
         let message = format!(
             "the config and its spec take {bytes} bytes in the log, and at most {COMMAND_BYTES_MAX} fit"

@@ -34,7 +34,7 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
     }
     let record = if is_deployed {
         let mut client = session.client().await?;
-        let config = config.map(|config| text(session, &config)).transpose()?;
+        let config = config.map(|config| sealed(session, &config)).transpose()?;
         let (record, _) = consent::plan_of(&mut client, config.as_ref()).await?;
         client.close().await;
         *record
@@ -152,8 +152,12 @@ pub(crate) fn providers(
 /// The config as it is sent and as the home keeps it: its text, and the sealed values of its secrets.
 ///
 /// # Errors
-/// When the operator's key, which the values are sealed with, cannot be read or made.
-pub(crate) fn text(session: &Session, config: &Config) -> Result<ConfigText, Failure> {
+/// When the operator's key, which the values are sealed with, cannot be read or made, or when the spec does not fit
+/// into the log with the sealed values.
+pub(crate) fn sealed(session: &Session, config: &Config) -> Result<ConfigText, Failure> {
     let operator = session.home.operator_secret(rand::random)?;
-    Ok(ConfigText { secrets: config.secrets.seal(&secrets::key_of(&operator)), ..config.text.clone() })
+    crate::config::sealed(config, &secrets::key_of(&operator)).map_err(|reason| {
+        Failure::new(Exit::BadConfig, reason)
+            .hint("let the program read large secrets from a file or service of its own")
+    })
 }

@@ -132,7 +132,7 @@ async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Fo
     let (known, plan) = agree_to_found(session, known, spec, up.yes).await?;
     let claim = session.home.make()?;
     let interruptions = Interruptions::listen()?;
-    let text = offline::text(session, config)?;
+    let text = offline::sealed(session, config)?;
     let Some(beginning) = founding::begin(session, &claim, &text, spec, &known)? else {
         return Ok(None);
     };
@@ -190,7 +190,7 @@ async fn resume_from(
 ) -> Result<Exit, Failure> {
     let began = &booted.beginning.config;
     let is_changed =
-        began.text != config.text.text || began.secrets != offline::text(session, config)?.secrets;
+        began.text != config.text.text || began.secrets != offline::sealed(session, config)?.secrets;
     let applied = async {
         resume::await_quorum(session, up.timeout_s).await?;
         apply(session, up, config).await
@@ -221,7 +221,7 @@ async fn resume_from(
 async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Failure> {
     let hint = "`down` gives back what is left of it; then `up` starts it anew";
     let mut client = session.client().await?;
-    let text = offline::text(session, config)?;
+    let text = offline::sealed(session, config)?;
     let deployment = session.deployment()?;
     let mut overtaken = 0;
     let (plan, spec) = loop {
