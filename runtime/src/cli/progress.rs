@@ -4,7 +4,7 @@
 //! It does not decide when the wait ends; see [`super::waiting`]. The problems are those of `status`.
 
 use super::Session;
-use super::alike::without_digits;
+use super::alike::without_numbers;
 use crate::admin::Status;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl Progress {
     /// only in their numbers are one problem, because many of them count or name a remaining time.
     fn lasting<'a>(&mut self, problems: &'a [String], now: Instant) -> Vec<&'a str> {
         let keyed: Vec<(String, &str)> =
-            problems.iter().map(|problem| (without_digits(problem), problem.as_str())).collect();
+            problems.iter().map(|problem| (without_numbers(problem), problem.as_str())).collect();
         self.problems
             .retain(|key, problem| problem.is_printed || keyed.iter().any(|(known, _)| known == key));
         let mut lasting = Vec::new();

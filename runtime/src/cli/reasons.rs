@@ -2,7 +2,7 @@
 //!
 //! JSON output has every record; see [`crate::admin::Why`].
 
-use super::alike::without_digits;
+use super::alike::without_numbers;
 use super::render::{clock, event};
 use crate::admin::Why;
 
@@ -28,11 +28,11 @@ fn history(why: &Why) -> Vec<String> {
     let decisions = why.decisions.iter().map(|decision| {
         let said = format!("{}  {}", decision.verdict.word(), decision.text);
         let text = format!("{}  {said}", clock(decision.at_unix_ms));
-        Line { at_unix_ms: decision.at_unix_ms, kind: without_digits(&said), text }
+        Line { at_unix_ms: decision.at_unix_ms, kind: without_numbers(&said), text }
     });
     let events = why.events.iter().map(|happened| Line {
         at_unix_ms: happened.at_unix_ms,
-        kind: format!("{} {}", happened.node, without_digits(&happened.text)),
+        kind: format!("{} {}", happened.node, without_numbers(&happened.text)),
         text: event(happened),
     });
     let mut lines: Vec<Line> = decisions.chain(events).collect();
