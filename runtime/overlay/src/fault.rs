@@ -53,6 +53,12 @@ pub(crate) fn of_listen(error: &ListenError) -> (Option<PeerKey>, Option<Refusal
     (Some(*peer), refusal)
 }
 
+/// Whether an inbound connection became no link because it carries a stream.
+pub(crate) fn is_stream(error: &ListenError) -> bool {
+    let ListenError::Transport(error) = error else { return false };
+    matches!(set_up_error(error), Some(SetUpError::Stream))
+}
+
 fn failed() -> Fault {
     Fault::Unreachable(UnreachableReason::Failed)
 }

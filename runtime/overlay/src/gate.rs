@@ -29,6 +29,15 @@ pub(crate) const CROSSING_WINDOW: Duration = Duration::from_secs(3);
 /// The most links of joiners and operators at once; `links_max` bounds the members.
 const GUESTS_MAX: usize = 64;
 
+/// The use that a connection is set up for. Both ends have to mean the same one: the Noise handshake fails otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// A link: lanes, gossip and pings over a multiplexer. At most one for each pair of nodes.
+    Link,
+    /// One stream of bytes for the traffic of components. Any number for each pair of nodes.
+    Stream,
+}
+
 /// A failed credential exchange.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
@@ -129,8 +138,12 @@ impl Gate {
 
     /// The digest that both ends of a Noise handshake must have in common, besides their keys: nodes of different
     /// applications cannot talk. The lineage is not in it, so that a node of a former lineage can be told of its end.
-    pub(crate) fn noise_prologue(&self) -> [u8; 32] {
-        blake3::derive_key("rhizo 2026-11-29 noise prologue", self.app.as_str().as_bytes())
+    pub(crate) fn noise_prologue(&self, purpose: Purpose) -> [u8; 32] {
+        let context = match purpose {
+            Purpose::Link => "rhizo 2026-11-29 noise prologue",
+            Purpose::Stream => "rhizo 2026-11-29 noise prologue of a stream",
+        };
+        blake3::derive_key(context, self.app.as_str().as_bytes())
     }
 
     /// The digest that the proofs of both ends are made for: one lineage of one application.
@@ -141,17 +154,23 @@ impl Gate {
         *hasher.finalize().as_bytes()
     }
 
-    /// The dialer's side: sends the credential that is kept for this listener, else the bare key.
-    pub(crate) async fn present<S>(&self, io: &mut S, listener: PeerKey) -> Result<(), ExchangeError>
+    /// The credential that is kept for a link to this listener, else the bare key.
+    pub(crate) fn credential_for(&self, listener: &PeerKey) -> Credential {
+        self.book().credentials.get(listener).cloned().unwrap_or(Credential::Member)
+    }
+
+    /// The dialer's side: sends a credential and, if it needs one, the proof.
+    pub(crate) async fn present<S>(
+        &self,
+        io: &mut S,
+        listener: PeerKey,
+        credential: &Credential,
+    ) -> Result<(), ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (credential, lineage) = {
-            let book = self.book();
-            let credential = book.credentials.get(&listener).cloned().unwrap_or(Credential::Member);
-            (credential, book.lineage)
-        };
-        let kind = match &credential {
+        let lineage = self.book().lineage;
+        let kind = match credential {
             Credential::Member => Kind::Member,
             Credential::Ticket { id, .. } => Kind::Ticket(*id),
             Credential::Operator { .. } => Kind::Operator,
@@ -167,7 +186,7 @@ impl Gate {
             listener_nonce: answer.nonce,
             prologue: self.prologue(lineage),
         };
-        match &credential {
+        match credential {
             Credential::Member => {}
             Credential::Ticket { secret, .. } => {
                 write(io, secret.verifier().proof(&binding).as_bytes()).await?;
@@ -198,6 +217,7 @@ impl Gate {
         &self,
         io: &mut S,
         dialer: PeerKey,
+        purpose: Purpose,
     ) -> Result<(Claim, Lineage), ExchangeError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -228,7 +248,7 @@ impl Gate {
             listener_nonce,
             prologue: self.prologue(hello.lineage),
         };
-        let verdict = self.judge(&shown, &binding, hello.lineage);
+        let verdict = self.judge(&shown, &binding, hello.lineage, purpose);
         let mut answer =
             hello::encode_verdict(verdict.as_ref().map(|_| ()).map_err(|(refusal, _)| *refusal)).to_vec();
         if let Err((_, Some(statement))) = &verdict {
@@ -250,6 +270,7 @@ impl Gate {
         shown: &Shown,
         link: &LinkBinding,
         lineage: Lineage,
+        purpose: Purpose,
     ) -> Result<Claim, (Refusal, Option<[u8; SUCCESSION_BYTES]>)> {
         let book = self.book();
         if lineage != book.lineage {
@@ -260,12 +281,23 @@ impl Gate {
                 None => (Refusal::Lineage, None),
             });
         }
-        self.judge_credential(&book, shown, link).map_err(|refusal| (refusal, None))
+        let judged = self.judge_credential(&book, shown, link).and_then(|claim| match (purpose, claim) {
+            (Purpose::Link, claim) => {
+                let is_guest = !book.admission.members.contains_key(&link.dialer);
+                book.room_for(&link.dialer, is_guest, self.links_max)?;
+                book.not_crossing(&self.local, &link.dialer, Instant::now())?;
+                Ok(claim)
+            }
+            // A host that has not joined runs no component.
+            (Purpose::Stream, Claim::Ticket(_)) => Err(Refusal::Ticket),
+            (Purpose::Stream, claim) => Ok(claim),
+        });
+        judged.map_err(|refusal| (refusal, None))
     }
 
     fn judge_credential(&self, book: &Book, shown: &Shown, link: &LinkBinding) -> Result<Claim, Refusal> {
         let member = book.admission.members.contains_key(&link.dialer);
-        let claim = match shown {
+        Ok(match shown {
             Shown::Key if member => Claim::Member,
             Shown::Key => return Err(Refusal::Stranger),
             Shown::Operator(proof) => {
@@ -289,10 +321,7 @@ impl Gate {
                 }
                 Claim::Ticket(*id)
             }
-        };
-        book.room_for(&link.dialer, !member, self.links_max)?;
-        book.not_crossing(&self.local, &link.dialer, Instant::now())?;
-        Ok(claim)
+        })
     }
 }
 

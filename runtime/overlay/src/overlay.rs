@@ -14,6 +14,8 @@ use crate::lane::{Lanes, RequestError, SendError};
 use crate::rate::Rate;
 use crate::service::{self, Command};
 use crate::shared::Shared;
+use crate::stream::{StreamDialer, StreamListener};
+use crate::transport::SetUp;
 use crate::upkeep::LinkTarget;
 use rhizo_types::{Lineage, PeerKey};
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ const DIAL_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Overlay {
     shared: Arc<Shared>,
+    set_up: SetUp,
     commands: mpsc::Sender<Command>,
 }
 
@@ -58,12 +61,16 @@ impl Overlay {
             lanes: Mutex::default(),
             targets: Mutex::default(),
             gossip_rate: Mutex::new(Rate::new(GOSSIP_RATE, GOSSIP_BURST, Instant::now())),
+            streams: Mutex::default(),
             changed: Notify::new(),
         });
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (sender, events) = event::queue(config.events_max);
-        service::start(&config, Arc::clone(&shared), listener, inbox, sender)?;
-        Ok((Self { shared, commands }, events))
+        let source = listen.map(|address| address.ip()).filter(std::net::IpAddr::is_loopback);
+        let keypair = config.secret.keypair();
+        let set_up = SetUp::new(Arc::clone(&shared), keypair, source, config.shaper.clone());
+        service::start(&config, set_up.clone(), listener, inbox, sender)?;
+        Ok((Self { shared, set_up, commands }, events))
     }
 
     /// This node's key.
@@ -180,6 +187,18 @@ impl Overlay {
     pub async fn close_link(&self, peer: PeerKey) {
         // A stopped overlay has no links.
         let _ = self.commands.send(Command::CloseLink(peer)).await;
+    }
+
+    /// Opens streams to other nodes. Streams are independent of links: each has a TCP connection of its own.
+    #[must_use]
+    pub fn stream_dialer(&self) -> StreamDialer {
+        StreamDialer::new(self.set_up.clone())
+    }
+
+    /// Accepts streams of other nodes and of operators from now on, in place of an earlier listener.
+    #[must_use]
+    pub fn accept_streams(&self) -> StreamListener {
+        StreamListener::new(self.set_up.clone())
     }
 
     /// Closes all links and stops the overlay's task; the event queue ends afterwards.

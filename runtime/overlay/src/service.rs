@@ -10,7 +10,7 @@ use crate::config::OverlayConfig;
 use crate::dials::Dials;
 use crate::error::{BindError, DialError};
 use crate::event::{EventSender, LinkDownReason, OverlayEvent, UnreachableReason};
-use crate::fault::{Fault, of_dial, of_listen};
+use crate::fault::{Fault, is_stream, of_dial, of_listen};
 use crate::gate::LinkNote;
 use crate::key::{self, NodeSecret};
 use crate::link::Link;
@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::signed::{self, Verdict};
 use crate::swarm::{self, Behaviour, BehaviourEvent};
-use crate::transport::{self, GatedTcp};
+use crate::transport::{self, GatedTcp, SetUp};
 use crate::upkeep::{ADDRESSES_MAX, LinkTarget, Upkeep};
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
@@ -77,15 +77,14 @@ struct Service {
 /// Builds the swarm and starts the task.
 pub(crate) fn start(
     config: &OverlayConfig,
-    shared: Arc<Shared>,
+    set_up: SetUp,
     listener: Option<TcpListener>,
     commands: mpsc::Receiver<Command>,
     events: EventSender,
 ) -> Result<(), BindError> {
-    let keypair = config.secret.keypair();
-    let source = shared.listen.map(|address| address.ip()).filter(std::net::IpAddr::is_loopback);
-    let gated = GatedTcp::new(Arc::clone(&shared), keypair.clone(), listener, source, config.shaper.clone());
-    let mut swarm = swarm::build(config, &keypair, gated)?;
+    let shared = Arc::clone(&set_up.shared);
+    let gated = GatedTcp::new(set_up, listener);
+    let mut swarm = swarm::build(config, &config.secret.keypair(), gated)?;
     if let Some(address) = shared.listen {
         swarm
             .listen_on(transport::to_multiaddr(address))
@@ -360,6 +359,7 @@ impl Service {
                     self.handle_fault(peer, of_dial(&error));
                 }
             }
+            SwarmEvent::IncomingConnectionError { error, .. } if is_stream(&error) => {}
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 let Some(remote) = transport::socket_address(&send_back_addr) else { return };
                 self.shared.gate.book().claims.remove(&remote);

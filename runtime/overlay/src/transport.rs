@@ -3,9 +3,11 @@
 //! One future per connection performs all the steps under one deadline, so that no part of a later step exists while
 //! an earlier step can still refuse. [`crate::gate`] decides which peers are admitted. Read next: the gate.
 
-use crate::gate::ExchangeError;
+use crate::gate::{ExchangeError, Purpose};
 use crate::key;
 use crate::muxer::{End, Muxer};
+use crate::permit::{Pending, Permit};
+use crate::raw_stream::{PREAMBLE, RawStream};
 use crate::shaper::{LinkShaper, ShapedStream};
 use crate::shared::Shared;
 use futures::future::BoxFuture;
@@ -16,21 +18,19 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, noise};
 use rhizo_types::PeerKey;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
 /// Time limit of a whole set-up, from the first byte to the verdict. The slowest real path (450 ms) needs 2 s.
-const SET_UP_MAX: Duration = Duration::from_secs(5);
-/// Set-ups of inbound connections in progress: in all, and from one address.
-const PENDING_MAX: u32 = 128;
-const PENDING_PER_ADDRESS_MAX: u32 = 16;
+pub(crate) const SET_UP_MAX: Duration = Duration::from_secs(5);
 /// Pause after the kernel refused to accept a connection, usually because no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -53,6 +53,11 @@ pub(crate) enum SetUpError {
     Exchange { peer: PeerKey, source: ExchangeError },
     #[error("listen on a second address")]
     Listening,
+    /// Not a fault: the connection is a stream, and the part of the node that accepts streams has it now.
+    #[error("make a link of a connection that carries a stream")]
+    Stream,
+    #[error("accept a stream: too many wait, or this node accepts none")]
+    StreamRefused,
 }
 
 /// The transport of one overlay: at most one listener, any number of dials.
@@ -63,15 +68,15 @@ pub(crate) struct GatedTcp {
     announced: VecDeque<TransportEvent<BoxFuture<'static, Outcome>, SetUpError>>,
     listener_id: Option<ListenerId>,
     pause: Option<Pin<Box<Sleep>>>,
-    pending: Arc<Mutex<BTreeMap<IpAddr, u32>>>,
+    pending: Pending,
 }
 
 type Outcome = Result<(PeerId, StreamMuxerBox), SetUpError>;
 
 /// The parts that every set-up needs; cheap to clone.
 #[derive(Clone)]
-struct SetUp {
-    shared: Arc<Shared>,
+pub(crate) struct SetUp {
+    pub(crate) shared: Arc<Shared>,
     keypair: Keypair,
     shaper: Option<Arc<dyn LinkShaper>>,
     /// The source address of dials to loopback addresses, so that listeners can identify the dialling host.
@@ -79,20 +84,14 @@ struct SetUp {
 }
 
 impl GatedTcp {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        keypair: Keypair,
-        listener: Option<TcpListener>,
-        source: Option<IpAddr>,
-        shaper: Option<Arc<dyn LinkShaper>>,
-    ) -> Self {
+    pub(crate) fn new(set_up: SetUp, listener: Option<TcpListener>) -> Self {
         Self {
-            set_up: SetUp { shared, keypair, shaper, source },
+            set_up,
             listener,
             announced: VecDeque::new(),
             listener_id: None,
             pause: None,
-            pending: Arc::default(),
+            pending: Pending::default(),
         }
     }
 
@@ -104,9 +103,8 @@ impl GatedTcp {
         };
         let set_up = self.set_up.clone();
         Some(Box::pin(async move {
-            let _permit = permit;
-            let outcome = in_time(set_up.inbound(stream, remote)).await;
-            if outcome.is_err() {
+            let outcome = in_time(set_up.inbound(stream, remote, permit)).await;
+            if !matches!(outcome, Ok(_) | Err(SetUpError::Stream)) {
                 set_up.shared.gate.count_refused();
             }
             outcome
@@ -118,13 +116,38 @@ async fn in_time(set_up: impl Future<Output = Outcome>) -> Outcome {
     tokio::time::timeout(SET_UP_MAX, set_up).await.unwrap_or(Err(SetUpError::TimedOut))
 }
 
+impl fmt::Debug for SetUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetUp").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// Returns true if the other end's first bytes announce a stream. Leaves the bytes in the socket.
+///
+/// A Noise handshake begins with the length of its first message, 32 bytes as a big-endian number of two bytes, so the
+/// first byte of a link is zero.
+async fn announces_stream(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; 1];
+    let count = stream.peek(&mut first).await?;
+    Ok(count == 1 && first[0] == PREAMBLE[0])
+}
+
 impl SetUp {
-    fn noise(&self) -> Result<noise::Config, SetUpError> {
-        let config = noise::Config::new(&self.keypair).map_err(SetUpError::Noise)?;
-        Ok(config.with_prologue(self.shared.gate.noise_prologue().to_vec()))
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        keypair: Keypair,
+        source: Option<IpAddr>,
+        shaper: Option<Arc<dyn LinkShaper>>,
+    ) -> Self {
+        Self { shared, keypair, shaper, source }
     }
 
-    fn shaped(&self, stream: TcpStream, remote: SocketAddr) -> ShapedStream {
+    pub(crate) fn noise(&self, purpose: Purpose) -> Result<noise::Config, SetUpError> {
+        let config = noise::Config::new(&self.keypair).map_err(SetUpError::Noise)?;
+        Ok(config.with_prologue(self.shared.gate.noise_prologue(purpose).to_vec()))
+    }
+
+    pub(crate) fn shaped(&self, stream: TcpStream, remote: SocketAddr) -> ShapedStream {
         // Small frames dominate; a failure here costs latency only.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "nodelay not set");
@@ -132,18 +155,24 @@ impl SetUp {
         ShapedStream::new(stream, self.delay(remote))
     }
 
-    fn delay(&self, remote: SocketAddr) -> Duration {
+    pub(crate) fn delay(&self, remote: SocketAddr) -> Duration {
         self.shaper.as_ref().map_or(Duration::ZERO, |shaper| shaper.one_way_delay(remote))
     }
 
-    async fn inbound(&self, stream: TcpStream, remote: SocketAddr) -> Outcome {
+    async fn inbound(&self, stream: TcpStream, remote: SocketAddr, permit: Permit) -> Outcome {
+        match announces_stream(&stream).await {
+            Ok(false) => {}
+            Ok(true) => return Err(self.hand_over(stream, remote, permit)),
+            Err(source) => return Err(SetUpError::Connect { address: remote, source }),
+        }
         let io = self.shaped(stream, remote);
-        let (id, mut io) = self.noise()?.upgrade_inbound(io, "/noise").await.map_err(SetUpError::Noise)?;
+        let noise = self.noise(Purpose::Link)?;
+        let (id, mut io) = noise.upgrade_inbound(io, "/noise").await.map_err(SetUpError::Noise)?;
         let peer = key::peer_key(&id).ok_or(SetUpError::KeyKind)?;
         let claim = self
             .shared
             .gate
-            .admit(&mut io, peer)
+            .admit(&mut io, peer, Purpose::Link)
             .await
             .map_err(|source| SetUpError::Exchange { peer, source })?;
         self.shared.gate.book().claims.insert(remote, claim);
@@ -151,20 +180,33 @@ impl SetUp {
         Ok((id, StreamMuxerBox::new(Muxer::new(io, End::Listener))))
     }
 
-    async fn outbound(self, address: SocketAddr, expected: PeerKey) -> Outcome {
+    /// Passes a stream to the part of the node that accepts streams. The stream leaves the reactor of this thread.
+    fn hand_over(&self, stream: TcpStream, remote: SocketAddr, permit: Permit) -> SetUpError {
+        let Ok(stream) = stream.into_std() else { return SetUpError::StreamRefused };
+        let raw = RawStream { stream, remote, permit };
+        if self.shared.pass_stream(raw) { SetUpError::Stream } else { SetUpError::StreamRefused }
+    }
+
+    /// Opens a TCP connection to another node; takes as long as the emulated delay says.
+    pub(crate) async fn reach(&self, address: SocketAddr) -> Result<TcpStream, SetUpError> {
         let connected = self.connect(address).await;
         // The kernel's own handshake does not pass through the delay queue, so its round trip is paid here.
         tokio::time::sleep(2 * self.delay(address)).await;
-        let stream = connected.map_err(|source| SetUpError::Connect { address, source })?;
-        let io = self.shaped(stream, address);
-        let (id, mut io) = self.noise()?.upgrade_outbound(io, "/noise").await.map_err(SetUpError::Noise)?;
+        connected.map_err(|source| SetUpError::Connect { address, source })
+    }
+
+    async fn outbound(self, address: SocketAddr, expected: PeerKey) -> Outcome {
+        let io = self.shaped(self.reach(address).await?, address);
+        let noise = self.noise(Purpose::Link)?;
+        let (id, mut io) = noise.upgrade_outbound(io, "/noise").await.map_err(SetUpError::Noise)?;
         let peer = key::peer_key(&id).ok_or(SetUpError::KeyKind)?;
         if peer != expected {
             return Err(SetUpError::WrongKey { expected, found: peer });
         }
+        let credential = self.shared.gate.credential_for(&peer);
         self.shared
             .gate
-            .present(&mut io, peer)
+            .present(&mut io, peer, &credential)
             .await
             .map_err(|source| SetUpError::Exchange { peer, source })?;
         self.shared.gate.count_multiplexer();
@@ -251,37 +293,6 @@ impl Transport for GatedTcp {
     }
 }
 
-/// A permit for one inbound set-up; dropping it returns it.
-struct Permit {
-    pending: Arc<Mutex<BTreeMap<IpAddr, u32>>>,
-    ip: IpAddr,
-}
-
-impl Permit {
-    fn take(pending: &Arc<Mutex<BTreeMap<IpAddr, u32>>>, ip: IpAddr) -> Option<Self> {
-        let mut counts = pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: u32 = counts.values().sum();
-        let here = counts.get(&ip).copied().unwrap_or(0);
-        if all >= PENDING_MAX || here >= PENDING_PER_ADDRESS_MAX {
-            return None;
-        }
-        counts.insert(ip, here + 1);
-        Some(Self { pending: Arc::clone(pending), ip })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut counts = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = counts.get(&self.ip).copied().unwrap_or(0);
-        if here <= 1 {
-            counts.remove(&self.ip);
-        } else {
-            counts.insert(self.ip, here - 1);
-        }
-    }
-}
-
 /// The libp2p spelling of a socket address.
 pub(crate) fn to_multiaddr(address: SocketAddr) -> Multiaddr {
     Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
@@ -325,24 +336,5 @@ mod tests {
             assert_eq!(from_multiaddr(&dialled), Some((address, key)));
             assert_eq!(from_multiaddr(&to_multiaddr(address)), None);
         }
-    }
-
-    #[test]
-    fn set_ups_in_progress_are_bounded_for_each_address_and_in_all() {
-        let pending = Arc::default();
-        let mut permits = Vec::new();
-        let one = IpAddr::from([127, 0, 0, 1]);
-        for _ in 0..PENDING_PER_ADDRESS_MAX {
-            permits.push(Permit::take(&pending, one).unwrap());
-        }
-        assert!(Permit::take(&pending, one).is_none());
-        for host in 2..=8 {
-            for _ in 0..PENDING_PER_ADDRESS_MAX {
-                permits.push(Permit::take(&pending, IpAddr::from([127, 0, 0, host])).unwrap());
-            }
-        }
-        assert!(Permit::take(&pending, IpAddr::from([127, 0, 0, 9])).is_none());
-        permits.clear();
-        assert!(pending.lock().unwrap().is_empty());
     }
 }
