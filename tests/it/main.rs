@@ -30,6 +30,7 @@ mod scripts;
 mod secrets;
 mod teardown;
 mod three_tier;
+mod traffic;
 mod up_down;
 mod verify;
 mod wrong_files;

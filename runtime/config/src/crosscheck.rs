@@ -2,6 +2,7 @@
 //!
 //! They work on the typed spec; the places in the file come from [`Places`].
 
+mod entries;
 mod start;
 
 use crate::expr::eval::{self, Environment, Evaluated};
@@ -19,6 +20,8 @@ pub(crate) struct Places {
     pub(crate) components: BTreeMap<ComponentName, Span>,
     /// The `from` of each import.
     pub(crate) imports: BTreeMap<(ComponentName, PortName), Span>,
+    /// The `port` of each export that has one.
+    pub(crate) ports: BTreeMap<(ComponentName, PortName), Span>,
     /// In the order of the spec's rules.
     pub(crate) requires: Vec<Span>,
     /// The weights that are written in the file.
@@ -54,6 +57,7 @@ pub(crate) fn check(spec: &Spec, places: &Places, findings: &mut Findings) {
         }
     }
     places.imported.iter().for_each(|asked| check_imported(spec, asked, findings));
+    entries::check(spec, places, findings);
     start::check(spec, places, findings);
     for (require, span) in spec.requires.iter().zip(&places.requires) {
         if let Some(component) = spec.components.get(&require.component) {

@@ -213,6 +213,9 @@ enum Time {
 pub(crate) struct Export {
     /// A fixed TCP port; without it the node allocates one.
     port: Option<u16>,
+    /// Whether every node listens at `port` and relays each connection to a started copy, whose own port is allocated.
+    /// Default false.
+    public: Option<bool>,
     /// Whether it carries values only and has no address. Default false.
     data: Option<bool>,
     /// The values that its users receive: outputs of actions, or attributes.
@@ -221,7 +224,7 @@ pub(crate) struct Export {
 }
 
 impl Table for Export {
-    const NOT_YET: &'static [&'static str] = &["public", "value", "protocol"];
+    const NOT_YET: &'static [&'static str] = &["value"];
     const FOREIGN: Foreign = slips::EXPORT;
 }
 
@@ -239,10 +242,13 @@ pub(crate) struct Import {
     on_loss: Option<OnLoss>,
     /// Whether a change of it triggers the life-cycle's `notify`. Default false.
     notify: Option<bool>,
+    /// The way to the exporter: "node" gives the user a stable local address, from which its node relays each connection
+    /// over an authenticated stream; "direct" gives it the exporter's own address. Default "node".
+    via: Option<Via>,
 }
 
 impl Table for Import {
-    const NOT_YET: &'static [&'static str] = &["via"];
+    const NOT_YET: &'static [&'static str] = &[];
     const FOREIGN: Foreign = slips::IMPORTED;
 }
 
@@ -252,6 +258,13 @@ enum OnLoss {
     Stop,
     Suspend,
     Rebind,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum Via {
+    Node,
+    Direct,
 }
 
 /// The number of exporters that are bound.

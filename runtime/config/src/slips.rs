@@ -111,6 +111,8 @@ pub(crate) const EXPORT: Foreign = &[
     ("target_port", "write `port`: the program listens on the port that others reach"),
     ("host_port", "write `port`: the program listens on the port that others reach"),
     ("container_port", "write `port`: the program listens on the port that others reach"),
+    ("protocol", "remove it: exports carry TCP, and UDP is not relayed"),
+    ("udp", "remove it: exports carry TCP, and UDP is not relayed"),
     ("address", "remove it: a copy listens on the address of its host, `{export.NAME.addr}`"),
     ("host", "remove it: a copy listens on the address of its host, `{export.NAME.addr}`"),
 ];

@@ -41,7 +41,7 @@ fn name(n: usize) -> ComponentName {
 
 fn spec(shape: &str, kind: &str, count: usize) -> Spec {
     let component = |n: usize| {
-        let export = Export { port: None, data: true, values: BTreeSet::new() };
+        let export = Export { data: true, ..Export::SERVICE };
         let import =
             |other: usize| (PortName(format!("to-{other}")), Import::of(name(other), PortName::from("main")));
         let component = Component {

@@ -125,7 +125,7 @@ fn fixed(mut component: Component) -> Component {
 fn hub() -> Component {
     let mut hub = component(1, &[]);
     let values = BTreeSet::from([ValueName::from("key")]);
-    hub.exports.insert(PortName::from("main"), Export { port: None, data: false, values });
+    hub.exports.insert(PortName::from("main"), Export { values, ..Export::SERVICE });
     Component { exclusive: true, on_failure: OnFailure::Unwind, lifecycle: Some(Box::new(lively())), ..hub }
 }
 

@@ -46,6 +46,14 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Execute a reconfiguration script (`add del connect disconnect push wait`), and follow it to its end.
     Run(Run),
+    /// Make an export reachable at a local port of this machine, until Ctrl-C. Each connection goes to a started copy.
+    Forward {
+        /// The export of a component or of one copy: `web.http` or `web.0.http`.
+        #[arg(value_name = "COMPONENT.EXPORT")]
+        export: String,
+        /// The local port; a free one when absent.
+        port: Option<u16>,
+    },
     /// Stop everything and release all hosts.
     Down {
         /// Do not ask for consent.

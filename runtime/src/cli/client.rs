@@ -8,7 +8,7 @@ use crate::admin::{Answer, Ask, AskRecord, Status};
 use crate::app_dir::{AppDir, Deployment};
 use rhizo_overlay::{
     Class, Credential, DialError, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents, Refusal,
-    RequestError,
+    RequestError, StreamDialer,
 };
 use rhizo_types::{Lineage, PeerKey};
 use std::collections::VecDeque;
@@ -241,6 +241,11 @@ impl Client {
                 tracing::debug!(error = %crate::error::chain(&error), "members not noted");
             }
         }
+    }
+
+    /// Opens streams to nodes, and the credential with which they admit this operator.
+    pub(crate) fn streams(&self) -> (StreamDialer, Credential) {
+        (self.overlay.stream_dialer(), Credential::Operator { secret: self.operator.clone() })
     }
 
     /// Ends the link.

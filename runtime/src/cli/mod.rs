@@ -13,6 +13,7 @@ mod console;
 mod down;
 mod events;
 mod exit;
+mod forward;
 mod founding;
 mod home_of;
 mod interruption;
@@ -181,6 +182,7 @@ fn node(embedding: &Embedding, host: &Path) -> Result<Exit, Failure> {
     };
     let home = HostDirectory::open(host).map_err(|error| failed("open the host directory", &error))?;
     let program = Program::current().map_err(|error| failed("find the executable", &error))?;
+    raise_file_limit();
     let runtime = runtime(WORKERS)?;
     let sensors = embedding.sensors.iter().map(|make| make(runtime.handle().clone())).collect();
     let started =
@@ -202,6 +204,16 @@ fn node(embedding: &Embedding, host: &Path) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Err(error) => Err(failed("run the node", &error)),
+    }
+}
+
+/// Raises the number of files that this process may open to the most that the system allows it: each relayed connection
+/// takes two. Programs inherit the limit.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let files = Resource::RLIMIT_NOFILE;
+    if let Err(error) = getrlimit(files).and_then(|(_, hard)| setrlimit(files, hard, hard)) {
+        tracing::warn!(%error, "limit of open files not raised");
     }
 }
 
@@ -235,6 +247,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
             Ok(Exit::Done)
         }
         Command::Run(run) => script::run(session, run).await,
+        Command::Forward { export, port } => forward::forward(session, &export, port).await,
         Command::Down { yes, timeout_s } => down::down(session, yes, timeout_s).await,
         Command::Recover(arguments) => recover::recover(session, &arguments).await,
         Command::Status => {

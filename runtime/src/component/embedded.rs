@@ -5,11 +5,11 @@
 
 use super::closure_output;
 use super::function::BoxError;
+use super::imports::{SeenImport, SeenImports};
 use super::instance_log::InstanceLog;
 use super::launch::Launch;
 use super::{ExportTable, NodeView, RunOutcome, Task, probe, raised, start_ms_max};
 use crate::secrets::Opened;
-use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::Component;
 use rhizo_types::{InstanceId, PortName, ValueName};
@@ -36,10 +36,6 @@ const PUBLISHED_LEN: usize = 16;
 /// Longest delay of the report that an instance has ended, while a clone of its context could still publish.
 const PUBLISHED_MS_MAX: u64 = 100;
 
-pub(super) fn addresses(told: &Bound) -> Vec<SocketAddr> {
-    told.values().filter_map(|served| served.address).collect()
-}
-
 /// The context of a closure: its ports, its node, and the order to stop.
 #[derive(Clone)]
 pub struct Ctx {
@@ -49,7 +45,7 @@ pub struct Ctx {
     component: Arc<Component>,
     /// The addresses that were chosen for its exports.
     ports: Arc<ExportTable>,
-    imports: watch::Receiver<BoundImports>,
+    imports: watch::Receiver<SeenImports>,
     attributes: watch::Receiver<Values>,
     values: Arc<Values>,
     secrets: Opened,
@@ -158,33 +154,33 @@ impl Ctx {
 #[derive(Clone)]
 pub struct Import {
     name: PortName,
-    table: watch::Receiver<BoundImports>,
+    table: watch::Receiver<SeenImports>,
     /// The bindings that the last call of [`Import::changed`] returned, so that no change between two calls is
     /// missed.
-    told: Bound,
+    told: SeenImport,
 }
 
 impl Import {
-    /// The addresses that the import is bound to now; empty while it is unbound.
+    /// The addresses at which the exporters are reached now; empty while the import is unbound. An import of one exporter
+    /// has one address, which stays the same when it is bound to another exporter.
     #[must_use]
     pub fn addrs(&self) -> Vec<SocketAddr> {
-        self.table.borrow().get(&self.name).map(addresses).unwrap_or_default()
+        self.table.borrow().get(&self.name).map(SeenImport::addresses).unwrap_or_default()
     }
 
     /// A data value of the first exporter that the import is bound to now.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<String> {
         let table = self.table.borrow();
-        table.get(&self.name)?.values().next()?.values.get(&ValueName::from(name)).cloned()
+        table.get(&self.name)?.exporters.values().next()?.values.get(&ValueName::from(name)).cloned()
     }
 
-    /// The first address that the import is bound to. Waits while it is unbound.
+    /// The address of the import: of any exporter that it is bound to. Waits while it is unbound.
     pub async fn addr(&self) -> SocketAddr {
         let mut table = self.table.clone();
         loop {
             // The guard must not live until the next await: the loop copies the address out of it.
-            let bound =
-                table.borrow_and_update().get(&self.name).and_then(|told| addresses(told).first().copied());
+            let bound = table.borrow_and_update().get(&self.name).and_then(|seen| seen.address);
             if let Some(address) = bound {
                 return address;
             }
@@ -201,7 +197,7 @@ impl Import {
         loop {
             let now = self.table.borrow_and_update().get(&self.name).cloned().unwrap_or_default();
             if now != self.told {
-                let addresses = addresses(&now);
+                let addresses = now.addresses();
                 self.told = now;
                 return addresses;
             }
@@ -220,7 +216,7 @@ pub struct ExportHandle {
 }
 
 impl ExportHandle {
-    /// Listens on the node's address, at the port of the config or a free one, and registers the address.
+    /// Listens on the node's address, at the fixed port of the config or a free one, and registers the address.
     ///
     /// # Errors
     /// When the config declares no such export, or the port cannot be bound.
@@ -234,7 +230,7 @@ impl ExportHandle {
             );
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
-        let port = self.ctx.ports.get(&self.name).map(SocketAddr::port).or(export.port).unwrap_or(0);
+        let port = self.ctx.ports.get(&self.name).map(SocketAddr::port).or(export.fixed_port()).unwrap_or(0);
         let listener = TcpListener::bind((self.ctx.node.address, port)).await?;
         let address = listener.local_addr()?;
         self.ctx.progress.send_modify(|progress| {
@@ -273,7 +269,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
     let mut running = tokio::spawn(closure_output::kept(task.log.clone(), closure(ctx)));
     let outcome = live(&task, &mut running, &mut seen).await;
     if !running.is_finished() {
-        let grace = Duration::from_millis(task.component.stop.grace_ms);
+        let grace = task.spent_grace.rest_of(task.component.stop.grace_ms);
         if timeout(grace, &mut running).await.is_err() {
             running.abort();
             let _cancelled = running.await;
@@ -402,7 +398,7 @@ mod tests {
             dir: scope.dir.into(),
             component: Arc::new(component),
             ports: Arc::default(),
-            imports: watch::channel(BoundImports::new()).1,
+            imports: watch::channel(SeenImports::new()).1,
             attributes: watch::channel(Values::new()).1,
             values: Arc::default(),
             secrets: scope.secrets,
@@ -427,16 +423,14 @@ mod tests {
     #[tokio::test]
     async fn a_rebinding_between_two_waits_is_not_missed() {
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (sender, table) = watch::channel(BoundImports::new());
-        let mut import = Import { name: PortName::from("db"), table, told: Bound::new() };
+        let (sender, table) = watch::channel(SeenImports::new());
+        let mut import = Import { name: PortName::from("db"), table, told: SeenImport::default() };
         let bind = |port, password: &str| {
             let exporter = InstanceId { component: "db".into(), ordinal: 0 };
             let values = Values::from([("password".into(), password.to_owned())]);
             let served = Served { address: Some(address(port)), values };
-            sender.send_replace(BoundImports::from_iter([(
-                PortName::from("db"),
-                Bound::from_iter([(exporter, served)]),
-            )]));
+            let bound = SeenImport::direct([(exporter, served)].into_iter().collect());
+            sender.send_replace(SeenImports::from_iter([(PortName::from("db"), bound)]));
         };
         bind(1, "old");
         // The user has read the new addresses already and must be notified all the same.

@@ -3,6 +3,7 @@
 //! The program may start processes of any kind; [`super::processes`] finds and ends them with it. The supervisor
 //! (`rhizo-actuators`) ends the processes that must end with the node. Embedded closures are in [`super::embedded`].
 
+use super::imports::SeenImports;
 use super::instance_log::InstanceLog;
 use super::last_line::LastLine;
 use super::launch::{self, Launch};
@@ -11,7 +12,6 @@ use super::processes::Processes;
 use super::start_check::StartCheck;
 use super::{ExportTable, RunOutcome, Task, raised, start_ms_max};
 use crate::secrets::Opened;
-use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::spec::{Component, Health, Probe, Run};
 use std::collections::BTreeMap;
 use std::io;
@@ -45,7 +45,8 @@ pub(super) async fn run(mut task: Task) {
         Err(reason) => RunOutcome::StartFailed(reason),
         Ok(mut program) => {
             let outcome = program.live(&mut task).await;
-            let output = program.end(&task.component).await;
+            let grace = task.spent_grace.rest_of(task.component.stop.grace_ms);
+            let output = program.end(&task.component, grace).await;
             match outcome {
                 RunOutcome::StartFailed(reason) => {
                     RunOutcome::StartFailed(output.explain(&reason, &task.scope.secrets).await)
@@ -169,9 +170,8 @@ impl Program {
     }
 
     /// Ends all processes of the service; each has the whole grace, whichever ends first.
-    async fn end(self, component: &Component) -> Output {
+    async fn end(self, component: &Component, grace: Duration) -> Output {
         let Self { mut child, processes, output, .. } = self;
-        let grace = Duration::from_millis(component.stop.grace_ms);
         let leader = async { drop(child.wait().await) };
         processes.end(launch::stop_signal(&component.stop), grace, leader).await;
         let _reaped = child.wait().await;
@@ -180,10 +180,9 @@ impl Program {
 }
 
 /// Replaces the whole file from which the program reads its imports, so that no reader sees a partial file.
-async fn write_imports(task: &Task, imports: &BoundImports) -> Result<(), String> {
-    let addresses = |told: &Bound| super::embedded::addresses(told);
+async fn write_imports(task: &Task, imports: &SeenImports) -> Result<(), String> {
     let by_name: BTreeMap<_, _> =
-        imports.iter().map(|(name, told)| (name.as_str(), addresses(told))).collect();
+        imports.iter().map(|(name, seen)| (name.as_str(), seen.addresses())).collect();
     let text =
         serde_json::to_vec(&by_name).map_err(|error| format!("its imports could not be written: {error}"))?;
     let path = task.scope.dir.join("imports.json");

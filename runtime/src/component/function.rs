@@ -4,6 +4,7 @@
 //! closures that run as long as their instance are in [`super::embedded`], the calls in [`super::action`].
 
 use super::NodeView;
+use super::imports::SeenImport;
 use super::template::Scope;
 use rhizo_types::lifecycle::Values;
 use rhizo_types::{InstanceId, PortName, ValueName};
@@ -70,14 +71,13 @@ impl ActionCtx {
     /// The addresses that an import was bound to when the action began.
     #[must_use]
     pub fn addrs(&self, import: &str) -> Vec<SocketAddr> {
-        let told = self.scope.imports.get(&PortName::from(import));
-        told.into_iter().flatten().filter_map(|(_, served)| served.address).collect()
+        self.scope.imports.get(&PortName::from(import)).map(SeenImport::addresses).unwrap_or_default()
     }
 
     /// A value of the first exporter that an import was bound to when the action began.
     #[must_use]
     pub fn imported(&self, import: &str, value: &str) -> Option<&str> {
-        let served = self.scope.imports.get(&PortName::from(import))?.values().next()?;
+        let served = self.scope.imports.get(&PortName::from(import))?.exporters.values().next()?;
         served.values.get(&ValueName::from(value)).map(String::as_str)
     }
 

@@ -9,14 +9,17 @@ pub(crate) mod action;
 mod action_output;
 pub(crate) mod closure_output;
 mod control_group;
+mod draining;
 pub(crate) mod embedded;
 mod exec;
 pub(crate) mod function;
 mod http_client;
+pub(crate) mod imports;
 mod instance_log;
 mod last_line;
 mod launch;
 mod listeners;
+mod live;
 pub(crate) mod log_reader;
 mod ports;
 mod probe;
@@ -31,16 +34,20 @@ pub(crate) use run_report::{RunOutcome, RunReport};
 
 use crate::secrets::Opened;
 use action::Act;
+use draining::SpentGrace;
+use imports::{ExporterNodes, FreePorts, LocalImports, SeenImports};
 use instance_log::InstanceLog;
+use live::Live;
 use ports::{AllocatedPorts, Wanted};
 use processes::{Mark, Processes};
 use registry::Registry;
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
+use rhizo_traffic::Traffic;
 use rhizo_types::lifecycle::{Action, Values};
 use rhizo_types::secret::SealingKey;
-use rhizo_types::spec::{Component, Run, Stop};
+use rhizo_types::spec::{Component, Run};
 use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
 use start_check::StartCheck;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,9 +103,11 @@ struct Task {
     run: RunId,
     component: Arc<Component>,
     scope: Scope,
-    imports: watch::Receiver<BoundImports>,
+    imports: watch::Receiver<SeenImports>,
     attributes: watch::Receiver<Values>,
     stop: watch::Receiver<bool>,
+    /// The part of its grace that is over when it is ordered to stop.
+    spent_grace: SpentGrace,
     start_check: Arc<StartCheck>,
     log: Arc<InstanceLog>,
     reports: mpsc::Sender<RunReport>,
@@ -126,51 +135,6 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
     let _sender_gone = flag.wait_for(|raised| *raised).await;
 }
 
-/// One run of one instance, from its first order until its last process has ended.
-struct Live {
-    run: RunId,
-    exports: ExportTable,
-    /// The addresses of the run before it.
-    last_exports: ExportTable,
-    imports: watch::Sender<BoundImports>,
-    attributes: watch::Sender<Values>,
-    log: Arc<InstanceLog>,
-    /// How its processes are ended; none before the first order that may launch one.
-    stop: Option<Stop>,
-    /// The flag that stops its service, while there is one.
-    service: Option<watch::Sender<bool>>,
-    /// The start check of its service.
-    start_check: Arc<StartCheck>,
-    /// The flags that cancel its actions, by number.
-    actions: BTreeMap<u32, watch::Sender<bool>>,
-}
-
-impl Live {
-    fn is_idle(&self) -> bool {
-        self.service.is_none() && self.actions.is_empty()
-    }
-
-    fn reported(&mut self, outcome: &RunOutcome) {
-        match outcome {
-            RunOutcome::Started(exports) => {
-                self.start_check.end();
-                self.exports.extend(exports.clone());
-            }
-            RunOutcome::StartFailed(_) | RunOutcome::Failed(_) | RunOutcome::Stopped => self.service = None,
-            RunOutcome::Acted { number, .. } => {
-                self.actions.remove(number);
-            }
-            RunOutcome::Published(_) => {}
-        }
-    }
-
-    fn stop_all(&self) {
-        for flag in self.service.iter().chain(self.actions.values()) {
-            flag.send_replace(true);
-        }
-    }
-}
-
 /// The node that instances run on, and what their tasks share.
 pub(crate) struct Surroundings {
     pub(crate) app: AppName,
@@ -182,6 +146,8 @@ pub(crate) struct Surroundings {
     pub(crate) runtime: tokio::runtime::Handle,
     /// The key that opens the secrets of components.
     pub(crate) key: Option<SealingKey>,
+    /// The data plane.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 /// All instances of this node.
@@ -191,6 +157,8 @@ pub(crate) struct Components {
     host_group: Option<PathBuf>,
     /// The ports of this host that exports without a fixed port are given.
     ports: AllocatedPorts,
+    /// The local addresses of imports.
+    local_imports: LocalImports,
     reports: mpsc::Sender<RunReport>,
     /// The last run of each instance.
     live: BTreeMap<InstanceId, Live>,
@@ -204,6 +172,7 @@ impl Components {
     /// Prepares to run instances; results are sent to `reports`.
     pub(crate) fn new(around: Surroundings, reports: mpsc::Sender<RunReport>) -> Self {
         Self {
+            local_imports: LocalImports::new(around.traffic.clone(), around.node.address),
             around,
             host_group: control_group::of_host(),
             ports: AllocatedPorts::of_host(),
@@ -212,6 +181,11 @@ impl Components {
             replaced: Vec::new(),
             endings: JoinSet::new(),
         }
+    }
+
+    /// The address of this host.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.around.node.address
     }
 
     /// Returns the run. The first order that names it begins it and ends an earlier run of the instance.
@@ -223,18 +197,8 @@ impl Components {
             let last_exports = last.map(|last| {
                 if last.exports.is_empty() { last.last_exports.clone() } else { last.exports.clone() }
             });
-            let live = Live {
-                run: run.clone(),
-                exports: ExportTable::new(),
-                last_exports: last_exports.unwrap_or_default(),
-                imports: watch::channel(BoundImports::new()).0,
-                attributes: watch::channel(Values::new()).0,
-                log: Arc::new(InstanceLog::new(self.dir_of(run))),
-                stop: None,
-                service: None,
-                start_check: Arc::default(),
-                actions: BTreeMap::new(),
-            };
+            let log = Arc::new(InstanceLog::new(self.dir_of(run)));
+            let live = Live::new(run.clone(), last_exports.unwrap_or_default(), log);
             if let Some(older) = self.live.insert(run.instance.clone(), live) {
                 older.stop_all();
                 self.replaced.push(older);
@@ -274,8 +238,8 @@ impl Components {
     fn scope(
         &mut self,
         run: &RunId,
-        component: &Component,
-        imports: BoundImports,
+        component: &Arc<Component>,
+        (bound, nodes): (BoundImports, ExporterNodes),
         values: Values,
     ) -> Result<Scope, String> {
         let (node, dir, app) = (self.around.node.clone(), self.dir_of(run), self.around.app.clone());
@@ -284,12 +248,16 @@ impl Components {
         let host_group = self.host_group.clone();
         let live = self.live(run);
         live.attributes.send_replace(component.attributes.clone());
-        live.imports.send_replace(imports.clone());
+        live.component = Some(component.clone());
+        (live.bound, live.nodes) = (bound.clone(), nodes.clone());
         live.stop = Some(component.stop.clone());
         if live.exports.is_empty() {
             let exports = self.choose_ports(run, component)?;
             self.live(run).exports = exports;
         }
+        let ports = FreePorts { allocated: &self.ports, chosen: live::chosen_ports(&self.live) };
+        let imports = self.local_imports.see(&run.instance, component, &bound, &nodes, &ports)?;
+        self.live(run).imports.send_replace(imports.clone());
         let (exports, attributes) = (self.live(run).exports.clone(), component.attributes.clone());
         let (instance, attempt) = (run.instance.clone(), run.attempt);
         Ok(Scope {
@@ -319,9 +287,9 @@ impl Components {
     }
 
     /// Starts the service of an instance; the result is reported.
-    pub(crate) fn start(&mut self, call: StartCall) {
+    pub(crate) fn start(&mut self, call: StartCall, nodes: ExporterNodes) {
         let StartCall { run, component, version: _, imports, values } = call;
-        let scope = self.scope(&run, &component, imports, values);
+        let scope = self.scope(&run, &component, (imports, nodes), values);
         let registry = self.around.registry.clone();
         let reports = self.reports.clone();
         let live = self.live(&run);
@@ -329,6 +297,7 @@ impl Components {
         live.service = Some(stop);
         let (imports, attributes) = (live.imports.subscribe(), live.attributes.subscribe());
         let (log, start_check) = (live.log.clone(), live.start_check.clone());
+        let spent_grace = live.spent_grace.clone();
         start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
         self.around.runtime.spawn(async move {
             let scope = match scope {
@@ -342,6 +311,7 @@ impl Components {
                 imports,
                 attributes,
                 stop: stop_seen,
+                spent_grace,
                 start_check,
                 log,
                 reports,
@@ -367,11 +337,11 @@ impl Components {
     }
 
     /// Begins an action; the result is reported.
-    pub(crate) fn act(&mut self, call: ActCall) {
+    pub(crate) fn act(&mut self, call: ActCall, nodes: ExporterNodes) {
         let ActCall { id: ActionId { run, number }, step, action, component, version: _, imports, values } =
             call;
         tracing::debug!(instance = %run.instance, step, number, "action begins");
-        let scope = self.scope(&run, &component, imports, values);
+        let scope = self.scope(&run, &component, (imports, nodes), values);
         let registry = self.around.registry.clone();
         let reports = self.reports.clone();
         let live = self.live(&run);
@@ -406,16 +376,24 @@ impl Components {
     pub(crate) fn rebind(
         &mut self,
         run: &RunId,
-        import: &PortName,
-        bound: Bound,
+        name: &PortName,
+        (bound, nodes): (Bound, ExporterNodes),
         unbound: &BTreeSet<InstanceId>,
     ) {
-        let Some(live) = self.current(run) else { return };
-        live.imports.send_modify(|told| {
-            let exporters = told.entry(import.clone()).or_default();
-            exporters.retain(|exporter, _| !unbound.contains(exporter));
-            exporters.extend(bound);
-        });
+        let ports = FreePorts { allocated: &self.ports, chosen: live::chosen_ports(&self.live) };
+        let Some(live) = self.live.get_mut(&run.instance).filter(|live| live.run == *run) else { return };
+        let exporters = live.bound.entry(name.clone()).or_default();
+        exporters.retain(|exporter, _| !unbound.contains(exporter));
+        exporters.extend(bound);
+        live.nodes.extend(nodes);
+        let import = (name, live.component.as_ref().and_then(|component| component.imports.get(name)));
+        let seen = self.local_imports.see_one(&run.instance, import, exporters, &live.nodes, &ports);
+        match seen {
+            Ok(seen) => live.imports.send_modify(|all| drop(all.insert(name.clone(), seen))),
+            Err(reason) => {
+                tracing::warn!(instance = %run.instance, import = %name, reason, "import not bound")
+            }
+        }
     }
 
     /// Changes the component's attributes in a run. Does nothing when the run is not the instance's last.
@@ -425,10 +403,26 @@ impl Components {
         }
     }
 
-    /// Stops a service; [`RunOutcome::Stopped`] follows. Returns false when there is no such service.
+    /// Stops a service when the connections that nodes relay to it have ended, see [`draining`];
+    /// [`RunOutcome::Stopped`] follows. Returns false when there is no such service.
     pub(crate) fn stop(&mut self, run: &RunId) -> bool {
-        let flag = self.current(run).and_then(|live| live.service.as_ref());
-        flag.map(|flag| flag.send_replace(true)).is_some()
+        let Some(live) = self.current(run) else { return false };
+        let Some(flag) = live.service.clone() else { return false };
+        let traffic = self.local_imports.traffic();
+        if !traffic.is_serving(&run.instance) {
+            flag.send_replace(true);
+            return true;
+        }
+        let grace_ms = live.stop.as_ref().map_or(0, |stop| stop.grace_ms);
+        let (traffic, spent) = (traffic.clone(), live.spent_grace.clone());
+        self.around.runtime.spawn(draining::stop_when_drained(
+            traffic,
+            run.instance.clone(),
+            grace_ms,
+            spent,
+            flag,
+        ));
+        true
     }
 
     fn current(&self, run: &RunId) -> Option<&Live> {
@@ -451,6 +445,7 @@ impl Components {
     pub(crate) fn keep(&mut self, exists: impl Fn(&InstanceId) -> bool) {
         let gone = self.live.extract_if(.., |instance, live| live.is_idle() && !exists(instance));
         self.replaced.extend(gone.map(|(_, live)| live));
+        self.local_imports.keep(exists);
         self.end_replaced();
     }
 

@@ -49,6 +49,31 @@ impl AllocatedPorts {
         let skipped = usize::try_from(hash(name) % count).unwrap_or(0);
         self.0.clone().skip(skipped).chain(self.0.clone().take(skipped))
     }
+
+    /// Listens at a port of an address: at the same one for the same name, unless it is taken. The ports in `chosen` are
+    /// those of exports, whose programs may not listen yet.
+    ///
+    /// # Errors
+    /// The reason in words, when every port is taken.
+    pub(super) fn listen(
+        &self,
+        address: IpAddr,
+        name: &str,
+        chosen: &BTreeSet<u16>,
+    ) -> Result<(SocketAddr, TcpListener), String> {
+        for port in self.beginning_at(name).filter(|port| !chosen.contains(port)) {
+            let at = SocketAddr::new(address, port);
+            match TcpListener::bind(at) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => {
+                    return bound
+                        .map(|listener| (at, listener))
+                        .map_err(|error| format!("port {port} could not be taken: {error}"));
+                }
+            }
+        }
+        Err(format!("every port of {address} from {} to {} is taken", self.0.start(), self.0.end()))
+    }
 }
 
 /// Parses `first last`; none for anything else.
@@ -90,12 +115,12 @@ impl Wanted<'_> {
         let services = || self.exports.iter().filter(|(_, export)| !export.data);
         // Fixed ports first, so that no other export of the component is given one of them.
         for (name, export) in services() {
-            if let Some(port) = export.port {
+            if let Some(port) = export.fixed_port() {
                 held.push(self.bind(port).map_err(|error| self.refused(port, &error))?);
                 chosen.insert(name.clone(), SocketAddr::new(self.address, port));
             }
         }
-        for (name, _) in services().filter(|(_, export)| export.port.is_none()) {
+        for (name, _) in services().filter(|(_, export)| export.fixed_port().is_none()) {
             let listener = self.allocate(name.as_str(), allocated)?;
             let address =
                 listener.local_addr().map_err(|error| format!("its ports could not be read: {error}"))?;
@@ -210,6 +235,21 @@ mod tests {
         let third =
             choose(address, &one(), &ExportTable::new(), &[second.port()]).expect("a port")[&"a".into()];
         assert!(third != first && third != second);
+    }
+
+    #[test]
+    fn an_import_gets_no_port_that_was_chosen_for_an_export() {
+        let address = IpAddr::V4(Ipv4Addr::new(127, 77, 1, 4));
+        let ports = AllocatedPorts::of_host();
+        let listen = |chosen: &[u16]| {
+            let chosen = chosen.iter().copied().collect();
+            ports.listen(address, "web.0/import/db", &chosen).expect("a port").0
+        };
+        let first = listen(&[]);
+        assert_eq!(listen(&[]), first, "a node that starts again");
+        assert_ne!(listen(&[first.port()]), first);
+        let _listening = ports.listen(address, "web.0/import/db", &BTreeSet::new()).expect("a port");
+        assert_ne!(listen(&[]), first, "another process listens there");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! `rhizo-config` has checked the names of placeholders before anything is started. The whole environment of a program
 //! is made in [`super::launch`].
 
+use super::imports::{SeenImport, SeenImports};
 use super::{ExportTable, NodeView};
 use crate::secrets::Opened;
-use rhizo_protocol::{Bound, BoundImports};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Health, Probe};
 use rhizo_types::{AppName, InstanceId, PortName, ValueName};
@@ -25,7 +25,7 @@ pub(super) struct Scope {
     /// The control group of the host; none where it has none.
     pub(super) host_group: Option<PathBuf>,
     pub(super) exports: ExportTable,
-    pub(super) imports: BoundImports,
+    pub(super) imports: SeenImports,
     pub(super) attributes: Values,
     /// The values that earlier actions of the run have published.
     pub(super) values: Values,
@@ -103,7 +103,9 @@ impl Scope {
         }
         for (port, told) in &self.imports {
             all.insert(variable(&["IMPORT", port.as_str()]), joined(told));
-            for (name, value) in told.values().next().map(|served| &served.values).into_iter().flatten() {
+            for (name, value) in
+                told.exporters.values().next().map(|served| &served.values).into_iter().flatten()
+            {
                 all.insert(variable(&["IMPORT", port.as_str(), name.as_str()]), value.clone());
             }
         }
@@ -130,15 +132,15 @@ fn variable(parts: &[&str]) -> String {
     name
 }
 
-/// Returns a property of an import: that of the first bound exporter, or for `addrs` the addresses of all of them.
+/// Returns a property of an import: its address, for `addrs` the addresses of all exporters, or a value of the first one.
 ///
 /// The properties of an unbound import are empty texts, so that a program can test for them.
-fn imported(told: &Bound, part: &str) -> Option<String> {
+fn imported(seen: &SeenImport, part: &str) -> Option<String> {
     if part == "addrs" {
-        return Some(joined(told));
+        return Some(joined(seen));
     }
-    let Some(first) = told.values().next() else { return Some(String::new()) };
-    address_part(first.address.as_ref(), part).or_else(|| first.values.get(&ValueName::from(part)).cloned())
+    let Some(first) = seen.exporters.values().next() else { return Some(String::new()) };
+    address_part(seen.address.as_ref(), part).or_else(|| first.values.get(&ValueName::from(part)).cloned())
 }
 
 fn address_part(address: Option<&SocketAddr>, part: &str) -> Option<String> {
@@ -153,14 +155,15 @@ fn address_part(address: Option<&SocketAddr>, part: &str) -> Option<String> {
     }
 }
 
-fn joined(told: &Bound) -> String {
-    let texts: Vec<String> = told.values().filter_map(|served| Some(served.address?.to_string())).collect();
+fn joined(seen: &SeenImport) -> String {
+    let texts: Vec<String> = seen.addresses().iter().map(ToString::to_string).collect();
     texts.join(",")
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use rhizo_protocol::Bound;
     use rhizo_types::NodeId;
     use rhizo_types::message::Served;
     use std::net::{IpAddr, Ipv4Addr};
@@ -187,7 +190,10 @@ pub(super) mod tests {
             dir,
             host_group: None,
             exports: ExportTable::from([("http".into(), address(80))]),
-            imports: BoundImports::from_iter([("db".into(), db), ("cache".into(), Bound::new())]),
+            imports: SeenImports::from_iter([
+                ("db".into(), SeenImport::direct(db)),
+                ("cache".into(), SeenImport::default()),
+            ]),
             attributes: Values::from([("colour".into(), "blue".to_owned())]),
             values: Values::from([("schema".into(), "4".to_owned())]),
             secrets: Opened::default(),

@@ -12,6 +12,7 @@ use rhizo_overlay::{
 };
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{codec, secret};
+use rhizo_traffic::{Member, Traffic};
 use rhizo_types::fact::{Batch, BatchRecord};
 use rhizo_types::message::Message;
 use rhizo_types::{Lineage, NodeId, PeerKey};
@@ -30,6 +31,7 @@ type Directory = Arc<RwLock<BTreeMap<NodeId, PeerKey>>>;
 /// The overlay with the members that it connects to.
 pub(super) struct Links {
     overlay: Overlay,
+    traffic: Arc<Traffic>,
     directory: Directory,
     members: BTreeMap<NodeId, (PeerKey, Vec<SocketAddr>)>,
     nodes: BTreeMap<PeerKey, NodeId>,
@@ -46,9 +48,10 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(overlay: Overlay) -> Self {
+    pub(super) fn new(overlay: Overlay, traffic: Arc<Traffic>) -> Self {
         Self {
             overlay,
+            traffic,
             directory: Directory::default(),
             members: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -133,6 +136,11 @@ impl Links {
         self.nodes = self.members.iter().map(|(node, (key, _))| (*key, *node)).collect();
         let keys = self.members.iter().map(|(node, (key, _))| (*node, *key)).collect();
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let member = |(key, addresses): &(PeerKey, Vec<SocketAddr>)| Member {
+            key: *key,
+            addresses: addresses.clone(),
+        };
+        self.traffic.set_members(self.members.iter().map(|(node, at)| (*node, member(at))).collect());
         self.overlay.set_links(self.targets());
     }
 
@@ -296,7 +304,9 @@ mod tests {
         let bound = Overlay::bind(OverlayConfig::new(secret, "app".into(), LINEAGE, listen)).await;
         let (overlay, events) = bound.unwrap();
         let address = overlay.listen_address().unwrap();
-        End { links: Links::new(overlay), events, key, address }
+        let traffic = Traffic::start(NodeId(0), overlay.stream_dialer(), overlay.accept_streams());
+        let (traffic, _lookups) = traffic.expect("a thread");
+        End { links: Links::new(overlay, Arc::new(traffic)), events, key, address }
     }
 
     fn roster(ends: &[(u64, &End)]) -> Ledger {

@@ -7,6 +7,7 @@ mod admin;
 mod applied;
 pub(crate) mod catalogue;
 mod effects;
+mod entries;
 mod facts;
 mod identity;
 mod inbound;

@@ -7,6 +7,7 @@
 
 use super::NodeError;
 use super::admin::{Admin, Asker};
+use super::entries::Entries;
 use super::facts::{Facts, ProblemKind};
 use super::identity::{Identity, LedgerCopy};
 use super::input::Input;
@@ -25,11 +26,13 @@ use rhizo_overlay::{Overlay, OverlayEvents};
 use rhizo_protocol::event::{Event, LogStatus};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{HaltReason, Node as Core, Turn};
+use rhizo_traffic::{Lookup, Traffic};
 use rhizo_types::ledger::Timers;
 use rhizo_types::secret::SealingKey;
 use rhizo_types::{InstanceId, Lineage, ProviderName, Time};
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
@@ -52,6 +55,9 @@ pub(super) struct Parts {
     pub(super) overlay: Overlay,
     pub(super) events: OverlayEvents,
     pub(super) components: Components,
+    pub(super) traffic: Arc<Traffic>,
+    /// The questions of the data plane.
+    pub(super) lookups: mpsc::Receiver<Lookup>,
     pub(super) providers: Providers,
     pub(super) input: mpsc::Sender<Input>,
     pub(super) inputs: mpsc::Receiver<Input>,
@@ -80,6 +86,7 @@ pub(super) enum Opening {
 pub(super) struct Shell {
     pub(super) core: Core,
     pub(super) links: Links,
+    entries: Entries,
     pub(super) log: ReplicatedLog,
     pub(super) facts: Facts,
     pub(super) providers: Providers,
@@ -121,6 +128,7 @@ struct Sources {
     events: OverlayEvents,
     inputs: mpsc::Receiver<Input>,
     entries: mpsc::Receiver<Event>,
+    lookups: mpsc::Receiver<Lookup>,
     log_status: Option<watch::Receiver<rhizo_log::LogStatus>>,
     stop: watch::Receiver<bool>,
     ticks: Interval,
@@ -131,6 +139,7 @@ enum Wake {
     Overlay(Option<rhizo_overlay::OverlayEvent>),
     Input(Option<Input>),
     Entry(Option<Event>),
+    Lookup(Lookup),
     LogStatus,
     Deadline,
     /// A failed write of the journal is to be repeated.
@@ -167,17 +176,20 @@ impl Shell {
 
     fn new(parts: Parts) -> (Self, Sources) {
         let (me, lineage) = (parts.core.me(), parts.core.ledger().lineage());
-        let links = Links::new(parts.overlay);
+        let open_entries = Entries::new(parts.traffic.clone(), parts.components.address());
+        let links = Links::new(parts.overlay, parts.traffic);
         let (entries_in, entries) = mpsc::channel(ENTRIES_MAX);
         let input = parts.input.clone();
         let log = ReplicatedLog::new(me, &parts.dir, links.transport(), entries_in, input.clone());
         let mut ticks = interval(Duration::from_millis(TICK_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (events, inputs, stop) = (parts.events, parts.inputs, parts.stop);
-        let sources = Sources { events, inputs, entries, log_status: None, stop, ticks };
+        let lookups = parts.lookups;
+        let sources = Sources { events, inputs, entries, lookups, log_status: None, stop, ticks };
         let shell = Self {
             core: parts.core,
             links,
+            entries: open_entries,
             log,
             facts: Facts::new(me),
             providers: parts.providers,
@@ -215,6 +227,7 @@ impl Shell {
                 Wake::Overlay(Some(event)) => self.overlay_event(event).await?,
                 Wake::Input(Some(input)) => self.take(input, sources).await?,
                 Wake::Entry(Some(event)) => self.feed(event).await?,
+                Wake::Lookup(lookup) => self.look_up(lookup),
                 Wake::LogStatus => self.log_status(sources).await?,
                 Wake::Deadline => self.feed(Event::Tick).await?,
                 Wake::Retry => self.retry().await?,
@@ -263,6 +276,7 @@ impl Shell {
             entry = sources.entries.recv() => Wake::Entry(entry),
             () = log_changed => Wake::LogStatus,
             input = sources.inputs.recv() => Wake::Input(input),
+            Some(lookup) = sources.lookups.recv() => Wake::Lookup(lookup),
             () = due => Wake::Deadline,
             () = retry => Wake::Retry,
             event = sources.events.recv() => Wake::Overlay(event),
@@ -315,6 +329,7 @@ impl Shell {
         let ledger = self.core.ledger();
         let roster_changed = ledger.epoch.0 != self.followed.1;
         self.links.follow(ledger, roster_changed);
+        self.entries.follow(ledger);
         if roster_changed {
             self.facts.keep_members(ledger);
             self.copy.members_changed(ledger);
@@ -418,6 +433,7 @@ impl Shell {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);
         }
+        self.entries.retry(self.core.ledger());
         for (run, answer) in self.components.not_ready() {
             self.feed(Event::NotReady { run, answer }).await?;
         }

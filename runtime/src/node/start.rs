@@ -18,10 +18,11 @@ use rhizo_actuators::process::{HostDirectory, Program};
 use rhizo_overlay::{LinkShaper, NodeSecret, Overlay, OverlayConfig, OverlayEvents};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::{Node as Core, NodeConfig};
+use rhizo_traffic::{Lookup, Traffic};
 use rhizo_types::ledger::{FOUNDER, Genesis, MemberRecord, OverlaySecret, SetSpec, Timers};
 use rhizo_types::secret::SealingKey;
 use rhizo_types::wire::{Boot, Record};
-use rhizo_types::{AppName, Lineage, NODE_PORT, PeerKey, ProviderName, RegionName};
+use rhizo_types::{AppName, Lineage, NODE_PORT, NodeId, PeerKey, ProviderName, RegionName};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -64,15 +65,15 @@ pub(crate) fn start_founder(
         let (journal, records) = Journal::open(&founding.dir.join("journal"))?;
         let (app, key) = (founding.app, secret.peer_key());
         let address = IpAddr::from([127, 0, 0, 1]);
-        let lineage = resumed.as_ref().map_or(founding.lineage, |resumed| resumed.ledger.lineage());
         let at = Listen { address, port: port_of(resumed.as_ref()), shaper: None };
+        let lineage = resumed.as_ref().map_or(founding.lineage, |resumed| resumed.ledger.lineage());
         let (overlay, events) = bind(secret, &app, lineage, at).await?;
         let founder = founder(key, overlay.listen_address());
-        let (provider, region) = (founder.provider.clone(), founder.region.clone());
-        let view = NodeView { id: FOUNDER, provider, region, address };
-        let key = Some(founding.sealing_key);
-        let components =
-            components(app.clone(), view, &founding.dir, (registry, runtime), key.clone(), &ends.input);
+        let view = view_of_founder(&founder, address);
+        let (traffic, lookups) = traffic(FOUNDER, &overlay)?;
+        let (key, dir) = (Some(founding.sealing_key), &founding.dir);
+        let host = Host { app: app.clone(), view, dir, key: key.clone(), traffic: traffic.clone() };
+        let components = components(host, (registry, runtime), &ends.input);
         let _sensors = Sensors::of_real_host(FOUNDER, &founding.dir, ends.input.clone());
         let (config, opening) = match resumed {
             Some(resumed) => resume(resumed, records),
@@ -97,6 +98,8 @@ pub(crate) fn start_founder(
             overlay,
             events,
             components,
+            traffic,
+            lookups,
             input: ends.input,
             inputs: ends.inputs,
             providers: Providers::new(founding.state, founding.program),
@@ -108,6 +111,12 @@ pub(crate) fn start_founder(
         };
         Shell::run(parts, opening).await
     })
+}
+
+/// The founder as its instances would see it.
+fn view_of_founder(founder: &MemberRecord, address: IpAddr) -> NodeView {
+    let (provider, region) = (founder.provider.clone(), founder.region.clone());
+    NodeView { id: FOUNDER, provider, region, address }
 }
 
 /// The founder as a member. No provider sells its host.
@@ -147,8 +156,10 @@ pub(crate) fn start_host(
             region: home.region().clone(),
             address: home.address(),
         };
+        let (traffic, lookups) = traffic(me, &entered.overlay)?;
         let key = entered.sealing_key;
-        let components = components(app, view, &dir, (registry, runtime), key.clone(), &ends.input);
+        let host = Host { app, view, dir: &dir, key: key.clone(), traffic: traffic.clone() };
+        let components = components(host, (registry, runtime), &ends.input);
         let (state, ending) = (home.state_directory().to_owned(), home.ending());
         let _sensors = Sensors::of_host(me, home, app_sensors, ends.input.clone());
         let parts = Parts {
@@ -158,6 +169,8 @@ pub(crate) fn start_host(
             overlay: entered.overlay,
             events: entered.events,
             components,
+            traffic,
+            lookups,
             input: ends.input,
             inputs: ends.inputs,
             providers: Providers::new(state, program),
@@ -230,12 +243,25 @@ fn port_of(resumed: Option<&Resumed>) -> u16 {
     member.and_then(|member| member.record.addresses.first()).map_or(NODE_PORT, SocketAddr::port)
 }
 
-fn components(
+/// Starts the data plane of a node.
+fn traffic(me: NodeId, overlay: &Overlay) -> Result<(Arc<Traffic>, mpsc::Receiver<Lookup>), NodeError> {
+    let started = Traffic::start(me, overlay.stream_dialer(), overlay.accept_streams());
+    let (traffic, lookups) = started.map_err(|_| NodeError::Ended("its data plane could not be started"))?;
+    Ok((Arc::new(traffic), lookups))
+}
+
+/// The node that instances run on.
+struct Host<'a> {
     app: AppName,
     view: NodeView,
-    dir: &Path,
-    (registry, runtime): (Arc<Registry>, tokio::runtime::Handle),
+    dir: &'a Path,
     key: Option<SealingKey>,
+    traffic: Arc<Traffic>,
+}
+
+fn components(
+    host: Host<'_>,
+    (registry, runtime): (Arc<Registry>, tokio::runtime::Handle),
     input: &mpsc::Sender<Input>,
 ) -> Components {
     let (reports, mut reported) = mpsc::channel(QUEUE_LEN);
@@ -247,7 +273,9 @@ fn components(
             }
         }
     });
-    let around = Surroundings { app, node: view, dir: dir.join("instances"), registry, runtime, key };
+    let Host { app, view, dir, key, traffic } = host;
+    let dir = dir.join("instances");
+    let around = Surroundings { app, node: view, dir, registry, runtime, key, traffic };
     Components::new(around, reports)
 }
 

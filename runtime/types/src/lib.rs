@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod message;
 pub mod net;
 pub mod number;
+mod port;
 mod probe;
 mod resource;
 pub mod script;

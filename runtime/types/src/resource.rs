@@ -4,7 +4,7 @@
 //! judge the room on a host alike. Nothing is decided here. Read next: [`crate::spec`], which declares needs and ports.
 
 use crate::number::Number;
-use crate::spec::Component;
+use crate::spec::{Component, Export};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -50,6 +50,6 @@ impl Component {
 
     /// Returns the fixed ports of its exports. The config refuses two exports of one component with the same port.
     pub fn fixed_ports(&self) -> impl Iterator<Item = u16> {
-        self.exports.values().filter_map(|export| export.port)
+        self.exports.values().filter_map(Export::fixed_port)
     }
 }

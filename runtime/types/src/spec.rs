@@ -4,12 +4,12 @@
 //! loop states a problem from it. Durations are in milliseconds, memory is in bytes, prices are per hour.
 
 use crate::expr::Expr;
-use crate::id::{AppName, ComponentName, PortName, ProviderName, RegionName, RuleName, ValueName};
+use crate::id::{AppName, ComponentName, ProviderName, RegionName, RuleName};
 use crate::lifecycle::{Lifecycle, Values};
 use crate::number::Number;
+pub use crate::port::{Export, Import, OnLoss, Pick, Ports, Via};
 pub use crate::probe::{Health, Probe};
 use crate::secret::Secret;
-use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,9 +77,6 @@ impl Spec {
         self.providers.is_empty() || self.providers.contains_key(provider)
     }
 }
-
-/// One value per port, as a sorted list: there is one such map for each instance, with few entries.
-pub type Ports<V> = LiteMap<PortName, V>;
 
 /// Wraps components the way a spec stores them.
 #[must_use]
@@ -244,85 +241,6 @@ pub struct Replicas {
     pub min: u32,
     /// At most this many.
     pub max: u32,
-}
-
-/// A port that other components may import.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Export {
-    /// A fixed TCP port; none lets the agent allocate one.
-    pub port: Option<u16>,
-    /// Whether it carries values only and has no address.
-    pub data: bool,
-    /// The names of the values that its users receive: outputs of actions, or attributes.
-    pub values: BTreeSet<ValueName>,
-}
-
-impl Export {
-    /// A service at a port that the agent allocates.
-    pub const SERVICE: Self = Self { port: None, data: false, values: BTreeSet::new() };
-}
-
-/// A use of another component's export.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Import {
-    /// The exporting component. A component that imports from itself uses its other copies.
-    pub component: ComponentName,
-    /// The export of that component.
-    pub export: PortName,
-    /// An optional import is bound and unbound without stopping its user.
-    pub optional: bool,
-    /// The number of exporters that it is bound to.
-    pub pick: Pick,
-    /// The effect of the loss of a mandatory import on its user.
-    pub on_loss: OnLoss,
-    /// Whether a change of its bindings or values triggers the life-cycle's `notify`.
-    pub notify: bool,
-}
-
-impl Import {
-    /// A mandatory import of one exporter.
-    #[must_use]
-    pub fn of(component: ComponentName, export: PortName) -> Self {
-        Self { component, export, optional: false, pick: Pick::One, on_loss: OnLoss::Stop, notify: false }
-    }
-}
-
-/// The effect of the loss of a mandatory import on its user.
-///
-/// *Suspend* and *rebind* leave the user started: its exports become inactive and its program keeps running.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum OnLoss {
-    /// The user is paused, and deployed again when the import is served again.
-    Stop,
-    /// Its exports are inactive until as many exporters are bound as a start needs.
-    Suspend,
-    /// Its exports are inactive until one exporter is bound.
-    Rebind,
-}
-
-/// The number of exporters that an import is bound to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Pick {
-    /// All exporters. Default for an import from the component itself.
-    All,
-    /// One exporter. Default otherwise.
-    One,
-    /// This many exporters.
-    Some(u32),
-}
-
-impl Pick {
-    /// The number of exporters that must serve a mandatory import before its user starts. `named` is the number of
-    /// exporters that the target binds it to.
-    #[must_use]
-    pub fn needed(self, named: usize) -> usize {
-        let count = match self {
-            Self::All => named,
-            Self::One => 1,
-            Self::Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
-        };
-        count.max(1)
-    }
 }
 
 /// How an instance is stopped.

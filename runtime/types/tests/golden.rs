@@ -125,7 +125,12 @@ fn spec() -> Spec {
         needs: BTreeMap::from([("memory".to_owned(), number(1e9))]),
         exports: Ports::from_iter([(
             PortName::from("http"),
-            Export { port: Some(80), data: false, values: BTreeSet::from([ValueName::from("url")]) },
+            Export {
+                port: Some(80),
+                public: true,
+                data: false,
+                values: BTreeSet::from([ValueName::from("url")]),
+            },
         )]),
         imports: Ports::from_iter([(
             PortName::from("db"),
@@ -136,6 +141,7 @@ fn spec() -> Spec {
                 pick: Pick::Some(2),
                 on_loss: OnLoss::Suspend,
                 notify: true,
+                via: Via::Direct,
             },
         )]),
         health: Some(Health {

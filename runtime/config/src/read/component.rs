@@ -11,7 +11,7 @@ use crate::template::PORT_FIELDS;
 use crate::units::Quantity;
 use rhizo_types::lifecycle::{VALUE_BYTES_MAX, VALUES_MAX, Values};
 use rhizo_types::spec::{
-    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Ports, Probe, Replicas, Run,
+    Component, Export, Health, Import, OnFailure, OnLoss, Pick, Ports, Probe, Replicas, Run, Via,
 };
 use rhizo_types::{ComponentName, NODE_PORT, Number, PortName, ValueName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ impl Session<'_> {
         let needs = table.take("needs");
         component.needs = self.needs(needs);
         let exports = table.take("exports");
-        component.exports = self.exports(exports);
+        component.exports = self.exports(name, exports);
         let imports = table.take("imports");
         component.imports = self.imports(name, imports);
         let attributes = table.take("attributes");
@@ -189,7 +189,7 @@ impl Session<'_> {
         needs
     }
 
-    fn exports(&mut self, node: Option<Node<'_>>) -> Ports<Export> {
+    fn exports(&mut self, component: &ComponentName, node: Option<Node<'_>>) -> Ports<Export> {
         let form = "exports.http = { port = 8080 }";
         let named = node.and_then(|node| self.reader.named_like(&node, form)).unwrap_or_default();
         let mut exports = Ports::new();
@@ -210,6 +210,18 @@ impl Session<'_> {
                         .error(node.span, format!("two exports use port {number}"))
                         .label(earlier, "the other one")
                         .hint("leave `port` out to have a free one chosen");
+                }
+                if let (Some(_), Some(node)) = (export.port, &port) {
+                    let export = (component.clone(), PortName((*name).to_owned()));
+                    self.places.ports.insert(export, node.span.clone());
+                }
+                let public = table.take("public");
+                export.public = public.as_ref().and_then(|node| self.reader.boolean(node)).unwrap_or(false);
+                if let Some(public) = public.filter(|_| export.public && port.is_none()) {
+                    self.reader
+                        .findings
+                        .error(public.span, "a public export has no port")
+                        .hint("write `port`: every node listens at it");
                 }
                 export.data = table.take("data").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
                 if let Some(port) = port.filter(|_| export.data) {
@@ -284,6 +296,8 @@ impl Session<'_> {
             let losses = [("stop", OnLoss::Stop), ("suspend", OnLoss::Suspend), ("rebind", OnLoss::Rebind)];
             let on_loss = table.take("on_loss").and_then(|node| self.choice(&node, &losses));
             let notify = table.take("notify").and_then(|node| self.reader.boolean(&node)).unwrap_or(false);
+            let ways = [("node", Via::Node), ("direct", Via::Direct)];
+            let via = table.take("via").and_then(|node| self.choice(&node, &ways)).unwrap_or(Via::Node);
             self.reader.finish::<document::Import>(table);
             let Some(from) = from.and_then(|node| self.reader.text(&node)) else { continue };
             let Some((exporter, export)) = self.exporter(&from) else { continue };
@@ -298,7 +312,8 @@ impl Session<'_> {
             self.places.imports.insert((component.clone(), name.clone()), from.span);
             let on_loss = on_loss.unwrap_or(OnLoss::Stop);
             self.unread_imports.remove(name.as_str());
-            imports.insert(name, Import { optional, pick, on_loss, notify, ..Import::of(exporter, export) });
+            let import = Import { optional, pick, on_loss, notify, via, ..Import::of(exporter, export) };
+            imports.insert(name, import);
         }
         imports
     }

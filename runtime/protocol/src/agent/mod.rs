@@ -46,12 +46,13 @@ use kind::Kinds;
 use local::Local;
 use peers::Peers;
 use report::Reporter;
-use rhizo_types::id::{InstanceId, NodeId};
-use rhizo_types::message::{AgentMessage, Frame, Report, UseId};
+use rhizo_types::id::{InstanceId, NodeId, PortName};
+use rhizo_types::message::{AgentMessage, Frame, InstancePhase, Report, UseId};
 use rhizo_types::target::Push;
 use rhizo_types::wire::Record;
 use rhizo_types::{Generation, Revision, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 /// A node's agent.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -290,6 +291,33 @@ impl Agent {
     #[must_use]
     pub fn report(&self) -> &Report {
         self.reporter.latest()
+    }
+
+    /// Returns the node of an exporter that an instance of this node is bound to; none when it is not bound to it.
+    #[must_use]
+    pub fn exporter_node(
+        &self,
+        importer: &InstanceId,
+        import: &PortName,
+        exporter: &InstanceId,
+    ) -> Option<NodeId> {
+        let binding = self.instances.get(importer)?.imports.get(import)?;
+        Some(self.uses.get(*binding.uses.get(exporter)?)?.node)
+    }
+
+    /// Returns the address of an export of an instance of this node while the export is active, which is as long as other
+    /// instances may use it. With `only_staying`, the address of an instance that is about to leave is not returned: its
+    /// users may use it, and new ones may not.
+    #[must_use]
+    pub fn active_export(
+        &self,
+        instance: &InstanceId,
+        export: &PortName,
+        only_staying: bool,
+    ) -> Option<SocketAddr> {
+        let local = self.instances.get(instance)?;
+        let accepts = !only_staying || local.phase() == InstancePhase::Started;
+        if accepts && local.is_active(export) { local.outputs.addresses.get(export).copied() } else { None }
     }
 
     /// Every instance of this node, for checks in tests and the simulator.

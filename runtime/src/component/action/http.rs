@@ -5,6 +5,7 @@
 //! holds. Read next: [`super::super::http_client`].
 
 use super::super::http_client;
+use super::super::imports::SeenImport;
 use super::super::template::Scope;
 use reqwest::{Method, Url};
 use rhizo_types::lifecycle::{OUTPUT_BYTES_MAX, Values};
@@ -45,8 +46,7 @@ pub(super) async fn request(scope: &Scope, method: &str, url: &str, body: &str) 
 fn is_own(scope: &Scope, url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() else { return host == "localhost" };
-    let imported =
-        scope.imports.values().flat_map(|bound| bound.values()).filter_map(|served| served.address);
+    let imported = scope.imports.values().flat_map(SeenImport::addresses);
     let mut known = scope.exports.values().copied().chain(imported);
     address.is_loopback() || address == scope.node.address || known.any(|socket| socket.ip() == address)
 }

@@ -59,7 +59,7 @@ pub(super) fn app() -> Lifecycle {
 pub(super) fn living(cycle: Lifecycle, imports: &[(&str, bool, Pick)]) -> Component {
     let mut component = component(imports);
     let values = BTreeSet::from([ValueName::from("key")]);
-    component.exports.insert(PortName::from("main"), Export { port: None, data: true, values });
+    component.exports.insert(PortName::from("main"), Export { data: true, values, ..Export::SERVICE });
     component.lifecycle = Some(Box::new(cycle));
     component
 }

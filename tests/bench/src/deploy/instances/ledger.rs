@@ -66,7 +66,7 @@ fn name(n: usize) -> ComponentName {
 /// Each component has one copy, an export of data, and the imports of the shape.
 fn spec(shape: Shape) -> Spec {
     let component = |n: usize| {
-        let export = Export { port: None, data: true, values: BTreeSet::new() };
+        let export = Export { data: true, ..Export::SERVICE };
         let import =
             |other: usize| (PortName(format!("to-{other}")), Import::of(name(other), PortName::from("main")));
         let component = Component {
