@@ -9,6 +9,7 @@ mod arguments;
 mod deploy;
 mod live;
 mod placement;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -19,13 +20,16 @@ fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = all.split_first() else {
         eprintln!(
-            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} crash-loop deploy disk-full failover grow idle power-cut races recover repair teardown up",
+            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} crash-loop deploy disk-full failover grow idle power-cut races recover repair teardown traffic up",
             placement::NAMES.join(" ")
         );
         return ExitCode::from(2);
     };
     if name == "deploy" {
         return deploy::run(rest);
+    }
+    if name == "traffic" {
+        return traffic::run(rest);
     }
     if let Some(code) = placement::run(name, rest).or_else(|| live::run(name, rest)) {
         return code;
