@@ -87,7 +87,7 @@ pub(super) async fn about(client: &mut Client, subject: &str) -> Result<Vec<Even
 }
 
 /// Whether a sentence names a subject: `web.1` is not named by `web.10`, nor by `a-web.1`.
-fn names(text: &str, subject: &str) -> bool {
+pub(super) fn names(text: &str, subject: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     text.match_indices(subject).any(|(at, _)| {
         let (before, after) = (&text[..at], &text[at + subject.len()..]);

@@ -293,7 +293,8 @@ async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure
     };
     if let Some(subject) = subject {
         why.events = events::about(&mut client, &subject).await?;
-        if why.events.is_empty() && !is_known(&client.status().await?, &subject) {
+        let is_named = why.sentences.iter().any(|sentence| events::names(sentence, &subject));
+        if why.events.is_empty() && !is_named && !is_known(&client.status().await?, &subject) {
             let message = format!("explain `{subject}`: there is no such instance, component or node");
             return Err(Failure::new(Exit::Failed, message).hint("`status` lists them"));
         }
@@ -303,10 +304,10 @@ async fn why(session: &Session, subject: Option<String>) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// Whether a status has an instance, component or node of this name, or a failing component whose instance is gone.
+/// Whether a status has an instance, component or node of this name. The answer to `why` itself names an instance that
+/// is gone, if its component fails.
 fn is_known(status: &Status, subject: &str) -> bool {
-    let component = subject.rsplit_once('.').map_or(subject, |(component, _)| component);
-    status.failing.iter().any(|failing| failing.name == component)
+    status.failing.iter().any(|failing| failing.name == subject)
         || status.nodes.iter().any(|node| node.id == subject)
         || status.components.iter().any(|each| each.instance == subject || each.name == subject)
 }

@@ -66,14 +66,18 @@ fn failure(id: &InstanceId, core: &mut Status) -> Option<String> {
 
 /// A failing component, or an instance of it that is on no node: the instance is gone, its last failure is not.
 fn not_placed(subject: &str, ledger: &Ledger, core: &Status) -> Vec<String> {
-    let (component, is_instance) = match subject.rsplit_once('.') {
-        Some((component, _)) => (ComponentName::from(component), true),
-        None => (ComponentName::from(subject), false),
+    let (component, ordinal) = match subject.rsplit_once('.') {
+        Some((component, ordinal)) => (ComponentName::from(component), Some(ordinal)),
+        None => (ComponentName::from(subject), None),
     };
-    if !ledger.failing.contains_key(&component) {
+    let replicas = ledger.spec().and_then(|spec| spec.components.get(&component)).map(|each| each.replicas);
+    let is_wanted = |ordinal: &str| {
+        ordinal.parse::<u32>().is_ok_and(|ordinal| replicas.is_some_and(|replicas| ordinal < replicas.max))
+    };
+    if !ledger.failing.contains_key(&component) || !ordinal.is_none_or(is_wanted) {
         return Vec::new();
     }
-    let place = is_instance.then(|| format!("{subject} is on no node"));
+    let place = ordinal.map(|_| format!("{subject} is on no node"));
     place.into_iter().chain(failure_of_version(&component, ledger, core)).collect()
 }
 
@@ -100,7 +104,9 @@ mod tests {
     use super::*;
     use rhizo_protocol::status::OverlayState;
     use rhizo_types::failure::Failing;
+    use rhizo_types::ledger::SetSpec;
     use rhizo_types::message::{InstancePhase, InstanceReport};
+    use rhizo_types::spec::{Component, Replicas, Run, Spec};
     use rhizo_types::target::{Configuration, Placed};
     use rhizo_types::{Generation, NodeId, Revision, Term};
     use std::collections::{BTreeMap, BTreeSet};
@@ -159,7 +165,14 @@ mod tests {
     fn an_instance_that_is_gone_leaves_its_last_failure() {
         let error = "no such table".to_owned();
         let failing = Failing { version: Revision(1), failures: 2, error, nodes: BTreeSet::new() };
-        let ledger = Ledger { failing: [("web".into(), failing)].into(), ..Ledger::default() };
+        let web = Component { replicas: Replicas { min: 1, max: 2 }, ..Component::new(Run::Nothing) };
+        let spec = Spec::new("shop", [("web".into(), web)].into());
+        let set = SetSpec { revision: Revision(1), spec, source: String::new() };
+        let ledger = Ledger {
+            failing: [("web".into(), failing)].into(),
+            specs: [(Revision(1), set)].into(),
+            ..Ledger::default()
+        };
         let answer = |subject: &str| {
             let subject = Some(subject.to_owned());
             compose(Records { subject, ledger: &ledger, core: core(), posed: None, decisions: Vec::new() })
@@ -169,5 +182,8 @@ mod tests {
         assert_eq!(answer("web.0"), ["web.0 is on no node", failure, "of the application"]);
         assert_eq!(answer("web"), [failure, "of the application"]);
         assert_eq!(answer("db.0"), ["of the application"]);
+        for no_instance in ["web.2", "web.99", "web.x"] {
+            assert_eq!(answer(no_instance), ["of the application"], "{no_instance}");
+        }
     }
 }
