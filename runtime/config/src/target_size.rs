@@ -37,7 +37,7 @@ pub fn target_bytes_max(spec: &Spec, copies: &BTreeMap<ComponentName, u64>) -> u
     components.fold(HEAD_BYTES, u64::saturating_add)
 }
 
-/// The most exporters that an import is bound to, of so many.
+/// Returns the most exporters that an import is bound to, if there are this many.
 fn bound(import: &Import, exporters: u64) -> u64 {
     match import.pick {
         Pick::All => exporters,

@@ -69,8 +69,8 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Check a config; start nothing.
     Check(RequiredConfig),
-    /// Find out what can happen to a deployment, or to a script that changes it: every order of events is tried on
-    /// the code that runs. Start nothing.
+    /// Check a deployment, or a script that changes it, against every order of events, with the code that deploys.
+    /// Start nothing.
     Verify(Verify),
     /// Print the JSON Schema of configs, for editors.
     Schema,
@@ -121,8 +121,7 @@ pub(crate) struct Recover {
     /// Confirm that the history of the application may continue from one member.
     #[arg(long, required = true)]
     pub(crate) new_lineage: bool,
-    /// A member that is lost for good, although it may only be cut off as far as anybody can see (`n4`). Repeat the
-    /// option for each of them.
+    /// A member that is lost for good (`n4`), although its host may still run. Repeat the option for each of them.
     #[arg(long, value_name = "NODE", value_parser = node_id)]
     pub(crate) lost: Vec<NodeId>,
     /// Do not ask for consent.
@@ -149,7 +148,7 @@ pub(crate) struct Logs {
     /// Begin each line with its time in UTC, by the clock of its node.
     #[arg(short, long)]
     pub(crate) timestamps: bool,
-    /// The most bytes to show; with --follow, of the lines that are there already.
+    /// The most bytes to show; with --follow, the most bytes of the lines that were printed before.
     #[arg(long, default_value_t = 65_536)]
     pub(crate) bytes: u64,
 }

@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     BadConfig = 2,
     /// No node of the application answers.
     NoAnswer = 3,
-    /// The nodes have no quorum.
+    /// Too few voters are reached to commit a change.
     NoQuorum = 4,
     /// The application was not stable in time, and goes on by itself.
     NotStable = 5,
@@ -66,7 +66,7 @@ impl Failure {
         Self { flaws, ..Self::new(Exit::BadConfig, format!("use `{path}`: {count} {noun}")) }
     }
 
-    /// The failure of a command that needs a quorum, with what is still true without one.
+    /// The failure of a command that needs a quorum. The sentence names the voters that are not reached.
     pub(crate) fn no_quorum(sentence: &str) -> Self {
         Self::new(Exit::NoQuorum, format!("go on: {sentence}"))
             .hint(rhizo_protocol::survival::NO_QUORUM_REMEDY)

@@ -110,14 +110,15 @@ pub(crate) async fn background(embedding: Embedding, directory: PathBuf) -> Resu
     finish(handle.ended().await)
 }
 
-/// How the process of node 0 ends when the others go on without it. The `up` that started it reads this code.
-pub(crate) const GIVEN_UP: Exit = Exit::PartlyDone;
+/// Exit code of the process of node 0 after the other members declared it dead and went on without it. The `up` that
+/// started the process reads this code.
+pub(crate) const DECLARED_DEAD: Exit = Exit::PartlyDone;
 
 fn finish(ended: Result<HaltReason, node::NodeError>) -> Result<Exit, Failure> {
     match ended {
         Ok(reason) => {
             tracing::info!(?reason, "node 0 ended");
-            Ok(if reason == HaltReason::Left { Exit::Done } else { GIVEN_UP })
+            Ok(if reason == HaltReason::Left { Exit::Done } else { DECLARED_DEAD })
         }
         Err(error) => Err(Failure::new(Exit::Failed, crate::error::chain(&error))),
     }

@@ -1,5 +1,5 @@
-//! The home of one application, for commands that end or change it: it may be taken down, and another founded,
-//! meanwhile.
+//! The home of one application, for commands that end or change the application. While such a command runs, another
+//! command may take the application down and found the next one in the same directory.
 //!
 //! A home is one directory, in which applications may live one after the other. A command that has read the records of
 //! one application must not end a process of the next one, release its hosts, or write into its records. Read next:

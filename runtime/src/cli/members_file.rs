@@ -31,7 +31,7 @@ impl Lists {
         let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(members) = self.take() {
             if let Err(error) = home.set_members(&members) {
-                tracing::warn!(error = %crate::error::chain(&error), "members not noted");
+                tracing::warn!(error = %crate::error::chain(&error), "list of members could not be written to the home");
             }
         }
     }
@@ -80,6 +80,7 @@ mod tests {
     use rhizo_protocol::ledger::Member;
     use rhizo_types::PeerKey;
     use rhizo_types::ledger::MemberRecord;
+    use std::time::Duration;
 
     fn ledger(ids: std::ops::RangeInclusive<u64>) -> Ledger {
         let record = |id: u64| MemberRecord {
@@ -105,9 +106,12 @@ mod tests {
         for count in 2..=100 {
             keep(&ledger(1..=count));
         }
-        while noted() < 100 {
-            tokio::task::yield_now().await;
-        }
+        let written = async {
+            while noted() < 100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), written).await.expect("the last list is never written");
         keep(&ledger(1..=150));
         keep(&ledger(1..=2));
         assert_eq!(noted(), 2, "no older list comes after it");

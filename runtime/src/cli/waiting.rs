@@ -49,7 +49,7 @@ pub(super) async fn until_stable(
         if let Some(child) = founder
             && let Ok(Some(ended)) = child.try_wait()
         {
-            if ended.code() != Some(founding::GIVEN_UP as i32) {
+            if ended.code() != Some(founding::DECLARED_DEAD as i32) {
                 return Err(founder_ended(session, ended));
             }
             session.console.note("node 0 has ended: the others declared it dead, and go on without it\n");
