@@ -4,6 +4,8 @@
 //! same content. The JSON form is a contract with scripts. Read next: `node::admin`, which composes the answers, and
 //! `cli`, which prints them.
 
+pub(crate) mod facts;
+
 use crate::component::log_reader::LogPosition;
 use crate::secrets::ByVariable;
 use rhizo_config::Finding;
@@ -50,6 +52,11 @@ pub(crate) enum Ask {
     /// The reasons for the configuration in force, or for the place of an instance.
     Why {
         /// An instance or a node; `None` for the last decisions.
+        subject: Option<String>,
+    },
+    /// The facts that the answering node believes.
+    Facts {
+        /// A node, copy, component, provider, offer or region; `None` for all facts.
         subject: Option<String>,
     },
     /// The output of an instance, or of all copies of a component.
@@ -119,6 +126,8 @@ pub(crate) enum Answer {
     Events(Vec<EventRecord>),
     /// To [`Ask::Why`].
     Why(Box<Why>),
+    /// To [`Ask::Facts`].
+    Facts(facts::Facts),
     /// To [`Ask::Logs`].
     Logs(Logs),
     /// To [`Ask::Plan`].

@@ -1,6 +1,7 @@
 //! Sensors of the application: a closure per quantity, usable in rules as `node.<name>`.
 
 use crate::sensor::{BoxFuture, Sample, Sensor, SensorError};
+use rhizo_types::fact::SensorKind;
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
@@ -51,6 +52,10 @@ impl Drop for AbortOnDrop {
 impl Sensor for AppSensor {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn kind(&self) -> SensorKind {
+        SensorKind::Application
     }
 
     fn every(&self) -> Duration {

@@ -4,6 +4,7 @@
 //! value, and it would be right for none. The values read here are synthetic; the provider's offers are labelled so.
 
 use crate::sensor::{BoxFuture, Sample, Sensor, SensorError};
+use rhizo_types::fact::SensorKind;
 use std::error::Error;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ impl EmulatedHost {
 impl Sensor for EmulatedHost {
     fn name(&self) -> &str {
         "emulated host"
+    }
+
+    fn kind(&self) -> SensorKind {
+        SensorKind::Emulated
     }
 
     fn every(&self) -> Duration {

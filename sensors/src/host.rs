@@ -12,30 +12,23 @@
 //!
 //! The runtime runs it on real hosts only. An emulated host has [`crate::emulated`] in its place.
 
+use crate::blocking::Blocking;
 use crate::sensor::{BoxFuture, Sample, Sensor, SensorError};
 use nix::sys::statvfs::statvfs;
+use rhizo_types::fact::SensorKind;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
-use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Period: load averages move by at most a few percent in five seconds.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads the machine under this process.
-///
-/// A reading runs on a blocking thread, since a file system that does not answer blocks the call. At most one reading
-/// is in progress: while one hangs, later ones wait for it and fail by the sampler's time limit.
 pub struct HostSensor {
     disk: PathBuf,
-    /// Nothing before the first reading, and while a reading is in progress.
-    machine: Option<Machine>,
-    reading: Option<JoinHandle<Reading>>,
+    machine: Blocking<Machine>,
 }
-
-/// The machine, given back by the thread that read it, and the result.
-type Reading = (Machine, Result<Vec<Sample>, SensorError>);
 
 /// Counters that are compared between two readings.
 #[derive(Default)]
@@ -50,7 +43,7 @@ impl HostSensor {
     /// A sensor of this machine; `disk` lies on the file system whose space is read.
     #[must_use]
     pub fn new(disk: PathBuf) -> Self {
-        Self { disk, machine: Some(Machine::default()), reading: None }
+        Self { disk, machine: Blocking::new(Machine::default()) }
     }
 }
 
@@ -120,31 +113,17 @@ impl Sensor for HostSensor {
         "host"
     }
 
+    fn kind(&self) -> SensorKind {
+        SensorKind::Host
+    }
+
     fn every(&self) -> Duration {
         EVERY
     }
 
     fn sample(&mut self) -> BoxFuture<'_, Result<Vec<Sample>, SensorError>> {
-        Box::pin(async move {
-            let reading = match &mut self.reading {
-                Some(reading) => reading,
-                none => {
-                    let mut machine = self.machine.take().unwrap_or_default();
-                    let disk = self.disk.clone();
-                    none.insert(spawn_blocking(move || {
-                        let samples = machine.read(&disk);
-                        (machine, samples)
-                    }))
-                }
-            };
-            // Dropping this future keeps the reading, so that the next call waits for the same one.
-            let ended = reading.await;
-            self.reading = None;
-            let (machine, samples) =
-                ended.map_err(|_| SensorError::Panicked { sensor: self.name().to_owned() })?;
-            self.machine = Some(machine);
-            samples
-        })
+        let disk = self.disk.clone();
+        Box::pin(self.machine.read("host", move |machine| machine.read(&disk)))
     }
 }
 
@@ -182,17 +161,6 @@ mod tests {
         assert!(second["memory_free"] > 0.0 && second["memory_free"] < second["memory"]);
         assert!(second["disk_free"] > 0.0 && second["disk_free"] <= second["disk"]);
         assert!(["load1", "load5", "load15"].iter().all(|name| second[*name] >= 0.0));
-    }
-
-    #[tokio::test]
-    async fn a_reading_in_progress_is_kept_when_its_caller_gives_up() {
-        let mut sensor = HostSensor::new("/".into());
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let is_ready = sensor.sample().as_mut().poll(&mut context).is_ready();
-        // How fast the machine reads is open; a reading in progress has to be kept.
-        assert_eq!(sensor.reading.is_some(), !is_ready);
-        assert_eq!(sensor.machine.is_some(), is_ready);
-        assert!(numbers(sensor.sample().await.unwrap()).contains_key("memory"));
     }
 
     #[tokio::test]

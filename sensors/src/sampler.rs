@@ -1,13 +1,12 @@
-//! Runs sensors, each with its own period, and sends their statements about this node.
+//! Runs sensors, each with its own period, and sends their statements about one subject.
 //!
 //! Every sensor has a task of its own, so that a slow sensor delays no other. A reading that takes longer than the
-//! period (at least one second) counts as failed. `standing.rs` decides about the earlier statements of a failed
+//! sensor's time-out counts as failed. `standing.rs` decides about the earlier statements of a failed
 //! sensor.
 
 use crate::sensor::{Sensor, SensorError};
 use crate::standing::{Health, Standing};
-use rhizo_types::NodeId;
-use rhizo_types::fact::Statement;
+use rhizo_types::fact::{Statement, Subject};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -16,10 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 /// Shortest period; a shorter one is raised to it. Facts are gossiped at most once a second anyway.
 const EVERY_MIN: Duration = Duration::from_millis(100);
 
-/// A reading may take as long as its period, and at least this long: a busy machine is slow at times.
-const LIMIT_MIN: Duration = Duration::from_secs(1);
-
-/// The sensors of one node.
+/// The sensors of one node, or of one copy.
 #[derive(Default)]
 pub struct Sampler {
     sensors: Vec<Box<dyn Sensor>>,
@@ -45,7 +41,7 @@ impl Sampler {
         self
     }
 
-    /// Starts all sensors on the current runtime; their statements about `node` go to `out`.
+    /// Starts all sensors on the current runtime; their statements about `subject` go to `out`.
     ///
     /// A full queue makes the sensors wait; a closed one ends them.
     ///
@@ -53,12 +49,13 @@ impl Sampler {
     /// Outside a tokio runtime.
     pub fn start<T: From<Vec<Statement>> + Send + 'static>(
         self,
-        node: NodeId,
+        subject: &Subject,
         out: &mpsc::Sender<T>,
     ) -> Sampling {
         let mut tasks = JoinSet::new();
         for sensor in self.sensors {
-            tasks.spawn(watch(sensor, Standing::new(node), out.clone()));
+            let standing = Standing::new(subject.clone(), sensor.kind());
+            tasks.spawn(watch(sensor, standing, out.clone()));
         }
         Sampling { _tasks: tasks }
     }
@@ -70,7 +67,7 @@ async fn watch<T: From<Vec<Statement>> + Send>(
     out: mpsc::Sender<T>,
 ) {
     let every = sensor.every().max(EVERY_MIN);
-    let limit = every.max(LIMIT_MIN);
+    let limit = sensor.timeout();
     let mut ticks = interval(every);
     // Readings missed during a pause are not made up for, because the next reading replaces them.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +103,8 @@ fn log_health(sensor: &str, health: Health, error: Option<&SensorError>) {
 mod tests {
     use super::*;
     use crate::sensor::{BoxFuture, Sample};
-    use rhizo_types::fact::Value;
+    use rhizo_types::NodeId;
+    use rhizo_types::fact::{SensorKind, Value};
     use std::future::pending;
 
     /// Answers with the number of its reading. Never answers the readings that the test lists in `missed`.
@@ -118,6 +116,10 @@ mod tests {
     impl Sensor for Scripted {
         fn name(&self) -> &str {
             "scripted"
+        }
+
+        fn kind(&self) -> SensorKind {
+            SensorKind::Application
         }
 
         fn every(&self) -> Duration {
@@ -139,7 +141,7 @@ mod tests {
     async fn values(count: usize, missed: std::ops::Range<u32>) -> Vec<Option<String>> {
         let (out, mut statements) = mpsc::channel::<Vec<Statement>>(1);
         let sensor = Box::new(Scripted { reading: 0, missed });
-        let _sampling = Sampler::new().with(sensor).start(NodeId(3), &out);
+        let _sampling = Sampler::new().with(sensor).start(&Subject::Node(NodeId(3)), &out);
         let mut values = Vec::new();
         while values.len() < count {
             let said = statements.recv().await.unwrap();
@@ -158,8 +160,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn dropping_the_sampling_ends_the_sensors() {
         let (out, mut statements) = mpsc::channel::<Vec<Statement>>(1);
-        let sampling =
-            Sampler::new().with(Box::new(Scripted { reading: 0, missed: 0..0 })).start(NodeId(3), &out);
+        let sampling = Sampler::new()
+            .with(Box::new(Scripted { reading: 0, missed: 0..0 }))
+            .start(&Subject::Node(NodeId(3)), &out);
         drop(out);
         statements.recv().await.unwrap();
         drop(sampling);

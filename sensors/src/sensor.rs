@@ -1,8 +1,8 @@
-//! The contract of a sensor: a name, a period, and a reading of some quantities of this node.
+//! The contract of a sensor: a name, a kind, a period, a time-out, and a reading of some quantities of one subject.
 //!
 //! Read next: [`crate::sampler`], which runs sensors.
 
-use rhizo_types::fact::Value;
+use rhizo_types::fact::{SensorKind, Value};
 use rhizo_types::{AttributeName, Number};
 use std::future::Future;
 use std::io;
@@ -12,10 +12,10 @@ use std::time::Duration;
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One reading of one quantity of this node.
+/// One reading of one quantity of a node or a copy.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Sample {
-    /// The quantity, as rules spell it after `node.`.
+    /// The quantity, as expressions spell it after `node.` or `copy.`.
     pub attribute: AttributeName,
     /// Its value, in the base unit of the quantity: milliseconds, bytes, cores.
     pub value: Value,
@@ -79,13 +79,22 @@ pub enum SensorError {
     },
 }
 
-/// Reads quantities of this node.
+/// Reads quantities of this node, or of one of its copies.
 pub trait Sensor: Send {
     /// Its name, for messages.
     fn name(&self) -> &str;
 
+    /// Its kind, which is stated with every value.
+    fn kind(&self) -> SensorKind;
+
     /// The period: the time between the beginnings of two readings.
     fn every(&self) -> Duration;
+
+    /// The time after which a reading without an answer has failed; by default the period, and at least one second: a
+    /// busy machine is slow at times.
+    fn timeout(&self) -> Duration {
+        self.every().max(Duration::from_secs(1))
+    }
 
     /// Reads all quantities of this sensor. A quantity that cannot be read now is left out: absent is not zero.
     ///

@@ -3,8 +3,8 @@
 //! Pure: readings go in, statements come out. [`crate::sampler`] runs the sensor and sends the statements.
 
 use crate::sensor::{Sample, SensorError};
-use rhizo_types::fact::{Statement, Subject};
-use rhizo_types::{AttributeName, NodeId};
+use rhizo_types::AttributeName;
+use rhizo_types::fact::{SensorKind, Statement, Subject};
 use std::collections::BTreeSet;
 
 /// Failures in a row after which the statements of a sensor are withdrawn.
@@ -19,6 +19,7 @@ pub(crate) const SAMPLES_MAX: usize = 64;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Standing {
     subject: Subject,
+    sensor: SensorKind,
     attributes: BTreeSet<AttributeName>,
     failures: u32,
 }
@@ -37,8 +38,8 @@ pub(crate) enum Health {
 }
 
 impl Standing {
-    pub(crate) fn new(node: NodeId) -> Self {
-        Self { subject: Subject::Node(node), attributes: BTreeSet::new(), failures: 0 }
+    pub(crate) fn new(subject: Subject, sensor: SensorKind) -> Self {
+        Self { subject, sensor, attributes: BTreeSet::new(), failures: 0 }
     }
 
     /// Takes one reading; returns the statements to send and how the sensor's health changed.
@@ -65,7 +66,10 @@ impl Standing {
         let withdrawn = self.attributes.difference(&now).map(|attribute| (attribute.clone(), None));
         let statements = stated
             .chain(withdrawn)
-            .map(|(attribute, value)| Statement { subject: self.subject.clone(), attribute, value })
+            .map(|(attribute, value)| {
+                let (subject, sensor) = (self.subject.clone(), self.sensor);
+                Statement { subject, attribute, value, sensor }
+            })
             .collect();
         self.attributes = now;
         statements
@@ -75,7 +79,12 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhizo_types::NodeId;
     use rhizo_types::fact::Value;
+
+    fn standing() -> Standing {
+        Standing::new(Subject::Node(NodeId(1)), SensorKind::Host)
+    }
 
     fn reading(samples: &[(&str, f64)]) -> Result<Vec<Sample>, SensorError> {
         Ok(samples.iter().filter_map(|(name, number)| Sample::number(name, *number)).collect())
@@ -97,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_quantity_that_is_no_longer_read_is_withdrawn() {
-        let mut standing = Standing::new(NodeId(1));
+        let mut standing = standing();
         assert_eq!(shown(&standing.take(&reading(&[("a", 1.0), ("b", 2.0)])).0), ["a=1", "b=2"]);
         assert_eq!(shown(&standing.take(&reading(&[("b", 0.0)])).0), ["b=0", "a=None"]);
         assert_eq!(shown(&standing.take(&reading(&[("b", 0.0)])).0), ["b=0"], "withdrawn once");
@@ -105,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_dead_sensor_yields_absent_and_not_zero_after_three_failures() {
-        let mut standing = Standing::new(NodeId(1));
+        let mut standing = standing();
         standing.take(&reading(&[("a", 1.0)]));
         assert_eq!(standing.take(&failure()), (vec![], Health::Failed));
         assert_eq!(standing.take(&failure()), (vec![], Health::StillFails));
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_recovery_in_time_withdraws_nothing() {
-        let mut standing = Standing::new(NodeId(1));
+        let mut standing = standing();
         standing.take(&reading(&[("a", 1.0)]));
         for _ in 0..2 {
             standing.take(&failure());
@@ -131,6 +140,6 @@ mod tests {
     fn one_reading_is_bounded() {
         let many: Vec<Sample> =
             (0..1_000).filter_map(|number| Sample::number(&format!("a{number}"), 1.0)).collect();
-        assert_eq!(Standing::new(NodeId(1)).take(&Ok(many)).0.len(), SAMPLES_MAX);
+        assert_eq!(standing().take(&Ok(many)).0.len(), SAMPLES_MAX);
     }
 }

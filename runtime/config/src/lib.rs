@@ -26,7 +26,7 @@ mod template_file;
 mod units;
 
 pub use document::schema;
-pub use expr::attributes::{AttributeKind, WELL_KNOWN};
+pub use expr::attributes::{AttributeKind, WELL_KNOWN, WELL_KNOWN_OF_COPIES, unit_of};
 pub use expr::eval::{Environment, EvalError, Evaluated, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};

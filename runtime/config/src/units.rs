@@ -30,6 +30,17 @@ impl Quantity {
     /// A price in the budget's currency per hour.
     pub const MONEY: Self = Self { time: 0, bytes: 0, money: 1 };
 
+    /// The name of its base unit; empty for a plain number and a compound quantity.
+    #[must_use]
+    pub fn base_unit(self) -> &'static str {
+        match self {
+            Self::TIME => "ms",
+            Self::BYTES => "B",
+            Self::MONEY => "/h",
+            _ => "",
+        }
+    }
+
     /// The quantity of a product; none when an exponent leaves its range.
     pub(crate) fn times(self, other: Self) -> Option<Self> {
         Some(Self {

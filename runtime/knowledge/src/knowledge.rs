@@ -1,6 +1,6 @@
 //! The store of facts and its merge rules. Snapshots for the solver are in [`crate::snapshot`].
 
-use rhizo_types::fact::{Batch, Source, Statement, Subject, Value};
+use rhizo_types::fact::{Batch, SensorKind, Source, Statement, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, RegionName, Revision, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,12 +29,14 @@ pub struct Fact {
     pub revision: Revision,
     /// When this node received it last, in its own time.
     pub heard: Time,
+    /// The kind of sensor that read it.
+    pub sensor: SensorKind,
 }
 
 /// The result of a merge.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Merged {
-    /// Number of values that are new, different or withdrawn.
+    /// Number of values that are new, different or withdrawn. Values of copies that no rule reads are not counted.
     pub changed: usize,
     /// Number of statements refused because the store is full.
     pub refused: usize,
@@ -48,6 +50,8 @@ pub struct Knowledge {
     /// The last measured round-trip times between regions, each with its source.
     paths: BTreeMap<(RegionName, RegionName), (Source, Fact)>,
     count: usize,
+    /// The attributes of copies that rules read.
+    read_of_copies: BTreeSet<AttributeName>,
 }
 
 impl Knowledge {
@@ -55,6 +59,12 @@ impl Knowledge {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the attributes of copies that rules read. [`Merged::changed`] leaves out all others: the memory of a busy
+    /// copy changes all the time, and must not cause a run of the solver that does not depend on it.
+    pub fn count_changes_of(&mut self, read_of_copies: BTreeSet<AttributeName>) {
+        self.read_of_copies = read_of_copies;
     }
 
     /// Merges a batch of a node. A batch that is not newer than the last one of its origin changes nothing.
@@ -89,11 +99,13 @@ impl Knowledge {
         let mut merged = Merged::default();
         for said in statements {
             let key = (said.subject.clone(), said.attribute.clone());
+            let matters =
+                !matches!(said.subject, Subject::Copy(_)) || self.read_of_copies.contains(&said.attribute);
             let Some(value) = &said.value else {
                 if let Some(by_source) = self.facts.get_mut(&key) {
                     if by_source.remove(source).is_some() {
                         self.count -= 1;
-                        merged.changed += 1;
+                        merged.changed += usize::from(matters);
                     }
                     if by_source.is_empty() {
                         self.facts.remove(&key);
@@ -110,9 +122,9 @@ impl Knowledge {
                 self.count += 1;
             }
             if known.is_none_or(|fact| fact.value != *value) {
-                merged.changed += 1;
+                merged.changed += usize::from(matters);
             }
-            let fact = Fact { value: value.clone(), revision, heard: now };
+            let fact = Fact { value: value.clone(), revision, heard: now, sensor: said.sensor };
             self.facts.entry(key).or_default().insert(source.clone(), fact);
         }
         merged
@@ -129,7 +141,8 @@ impl Knowledge {
     ) {
         let key = ordered(between.0, between.1);
         if self.paths.len() < PATHS_MAX || self.paths.contains_key(&key) {
-            let fact = Fact { value: value.clone(), revision: Revision::ZERO, heard: now };
+            let fact =
+                Fact { value: value.clone(), revision: Revision::ZERO, heard: now, sensor: SensorKind::Link };
             self.paths.insert(key, (Source::Measured(origin), fact));
         }
     }
@@ -150,7 +163,7 @@ impl Knowledge {
             let about_member = match subject {
                 Subject::Node(node) => members.contains(node),
                 Subject::Link(a, b) => members.contains(a) && members.contains(b),
-                Subject::Offer(..) | Subject::Path(..) => true,
+                Subject::Offer(..) | Subject::Path(..) | Subject::Copy(_) => true,
             };
             by_source.retain(|source, _| match source {
                 Source::Measured(node) => about_member && members.contains(node),
@@ -211,7 +224,9 @@ pub fn is_fresh(source: &Source, fact: &Fact, now: Time) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rhizo_types::{Number, OfferName, ProviderName};
+    use rhizo_types::{InstanceId, Number, OfferName, ProviderName};
+
+    const HOST: SensorKind = SensorKind::Host;
 
     fn number(value: f64) -> Option<Value> {
         Number::try_from(value).ok().map(Value::Number)
@@ -219,7 +234,7 @@ mod tests {
 
     fn batch(origin: u64, revision: u64, value: f64) -> Batch {
         let subject = Subject::Node(NodeId(origin));
-        let statement = Statement { subject, attribute: "load5".into(), value: number(value) };
+        let statement = Statement { subject, attribute: "load5".into(), value: number(value), sensor: HOST };
         Batch { origin: NodeId(origin), revision: Revision(revision), statements: vec![statement] }
     }
 
@@ -255,7 +270,12 @@ mod tests {
     fn a_measurement_beats_the_catalogue_until_it_is_stale() {
         let subject = Subject::Node(NodeId(1));
         let catalogue = Source::Catalogue(ProviderName::from("lab"));
-        let said = Statement { subject: subject.clone(), attribute: "load5".into(), value: number(1.0) };
+        let said = Statement {
+            subject: subject.clone(),
+            attribute: "load5".into(),
+            value: number(1.0),
+            sensor: HOST,
+        };
         let mut knowledge = Knowledge::new();
         knowledge.take_catalogue(&catalogue, &[said], Time::ZERO);
         knowledge.merge(&batch(1, 1, 9.0), Time::ZERO);
@@ -270,6 +290,7 @@ mod tests {
             subject: Subject::Offer("lab".into(), OfferName::from(name)),
             attribute: "price".into(),
             value: number(1.0),
+            sensor: SensorKind::Catalogue,
         };
         let mut knowledge = Knowledge::new();
         knowledge.take_catalogue(&source, &[offer("a"), offer("b")], Time::ZERO);
@@ -295,5 +316,21 @@ mod tests {
         knowledge.keep_nodes(&BTreeSet::from([NodeId(2)]));
         assert_eq!(knowledge.len(), 1);
         assert_eq!(load5(&knowledge, 1, Time::ZERO), None);
+    }
+
+    #[test]
+    fn a_change_of_a_copy_counts_only_if_a_rule_reads_the_attribute() {
+        let mut knowledge = Knowledge::new();
+        knowledge.count_changes_of(BTreeSet::from(["queue".into()]));
+        let mut state = |revision, attribute: &str, value| {
+            let copy = InstanceId { component: "web".into(), ordinal: 0 };
+            let (subject, sensor) = (Subject::Copy(copy), SensorKind::Process);
+            let statement = Statement { subject, attribute: attribute.into(), value, sensor };
+            let batch =
+                Batch { origin: NodeId(1), revision: Revision(revision), statements: vec![statement] };
+            knowledge.merge(&batch, Time::ZERO).changed
+        };
+        assert_eq!((state(1, "memory", number(1.0)), state(2, "queue", number(1.0))), (0, 1));
+        assert_eq!((state(3, "memory", None), state(4, "queue", None)), (0, 1));
     }
 }

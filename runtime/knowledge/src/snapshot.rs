@@ -2,7 +2,7 @@
 //! problem is stated elsewhere.
 
 use crate::knowledge::{Knowledge, is_fresh, ordered};
-use rhizo_types::fact::{Source, Subject, Value};
+use rhizo_types::fact::{SensorKind, Source, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, RegionName, Time};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ pub struct Believed {
     pub source: Source,
     /// Milliseconds since this node received it last.
     pub age_ms: u64,
+    /// The kind of sensor that read it.
+    pub sensor: SensorKind,
 }
 
 /// The fresh facts at one moment.
@@ -43,6 +45,7 @@ impl Snapshot {
                 value: fact.value.clone(),
                 source: source.clone(),
                 age_ms: now.ms_since(fact.heard),
+                sensor: fact.sensor,
             };
             match subject {
                 Subject::Link(a, b) if attribute.as_str() == RTT_MS => {
@@ -62,7 +65,8 @@ impl Snapshot {
         }
         for (key, (source, fact)) in knowledge.paths(now) {
             let age_ms = now.ms_since(fact.heard);
-            let believed = Believed { value: fact.value.clone(), source: source.clone(), age_ms };
+            let (value, source, sensor) = (fact.value.clone(), source.clone(), fact.sensor);
+            let believed = Believed { value, source, age_ms, sensor };
             let live =
                 snapshot.paths.get(key).is_some_and(|known| matches!(known.source, Source::Measured(_)));
             if !live {
@@ -90,6 +94,16 @@ impl Snapshot {
         self.facts.get(subject)?.get(attribute)
     }
 
+    /// The subjects with at least one known attribute, in their order.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.facts.keys()
+    }
+
+    /// The round-trip times between regions, each pair once.
+    pub fn paths(&self) -> impl Iterator<Item = (&(RegionName, RegionName), &Believed)> {
+        self.paths.iter()
+    }
+
     /// All known attributes of a subject.
     pub fn about(&self, subject: &Subject) -> impl Iterator<Item = (&AttributeName, &Believed)> {
         self.facts.get(subject).into_iter().flatten()
@@ -110,7 +124,8 @@ mod tests {
     use rhizo_types::{Number, Revision};
 
     fn rtt(subject: Subject, ms: u32) -> Statement {
-        Statement { subject, attribute: RTT_MS.into(), value: Some(Value::Number(Number::from(ms))) }
+        let value = Some(Value::Number(Number::from(ms)));
+        Statement { subject, attribute: RTT_MS.into(), value, sensor: SensorKind::Link }
     }
 
     fn regions() -> BTreeMap<NodeId, RegionName> {

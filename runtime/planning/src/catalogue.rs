@@ -5,10 +5,10 @@
 
 use rhizo_knowledge::{Knowledge, snapshot::RTT_MS};
 use rhizo_protocol::{Cooling, SolveRequest};
-use rhizo_types::fact::{Source, Statement, Subject};
+use rhizo_types::fact::{SensorKind, Source, Statement, Subject};
 use rhizo_types::intent::AcquireOrder;
 use rhizo_types::spec::Spec;
-use rhizo_types::{Number, ProviderName, RegionName, Time, Value};
+use rhizo_types::{AttributeName, Number, ProviderName, RegionName, Time, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why an offer cannot be ordered now.
@@ -207,16 +207,25 @@ fn statements(provider: &ProviderName, answer: &Answer) -> Vec<Statement> {
     let mut statements = Vec::new();
     for offer in offers {
         let subject = Subject::Offer(provider.clone(), offer.order.offer.clone());
-        statements.extend(offer.order.attributes.iter().map(|(attribute, value)| Statement {
+        let order = &offer.order;
+        let stated = |attribute: AttributeName, value: Value| Statement {
             subject: subject.clone(),
-            attribute: attribute.clone(),
-            value: Some(value.clone()),
-        }));
+            attribute,
+            value: Some(value),
+            sensor: SensorKind::Catalogue,
+        };
+        let number = |name: &str, number: Number| stated(name.into(), Value::Number(number));
+        statements
+            .extend(Number::try_from(order.price_micros_per_hour as f64 / 1e6).map(|n| number("price", n)));
+        statements.extend(offer.available.map(|count| number("available", Number::from(count))));
+        // The capacity is no fact of the offer: a host that was bought keeps its own.
+        statements.extend(order.attributes.iter().map(|(name, value)| stated(name.clone(), value.clone())));
     }
     statements.extend(paths.iter().map(|path| Statement {
         subject: Subject::Path(path.from.clone(), path.to.clone()),
         attribute: RTT_MS.into(),
         value: Some(Value::Number(path.ms)),
+        sensor: SensorKind::Catalogue,
     }));
     statements
 }

@@ -36,6 +36,11 @@ pub(crate) enum Command {
         /// An instance (`web.0`) or a node (`n5`).
         subject: Option<String>,
     },
+    /// Show the facts that rules read, each with its unit, sensor, source and age.
+    Facts {
+        /// A node (`n5`) with its copies and links, a copy (`web.0`), a component, an offer, a provider or a region.
+        subject: Option<String>,
+    },
     /// Show the recent events.
     Events {
         /// Continue with new events as they occur.

@@ -257,7 +257,12 @@ impl Client {
 /// Whether a request that failed may be sent to another member.
 fn may_repeat(ask: &Ask, error: &ClientError) -> bool {
     let reads = match ask {
-        Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Logs { .. } | Ask::Standing => true,
+        Ask::Status
+        | Ask::Events { .. }
+        | Ask::Why { .. }
+        | Ask::Facts { .. }
+        | Ask::Logs { .. }
+        | Ask::Standing => true,
         // A question for a plan, and an order that names the spec which it follows, may be repeated too.
         // `consent::plan_of` and `consent::apply` do so, and look between two attempts whether there is a quorum at
         // all.

@@ -13,6 +13,7 @@ mod console;
 mod down;
 mod events;
 mod exit;
+mod facts;
 mod forward;
 mod founding;
 mod home_of;
@@ -258,6 +259,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
             Ok(if status.state == "no-quorum" { Exit::NoQuorum } else { Exit::Done })
         }
         Command::Why { subject } => why(session, subject).await,
+        Command::Facts { subject } => facts::print(session, subject).await,
         Command::Logs(wanted) => logs::print(session, wanted).await,
         Command::Events { follow } => events::print(session, follow).await,
         Command::Supervise { .. } | Command::Node { .. } | Command::Founder { .. } => {

@@ -16,6 +16,7 @@ use rhizo_types::spec::{Component, Health, Probe, Run};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -92,6 +93,7 @@ impl Program {
         let output = Output::keep(task.log.clone(), child.stdout.take(), child.stderr.take());
         let processes = Processes::of_leader(launch.mark().clone(), leader);
         launch.set_leader(leader);
+        task.leader.store(leader, Ordering::Relaxed);
         let start_ms_max = start_ms_max(&task.component);
         Ok(Self { child, processes, launch, exports, health, start_ms_max, last_answer: None, output })
     }

@@ -2,12 +2,13 @@
 //!
 //! Nothing is started or ended here. Read next: [`super::Components`], which owns the runs.
 
-use super::ExportTable;
 use super::draining::SpentGrace;
 use super::imports::{ExporterNodes, SeenImports};
 use super::instance_log::InstanceLog;
+use super::launch::Launch;
 use super::run_report::RunOutcome;
 use super::start_check::StartCheck;
+use super::{ExportTable, RunningCopy};
 use rhizo_protocol::BoundImports;
 use rhizo_protocol::turn::RunId;
 use rhizo_types::InstanceId;
@@ -16,11 +17,12 @@ use rhizo_types::spec::{Component, Stop};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use tokio::sync::watch;
 
 /// One run of one instance, from its first order until its last process has ended.
-pub(super) struct Live {
-    pub(super) run: RunId,
+pub(crate) struct Live {
+    pub(crate) run: RunId,
     pub(super) exports: ExportTable,
     /// The addresses of the run before it.
     pub(super) last_exports: ExportTable,
@@ -42,6 +44,10 @@ pub(super) struct Live {
     pub(super) start_check: Arc<StartCheck>,
     /// The flags that cancel its actions, by number.
     pub(super) actions: BTreeMap<u32, watch::Sender<bool>>,
+    /// How the programs of sensors are launched for it; none before the first order that may launch a program.
+    pub(super) sensing: Option<Launch>,
+    /// The process id of its program; zero without one.
+    pub(super) leader: Arc<AtomicI32>,
 }
 
 impl Live {
@@ -62,7 +68,15 @@ impl Live {
             spent_grace: SpentGrace::default(),
             start_check: Arc::default(),
             actions: BTreeMap::new(),
+            sensing: None,
+            leader: Arc::default(),
         }
+    }
+
+    /// Returns what sensors need of the run; none before its first order that may launch a program.
+    pub(crate) fn running(&self) -> Option<RunningCopy> {
+        let launch = self.sensing.clone()?;
+        Some(RunningCopy::new(self.run.clone(), launch, self.leader.clone()))
     }
 
     pub(super) fn is_idle(&self) -> bool {

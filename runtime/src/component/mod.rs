@@ -19,7 +19,7 @@ mod instance_log;
 mod last_line;
 mod launch;
 mod listeners;
-mod live;
+pub(crate) mod live;
 pub(crate) mod log_reader;
 mod ports;
 mod probe;
@@ -27,16 +27,19 @@ mod processes;
 mod program;
 pub(crate) mod registry;
 mod run_report;
+mod running_copy;
 mod start_check;
 mod template;
 
 pub(crate) use run_report::{RunOutcome, RunReport};
+pub(crate) use running_copy::RunningCopy;
 
 use crate::secrets::Opened;
 use action::Act;
 use draining::SpentGrace;
 use imports::{ExporterNodes, FreePorts, LocalImports, SeenImports};
 use instance_log::InstanceLog;
+use launch::Launch;
 use live::Live;
 use ports::{AllocatedPorts, Wanted};
 use processes::{Mark, Processes};
@@ -54,6 +57,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 use template::Scope;
 use tokio::sync::{mpsc, watch};
@@ -109,6 +113,8 @@ struct Task {
     /// The part of its grace that is over when it is ordered to stop.
     spent_grace: SpentGrace,
     start_check: Arc<StartCheck>,
+    /// The process id of its program, for sensors; zero before it was launched.
+    leader: Arc<AtomicI32>,
     log: Arc<InstanceLog>,
     reports: mpsc::Sender<RunReport>,
 }
@@ -260,7 +266,7 @@ impl Components {
         self.live(run).imports.send_replace(imports.clone());
         let (exports, attributes) = (self.live(run).exports.clone(), component.attributes.clone());
         let (instance, attempt) = (run.instance.clone(), run.attempt);
-        Ok(Scope {
+        let scope = Scope {
             app,
             instance,
             attempt,
@@ -272,7 +278,10 @@ impl Components {
             attributes,
             values,
             secrets,
-        })
+        };
+        // A placeholder without a value fails the start or the action, with its reason.
+        self.live(run).sensing = Launch::new(component, &scope, "sensor").ok();
+        Ok(scope)
     }
 
     /// Chooses the ports of a run, the same as those of the instance's last run here where they are free.
@@ -297,7 +306,7 @@ impl Components {
         live.service = Some(stop);
         let (imports, attributes) = (live.imports.subscribe(), live.attributes.subscribe());
         let (log, start_check) = (live.log.clone(), live.start_check.clone());
-        let spent_grace = live.spent_grace.clone();
+        let (spent_grace, leader) = (live.spent_grace.clone(), live.leader.clone());
         start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
         self.around.runtime.spawn(async move {
             let scope = match scope {
@@ -313,6 +322,7 @@ impl Components {
                 stop: stop_seen,
                 spent_grace,
                 start_check,
+                leader,
                 log,
                 reports,
             };
@@ -394,6 +404,11 @@ impl Components {
                 tracing::warn!(instance = %run.instance, import = %name, reason, "import not bound")
             }
         }
+    }
+
+    /// Returns the last run of an instance; none before its first order.
+    pub(crate) fn last_run(&self, instance: &InstanceId) -> Option<&Live> {
+        self.live.get(instance)
     }
 
     /// Changes the component's attributes in a run. Does nothing when the run is not the instance's last.

@@ -80,6 +80,11 @@ impl Mark {
         }
     }
 
+    /// The control group of the processes; none where the host has no group.
+    pub(super) fn group(&self) -> Option<&Path> {
+        self.group.as_deref()
+    }
+
     fn covers(&self, value: &[u8]) -> bool {
         let rest = value.strip_prefix(self.value.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b":"))

@@ -8,6 +8,7 @@
 
 mod asked;
 mod events;
+mod facts;
 mod logs;
 mod recent;
 mod status;
@@ -25,8 +26,9 @@ use rhizo_protocol::event::{Event, Request as CoreRequest};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn;
 use rhizo_solver::Assignment;
+use rhizo_types::fact::Subject;
 use rhizo_types::ledger::FOUNDER;
-use rhizo_types::{NodeId, Revision};
+use rhizo_types::{AttributeName, NodeId, Revision};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -149,7 +151,9 @@ impl Shell {
 
     fn pass_on(&self, node: NodeId, ask: Ask, asker: Asker) {
         let fallback = match &ask {
-            Ask::Status | Ask::Events { .. } | Ask::Why { .. } => Fallback::Known(self.answer_here(&ask)),
+            Ask::Status | Ask::Events { .. } | Ask::Why { .. } | Ask::Facts { .. } => {
+                Fallback::Known(self.answer_here(&ask))
+            }
             Ask::Logs { subject, bytes_max, after, .. } => {
                 Fallback::Logs(self.own_logs(logs::Wanted::new(subject.clone(), *bytes_max, after.clone())))
             }
@@ -207,6 +211,7 @@ impl Shell {
             Ask::TakeDown => Ok(CoreRequest::TakeDown),
             Ask::Detach => Ok(CoreRequest::Leave { node: FOUNDER }),
             Ask::Status
+            | Ask::Facts { .. }
             | Ask::Events { .. }
             | Ask::Why { .. }
             | Ask::Logs { .. }
@@ -254,6 +259,7 @@ impl Shell {
             Ask::Standing => Answer::Standing(Box::new(self.standing())),
             Ask::Events { after, .. } => Answer::Events(self.own_events(after)),
             Ask::Why { subject } => Answer::Why(Box::new(self.why(subject.clone()))),
+            Ask::Facts { subject } => Answer::Facts(self.believed_facts(subject.as_deref())),
             _ => refused("answer that here"),
         }
     }
@@ -268,6 +274,15 @@ impl Shell {
             core: self.core.status(self.now()),
             decisions: self.admin.recent.decisions(),
         })
+    }
+
+    fn believed_facts(&self, wanted: Option<&str>) -> crate::admin::facts::Facts {
+        let unit = |subject: &Subject, attribute: &AttributeName| {
+            let is_of_copy = matches!(subject, Subject::Copy(_));
+            rhizo_config::unit_of(attribute, is_of_copy).to_owned()
+        };
+        let (me, now, knowledge) = (self.core.me(), self.now(), self.facts.knowledge());
+        facts::compose(&facts::Records { me, now, knowledge, unit: &unit, wanted })
     }
 
     fn status(&self) -> Status {

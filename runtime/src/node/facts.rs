@@ -8,7 +8,7 @@ use super::own_statements::OwnStatements;
 use rhizo_knowledge::snapshot::RTT_MS;
 use rhizo_knowledge::{Knowledge, Snapshot};
 use rhizo_protocol::ledger::{Ledger, Member};
-use rhizo_types::fact::{Batch, Statement, Subject, Value};
+use rhizo_types::fact::{Batch, SensorKind, Statement, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, RegionName, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -103,7 +103,12 @@ impl Facts {
         }
         let text = problem.map(|problem| problem.chars().take(PROBLEM_CHARS_MAX).collect());
         let (subject, attribute) = (Subject::Node(self.me), AttributeName::from(kind.attribute()));
-        self.own.state(vec![Statement { subject, attribute, value: text.map(Value::Text) }]);
+        self.own.state(vec![Statement {
+            subject,
+            attribute,
+            value: text.map(Value::Text),
+            sensor: SensorKind::Node,
+        }]);
     }
 
     /// Returns a problem of a node, as the node stated it last.
@@ -145,6 +150,11 @@ impl Facts {
         self.own.state(statements);
     }
 
+    /// Withdraws this node's statements about a subject.
+    pub(super) fn withdraw(&mut self, subject: &Subject) {
+        self.own.withdraw(subject);
+    }
+
     /// Stores a measured round-trip time to a member.
     pub(super) fn take_rtt(&mut self, peer: NodeId, rtt: Duration) {
         self.own.rtt(peer, rtt);
@@ -166,6 +176,11 @@ impl Facts {
     /// Returns this node's statements as a batch to be merged and gossiped, when one is due.
     pub(super) fn due_batch(&mut self, now: Time) -> Option<Batch> {
         self.own.batch(now)
+    }
+
+    /// The knowledge base, for the operator.
+    pub(super) fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
     }
 
     /// The knowledge base, into which providers' catalogues are merged.
@@ -247,6 +262,7 @@ mod tests {
             subject: Subject::Link(NodeId(1), NodeId(2)),
             attribute: rhizo_knowledge::snapshot::RTT_MS.into(),
             value: Some(Value::Number(Number::from(ms))),
+            sensor: SensorKind::Link,
         };
         Batch { origin: NodeId(1), revision: Revision(revision), statements: vec![statement] }
     }

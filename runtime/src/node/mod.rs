@@ -23,6 +23,7 @@ mod planning;
 mod providers;
 mod recover;
 mod replicated_log;
+mod sensing;
 mod sensors;
 mod shell;
 pub(crate) mod solving;

@@ -1,4 +1,4 @@
-//! The statements of this node about itself and its links, and the times at which they are gossiped.
+//! The statements of this node about itself, its copies and its links, and the times at which they are gossiped.
 //!
 //! Sensors run in tasks of their own and send statements. This module keeps the last value of each, smooths
 //! round-trip times, and makes a batch when a value has changed or when the other nodes would soon consider the last
@@ -6,7 +6,8 @@
 
 use rhizo_knowledge::knowledge::FRESH_MS_MAX;
 use rhizo_knowledge::snapshot::RTT_MS;
-use rhizo_types::fact::{Batch, STATEMENTS_MAX, Statement, Subject, Value};
+use rhizo_overlay::GOSSIP_BYTES_MAX;
+use rhizo_types::fact::{Batch, STATEMENTS_MAX, SensorKind, Statement, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, Number, Revision, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,6 +23,13 @@ const RTT_NOISE_MS: f64 = 2.0;
 /// the next repetition. On a busy machine all links of all nodes change at the same time. If each change were gossiped
 /// at once, the messages would keep the machine busy.
 const RTT_CHANGE: f64 = 2.0;
+
+/// A number that changes by less than this share of itself waits for the next repetition. Loads and sizes change all the
+/// time, and each batch costs all nodes a message.
+const CHANGE_MIN: f64 = 0.05;
+
+/// Most bytes of the statements of one batch: a gossip message has at most [`GOSSIP_BYTES_MAX`], with its other fields.
+const BATCH_BYTES_MAX: usize = GOSSIP_BYTES_MAX - 64;
 
 /// Upper bound of the batches with changed values that all nodes together gossip in a second. Each node receives every
 /// batch several times, so this rate is a cost of each node.
@@ -41,12 +49,21 @@ const REPEAT_MS_MAX: u64 = FRESH_MS_MAX / 3;
 /// The shortest time between two batches, however often values change.
 const SPACING_MS: u64 = 1_000;
 
+/// The last value of one statement, with the kind of its sensor. A withdrawn one has no value.
+#[derive(Clone, PartialEq, Eq)]
+struct Said {
+    value: Option<Value>,
+    sensor: SensorKind,
+}
+
 /// The last value of each of this node's statements.
 pub(super) struct OwnStatements {
     me: NodeId,
     /// The revision of the last batch.
     revision: Revision,
-    said: BTreeMap<(Subject, AttributeName), Option<Value>>,
+    said: BTreeMap<(Subject, AttributeName), Said>,
+    /// Upper bound of the bytes of all statements in a batch.
+    bytes: usize,
     rtts: BTreeMap<NodeId, VecDeque<f64>>,
     /// Whether a value has changed since the last batch, so much that the other nodes should soon know.
     changed: bool,
@@ -62,6 +79,7 @@ impl OwnStatements {
             me,
             revision: Revision::ZERO,
             said: BTreeMap::new(),
+            bytes: 0,
             rtts: BTreeMap::new(),
             changed: false,
             members: 1,
@@ -69,18 +87,33 @@ impl OwnStatements {
         }
     }
 
-    /// Stores statements of a sensor. New attributes beyond the limit of one batch are dropped.
+    /// Stores statements of a sensor. New attributes beyond the limits of one batch are dropped.
     pub(super) fn state(&mut self, statements: Vec<Statement>) {
-        for said in statements {
-            let key = (said.subject, said.attribute);
-            if self.said.len() >= STATEMENTS_MAX && !self.said.contains_key(&key) {
-                tracing::warn!("statement dropped: this node has too many attributes");
-                continue;
-            }
-            if self.said.get(&key) != Some(&said.value) {
-                self.said.insert(key, said.value);
+        for statement in statements {
+            let bytes = bytes_max(&statement);
+            let key = (statement.subject, statement.attribute);
+            let said = Said { value: statement.value, sensor: statement.sensor };
+            let Some(known) = self.said.get(&key) else {
+                if self.said.len() >= STATEMENTS_MAX || self.bytes + bytes > BATCH_BYTES_MAX {
+                    tracing::warn!(attribute = %key.1, "statement dropped: this node has too many attributes");
+                    continue;
+                }
                 self.changed = true;
-            }
+                self.bytes += bytes;
+                self.said.insert(key, said);
+                continue;
+            };
+            self.changed |= is_news(known.value.as_ref(), said.value.as_ref());
+            self.said.insert(key, said);
+        }
+    }
+
+    /// Withdraws all statements about a subject.
+    pub(super) fn withdraw(&mut self, subject: &Subject) {
+        for (_, said) in self.said.iter_mut().filter(|((of, _), said)| of == subject && said.value.is_some())
+        {
+            said.value = None;
+            self.changed = true;
         }
     }
 
@@ -94,7 +127,7 @@ impl OwnStatements {
         let smallest = samples.iter().copied().fold(f64::INFINITY, f64::min);
         let key = (Subject::Link(self.me.min(peer), self.me.max(peer)), AttributeName::from(RTT_MS));
         let known = match self.said.get(&key) {
-            Some(Some(Value::Number(number))) => Some(number.get()),
+            Some(Said { value: Some(Value::Number(number)), .. }) => Some(number.get()),
             _ => None,
         };
         if known.is_none_or(|known| (known - smallest).abs() >= RTT_NOISE_MS) {
@@ -106,7 +139,8 @@ impl OwnStatements {
             });
             let changed = self.changed;
             let (subject, attribute) = key;
-            self.state(vec![Statement { subject, attribute, value: rounded.map(Value::Number) }]);
+            let (value, sensor) = (rounded.map(Value::Number), SensorKind::Link);
+            self.state(vec![Statement { subject, attribute, value, sensor }]);
             self.changed = changed || urgent;
         }
     }
@@ -114,6 +148,7 @@ impl OwnStatements {
     /// Removes the statements about links to nodes that are no longer members.
     pub(super) fn keep(&mut self, is_member: impl Fn(NodeId) -> bool) {
         self.rtts.retain(|node, _| is_member(*node));
+        // The next batch counts the bytes anew.
         self.said.retain(|(subject, _), _| match subject {
             Subject::Link(a, b) => is_member(*a) && is_member(*b),
             _ => true,
@@ -138,18 +173,51 @@ impl OwnStatements {
         self.changed = false;
         self.sent = Some(now);
         self.revision = self.revision.next();
-        let statement = |((subject, attribute), value): (&(Subject, AttributeName), &Option<Value>)| {
-            Statement { subject: subject.clone(), attribute: attribute.clone(), value: value.clone() }
+        let statement = |((subject, attribute), said): (&(Subject, AttributeName), &Said)| Statement {
+            subject: subject.clone(),
+            attribute: attribute.clone(),
+            value: said.value.clone(),
+            sensor: said.sensor,
         };
-        let statements = self.said.iter().map(statement).collect();
-        self.said.retain(|_, value| value.is_some());
+        let statements: Vec<Statement> = self.said.iter().map(statement).collect();
+        self.said.retain(|_, said| said.value.is_some());
+        self.bytes = statements.iter().filter(|said| said.value.is_some()).map(bytes_max).sum();
         Some(Batch { origin: self.me, revision: self.revision, statements })
     }
+}
+
+/// Whether a new value is so different that the other nodes should soon know it.
+fn is_news(known: Option<&Value>, new: Option<&Value>) -> bool {
+    match (known, new) {
+        (Some(Value::Number(known)), Some(Value::Number(new))) => {
+            let (known, new) = (known.get(), new.get());
+            (known - new).abs() >= CHANGE_MIN * known.abs().max(new.abs()) && known != new
+        }
+        (known, new) => known != new,
+    }
+}
+
+/// An upper bound of the bytes of a statement in a batch, for the longest number.
+fn bytes_max(statement: &Statement) -> usize {
+    // Lengths, tags, ids and a number take less than this; a text is added.
+    const FIXED_BYTES_MAX: usize = 40;
+    let subject = match &statement.subject {
+        Subject::Offer(provider, offer) => provider.as_str().len() + offer.as_str().len(),
+        Subject::Path(from, to) => from.as_str().len() + to.as_str().len(),
+        Subject::Copy(instance) => instance.component.as_str().len(),
+        Subject::Node(_) | Subject::Link(..) => 0,
+    };
+    let text = match &statement.value {
+        Some(Value::Text(text)) => text.len(),
+        _ => 0,
+    };
+    FIXED_BYTES_MAX + subject + statement.attribute.as_str().len() + text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhizo_types::InstanceId;
 
     fn rtt(batch: &Batch) -> Option<f64> {
         batch.statements.iter().find_map(|said| match said.value {
@@ -213,6 +281,53 @@ mod tests {
         let (last_ms, repeat_ms) = (share_ms, 100 * 1_000 / REPEATS_PER_SECOND);
         assert_eq!(own.batch(Time::ZERO.after_ms(last_ms + repeat_ms - 1)), None, "nothing changed");
         assert!(own.batch(Time::ZERO.after_ms(last_ms + repeat_ms)).is_some());
+    }
+
+    fn about(ordinal: u32, value: f64) -> Statement {
+        let subject = Subject::Copy(InstanceId { component: "a-component".into(), ordinal });
+        let value = Number::try_from(value).ok().map(Value::Number);
+        Statement { subject, attribute: "queue_depth".into(), value, sensor: SensorKind::Http }
+    }
+
+    #[test]
+    fn a_small_change_waits_for_the_next_repetition_and_a_large_one_does_not() {
+        let mut own = OwnStatements::new(NodeId(1));
+        own.state(vec![about(0, 100.0)]);
+        assert!(own.batch(Time::ZERO).is_some());
+        own.state(vec![about(0, 104.0)]);
+        assert_eq!(own.batch(Time::ZERO.after_ms(REPEAT_MS - 1)), None);
+        own.state(vec![about(0, 110.0)]);
+        let batch = own.batch(Time::ZERO.after_ms(SPACING_MS)).expect("a change that matters");
+        assert_eq!(rtt(&batch), Some(110.0));
+    }
+
+    #[test]
+    fn statements_about_a_copy_that_ended_are_withdrawn_once() {
+        let mut own = OwnStatements::new(NodeId(1));
+        own.state(vec![about(0, 7.0), about(1, 8.0)]);
+        assert!(own.batch(Time::ZERO).is_some());
+        own.withdraw(&about(0, 7.0).subject);
+        let batch = own.batch(Time::ZERO.after_ms(SPACING_MS)).expect("a withdrawal is gossiped soon");
+        assert_eq!(batch.statements, [Statement { value: None, ..about(0, 7.0) }, about(1, 8.0)]);
+        let batch = own.batch(Time::ZERO.after_ms(SPACING_MS + REPEAT_MS)).expect("the repetition");
+        assert_eq!(batch.statements, [about(1, 8.0)]);
+    }
+
+    #[test]
+    fn a_batch_always_fits_into_a_gossip_message() {
+        let mut own = OwnStatements::new(NodeId(1));
+        let long =
+            Statement { attribute: AttributeName("x".repeat(48)), ..about(u32::MAX, f64::MIN_POSITIVE) };
+        let text = |number: u32| Statement {
+            attribute: AttributeName(format!("{number:048}")),
+            value: Some(Value::Text("t".repeat(400))),
+            ..long.clone()
+        };
+        own.state((0..1_000).map(|ordinal| Statement { ..about(ordinal, 1.0 / 3.0) }).collect());
+        own.state((0..1_000).map(text).collect());
+        let batch = own.batch(Time::ZERO).expect("a batch");
+        let bytes = postcard::to_stdvec(&rhizo_types::fact::BatchRecord::V1(batch)).expect("plain data");
+        assert!(bytes.len() <= GOSSIP_BYTES_MAX, "{}", bytes.len());
     }
 
     #[test]

@@ -7,8 +7,7 @@ use super::input::Input;
 use rhizo_actuators::process::HostDirectory;
 use rhizo_sensors::{AppSensor, EmulatedHost, HostSensor, Sample, Sampler, Sampling};
 use rhizo_types::NodeId;
-use rhizo_types::fact::Statement;
-use rhizo_types::fact::Value;
+use rhizo_types::fact::{SensorKind, Statement, Subject, Value};
 use std::path::Path;
 use tokio::sync::mpsc;
 
@@ -28,7 +27,7 @@ impl Sensors {
     pub(super) fn of_real_host(node: NodeId, dir: &Path, out: mpsc::Sender<Input>) -> Self {
         let host = HostSensor::new(dir.to_owned());
         let sampler = Sampler::new().with(Box::new(process())).with(Box::new(host));
-        Self { _sampling: sampler.start(node, &out) }
+        Self { _sampling: sampler.start(&Subject::Node(node), &out) }
     }
 
     /// The sensors of an emulated host. The attributes of its offer are read from the provider's data file, never from
@@ -52,7 +51,7 @@ impl Sensors {
         for sensor in app {
             sampler = sampler.with(Box::new(sensor));
         }
-        Self { _sampling: sampler.start(node, &out) }
+        Self { _sampling: sampler.start(&Subject::Node(node), &out) }
     }
 }
 
@@ -62,6 +61,10 @@ fn process() -> impl rhizo_sensors::Sensor {
     impl rhizo_sensors::Sensor for Process {
         fn name(&self) -> &str {
             "process"
+        }
+
+        fn kind(&self) -> SensorKind {
+            SensorKind::Node
         }
 
         fn every(&self) -> std::time::Duration {

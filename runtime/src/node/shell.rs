@@ -19,6 +19,7 @@ use super::persistence::Persistence;
 use super::planning::Planning;
 use super::providers::Providers;
 use super::replicated_log::{self, ENTRIES_MAX, ReplicatedLog};
+use super::sensing::Sensing;
 use crate::component::Components;
 use rhizo_actuators::process::EndingFile;
 use rhizo_knowledge::Snapshot;
@@ -92,6 +93,7 @@ pub(super) struct Shell {
     pub(super) providers: Providers,
     pub(super) planning: Planning,
     pub(super) components: Components,
+    sensing: Sensing,
     pub(super) admin: Admin,
     /// The key that opens the application's secrets.
     pub(super) sealing_key: Option<SealingKey>,
@@ -195,6 +197,7 @@ impl Shell {
             providers: parts.providers,
             planning: Planning::new(parts.input),
             components: parts.components,
+            sensing: Sensing::new(input.clone()),
             admin: Admin::new(me, &parts.dir),
             dir: parts.dir,
             lineage,
@@ -369,7 +372,10 @@ impl Shell {
                 self.admin.recent.decide(solution.record);
                 self.feed(Event::Solved { id: solution.id, outcome: solution.outcome }).await?;
             }
-            Input::Sampled(statements) => self.facts.state(statements),
+            Input::Sampled(mut statements) => {
+                statements.retain(|statement| self.sensing.accepts(statement));
+                self.facts.state(statements);
+            }
             Input::Ask(ask, reply) => self.ask(ask, false, Asker::Local(reply)).await?,
         }
         Ok(())
@@ -429,6 +435,9 @@ impl Shell {
             self.facts.state_problem(ProblemKind::Limit, limits::problem());
         }
         self.follow_disks().await?;
+        for subject in self.sensing.follow(&self.core, &self.components) {
+            self.facts.withdraw(&subject);
+        }
         if let Some(batch) = self.facts.due_batch(now) {
             self.take_batch(&batch).await?;
             self.links.publish(&batch);

@@ -1,9 +1,9 @@
-//! Facts about nodes, offers and links, as they are gossiped: subjects, values, sources, batches of statements.
+//! Facts about nodes, copies, offers and links, as they are gossiped: subjects, values, sources, batches of statements.
 //!
 //! Only data. `rhizo-knowledge` decides which of two statements wins. Facts never go through the Raft log.
 
 use crate::counter::Revision;
-use crate::id::{AttributeName, NodeId, OfferName, ProviderName, RegionName};
+use crate::id::{AttributeName, InstanceId, NodeId, OfferName, ProviderName, RegionName};
 use crate::number::Number;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,6 +19,62 @@ pub enum Subject {
     Link(NodeId, NodeId),
     /// The network path between two regions, in the order of their names.
     Path(RegionName, RegionName),
+    /// A copy of a component.
+    Copy(InstanceId),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "{node}"),
+            Self::Offer(provider, offer) => write!(f, "{provider}/{offer}"),
+            Self::Link(from, to) => write!(f, "{from} to {to}"),
+            Self::Path(from, to) => write!(f, "{from} to {to}"),
+            Self::Copy(instance) => write!(f, "{instance}"),
+        }
+    }
+}
+
+/// The kind of sensor that read a value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum SensorKind {
+    /// The answer of a provider: its offers, prices and regions.
+    Catalogue,
+    /// The overlay: round-trip times and throughput of links.
+    Link,
+    /// The node's own process and its limits.
+    Node,
+    /// The machine under a node, as its kernel reports it.
+    Host,
+    /// The data file of an emulated host. The value is synthetic.
+    Emulated,
+    /// The processes of a copy, as the kernel accounts for them.
+    Process,
+    /// Code of the application.
+    Application,
+    /// A JSON document that was fetched over HTTP.
+    Http,
+    /// An exposition in the text format of Prometheus.
+    Prometheus,
+    /// The output of a program.
+    Exec,
+}
+
+impl fmt::Display for SensorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Catalogue => "catalogue",
+            Self::Link => "link",
+            Self::Node => "node",
+            Self::Host => "host",
+            Self::Emulated => "emulated",
+            Self::Process => "process",
+            Self::Application => "application",
+            Self::Http => "http",
+            Self::Prometheus => "prometheus",
+            Self::Exec => "exec",
+        })
+    }
 }
 
 /// The value of a fact, or of an attribute of an offer or a host.
@@ -77,6 +133,8 @@ pub struct Statement {
     pub attribute: AttributeName,
     /// Its value; `None` withdraws the earlier statement of the same source.
     pub value: Option<Value>,
+    /// The kind of sensor that read the value, or that withdraws it.
+    pub sensor: SensorKind,
 }
 
 /// The statements that one node publishes at one time; gossiped as a whole.

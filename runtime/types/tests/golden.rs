@@ -4,6 +4,7 @@
 //! running overlays: add a version instead. `RHIZO_BLESS=1` writes the file anew, for lines that were added.
 
 use postcard::{from_bytes, to_stdvec};
+use rhizo_types::fact::{self, Batch, BatchRecord, SensorKind, Subject};
 use rhizo_types::failure::*;
 use rhizo_types::id::*;
 use rhizo_types::intent::*;
@@ -321,6 +322,27 @@ fn commands() -> Vec<(&'static str, Command)> {
     ]
 }
 
+/// One statement about each kind of subject.
+fn facts() -> Batch {
+    let stated = |subject, attribute: &str, value, sensor| fact::Statement {
+        subject,
+        attribute: AttributeName::from(attribute),
+        value,
+        sensor,
+    };
+    let number = |value| Some(Value::Number(number(value)));
+    let text = |value: &str| Some(Value::Text(value.to_owned()));
+    let statements = vec![
+        stated(Subject::Node(NodeId(5)), "arch", text("x86_64"), SensorKind::Host),
+        stated(Subject::Offer("lab".into(), "small".into()), "load5", number(0.25), SensorKind::Catalogue),
+        stated(Subject::Link(NodeId(1), NodeId(5)), "rtt_ms", number(80.0), SensorKind::Link),
+        stated(Subject::Path("eu".into(), "us".into()), "rtt_ms", number(90.0), SensorKind::Catalogue),
+        stated(Subject::Copy(instance("web", 1)), "memory", number(1048576.0), SensorKind::Process),
+        stated(Subject::Copy(instance("web", 1)), "queue", None, SensorKind::Exec),
+    ];
+    Batch { origin: NodeId(5), revision: Revision(7), statements }
+}
+
 fn messages() -> Vec<(&'static str, Message)> {
     let heartbeat =
         Heartbeat { term: Term(3), coordinator: Some(NodeId(1)), coordinator_age_ms: 250, applied: 77 };
@@ -405,6 +427,7 @@ fn all() -> String {
     line(&mut text, "node/fence", &NodeRecord::V1(fence));
     line(&mut text, "node/session", &NodeRecord::V1(Record::Session { session: 2 }));
     line(&mut text, "node/target", &NodeRecord::V1(Record::Target { revision: Revision(9) }));
+    line(&mut text, "gossip/facts", &BatchRecord::V1(facts()));
     let boot = Boot {
         app: "app".to_owned(),
         lineage: Lineage(42),

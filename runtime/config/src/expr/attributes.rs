@@ -39,6 +39,27 @@ pub const WELL_KNOWN: &[(&str, AttributeKind, &str)] = &[
     ("disk_free", AttributeKind::Number(Some(Quantity::BYTES)), "disk that is available"),
 ];
 
+/// The attributes that a running copy has without a sensor of the config, with their kinds.
+pub const WELL_KNOWN_OF_COPIES: &[(&str, AttributeKind, &str)] = &[
+    ("cpu", AttributeKind::Number(Some(Quantity::PLAIN)), "cores in use"),
+    ("memory", AttributeKind::Number(Some(Quantity::BYTES)), "memory in use"),
+    ("fds", AttributeKind::Number(Some(Quantity::PLAIN)), "open file descriptors"),
+];
+
+/// The base unit of an attribute of a copy, or else of a node or link; empty for a plain number, a text, and an attribute
+/// that nothing declares.
+#[must_use]
+pub fn unit_of(attribute: &AttributeName, is_of_copy: bool) -> &'static str {
+    let known = if is_of_copy { WELL_KNOWN_OF_COPIES } else { WELL_KNOWN };
+    match known.iter().find(|(name, ..)| *name == attribute.as_str()) {
+        Some((_, AttributeKind::Number(Some(quantity)), _)) => quantity.base_unit(),
+        Some(_) => "",
+        // The attributes of links and paths are named after their unit.
+        None if attribute.as_str().ends_with("_ms") => Quantity::TIME.base_unit(),
+        None => "",
+    }
+}
+
 /// The use of one attribute.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {

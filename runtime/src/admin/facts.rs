@@ -1,0 +1,50 @@
+//! The facts that a node believes, as an operator sees them.
+//!
+//! Plain records, as JSON. Read next: `node::admin::facts`, which composes them.
+
+use serde::{Deserialize, Serialize};
+
+/// The most facts in one answer. An answer of this size has a few megabytes; a subject narrows it down.
+pub(crate) const FACTS_MAX: usize = 20_000;
+
+/// The believed facts, by subject and attribute.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// The facts.
+    pub(crate) facts: Vec<FactRecord>,
+    /// Number of facts that were left out because the answer has a limit.
+    pub(crate) left_out: usize,
+    /// The node that answered.
+    pub(crate) answered_by: String,
+}
+
+/// One fact.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct FactRecord {
+    /// `app`, `node`, `copy`, `link`, `path` or `offer`.
+    pub(crate) kind: String,
+    /// The thing described, such as `n2`, `web.0`, `n1 to n2`, `lab/small`.
+    pub(crate) subject: String,
+    /// The quantity, as expressions spell it.
+    pub(crate) attribute: String,
+    /// The value: a number in the unit, or a text.
+    pub(crate) value: FactValue,
+    /// The unit of a number; empty when it has none, or when nothing declares it.
+    pub(crate) unit: String,
+    /// The kind of sensor that read it, such as `host`, `emulated`, `http`; `derived` for a result of `[[derive]]`.
+    pub(crate) sensor: String,
+    /// The node that measured it, or the catalogue that lists it; empty for a derived fact.
+    pub(crate) source: String,
+    /// Milliseconds since the answering node received it last. A derived fact has the age of its computation: zero.
+    pub(crate) age_ms: u64,
+}
+
+/// The value of a fact.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum FactValue {
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
