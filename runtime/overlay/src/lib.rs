@@ -48,6 +48,7 @@ pub use gate::Counters;
 pub use key::NodeSecret;
 pub use lane::{Reply, RequestError, SendError};
 pub use overlay::Overlay;
+pub use raw_stream::StreamUse;
 pub use refusal::Refusal;
 pub use shaper::LinkShaper;
 pub use stream::{InboundStream, PeerStream, StreamDialer, StreamError, StreamListener};

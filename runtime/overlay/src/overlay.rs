@@ -12,6 +12,7 @@ use crate::frame::{Frame, FrameKind};
 use crate::gate::{Counters, Gate};
 use crate::lane::{Lanes, RequestError, SendError};
 use crate::rate::Rate;
+use crate::raw_stream::StreamUse;
 use crate::service::{self, Command};
 use crate::shared::Shared;
 use crate::stream::{StreamDialer, StreamListener};
@@ -189,16 +190,28 @@ impl Overlay {
         let _ = self.commands.send(Command::CloseLink(peer)).await;
     }
 
-    /// Opens streams to other nodes. Streams are independent of links: each has a TCP connection of its own.
+    /// Opens streams to other nodes for the traffic of components. Streams are independent of links: each has a TCP connection of its own.
     #[must_use]
     pub fn stream_dialer(&self) -> StreamDialer {
-        StreamDialer::new(self.set_up.clone())
+        self.stream_dialer_for(StreamUse::Traffic)
     }
 
-    /// Accepts streams of other nodes and of operators from now on, in place of an earlier listener.
+    /// Opens streams to other nodes for this use.
+    #[must_use]
+    pub fn stream_dialer_for(&self, purpose: StreamUse) -> StreamDialer {
+        StreamDialer::new(self.set_up.clone(), purpose)
+    }
+
+    /// Accepts streams for the traffic of components from now on, in place of an earlier listener for it.
     #[must_use]
     pub fn accept_streams(&self) -> StreamListener {
-        StreamListener::new(self.set_up.clone())
+        self.accept_streams_for(StreamUse::Traffic)
+    }
+
+    /// Accepts streams for this use from now on, in place of an earlier listener for it.
+    #[must_use]
+    pub fn accept_streams_for(&self, purpose: StreamUse) -> StreamListener {
+        StreamListener::new(self.set_up.clone(), purpose)
     }
 
     /// Closes all links and stops the overlay's task; the event queue ends afterwards.

@@ -3,7 +3,7 @@
 use crate::gate::Gate;
 use crate::lane::Lanes;
 use crate::rate::Rate;
-use crate::raw_stream::RawStream;
+use crate::raw_stream::{RawStream, StreamUse};
 use crate::upkeep::LinkTarget;
 use rhizo_types::PeerKey;
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ pub(crate) struct Shared {
     /// The newest wanted links, until the service has taken them.
     pub(crate) targets: Mutex<Option<Vec<LinkTarget>>>,
     pub(crate) gossip_rate: Mutex<Rate>,
-    /// The queue of inbound streams; none while this node accepts none.
-    pub(crate) streams: Mutex<Option<mpsc::Sender<RawStream>>>,
+    /// The queue of inbound streams for each use that this node accepts.
+    pub(crate) streams: Mutex<BTreeMap<StreamUse, mpsc::Sender<RawStream>>>,
     /// Wakes the service: admission or targets have changed.
     pub(crate) changed: Notify,
 }
@@ -33,9 +33,9 @@ impl Shared {
 
     /// Queues an inbound stream for the part of the node that accepts streams. Returns false if there is none, or if its
     /// queue is full; the connection is closed then.
-    pub(crate) fn pass_stream(&self, stream: RawStream) -> bool {
-        let queue = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.as_ref().is_some_and(|queue| queue.try_send(stream).is_ok())
+    pub(crate) fn pass_stream(&self, purpose: StreamUse, stream: RawStream) -> bool {
+        let queues = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(&purpose).is_some_and(|queue| queue.try_send(stream).is_ok())
     }
 
     pub(crate) fn targets(&self) -> MutexGuard<'_, Option<Vec<LinkTarget>>> {

@@ -9,7 +9,7 @@
 use crate::admission::{Claim, Credential, Role};
 use crate::gate::{ExchangeError, Purpose};
 use crate::key;
-use crate::raw_stream::{PREAMBLE, RawStream};
+use crate::raw_stream::{RawStream, StreamUse};
 use crate::refusal::Refusal;
 use crate::shaper::ShapedStream;
 use crate::transport::{SET_UP_MAX, SetUp, SetUpError};
@@ -117,6 +117,7 @@ impl AsyncWrite for PeerStream {
 #[derive(Clone)]
 pub struct StreamDialer {
     set_up: SetUp,
+    purpose: StreamUse,
 }
 
 impl fmt::Debug for StreamDialer {
@@ -126,8 +127,8 @@ impl fmt::Debug for StreamDialer {
 }
 
 impl StreamDialer {
-    pub(crate) fn new(set_up: SetUp) -> Self {
-        Self { set_up }
+    pub(crate) fn new(set_up: SetUp, purpose: StreamUse) -> Self {
+        Self { set_up, purpose }
     }
 
     /// Opens a stream to a node at one of its addresses, on the runtime of the caller.
@@ -140,7 +141,7 @@ impl StreamDialer {
         address: SocketAddr,
         credential: &Credential,
     ) -> Result<PeerStream, StreamError> {
-        let dialling = self.set_up.outbound_stream(address, peer, credential);
+        let dialling = self.set_up.outbound_stream(self.purpose, address, peer, credential);
         Ok(tokio::time::timeout(SET_UP_MAX, dialling).await.unwrap_or(Err(SetUpError::TimedOut))?)
     }
 }
@@ -149,20 +150,21 @@ impl StreamDialer {
 #[derive(Debug)]
 pub struct StreamListener {
     set_up: SetUp,
+    purpose: StreamUse,
     waiting: mpsc::Receiver<RawStream>,
 }
 
 impl StreamListener {
-    pub(crate) fn new(set_up: SetUp) -> Self {
+    pub(crate) fn new(set_up: SetUp, purpose: StreamUse) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        *set_up.shared.streams.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
-        Self { set_up, waiting }
+        set_up.shared.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(purpose, queue);
+        Self { set_up, purpose, waiting }
     }
 
     /// Waits for the next inbound stream. Returns none when another listener has taken over.
     pub async fn next(&mut self) -> Option<InboundStream> {
         let raw = self.waiting.recv().await?;
-        Some(InboundStream { set_up: self.set_up.clone(), raw })
+        Some(InboundStream { set_up: self.set_up.clone(), purpose: self.purpose, raw })
     }
 }
 
@@ -170,6 +172,7 @@ impl StreamListener {
 #[derive(Debug)]
 pub struct InboundStream {
     set_up: SetUp,
+    purpose: StreamUse,
     raw: RawStream,
 }
 
@@ -180,7 +183,7 @@ impl InboundStream {
     /// The other end is neither a member nor an operator, or the handshake took longer than five seconds.
     pub async fn admit(self) -> Result<PeerStream, StreamError> {
         let gate = self.set_up.clone();
-        let admitting = gate.inbound_stream(self.raw);
+        let admitting = gate.inbound_stream(self.purpose, self.raw);
         let admitted = tokio::time::timeout(SET_UP_MAX, admitting).await.unwrap_or(Err(SetUpError::TimedOut));
         if admitted.is_err() {
             self.set_up.shared.gate.count_refused();
@@ -192,13 +195,17 @@ impl InboundStream {
 impl SetUp {
     async fn outbound_stream(
         &self,
+        purpose: StreamUse,
         address: SocketAddr,
         expected: PeerKey,
         credential: &Credential,
     ) -> Result<PeerStream, SetUpError> {
         let mut stream = self.reach(address).await?;
         watch_for_death(&stream);
-        stream.write_all(&PREAMBLE).await.map_err(|source| SetUpError::Connect { address, source })?;
+        stream
+            .write_all(&purpose.preamble())
+            .await
+            .map_err(|source| SetUpError::Connect { address, source })?;
         let io = self.shaped(stream, address);
         let noise = self.noise(Purpose::Stream)?;
         let (id, mut io) = noise.upgrade_outbound(io, "/noise").await.map_err(SetUpError::Noise)?;
@@ -212,14 +219,14 @@ impl SetUp {
         Ok(PeerStream { io, peer, role })
     }
 
-    async fn inbound_stream(&self, raw: RawStream) -> Result<PeerStream, SetUpError> {
+    async fn inbound_stream(&self, purpose: StreamUse, raw: RawStream) -> Result<PeerStream, SetUpError> {
         let RawStream { stream, remote, permit: _permit } = raw;
         let broken = |source| SetUpError::Connect { address: remote, source };
         let mut stream = TcpStream::from_std(stream).map_err(broken)?;
         watch_for_death(&stream);
-        let mut preamble = [0; PREAMBLE.len()];
+        let mut preamble = purpose.preamble();
         stream.read_exact(&mut preamble).await.map_err(broken)?;
-        if preamble != PREAMBLE {
+        if preamble != purpose.preamble() {
             return Err(SetUpError::StreamRefused);
         }
         let io = self.shaped(stream, remote);

@@ -7,7 +7,7 @@ use crate::gate::{ExchangeError, Purpose};
 use crate::key;
 use crate::muxer::{End, Muxer};
 use crate::permit::{Pending, Permit};
-use crate::raw_stream::{PREAMBLE, RawStream};
+use crate::raw_stream::{RawStream, StreamUse};
 use crate::shaper::{LinkShaper, ShapedStream};
 use crate::shared::Shared;
 use futures::future::BoxFuture;
@@ -122,14 +122,14 @@ impl fmt::Debug for SetUp {
     }
 }
 
-/// Returns true if the other end's first bytes announce a stream. Leaves the bytes in the socket.
+/// Returns the use of a stream if the other end's first bytes announce one. Leaves the bytes in the socket.
 ///
 /// A Noise handshake begins with the length of its first message, 32 bytes as a big-endian number of two bytes, so the
 /// first byte of a link is zero.
-async fn announces_stream(stream: &TcpStream) -> io::Result<bool> {
+async fn announced_stream(stream: &TcpStream) -> io::Result<Option<StreamUse>> {
     let mut first = [0; 1];
     let count = stream.peek(&mut first).await?;
-    Ok(count == 1 && first[0] == PREAMBLE[0])
+    Ok(if count == 1 { StreamUse::announced_by(first[0]) } else { None })
 }
 
 impl SetUp {
@@ -160,9 +160,9 @@ impl SetUp {
     }
 
     async fn inbound(&self, stream: TcpStream, remote: SocketAddr, permit: Permit) -> Outcome {
-        match announces_stream(&stream).await {
-            Ok(false) => {}
-            Ok(true) => return Err(self.hand_over(stream, remote, permit)),
+        match announced_stream(&stream).await {
+            Ok(None) => {}
+            Ok(Some(purpose)) => return Err(self.hand_over(purpose, stream, remote, permit)),
             Err(source) => return Err(SetUpError::Connect { address: remote, source }),
         }
         let io = self.shaped(stream, remote);
@@ -181,10 +181,16 @@ impl SetUp {
     }
 
     /// Passes a stream to the part of the node that accepts streams. The stream leaves the reactor of this thread.
-    fn hand_over(&self, stream: TcpStream, remote: SocketAddr, permit: Permit) -> SetUpError {
+    fn hand_over(
+        &self,
+        purpose: StreamUse,
+        stream: TcpStream,
+        remote: SocketAddr,
+        permit: Permit,
+    ) -> SetUpError {
         let Ok(stream) = stream.into_std() else { return SetUpError::StreamRefused };
         let raw = RawStream { stream, remote, permit };
-        if self.shared.pass_stream(raw) { SetUpError::Stream } else { SetUpError::StreamRefused }
+        if self.shared.pass_stream(purpose, raw) { SetUpError::Stream } else { SetUpError::StreamRefused }
     }
 
     /// Opens a TCP connection to another node; takes as long as the emulated delay says.
