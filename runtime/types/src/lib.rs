@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod counter;
+mod digest;
 pub mod expr;
 pub mod fact;
 pub mod failure;
@@ -27,6 +28,7 @@ pub mod target;
 pub mod wire;
 
 pub use counter::{Epoch, Generation, Revision, Term, Time};
+pub use digest::{Digest, DigestParseError};
 pub use fact::Value;
 pub use id::*;
 pub use number::Number;
