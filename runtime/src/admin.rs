@@ -92,6 +92,11 @@ pub(crate) enum Ask {
     },
     /// Order: end the running script at the statement that it has reached.
     EndScript,
+    /// Order: give up the data of a copy whose host is lost, and place the copy again without it.
+    GiveUpData {
+        /// The copy, for example `db.0`.
+        instance: String,
+    },
     /// Order: stop all instances and release all hosts.
     TakeDown,
     /// Order: node 0 transfers its leadership and leaves.
@@ -136,8 +141,8 @@ pub(crate) enum Answer {
     Standing(Box<Standing>),
     /// To [`Ask::RunScript`]: the faults of its text; nothing was done.
     Findings(Vec<Finding>),
-    /// To [`Ask::Apply`], [`Ask::RunScript`], [`Ask::EndScript`], [`Ask::TakeDown`], [`Ask::Detach`]: it was committed.
-    /// To [`Ask::Recover`]: the survivor is of the new lineage.
+    /// To [`Ask::Apply`], [`Ask::RunScript`], [`Ask::EndScript`], [`Ask::TakeDown`], [`Ask::Detach`], [`Ask::GiveUpData`]:
+    /// it was committed. To [`Ask::Recover`]: the survivor is of the new lineage.
     Done {
         /// The spec in force after it.
         spec: Revision,

@@ -28,6 +28,7 @@ mod repair;
 mod reports;
 mod scripts;
 mod secrets;
+mod state;
 mod teardown;
 mod three_tier;
 mod traffic;

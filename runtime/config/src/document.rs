@@ -110,13 +110,34 @@ pub(crate) struct Component {
     attributes: BTreeMap<String, String>,
     /// At most one process per copy's name runs, even during a partition. Default false.
     exclusive: Option<bool>,
+    /// The data of a copy, `{data}` in templates: "none", or "pinned" to its host. Default "none".
+    state: Option<State>,
+    /// With `state`: what happens when the host with the data is lost. "wait" for an operator, or start "empty" on
+    /// another host. Default "wait".
+    on_loss: Option<OnDataLoss>,
     upgrade: Option<Upgrade>,
     lifecycle: Option<Lifecycle>,
 }
 
 impl Table for Component {
-    const NOT_YET: &'static [&'static str] = &["state", "actions", "files", "artifact", "secrets", "version"];
+    const NOT_YET: &'static [&'static str] = &["actions", "files", "artifact", "secrets", "version"];
     const FOREIGN: Foreign = slips::COMPONENT;
+}
+
+/// The data of a copy that has to survive its process.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum State {
+    None,
+    Pinned,
+}
+
+/// The reaction when the host with the data of a copy is lost.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum OnDataLoss {
+    Wait,
+    Empty,
 }
 
 /// The value of an environment variable.

@@ -8,7 +8,8 @@ use toml::de::DeValue;
 pub(crate) type Foreign = &'static [(&'static str, &'static str)];
 
 const IMPORT: &str = "write an import, such as `imports.db = { from = \"db.sql\" }`: a copy starts after its mandatory imports";
-const VOLUMES: &str = "remove it: no volume is mounted, and a copy writes to its own directory, `{dir}`";
+const VOLUMES: &str =
+    "write `state = \"pinned\"` for data that is kept on its host; the program writes it to `{data}`";
 const IMAGE: &str = "name a program with `exec = \"…\"`: containers are not run yet";
 const PORTS: &str = "write `exports.http = { port = 8080 }`, or `exports.http = {}` to have a port allocated";
 const ENV: &str = "write `env = { NAME = \"value\" }`";

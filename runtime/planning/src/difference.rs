@@ -71,13 +71,15 @@ impl Difference<'_> {
                 coming.push((instance, *slot));
             }
         }
-        // Running copies are moved first. The remaining new copies replace copies that no longer run.
+        // A copy with state keeps its name. Otherwise running copies are moved first, and the remaining new copies
+        // replace copies that no longer run.
         leaving.sort_by_key(|(_, copy)| copy.place == PlaceState::Lost || copy.place == PlaceState::Stuck);
-        let mut leaving = leaving.into_iter();
         for (instance, slot) in coming {
-            actions.push(self.arrival(instance, slot, leaving.next()));
+            let same = leaving.iter().position(|(left, _)| *left == instance);
+            let left = (!leaving.is_empty()).then(|| leaving.remove(same.unwrap_or(0)));
+            actions.push(self.arrival(instance, slot, left));
         }
-        actions.extend(leaving.map(|leaving| self.departure(leaving)));
+        actions.extend(leaving.into_iter().map(|leaving| self.departure(leaving)));
     }
 
     /// Returns the action that a changed definition causes for a copy that stays; none if the definition did not
@@ -119,6 +121,10 @@ impl Difference<'_> {
     fn departure(&self, (instance, copy): Leaving<'_>) -> Action {
         let (name, on) = (instance.to_string(), self.host(copy.slot));
         let component = self.request.spec.components.get(&instance.component);
+        if self.request.waiting.contains_key(instance) {
+            let reason = format!("{}, which has its data", self.why_left(instance, copy));
+            return Action { change: Change::Wait { instance: name, on }, reason };
+        }
         match (component, copy.place) {
             (None, _) => {
                 let reason = match &copy.change {

@@ -21,6 +21,7 @@ mod posed;
 pub mod problem;
 pub mod record;
 mod rules;
+mod state;
 
 pub use catalogue::{Answer, Buyable, Catalogue, Offering, PathTime};
 pub use explain::Explanation;

@@ -7,12 +7,12 @@
 use crate::catalogue::{Buyable, Catalogue};
 use crate::hosts::{self, Candidate, Sites};
 use crate::posed::Posed;
-use crate::rules;
+use crate::{rules, state};
 use rhizo_knowledge::Snapshot;
 use rhizo_protocol::SolveRequest;
 use rhizo_solver::{Component, Problem, Resource};
 use rhizo_types::spec::Spec;
-use rhizo_types::{ComponentName, HostResource, InstanceId};
+use rhizo_types::{ComponentName, HostResource};
 use std::collections::BTreeMap;
 
 /// Poses the problem of a request.
@@ -58,10 +58,11 @@ pub(crate) fn pose_with(
         components,
         ports: (0..).zip(&resources).filter_map(port).collect(),
         refusals: BTreeMap::new(),
-        warnings: sites.warnings(),
+        warnings: state::warnings(request).into_iter().chain(sites.warnings()).collect(),
     };
     for (name, component) in &spec.components {
-        let mut each = Component::new(name.as_str(), component.replicas.min, component.replicas.max);
+        let (least, most) = state::replicas(name, component, request).into_inner();
+        let mut each = Component::new(name.as_str(), least, most);
         let taken: BTreeMap<HostResource<'_>, f64> =
             component.takes().map(|(resource, need)| (resource, need.get())).collect();
         each.needs = resources.iter().map(|resource| taken.get(resource).copied().unwrap_or(0.0)).collect();
@@ -97,6 +98,7 @@ fn current(
 ) -> Vec<Option<usize>> {
     let by_slot: BTreeMap<_, usize> =
         (0..).zip(candidates).filter_map(|(at, each)| Some((each.slot()?, at))).collect();
-    let copies = request.copies.range(InstanceId::copies_of(component)).filter(|(_, copy)| copy.is_kept());
-    copies.filter_map(|(_, copy)| by_slot.get(&copy.slot).copied().map(Some)).collect()
+    state::kept(component, request)
+        .filter_map(|(_, copy)| by_slot.get(&copy.slot).copied().map(Some))
+        .collect()
 }

@@ -168,6 +168,13 @@ pub enum Change {
         /// The host.
         on: HostName,
     },
+    /// Leaves a copy out that waits for its data on a lost host.
+    Wait {
+        /// The copy.
+        instance: String,
+        /// The lost host.
+        on: HostName,
+    },
     /// Ends a copy whose component is no longer in the spec, or whose host is gone.
     End {
         /// The copy.
@@ -218,7 +225,8 @@ impl Record {
 }
 
 impl Action {
-    /// Returns `+` for a start or an order, `-` for a stop or a release, `>` for a move, `~` for a change in place.
+    /// Returns `+` for a start or an order, `-` for a stop or a release, `>` for a move, `~` for a change in place, `!`
+    /// for a copy that waits for its data.
     #[must_use]
     pub fn symbol(&self) -> char {
         match self.change {
@@ -226,6 +234,7 @@ impl Action {
             Change::Move { .. } => '>',
             Change::Restart { .. } | Change::Notify { .. } => '~',
             Change::Stop { .. } | Change::End { .. } | Change::Release { .. } => '-',
+            Change::Wait { .. } => '!',
         }
     }
 }
@@ -245,12 +254,16 @@ impl fmt::Display for Change {
             }
             Self::Release { host } => write!(f, "release {host}"),
             Self::Start { instance, on } => write!(f, "start {instance} on {on}"),
+            Self::Move { instance, from, becomes, to } if becomes == instance => {
+                write!(f, "move {instance} from {from} to {to}")
+            }
             Self::Move { instance, from, becomes, to } => {
                 write!(f, "move {instance} from {from} to {to}, as {becomes}")
             }
             Self::Restart { instance, on } => write!(f, "restart {instance} on {on}"),
             Self::Notify { instance, on } => write!(f, "notify {instance} on {on}"),
             Self::Stop { instance, on } => write!(f, "stop {instance} on {on}"),
+            Self::Wait { instance, on } => write!(f, "{instance} waits for its data on {on}"),
             Self::End { instance, on } => write!(f, "end {instance} on {on}"),
         }
     }

@@ -1,7 +1,8 @@
 //! The rules, utilities and costs of a problem: each expression evaluated for each machine.
 
-use crate::hosts::{Candidate, Facts};
+use crate::hosts::{Candidate, Facts, slot_name};
 use crate::posed::{Posed, Refusal};
+use crate::state;
 use rhizo_config::{Environment, EvalError, Evaluated, NUMBER_MAX, evaluate, explain_expr};
 use rhizo_knowledge::Snapshot;
 use rhizo_protocol::{SolveRequest, Terms};
@@ -21,6 +22,9 @@ const DOMAINS_WANTED: usize = 3;
 /// The name of the built-in rule about failure domains.
 pub(crate) const THREE_PROVIDERS: &str = "[three providers]";
 
+/// The name of the built-in rule about hosts that have not settled.
+pub(crate) const SETTLING: &str = "[settling]";
+
 /// The utility of the price, in an application that states no utility, differs by at most this between no price and the
 /// highest one. It is less than the default migration cost of one host (0.01): among placements that need the same
 /// changes the cheapest wins, and a lower price alone never moves a copy that runs.
@@ -29,13 +33,19 @@ const PRICE_UTILITY_RANGE: f64 = 0.005;
 /// Adds the rules, utilities and costs of a request to a problem.
 pub(crate) fn add(posed: &mut Posed, request: &SolveRequest, snapshot: &Snapshot) {
     let spec = &request.spec;
-    let mut writer = Writer { posed, spec, terms: &request.terms, snapshot };
+    let mut writer = Writer { posed, spec, terms: &request.terms, request, snapshot };
     writer.avoided();
-    for require in &spec.requires {
+    // A rule about the whole group cannot hold while a copy waits for its data, and must not keep others from repair.
+    let is_waived = |require: &&spec::Require| {
+        let is_of_group = !matches!(require.rule, spec::Rule::Each(_));
+        is_of_group && state::waiting(&require.component, request) > 0
+    };
+    for require in spec.requires.iter().filter(|require| !is_waived(require)) {
         writer.require(require);
     }
     writer.domains();
     writer.imports();
+    writer.pinned();
     writer.stability();
     if let Some(budget) = &spec.budget {
         writer.constrain(
@@ -58,6 +68,7 @@ struct Writer<'a> {
     posed: &'a mut Posed,
     spec: &'a spec::Spec,
     terms: &'a Terms,
+    request: &'a SolveRequest,
     snapshot: &'a Snapshot,
 }
 
@@ -103,6 +114,17 @@ impl Writer<'_> {
         }
     }
 
+    /// Pinned copies stay where their data is.
+    fn pinned(&mut self) {
+        for (at, (name, component)) in self.spec.components.iter().enumerate() {
+            for (number, instance, copy) in state::pinned(name, component, self.request) {
+                let scope = Scope::Instances(vec![(at, number)]);
+                let name = format!("[{instance} is pinned to {}]", slot_name(copy.slot));
+                self.constrain(name, Constraint::Root(rule::Root { scope }));
+            }
+        }
+    }
+
     /// Copies on hosts that have not settled stay, and no more copies move than the limit of a voluntary change
     /// allows.
     fn stability(&mut self) {
@@ -123,7 +145,7 @@ impl Writer<'_> {
             rooted.extend(on_frozen.map(|(ordinal, _)| (at, ordinal)));
         }
         if !rooted.is_empty() {
-            self.constrain("[settling]", Constraint::Root(rule::Root { scope: Scope::Instances(rooted) }));
+            self.constrain(SETTLING, Constraint::Root(rule::Root { scope: Scope::Instances(rooted) }));
         }
         if let Some(max) = self.terms.moves_max {
             self.constrain("[max_moves]", Constraint::Moves(rule::Moves { scope: Scope::All, max }));
@@ -204,6 +226,10 @@ impl Writer<'_> {
             }
         }
         for (user, exporter) in depends {
+            // The user waits with an exporter that waits for its data.
+            if state::waiting(&exporter, self.request) > 0 {
+                continue;
+            }
             if let (Some(&component), Some(&needed)) = (position.get(&user), position.get(&exporter)) {
                 let constraint = Constraint::DependsOn(rule::DependsOn { component, any_of: vec![needed] });
                 self.constrain(format!("[{user} imports from {exporter}]"), constraint);

@@ -7,7 +7,7 @@ use crate::ledger::Ledger;
 use crate::request::SolveId;
 use crate::turn::{ActionId, ProposalId, RequestId, RunId};
 use rhizo_types::id::{
-    ComponentName, HostId, IntentId, NodeId, PortName, ProviderName, RegionName, RuleName,
+    ComponentName, HostId, InstanceId, IntentId, NodeId, PortName, ProviderName, RegionName, RuleName,
 };
 use rhizo_types::intent::{AcquireOrder, BoundHost};
 use rhizo_types::ledger::Join;
@@ -376,6 +376,11 @@ pub enum Request {
     Script(Box<Script>),
     /// End the running script at its current line.
     EndScript,
+    /// Give up the data of a copy whose host is lost, and place the copy again without it.
+    GiveUpData {
+        /// The copy.
+        instance: InstanceId,
+    },
 }
 
 impl ListedHost {

@@ -192,6 +192,15 @@ pub enum Notice {
     InstanceSuspended(InstanceId),
     /// An instance offers its exports again, because no mandatory import is missing.
     InstanceResumed(InstanceId),
+    /// The host with the data of a copy is lost, and the copy waits for an operator.
+    DataAwaited {
+        /// The copy.
+        instance: InstanceId,
+        /// The lost node.
+        node: NodeId,
+    },
+    /// An operator gave up the data of a copy, which is placed again without it.
+    DataGivenUp(InstanceId),
     /// The application is being taken down.
     TakeDownBegan,
     /// This node is a member of the next lineage. An operator began it, because the former one lost its quorum.
@@ -275,6 +284,8 @@ kinds! {
     Notice::ScriptFailed { .. } => "ScriptFailed",
     Notice::InstanceSuspended(_) => "InstanceSuspended",
     Notice::InstanceResumed(_) => "InstanceResumed",
+    Notice::DataAwaited { .. } => "DataAwaited",
+    Notice::DataGivenUp(_) => "DataGivenUp",
     Notice::TakeDownBegan => "TakeDownBegan",
     Notice::LineageBegan(_) => "LineageBegan",
     Notice::Halting(_) => "Halting",
@@ -339,6 +350,10 @@ impl fmt::Display for Notice {
             Self::InstanceStopped(instance) => write!(f, "{instance} stopped"),
             Self::InstanceSuspended(instance) => write!(f, "{instance} is suspended: an import was lost"),
             Self::InstanceResumed(instance) => write!(f, "{instance} goes on"),
+            Self::DataAwaited { instance, node } => {
+                write!(f, "{instance} waits: its data is on {node}, which is lost")
+            }
+            Self::DataGivenUp(instance) => write!(f, "the data of {instance} is given up"),
             Self::TakeDownBegan => f.write_str("taking the application down"),
             Self::Halting(HaltReason::Left) => f.write_str("halting: left the overlay"),
             Self::Halting(HaltReason::Dead) => f.write_str("halting: the others committed this node dead"),

@@ -58,7 +58,7 @@ fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
             Notice::NodeJoined(node)
         }
         Command::Leave { node } => Notice::NodeLeft(*node),
-        Command::Dead { nodes } => Notice::NodesDead(nodes.keys().copied().collect()),
+        Command::Dead { .. } | Command::GiveUpData { .. } => return of_losses(command, ledger, out),
         Command::Target(target) => Notice::TargetCommitted(target.revision),
         Command::Settled { target } => Notice::TargetSettled(*target),
         Command::TakeDown => Notice::TakeDownBegan,
@@ -89,6 +89,24 @@ fn of_command(command: &Command, ledger: &Ledger, out: &mut Out) {
         Command::Genesis(_) | Command::Drain { .. } | Command::Mark | Command::Gone { .. } => return,
     };
     out.notice(notice);
+}
+
+/// Notes dead nodes, the copies whose data they have, and data that is given up.
+fn of_losses(command: &Command, ledger: &Ledger, out: &mut Out) {
+    match command {
+        Command::Dead { nodes } => {
+            out.notice(Notice::NodesDead(nodes.keys().copied().collect()));
+            for (copy, home) in ledger.waiting_for_data().filter(|(_, home)| nodes.contains_key(&home.node)) {
+                out.notice(Notice::DataAwaited { instance: copy.clone(), node: home.node });
+            }
+        }
+        Command::GiveUpData { copies } => {
+            for instance in copies.keys().filter(|instance| !ledger.homes.contains_key(*instance)) {
+                out.notice(Notice::DataGivenUp(instance.clone()));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Notes the components that keep failing, or run well.

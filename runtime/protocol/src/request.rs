@@ -27,13 +27,16 @@ pub struct SolveRequest {
     /// The cause of the request, and the terms on which a proposal is accepted.
     pub terms: Terms,
     /// Every host that copies can be placed on: members that are not draining, and hosts that are still arriving. Their
-    /// providers are named by the spec.
+    /// providers are named by the spec. A host with the data of a pinned copy is always among them.
     pub hosts: BTreeMap<Slot, HostView>,
     /// Hosts of providers that the spec does not name. No copy is placed on them, and they are released when they are
     /// empty.
     pub withdrawn: BTreeMap<Slot, HostView>,
     /// Every copy of the plan in force, also those whose host is lost or draining.
     pub copies: BTreeMap<InstanceId, CopyView>,
+    /// Copies that wait for their data, each with the lost node that has it. They count as copies of their component
+    /// and are not placed.
+    pub waiting: BTreeMap<InstanceId, NodeId>,
     /// Names that a new copy must not get: a target has an instance of that name, or an instance of that name may
     /// still run.
     pub names_in_use: BTreeSet<InstanceId>,
@@ -103,6 +106,8 @@ pub struct CopyView {
     pub slot: Slot,
     /// Whether the copy can stay in that slot.
     pub place: PlaceState,
+    /// Whether the copy is bound to its slot, because its data is there and must not be left.
+    pub is_pinned: bool,
     /// The change that the spec makes to the copy's definition; none when the copy runs that definition already.
     pub change: Option<DefinitionChange>,
 }
@@ -137,10 +142,14 @@ pub enum DefinitionChange {
 }
 
 impl CopyView {
-    /// Returns true if the copy can stay where it is.
+    /// Returns true if the copy can stay where it is. A pinned copy stays on a host that is to be emptied.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.place == PlaceState::Usable
+        match self.place {
+            PlaceState::Usable => true,
+            PlaceState::Draining | PlaceState::Withdrawn => self.is_pinned,
+            PlaceState::Stuck | PlaceState::Lost => false,
+        }
     }
 }
 

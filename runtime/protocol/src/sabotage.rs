@@ -126,6 +126,10 @@ pub enum Sabotage {
     ForgetsReplacements,
     /// A failing version is recorded again and again.
     RecordsAgain,
+    /// A copy is placed elsewhere than where its data is.
+    MovesPinned,
+    /// The host of a dead member is released although data on it is waited for.
+    ReleasesData,
 }
 
 #[cfg(feature = "sabotage")]

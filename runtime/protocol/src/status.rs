@@ -123,6 +123,7 @@ pub(crate) fn compose(
     problems.extend(coordinator.and_then(|coordinator| coordinator.problem().cloned()));
     problems.extend(coordinator.and_then(|coordinator| coordinator.order_problem(view.now)));
     problems.extend(script_problem(ledger));
+    problems.extend(data_problems(ledger));
     problems.extend(ledger.unwound.keys().map(|component| {
         format!("{component} went back to its last working version, because the new one kept failing")
     }));
@@ -162,7 +163,8 @@ fn state(
     }
     let stuck = coordinator.is_some_and(|coordinator| coordinator.problem().is_some());
     let down = ledger.failing.keys().any(|component| ledger.keeps_failing(component));
-    if stuck || down {
+    let waits = ledger.waiting_for_data().next().is_some();
+    if stuck || down || waits {
         return OverlayState::Degraded;
     }
     let planned = ledger.plan.as_ref().is_some_and(|plan| {
@@ -248,6 +250,17 @@ fn failing_problem(component: &ComponentName, failing: &FailingComponent) -> Str
     };
     let or_more = if next_try_ms.is_none() && *failures == COUNTED_MAX { " or more" } else { "" };
     format!("{component} keeps failing, {failures} times{or_more} in a row: {error}; {next}")
+}
+
+/// Returns a sentence for each copy that waits for its data, with the remedy.
+fn data_problems(ledger: &Ledger) -> impl Iterator<Item = String> {
+    ledger.waiting_for_data().map(|(copy, home)| {
+        format!(
+            "{copy} waits: its data is on {}, which is lost, and its state is pinned. `snapshot restore {copy} --empty` \
+             starts it without the data",
+            home.node
+        )
+    })
 }
 
 /// The reason for which a script ended early, if one did.

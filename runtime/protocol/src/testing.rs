@@ -154,7 +154,8 @@ impl LedgerBuilder {
 
     /// Returns the ledger.
     #[must_use]
-    pub fn build(self) -> Ledger {
+    pub fn build(mut self) -> Ledger {
+        self.ledger.follow_homes();
         self.ledger
     }
 }

@@ -212,6 +212,8 @@ pub struct StartCall {
     pub imports: BoundImports,
     /// The values that earlier actions of the run have published.
     pub values: Values,
+    /// For a copy with state, the generation that began its data on this node; it names the directory of the data.
+    pub data: Option<Generation>,
 }
 
 /// One execution of one action.
@@ -231,6 +233,8 @@ pub struct ActCall {
     pub imports: BoundImports,
     /// The values that earlier actions of the run have published.
     pub values: Values,
+    /// For a copy with state, the generation that began its data on this node; it names the directory of the data.
+    pub data: Option<Generation>,
 }
 
 /// Answer to an operator's request.

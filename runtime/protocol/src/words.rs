@@ -23,6 +23,9 @@ pub fn instance(report: Option<&InstanceReport>) -> &'static str {
     }
 }
 
+/// The state of an instance that is on no node, because its data is on a lost host.
+pub const WAITING_FOR_DATA: &str = "waiting for its data";
+
 /// The state of a member: `draining` while it is being emptied, else `member`.
 #[must_use]
 pub fn member(member: &Member) -> &'static str {

@@ -159,7 +159,7 @@ pub fn before_start(world: &World, node: NodeId, call: &StartCall) -> Option<Vio
             return Some(Violation::new("failed-is-no-success", detail));
         }
     }
-    if call.component.exclusive {
+    if call.component.is_exclusive() {
         let most = call.component.replicas.max as usize;
         let others = world.processes.values().filter(|process| process.is_up());
         let copies: BTreeSet<&InstanceId> = others

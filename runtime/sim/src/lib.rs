@@ -17,6 +17,7 @@ mod detection;
 pub mod failure_policy;
 pub mod fault;
 pub mod hash;
+mod homes;
 mod lost_quorum;
 pub mod market;
 pub mod network;

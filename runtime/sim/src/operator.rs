@@ -1,4 +1,4 @@
-//! Actions of operators beyond changes of the spec: scripts, and versions that do not work.
+//! Actions of operators beyond changes of the spec: scripts, versions that do not work, and lost data that is given up.
 //!
 //! `run` plans the time of each.
 
@@ -64,5 +64,15 @@ impl World {
             Request::SetSpec { spec: Box::new(spec), source: "bad".to_owned(), after: None },
         );
         false
+    }
+
+    /// The operator gives up the data of every copy that waits for it.
+    pub(crate) fn give_up_data(&mut self) {
+        let Some(leader) = self.log.leader else { return };
+        let waiting: Vec<InstanceId> =
+            self.log.truth.waiting_for_data().map(|(instance, _)| instance.clone()).collect();
+        for instance in waiting {
+            self.request(leader, Request::GiveUpData { instance });
+        }
     }
 }

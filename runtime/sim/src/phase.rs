@@ -44,5 +44,6 @@ pub(crate) fn wait(
             return None;
         }
         run_until(world, world.now.after_ms(LOOK_MS))?;
+        world.give_up_data();
     }
 }

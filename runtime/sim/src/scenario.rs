@@ -15,6 +15,7 @@ use rhizo_types::spec::{
     Budget, Component, Export, Import, Migration, Of, OnFailure, OnLoss, Optimise, Pick, Ports, ProviderSpec,
     Replicas, Run, Spec, Stop, Utility, share,
 };
+use rhizo_types::state::{OnDataLoss, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of shapes.
@@ -129,6 +130,11 @@ fn hub() -> Component {
     Component { exclusive: true, on_failure: OnFailure::Unwind, lifecycle: Some(Box::new(lively())), ..hub }
 }
 
+/// One copy with data that an operator has to give up after a loss.
+fn store() -> Component {
+    Component { state: State::Pinned { on_loss: OnDataLoss::Wait }, ..component(1, &[]) }
+}
+
 /// Needs two of the pool, and imports the hub's values.
 fn user(copies: u32, on_loss: OnLoss) -> Component {
     let mut user = component(copies, &[("hub", true, Pick::One), ("pool", false, Pick::Some(2))]);
@@ -144,8 +150,8 @@ pub fn components(shape: u32, copies: u32) -> BTreeMap<ComponentName, Component>
     let list: Vec<(&str, Component)> = match shape {
         // A mesh, as PsEPR's brokers.
         0 => vec![("broker", component(copies + 2, &[("broker", true, Pick::All)]))],
-        // A front end that needs its store.
-        1 => vec![("store", component(1, &[])), ("web", component(copies, &[("store", false, Pick::One)]))],
+        // A front end that needs its store, whose data stays where it is.
+        1 => vec![("store", store()), ("web", component(copies, &[("store", false, Pick::One)]))],
         // Three tiers, with an optional cache.
         2 => vec![
             ("app", component(copies, &[("cache", true, Pick::One), ("db", false, Pick::Some(1))])),

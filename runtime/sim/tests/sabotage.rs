@@ -150,6 +150,16 @@ fn a_second_spare_host_is_seen() {
 }
 
 #[test]
+fn a_pinned_copy_that_is_moved_is_seen() {
+    trips(Sabotage::MovesPinned, &["pinned-stays"]);
+}
+
+#[test]
+fn awaited_data_that_is_destroyed_is_seen() {
+    trips(Sabotage::ReleasesData, &["awaited-data-is-kept"]);
+}
+
+#[test]
 fn copies_that_pile_up_are_seen() {
     trips(Sabotage::PilesUpCopies, &["copies-are-bounded"]);
 }

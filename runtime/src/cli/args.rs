@@ -59,6 +59,9 @@ pub(crate) enum Command {
         /// The local port; a free one when absent.
         port: Option<u16>,
     },
+    /// Look after the data of copies with state.
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// Stop everything and release all hosts.
     Down {
         /// Do not ask for consent.
@@ -172,6 +175,21 @@ pub(crate) struct Run {
     /// The most seconds to follow the script. It continues afterwards.
     #[arg(long, default_value_t = 300)]
     pub(crate) timeout_s: u64,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Snapshot {
+    /// Start a copy again that waits for its data, because the host of the data is lost.
+    Restore {
+        /// The copy, for example `db.0`.
+        instance: String,
+        /// Give up the data and start with an empty directory. The lost host is released.
+        #[arg(long, required = true)]
+        empty: bool,
+        /// Do not ask for consent.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -270,6 +270,7 @@ fn may_repeat(ask: &Ask, error: &ClientError) -> bool {
         | Ask::Apply { .. }
         | Ask::RunScript { .. }
         | Ask::EndScript
+        | Ask::GiveUpData { .. }
         | Ask::TakeDown
         | Ask::Detach
         | Ask::Recover(_) => false,

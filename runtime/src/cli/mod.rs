@@ -29,6 +29,7 @@ mod recover;
 mod render;
 mod resume;
 mod script;
+mod snapshot;
 mod solve;
 mod sources;
 mod table;
@@ -249,6 +250,7 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
         }
         Command::Run(run) => script::run(session, run).await,
         Command::Forward { export, port } => forward::forward(session, &export, port).await,
+        Command::Snapshot(command) => snapshot::run(session, command).await,
         Command::Down { yes, timeout_s } => down::down(session, yes, timeout_s).await,
         Command::Recover(arguments) => recover::recover(session, &arguments).await,
         Command::Status => {

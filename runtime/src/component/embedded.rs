@@ -42,6 +42,7 @@ pub struct Ctx {
     instance: InstanceId,
     node: NodeView,
     dir: Arc<Path>,
+    data: Option<Arc<Path>>,
     component: Arc<Component>,
     /// The addresses that were chosen for its exports.
     ports: Arc<ExportTable>,
@@ -78,6 +79,13 @@ impl Ctx {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The directory of the instance's data; none for a component without `state`. It is kept over restarts and changes
+    /// of version on one host.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data.as_deref()
     }
 
     /// An import of this component, which follows every re-binding.
@@ -254,6 +262,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
         instance: task.run.instance.clone(),
         node: task.scope.node.clone(),
         dir: task.scope.dir.as_path().into(),
+        data: task.scope.data.as_ref().map(|data| data.path().into()),
         component: task.component.clone(),
         ports: Arc::new(task.scope.exports.clone()),
         imports: task.imports.clone(),
@@ -396,6 +405,7 @@ mod tests {
             instance: scope.instance,
             node: scope.node,
             dir: scope.dir.into(),
+            data: None,
             component: Arc::new(component),
             ports: Arc::default(),
             imports: watch::channel(SeenImports::new()).1,

@@ -9,6 +9,7 @@ pub(crate) mod action;
 mod action_output;
 pub(crate) mod closure_output;
 mod control_group;
+mod data_directory;
 mod draining;
 pub(crate) mod embedded;
 mod exec;
@@ -36,6 +37,7 @@ pub(crate) use running_copy::RunningCopy;
 
 use crate::secrets::Opened;
 use action::Act;
+use data_directory::DataDirectory;
 use draining::SpentGrace;
 use imports::{ExporterNodes, FreePorts, LocalImports, SeenImports};
 use instance_log::InstanceLog;
@@ -51,7 +53,7 @@ use rhizo_traffic::Traffic;
 use rhizo_types::lifecycle::{Action, Values};
 use rhizo_types::secret::SealingKey;
 use rhizo_types::spec::{Component, Run};
-use rhizo_types::{AppName, InstanceId, NodeId, PortName, ProviderName, RegionName};
+use rhizo_types::{AppName, Generation, InstanceId, NodeId, PortName, ProviderName, RegionName};
 use start_check::StartCheck;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -247,6 +249,7 @@ impl Components {
         component: &Arc<Component>,
         (bound, nodes): (BoundImports, ExporterNodes),
         values: Values,
+        data: Option<Generation>,
     ) -> Result<Scope, String> {
         let (node, dir, app) = (self.around.node.clone(), self.dir_of(run), self.around.app.clone());
         let opened = Opened::open(&component.secrets, &run.instance.component, self.around.key.as_ref());
@@ -266,12 +269,15 @@ impl Components {
         self.live(run).imports.send_replace(imports.clone());
         let (exports, attributes) = (self.live(run).exports.clone(), component.attributes.clone());
         let (instance, attempt) = (run.instance.clone(), run.attempt);
+        let parent = self.around.dir.clone();
+        let data = data.map(|since| DataDirectory { parent, instance: instance.clone(), since });
         let scope = Scope {
             app,
             instance,
             attempt,
             node,
             dir,
+            data,
             host_group,
             exports,
             imports,
@@ -297,8 +303,8 @@ impl Components {
 
     /// Starts the service of an instance; the result is reported.
     pub(crate) fn start(&mut self, call: StartCall, nodes: ExporterNodes) {
-        let StartCall { run, component, version: _, imports, values } = call;
-        let scope = self.scope(&run, &component, (imports, nodes), values);
+        let StartCall { run, component, version: _, imports, values, data } = call;
+        let scope = self.scope(&run, &component, (imports, nodes), values, data);
         let registry = self.around.registry.clone();
         let reports = self.reports.clone();
         let live = self.live(&run);
@@ -309,7 +315,7 @@ impl Components {
         let (spent_grace, leader) = (live.spent_grace.clone(), live.leader.clone());
         start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
         self.around.runtime.spawn(async move {
-            let scope = match scope {
+            let scope = match template::prepared(scope).await {
                 Ok(scope) => scope,
                 Err(reason) => return report(&reports, run, RunOutcome::StartFailed(reason)).await,
             };
@@ -348,10 +354,10 @@ impl Components {
 
     /// Begins an action; the result is reported.
     pub(crate) fn act(&mut self, call: ActCall, nodes: ExporterNodes) {
-        let ActCall { id: ActionId { run, number }, step, action, component, version: _, imports, values } =
-            call;
+        let ActCall { id, step, action, component, version: _, imports, values, data } = call;
+        let ActionId { run, number } = id;
         tracing::debug!(instance = %run.instance, step, number, "action begins");
-        let scope = self.scope(&run, &component, (imports, nodes), values);
+        let scope = self.scope(&run, &component, (imports, nodes), values, data);
         let registry = self.around.registry.clone();
         let reports = self.reports.clone();
         let live = self.live(&run);
@@ -359,7 +365,7 @@ impl Components {
         live.actions.insert(number, cancel);
         let log = live.log.clone();
         self.around.runtime.spawn(async move {
-            let result = match scope {
+            let result = match template::prepared(scope).await {
                 Ok(scope) => {
                     let secrets = scope.secrets.clone();
                     let act = Act { number, action, component, scope, log, registry, cancel: cancel_seen };

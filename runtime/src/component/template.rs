@@ -3,6 +3,7 @@
 //! `rhizo-config` has checked the names of placeholders before anything is started. The whole environment of a program
 //! is made in [`super::launch`].
 
+use super::data_directory::DataDirectory;
 use super::imports::{SeenImport, SeenImports};
 use super::{ExportTable, NodeView};
 use crate::secrets::Opened;
@@ -22,6 +23,8 @@ pub(super) struct Scope {
     pub(super) attempt: u32,
     pub(super) node: NodeView,
     pub(super) dir: PathBuf,
+    /// The directory of the data; none for an instance without state.
+    pub(super) data: Option<DataDirectory>,
     /// The control group of the host; none where it has none.
     pub(super) host_group: Option<PathBuf>,
     pub(super) exports: ExportTable,
@@ -31,6 +34,18 @@ pub(super) struct Scope {
     pub(super) values: Values,
     /// The secrets of the component.
     pub(super) secrets: Opened,
+}
+
+/// Makes the directory of the data, if the instance has state, before anything of it runs.
+///
+/// # Errors
+/// The reason in words, also that of a scope that could not be made.
+pub(super) async fn prepared(scope: Result<Scope, String>) -> Result<Scope, String> {
+    let scope = scope?;
+    if let Some(data) = &scope.data {
+        data.prepare().await?;
+    }
+    Ok(scope)
 }
 
 impl Scope {
@@ -79,6 +94,7 @@ impl Scope {
             ["ordinal"] => Some(self.instance.ordinal.to_string()),
             ["node"] => Some(self.node.id.to_string()),
             ["dir"] => Some(self.dir.to_string_lossy().into_owned()),
+            ["data"] => self.data.as_ref().map(|data| data.path().to_string_lossy().into_owned()),
             ["attribute", name] => self.attributes.get(&ValueName::from(*name)).cloned(),
             ["value", name] => self.values.get(&ValueName::from(*name)).cloned(),
             ["export", port, part] => {
@@ -98,6 +114,9 @@ impl Scope {
             ("RHIZO_NODE".to_owned(), self.node.id.to_string()),
             ("RHIZO_DIR".to_owned(), self.dir.to_string_lossy().into_owned()),
         ]);
+        if let Some(data) = &self.data {
+            all.insert("RHIZO_DATA".to_owned(), data.path().to_string_lossy().into_owned());
+        }
         for (port, address) in &self.exports {
             all.insert(variable(&["EXPORT", port.as_str()]), address.to_string());
         }
@@ -188,6 +207,7 @@ pub(super) mod tests {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             },
             dir,
+            data: None,
             host_group: None,
             exports: ExportTable::from([("http".into(), address(80))]),
             imports: SeenImports::from_iter([

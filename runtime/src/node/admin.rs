@@ -115,9 +115,12 @@ impl Shell {
             return Ok(());
         }
         match ask {
-            Ask::Apply { .. } | Ask::RunScript { .. } | Ask::EndScript | Ask::TakeDown | Ask::Detach => {
-                self.order(ask, asker).await
-            }
+            Ask::Apply { .. }
+            | Ask::RunScript { .. }
+            | Ask::EndScript
+            | Ask::GiveUpData { .. }
+            | Ask::TakeDown
+            | Ask::Detach => self.order(ask, asker).await,
             Ask::Plan { config } => {
                 self.plan(config, asker);
                 Ok(())
@@ -208,6 +211,12 @@ impl Shell {
                 Ok(CoreRequest::Script(Box::new(script.map_err(Answer::Findings)?)))
             }
             Ask::EndScript => Ok(CoreRequest::EndScript),
+            Ask::GiveUpData { instance } => {
+                let homes = &self.core.ledger().homes;
+                let found = homes.keys().find(|copy| copy.to_string() == instance).cloned();
+                let missing = || refused(format!("give up data: no copy `{instance}` has any"));
+                Ok(CoreRequest::GiveUpData { instance: found.ok_or_else(missing)? })
+            }
             Ask::TakeDown => Ok(CoreRequest::TakeDown),
             Ask::Detach => Ok(CoreRequest::Leave { node: FOUNDER }),
             Ask::Status

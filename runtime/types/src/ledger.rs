@@ -11,6 +11,7 @@ use crate::id::{
 use crate::intent::{AcquireOrder, Outcome};
 use crate::script::Script;
 use crate::spec::Spec;
+use crate::state::Home;
 use crate::target::{Configuration, Placed, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,6 +132,11 @@ pub enum Command {
     Steady {
         /// The version of each component, with nodes on which it runs.
         components: BTreeMap<ComponentName, Proven>,
+    },
+    /// Gives up the data of copies whose host is lost: an operator no longer waits for it.
+    GiveUpData {
+        /// Each copy, with the data that is given up.
+        copies: BTreeMap<InstanceId, Home>,
     },
     /// Ends marks of components against nodes, because the marks are old.
     Forgive {

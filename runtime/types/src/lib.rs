@@ -18,12 +18,14 @@ pub mod lifecycle;
 pub mod message;
 pub mod net;
 pub mod number;
+mod policy;
 mod port;
 mod probe;
 mod resource;
 pub mod script;
 pub mod secret;
 pub mod spec;
+pub mod state;
 pub mod target;
 pub mod wire;
 

@@ -7,9 +7,11 @@ use crate::expr::Expr;
 use crate::id::{AppName, ComponentName, ProviderName, RegionName, RuleName};
 use crate::lifecycle::{Lifecycle, Values};
 use crate::number::Number;
+pub use crate::policy::{Migration, Optimise};
 pub use crate::port::{Export, Import, OnLoss, Pick, Ports, Via};
 pub use crate::probe::{Health, Probe};
 use crate::secret::Secret;
+use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +114,8 @@ pub struct Component {
     /// At most one process per instance name runs, even during a partition: a replacement waits until the provider
     /// confirms the death of the old host.
     pub exclusive: bool,
+    /// The data of a copy that has to survive its process.
+    pub state: State,
     /// A change of version takes down at most this many copies at the same time; at least 1.
     pub unavailable_max: u32,
     /// The reaction to a new version that keeps failing.
@@ -136,6 +140,7 @@ impl Component {
             lifecycle: None,
             attributes: Values::new(),
             exclusive: false,
+            state: State::None,
             unavailable_max: 1,
             on_failure: OnFailure::Keep,
         }
@@ -160,6 +165,7 @@ impl Component {
             lifecycle,
             attributes: _,
             exclusive: _,
+            state: _,
             unavailable_max: _,
             on_failure: _,
         } = self;
@@ -173,6 +179,13 @@ impl Component {
             ("lifecycle", *lifecycle != other.lifecycle),
         ];
         parts.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+
+    /// Returns true if at most as many copies may run as its replicas allow, also during a partition: the spec says so,
+    /// or the copies have state. Two generations of one copy must never write at the same time.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive || self.state.is_kept()
     }
 
     /// Whether a running instance of `self` can become one of `other` without a restart.
@@ -370,30 +383,6 @@ pub enum Of {
     Each(Expr),
     /// A quantity of the whole group.
     Group(Measure),
-}
-
-/// The cost of a change, in the unit of utility (0..1).
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Migration {
-    /// Cost per host that is added.
-    pub add: Number,
-    /// Cost per host that is removed.
-    pub remove: Number,
-}
-
-/// When to optimise and how large a gain a voluntary move needs.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct Optimise {
-    /// Time between two searches for a better configuration.
-    pub every_ms: u64,
-    /// The gain that a voluntary move must exceed, beyond its migration cost.
-    pub min_gain: Number,
-    /// Most running copies that one voluntary change moves or ends; none means no limit.
-    pub max_moves: Option<u32>,
-    /// A host younger than this is not replaced voluntarily.
-    pub settle_ms: u64,
-    /// Longest time of one solver run.
-    pub deadline_ms: u64,
 }
 
 /// The limit of spending.

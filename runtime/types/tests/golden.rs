@@ -15,6 +15,7 @@ use rhizo_types::number::Number;
 use rhizo_types::script::*;
 use rhizo_types::secret::*;
 use rhizo_types::spec::*;
+use rhizo_types::state::*;
 use rhizo_types::target::*;
 use rhizo_types::wire::*;
 use rhizo_types::{Generation, Revision, Term, Value};
@@ -26,6 +27,10 @@ use std::sync::Arc;
 
 fn address() -> SocketAddr {
     SocketAddr::from(([127, 1, 2, 3], 4_747))
+}
+
+fn home() -> Home {
+    Home { node: NodeId(5), since: Generation(3) }
 }
 
 fn instance(name: &str, ordinal: u32) -> InstanceId {
@@ -156,6 +161,7 @@ fn spec() -> Spec {
         lifecycle: Some(Box::new(lifecycle())),
         attributes: BTreeMap::from([(ValueName::from("colour"), "blue".to_owned())]),
         exclusive: true,
+        state: State::Pinned { on_loss: OnDataLoss::Wait },
         unavailable_max: 2,
         on_failure: OnFailure::Unwind,
     };
@@ -318,6 +324,7 @@ fn commands() -> Vec<(&'static str, Command)> {
                 )]),
             },
         ),
+        ("give-up-data", Command::GiveUpData { copies: BTreeMap::from([(instance("db", 0), home())]) }),
         ("forgive", Command::Forgive { marks: BTreeSet::from([(ComponentName::from("web"), NodeId(5))]) }),
     ]
 }

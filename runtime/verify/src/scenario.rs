@@ -78,7 +78,7 @@ impl Scenario {
     /// Returns whether the provider's confirmation that a dead node's host is gone makes a difference.
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
-        let exclusive = |spec: &Spec| spec.components.values().any(|component| component.exclusive);
+        let exclusive = |spec: &Spec| spec.components.values().any(|component| component.is_exclusive());
         self.specs.iter().any(exclusive) || self.wishes.iter().any(|wish| wish.script.is_some())
     }
 

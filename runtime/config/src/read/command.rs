@@ -176,6 +176,11 @@ fn flaw(name: &str, component: &Component) -> Option<Flaw> {
         }
         // The outputs of actions are known at run time only.
         ["value", _] => None,
+        ["data"] if component.state.is_kept() => None,
+        ["data"] => Some(Flaw {
+            message: "`{data}` is the directory of the data, and the component has none".to_owned(),
+            hint: Some("add `state = \"pinned\"`, or use `{dir}` for files that may be lost".to_owned()),
+        }),
         [plain] if PLAIN_PLACEHOLDERS.contains(plain) => None,
         _ => Some(Flaw {
             message: format!("unknown placeholder `{{{name}}}`"),

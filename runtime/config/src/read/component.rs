@@ -35,7 +35,8 @@ impl Session<'_> {
         component.imports = self.imports(name, imports);
         let attributes = table.take("attributes");
         component.attributes = self.attributes_of(attributes);
-        // The fields below refer to ports and attributes, so they are read after these.
+        self.state(&mut table, &mut component);
+        // The fields below refer to ports, attributes and data, so they are read after these.
         self.run(&mut table, &mut component);
         component.health = table.take("health").and_then(|node| self.health(&node, &mut component));
         if let Some(node) = table.take("stop") {
@@ -101,7 +102,7 @@ impl Session<'_> {
     }
 
     /// One of a few words.
-    fn choice<T: Copy>(&mut self, node: &Node<'_>, choices: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&mut self, node: &Node<'_>, choices: &[(&str, T)]) -> Option<T> {
         let word = self.reader.text(node)?;
         let found = choices.iter().find(|(name, _)| *name == word.text).map(|(_, value)| *value);
         if found.is_none() {

@@ -10,6 +10,7 @@ mod policy;
 mod provider;
 mod rule;
 mod start_stop;
+mod state;
 mod step;
 
 use crate::crosscheck::{self, Places};

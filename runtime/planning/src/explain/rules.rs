@@ -2,7 +2,7 @@
 
 use super::words::{list, number, price};
 use crate::posed::Posed;
-use crate::rules::THREE_PROVIDERS;
+use crate::rules::{SETTLING, THREE_PROVIDERS};
 use rhizo_protocol::SolveRequest;
 use rhizo_solver::explain::eligible;
 use rhizo_solver::{Constraint, Named, Scope, rule, sentence};
@@ -30,6 +30,10 @@ impl Rules<'_> {
             Constraint::DependsOn(depends) => self.imports(depends),
             Constraint::Spread(spread) if named.name == THREE_PROVIDERS => self.three_providers(spread),
             Constraint::Spread(spread) => self.spread(named, spread, nearest),
+            Constraint::Root(_) if named.name != SETTLING => (
+                format!("{}, where its data is", named.name.trim_matches(['[', ']'])),
+                "set another `state` to give up the data".to_owned(),
+            ),
             Constraint::Root(_) => (
                 "copies on hosts that have not settled stay there".to_owned(),
                 "wait until they have settled".to_owned(),

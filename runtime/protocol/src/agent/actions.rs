@@ -65,6 +65,7 @@ impl Step<'_> {
                     version: self.local.placed.version,
                     imports: self.local.bound_imports.clone(),
                     values: self.local.outputs.values.clone(),
+                    data: self.data(),
                 })));
             }
             action => self.out.effect(Effect::Act(Box::new(ActCall {
@@ -75,8 +76,15 @@ impl Step<'_> {
                 version: self.local.placed.version,
                 imports: self.local.bound_imports.clone(),
                 values: self.local.outputs.values.clone(),
+                data: self.data(),
             }))),
         }
+    }
+
+    /// Returns the generation that began the data of this instance on this node; none for an instance without state.
+    fn data(&self) -> Option<rhizo_types::Generation> {
+        let home = self.ledger.homes.get(self.instance);
+        home.filter(|home| home.node == self.agent.me).map(|home| home.since)
     }
 
     /// Takes in the results of an action that succeeded.

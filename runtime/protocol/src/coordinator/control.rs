@@ -154,10 +154,11 @@ fn broken(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> Option<Cause> {
     let mut lost = BTreeSet::new();
     let mut failed = BTreeSet::new();
     let mut draining = BTreeSet::new();
-    for slot in plan.placement.values() {
+    for (instance, slot) in &plan.placement {
         match (ledger.slot_state(*slot), *slot) {
             (SlotState::Ready(node), _) => {
-                if ledger.members.get(&node).is_some_and(|member| member.draining) {
+                let drains = ledger.members.get(&node).is_some_and(|member| member.draining);
+                if drains && ledger.pinned_to(instance) != Some(node) {
                     draining.insert(node);
                 }
             }
@@ -189,8 +190,8 @@ fn broken(ledger: &Ledger, stuck: &BTreeSet<IntentId>) -> Option<Cause> {
     }
 }
 
-/// Returns the components of which the plan has too few copies. Only a script that ended before its last statement
-/// can leave the plan in this state.
+/// Returns the components of which the plan has too few copies: a script ended before its last statement, or an
+/// operator gave up the data of a copy. A copy that waits for its data is not missing.
 fn copies_missing(ledger: &Ledger) -> Option<Cause> {
     let (plan, spec) = (ledger.plan.as_ref()?, ledger.spec()?);
     if ledger.script_runs() {
@@ -198,7 +199,7 @@ fn copies_missing(ledger: &Ledger) -> Option<Cause> {
     }
     let few = spec.components.iter().filter(|(name, component)| {
         let copies = plan.placement.range(InstanceId::copies_of(name)).count();
-        copies < component.replicas.min as usize
+        copies + ledger.waiting_copies(name) < component.replicas.min as usize
     });
     let few: BTreeSet<ComponentName> = few.map(|(name, _)| name.clone()).collect();
     (!few.is_empty()).then_some(Cause::CopiesMissing(few))
@@ -338,12 +339,15 @@ impl Coordinator {
     fn decide(&mut self, proposal: Proposal, terms: Terms, view: View<'_>, out: &mut Out) {
         let ledger = view.ledger;
         let placement = assign(ledger, &proposal.placement);
-        let is_usable = |slot: &Slot| match (slot, ledger.slot_state(*slot)) {
+        let is_usable = |(instance, slot): (&InstanceId, &Slot)| match (slot, ledger.slot_state(*slot)) {
             (Slot::Order(_), _) | (_, SlotState::Arriving) => true,
-            (_, SlotState::Ready(node)) => ledger.members.get(&node).is_some_and(|member| !member.draining),
+            (_, SlotState::Ready(node)) => {
+                let is_pinned = ledger.pinned_to(instance) == Some(node);
+                is_pinned || ledger.members.get(&node).is_some_and(|member| !member.draining)
+            }
             (_, SlotState::Lost) => false,
         };
-        if !placement.values().all(is_usable) {
+        if !placement.iter().all(is_usable) {
             // A host was lost while the solver ran. The loss causes the next run.
             return;
         }

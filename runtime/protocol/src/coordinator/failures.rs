@@ -279,7 +279,7 @@ pub(super) fn blamed(reports: &Reports, ledger: &Ledger) -> Blamed {
 }
 
 /// Planned copies that failed several times in a row and wait for the next attempt, unless they avoid their node
-/// already or return to an older version.
+/// already or return to an older version. Copies with state are left where their data is.
 fn exhausted<'a>(reports: &Reports, ledger: &'a Ledger) -> BTreeMap<&'a InstanceId, &'a Placed> {
     let exhausted = ledger.target.instances.iter().filter(|(instance, placed)| {
         let is_planned = ledger.plan.as_ref().is_some_and(|plan| plan.placement.contains_key(*instance));
@@ -288,6 +288,8 @@ fn exhausted<'a>(reports: &Reports, ledger: &'a Ledger) -> BTreeMap<&'a Instance
             .is_some_and(|report| report.failures >= FAILURES_MAX && report.phase == InstancePhase::Waiting);
         is_planned
             && has_failed
+            // Its data is here; another host would not help it.
+            && !ledger.state_of(&instance.component).is_kept()
             && !can_unwind(instance, placed, ledger)
             && !ledger.avoid.contains_key(&(instance.component.clone(), placed.node))
     });

@@ -7,10 +7,10 @@
 use super::obstacles::settles_at;
 use super::target::definition_change;
 use super::{Coordinator, View};
-use crate::assign::{canonical, names_in_use};
+use crate::assign::names_in_use;
 use crate::bindings::Latencies;
 use crate::event::LogStatus;
-use crate::ledger::{Ledger, SlotState};
+use crate::ledger::{Ledger, Member, SlotState};
 use crate::observer::Observer;
 use crate::request::{CopyView, DefinitionChange, HostView, PlaceState, SolveId, SolveRequest, Terms};
 use crate::sabotage::{self, Sabotage};
@@ -65,6 +65,7 @@ pub(super) fn question(
         hosts,
         withdrawn,
         copies: copies(ledger, spec, &stuck),
+        waiting: ledger.waiting_for_data().map(|(copy, home)| (copy.clone(), home.node)).collect(),
         names_in_use: names_in_use(ledger),
         cooling: coordinator.map(|coordinator| coordinator.hosts.cooling(view.now)).unwrap_or_default(),
         failing: coordinator.map(Coordinator::failing_providers).unwrap_or_default(),
@@ -107,14 +108,16 @@ type Hosts = BTreeMap<Slot, HostView>;
 /// force. The second map has those whose provider the spec does not name.
 fn hosts(ledger: &Ledger, spec: &Spec, stuck: &BTreeSet<IntentId>) -> (Hosts, Hosts) {
     let mut hosts = BTreeMap::new();
-    for (node, member) in ledger.members.iter().filter(|(_, member)| !member.draining) {
+    let pinned: BTreeSet<NodeId> = ledger.homes.keys().filter_map(|copy| ledger.pinned_to(copy)).collect();
+    let is_used = |node: &NodeId, member: &Member| !member.draining || pinned.contains(node);
+    for (node, member) in ledger.members.iter().filter(|(node, member)| is_used(node, member)) {
         let intent = member.record.intent.and_then(|id| ledger.intents.get(&id));
         if let Some(intent) = intent {
             hosts.insert(Slot::Node(*node), host(intent, Some(*node)));
         }
     }
     for slot in ledger.plan.iter().flat_map(|plan| plan.placement.values()) {
-        let slot = canonical(ledger, *slot);
+        let slot = ledger.canonical(*slot);
         if let Slot::Intent(id) = slot
             && ledger.slot_state(slot) == SlotState::Arriving
             && !stuck.contains(&id)
@@ -123,7 +126,8 @@ fn hosts(ledger: &Ledger, spec: &Spec, stuck: &BTreeSet<IntentId>) -> (Hosts, Ho
             hosts.entry(slot).or_insert_with(|| host(intent, None));
         }
     }
-    hosts.into_iter().partition(|(_, host)| spec.allows_provider(&host.order.provider))
+    let has_pinned = |host: &HostView| host.node.is_some_and(|node| pinned.contains(&node));
+    hosts.into_iter().partition(|(_, host)| spec.allows_provider(&host.order.provider) || has_pinned(host))
 }
 
 fn host(intent: &rhizo_types::intent::Intent, node: Option<NodeId>) -> HostView {
@@ -139,7 +143,7 @@ fn copies(ledger: &Ledger, spec: &Spec, stuck: &BTreeSet<IntentId>) -> BTreeMap<
         intent.is_some_and(|intent| !spec.allows_provider(&intent.order.provider))
     };
     let copy = |(instance, slot): (&InstanceId, &Slot)| {
-        let slot = canonical(ledger, *slot);
+        let slot = ledger.canonical(*slot);
         let place = match (ledger.slot_state(slot), slot) {
             (SlotState::Ready(node), _) => match ledger.members.get(&node) {
                 Some(member) if member.draining => PlaceState::Draining,
@@ -151,7 +155,9 @@ fn copies(ledger: &Ledger, spec: &Spec, stuck: &BTreeSet<IntentId>) -> BTreeMap<
             (SlotState::Arriving, _) => PlaceState::Usable,
             (SlotState::Lost, _) => PlaceState::Lost,
         };
-        (instance.clone(), CopyView { slot, place, change: change(instance, ledger) })
+        let home = ledger.pinned_to(instance);
+        let is_pinned = home.is_some_and(|home| slot == Slot::Node(home));
+        (instance.clone(), CopyView { slot, place, is_pinned, change: change(instance, ledger) })
     };
     placement.map(copy).collect()
 }

@@ -6,7 +6,7 @@ use super::View;
 use crate::event::Request;
 use crate::out::Out;
 use crate::turn::{Answer, Effect, RequestId};
-use rhizo_types::id::NodeId;
+use rhizo_types::id::{InstanceId, NodeId};
 use rhizo_types::ledger::{Command, SetSpec};
 use rhizo_types::script::Script;
 use rhizo_types::spec::Spec;
@@ -44,6 +44,9 @@ impl Requests {
                 Request::SetSpec { spec, .. } if is_of_another_app(spec, view) => {
                     Some(Answer::Refused(format!("the config is for another application, `{}`", spec.app)))
                 }
+                Request::SetSpec { spec, .. } if let Some(reason) = abandoned_data(spec, view) => {
+                    Some(Answer::Refused(reason))
+                }
                 Request::SetSpec { after: Some(after), .. } if *after != view.ledger.spec_revision() => {
                     Some(Answer::Overtaken)
                 }
@@ -59,6 +62,7 @@ impl Requests {
                     wrong.map(|(line, reason)| Answer::Refused(format!("line {line}: {reason}")))
                 }
                 Request::EndScript if !view.ledger.script_runs() => Some(Answer::Accepted),
+                Request::GiveUpData { instance } => may_give_up(instance, view),
                 _ => None,
             };
             let Some(answer) = answer else { return true };
@@ -79,6 +83,10 @@ impl Requests {
             Request::Leave { node } => Command::Drain { node },
             Request::Script(script) => Command::RunScript { number: view.ledger.scripts_issued + 1, script },
             Request::EndScript => Command::EndScript { number: view.ledger.scripts_issued },
+            Request::GiveUpData { instance } => {
+                let homes = view.ledger.waiting_for_data().filter(|(copy, _)| **copy == instance);
+                Command::GiveUpData { copies: homes.map(|(copy, home)| (copy.clone(), *home)).collect() }
+            }
         };
         Some((command, id))
     }
@@ -105,11 +113,49 @@ fn runs(view: View<'_>, script: &Script) -> bool {
     view.ledger.script.as_ref().is_some_and(|run| run.is_running() && run.script == *script)
 }
 
+/// Returns why a spec is refused that no longer names the provider of a host with pinned data; none if there is none.
+fn abandoned_data(spec: &Spec, view: View<'_>) -> Option<String> {
+    let ledger = view.ledger;
+    let is_kept = |instance: &InstanceId| {
+        spec.components.get(&instance.component).is_some_and(|component| component.state.is_pinned())
+    };
+    ledger.homes.iter().filter(|(instance, _)| is_kept(instance)).find_map(|(instance, home)| {
+        let provider = &ledger.members.get(&home.node)?.record.provider;
+        (!spec.allows_provider(provider)).then(|| {
+            format!(
+                "{instance} has its data on {}, whose provider `{provider}` the config no longer has; keep the provider, \
+                 or remove `state = \"pinned\"` to give up the data",
+                home.node
+            )
+        })
+    })
+}
+
+/// Returns why a member with pinned data cannot leave; none if it has none.
+fn pinned_on(node: NodeId, view: View<'_>) -> Option<String> {
+    let mut homes = view.ledger.homes.keys();
+    let instance = homes.find(|instance| view.ledger.pinned_to(instance) == Some(node))?;
+    Some(format!("{instance} has its data on {node}, and its state is pinned"))
+}
+
+/// Returns the answer to a request to give up the data of a copy that needs no command; none if it needs one.
+fn may_give_up(instance: &InstanceId, view: View<'_>) -> Option<Answer> {
+    match view.ledger.homes.get(instance) {
+        Some(home) if view.ledger.members.contains_key(&home.node) => {
+            Some(Answer::Refused(format!("{instance} has its data on {}, which is a member", home.node)))
+        }
+        Some(_) => None,
+        None if view.ledger.state_of(&instance.component).is_kept() => Some(Answer::Accepted),
+        None => Some(Answer::Refused(format!("{instance} waits for no data"))),
+    }
+}
+
 /// The answer to a request to leave that needs no command; none if it needs one.
 fn may_leave(node: NodeId, view: View<'_>) -> Option<Answer> {
     match view.ledger.members.get(&node) {
         None => Some(Answer::Refused(format!("{node} is not a member"))),
         Some(member) if member.draining => Some(Answer::Accepted),
+        Some(_) if let Some(reason) = pinned_on(node, view) => Some(Answer::Refused(reason)),
         Some(_) if view.ledger.members.values().filter(|member| !member.draining).count() < 2 => {
             Some(Answer::Refused("no other node could go on without it".to_owned()))
         }

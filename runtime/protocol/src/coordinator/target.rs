@@ -170,7 +170,7 @@ impl Reconfiguration {
         let declared = ledger.specs.get(&version).and_then(|set| set.spec.components.get(component));
         let most = declared.map_or(1, |component| component.unavailable_max.max(1));
         let down = most.saturating_sub(u32::try_from(down).unwrap_or(u32::MAX));
-        let alone = declared.filter(|c| c.exclusive && !sabotage::is(Sabotage::IgnoresExclusive));
+        let alone = declared.filter(|c| c.is_exclusive() && !sabotage::is(Sabotage::IgnoresExclusive));
         let new = alone.map(|component| {
             let lingering = ledger.lingering.range(copies.clone()).map(|(instance, _)| instance);
             let may_run: BTreeSet<&InstanceId> = placed.into_iter().chain(lingering).collect();
@@ -213,7 +213,7 @@ impl Reconfiguration {
             waits.insert(&new.component);
         }
         let exclusive = |instance: &InstanceId, placed: &Placed| {
-            ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive)
+            ledger.component_of(instance, placed.version).is_some_and(|component| component.is_exclusive())
         };
         // A copy that does not serve is not worth keeping, and would be one copy too many.
         let is_useless = |instance: &InstanceId| {
@@ -293,8 +293,9 @@ impl Reconfiguration {
         let mut components = ledger.target.instances.keys().map(|instance| &instance.component);
         let keeps_failing = components.any(|component| ledger.keeps_failing(component));
         let awaited = |instance: &InstanceId, placed: &Placed| {
-            let exclusive =
-                ledger.component_of(instance, placed.version).is_some_and(|component| component.exclusive);
+            let exclusive = ledger
+                .component_of(instance, placed.version)
+                .is_some_and(|component| component.is_exclusive());
             exclusive
                 || keeps_failing
                 || ledger.keeps_failing(&instance.component)

@@ -3,6 +3,7 @@
 //! The log commits at once, the hosts exist from the beginning, and the test takes the place of the agents: it says
 //! which instances are started. The simulator tests whole nodes under faults.
 
+mod homes;
 mod obstacles;
 mod orders;
 mod requests;

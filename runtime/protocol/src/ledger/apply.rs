@@ -123,6 +123,14 @@ pub enum Refusal {
     /// A plan acquires more than one host because of failures, or another such host is not needed any more soon.
     #[error("one host at a time is replaced because of failures")]
     Spare,
+    /// A plan or target places a copy elsewhere than where its data is.
+    #[error("{instance} has its data on {node}")]
+    Pinned {
+        /// The copy.
+        instance: InstanceId,
+        /// The node that has its data.
+        node: NodeId,
+    },
     /// A binding names an instance that the target does not have.
     #[error("a binding of {0} leads nowhere")]
     Binding(InstanceId),
@@ -147,6 +155,7 @@ impl Ledger {
             }
             LogEntry::Command(command) => self.command(index, command),
         };
+        self.follow_homes();
         match result {
             Ok(()) => Applied::Done,
             Err(refusal) => Applied::Refused(refusal),
@@ -155,7 +164,9 @@ impl Ledger {
 
     /// Applies a command that is not committed to a copy of the ledger, to see which commands would follow.
     pub(crate) fn foresee(&mut self, command: &Command) -> Result<(), Refusal> {
-        self.command(self.index + 1, command)
+        let result = self.command(self.index + 1, command);
+        self.follow_homes();
+        result
     }
 
     fn command(&mut self, index: u64, command: &Command) -> Result<(), Refusal> {
@@ -203,6 +214,10 @@ impl Ledger {
             }
             Command::Forgive { marks } => {
                 self.forgive(marks);
+                Ok(())
+            }
+            Command::GiveUpData { copies } => {
+                self.give_up_data(copies);
                 Ok(())
             }
         }
@@ -286,6 +301,7 @@ impl Ledger {
             return Err(Refusal::TooManyOrders(plan.orders.len()));
         }
         self.check_slots(plan)?;
+        self.check_pinned(plan)?;
         self.check_budget(plan)?;
         self.check_acquired_for_failures(plan)?;
         let first = self.intents_issued + 1;
@@ -433,13 +449,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes a member from the roster; from here on its host may be released.
+    /// Removes a member from the roster; from here on its host may be released, unless data on it is waited for.
     pub(super) fn depart(&mut self, node: NodeId, dead: bool) {
         let Some(member) = self.members.remove(&node) else { return };
         self.epoch = self.epoch.next();
         let intent = member.record.intent;
+        let is_kept = self.holds_data(node) && !sabotage::is(Sabotage::ReleasesData);
         if let Some(intent) = intent.and_then(|intent| self.intents.get_mut(&intent))
             && intent.is_open()
+            && !is_kept
         {
             intent.state = IntentState::Releasing;
         }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod failures;
+mod homes;
 mod outcome;
 mod recover;
 pub(crate) mod room;
@@ -25,6 +26,7 @@ use rhizo_types::id::{ComponentName, InstanceId, IntentId, NodeId};
 use rhizo_types::intent::Intent;
 use rhizo_types::ledger::{Genesis, MemberRecord, SetSpec};
 use rhizo_types::spec::Ports;
+use rhizo_types::state::Home;
 use rhizo_types::target::{Configuration, Placed, Plan, Push};
 use rhizo_types::{Epoch, Generation, Revision, Term};
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,8 @@ pub struct Ledger {
     pub lingering: BTreeMap<InstanceId, Placed>,
     /// The last generation of every instance name.
     pub generations: BTreeMap<InstanceId, Generation>,
+    /// The node that has the data of each copy with state. A home whose node is no member is waited for.
+    pub homes: BTreeMap<InstanceId, Home>,
     /// Nodes on which a version of a component kept failing. The component is not placed there while the mark lasts.
     pub avoid: BTreeMap<(ComponentName, NodeId), Mark>,
     /// Components whose version keeps failing. An entry ends with the version, or when the version has run well.

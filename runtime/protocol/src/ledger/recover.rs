@@ -95,6 +95,7 @@ impl Ledger {
         next.voters = BTreeSet::from([order.survivor]);
         next.learners = BTreeSet::new();
         next.give_up_arriving();
+        next.follow_homes();
         next.index = next.index.saturating_add(SKIP);
         next.term = Term(next.term.max(order.term).0.saturating_add(SKIP));
         next.intents_issued = next.intents_issued.saturating_add(SKIP);

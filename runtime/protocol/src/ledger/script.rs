@@ -255,13 +255,19 @@ impl Ledger {
         self.script_bindings.entry(importer.clone()).or_default().entry(import.clone()).or_insert(bound)
     }
 
-    /// Chooses the slot of an added instance. `has_room` may refuse a node.
+    /// Chooses the slot of an added instance. `has_room` may refuse a node. A copy with data on a node is placed there
+    /// or nowhere.
     fn place(
         &self,
         instance: &InstanceId,
         place: &Place,
         has_room: impl Fn(NodeId) -> Result<(), String>,
     ) -> Result<NodeId, String> {
+        let pinned = self.pinned_to(instance);
+        let has_room = |node: NodeId| match pinned {
+            Some(home) if home != node => Err(format!("{instance} has its data on {home}")),
+            _ => has_room(node),
+        };
         let usable = |node: &NodeId| {
             matches!(self.slot_state(Slot::Node(*node)), SlotState::Ready(_))
                 && self.members.get(node).is_some_and(|member| !member.draining)
@@ -355,7 +361,7 @@ impl Foresight<'_> {
     /// would not end.
     fn expect_room(&self) -> Result<(), String> {
         let spec = self.ledger.spec().ok_or("there is no spec")?;
-        for (name, component) in spec.components.iter().filter(|(_, component)| component.exclusive) {
+        for (name, component) in spec.components.iter().filter(|(_, component)| component.is_exclusive()) {
             let count = self.names.iter().filter(|instance| instance.component == *name).count();
             if count > component.replicas.max as usize {
                 return Err(format!(

@@ -22,6 +22,7 @@ impl Ledger {
         }
         for (instance, placed) in &target.instances {
             self.check_placed(instance, placed)?;
+            self.check_home(instance, placed)?;
         }
         self.check_exclusive(target)?;
         for (importer, imports) in &target.bindings {
@@ -80,7 +81,7 @@ impl Ledger {
         let mut limits: BTreeMap<&ComponentName, u32> = BTreeMap::new();
         for (instance, placed) in target.instances.iter().filter(is_new) {
             if let Some(component) = self.component_of(instance, placed.version)
-                && component.exclusive
+                && component.is_exclusive()
                 && !sabotage::is(Sabotage::IgnoresExclusive)
             {
                 limits.insert(&instance.component, component.replicas.max);

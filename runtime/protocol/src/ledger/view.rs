@@ -139,6 +139,15 @@ impl Ledger {
         }
     }
 
+    /// Returns the canonical slot: an intent whose node has joined becomes that node, any other slot is unchanged.
+    #[must_use]
+    pub fn canonical(&self, slot: Slot) -> Slot {
+        match self.slot_state(slot) {
+            SlotState::Ready(node) => Slot::Node(node),
+            SlotState::Arriving | SlotState::Lost => slot,
+        }
+    }
+
     /// Returns the intents whose host is being acquired or whose node has not joined yet, in the order of their ids.
     pub fn arriving(&self) -> impl Iterator<Item = &Intent> {
         let is_arriving = |intent: &&Intent| {

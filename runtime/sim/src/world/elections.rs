@@ -5,7 +5,7 @@
 use super::{Happening, World};
 use crate::consensus::Pending;
 use crate::fault::Fault;
-use crate::{check, failure_policy};
+use crate::{check, failure_policy, homes};
 use rand::RngExt;
 use rhizo_protocol::{Event, LogStatus, MembershipChange, ProposeResult};
 use rhizo_types::id::NodeId;
@@ -113,12 +113,15 @@ impl World {
             self.violation.get_or_insert(violation);
         }
         let before_micros = self.log.truth.spending_micros();
+        let homes = self.log.truth.homes.clone();
         let (index, applied) = self.log.commit(pending.entry.clone());
         self.say(|| format!("-- committed {index}: {applied:?}"));
         if self.violation.is_none() {
-            self.violation = check::after_commit(self, before_micros, &pending.entry).or_else(|| {
-                failure_policy::after_commit(&mut self.failures, &self.log.truth, &pending.entry)
-            });
+            self.violation = check::after_commit(self, before_micros, &pending.entry)
+                .or_else(|| homes::after_commit(&homes, &self.log.truth))
+                .or_else(|| {
+                    failure_policy::after_commit(&mut self.failures, &self.log.truth, &pending.entry)
+                });
         }
         let unknown = self.mishap(0.03, Fault::UnknownCommitted);
         let result = if unknown { ProposeResult::Unknown } else { ProposeResult::Committed { index } };

@@ -12,6 +12,7 @@ use rhizo_protocol::ledger::{Ledger, Member};
 use rhizo_protocol::{Survival, reasons, status, words};
 use rhizo_types::intent::Intent;
 use rhizo_types::message::InstanceReport;
+use rhizo_types::state::Home;
 use rhizo_types::target::Placed;
 use rhizo_types::{ComponentName, InstanceId, NodeId, PortName, Time};
 use std::collections::BTreeSet;
@@ -145,7 +146,22 @@ fn instances(records: &Records<'_>) -> Vec<InstanceStatus> {
         exports: reports.get(id).map(|(_, report)| exports(report)).unwrap_or_default(),
         bindings: bindings(id),
     };
-    target.instances.iter().map(status).collect()
+    let waiting = records.ledger.waiting_for_data();
+    let waiting = waiting.filter(|(id, _)| !target.instances.contains_key(*id)).map(waiting_for_data);
+    target.instances.iter().map(status).chain(waiting).collect()
+}
+
+/// A copy that is on no node, because its data is on a lost host.
+fn waiting_for_data((id, home): (&InstanceId, &Home)) -> InstanceStatus {
+    InstanceStatus {
+        name: id.component.to_string(),
+        instance: id.to_string(),
+        node: home.node.to_string(),
+        state: words::WAITING_FOR_DATA.to_owned(),
+        reason: Some(format!("{} is lost", home.node)),
+        exports: Vec::new(),
+        bindings: Vec::new(),
+    }
 }
 
 fn exports(report: &InstanceReport) -> Vec<ExportStatus> {

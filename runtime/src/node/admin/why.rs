@@ -45,6 +45,9 @@ fn of_instance(subject: &str, ledger: &Ledger, core: &mut Status, posed: Option<
     let Some((id, placed)) = ledger.instance_named(subject) else { return not_placed(subject, ledger, core) };
     let region = ledger.members.get(&placed.node).map(|member| member.record.region.to_string());
     let mut sentences = vec![format!("{id} is on {} in {}", placed.node, region.unwrap_or_default())];
+    if ledger.pinned_to(id) == Some(placed.node) {
+        sentences.push(format!("{id} stays on {}: its data is there, and its state is pinned", placed.node));
+    }
     sentences.extend(failure(id, core).or_else(|| failure_of_version(&id.component, ledger, core)));
     let refusals = posed.into_iter().flat_map(|posed| posed.refusals.iter().map(move |each| (posed, each)));
     for (posed, ((_, machine), refusal)) in

@@ -181,7 +181,7 @@ fn exclusive(seen: &mut Seen<'_>) {
     let state = seen.state;
     let truth = &state.truth;
     let declared = truth.spec().into_iter().flat_map(|spec| &spec.components);
-    for (name, component) in declared.filter(|(_, component)| component.exclusive) {
+    for (name, component) in declared.filter(|(_, component)| component.is_exclusive()) {
         let hosts = state.hosts.iter().zip(&state.lives);
         let alive = hosts.filter(|(_, life)| matches!(life, Life::Up | Life::Isolated));
         let runs = alive.flat_map(|(host, _)| host.iter().flat_map(|host| host.runs.keys()));
