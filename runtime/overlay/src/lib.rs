@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod buffer;
+mod cipher;
 mod class;
 mod config;
 mod dials;
@@ -17,6 +19,7 @@ mod event;
 mod fault;
 mod frame;
 mod gate;
+mod handshake_io;
 mod hello;
 mod key;
 mod lane;
@@ -28,6 +31,7 @@ mod overlay;
 mod permit;
 mod rate;
 mod raw_stream;
+mod records;
 mod refusal;
 mod service;
 mod shaper;
@@ -40,6 +44,7 @@ mod transport;
 mod upkeep;
 
 pub use admission::{Admission, Credential, Role, TicketId, TicketSecret, TicketVerifier};
+pub use buffer::{BUFFER_BYTES, Buffer};
 pub use class::Class;
 pub use config::{GOSSIP_BYTES_MAX, OverlayConfig};
 pub use error::{BindError, DialError, PublishError};

@@ -3,18 +3,22 @@
 //! A link multiplexes lanes over one connection, so a reader that stalls or a large transfer would delay heartbeats on
 //! it. Each stream therefore is a TCP connection of its own to the same port: the kernel gives it its own flow control.
 //! It passes the same Noise handshake and the same [`crate::gate`], for members and operators only. A preamble of four
-//! bytes tells a stream from a link before the handshake, so that its socket can be served by another thread. What
+//! bytes tells a stream from a link before the handshake, so that its socket can be served by another thread. Noise
+//! authenticates the two ends and carries a key for each direction; [`crate::records`] carries the bytes. What
 //! the bytes mean is decided by the users of this module. Read next: [`crate::transport`].
 
 use crate::admission::{Claim, Credential, Role};
+use crate::cipher::{Cipher, KEY_BYTES};
 use crate::gate::{ExchangeError, Purpose};
+use crate::handshake_io::{HandshakeIo, Lender};
 use crate::key;
 use crate::raw_stream::{RawStream, StreamUse};
+use crate::records::Records;
 use crate::refusal::Refusal;
 use crate::shaper::ShapedStream;
 use crate::transport::{SET_UP_MAX, SetUp, SetUpError};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
-use libp2p::noise;
 use rhizo_types::PeerKey;
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
@@ -22,9 +26,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::PoisonError;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -55,10 +59,10 @@ impl StreamError {
 
 /// An authenticated stream of bytes to another node or to an operator.
 ///
-/// Written bytes are sent when the stream is flushed. The end of the stream is not authenticated: a user has to mark
-/// the end of its data by itself.
+/// Each write is at most one record of about 64 KiB, which begins to be sent at once; the next write waits until it has
+/// left. The end of the stream is not authenticated: a user has to mark the end of its data by itself.
 pub struct PeerStream {
-    io: noise::Output<ShapedStream>,
+    io: Records<ShapedStream>,
     peer: PeerKey,
     role: Role,
 }
@@ -88,28 +92,39 @@ impl fmt::Debug for PeerStream {
 
 impl AsyncRead for PeerStream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let io = Pin::new(&mut self.get_mut().io);
-        let count = std::task::ready!(futures::AsyncRead::poll_read(io, cx, buffer.initialize_unfilled()))?;
-        buffer.advance(count);
+        let plain = ready!(self.io.poll_plain(cx))?;
+        let count = plain.len().min(buffer.remaining());
+        buffer.put_slice(&plain[..count]);
+        self.io.consume(count);
         Poll::Ready(Ok(()))
     }
 }
 
+impl AsyncBufRead for PeerStream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().io.poll_plain(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        self.io.consume(count);
+    }
+}
+
 impl AsyncWrite for PeerStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        futures::AsyncWrite::poll_write(Pin::new(&mut self.get_mut().io), cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        futures::AsyncWrite::poll_flush(Pin::new(&mut self.get_mut().io), cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        futures::AsyncWrite::poll_close(Pin::new(&mut self.get_mut().io), cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_close(cx)
     }
 }
 
@@ -202,19 +217,26 @@ impl SetUp {
     ) -> Result<PeerStream, SetUpError> {
         let mut stream = self.reach(address).await?;
         watch_for_death(&stream);
-        stream
-            .write_all(&purpose.preamble())
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &purpose.preamble())
             .await
             .map_err(|source| SetUpError::Connect { address, source })?;
-        let io = self.shaped(stream, address);
+        let (io, lender) = HandshakeIo::new(self.shaped(stream, address));
         let noise = self.noise(Purpose::Stream)?;
         let (id, mut io) = noise.upgrade_outbound(io, "/noise").await.map_err(SetUpError::Noise)?;
         let peer = key::peer_key(&id).ok_or(SetUpError::KeyKind)?;
         if peer != expected {
             return Err(SetUpError::WrongKey { expected, found: peer });
         }
-        let presented = self.shared.gate.present(&mut io, peer, credential).await;
-        presented.map_err(|source| SetUpError::Exchange { peer, source })?;
+        let exchange = |source| SetUpError::Exchange { peer, source };
+        let broken = |source| SetUpError::Connect { address, source };
+        // The other end is authenticated, so its key for this direction may be sent before it has decided.
+        let sending: [u8; KEY_BYTES] = rand::random();
+        io.write_all(&sending).await.map_err(broken)?;
+        self.shared.gate.present(&mut io, peer, credential).await.map_err(exchange)?;
+        let mut receiving = [0; KEY_BYTES];
+        io.read_exact(&mut receiving).await.map_err(broken)?;
+        drop(io);
+        let io = records(lender, sending, receiving)?;
         let role = self.role_of(&peer, Claim::Pinned).unwrap_or(Role::Pinned);
         Ok(PeerStream { io, peer, role })
     }
@@ -225,26 +247,44 @@ impl SetUp {
         let mut stream = TcpStream::from_std(stream).map_err(broken)?;
         watch_for_death(&stream);
         let mut preamble = purpose.preamble();
-        stream.read_exact(&mut preamble).await.map_err(broken)?;
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut preamble).await.map_err(broken)?;
         if preamble != purpose.preamble() {
             return Err(SetUpError::StreamRefused);
         }
-        let io = self.shaped(stream, remote);
+        let (io, lender) = HandshakeIo::new(self.shaped(stream, remote));
         let noise = self.noise(Purpose::Stream)?;
         let (id, mut io) = noise.upgrade_inbound(io, "/noise").await.map_err(SetUpError::Noise)?;
         let peer = key::peer_key(&id).ok_or(SetUpError::KeyKind)?;
+        let mut receiving = [0; KEY_BYTES];
+        io.read_exact(&mut receiving).await.map_err(broken)?;
         let admitted = self.shared.gate.admit(&mut io, peer, Purpose::Stream).await;
         let (claim, _) = admitted.map_err(|source| SetUpError::Exchange { peer, source })?;
         // The roster may have changed since the exchange.
         let stranger =
             || SetUpError::Exchange { peer, source: ExchangeError::DialerRefused(Refusal::Stranger) };
         let role = self.role_of(&peer, claim).ok_or_else(stranger)?;
+        let sending: [u8; KEY_BYTES] = rand::random();
+        io.write_all(&sending).await.map_err(broken)?;
+        io.flush().await.map_err(broken)?;
+        drop(io);
+        let io = records(lender, sending, receiving)?;
         Ok(PeerStream { io, peer, role })
     }
 
     fn role_of(&self, peer: &PeerKey, claim: Claim) -> Option<Role> {
         self.shared.gate.book().admission.role_of(peer, claim)
     }
+}
+
+/// Continues with records on the socket that Noise has used.
+fn records(
+    lender: Lender<ShapedStream>,
+    sending: [u8; KEY_BYTES],
+    receiving: [u8; KEY_BYTES],
+) -> Result<Records<ShapedStream>, SetUpError> {
+    // Noise's end is dropped, so the socket has one owner.
+    let io = lender.take_back().ok_or(SetUpError::StreamRefused)?;
+    Ok(Records::new(io, Cipher::new(sending), Cipher::new(receiving)))
 }
 
 /// Makes the kernel break the connection when its other end no longer acknowledges anything.

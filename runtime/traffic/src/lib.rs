@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod choice;
+mod copying;
 mod forward;
 mod inbound;
 mod listener;

@@ -3,6 +3,7 @@
 //! Read next: [`crate::peers`] for streams to other nodes, [`crate::relay`].
 
 use crate::Exporter;
+use crate::copying::copy;
 use crate::lookup::{Lookup, Lookups};
 use crate::peers::{self, OpenError, Peers};
 use crate::relay::relay;
@@ -20,8 +21,6 @@ use tokio::time::timeout;
 
 /// Time limit of a connection to a copy on this host. Its port is open unless it has just ended.
 const LOCAL_CONNECT_MAX: Duration = Duration::from_secs(3);
-/// Bytes that each direction of a connection within the host holds.
-const LOCAL_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The parts that every connection needs.
 #[derive(Clone, Debug)]
@@ -100,12 +99,11 @@ impl Plane {
     pub(crate) async fn carry(&self, mut near: TcpStream, far: Far) {
         let outcome = match far {
             Far::Here(mut socket, _serving) => {
-                let (a, b) = (LOCAL_BUFFER_BYTES, LOCAL_BUFFER_BYTES);
-                let copied = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut socket, a, b).await;
+                let copied = copy(&mut near, &mut socket).await;
                 if copied.is_err() {
                     break_off(&socket);
                 }
-                copied.map(|_| ())
+                copied
             }
             Far::There(mut stream, node) => {
                 let key = stream.peer();

@@ -2,19 +2,19 @@
 //!
 //! On the stream a direction is a sequence of frames: a length of two bytes, little-endian, then that many bytes. Length
 //! zero ends the direction. So a half-closed connection stays half-closed, an end is authenticated, and a stream whose
-//! directions have both ended can carry another connection. Each direction holds at most one frame: a slow reader slows
-//! the writer down through the windows of the kernels between them. A connection that breaks at one end is broken at the
-//! other: it must not look complete there.
+//! directions have both ended can carry another connection. Each direction holds at most one frame, and none when it is at
+//! rest: a slow reader slows the writer down through the windows of the kernels between them. A connection that breaks at
+//! one end is broken at the other: it must not look complete there.
 
+use rhizo_overlay::{BUFFER_BYTES, Buffer};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes of a frame: a free choice between memory for each connection and system calls for each byte
-/// (docs/decisions/1001).
-pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024;
 const HEADER_BYTES: usize = 2;
+/// Most bytes of a frame: with its header it fits into one record of a stream, so it is one system call at each end.
+pub(crate) const FRAME_BYTES_MAX: usize = BUFFER_BYTES - 32;
 
 /// Copies until both directions have ended.
 ///
@@ -23,7 +23,7 @@ const HEADER_BYTES: usize = 2;
 pub(crate) async fn relay<L, S>(local: &mut L, stream: &mut S) -> io::Result<()>
 where
     L: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncBufRead + AsyncWrite + Unpin,
 {
     let (mut outward, mut inward) = (Outward::new(), Inward::new());
     std::future::poll_fn(|cx| {
@@ -36,19 +36,22 @@ where
 
 /// The direction from the local socket to the stream.
 struct Outward {
-    buffer: Box<[u8]>,
-    /// The bytes of the buffer that are not written yet.
-    from: usize,
-    to: usize,
+    /// A frame that the stream has not taken yet.
+    frame: Option<Frame>,
     is_flushed: bool,
     /// Whether the local end has sent its last byte.
     ended: bool,
 }
 
+struct Frame {
+    buffer: Buffer,
+    from: usize,
+    to: usize,
+}
+
 impl Outward {
     fn new() -> Self {
-        let buffer = vec![0; HEADER_BYTES + FRAME_BYTES_MAX].into();
-        Self { buffer, from: 0, to: 0, is_flushed: true, ended: false }
+        Self { frame: None, is_flushed: true, ended: false }
     }
 
     fn poll<L, S>(&mut self, cx: &mut Context<'_>, local: &mut L, stream: &mut S) -> Poll<io::Result<()>>
@@ -57,13 +60,16 @@ impl Outward {
         S: AsyncWrite + Unpin,
     {
         loop {
-            while self.from < self.to {
-                let bytes = &self.buffer[self.from..self.to];
+            while let Some(frame) = &mut self.frame {
+                let bytes = &frame.buffer[frame.from..frame.to];
                 let count = ready!(Pin::new(&mut *stream).poll_write(cx, bytes))?;
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                self.from += count;
+                frame.from += count;
+                if frame.from == frame.to {
+                    self.frame = None;
+                }
             }
             if !self.is_flushed {
                 ready!(Pin::new(&mut *stream).poll_flush(cx))?;
@@ -72,29 +78,27 @@ impl Outward {
             if self.ended {
                 return Poll::Ready(Ok(()));
             }
-            let mut free = ReadBuf::new(&mut self.buffer[HEADER_BYTES..]);
+            // Returns to its thread if the local end has sent nothing.
+            let mut buffer = Buffer::take();
+            let mut free = ReadBuf::new(&mut buffer[HEADER_BYTES..HEADER_BYTES + FRAME_BYTES_MAX]);
             ready!(Pin::new(&mut *local).poll_read(cx, &mut free))?;
             let count = free.filled().len();
             // The buffer has room for FRAME_BYTES_MAX bytes, which is less than 65,536.
             let length = u16::try_from(count).map_err(io::Error::other)?;
-            self.buffer[..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
-            (self.from, self.to) = (0, HEADER_BYTES + count);
+            buffer[..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+            self.frame = Some(Frame { buffer, from: 0, to: HEADER_BYTES + count });
             self.is_flushed = false;
             self.ended = count == 0;
         }
     }
 }
 
-/// The direction from the stream to the local socket.
+/// The direction from the stream to the local socket. Its bytes stay in the stream until the local socket takes them.
 struct Inward {
-    buffer: Box<[u8]>,
-    /// The bytes of the buffer that are not written yet.
-    from: usize,
-    to: usize,
     header: [u8; HEADER_BYTES],
     /// Number of bytes of the next header that were read.
     header_read: usize,
-    /// Number of bytes of the frame that were not read yet.
+    /// Number of bytes of the frame that were not written yet.
     left: usize,
     /// Whether the other node has sent its last frame.
     ended: bool,
@@ -103,32 +107,15 @@ struct Inward {
 
 impl Inward {
     fn new() -> Self {
-        Self {
-            buffer: vec![0; FRAME_BYTES_MAX].into(),
-            from: 0,
-            to: 0,
-            header: [0; HEADER_BYTES],
-            header_read: 0,
-            left: 0,
-            ended: false,
-            is_shut: false,
-        }
+        Self { header: [0; HEADER_BYTES], header_read: 0, left: 0, ended: false, is_shut: false }
     }
 
     fn poll<L, S>(&mut self, cx: &mut Context<'_>, local: &mut L, stream: &mut S) -> Poll<io::Result<()>>
     where
         L: AsyncWrite + Unpin,
-        S: AsyncRead + Unpin,
+        S: AsyncBufRead + Unpin,
     {
         loop {
-            while self.from < self.to {
-                let bytes = &self.buffer[self.from..self.to];
-                let count = ready!(Pin::new(&mut *local).poll_write(cx, bytes))?;
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.from += count;
-            }
             if self.ended {
                 if !self.is_shut {
                     ready!(Pin::new(&mut *local).poll_shutdown(cx))?;
@@ -140,21 +127,26 @@ impl Inward {
                 ready!(self.poll_header(cx, stream))?;
                 continue;
             }
-            let room = self.left.min(self.buffer.len());
-            let count = ready!(poll_some(cx, stream, &mut self.buffer[..room]))?;
-            (self.from, self.to) = (0, count);
+            let bytes = ready!(poll_some(cx, stream))?;
+            let bytes = &bytes[..bytes.len().min(self.left)];
+            let count = ready!(Pin::new(&mut *local).poll_write(cx, bytes))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            Pin::new(&mut *stream).consume(count);
             self.left -= count;
         }
     }
 
-    fn poll_header<S: AsyncRead + Unpin>(
+    fn poll_header<S: AsyncBufRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
     ) -> Poll<io::Result<()>> {
         while self.header_read < HEADER_BYTES {
-            let count = ready!(poll_some(cx, stream, &mut self.header[self.header_read..]))?;
-            self.header_read += count;
+            self.header[self.header_read] = ready!(poll_some(cx, stream))?[0];
+            Pin::new(&mut *stream).consume(1);
+            self.header_read += 1;
         }
         self.header_read = 0;
         self.left = usize::from(u16::from_le_bytes(self.header));
@@ -163,34 +155,38 @@ impl Inward {
     }
 }
 
-/// Reads at least one byte. The end of the stream is an error, because it comes before the end of the connection.
-fn poll_some<S: AsyncRead + Unpin>(
+/// Waits for at least one byte. The end of the stream is an error, because it comes before the end of the connection.
+fn poll_some<'a, S: AsyncBufRead + Unpin>(
     cx: &mut Context<'_>,
-    stream: &mut S,
-    bytes: &mut [u8],
-) -> Poll<io::Result<usize>> {
-    let mut buffer = ReadBuf::new(bytes);
-    ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    match buffer.filled().len() {
-        0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-        count => Poll::Ready(Ok(count)),
+    stream: &'a mut S,
+) -> Poll<io::Result<&'a [u8]>> {
+    let bytes = ready!(Pin::new(stream).poll_fill_buf(cx))?;
+    if bytes.is_empty() {
+        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
     }
+    Poll::Ready(Ok(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
     use tokio::task::JoinHandle;
 
     /// A relay in a task, which returns its outcome and its end of the stream.
-    type Relaying = JoinHandle<(io::Result<()>, DuplexStream)>;
+    type Relaying = JoinHandle<(io::Result<()>, BufReader<DuplexStream>)>;
+
+    /// The two ends of a stream with small buffers.
+    fn stream(bytes: usize) -> (BufReader<DuplexStream>, BufReader<DuplexStream>) {
+        let (one, other) = duplex(bytes);
+        (BufReader::with_capacity(bytes, one), BufReader::with_capacity(bytes, other))
+    }
 
     /// A client and a server with two relays and a stream between them. The stream and the sockets have small buffers.
     fn proxied() -> (DuplexStream, DuplexStream, [Relaying; 2]) {
         let (client, mut near) = duplex(1_000);
         let (server, mut far) = duplex(1_000);
-        let (mut one, mut other) = duplex(1_000);
+        let (mut one, mut other) = stream(1_000);
         let near = tokio::spawn(async move { (relay(&mut near, &mut one).await, one) });
         let far = tokio::spawn(async move { (relay(&mut far, &mut other).await, other) });
         (client, server, [near, far])
@@ -222,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_carries_the_next_connection_after_both_directions_have_ended() {
-        let (mut near, mut far) = duplex(100);
+        let (mut near, mut far) = stream(100);
         for turn in 0..3_u8 {
             let (mut client, mut local) = duplex(100);
             let (mut server, mut remote) = duplex(100);
@@ -245,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_breaks_is_not_an_end() {
         let (mut client, mut local) = duplex(100);
-        let (mut near, far) = duplex(100);
+        let (mut near, far) = stream(100);
         let relaying = tokio::spawn(async move { relay(&mut local, &mut near).await });
         client.write_all(b"request").await.expect("it is read");
         drop(far);
@@ -267,8 +263,8 @@ mod tests {
             }
         });
         let written = stalled.await.expect("no panic");
-        // Three pipes of 1,000 bytes, and a frame in each direction of each relay.
-        assert!(written <= 3 * 1_000 + 2 * (FRAME_BYTES_MAX + HEADER_BYTES), "{written}");
+        // Three pipes and the reader's buffer of 1,000 bytes, and a frame of the first relay.
+        assert!(written <= 4 * 1_000 + FRAME_BYTES_MAX + HEADER_BYTES, "{written}");
     }
 
     /// Writes once; returns none when the pipe is full and stays full while every other task runs.
