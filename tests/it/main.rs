@@ -32,6 +32,7 @@ mod state;
 mod teardown;
 mod three_tier;
 mod traffic;
+mod traffic_changes;
 mod up_down;
 mod verify;
 mod wrong_files;
