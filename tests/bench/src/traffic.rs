@@ -95,7 +95,8 @@ fn way(address: SocketAddr, sizes: &Sizes) -> Result<serde_json::Value, String> 
 /// Many open connections, each of which is used.
 fn many(pair: &node::Pair, sizes: &Sizes) -> Result<serde_json::Value, String> {
     let before = pair.memory_mib();
-    let open = load::Open::new(pair.address, sizes.connections)?;
+    // Closed when this function returns: their full buffers would take the kernel's memory from the next figures.
+    let mut open = load::Open::new(pair.address, sizes.connections)?;
     let answered = open.ask_all()?;
     let after = pair.memory_mib();
     let latency = load::latency(pair.address, 2_000)?;
@@ -110,7 +111,7 @@ fn many(pair: &node::Pair, sizes: &Sizes) -> Result<serde_json::Value, String> {
 /// Connections whose clients read nothing while the server sends.
 fn stalled(pair: &node::Pair, sizes: &Sizes) -> Result<serde_json::Value, String> {
     let before = pair.memory_mib();
-    let open = load::Open::new(pair.address, sizes.stalled)?;
+    let mut open = load::Open::new(pair.address, sizes.stalled)?;
     open.flood_all()?;
     let latency = load::latency(pair.address, 2_000)?;
     Ok(serde_json::json!({

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const MIB: usize = 1024 * 1024;
 /// Bytes of a small question and of its answer.
 const SMALL: usize = 64;
-/// The answer that no client reads to its end.
+/// The length of an answer that never ends.
 const ENDLESS: u32 = u32::MAX;
 /// Time in which the kernels and nodes fill up while clients read nothing. Every buffer is full long before.
 const FILL: Duration = Duration::from_secs(5);
@@ -55,7 +55,9 @@ async fn answer(mut socket: tokio::net::TcpStream) -> io::Result<()> {
         while answered > 0 {
             let count = answered.min(buffer.len());
             socket.write_all(&buffer[..count]).await?;
-            answered -= count;
+            if answered != ENDLESS as usize {
+                answered -= count;
+            }
         }
     }
 }
@@ -152,8 +154,8 @@ impl Open {
         Ok(Self { sockets: (0..count).map(|_| connect(address)).collect::<Result<_, _>>()? })
     }
 
-    /// Asks a small question over each; returns how many were answered.
-    pub(super) fn ask_all(mut self) -> Result<usize, String> {
+    /// Asks a small question over each; returns how many were answered. All stay open.
+    pub(super) fn ask_all(&mut self) -> Result<usize, String> {
         let (question, mut answer) = (question(SMALL, SMALL as u32), [0; SMALL]);
         for socket in &mut self.sockets {
             socket.write_all(&question).map_err(|error| format!("ask: {error}"))?;
@@ -161,19 +163,15 @@ impl Open {
         for socket in &mut self.sockets {
             socket.read_exact(&mut answer).map_err(|error| format!("be answered: {error}"))?;
         }
-        let count = self.sockets.len();
-        // They stay open until the caller has measured.
-        std::mem::forget(self.sockets);
-        Ok(count)
+        Ok(self.sockets.len())
     }
 
     /// Asks for endless answers and reads none of them; returns when every buffer is full.
-    pub(super) fn flood_all(mut self) -> Result<(), String> {
+    pub(super) fn flood_all(&mut self) -> Result<(), String> {
         for socket in &mut self.sockets {
             socket.write_all(&question(0, ENDLESS)).map_err(|error| format!("ask: {error}"))?;
         }
         std::thread::sleep(FILL);
-        std::mem::forget(self.sockets);
         Ok(())
     }
 }
