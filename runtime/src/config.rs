@@ -1,18 +1,19 @@
 //! Reads a config file, and checks it against this machine and this binary.
 //!
-//! `rhizo-config` parses and checks the text, without reading any file. This reads the config and the templates that it
-//! names, and compares the spec with the closures and functions that the binary has.
+//! `rhizo-config` parses and checks the text, without reading any file. This reads the config, the files that it
+//! includes and the templates that it names, and compares the spec with the closures and functions that the binary has.
 
 use crate::admin::ConfigText;
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
 use crate::component::registry::Registry;
 use crate::secrets::{self, ByVariable, Plain};
-use rhizo_config::{FileKind, Finding, NamedFile, Severity};
+use rhizo_config::{ConfigFile, FileKind, Finding, Gathering, NamedFile, Severity, Sources};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::secret::SealingKey;
 use rhizo_types::spec::{Component, Run, Spec};
 use rhizo_types::wire::COMMAND_BYTES_MAX;
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,39 +36,54 @@ pub(crate) enum ConfigError {
 /// The findings in one file.
 pub(crate) struct Flawed {
     pub(crate) findings: Vec<Finding>,
-    /// The text whose places the findings name.
-    pub(crate) text: String,
+    /// The texts whose places the findings name.
+    pub(crate) sources: Sources,
 }
 
-/// Reads and checks a config file and the templates that it names.
+/// Reads and checks a config file, the files that it includes and the templates that they name.
 ///
 /// # Errors
-/// When the file cannot be read, or anything in it or in a template is wrong. All findings are returned at once.
+/// When the file cannot be read, or anything in it or in another one is wrong. All findings are returned at once.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let unreadable =
         |error: std::io::Error| ConfigError::Unreadable(format!("read `{}`: {error}", path.display()));
-    let text = read_text(path).map_err(unreadable)?;
-    let base = folder(path).map_err(unreadable)?;
+    let first = config_file(path).map_err(unreadable)?;
+    let base = first.folder.clone();
     let file = path.display().to_string();
-    match rhizo_config::parse(&text, &file, &base) {
-        Ok(mut parsed) => {
-            let mut flawed = flawed_templates(&parsed, &text);
-            let (errors, warnings): (Vec<_>, Vec<_>) = unusable_files(&parsed.files)
-                .into_iter()
-                .partition(|finding| finding.severity == Severity::Error);
-            if !errors.is_empty() {
-                flawed.insert(0, Flawed { findings: errors, text: text.clone() });
-            }
-            parsed.warnings.extend(warnings);
-            if !flawed.is_empty() {
-                return Err(ConfigError::Findings(flawed));
-            }
-            let base = base.to_string_lossy().into_owned();
-            let text = ConfigText { text, file, base, secrets: ByVariable::new() };
-            Ok(Config { text, parsed, secrets: Plain::default() })
-        }
-        Err(findings) => Err(ConfigError::Findings(vec![Flawed { findings, text }])),
+    let mut gathering = Gathering::new(&file, first);
+    while let Some(wanted) = gathering.wanted() {
+        let read = config_file(wanted).map_err(|error| error.to_string());
+        gathering.supply(read);
     }
+    let mut parsed = gathering
+        .parse()
+        .map_err(|(findings, sources)| ConfigError::Findings(vec![Flawed { findings, sources }]))?;
+    let mut flawed = flawed_templates(&parsed);
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        unusable_files(&parsed.files).into_iter().partition(|finding| finding.severity == Severity::Error);
+    if !errors.is_empty() {
+        flawed.insert(0, Flawed { findings: errors, sources: parsed.sources.clone() });
+    }
+    parsed.warnings.extend(warnings);
+    if !flawed.is_empty() {
+        return Err(ConfigError::Findings(flawed));
+    }
+    let base = base.to_string_lossy().into_owned();
+    let text = ConfigText { text: parsed.text.clone(), file, base, secrets: ByVariable::new() };
+    Ok(Config { text, parsed, secrets: Plain::default() })
+}
+
+/// Reads a file of a config. One that is longer than a config can be is read so far that it is refused for its length.
+fn config_file(path: &Path) -> std::io::Result<ConfigFile> {
+    let length = rhizo_config::SOURCE_LENGTH_MAX + 1;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(length as u64).read_to_end(&mut bytes)?;
+    let text = if bytes.len() == length {
+        String::from_utf8_lossy(&bytes).into_owned()
+    } else {
+        String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))?
+    };
+    Ok(ConfigFile { text, folder: folder(path)?, identity: path.canonicalize()? })
 }
 
 /// Reads a file of the user: without a byte order mark, and with single line feeds.
@@ -107,7 +123,7 @@ fn unusable_files(files: &[NamedFile]) -> Vec<Finding> {
 
 /// The findings about template files. A file that cannot be read is a finding at its place in the config; a placeholder
 /// that names nothing is a finding in the template.
-fn flawed_templates(parsed: &rhizo_config::Parsed, config: &str) -> Vec<Flawed> {
+fn flawed_templates(parsed: &rhizo_config::Parsed) -> Vec<Flawed> {
     let mut missing = Vec::new();
     let mut flawed = Vec::new();
     // A template that several actions of a component use is checked once.
@@ -117,13 +133,14 @@ fn flawed_templates(parsed: &rhizo_config::Parsed, config: &str) -> Vec<Flawed> 
             Err(reason) => missing.push(template.unreadable(&reason)),
             Ok(text) if seen.insert((&template.component, &template.path)) => {
                 let findings = template.check(&text, &parsed.spec);
-                flawed.extend((!findings.is_empty()).then_some(Flawed { findings, text }));
+                let sources = Sources::one(&template.path, &text);
+                flawed.extend((!findings.is_empty()).then_some(Flawed { findings, sources }));
             }
             Ok(_) => {}
         }
     }
     if !missing.is_empty() {
-        flawed.insert(0, Flawed { findings: missing, text: config.to_owned() });
+        flawed.insert(0, Flawed { findings: missing, sources: parsed.sources.clone() });
     }
     flawed
 }
@@ -291,6 +308,37 @@ mod tests {
             let found = warnings(exec);
             assert!(found.iter().all(|each| !each.message.contains("does not find")), "{exec}: {found:?}");
         }
+    }
+
+    #[test]
+    fn an_included_file_has_its_own_folder_and_a_link_to_it_is_the_same_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("db")).expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
+        write("db/db.toml", "[components.db]\nexec = \"./serve\"\n[providers.p]\nkind = \"process\"\n");
+        let config = |include: &str| {
+            let text = format!(
+                "rhizo = 1\ninclude = [{include}]\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n"
+            );
+            write("rhizo.toml", &text);
+            load(&dir.path().join("rhizo.toml"))
+        };
+        let Ok(found) = config("\"db/db.toml\"") else { panic!("the config is refused") };
+        let warning = &found.parsed.warnings[0];
+        assert!(
+            warning.file.ends_with("/db/db.toml") && warning.message.contains("/db/serve"),
+            "{warning:?}"
+        );
+        // The coordinator, which has none of the files, reads the same spec.
+        assert_eq!(parse(&found.text).expect("the spec"), found.parsed.spec);
+        std::os::unix::fs::symlink(dir.path().join("db/db.toml"), dir.path().join("link.toml"))
+            .expect("a link");
+        let Err(ConfigError::Findings(flawed)) = config("\"db/db.toml\", \"link.toml\"") else {
+            panic!("a file is included twice")
+        };
+        assert!(flawed[0].findings[0].message.contains("link.toml` is included twice"));
+        let Err(ConfigError::Findings(flawed)) = config("\"nothing.toml\"") else { panic!("it is missing") };
+        assert_eq!((flawed[0].findings[0].line, flawed[0].findings[0].column), (2, 12));
     }
 
     #[test]

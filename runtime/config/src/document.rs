@@ -29,6 +29,9 @@ pub(crate) fn fields<T: Table>() -> Vec<String> {
     properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
 }
 
+/// Fields of the top table that several files may have parts of: tables by name, lists, and what every file may say.
+pub(crate) const MERGED: [&str; 6] = ["rhizo", "include", "components", "require", "utility", "providers"];
+
 /// The JSON Schema of a config, for editors (`#:schema ./rhizo.schema.json`).
 #[must_use]
 pub fn schema() -> serde_json::Value {
@@ -42,6 +45,9 @@ pub(crate) struct Config {
     /// Version of the config language: 1.
     #[schemars(range(min = 1, max = 1))]
     rhizo: u32,
+    /// Other files of the config. Paths start at the folder of the file that names them.
+    #[schemars(default)]
+    include: Vec<String>,
     app: App,
     /// The components, by name.
     components: BTreeMap<String, Component>,

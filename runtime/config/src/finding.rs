@@ -3,6 +3,7 @@
 //! A [`Finding`] is public and its place is a line and a column. Inside the crate, [`Findings`] collects them with byte
 //! ranges, which are converted once, at the end. Read next: `render`.
 
+use crate::sources::Sources;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -54,6 +55,9 @@ pub struct Label {
     pub length: usize,
     /// The explanation.
     pub text: String,
+    /// The file, if it is another one than that of the finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// A finding under construction, placed by a range of bytes.
@@ -131,16 +135,17 @@ impl Findings {
         self.drafts.iter().chain(&self.overflow).any(|draft| draft.severity == Severity::Error)
     }
 
-    /// The findings in the order of the file, with their places.
-    pub(crate) fn finish(self, source: &str, file: &str) -> Vec<Finding> {
-        let lines = Lines::new(source);
+    /// The findings in the order of the text, with their places.
+    pub(crate) fn finish(self, sources: &Sources) -> Vec<Finding> {
+        let lines = Lines::new(sources.joined());
         let mut drafts = self.drafts;
         drafts.sort_by_key(|draft| (draft.span.start, draft.span.end, draft.severity));
-        let mut findings: Vec<Finding> = drafts.into_iter().map(|draft| place(&lines, file, draft)).collect();
+        let mut findings: Vec<Finding> =
+            drafts.into_iter().map(|draft| place(&lines, sources, draft)).collect();
         // Two checks may report the same mistake.
         findings.dedup();
         if let Some(draft) = self.overflow {
-            let mut last = place(&lines, file, draft);
+            let mut last = place(&lines, sources, draft);
             last.message = format!("{}; more findings are not shown", last.message);
             findings.push(last);
         }
@@ -148,14 +153,15 @@ impl Findings {
     }
 }
 
-fn place(lines: &Lines<'_>, file: &str, draft: Draft) -> Finding {
-    let (line, column, length) = lines.place(&draft.span);
+fn place(lines: &Lines<'_>, sources: &Sources, draft: Draft) -> Finding {
+    let (file, line, column, length) = lines.place_in(sources, &draft.span);
     let labels = draft
         .labels
         .into_iter()
         .map(|(span, text)| {
-            let (line, column, length) = lines.place(&span);
-            Label { line, column, length, text }
+            let (other, line, column, length) = lines.place_in(sources, &span);
+            let other = (other != file).then(|| other.to_owned());
+            Label { line, column, length, text, file: other }
         })
         .collect();
     let Draft { severity, message, hint, .. } = draft;
@@ -172,6 +178,14 @@ impl<'s> Lines<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
         let starts = std::iter::once(0).chain(source.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { source, starts }
+    }
+
+    /// The file of a range of bytes of the joined text, with its line, column and length (all from one) in that file.
+    pub(crate) fn place_in<'f>(&self, sources: &'f Sources, span: &Span) -> (&'f str, usize, usize, usize) {
+        let (name, file) = sources.name_at(span.start);
+        let (line, column, length) = self.place(&(span.start.min(file.end)..span.end.min(file.end)));
+        let before = self.starts.partition_point(|&start| start <= file.start);
+        (name, line + 1 - before, column, length)
     }
 
     /// Line, column and length (all from one) of a range of bytes; the length ends with the line.
@@ -225,15 +239,28 @@ mod tests {
     fn places_count_characters_not_bytes() {
         let mut findings = Findings::default();
         findings.error(8..11, "here");
-        let found = findings.finish("a = \"é\" bcd\n", "f");
+        let found = findings.finish(&Sources::one("f", "a = \"é\" bcd\n"));
         assert_eq!((found[0].line, found[0].column, found[0].length), (1, 8, 3));
+    }
+
+    #[test]
+    fn places_are_counted_in_their_own_file() {
+        let mut sources = Sources::one("a", "one\ntwo");
+        let second = sources.add("b", std::path::Path::new(""), "three\nfour\n");
+        let mut findings = Findings::default();
+        findings.error(second.start + 6..second.start + 8, "here").label(4..7, "there").label(second, "near");
+        let found = findings.finish(&sources).swap_remove(0);
+        assert_eq!((found.file.as_str(), found.line, found.column, found.length), ("b", 2, 1, 2));
+        let labels: Vec<_> =
+            found.labels.iter().map(|label| (label.file.as_deref(), label.line, label.column)).collect();
+        assert_eq!(labels, [(Some("a"), 2, 1), (None, 1, 1)]);
     }
 
     #[test]
     fn a_span_beyond_the_text_is_placed_at_its_end() {
         let mut findings = Findings::default();
         findings.error(90..99, "here");
-        let found = findings.finish("one\ntwo", "f");
+        let found = findings.finish(&Sources::one("f", "one\ntwo"));
         assert_eq!((found[0].line, found[0].column, found[0].length), (2, 4, 1));
     }
 
@@ -241,7 +268,7 @@ mod tests {
     fn a_span_over_several_lines_ends_with_the_first() {
         let mut findings = Findings::default();
         findings.error(1..6, "here");
-        let found = findings.finish("one\r\ntwo", "f");
+        let found = findings.finish(&Sources::one("f", "one\r\ntwo"));
         assert_eq!((found[0].line, found[0].column, found[0].length), (1, 2, 2));
     }
 
@@ -251,7 +278,7 @@ mod tests {
         for at in 0..FINDINGS_MAX + 50 {
             findings.error(at..at + 1, "here").hint("there");
         }
-        let found = findings.finish(&"x".repeat(500), "f");
+        let found = findings.finish(&Sources::one("f", &"x".repeat(500)));
         assert_eq!(found.len(), FINDINGS_MAX + 1);
     }
 }

@@ -10,14 +10,18 @@ mod crosscheck;
 mod document;
 mod expr;
 mod finding;
+mod gathering;
 mod named_file;
 mod path;
 mod plain;
 mod read;
 mod reader;
 mod render;
+mod resolved;
 mod script;
+mod secret_names;
 mod slips;
+mod sources;
 mod suggest;
 mod syntax;
 mod target_size;
@@ -30,10 +34,12 @@ pub use expr::attributes::{AttributeKind, WELL_KNOWN, WELL_KNOWN_OF_COPIES, unit
 pub use expr::eval::{Environment, EvalError, Evaluated, evaluate, holds, number};
 pub use expr::explain::{explain_expr, explain_measure, explain_rule};
 pub use finding::{Finding, Label, Severity};
+pub use gathering::{ConfigFile, Gathering};
 pub use named_file::{FileKind, NamedFile};
 pub use plain::plain_text;
-pub use render::render;
+pub use render::{render, render_sources};
 pub use script::parse_script;
+pub use sources::Sources;
 pub use target_size::target_bytes_max;
 pub use template::{fill, fill_file};
 pub use template_file::TemplateFile;
@@ -64,6 +70,14 @@ pub struct Parsed {
     pub templates: Vec<TemplateFile>,
     /// Programs and data files that the config names, in the order of the file; this crate does not open them.
     pub files: Vec<NamedFile>,
+    /// The text of the config and of the files that it includes.
+    pub sources: Sources,
+    /// The whole config as one text, as the log keeps it: that of the file, or, for several files, their sum with the
+    /// paths that they mean. Parsed in the folder of the config, it gives the same spec.
+    pub text: String,
+    /// The whole config as one text for people: with the paths that it means and the origin of each line, and without
+    /// texts that look like secrets.
+    pub shown: String,
 }
 
 /// The use of one attribute of nodes in a config.
@@ -95,7 +109,7 @@ impl Parsed {
     }
 }
 
-/// Reads a config.
+/// Reads a config of one file. A config that includes others is read with [`Gathering`].
 ///
 /// `file_name` is only repeated in findings. Relative paths in the config are joined to `base_dir` as text.
 ///
@@ -103,31 +117,58 @@ impl Parsed {
 /// All findings in the order of the file, including warnings, if at least one is an error. After a syntax error in the
 /// TOML, no other check is made.
 pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, Vec<Finding>> {
-    let plain = plain_text(source);
-    let source = plain.as_ref();
-    let mut reader = Reader { source, findings: finding::Findings::default() };
-    if source.len() > SOURCE_LENGTH_MAX {
-        let message = format!("the config has {} bytes, and at most {SOURCE_LENGTH_MAX} fit", source.len());
-        reader.findings.error(0..0, message).hint(SIZE_HINT);
-        return Err(reader.findings.finish(source, file_name));
-    }
-    if base_dir.to_str().is_none() {
-        let message = "the path of the config's folder is not UTF-8 text";
-        reader.findings.error(0..0, message).hint("rename the folder, or move the config");
-        return Err(reader.findings.finish(source, file_name));
-    }
-    let Some(document) = syntax::parse(source, &mut reader.findings) else {
-        return Err(reader.findings.finish(source, file_name));
+    let file = ConfigFile {
+        text: source.to_owned(),
+        folder: base_dir.to_owned(),
+        identity: base_dir.join(file_name),
     };
-    let root = reader.root(&document);
-    let mut session = read::Session::new(reader, base_dir);
+    Gathering::new(file_name, file).parse().map_err(|(findings, _)| findings)
+}
+
+/// Reads the config whose files are complete; `findings` has what was found while they were gathered.
+fn parse_sources(
+    sources: Sources,
+    mut findings: finding::Findings,
+) -> Result<Parsed, (Vec<Finding>, Sources)> {
+    if sources.base_at(0).to_str().is_none() {
+        let message = "the path of the config's folder is not UTF-8 text";
+        findings.error(0..0, message).hint("rename the folder, or move the config");
+    }
+    if findings.has_errors() {
+        return Err((findings.finish(&sources), sources));
+    }
+    let parsed = read_sources(&sources, findings);
+    parsed.map(|parsed| Parsed { sources: sources.clone(), ..parsed }).map_err(|findings| (findings, sources))
+}
+
+fn read_sources(sources: &Sources, mut findings: finding::Findings) -> Result<Parsed, Vec<Finding>> {
+    let joined = sources.joined();
+    let mut documents = Vec::new();
+    for span in sources.spans() {
+        let document = syntax::parse(&joined[span.clone()], span.start, &mut findings);
+        documents.extend(document.map(|document| (span.start, document)));
+    }
+    if findings.has_errors() {
+        return Err(findings.finish(sources));
+    }
+    let mut reader = Reader { sources, findings };
+    let root = reader.root(&documents);
+    let mut session = read::Session::new(reader);
     let spec = session.read(root);
+    let (mut text, mut shown) = (String::new(), String::new());
     if !session.reader.findings.has_errors() {
-        check_size(&spec, source, &mut session.reader.findings);
+        let replacements = std::mem::take(&mut session.resolved);
+        shown = resolved::text(&mut session.reader, &documents, &replacements, true);
+        // A config of one file is kept as it was written.
+        text = match documents.as_slice() {
+            [_] => joined.strip_suffix('\n').unwrap_or(joined).to_owned(),
+            _ => resolved::text(&mut session.reader, &documents, &replacements, false),
+        };
+        check_size(&spec, &text, &mut session.reader.findings);
         check_copies(&spec, &session.places, &mut session.reader.findings);
     }
     let failed = session.reader.findings.has_errors();
-    let warnings = session.reader.findings.finish(source, file_name);
+    let warnings = session.reader.findings.finish(sources);
     if failed {
         return Err(warnings);
     }
@@ -136,19 +177,20 @@ pub fn parse(source: &str, file_name: &str, base_dir: &Path) -> Result<Parsed, V
         findings.warning(used.span, format!("no provider or sensor supplies `node.{name}`")).hint(
             "a rule that uses it holds for no machine; check its spelling, the data files and the sensors",
         );
-        let absent = findings.finish(source, file_name).swap_remove(0);
+        let absent = findings.finish(sources).swap_remove(0);
         (name, AttributeUse { kind: used.kind, absent })
     });
-    let template = |(component, path, span)| TemplateFile::new(component, path, span, (source, file_name));
+    let template = |(component, path, span)| TemplateFile::new(component, path, span, sources);
     let mut templates = session.templates;
     // Findings are reported in the order of the file.
     templates.sort_by_key(|(_, _, span)| span.start);
     let templates = templates.into_iter().map(template).collect();
     let mut files = session.files;
     files.sort_by_key(|(_, _, span)| span.start);
-    let named = |(kind, path, span)| NamedFile::new(kind, path, span, (source, file_name));
-    let files = files.into_iter().map(named).collect();
-    Ok(Parsed { spec, warnings, attributes: attributes.collect(), templates, files })
+    let files =
+        files.into_iter().map(|(kind, path, span)| NamedFile::new(kind, path, span, sources)).collect();
+    let attributes = attributes.collect();
+    Ok(Parsed { spec, warnings, attributes, templates, files, sources: Sources::default(), text, shown })
 }
 
 /// The remedy for a config that is too long.

@@ -4,6 +4,7 @@
 //! its place in the config. Read next: `template_file`, whose content is checked as well.
 
 use crate::finding::{Finding, Findings, Span};
+use crate::sources::Sources;
 
 /// The use of a named file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +30,7 @@ pub struct NamedFile {
 }
 
 impl NamedFile {
-    pub(crate) fn new(kind: FileKind, path: String, span: Span, (source, file_name): (&str, &str)) -> Self {
+    pub(crate) fn new(kind: FileKind, path: String, span: Span, sources: &Sources) -> Self {
         let mut findings = Findings::default();
         match kind {
             FileKind::Program => {
@@ -45,7 +46,7 @@ impl NamedFile {
                 .warning(span, format!("the program does not find `{}`", file_name_of(&path)))
                 .hint(format!("write its whole path: `{path}`")),
         };
-        let unusable = findings.finish(source, file_name).swap_remove(0);
+        let unusable = findings.finish(sources).swap_remove(0);
         Self { path, kind, unusable }
     }
 

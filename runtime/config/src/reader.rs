@@ -5,12 +5,14 @@
 //! of fields is in `read`. Read next: `read` and `document`.
 
 use crate::finding::{Findings, Span};
+use crate::sources::Sources;
 use crate::units::{self, NUMBER_MAX, Quantity};
 use crate::{document, slips, suggest};
 use rhizo_types::Number;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
-use toml::de::{DeInteger, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// A value of the document with its places.
 #[derive(Clone)]
@@ -20,6 +22,10 @@ pub(crate) struct Node<'d> {
     /// The place of the value.
     pub(crate) span: Span,
     value: &'d DeValue<'d>,
+    /// The first byte of its file in the joined text.
+    offset: usize,
+    /// The parts of the same table or list in other files.
+    parts: Vec<Node<'d>>,
 }
 
 /// A text of the document.
@@ -44,6 +50,11 @@ impl<'d> Table<'d> {
         self.fields.remove(name)
     }
 
+    /// All fields, in the order of their names.
+    pub(crate) fn into_fields(self) -> Vec<(&'d str, Node<'d>)> {
+        self.fields.into_iter().collect()
+    }
+
     /// Takes all fields that are left, in the order of their names.
     pub(crate) fn take_all(&mut self) -> Vec<(&'d str, Node<'d>)> {
         std::mem::take(&mut self.fields).into_iter().collect()
@@ -52,23 +63,76 @@ impl<'d> Table<'d> {
 
 /// The text of the document, and the findings so far.
 pub(crate) struct Reader<'s> {
-    pub(crate) source: &'s str,
+    pub(crate) sources: &'s Sources,
     pub(crate) findings: Findings,
 }
 
 impl<'s> Reader<'s> {
-    /// The document's top table.
-    pub(crate) fn root<'d>(&self, root: &'d toml::de::DeTable<'d>) -> Table<'d> {
-        Table { place: 0..0, fields: fields(root) }
+    /// The joined text of all files, in which spans are.
+    pub(crate) fn source(&self) -> &'s str {
+        self.sources.joined()
     }
 
-    /// A table, inline or with a header.
+    /// The top table of all files together, each with its first byte in the joined text.
+    ///
+    /// Tables by name and lists ([`document::MERGED`]) are the sum of their parts in all files. Every file may say the
+    /// version of the language and include others. Any other field is given in one file.
+    pub(crate) fn root<'d>(&mut self, files: &'d [(usize, DeTable<'d>)]) -> Table<'d> {
+        let mut root: BTreeMap<&'d str, Node<'d>> = BTreeMap::new();
+        for (offset, file) in files {
+            for (name, node) in fields(file, *offset) {
+                match root.entry(name) {
+                    Entry::Vacant(free) => {
+                        free.insert(node);
+                    }
+                    Entry::Occupied(mut first) if document::MERGED.contains(&name) => {
+                        first.get_mut().parts.push(node);
+                    }
+                    Entry::Occupied(first) => {
+                        self.findings
+                            .error(node.key, format!("`{name}` is given in two files"))
+                            .label(first.get().key.clone(), "the other one")
+                            .hint("remove one of them: a file that is included adds to the others");
+                    }
+                }
+            }
+        }
+        Table { place: 0..0, fields: root }
+    }
+
+    /// A table, inline or with a header; of all files, if several have parts of it.
     pub(crate) fn table<'d>(&mut self, node: &Node<'d>) -> Option<Table<'d>> {
         let DeValue::Table(table) = node.value else {
             self.mismatch(node, "a table");
             return None;
         };
-        Some(Table { place: node.key.clone(), fields: fields(table) })
+        let mut all = fields(table, node.offset);
+        for part in &node.parts {
+            let DeValue::Table(table) = part.value else {
+                self.mismatch(part, "a table");
+                continue;
+            };
+            for (name, node) in fields(table, part.offset) {
+                match all.entry(name) {
+                    Entry::Vacant(free) => {
+                        free.insert(node);
+                    }
+                    Entry::Occupied(first) => {
+                        self.findings
+                            .error(node.key, format!("`{name}` is declared in two files"))
+                            .label(first.get().key.clone(), "the other one")
+                            .hint("rename one of them, or remove it");
+                    }
+                }
+            }
+        }
+        Some(Table { place: node.key.clone(), fields: all })
+    }
+
+    /// The node in this file and in all others that have parts of it.
+    pub(crate) fn in_every_file<'d>(&self, node: &Node<'d>) -> Vec<Node<'d>> {
+        let own = Node { parts: Vec::new(), ..node.clone() };
+        std::iter::once(own).chain(node.parts.iter().cloned()).collect()
     }
 
     /// A table; `form` is the hint for any other value, as a form to write.
@@ -105,7 +169,7 @@ impl<'s> Reader<'s> {
             self.mismatch(node, "an array");
             return None;
         };
-        Some(array.iter().map(|item| element(self.source, item)).collect())
+        Some(array.iter().map(|item| element(self.source(), item, node.offset)).collect())
     }
 
     /// A text.
@@ -336,10 +400,13 @@ impl<'s> Reader<'s> {
         &mut self,
         node: &Node<'_>,
         path: &mut Vec<String>,
-        text: &dyn Fn(&[String], &str) -> String,
+        text: &mut dyn FnMut(&[String], &Text<'_>) -> String,
     ) -> serde_json::Value {
         match node.value {
-            DeValue::String(found) => serde_json::Value::String(text(path, found)),
+            DeValue::String(found) => {
+                let found = Text { text: found, span: node.span.clone() };
+                serde_json::Value::String(text(path, &found))
+            }
             DeValue::Integer(integer) => match whole(integer).and_then(|value| i64::try_from(value).ok()) {
                 Some(value) => value.into(),
                 None => {
@@ -372,21 +439,28 @@ impl<'s> Reader<'s> {
     }
 }
 
-fn fields<'d>(table: &'d toml::de::DeTable<'d>) -> BTreeMap<&'d str, Node<'d>> {
-    table
-        .iter()
-        .map(|(key, value)| {
-            let node = Node { key: key.span(), span: value.span(), value: value.get_ref() };
-            (key.get_ref().as_ref(), node)
-        })
-        .collect()
+fn fields<'d>(table: &'d DeTable<'d>, offset: usize) -> BTreeMap<&'d str, Node<'d>> {
+    let node = |key: Span, value: &'d Spanned<DeValue<'d>>| Node {
+        key: shifted(&key, offset),
+        span: shifted(&value.span(), offset),
+        value: value.get_ref(),
+        offset,
+        parts: Vec::new(),
+    };
+    table.iter().map(|(key, value)| (key.get_ref().as_ref(), node(key.span(), value))).collect()
 }
 
 /// An element of an array; a table of an array of tables is placed by its header.
-fn element<'d>(source: &str, item: &'d Spanned<DeValue<'d>>) -> Node<'d> {
-    let span = item.span();
+fn element<'d>(source: &str, item: &'d Spanned<DeValue<'d>>, offset: usize) -> Node<'d> {
+    let span = shifted(&item.span(), offset);
     let first_line = source.get(span.clone()).and_then(|text| text.find('\n')).unwrap_or(span.len());
-    Node { key: span.start..span.start + first_line, span, value: item.get_ref() }
+    let key = span.start..span.start + first_line;
+    Node { key, span, value: item.get_ref(), offset, parts: Vec::new() }
+}
+
+/// A range of bytes of a file, in the joined text.
+fn shifted(span: &Span, offset: usize) -> Span {
+    span.start + offset..span.end + offset
 }
 
 /// Largest whole number up to which an f64 represents every whole number: 2^53.

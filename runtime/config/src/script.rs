@@ -13,6 +13,7 @@
 //! checks the rest before it begins. Read next: `rhizo_types::script`.
 
 use crate::finding::{Finding, Findings, Span};
+use crate::sources::Sources;
 use crate::{SOURCE_LENGTH_MAX, plain_text, suggest};
 use rhizo_types::id::{BehaviourName, ComponentName, InstanceId, NodeId, PortName};
 use rhizo_types::script::{Order, Place, STATEMENTS_MAX, Script, Statement};
@@ -38,7 +39,7 @@ pub fn parse_script(source: &str, file_name: &str, spec: &Spec) -> Result<Script
             .findings
             .error(0..0, format!("the script is longer than {SOURCE_LENGTH_MAX} bytes"))
             .hint("split it into several scripts");
-        return Err(reader.findings.finish(source, file_name));
+        return Err(reader.findings.finish(&Sources::one(file_name, source)));
     }
     let mut begin = 0;
     for (number, line) in (1_u32..).zip(source.split('\n')) {
@@ -46,7 +47,7 @@ pub fn parse_script(source: &str, file_name: &str, spec: &Spec) -> Result<Script
         begin += line.len() + 1;
     }
     if reader.findings.has_errors() {
-        return Err(reader.findings.finish(source, file_name));
+        return Err(reader.findings.finish(&Sources::one(file_name, source)));
     }
     Ok(reader.script)
 }

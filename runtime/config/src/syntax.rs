@@ -3,8 +3,8 @@
 use crate::finding::Findings;
 use toml::de::DeTable;
 
-/// Parses a document; `None` when findings were added.
-pub(crate) fn parse<'s>(source: &'s str, findings: &mut Findings) -> Option<DeTable<'s>> {
+/// Parses the document that begins at this byte of the joined text; `None` when findings were added.
+pub(crate) fn parse<'s>(source: &'s str, offset: usize, findings: &mut Findings) -> Option<DeTable<'s>> {
     let (document, errors) = DeTable::parse_recoverable(source);
     if errors.is_empty() {
         return Some(document.into_inner());
@@ -16,6 +16,7 @@ pub(crate) fn parse<'s>(source: &'s str, findings: &mut Findings) -> Option<DeTa
         let before = source.get(..span.start).unwrap_or(source).trim_end_matches([' ', '\t']);
         let rest = source.get(span.start..).unwrap_or("");
         let at_end_of_line = rest.is_empty() || rest.starts_with(['\n', '\r', '#']);
+        let span = span.start + offset..span.end + offset;
         if let Some(hint) = remedy(before, rest, message) {
             findings.error(span, format!("invalid TOML: {message}")).hint(hint);
         } else if before.ends_with('=') && at_end_of_line {

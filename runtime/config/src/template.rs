@@ -54,6 +54,11 @@ pub(crate) fn parts(text: &str, braces: Braces) -> Vec<Part<'_>> {
     parts
 }
 
+/// Whether a string of the config has a placeholder.
+pub(crate) fn has_placeholder(text: &str) -> bool {
+    parts(text, Braces::Strict).iter().any(|part| matches!(part, Part::Placeholder(..)))
+}
+
 /// The part that begins with the sign at `at`, and its end; none if the text up to there is literal.
 fn strict(text: &str, at: usize) -> (Option<Part<'_>>, usize) {
     let rest = &text[at..];

@@ -5,6 +5,7 @@
 
 use crate::finding::{Finding, Findings, Span};
 use crate::read::command::check_template;
+use crate::sources::Sources;
 use rhizo_types::ComponentName;
 use rhizo_types::spec::Spec;
 
@@ -20,17 +21,12 @@ pub struct TemplateFile {
 }
 
 impl TemplateFile {
-    pub(crate) fn new(
-        component: ComponentName,
-        path: String,
-        span: Span,
-        (source, file_name): (&str, &str),
-    ) -> Self {
+    pub(crate) fn new(component: ComponentName, path: String, span: Span, sources: &Sources) -> Self {
         let mut findings = Findings::default();
         findings.error(span, format!("`{path}` cannot be read")).hint(
             "the path of a template is found from the folder of the config; the file has to be UTF-8 text",
         );
-        let unreadable = findings.finish(source, file_name).swap_remove(0);
+        let unreadable = findings.finish(sources).swap_remove(0);
         Self { path, component, unreadable }
     }
 

@@ -77,6 +77,15 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Check a config; start nothing.
     Check(RequiredConfig),
+    /// Write a config to begin with.
+    Init {
+        /// The file to write; an existing one is never replaced.
+        #[arg(default_value = "rhizo.toml")]
+        config: PathBuf,
+    },
+    /// Look at a config as it is understood.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Check a deployment, or a script that changes it, against every order of events, with the code that deploys.
     /// Start nothing.
     Verify(Verify),
@@ -104,6 +113,13 @@ pub(crate) enum Command {
         /// The directory above `.rhizo`.
         directory: PathBuf,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Print the config with all files that it includes as one, with the paths that it means and the origin of each
+    /// line. Texts that look like secrets are not shown, and the sources of secrets are not read.
+    Show(RequiredConfig),
 }
 
 #[derive(Args, Debug)]

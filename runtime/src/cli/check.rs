@@ -10,6 +10,16 @@ use rhizo_config::{Finding, Severity};
 use rhizo_planning::{Decision, Record};
 use std::path::Path;
 
+/// `config show`: prints a config as it is understood.
+pub(super) fn show(session: &Session, named: Option<&Path>) -> Result<Exit, Failure> {
+    let config = session.config(named)?;
+    session.print_warnings(&config);
+    let parsed = &config.parsed;
+    let files: Vec<&str> = parsed.sources.files().map(|(name, _)| name).collect();
+    session.print(&serde_json::json!({ "files": files, "text": parsed.shown }), || parsed.shown.clone());
+    Ok(Exit::Done)
+}
+
 pub(super) async fn check(session: &Session, named: Option<&Path>) -> Result<Exit, Failure> {
     let config = session.config(named)?;
     session.print_warnings(&config);
@@ -19,15 +29,15 @@ pub(super) async fn check(session: &Session, named: Option<&Path>) -> Result<Exi
     let unsupplied = offline::unsupplied(session, &config, &known);
     if let Some(failure) = unplanned(&config.text.file, known.answer(spec)) {
         if unsupplied.is_empty() || failure.exit == Exit::Failed {
-            session.note_findings(&unsupplied, &config.text.text);
+            session.note_findings(&unsupplied, &config.parsed.sources);
             return Err(failure);
         }
         // An attribute that is not supplied is the cause, and has a place.
         let errors = unsupplied.into_iter().map(|finding| Finding { severity: Severity::Error, ..finding });
-        let flaws = Flaws { findings: errors.collect(), text: config.text.text.clone() };
+        let flaws = Flaws { findings: errors.collect(), sources: config.parsed.sources.clone() };
         return Err(Failure::flawed(&config.text.file, vec![flaws]));
     }
-    session.note_findings(&unsupplied, &config.text.text);
+    session.note_findings(&unsupplied, &config.parsed.sources);
     let count = spec.components.len();
     let noun = if count == 1 { "component" } else { "components" };
     let text = format!("{} is good: {count} {noun}\n", config.text.file);

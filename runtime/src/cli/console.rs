@@ -87,7 +87,7 @@ impl Console {
             return self.print(&record, String::new);
         }
         for flaws in &failure.flaws {
-            self.note(&rhizo_config::render(&flaws.findings, &flaws.text, self.is_fancy()));
+            self.note(&rhizo_config::render_sources(&flaws.findings, &flaws.sources, self.is_fancy()));
         }
         self.note(&format!("error: failed to {}\n", failure.message));
         if let Some(hint) = &failure.hint {

@@ -2,7 +2,7 @@
 //!
 //! Each command decides about its exit code. [`super::console`] prints failures.
 
-use rhizo_config::Finding;
+use rhizo_config::{Finding, Sources};
 use std::process::ExitCode;
 
 /// How a command ended. The numbers are documented in `--help` and do not change.
@@ -36,11 +36,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Findings of one file, with its text to show them in.
+/// Findings of one config or file, with the texts to show them in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Flaws {
     pub(crate) findings: Vec<Finding>,
-    pub(crate) text: String,
+    pub(crate) sources: Sources,
 }
 
 /// A failure as the command line prints it: "error: failed to …", and the remedy.

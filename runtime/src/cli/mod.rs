@@ -17,6 +17,7 @@ mod facts;
 mod forward;
 mod founding;
 mod home_of;
+mod init;
 mod interruption;
 mod known_providers;
 mod logs;
@@ -46,7 +47,7 @@ use crate::component::closure_output::Tee;
 use crate::component::registry::Registry;
 use crate::config::{self, Config, ConfigError};
 use crate::secrets::Plain;
-use args::{Arguments, Command};
+use args::{Arguments, Command, ConfigCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use client::Client;
 use console::Console;
@@ -244,6 +245,8 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
         Command::Solve(arguments) => solve::solve(session, &arguments),
         Command::Export(arguments) => solve::export(session, &arguments).await,
         Command::Verify(options) => verify::verify(session, &options),
+        Command::Init { config } => init::init(session, &config),
+        Command::Config(ConfigCommand::Show(file)) => check::show(session, file.config.as_deref()),
         Command::Schema => {
             session.console.out(&format!("{:#}\n", rhizo_config::schema()));
             Ok(Exit::Done)
@@ -339,7 +342,8 @@ impl Session {
         let config = config::load(path).map_err(|error| match error {
             ConfigError::Unreadable(message) => Failure::new(Exit::BadConfig, message),
             ConfigError::Findings(flawed) => {
-                let flaws = flawed.into_iter().map(|file| Flaws { findings: file.findings, text: file.text });
+                let flaws =
+                    flawed.into_iter().map(|file| Flaws { findings: file.findings, sources: file.sources });
                 Failure::flawed(path.display(), flaws.collect())
             }
         })?;
@@ -371,13 +375,13 @@ impl Session {
     }
 
     fn print_warnings(&self, config: &Config) {
-        self.note_findings(&config.parsed.warnings, &config.text.text);
+        self.note_findings(&config.parsed.warnings, &config.parsed.sources);
     }
 
     /// Shows findings that do not keep the command from going on.
-    fn note_findings(&self, findings: &[rhizo_config::Finding], text: &str) {
+    fn note_findings(&self, findings: &[rhizo_config::Finding], sources: &rhizo_config::Sources) {
         if !self.console.json() && !findings.is_empty() {
-            self.console.note(&rhizo_config::render(findings, text, self.console.is_fancy()));
+            self.console.note(&rhizo_config::render_sources(findings, sources, self.console.is_fancy()));
         }
     }
 

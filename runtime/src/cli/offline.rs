@@ -40,7 +40,7 @@ pub(crate) async fn plan(session: &Session, named: Option<&Path>) -> Result<Exit
         *record
     } else if let Some(config) = config {
         let known = Offline::of(session, &config.parsed.spec).await?;
-        session.note_findings(&unsupplied(session, &config, &known), &config.text.text);
+        session.note_findings(&unsupplied(session, &config, &known), &config.parsed.sources);
         known.record(&config.parsed.spec)?
     } else {
         return Err(Failure::new(Exit::BadConfig, "find a config: none was named"));

@@ -8,6 +8,7 @@ use super::exit::{Exit, Failure, Flaws};
 use super::{Session, refused};
 use crate::admin::{Answer, Ask, ConfigText, ScriptStatus};
 use crate::config;
+use rhizo_config::Sources;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,7 +27,8 @@ pub(super) async fn run(session: &Session, run: args::Run) -> Result<Exit, Failu
     match session.ask(Ask::RunScript { script: script.clone() }).await? {
         Answer::Done { .. } => {}
         Answer::Findings(findings) => {
-            return Err(Failure::flawed(path.display(), vec![Flaws { findings, text: script.text }]));
+            let sources = Sources::one(&script.file, &script.text);
+            return Err(Failure::flawed(path.display(), vec![Flaws { findings, sources }]));
         }
         other => return Err(refused(other)),
     }

@@ -128,7 +128,7 @@ struct Founded {
 async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Founded, Record)>, Failure> {
     let spec = &config.parsed.spec;
     let known = Offline::of(session, spec).await?;
-    session.note_findings(&offline::unsupplied(session, config, &known), &config.text.text);
+    session.note_findings(&offline::unsupplied(session, config, &known), &config.parsed.sources);
     let (known, plan) = agree_to_found(session, known, spec, up.yes).await?;
     let claim = session.home.make()?;
     let interruptions = Interruptions::listen()?;

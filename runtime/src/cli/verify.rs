@@ -8,6 +8,7 @@ use super::args::Verify;
 use super::exit::{Exit, Failure, Flaws};
 use super::verify_report::{Check, Failing, Report, TimeReport};
 use crate::config;
+use rhizo_config::Sources;
 use rhizo_protocol::Ledger;
 use rhizo_types::id::{ComponentName, TransitionName};
 use rhizo_types::script::Script;
@@ -62,8 +63,9 @@ fn read_script(path: &Path, spec: &Spec) -> Result<Script, Failure> {
         |error| Failure::new(Exit::BadConfig, format!("read the script `{}`: {error}", path.display()));
     let text = config::read_text(path).map_err(failed)?;
     let file = path.display().to_string();
-    rhizo_config::parse_script(&text, &file, spec)
-        .map_err(|findings| Failure::flawed(&file, vec![Flaws { findings, text: text.clone() }]))
+    rhizo_config::parse_script(&text, &file, spec).map_err(|findings| {
+        Failure::flawed(&file, vec![Flaws { findings, sources: Sources::one(&file, &text) }])
+    })
 }
 
 /// Reads `{"component": {"transition": [least, greatest]}}`, in seconds.

@@ -9,6 +9,8 @@ use crate::named_file::FileKind;
 use crate::path;
 use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Text};
+use crate::resolved::Replacement;
+use crate::sources::Sources;
 use crate::suggest;
 use crate::template::{self, Braces, PORT_FIELDS, Part};
 use rhizo_types::spec::Component;
@@ -69,32 +71,43 @@ impl Session<'_> {
             return None;
         }
         for argument in argv.iter().skip(1).filter(|word| may_be_a_path(word)) {
-            self.files.push((FileKind::Argument, path::join(self.base, argument), node.span.clone()));
+            self.files.push((
+                FileKind::Argument,
+                path::join(self.base_of(node), argument),
+                node.span.clone(),
+            ));
         }
-        match argv.first_mut() {
-            Some(program) if !program.is_empty() => {
-                *program = path::program(self.base, program);
-                // A path with a placeholder is known at run time only.
-                if program.contains('/')
-                    && let Ok(path) = template::fill(program, &|_| None)
-                {
-                    self.files.push((FileKind::Program, path, node.span.clone()));
-                }
-                Some(argv)
-            }
-            _ => {
-                self.reader
-                    .findings
-                    .error(node.span.clone(), "the command names no program")
-                    .hint("leave `exec` out when the component is a Rust closure of this binary");
-                None
-            }
+        if argv.first().is_none_or(String::is_empty) {
+            self.reader
+                .findings
+                .error(node.span.clone(), "the command names no program")
+                .hint("leave `exec` out when the component is a Rust closure of this binary");
+            return None;
+        }
+        self.resolve_program(&mut argv, node);
+        Some(argv)
+    }
+
+    /// Joins the path of a command's program to the folder of its file.
+    fn resolve_program(&mut self, argv: &mut [String], node: &Node<'_>) {
+        let Some(program) = argv.first_mut() else { return };
+        let path = path::program(self.base_of(node), program);
+        let is_other = path != *program;
+        program.clone_from(&path);
+        // A path with a placeholder is known at run time only.
+        if path.contains('/')
+            && let Ok(path) = template::fill(&path, &|_| None)
+        {
+            self.files.push((FileKind::Program, path, node.span.clone()));
+        }
+        if is_other {
+            self.resolved.insert(node.span.start, Replacement::Words(argv.to_vec()));
         }
     }
 
     /// Adds an error for every placeholder that names nothing.
     pub(crate) fn check_placeholders(&mut self, text: &Text<'_>, component: &Component) {
-        let placer = Placer::new(self.reader.source, &text.span, text.text);
+        let placer = Placer::new(self.reader.source(), &text.span, text.text);
         let mut has_stray = false;
         for part in template::parts(text.text, Braces::Strict) {
             match part {
@@ -256,5 +269,5 @@ pub(crate) fn check_template(text: &str, file_name: &str, component: &Component)
             findings.error(span, flaw.message).maybe_hint(flaw.hint);
         }
     }
-    findings.finish(text, file_name)
+    findings.finish(&Sources::one(file_name, text))
 }

@@ -3,24 +3,14 @@
 //! No source is read here. The command line reads them when it deploys the config.
 
 use crate::document;
+use crate::path;
 use crate::read::{Session, TEXT_LENGTH_MAX};
 use crate::reader::Node;
+use crate::resolved::Replacement;
+use crate::secret_names::is_name_of_secret;
 use rhizo_types::secret::{Secret, SecretSource};
 use rhizo_types::spec::Component;
 use std::collections::BTreeMap;
-
-/// Parts of names whose values are usually secrets.
-const SECRET_NAMES: &[&str] = &[
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "API_KEY",
-    "APIKEY",
-    "PRIVATE_KEY",
-    "CREDENTIAL",
-];
 
 const FORM: &str = "{ env = \"NAME\" }`, `{ file = \"path\" }` or `{ command = \"program argument\" }";
 
@@ -89,10 +79,18 @@ impl Session<'_> {
             return None;
         }
         if let Some(node) = command {
-            let argv = self.command_words(&node)?;
+            let mut argv = self.command_words(&node)?;
+            // Sources begin at the folder of the config that is deployed, so those of other files are resolved here.
+            if let Some(program) = argv.first_mut().filter(|program| program.contains('/'))
+                && !self.reader.sources.is_first(node.key.start)
+            {
+                *program = path::join(self.base_of(&node), program);
+                self.resolved.insert(node.span.start, Replacement::Words(argv.clone()));
+            }
             return Some(SecretSource::Command(argv));
         }
-        let text = self.reader.text(env.as_ref().or(file.as_ref())?)?;
+        let node = env.as_ref().or(file.as_ref())?;
+        let text = self.reader.text(node)?;
         if text.text.is_empty() {
             self.reader
                 .findings
@@ -100,7 +98,11 @@ impl Session<'_> {
                 .hint(format!("write `{FORM}`"));
             return None;
         }
-        let text = text.text.to_owned();
+        let mut text = text.text.to_owned();
+        if env.is_none() && !self.reader.sources.is_first(node.key.start) {
+            text = path::join(self.base_of(node), &text);
+            self.resolved.insert(node.span.start, Replacement::Text(text.clone()));
+        }
         Some(if env.is_some() { SecretSource::Env(text) } else { SecretSource::File(text) })
     }
 
@@ -123,10 +125,8 @@ impl Session<'_> {
     }
 
     fn warn_of_plain_secret(&mut self, name: &str, value: &str, node: &Node<'_>) {
-        let upper = name.to_ascii_uppercase();
-        let is_secret = SECRET_NAMES.iter().any(|part| upper.contains(part));
         // A placeholder gets its value from another component, and a path is not the secret itself.
-        if is_secret && !value.is_empty() && !value.contains(['{', '/']) {
+        if is_name_of_secret(name) && !value.is_empty() && !value.contains(['{', '/']) {
             self.reader
                 .findings
                 .warning(node.span.clone(), format!("the value of `{name}` is stored as plain text"))

@@ -19,6 +19,7 @@ use crate::expr::attributes::Attributes;
 use crate::finding::Span;
 use crate::named_file::FileKind;
 use crate::reader::{Node, Reader, Table, Text};
+use crate::resolved::Replacements;
 use crate::suggest;
 use rhizo_types::spec::{Component, Spec};
 use rhizo_types::{AppName, ComponentName};
@@ -44,7 +45,6 @@ const TEXT_LENGTH_MAX: usize = 32 * 1024;
 /// The state that the readers of all tables share.
 pub(crate) struct Session<'s> {
     pub(crate) reader: Reader<'s>,
-    pub(crate) base: &'s Path,
     pub(crate) attributes: Attributes,
     /// The budget's currency.
     pub(crate) currency: String,
@@ -61,13 +61,14 @@ pub(crate) struct Session<'s> {
     pub(crate) unread_imports: BTreeSet<String>,
     /// Programs and data files, each with its place.
     pub(crate) files: Vec<(FileKind, String, Span)>,
+    /// Values whose paths were joined to the folder of their file.
+    pub(crate) resolved: Replacements,
 }
 
 impl<'s> Session<'s> {
-    pub(crate) fn new(reader: Reader<'s>, base: &'s Path) -> Self {
+    pub(crate) fn new(reader: Reader<'s>) -> Self {
         Self {
             reader,
-            base,
             attributes: Attributes::default(),
             currency: "USD".to_owned(),
             components: BTreeMap::new(),
@@ -78,12 +79,20 @@ impl<'s> Session<'s> {
             templates: Vec::new(),
             unread_imports: BTreeSet::new(),
             files: Vec::new(),
+            resolved: Replacements::new(),
         }
+    }
+
+    /// The folder in which relative paths of a value begin: that of its file.
+    pub(crate) fn base_of(&self, node: &Node<'_>) -> &'s Path {
+        self.reader.sources.base_at(node.key.start)
     }
 
     /// Reads the whole document. The spec is valid only if no error was found.
     pub(crate) fn read(&mut self, mut root: Table<'_>) -> Spec {
         self.language_version(&mut root);
+        // The files that it names have been added to the sources.
+        root.take("include");
         let app = root.take("app");
         let app = self.app(app);
         // Rules need the components, the currency and the anchors, so they come last.
@@ -126,13 +135,15 @@ impl<'s> Session<'s> {
                 .hint(format!("add `rhizo = {LANGUAGE_VERSION}` as the first line"));
             return;
         };
-        if let Some(version) = self.reader.whole(&node, 0, u32::MAX)
-            && version != LANGUAGE_VERSION
-        {
-            self.reader
-                .findings
-                .error(node.span.clone(), format!("config language {version} is not known"))
-                .hint(format!("this version of rhizo reads `rhizo = {LANGUAGE_VERSION}`"));
+        for node in self.reader.in_every_file(&node) {
+            if let Some(version) = self.reader.whole(&node, 0, u32::MAX)
+                && version != LANGUAGE_VERSION
+            {
+                self.reader
+                    .findings
+                    .error(node.span.clone(), format!("config language {version} is not known"))
+                    .hint(format!("this version of rhizo reads `rhizo = {LANGUAGE_VERSION}`"));
+            }
         }
     }
 
@@ -179,14 +190,17 @@ impl<'s> Session<'s> {
         read: impl Fn(&mut Self, Table<'d>) -> Option<T>,
     ) -> Vec<T> {
         let Some(node) = node else { return Vec::new() };
-        if self.reader.is_table(&node) {
-            self.reader
-                .findings
-                .error(node.key.clone(), format!("`{name}` is a list of tables"))
-                .hint(format!("write `[[{name}]]` with two brackets"));
-            return Vec::new();
+        let mut items = Vec::new();
+        for part in self.reader.in_every_file(&node) {
+            if self.reader.is_table(&part) {
+                self.reader
+                    .findings
+                    .error(part.key.clone(), format!("`{name}` is a list of tables"))
+                    .hint(format!("write `[[{name}]]` with two brackets"));
+                continue;
+            }
+            items.extend(self.reader.array(&part).unwrap_or_default());
         }
-        let items = self.reader.array(&node).unwrap_or_default();
         if items.len() > TABLES_MAX {
             self.reader
                 .findings

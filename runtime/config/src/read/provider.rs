@@ -4,7 +4,8 @@ use crate::finding::Span;
 use crate::named_file::FileKind;
 use crate::path;
 use crate::read::Session;
-use crate::reader::Node;
+use crate::reader::{Node, Text};
+use crate::resolved::Replacement;
 use crate::suggest;
 use rhizo_types::ProviderName;
 use rhizo_types::spec::ProviderSpec;
@@ -80,22 +81,24 @@ impl Session<'_> {
                 }
             }
         }
-        let base = self.base;
-        let resolve = |path: &[String], text: &str| {
-            let is_path = path.last().is_some_and(|name| is_path_setting(name));
-            // A URL is not a path and stays unchanged.
-            if is_path && !text.is_empty() && !text.contains("://") {
-                path::join(base, text)
-            } else {
-                text.to_owned()
-            }
-        };
+        let base = self.base_of(node);
         let mut settings = serde_json::Map::new();
         for (name, node) in table.take_all() {
             if let Some(text) = self.reader.as_text(&node).filter(|text| is_data_file(name, text.text)) {
                 self.files.push((FileKind::Data, path::join(base, text.text), text.span));
             }
-            let value = self.reader.json(&node, &mut vec![name.to_owned()], &resolve);
+            let resolved = &mut self.resolved;
+            let mut resolve = |path: &[String], text: &Text<'_>| {
+                let is_path = path.last().is_some_and(|name| is_path_setting(name));
+                // A URL is not a path and stays unchanged.
+                if !is_path || text.text.is_empty() || text.text.contains("://") {
+                    return text.text.to_owned();
+                }
+                let path = path::join(base, text.text);
+                resolved.insert(text.span.start, Replacement::Text(path.clone()));
+                path
+            };
+            let value = self.reader.json(&node, &mut vec![name.to_owned()], &mut resolve);
             settings.insert(name.to_owned(), value);
         }
         let settings = serde_json::Value::Object(settings).to_string();

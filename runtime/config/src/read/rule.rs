@@ -102,7 +102,7 @@ impl<'s> Session<'s> {
 
     /// Parses the expression of a value that is a text.
     fn ast<'d>(&mut self, text: &Text<'d>) -> Option<(Ast, Placer)> {
-        let placer = Placer::new(self.reader.source, &text.span, text.text);
+        let placer = Placer::new(self.reader.source(), &text.span, text.text);
         match parse::parse(text.text) {
             Ok(ast) => Some((ast, placer)),
             Err(mistake) => {

@@ -8,6 +8,7 @@ use crate::finding::Span;
 use crate::read::policy::DURATION_MS_MAX;
 use crate::read::{Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Table, Text};
+use crate::resolved::Replacement;
 use crate::suggest;
 use rhizo_types::lifecycle::{Action, Content, Retry, Step, Verb};
 use rhizo_types::spec::{Component, Run};
@@ -190,7 +191,8 @@ impl Session<'_> {
             }
             (None, Some(node)) => {
                 let file = self.reader.text(&node).filter(|text| self.check_text(text, TEXT_LENGTH_MAX))?;
-                let path = crate::path::join(self.base, file.text);
+                let path = crate::path::join(self.base_of(&node), file.text);
+                self.resolved.insert(file.span.start, Replacement::Text(path.clone()));
                 self.named_templates.push((path.clone(), file.span));
                 Content::Template(path)
             }
