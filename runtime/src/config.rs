@@ -58,7 +58,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
     let mut parsed = gathering
         .parse()
         .map_err(|(findings, sources)| ConfigError::Findings(vec![Flawed { findings, sources }]))?;
-    let mut flawed = flawed_templates(&parsed);
+    let mut flawed = flawed_templates(&mut parsed);
     let (errors, warnings): (Vec<_>, Vec<_>) =
         unusable_files(&parsed.files).into_iter().partition(|finding| finding.severity == Severity::Error);
     if !errors.is_empty() {
@@ -83,7 +83,9 @@ fn config_file(path: &Path) -> std::io::Result<ConfigFile> {
     } else {
         String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))?
     };
-    Ok(ConfigFile { text, folder: folder(path)?, identity: path.canonicalize()? })
+    // A pipe has no path of its own.
+    let identity = path.canonicalize().or_else(|_| std::path::absolute(path))?;
+    Ok(ConfigFile { text, folder: folder(path)?, identity })
 }
 
 /// Reads a file of the user: without a byte order mark, and with single line feeds.
@@ -122,19 +124,23 @@ fn unusable_files(files: &[NamedFile]) -> Vec<Finding> {
 }
 
 /// The findings about template files. A file that cannot be read is a finding at its place in the config; a placeholder
-/// that names nothing is a finding in the template.
-fn flawed_templates(parsed: &rhizo_config::Parsed) -> Vec<Flawed> {
+/// that names nothing is a finding in the template. Warnings are added to those of the config.
+fn flawed_templates(parsed: &mut rhizo_config::Parsed) -> Vec<Flawed> {
     let mut missing = Vec::new();
     let mut flawed = Vec::new();
     // A template that several actions of a component use is checked once.
     let mut seen = BTreeSet::new();
-    for template in &parsed.templates {
+    for template in parsed.templates.clone() {
         match read_template(Path::new(&template.path)) {
             Err(reason) => missing.push(template.unreadable(&reason)),
-            Ok(text) if seen.insert((&template.component, &template.path)) => {
+            Ok(text) if seen.insert((template.component.clone(), template.path.clone())) => {
                 let findings = template.check(&text, &parsed.spec);
-                let sources = Sources::one(&template.path, &text);
-                flawed.extend((!findings.is_empty()).then_some(Flawed { findings, sources }));
+                if findings.iter().any(|finding| finding.severity == Severity::Error) {
+                    flawed.push(Flawed { findings, sources: Sources::one(&template.path, &text) });
+                } else if !findings.is_empty() {
+                    parsed.sources.add_other(&template.path, &text);
+                    parsed.warnings.extend(findings);
+                }
             }
             Ok(_) => {}
         }
@@ -339,6 +345,30 @@ mod tests {
         assert!(flawed[0].findings[0].message.contains("link.toml` is included twice"));
         let Err(ConfigError::Findings(flawed)) = config("\"nothing.toml\"") else { panic!("it is missing") };
         assert_eq!((flawed[0].findings[0].line, flawed[0].findings[0].column), (2, 12));
+    }
+
+    #[test]
+    fn an_error_in_a_template_refuses_the_config_and_a_warning_does_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
+        write(
+            "rhizo.toml",
+            "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\nattributes.size = \"big\"\n\
+             [components.web.lifecycle]\nplaces = [\"down\", \"up\"]\nstarted = [\"up\"]\n\
+             behaviours = { deploy = [\"start\"], retire = [\"stop\"] }\n\
+             transitions.start = { from = \"down\", to = \"up\", write = \"a\", template = \"a.in\" }\n\
+             transitions.stop = { from = \"up\", to = \"down\" }\n",
+        );
+        write("a.in", "{{ attribute.size / 2 }}");
+        let Ok(config) = load(&dir.path().join("rhizo.toml")) else { panic!("a warning refuses the config") };
+        let warning = &config.parsed.warnings[0];
+        assert!(warning.file.ends_with("/a.in") && warning.severity == Severity::Warning, "{warning:?}");
+        assert_eq!(config.parsed.sources.text_of(&warning.file), Some("{{ attribute.size / 2 }}"));
+        write("a.in", "{{ attribute.sice }}");
+        let Err(ConfigError::Findings(flawed)) = load(&dir.path().join("rhizo.toml")) else {
+            panic!("an error is accepted")
+        };
+        assert_eq!((flawed[0].findings[0].line, flawed[0].findings[0].column), (1, 4));
     }
 
     #[test]

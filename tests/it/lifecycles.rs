@@ -136,12 +136,12 @@ fn a_template_is_written_with_what_is_imported_and_again_when_an_attribute_chang
     let expected = ["15:48", "18:82"].map(|place| format!("rhizo.toml:{place}: {missing}"));
     assert_eq!(places, expected, "{said:#?}");
     // Templates are checked before anything starts; an unknown placeholder is reported with its place.
-    deployment.write("web.conf.in", "key = {import.db.password}\ncolour = {attribute.color}\n");
+    deployment.write("web.conf.in", "key = {{ import.db.password }}\ncolour = {{ attribute.color }}\n");
     let said = deployment.run(&["check", "rhizo.toml"]);
     assert_eq!(said.status.code(), Some(2), "{said:#?}");
-    assert!(said.stderr.contains("web.conf.in:2:10: error: there is no attribute `color`"), "{said:#?}");
+    assert!(said.stderr.contains("web.conf.in:2:13: error: there is no attribute `color`"), "{said:#?}");
 
-    let web = "[web]\nkey = {import.db.password}\ncolour = {attribute.colour}\nmap = {\"a\": {}}\n";
+    let web = "[web]\nkey = {{ import.db.password }}\ncolour = {{ attribute.colour }}\nmap = {\"a\": {}}\n";
     deployment.write("web.conf.in", web);
     deployment.up();
     let written = || {

@@ -126,7 +126,8 @@ pub(crate) struct Component {
 }
 
 impl Table for Component {
-    const NOT_YET: &'static [&'static str] = &["actions", "files", "artifact", "secrets", "version"];
+    const NOT_YET: &'static [&'static str] =
+        &["actions", "files", "artifact", "secrets", "version", "user", "workdir", "ulimits", "enforce"];
     const FOREIGN: Foreign = slips::COMPONENT;
 }
 

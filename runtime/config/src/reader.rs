@@ -7,7 +7,7 @@
 use crate::finding::{Findings, Span};
 use crate::sources::Sources;
 use crate::units::{self, NUMBER_MAX, Quantity};
-use crate::{document, slips, suggest};
+use crate::{document, not_yet, slips, suggest};
 use rhizo_types::Number;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -378,7 +378,7 @@ impl<'s> Reader<'s> {
             if T::NOT_YET.contains(&name) {
                 self.findings
                     .error(node.key, format!("`{name}` is not supported yet"))
-                    .hint("this version of rhizo would ignore it: remove it");
+                    .hint(not_yet::reason(name));
                 continue;
             }
             let known = known.iter().map(String::as_str);

@@ -13,6 +13,8 @@ pub struct Sources {
     /// All texts, each followed by a line feed, so that the end of one is not the beginning of the next.
     joined: String,
     files: Vec<SourceFile>,
+    /// The names and texts of other files with findings, such as templates.
+    others: Vec<(String, String)>,
 }
 
 /// One file of a config.
@@ -45,11 +47,17 @@ impl Sources {
         span
     }
 
+    /// Adds a file that the config names and that has findings of its own. It is no part of the config.
+    pub fn add_other(&mut self, name: &str, text: &str) {
+        self.others.push((name.to_owned(), plain_text(text).into_owned()));
+    }
+
     /// Returns the text of the file of this name; none if there is no such file.
     #[must_use]
     pub fn text_of(&self, name: &str) -> Option<&str> {
-        let file = self.files.iter().find(|file| file.name == name)?;
-        self.joined.get(file.span.clone())
+        let file = self.files.iter().find(|file| file.name == name);
+        let other = || self.others.iter().find(|(other, _)| other == name).map(|(_, text)| text.as_str());
+        file.map_or_else(other, |file| self.joined.get(file.span.clone()))
     }
 
     /// Returns the name and the text of every file, in the order in which they were added.
@@ -105,5 +113,7 @@ mod tests {
         assert!(sources.is_first(4) && !sources.is_first(5));
         assert_eq!((sources.text_of("a"), sources.text_of("d")), (Some("one\n"), None));
         assert_eq!(Sources::default().name_at(3), ("", 0..0));
+        sources.add_other("t", "three");
+        assert_eq!((sources.text_of("t"), sources.files().count()), (Some("three"), 3));
     }
 }

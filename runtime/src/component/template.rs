@@ -7,6 +7,7 @@ use super::data_directory::DataDirectory;
 use super::imports::{SeenImport, SeenImports};
 use super::{ExportTable, NodeView};
 use crate::secrets::Opened;
+use rhizo_config::{TemplateExporter, TemplateImport, TemplateInputs};
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Health, Probe};
 use rhizo_types::{AppName, InstanceId, PortName, ValueName};
@@ -55,9 +56,32 @@ impl Scope {
             .map_err(|name| format!("`{{{name}}}` in `{template}` stands for nothing here"))
     }
 
-    /// Replaces every placeholder of a template file; the error is the name of the first one without a value.
-    pub(super) fn fill_whole(&self, template: &str) -> Result<String, String> {
-        rhizo_config::fill_file(template, &|name| self.value(name))
+    /// The values that a template file can name.
+    pub(super) fn template_inputs(&self) -> TemplateInputs {
+        let names = ["app", "component", "instance", "ordinal", "node", "dir"];
+        let texts = |values: &Values| {
+            values.iter().map(|(name, value)| (name.to_string(), value.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let imported = |seen: &SeenImport| TemplateImport {
+            address: seen.address,
+            exporters: seen
+                .exporters
+                .iter()
+                .map(|(instance, served)| TemplateExporter {
+                    instance: instance.to_string(),
+                    address: served.address,
+                    values: texts(&served.values),
+                })
+                .collect(),
+        };
+        TemplateInputs {
+            names: names.into_iter().filter_map(|name| Some((name.to_owned(), self.value(name)?))).collect(),
+            exports: self.exports.iter().map(|(name, address)| (name.to_string(), *address)).collect(),
+            imports: self.imports.iter().map(|(name, seen)| (name.to_string(), imported(seen))).collect(),
+            attributes: texts(&self.attributes),
+            values: Some(texts(&self.values)),
+            secrets: self.secrets.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        }
     }
 
     /// Replaces every placeholder of every text.

@@ -4,13 +4,12 @@
 
 use crate::crosscheck::Imported;
 use crate::expr::place::Placer;
-use crate::finding::{Finding, Findings, Span};
+use crate::finding::Span;
 use crate::named_file::FileKind;
 use crate::path;
 use crate::read::{ENTRIES_MAX, Session, TEXT_LENGTH_MAX};
 use crate::reader::{Node, Text};
 use crate::resolved::Replacement;
-use crate::sources::Sources;
 use crate::suggest;
 use crate::template::{self, Braces, PORT_FIELDS, Part};
 use rhizo_types::spec::Component;
@@ -20,7 +19,7 @@ use rhizo_types::{PortName, ValueName};
 const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"];
 
 /// Placeholders that need no port.
-const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
+pub(crate) const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
 
 /// Placeholders of a port or a value, as a hint shows them.
 const DOTTED_PLACEHOLDERS: [&str; 8] = [
@@ -159,9 +158,9 @@ impl Session<'_> {
 const BRACES_HINT: &str = "write `{{` and `}}` for literal braces; `${…}` is left to the program as it is";
 
 /// An error in a placeholder.
-struct Flaw {
-    message: String,
-    hint: Option<String>,
+pub(crate) struct Flaw {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
 }
 
 /// The port and the field of `import.PORT.FIELD`.
@@ -176,7 +175,7 @@ fn may_be_a_path(word: &str) -> bool {
 }
 
 /// The error in a placeholder, as far as it can be seen from its own component.
-fn flaw(name: &str, component: &Component) -> Option<Flaw> {
+pub(crate) fn flaw(name: &str, component: &Component) -> Option<Flaw> {
     let parts: Vec<&str> = name.split('.').collect();
     match parts.as_slice() {
         ["export", port, field] => export_flaw(port, field, component),
@@ -257,17 +256,4 @@ fn unknown_port<'p>(kind: &str, port: &str, field: &str, known: impl Iterator<It
 
 fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The errors in the placeholders of a component's template file, with places in that file.
-pub(crate) fn check_template(text: &str, file_name: &str, component: &Component) -> Vec<Finding> {
-    let mut findings = Findings::default();
-    for part in template::parts(text, Braces::Lenient) {
-        if let Part::Placeholder(name, span) = part
-            && let Some(flaw) = flaw(name, component)
-        {
-            findings.error(span, flaw.message).maybe_hint(flaw.hint);
-        }
-    }
-    findings.finish(&Sources::one(file_name, text))
 }

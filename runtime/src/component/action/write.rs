@@ -1,7 +1,8 @@
 //! An action that writes a file from a template.
 //!
-//! The file is replaced as a whole or not at all, also when the action is cancelled. The placeholders are those of
+//! The file is replaced as a whole or not at all, also when the action is cancelled. The values are those of
 //! [`super::super::template`]; the check of the config has refused templates that cannot be read or name unknown ones.
+//! `rhizo_config` renders the template.
 
 use super::super::template::Scope;
 use rhizo_private_files::{DIRECTORY_MODE, FILE_MODE};
@@ -23,9 +24,13 @@ pub(super) async fn file(scope: &Scope, to: &str, content: &Content, mode: u32) 
         Content::Text(text) => scope.fill(text)?,
         Content::Template(path) => {
             let text = read(Path::new(path)).await?;
-            scope
-                .fill_whole(&text)
-                .map_err(|name| format!("`{{{name}}}` in `{path}` stands for nothing here"))?
+            let inputs = scope.template_inputs();
+            // A template may take up to a second, which other tasks of this thread must not wait for.
+            let rendering =
+                tokio::task::spawn_blocking(move || rhizo_config::render_template(&text, &inputs));
+            let rendered =
+                rendering.await.map_err(|error| format!("`{path}` could not be rendered: {error}"))?;
+            rendered.map_err(|error| format!("`{path}` could not be rendered: {error}"))?
         }
     };
     let path = scope.dir.join(to);
@@ -77,7 +82,8 @@ mod tests {
     async fn a_template_is_filled_in_and_replaces_what_was_there() {
         let dir = tempfile::tempdir().expect("a directory");
         let template = dir.path().join("db.conf.in");
-        std::fs::write(&template, "db = {import.db.addr}\nkey = {import.db.password}\njson = {\"a\": {}}\n")
+        std::fs::write(&template, "db = {{ import.db.addr }}\n{% for db in import.db.all %}\nkey = {{ db.password }}\n{% endfor %}\n\
+             json = {\"a\": {}}\n")
             .expect("a template");
         let content = Content::Template(template.to_string_lossy().into_owned());
         let scope = scope(dir.path().join("run"));
@@ -85,7 +91,7 @@ mod tests {
         for mode in [0o600, 0o644] {
             file(&scope, "conf/db.conf", &content, mode).await.expect("written");
             let said = std::fs::read_to_string(&path).expect("a file");
-            assert_eq!(said, "db = 127.0.0.1:1\nkey = s3cret\njson = {\"a\": {}}\n");
+            assert_eq!(said, "db = 127.0.0.1:1\nkey = s3cret\nkey = other\njson = {\"a\": {}}\n");
             assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, mode);
         }
         let names = std::fs::read_dir(dir.path().join("run/conf")).expect("a directory").count();
