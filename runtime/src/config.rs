@@ -108,8 +108,13 @@ fn folder(config: &Path) -> std::io::Result<PathBuf> {
 fn unusable_files(files: &[NamedFile]) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     let unusable = |file: &NamedFile| match file.kind {
-        FileKind::Data => std::fs::File::open(&file.path).err().map(|error| error.to_string()),
-        FileKind::Program => match std::fs::metadata(&file.path) {
+        FileKind::Data | FileKind::SecretFile => {
+            std::fs::File::open(&file.path).err().map(|error| error.to_string())
+        }
+        FileKind::SecretVariable => {
+            std::env::var_os(&file.path).is_none().then(|| "it is not set".to_owned())
+        }
+        FileKind::Program | FileKind::SecretProgram => match std::fs::metadata(&file.path) {
             Err(error) => Some(error.to_string()),
             Ok(found) if found.is_dir() => Some("it is a folder".to_owned()),
             Ok(found) if found.permissions().mode() & 0o111 == 0 => Some("it is not executable".to_owned()),
@@ -291,6 +296,20 @@ mod tests {
         assert!(sealed(&many, &key).is_err_and(refused));
         let text = ConfigText { secrets: many.secrets.seal(&key), ..many.text };
         assert!(parse(&text).is_err_and(refused));
+    }
+
+    #[test]
+    fn a_missing_source_of_a_secret_is_a_warning_with_its_place() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("rhizo.toml");
+        std::fs::write(dir.path().join("key"), "x").expect("a file");
+        let config = "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n[components.web.env]\n\
+                      A = { file = \"key\" }\nB = { file = \"none\" }\nC = { env = \"RHIZO_NO_SUCH_VARIABLE\" }\n\
+                      D = { env = \"PATH\" }\nE = { command = \"./no-program\" }\nF = { command = \"cat key\" }\n";
+        std::fs::write(&path, config).expect("the config");
+        let Ok(config) = load(&path) else { panic!("the config is refused") };
+        let places: Vec<_> = config.parsed.warnings.iter().map(|found| (found.line, found.column)).collect();
+        assert_eq!(places, [(7, 14), (8, 13), (10, 17)], "{:?}", config.parsed.warnings);
     }
 
     #[test]

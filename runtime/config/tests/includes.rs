@@ -62,7 +62,9 @@ fn a_config_of_several_files_is_one_config() {
     });
     assert_eq!(parsed.spec.components.len(), 4);
     let paths: Vec<&str> = parsed.files.iter().map(|file| file.path.as_str()).collect();
-    assert_eq!(paths, ["/base/web", "/base/data/db", "/base/data/offers.csv", "/base/data/more/cache"]);
+    let expected =
+        ["web", "web.key", "data/db", "data/db.password", "data/token", "data/offers.csv", "data/more/cache"];
+    assert_eq!(paths, expected.map(|path| format!("/base/{path}")));
     assert_eq!(parsed.templates[0].path, "/base/data/db.conf.in");
     let secrets = &parsed.spec.components[&"db".into()].secrets;
     let secrets = format!("{secrets:?}");

@@ -3,6 +3,7 @@
 //! No source is read here. The command line reads them when it deploys the config.
 
 use crate::document;
+use crate::named_file::FileKind;
 use crate::path;
 use crate::read::{Session, TEXT_LENGTH_MAX};
 use crate::reader::Node;
@@ -80,6 +81,10 @@ impl Session<'_> {
         }
         if let Some(node) = command {
             let mut argv = self.command_words(&node)?;
+            if let Some(program) = argv.first().filter(|program| program.contains('/')) {
+                let path = path::join(self.base_of(&node), program);
+                self.files.push((FileKind::SecretProgram, path, node.span.clone()));
+            }
             // Sources begin at the folder of the config that is deployed, so those of other files are resolved here.
             if let Some(program) = argv.first_mut().filter(|program| program.contains('/'))
                 && !self.reader.sources.is_first(node.key.start)
@@ -98,7 +103,12 @@ impl Session<'_> {
                 .hint(format!("write `{FORM}`"));
             return None;
         }
+        let span = text.span;
         let mut text = text.text.to_owned();
+        self.files.push(match env {
+            Some(_) => (FileKind::SecretVariable, text.clone(), span),
+            None => (FileKind::SecretFile, path::join(self.base_of(node), &text), span),
+        });
         if env.is_none() && !self.reader.sources.is_first(node.key.start) {
             text = path::join(self.base_of(node), &text);
             self.resolved.insert(node.span.start, Replacement::Text(text.clone()));
