@@ -64,9 +64,30 @@ pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 ///
 /// The path is preferred, since the name of a process is the last part of the path that it was started by.
 pub(crate) fn path_of_running(path: &Path) -> PathBuf {
+    // The program that runs is the loader then.
+    if let Some(bundle) = bundle() {
+        return bundle;
+    }
     let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     let own = Path::new(OWN_PROGRAM);
     if file(path).is_some_and(|named| Some(named) == file(own)) { path.to_owned() } else { own.to_owned() }
+}
+
+/// Variable that names the bundle which this process was started from. The start program of the bundle sets it, since
+/// the running executable is the loader then.
+const BUNDLE: &str = "RHIZO_BUNDLE";
+
+/// The file that starts this program again: the bundle that it was started from, else its executable.
+///
+/// # Errors
+/// When the system does not tell which executable runs.
+pub fn own_program() -> io::Result<PathBuf> {
+    bundle().map_or_else(std::env::current_exe, Ok)
+}
+
+/// The bundle that this process was started from.
+pub(crate) fn bundle() -> Option<PathBuf> {
+    std::env::var_os(BUNDLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 impl Program {
@@ -75,8 +96,12 @@ impl Program {
     /// # Errors
     /// When the system does not tell which executable runs.
     pub fn current() -> io::Result<Self> {
+        let executable = match bundle() {
+            Some(bundle) => Executable::File(bundle),
+            None => Executable::Running(std::env::current_exe()?),
+        };
         Ok(Self {
-            executable: Executable::Running(std::env::current_exe()?),
+            executable,
             supervise_arguments: vec!["__supervise".to_owned()],
             node_arguments: vec!["__node".to_owned()],
         })

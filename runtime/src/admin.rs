@@ -6,6 +6,7 @@
 
 pub(crate) mod facts;
 
+use crate::closures::Closures;
 use crate::component::log_reader::LogPosition;
 use crate::secrets::ByVariable;
 use rhizo_config::Finding;
@@ -119,6 +120,9 @@ pub(crate) struct ConfigText {
     /// The sealed values of the secrets whose sources the text names.
     #[serde(default)]
     pub(crate) secrets: ByVariable<Sealed>,
+    /// The closures of its components, whose files are moved apart from the text.
+    #[serde(default)]
+    pub(crate) closures: Closures,
 }
 
 /// An answer.

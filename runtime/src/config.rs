@@ -4,13 +4,14 @@
 //! includes and the templates that it names, and compares the spec with the closures and functions that the binary has.
 
 use crate::admin::ConfigText;
+use crate::closures::{self, Closures, actions};
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
 use crate::component::registry::Registry;
 use crate::secrets::{self, ByVariable, Plain};
 use rhizo_config::{ConfigFile, FileKind, Finding, Gathering, NamedFile, Severity, Sources};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::secret::SealingKey;
-use rhizo_types::spec::{Component, Run, Spec};
+use rhizo_types::spec::{Run, Spec};
 use rhizo_types::wire::COMMAND_BYTES_MAX;
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -69,7 +70,8 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
         return Err(ConfigError::Findings(flawed));
     }
     let base = base.to_string_lossy().into_owned();
-    let text = ConfigText { text: parsed.text.clone(), file, base, secrets: ByVariable::new() };
+    let (text, closures) = (parsed.text.clone(), Closures::new());
+    let text = ConfigText { text, file, base, secrets: ByVariable::new(), closures };
     Ok(Config { text, parsed, secrets: Plain::default() })
 }
 
@@ -184,6 +186,7 @@ pub(crate) fn parse(config: &ConfigText) -> Result<Spec, String> {
 /// When a value is missing, or the spec does not fit into the log with the values.
 fn fill(spec: &mut Spec, config: &ConfigText) -> Result<(), String> {
     secrets::fill(spec, &config.secrets)?;
+    closures::fill(spec, &config.closures);
     let bytes = rhizo_config::spec_bytes(spec, &config.text);
     if bytes > COMMAND_BYTES_MAX {
         return Err(format!(
@@ -201,15 +204,6 @@ pub(crate) fn sealed(config: &Config, key: &SealingKey) -> Result<ConfigText, St
     let text = ConfigText { secrets: config.secrets.seal(key), ..config.text.clone() };
     fill(&mut config.parsed.spec.clone(), &text)?;
     Ok(text)
-}
-
-/// The actions of a component's declared life-cycle; none when it declares no life-cycle.
-fn actions(component: &Component) -> impl Iterator<Item = &Action> {
-    let cycle = component.lifecycle.iter();
-    cycle.flat_map(|cycle| {
-        let ways = cycle.transitions.values().map(|way| &way.step);
-        ways.chain(&cycle.reset).chain(&cycle.notify).map(|step| &step.action)
-    })
 }
 
 /// Sentences that name the closures and functions that the spec needs and this binary does not have.
@@ -245,6 +239,7 @@ pub(crate) fn unused_code(spec: &Spec, registry: &Registry) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rhizo_types::spec::Component;
 
     #[test]
     fn a_missing_program_is_a_warning_and_missing_offers_are_an_error() {

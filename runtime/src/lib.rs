@@ -64,6 +64,7 @@ mod admin;
 mod app;
 mod app_dir;
 mod cli;
+mod closures;
 mod component;
 mod config;
 mod error;

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use crate::deployment::{Deployment, WATCHDOG};
 
-/// Called as `journal.sh WORD…`: logs its arguments and executes the branch of the first one.
+/// `HERE` stands for the folder of the config, since a copy runs a packed script. Called as `journal.sh WORD…`: logs its arguments and executes the branch of the first one.
 const SCRIPT: &str = r#"#!/bin/sh
-here=$(dirname "$0")
+here=HERE
 echo "$RHIZO_INSTANCE $*" >> "$here/journal"
 case "$1" in
 init) echo "PASSWORD=s3cret-of-$RHIZO_INSTANCE" ;;
@@ -38,7 +38,8 @@ esac
 
 /// Puts the script into the directory of an application.
 pub(crate) fn install(deployment: &Deployment) {
-    deployment.write("journal.sh", SCRIPT);
+    let here = deployment.file("").display().to_string();
+    deployment.write("journal.sh", &SCRIPT.replace("HERE", here.trim_end_matches('/')));
     let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(deployment.file("journal.sh"), executable).expect("our own file");
 }

@@ -4,6 +4,7 @@
 //! generous watchdog, durations never (they are `rhizo-bench`'s). The programs are the ones built beside this
 //! test: `cargo build --bins` in the same profile comes first, which `tests/run` does. Read next: `deployment`.
 
+mod artifacts;
 mod bench;
 mod commands_under_faults;
 mod consent;

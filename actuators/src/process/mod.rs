@@ -37,7 +37,7 @@ mod settings;
 mod supervisor;
 mod traces;
 
-pub use crate::surroundings::{Executable, Program};
+pub use crate::surroundings::{Executable, Program, own_program};
 pub use delay::DelayTable;
 pub use host_directory::{EndingFile, HostDirectory};
 pub use identity::ProcessIdentity;

@@ -298,12 +298,14 @@ impl Bundle {
     }
 }
 
-/// Lists the files that the command line reads when it deploys a config: the config and the files that it names.
+/// Stores the files that the command line reads when it deploys a config: the config, by its name and text, and the
+/// files that it names.
 ///
 /// # Errors
 /// A file cannot be read or is not below the folder.
 pub fn config_tree(
     folder: &Path,
+    (name, text): (&str, &str),
     files: &[PathBuf],
     store: &Store,
     lease: &Lease,
@@ -316,10 +318,12 @@ pub fn config_tree(
         complete: false,
     };
     let found = closure::find(&wanted, Some((store, lease)))?;
-    found.map(|found| found.tree).ok_or_else(|| ClosureError::Pattern {
-        pattern: folder.display().to_string(),
-        reason: "the config is not a file of it".to_owned(),
-    })
+    let (hash, bytes) = store.put(lease, text.as_bytes())?;
+    let config = (format!("files/{name}"), Entry::File { executable: false, bytes, hash });
+    let others = found.iter().flat_map(|found| found.manifest.entries());
+    let others = others.map(|(path, entry)| (path.to_owned(), entry.clone()));
+    let manifest = Manifest::new(others.chain([config]))?;
+    Ok(store.put_manifest(lease, &manifest)?)
 }
 
 #[cfg(test)]

@@ -123,11 +123,18 @@ pub(crate) struct Component {
     on_loss: Option<OnDataLoss>,
     upgrade: Option<Upgrade>,
     lifecycle: Option<Lifecycle>,
+    /// Further files that a copy runs with: files, folders or patterns such as "static/**", relative to the folder of
+    /// the config or absolute. The programs, scripts and templates of the component are packed without being named.
+    #[schemars(default)]
+    files: Vec<String>,
+    /// "files": programs of the system are used as each host has them. "complete": they are packed too, with the
+    /// interpreters of scripts. Default "files".
+    closure: Option<String>,
 }
 
 impl Table for Component {
     const NOT_YET: &'static [&'static str] =
-        &["actions", "files", "artifact", "secrets", "version", "user", "workdir", "ulimits", "enforce"];
+        &["actions", "artifact", "secrets", "version", "user", "workdir", "ulimits", "enforce"];
     const FOREIGN: Foreign = slips::COMPONENT;
 }
 

@@ -39,6 +39,7 @@ pub use finding::{Finding, Label, Severity};
 pub use gathering::{ConfigFile, Gathering};
 pub use named_file::{FileKind, NamedFile};
 pub use plain::plain_text;
+pub use read::Packing;
 pub use render::{render, render_sources};
 pub use rendering::{TemplateError, TemplateExporter, TemplateImport, TemplateInputs, render_template};
 pub use script::parse_script;
@@ -71,6 +72,8 @@ pub struct Parsed {
     pub attributes: BTreeMap<AttributeName, AttributeUse>,
     /// The template files of components; this crate has not read them.
     pub templates: Vec<TemplateFile>,
+    /// The files that components want to have packed.
+    pub packing: BTreeMap<ComponentName, Packing>,
     /// Programs and data files that the config names, in the order of the file; this crate does not open them.
     pub files: Vec<NamedFile>,
     /// The text of the config and of the files that it includes.
@@ -192,8 +195,17 @@ fn read_sources(sources: &Sources, mut findings: finding::Findings) -> Result<Pa
     files.sort_by_key(|(_, _, span)| span.start);
     let files =
         files.into_iter().map(|(kind, path, span)| NamedFile::new(kind, path, span, sources)).collect();
-    let attributes = attributes.collect();
-    Ok(Parsed { spec, warnings, attributes, templates, files, sources: Sources::default(), text, shown })
+    Ok(Parsed {
+        spec,
+        warnings,
+        attributes: attributes.collect(),
+        templates,
+        packing: session.packing,
+        files,
+        sources: Sources::default(),
+        text,
+        shown,
+    })
 }
 
 /// The remedy for a config that is too long.

@@ -77,6 +77,18 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Check a config; start nothing.
     Check(RequiredConfig),
+    /// Write one executable with this program, a config, and all files that its components need, also the programs of
+    /// this system. `./FILE up` deploys it on a Linux without any program.
+    Bundle {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// The file to write.
+        #[arg(short, long)]
+        output: PathBuf,
+        /// The program to bundle; this one when absent.
+        #[arg(long)]
+        runtime: Option<PathBuf>,
+    },
     /// Write a config to begin with.
     Init {
         /// The file to write; an existing one is never replaced.

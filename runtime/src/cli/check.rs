@@ -24,6 +24,7 @@ pub(super) async fn check(session: &Session, named: Option<&Path>) -> Result<Exi
     let config = session.config(named)?;
     session.print_warnings(&config);
     let spec = &config.parsed.spec;
+    super::packing::find(&config)?;
     // A kind that this binary does not have, or a data file with a mistake, would stop `plan` and `up`.
     let known = Offline::of(session, spec).await?;
     let unsupplied = offline::unsupplied(session, &config, &known);

@@ -8,7 +8,7 @@ use crate::admin::{Answer, Ask, AskRecord, Status};
 use crate::app_dir::{AppDir, Deployment};
 use rhizo_overlay::{
     Class, Credential, DialError, LinkTarget, NodeSecret, Overlay, OverlayConfig, OverlayEvents, Refusal,
-    RequestError, StreamDialer,
+    RequestError, StreamDialer, StreamUse,
 };
 use rhizo_types::{Lineage, PeerKey};
 use std::collections::VecDeque;
@@ -246,6 +246,12 @@ impl Client {
     /// Opens streams to nodes, and the credential with which they admit this operator.
     pub(crate) fn streams(&self) -> (StreamDialer, Credential) {
         (self.overlay.stream_dialer(), Credential::Operator { secret: self.operator.clone() })
+    }
+
+    /// Opens streams to nodes for the files of components, with the same credential.
+    pub(crate) fn artifact_streams(&self) -> (StreamDialer, Credential) {
+        let dialer = self.overlay.stream_dialer_for(StreamUse::Artifacts);
+        (dialer, Credential::Operator { secret: self.operator.clone() })
     }
 
     /// Ends the link.

@@ -6,6 +6,7 @@
 mod alike;
 mod args;
 mod beginning;
+mod bundle;
 mod check;
 mod client;
 mod consent;
@@ -24,6 +25,7 @@ mod logs;
 mod members_file;
 mod node_0;
 mod offline;
+mod packing;
 mod progress;
 mod reasons;
 mod recover;
@@ -242,6 +244,9 @@ async fn interact(session: &Session, command: Command) -> Result<Exit, Failure> 
         Command::Up(up) => up::up(session, up).await,
         Command::Plan(file) => offline::plan(session, file.config.as_deref()).await,
         Command::Check(file) => check::check(session, file.config.as_deref()).await,
+        Command::Bundle { file, output, runtime } => {
+            bundle::bundle(session, file.config.as_deref(), &output, runtime.as_deref())
+        }
         Command::Solve(arguments) => solve::solve(session, &arguments),
         Command::Export(arguments) => solve::export(session, &arguments).await,
         Command::Verify(options) => verify::verify(session, &options),
@@ -334,7 +339,9 @@ pub(crate) fn members_of(status: &Status) -> Vec<KnownMember> {
 impl Session {
     /// Reads the config that the command names, or the binary's own.
     fn config(&self, named: Option<&Path>) -> Result<Config, Failure> {
-        let path = named.or(self.embedding.config.as_deref());
+        let carried = if named.is_none() { bundle::Carried::open()? } else { None };
+        let carried = carried.map(|carried| carried.config());
+        let path = named.or(carried.as_deref()).or(self.embedding.config.as_deref());
         let path = path.ok_or_else(|| {
             Failure::new(Exit::BadConfig, "find a config: none was named")
                 .hint("give its path as an argument")
@@ -371,6 +378,8 @@ impl Session {
             Failure::new(Exit::BadConfig, crate::error::chain(&error))
                 .hint("`plan` and `up` read the sources of secrets on this machine")
         })?;
+        config.text.closures = packing::find(&config)?;
+        crate::closures::fill(&mut config.parsed.spec, &config.text.closures);
         Ok(config)
     }
 

@@ -54,6 +54,7 @@ fn read(path: &Path) -> Result<ConfigText, Failure> {
         file: path.display().to_string(),
         base: String::new(),
         secrets: Default::default(),
+        closures: Default::default(),
     })
 }
 

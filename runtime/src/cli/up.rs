@@ -14,11 +14,12 @@ use super::home_of::HomeOf;
 use super::interruption::Interruptions;
 use super::offline::{self, Offline};
 use super::waiting::{FOUNDER_MS_MAX, LOOK_MS, still_deployed, taken_down, until_stable};
-use super::{Session, down, known_providers, refused, render, resume};
+use super::{Session, down, known_providers, packing, refused, render, resume};
 use crate::admin::{Answer, Ask, Status};
 use crate::app_dir::{Claim, Deployment, FounderProcess};
 use crate::config::Config;
 use crate::node::NodeHandle;
+use rhizo_actuators::process::own_program;
 use rhizo_planning::Record;
 use rhizo_protocol::HaltReason;
 use rhizo_types::Revision;
@@ -133,6 +134,9 @@ async fn found(session: &Session, up: &Up, config: &Config) -> Result<Option<(Fo
     let claim = session.home.make()?;
     let interruptions = Interruptions::listen()?;
     let text = offline::sealed(session, config)?;
+    if session.home.deployment()?.is_none() {
+        packing::store_at_founder(session, config)?;
+    }
     let Some(beginning) = founding::begin(session, &claim, &text, spec, &known)? else {
         return Ok(None);
     };
@@ -189,8 +193,9 @@ async fn resume_from(
     claim: Option<Claim>,
 ) -> Result<Exit, Failure> {
     let began = &booted.beginning.config;
-    let is_changed =
-        began.text != config.text.text || began.secrets != offline::sealed(session, config)?.secrets;
+    let is_changed = began.text != config.text.text
+        || began.closures != config.text.closures
+        || began.secrets != offline::sealed(session, config)?.secrets;
     let applied = async {
         resume::await_quorum(session, up.timeout_s).await?;
         apply(session, up, config).await
@@ -233,6 +238,7 @@ async fn apply(session: &Session, up: &Up, config: &Config) -> Result<Exit, Fail
         let claim = HomeOf::new(&session.home, Some(&deployment)).claim()?.ok_or_else(taken_down)?;
         known_providers::add(&session.home, &claim, &config.parsed.spec)?;
         drop(claim);
+        packing::send(session, &mut client, config).await?;
         match consent::apply(&mut client, &text, agreed.after).await? {
             Some(spec) => break (agreed.plan, spec),
             None if overtaken == OVERTAKEN_MAX => return Err(always_overtaken()),
@@ -351,7 +357,7 @@ fn spawn_founder(session: &Session) -> Result<Child, Failure> {
     rhizo_private_files::create_dirs(&dir).map_err(|error| failed("make node 0's directory", error))?;
     let log = rhizo_private_files::create(&dir.join("node.log"))
         .map_err(|error| failed("make node 0's log", error))?;
-    let executable = std::env::current_exe().map_err(|error| failed("find the executable", error))?;
+    let executable = own_program().map_err(|error| failed("find the executable", error))?;
     let above = session.home.path().parent().map(ToOwned::to_owned).unwrap_or_default();
     let mut command = std::process::Command::new(executable);
     command.arg("__founder").arg(above).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -5,6 +5,7 @@
 //! [`super::program`].
 
 use super::listeners::Owner;
+use super::packed::{Packed, Start};
 use super::processes::{MARK, Mark};
 use super::template::Scope;
 use nix::sys::signal::Signal;
@@ -31,6 +32,8 @@ pub(super) struct Launch {
     dir: PathBuf,
     mark: Mark,
     owner: Owner,
+    /// The files of the component; none if they all belong to the system.
+    packed: Option<Packed>,
 }
 
 impl Launch {
@@ -49,7 +52,8 @@ impl Launch {
             Run::Embedded => Owner::ThisProcess,
             _ => Owner::Run { mark: of_run, leader: None },
         };
-        let mut launch = Self { env, dir: scope.dir.clone(), mark, owner };
+        let packed = scope.packed.clone();
+        let mut launch = Self { env, dir: scope.dir.clone(), mark, owner, packed };
         for (name, template) in &component.env {
             launch.set(name, scope.fill(template)?);
         }
@@ -106,8 +110,12 @@ impl Launch {
     /// When there is no program to run.
     pub(super) fn command(&self, argv: &[String]) -> Result<Command, String> {
         let [program, arguments @ ..] = argv else { return Err("its command is empty".to_owned()) };
-        let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(&self.env).env(MARK, self.mark.value());
+        let start = match &self.packed {
+            Some(packed) => packed.start(program),
+            None => Start { program: program.into(), before: Vec::new() },
+        };
+        let mut command = Command::new(start.program);
+        command.args(start.before).args(arguments).env_clear().envs(&self.env).env(MARK, self.mark.value());
         command.current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.process_group(0).kill_on_drop(true);

@@ -9,11 +9,12 @@ use super::launch::Launch;
 use super::run_report::RunOutcome;
 use super::start_check::StartCheck;
 use super::{ExportTable, RunningCopy};
+use rhizo_artifacts::store::Lease;
 use rhizo_protocol::BoundImports;
 use rhizo_protocol::turn::RunId;
 use rhizo_types::InstanceId;
 use rhizo_types::lifecycle::Values;
-use rhizo_types::spec::{Component, Stop};
+use rhizo_types::spec::{Closure, Component, Stop};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) struct Live {
     pub(super) log: Arc<InstanceLog>,
     /// How its processes are ended; none before the first order that may launch one.
     pub(super) stop: Option<Stop>,
+    /// The closure that its programs run with, kept from being collected until the run is forgotten.
+    pub(super) closure: Option<(Arc<Lease>, Closure)>,
     /// The flag that stops its service, while there is one.
     pub(super) service: Option<watch::Sender<bool>>,
     pub(super) spent_grace: SpentGrace,
@@ -64,6 +67,7 @@ impl Live {
             attributes: watch::channel(Values::new()).0,
             log,
             stop: None,
+            closure: None,
             service: None,
             spent_grace: SpentGrace::default(),
             start_check: Arc::default(),

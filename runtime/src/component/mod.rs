@@ -7,6 +7,7 @@
 
 pub(crate) mod action;
 mod action_output;
+pub(crate) mod artifacts;
 pub(crate) mod closure_output;
 mod control_group;
 mod data_directory;
@@ -22,6 +23,7 @@ mod launch;
 mod listeners;
 pub(crate) mod live;
 pub(crate) mod log_reader;
+pub(crate) mod packed;
 mod ports;
 mod probe;
 mod processes;
@@ -30,13 +32,17 @@ pub(crate) mod registry;
 mod run_report;
 mod running_copy;
 mod start_check;
+mod surroundings;
 mod template;
 
 pub(crate) use run_report::{RunOutcome, RunReport};
 pub(crate) use running_copy::RunningCopy;
+pub use surroundings::NodeView;
+pub(crate) use surroundings::Surroundings;
 
 use crate::secrets::Opened;
 use action::Act;
+use artifacts::Artifacts;
 use data_directory::DataDirectory;
 use draining::SpentGrace;
 use imports::{ExporterNodes, FreePorts, LocalImports, SeenImports};
@@ -45,15 +51,12 @@ use launch::Launch;
 use live::Live;
 use ports::{AllocatedPorts, Wanted};
 use processes::{Mark, Processes};
-use registry::Registry;
 use rhizo_protocol::event::ActResult;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
-use rhizo_traffic::Traffic;
 use rhizo_types::lifecycle::{Action, Values};
-use rhizo_types::secret::SealingKey;
 use rhizo_types::spec::{Component, Run};
-use rhizo_types::{AppName, Generation, InstanceId, NodeId, PortName, ProviderName, RegionName};
+use rhizo_types::{Generation, InstanceId, PortName};
 use start_check::StartCheck;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -61,7 +64,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Duration;
-use template::Scope;
+use template::{Scope, installed};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -89,19 +92,6 @@ fn declared_start_ms_max(component: &Component) -> Option<u64> {
     let lifecycle = component.lifecycle();
     let starts = lifecycle.transitions.values().map(|transition| &transition.step);
     starts.filter(|step| step.action == Action::Start).filter_map(|step| step.timeout_ms).max()
-}
-
-/// The facts about its node that a component can see.
-#[derive(Clone, Debug)]
-pub struct NodeView {
-    /// The node's number in the overlay.
-    pub id: NodeId,
-    /// The provider the host comes from.
-    pub provider: ProviderName,
-    /// The region the host is in.
-    pub region: RegionName,
-    /// The address instances listen on.
-    pub address: IpAddr,
 }
 
 /// The inputs and outputs of the service of one instance.
@@ -143,21 +133,6 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
     let _sender_gone = flag.wait_for(|raised| *raised).await;
 }
 
-/// The node that instances run on, and what their tasks share.
-pub(crate) struct Surroundings {
-    pub(crate) app: AppName,
-    pub(crate) node: NodeView,
-    /// The directory with one directory for each instance.
-    pub(crate) dir: PathBuf,
-    pub(crate) registry: Arc<Registry>,
-    /// The runtime of the tasks.
-    pub(crate) runtime: tokio::runtime::Handle,
-    /// The key that opens the secrets of components.
-    pub(crate) key: Option<SealingKey>,
-    /// The data plane.
-    pub(crate) traffic: Arc<Traffic>,
-}
-
 /// All instances of this node.
 pub(crate) struct Components {
     around: Surroundings,
@@ -189,6 +164,11 @@ impl Components {
             replaced: Vec::new(),
             endings: JoinSet::new(),
         }
+    }
+
+    /// The files of components.
+    pub(crate) fn artifacts(&self) -> &Artifacts {
+        &self.around.artifacts
     }
 
     /// The address of this host.
@@ -255,9 +235,12 @@ impl Components {
         let opened = Opened::open(&component.secrets, &run.instance.component, self.around.key.as_ref());
         let secrets = opened.map_err(|error| crate::error::chain(&error))?;
         let host_group = self.host_group.clone();
+        let artifacts = &self.around.artifacts;
+        let leased = component.closure.clone().map(|closure| (artifacts.lease(&closure), closure));
         let live = self.live(run);
         live.attributes.send_replace(component.attributes.clone());
         live.component = Some(component.clone());
+        live.closure.clone_from(&leased);
         (live.bound, live.nodes) = (bound.clone(), nodes.clone());
         live.stop = Some(component.stop.clone());
         if live.exports.is_empty() {
@@ -284,6 +267,8 @@ impl Components {
             attributes,
             values,
             secrets,
+            leased,
+            packed: None,
         };
         // A placeholder without a value fails the start or the action, with its reason.
         self.live(run).sensing = Launch::new(component, &scope, "sensor").ok();
@@ -314,8 +299,9 @@ impl Components {
         let (log, start_check) = (live.log.clone(), live.start_check.clone());
         let (spent_grace, leader) = (live.spent_grace.clone(), live.leader.clone());
         start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
+        let artifacts = self.around.artifacts.clone();
         self.around.runtime.spawn(async move {
-            let scope = match template::prepared(scope).await {
+            let scope = match installed(template::prepared(scope).await, &artifacts).await {
                 Ok(scope) => scope,
                 Err(reason) => return report(&reports, run, RunOutcome::StartFailed(reason)).await,
             };
@@ -344,12 +330,14 @@ impl Components {
         });
     }
 
-    /// Returns the last answer of each start check that has not passed for a while.
+    /// Returns the last answer of each start check that has not passed for a while, and how far the fetch of its files is.
     pub(crate) fn not_ready(&self) -> Vec<(RunId, String)> {
         let starting = self.live.values().filter(|live| live.service.is_some());
-        starting
-            .filter_map(|live| Some((live.run.clone(), live.start_check.answer(START_TOLD_MS_MIN)?)))
-            .collect()
+        let answer = |live: &Live| {
+            let fetched = live.closure.as_ref().and_then(|(_, closure)| self.artifacts().progress(closure));
+            Some((live.run.clone(), fetched.or_else(|| live.start_check.answer(START_TOLD_MS_MIN))?))
+        };
+        starting.filter_map(answer).collect()
     }
 
     /// Begins an action; the result is reported.
@@ -364,8 +352,9 @@ impl Components {
         let (cancel, cancel_seen) = watch::channel(false);
         live.actions.insert(number, cancel);
         let log = live.log.clone();
+        let artifacts = self.around.artifacts.clone();
         self.around.runtime.spawn(async move {
-            let result = match template::prepared(scope).await {
+            let result = match installed(template::prepared(scope).await, &artifacts).await {
                 Ok(scope) => {
                     let secrets = scope.secrets.clone();
                     let act = Act { number, action, component, scope, log, registry, cancel: cancel_seen };

@@ -3,17 +3,21 @@
 //! `rhizo-config` has checked the names of placeholders before anything is started. The whole environment of a program
 //! is made in [`super::launch`].
 
+use super::artifacts::Artifacts;
 use super::data_directory::DataDirectory;
 use super::imports::{SeenImport, SeenImports};
+use super::packed::Packed;
 use super::{ExportTable, NodeView};
 use crate::secrets::Opened;
+use rhizo_artifacts::store::Lease;
 use rhizo_config::{TemplateExporter, TemplateImport, TemplateInputs};
 use rhizo_types::lifecycle::Values;
-use rhizo_types::spec::{Health, Probe};
+use rhizo_types::spec::{Closure, Health, Probe};
 use rhizo_types::{AppName, InstanceId, PortName, ValueName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The facts that templates can name, as they are when a program or an action of the run begins.
 #[derive(Clone, Debug)]
@@ -35,6 +39,22 @@ pub(super) struct Scope {
     pub(super) values: Values,
     /// The secrets of the component.
     pub(super) secrets: Opened,
+    /// The closure of the component; none if all its files belong to the system.
+    pub(super) leased: Option<(Arc<Lease>, Closure)>,
+    /// The closure in place, once it is installed.
+    pub(super) packed: Option<Packed>,
+}
+
+/// Waits until the files of the component of a scope are in place.
+///
+/// # Errors
+/// The reason in words: that of the scope, or that for which the files are not there.
+pub(super) async fn installed(scope: Result<Scope, String>, artifacts: &Artifacts) -> Result<Scope, String> {
+    let mut scope = scope?;
+    if let Some((lease, closure)) = &scope.leased {
+        scope.packed = Some(artifacts.install(closure, lease.clone()).await?);
+    }
+    Ok(scope)
 }
 
 /// Makes the directory of the data, if the instance has state, before anything of it runs.
@@ -50,6 +70,11 @@ pub(super) async fn prepared(scope: Result<Scope, String>) -> Result<Scope, Stri
 }
 
 impl Scope {
+    /// The file that a path of the config stands for on this host.
+    pub(super) fn located(&self, path: &Path) -> PathBuf {
+        self.packed.as_ref().map_or_else(|| path.to_owned(), |packed| packed.located(path))
+    }
+
     /// Replaces every placeholder.
     pub(super) fn fill(&self, template: &str) -> Result<String, String> {
         rhizo_config::fill(template, &|name| self.value(name))
@@ -58,7 +83,7 @@ impl Scope {
 
     /// The values that a template file can name.
     pub(super) fn template_inputs(&self) -> TemplateInputs {
-        let names = ["app", "component", "instance", "ordinal", "node", "dir"];
+        let names = ["app", "component", "instance", "ordinal", "node", "dir", "files"];
         let texts = |values: &Values| {
             values.iter().map(|(name, value)| (name.to_string(), value.clone())).collect::<BTreeMap<_, _>>()
         };
@@ -117,6 +142,7 @@ impl Scope {
             ["instance"] => Some(self.instance.to_string()),
             ["ordinal"] => Some(self.instance.ordinal.to_string()),
             ["node"] => Some(self.node.id.to_string()),
+            ["files"] => Some(self.packed.as_ref()?.files().to_string_lossy().into_owned()),
             ["dir"] => Some(self.dir.to_string_lossy().into_owned()),
             ["data"] => self.data.as_ref().map(|data| data.path().to_string_lossy().into_owned()),
             ["attribute", name] => self.attributes.get(&ValueName::from(*name)).cloned(),
@@ -156,6 +182,9 @@ impl Scope {
             for (name, value) in values {
                 all.insert(variable(&[kind, name.as_str()]), value.clone());
             }
+        }
+        if let Some(packed) = &self.packed {
+            all.insert("RHIZO_FILES".to_owned(), packed.files().to_string_lossy().into_owned());
         }
         // A value with a zero byte cannot be in an environment, and a part of it would be of no use.
         all.retain(|_, value| !value.contains('\0'));
@@ -241,6 +270,8 @@ pub(super) mod tests {
             attributes: Values::from([("colour".into(), "blue".to_owned())]),
             values: Values::from([("schema".into(), "4".to_owned())]),
             secrets: Opened::default(),
+            leased: None,
+            packed: None,
         }
     }
 

@@ -73,6 +73,9 @@ pub(crate) enum NodeError {
     /// The node's journal could not be read or written.
     #[error("keep the node's records: {0}")]
     Journal(String),
+    /// The store of closures could not be opened.
+    #[error("open the store of closures")]
+    Artifacts(#[from] rhizo_artifacts::store::StoreError),
     /// The node's thread or runtime could not be made, or ended early.
     #[error("run the node: {0}")]
     Ended(&'static str),

@@ -45,6 +45,10 @@ const TICK_MS: u64 = 1_000;
 /// Number of ticks between two looks at the limits of the operating system. A look reads one directory of `/proc`.
 const LIMITS_TICKS: u64 = 5;
 
+/// Number of ticks between two collections of unused closures. Those of an earlier version are kept at least until the
+/// next collection, and as long as the ledger has its spec.
+const COLLECT_TICKS: u64 = 600;
+
 /// Number of events that are executed in a row before other tasks of this thread run.
 const EVENTS_PER_TURN_MAX: usize = 64;
 
@@ -334,6 +338,7 @@ impl Shell {
         self.links.follow(ledger, roster_changed);
         self.entries.follow(ledger);
         if roster_changed {
+            self.components.artifacts().follow(ledger);
             self.facts.keep_members(ledger);
             self.copy.members_changed(ledger);
             (self.members_changed)(ledger);
@@ -448,6 +453,9 @@ impl Shell {
         }
         let here: BTreeSet<&InstanceId> = self.core.agent().instances().map(|each| each.instance).collect();
         self.components.keep(|instance| here.contains(instance));
+        if self.ticks.is_multiple_of(COLLECT_TICKS) {
+            self.components.artifacts().collect(self.core.ledger());
+        }
         Ok(())
     }
 

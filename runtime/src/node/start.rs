@@ -12,6 +12,7 @@ use super::providers::Providers;
 use super::sensors::Sensors;
 use super::shell::{Opening, Parts, Shell};
 use super::{Ends, NodeError, NodeHandle, join, spawn};
+use crate::component::artifacts::Artifacts;
 use crate::component::registry::Registry;
 use crate::component::{Components, NodeView, Surroundings};
 use rhizo_actuators::process::{HostDirectory, Program};
@@ -73,7 +74,7 @@ pub(crate) fn start_founder(
         let (traffic, lookups) = traffic(FOUNDER, &overlay)?;
         let (key, dir) = (Some(founding.sealing_key), &founding.dir);
         let host = Host { app: app.clone(), view, dir, key: key.clone(), traffic: traffic.clone() };
-        let components = components(host, (registry, runtime), &ends.input);
+        let components = components(host, &overlay, (registry, runtime), &ends.input)?;
         let _sensors = Sensors::of_real_host(FOUNDER, &founding.dir, ends.input.clone());
         let (config, opening) = match resumed {
             Some(resumed) => resume(resumed, records),
@@ -159,7 +160,7 @@ pub(crate) fn start_host(
         let (traffic, lookups) = traffic(me, &entered.overlay)?;
         let key = entered.sealing_key;
         let host = Host { app, view, dir: &dir, key: key.clone(), traffic: traffic.clone() };
-        let components = components(host, (registry, runtime), &ends.input);
+        let components = components(host, &entered.overlay, (registry, runtime), &ends.input)?;
         let (state, ending) = (home.state_directory().to_owned(), home.ending());
         let _sensors = Sensors::of_host(me, home, app_sensors, ends.input.clone());
         let parts = Parts {
@@ -261,9 +262,10 @@ struct Host<'a> {
 
 fn components(
     host: Host<'_>,
+    overlay: &Overlay,
     (registry, runtime): (Arc<Registry>, tokio::runtime::Handle),
     input: &mpsc::Sender<Input>,
-) -> Components {
+) -> Result<Components, NodeError> {
     let (reports, mut reported) = mpsc::channel(QUEUE_LEN);
     let input = input.clone();
     tokio::spawn(async move {
@@ -274,9 +276,10 @@ fn components(
         }
     });
     let Host { app, view, dir, key, traffic } = host;
+    let artifacts = Artifacts::start(dir, overlay, runtime.clone())?;
     let dir = dir.join("instances");
-    let around = Surroundings { app, node: view, dir, registry, runtime, key, traffic };
-    Components::new(around, reports)
+    let around = Surroundings { app, node: view, dir, registry, runtime, key, traffic, artifacts };
+    Ok(Components::new(around, reports))
 }
 
 /// Makes a node's directory, which only its owner may enter: it holds the node's key and the ledger.

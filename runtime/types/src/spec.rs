@@ -3,6 +3,7 @@
 //! Only data. `rhizo-config` makes it from text and checks it, the quorum stores it with a revision, and the control
 //! loop states a problem from it. Durations are in milliseconds, memory is in bytes, prices are per hour.
 
+use crate::digest::Digest;
 use crate::expr::Expr;
 use crate::id::{AppName, ComponentName, ProviderName, RegionName, RuleName};
 use crate::lifecycle::{Lifecycle, Values};
@@ -120,6 +121,21 @@ pub struct Component {
     pub unavailable_max: u32,
     /// The reaction to a new version that keeps failing.
     pub on_failure: OnFailure,
+    /// The files that its copies run with; none if all of them belong to the system of the hosts.
+    pub closure: Option<Closure>,
+}
+
+/// The files that the copies of a component run with, as a tree of `rhizo-artifacts`.
+///
+/// Members exchange the files themselves; the ledger has only the digest.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Closure {
+    /// The digest of the tree.
+    pub tree: Digest,
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// The folder of the config on the operator's machine. Paths below it stand for files of the tree.
+    pub folder: String,
 }
 
 impl Component {
@@ -143,6 +159,7 @@ impl Component {
             state: State::None,
             unavailable_max: 1,
             on_failure: OnFailure::Keep,
+            closure: None,
         }
     }
 
@@ -168,6 +185,7 @@ impl Component {
             state: _,
             unavailable_max: _,
             on_failure: _,
+            closure,
         } = self;
         let parts = [
             (run.key_changed_in(&other.run), *run != other.run),
@@ -177,6 +195,7 @@ impl Component {
             ("stop", *stop != other.stop),
             ("env", *env != other.env || *secrets != other.secrets),
             ("lifecycle", *lifecycle != other.lifecycle),
+            ("files", *closure != other.closure),
         ];
         parts.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod artifacts;
 mod deploy;
 mod live;
 mod placement;
@@ -20,13 +21,16 @@ fn main() -> ExitCode {
     let all: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = all.split_first() else {
         eprintln!(
-            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} crash-loop deploy disk-full failover grow idle power-cut races recover repair teardown traffic up",
+            "usage: rhizo-bench <bench> [--option value]…\nbenches: {} artifacts crash-loop deploy disk-full failover grow idle power-cut races recover repair teardown traffic up",
             placement::NAMES.join(" ")
         );
         return ExitCode::from(2);
     };
     if name == "deploy" {
         return deploy::run(rest);
+    }
+    if name == "artifacts" {
+        return artifacts::run(rest);
     }
     if name == "traffic" {
         return traffic::run(rest);

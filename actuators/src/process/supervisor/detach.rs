@@ -5,7 +5,7 @@
 //! itself, and exits, which leaves the second without its caller as parent. The program is `/proc/self/exe`, so both
 //! are the same build even when the file has been replaced or removed in between.
 
-use crate::surroundings::OWN_PROGRAM;
+use crate::surroundings::{OWN_PROGRAM, bundle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -54,7 +54,8 @@ impl Step {
 /// A command that runs this very program with this process's arguments, to carry out `step`.
 pub(super) fn again(step: Step) -> Command {
     let mut arguments = std::env::args_os();
-    let mut command = Command::new(OWN_PROGRAM);
+    // The executable of a process that was started from a bundle is its loader.
+    let mut command = Command::new(bundle().unwrap_or_else(|| OWN_PROGRAM.into()));
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }

@@ -13,8 +13,9 @@ fn bundle(dir: &Path) -> (PathBuf, Contents) {
     let folder = folder.canonicalize().unwrap();
     let store = Store::open(&dir.join("store")).unwrap();
     let lease = store.lease();
-    let tree = config_tree(&folder, &[folder.join("rhizo.toml")], &store, &lease).unwrap();
-    let page = config_tree(&folder, &[folder.join("page")], &store, &lease).unwrap();
+    let tree = config_tree(&folder, ("rhizo.toml", "rhizo = 1\n"), &[], &store, &lease).unwrap();
+    let page =
+        config_tree(&folder, ("rhizo.toml", "rhizo = 1\n"), &[folder.join("page")], &store, &lease).unwrap();
     let closures = BTreeMap::from([("web".to_owned(), page)]);
     let contents = Contents { config: "rhizo.toml".to_owned(), folder: tree, closures };
     let path = dir.join("bundle");

@@ -21,8 +21,10 @@ pub(super) fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Clo
     } else {
         format!("{}/{pattern}", glob::Pattern::escape(base))
     };
+    // In `glob`, `**` at the end stands for folders only. Everyone who writes it means the files below.
+    let full = full.strip_suffix("/**").unwrap_or(&full);
     let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-    let found = glob::glob_with(&full, options).map_err(|error| wrong(error.to_string()))?;
+    let found = glob::glob_with(full, options).map_err(|error| wrong(error.to_string()))?;
     let mut files = Vec::new();
     for path in found {
         let path = path.map_err(|error| wrong(error.to_string()))?;

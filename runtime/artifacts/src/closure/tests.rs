@@ -66,15 +66,17 @@ fn a_complete_closure_has_the_interpreters_of_scripts_too() {
 #[test]
 fn an_edited_file_makes_another_closure_and_a_moved_folder_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let tree = |name: &str, content: &str| {
+    let tree_of = |name: &str, content: &str, pattern: &str| {
         let folder = dir.path().join(name);
         fs::create_dir_all(folder.join("conf/.git")).unwrap();
         fs::write(folder.join("conf/a"), content).unwrap();
         fs::write(folder.join("conf/.git/b"), name).unwrap();
         let mut wanted = wanted(&folder);
-        wanted.patterns = vec!["conf".to_owned()];
+        wanted.patterns = vec![pattern.to_owned()];
         find(&wanted, None).unwrap().unwrap().tree
     };
+    let tree = |name: &str, content: &str| tree_of(name, content, "conf");
+    assert_eq!(tree("one", "x"), tree_of("one", "x", "conf/**"));
     assert_eq!(tree("one", "x"), tree("two", "x"));
     assert_ne!(tree("one", "x"), tree("one", "y"));
 }

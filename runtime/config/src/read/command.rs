@@ -19,7 +19,8 @@ use rhizo_types::{PortName, ValueName};
 const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"];
 
 /// Placeholders that need no port.
-pub(crate) const PLAIN_PLACEHOLDERS: &[&str] = &["app", "component", "instance", "ordinal", "node", "dir"];
+pub(crate) const PLAIN_PLACEHOLDERS: &[&str] =
+    &["app", "component", "instance", "ordinal", "node", "dir", "files"];
 
 /// Placeholders of a port or a value, as a hint shows them.
 const DOTTED_PLACEHOLDERS: [&str; 8] = [

@@ -38,6 +38,7 @@ impl Session<'_> {
         self.state(&mut table, &mut component);
         // The fields below refer to ports, attributes and data, so they are read after these.
         self.run(&mut table, &mut component);
+        self.packing(name, &mut table);
         component.health = table.take("health").and_then(|node| self.health(&node, &mut component));
         if let Some(node) = table.take("stop") {
             self.stop(&node, &mut component.stop);

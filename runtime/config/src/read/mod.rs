@@ -6,12 +6,15 @@ pub(crate) mod command;
 mod component;
 mod env;
 mod lifecycle;
+mod packing;
 mod policy;
 mod provider;
 mod rule;
 mod start_stop;
 mod state;
 mod step;
+
+pub use packing::Packing;
 
 use crate::crosscheck::{self, Places};
 use crate::document;
@@ -59,6 +62,8 @@ pub(crate) struct Session<'s> {
     pub(crate) templates: Vec<(ComponentName, String, Span)>,
     /// Imports of the component that is being read which have an error: their uses are not reported too.
     pub(crate) unread_imports: BTreeSet<String>,
+    /// The files that components want to have packed.
+    pub(crate) packing: BTreeMap<ComponentName, Packing>,
     /// Programs and data files, each with its place.
     pub(crate) files: Vec<(FileKind, String, Span)>,
     /// Values whose paths were joined to the folder of their file.
@@ -75,6 +80,7 @@ impl<'s> Session<'s> {
             has_anchors: false,
             places: Places::default(),
             names: BTreeMap::new(),
+            packing: BTreeMap::new(),
             named_templates: Vec::new(),
             templates: Vec::new(),
             unread_imports: BTreeSet::new(),

@@ -23,7 +23,7 @@ pub(super) async fn file(scope: &Scope, to: &str, content: &Content, mode: u32) 
     let said = match content {
         Content::Text(text) => scope.fill(text)?,
         Content::Template(path) => {
-            let text = read(Path::new(path)).await?;
+            let text = read(&scope.located(Path::new(path))).await?;
             let inputs = scope.template_inputs();
             // A template may take up to a second, which other tasks of this thread must not wait for.
             let rendering =
