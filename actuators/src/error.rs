@@ -120,16 +120,32 @@ impl ProviderError {
     }
 }
 
+/// The error of a factory of an added kind: any error.
+pub type FactoryError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A provider that cannot be made from its configuration. Completes "failed to …".
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderConfigError {
-    /// No such kind of provider is built in.
-    #[error("configure provider `{provider}`: kind `{kind}` is not known; kinds are `process`")]
+    /// No such kind of provider is built in or was added.
+    #[error("configure provider `{provider}`: kind `{kind}` is not known; kinds are {kinds}")]
     Kind {
         /// The provider's name.
         provider: ProviderName,
         /// The kind that was asked for.
         kind: String,
+        /// The known kinds, in words.
+        kinds: String,
+    },
+    /// The factory of an added kind refused the table.
+    #[error("configure provider `{provider}` of kind `{kind}`")]
+    Factory {
+        /// The provider's name.
+        provider: ProviderName,
+        /// The kind.
+        kind: String,
+        /// The factory's reason.
+        #[source]
+        source: FactoryError,
     },
     /// The provider's name cannot be used.
     #[error("configure provider `{provider}`: a name has 1 to 64 letters, digits, `-` and `_`")]

@@ -18,11 +18,11 @@ pub mod registry;
 pub mod rtt_matrix;
 pub mod surroundings;
 pub use data_file::DataFileError;
-pub use error::{Effect, ProviderConfigError, ProviderError};
+pub use error::{Effect, FactoryError, ProviderConfigError, ProviderError};
 pub use provider::{
     BOOT_BYTES_MAX, BoxFuture, Capabilities, Host, HostState, Idempotency, Offer, Order, Owner, PriceSource,
     Provider, TOKEN_CHARS_MAX, Tags, Token,
 };
-pub use registry::{provider_from, releaser_from};
+pub use registry::{Kinds, Table};
 pub use rtt_matrix::RttMatrix;
 pub use surroundings::{Executable, Program, Surroundings};

@@ -13,6 +13,7 @@ use rhizo_config::Finding;
 use rhizo_planning::Record;
 use rhizo_protocol::Survival;
 use rhizo_protocol::ledger::Recovery;
+use rhizo_types::Number;
 use rhizo_types::secret::Sealed;
 use rhizo_types::{HostId, Lineage, NodeId, ProviderName, Revision, Term};
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,13 @@ pub(crate) enum Ask {
         /// The revision of the spec that the operator's plan started from; any when absent.
         #[serde(default)]
         after: Option<Revision>,
+    },
+    /// Order: set the weight of a utility in the spec in force.
+    SetWeight {
+        /// The utility's name.
+        utility: String,
+        /// The weight; finite, not negative.
+        weight: Number,
     },
     /// Order: carry out this reconfiguration script.
     RunScript {
@@ -213,176 +221,176 @@ pub(crate) struct MemberStanding {
 
 /// The state of the application.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct Status {
+pub struct Status {
     /// The application.
-    pub(crate) app: String,
+    pub app: String,
     /// Its lineage.
-    pub(crate) lineage: Lineage,
+    pub lineage: Lineage,
     /// The newest term that the answering node knows of.
-    pub(crate) term: u64,
+    pub term: u64,
     /// The coordinator of that term; absent until a committed entry of it has been seen.
-    pub(crate) coordinator: Option<String>,
+    pub coordinator: Option<String>,
     /// `stable`, `changing`, `degraded` or `no-quorum`.
-    pub(crate) state: String,
+    pub state: String,
     /// Weighted mean of the utilities, 0..1; absent while no instance is placed or the problem cannot be evaluated.
-    pub(crate) utility: Option<f64>,
+    pub utility: Option<f64>,
     /// Sum of the hourly prices of all hosts that may cost something, in the currency of the budget.
-    pub(crate) cost_per_hour: f64,
+    pub cost_per_hour: f64,
     /// The members, and the hosts whose node has not joined yet.
-    pub(crate) nodes: Vec<NodeStatus>,
+    pub nodes: Vec<NodeStatus>,
     /// The placed instances.
-    pub(crate) components: Vec<InstanceStatus>,
+    pub components: Vec<InstanceStatus>,
     /// Counts of the intents that may cost something and are not hosts in use.
-    pub(crate) intents: IntentCounts,
+    pub intents: IntentCounts,
     /// Sentences about what is missing, broken or not survivable.
-    pub(crate) problems: Vec<String>,
+    pub problems: Vec<String>,
     /// The first problem without its remedy, when `state` is `no-quorum`; for messages that have a remedy of their own.
     #[serde(default)]
-    pub(crate) no_quorum: Option<String>,
+    pub no_quorum: Option<String>,
     /// The losses that the voters survive.
     #[serde(default)]
-    pub(crate) survival: Survival,
+    pub survival: Survival,
     /// Components whose new version kept failing and was rolled back.
     #[serde(default)]
-    pub(crate) unwound: Vec<String>,
+    pub unwound: Vec<String>,
     /// Components whose version keeps failing.
     #[serde(default)]
-    pub(crate) failing: Vec<FailingStatus>,
+    pub failing: Vec<FailingStatus>,
     /// The node that answered.
-    pub(crate) answered_by: String,
+    pub answered_by: String,
     /// The spec in force.
-    pub(crate) spec: Revision,
+    pub spec: Revision,
     /// The target in force.
-    pub(crate) target: Revision,
+    pub target: Revision,
     /// The last ledger index that the answering node applied.
-    pub(crate) applied: u64,
+    pub applied: u64,
     /// The script that runs or ran last.
     #[serde(default)]
-    pub(crate) script: Option<ScriptStatus>,
+    pub script: Option<ScriptStatus>,
 }
 
 /// A component whose version keeps failing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct FailingStatus {
+pub struct FailingStatus {
     /// The component.
-    pub(crate) name: String,
+    pub name: String,
     /// Failures in a row, over all hosts.
-    pub(crate) failures: u32,
+    pub failures: u32,
     /// The text of the last failure.
-    pub(crate) error: String,
+    pub error: String,
     /// Length of the wait before the next attempt, in milliseconds.
-    pub(crate) wait_ms: u64,
+    pub wait_ms: u64,
     /// Time until the next attempt, in milliseconds; absent if the answering node does not know it.
-    pub(crate) next_try_ms: Option<u64>,
+    pub next_try_ms: Option<u64>,
     /// Nodes on which a copy exhausted its attempts; at most two.
-    pub(crate) nodes: Vec<String>,
+    pub nodes: Vec<String>,
 }
 
 /// The state of a script.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct ScriptStatus {
+pub struct ScriptStatus {
     /// Its number, from one.
-    pub(crate) number: u64,
+    pub number: u64,
     /// `running`, `done`, `ended` or `failed`.
-    pub(crate) state: String,
+    pub state: String,
     /// The line that is next, or that failed; absent when it is done.
-    pub(crate) line: Option<u32>,
+    pub line: Option<u32>,
     /// The statement of that line.
-    pub(crate) statement: Option<String>,
+    pub statement: Option<String>,
     /// The reason of a failure.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// A member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct NodeStatus {
+pub struct NodeStatus {
     /// Its id.
-    pub(crate) id: String,
+    pub id: String,
     /// The provider of its host.
-    pub(crate) provider: String,
+    pub provider: String,
     /// The region of its host.
-    pub(crate) region: String,
+    pub region: String,
     /// `member`, `joining`, `draining`.
-    pub(crate) state: String,
+    pub state: String,
     /// Whether it votes.
-    pub(crate) voter: bool,
+    pub voter: bool,
     /// Its process id on its host, as it states it.
-    pub(crate) pid: Option<u32>,
+    pub pid: Option<u32>,
     /// The address at which it accepts links.
-    pub(crate) address: Option<String>,
+    pub address: Option<String>,
     /// Its key in hexadecimal digits; absent while it has not joined.
-    pub(crate) key: Option<String>,
+    pub key: Option<String>,
     /// Its host at the provider.
-    pub(crate) host: Option<String>,
+    pub host: Option<String>,
     /// Instances placed on it.
-    pub(crate) components: Vec<String>,
+    pub components: Vec<String>,
 }
 
 /// An instance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct InstanceStatus {
+pub struct InstanceStatus {
     /// Its component.
-    pub(crate) name: String,
+    pub name: String,
     /// The instance.
-    pub(crate) instance: String,
+    pub instance: String,
     /// The node that it is placed on.
-    pub(crate) node: String,
+    pub node: String,
     /// `waiting`, `starting`, `started`, `draining`, `stopping`, `suspended`, `resting`, `failed` or `unknown`.
-    pub(crate) state: String,
+    pub state: String,
     /// Why it does not serve, as one sentence; absent when it does, or when the answering node does not know it.
     #[serde(default)]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// The addresses of its exports while they may be used.
     #[serde(default)]
-    pub(crate) exports: Vec<ExportStatus>,
+    pub exports: Vec<ExportStatus>,
     /// The bindings of its imports in the target.
-    pub(crate) bindings: Vec<BindingStatus>,
+    pub bindings: Vec<BindingStatus>,
 }
 
 /// An export that may be used.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct ExportStatus {
+pub struct ExportStatus {
     /// The export.
-    pub(crate) export: String,
+    pub export: String,
     /// The address at which the instance serves it.
-    pub(crate) address: String,
+    pub address: String,
 }
 
 /// A binding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub(crate) struct BindingStatus {
+pub struct BindingStatus {
     /// The import.
-    pub(crate) import: String,
+    pub import: String,
     /// The exporting instance.
-    pub(crate) to: String,
+    pub to: String,
 }
 
 /// Open intents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct IntentCounts {
+pub struct IntentCounts {
     /// Neither closed nor a bound host.
-    pub(crate) open: u32,
+    pub open: u32,
     /// Those whose outcome is unknown.
-    pub(crate) unknown: u32,
+    pub unknown: u32,
 }
 
 /// A notice of the core, as one node keeps it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct EventRecord {
+pub struct EventRecord {
     /// Its number at the node that saw it.
-    pub(crate) number: u64,
+    pub number: u64,
     /// The time at which that node saw it: milliseconds of Unix time by its clock.
-    pub(crate) at_unix_ms: u64,
+    pub at_unix_ms: u64,
     /// The node that saw it.
-    pub(crate) node: String,
+    pub node: String,
     /// The kind of notice as one word.
-    pub(crate) kind: String,
+    pub kind: String,
     /// The notice as a sentence.
-    pub(crate) text: String,
+    pub text: String,
     /// The index of the committed entry that it follows from; absent if it follows from none. All nodes make the same
     /// notices of an entry, and an answer has each of them once.
     #[serde(default)]
-    pub(crate) entry: Option<u64>,
+    pub entry: Option<u64>,
 }
 
 /// Lines of logs, in the order of time.

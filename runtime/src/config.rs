@@ -8,6 +8,7 @@ use crate::closures::{self, Closures, actions};
 use crate::component::action::write::TEMPLATE_BYTES_MAX;
 use crate::component::registry::Registry;
 use crate::secrets::{self, ByVariable, Plain};
+use rhizo_actuators::Kinds;
 use rhizo_config::{ConfigFile, FileKind, Finding, Gathering, NamedFile, Severity, Sources};
 use rhizo_types::lifecycle::Action;
 use rhizo_types::secret::SealingKey;
@@ -45,12 +46,19 @@ pub(crate) struct Flawed {
 ///
 /// # Errors
 /// When the file cannot be read, or anything in it or in another one is wrong. All findings are returned at once.
-pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
+pub(crate) fn load(path: &Path, kinds: &Kinds) -> Result<Config, ConfigError> {
     let unreadable =
         |error: std::io::Error| ConfigError::Unreadable(format!("read `{}`: {error}", path.display()));
-    let first = config_file(path).map_err(unreadable)?;
+    check(path.display().to_string(), config_file(path).map_err(unreadable)?, kinds)
+}
+
+/// Checks a config, the files that it includes and the templates that they name. `file` is its name in messages, and
+/// `kinds` are the kinds of providers that this binary has.
+///
+/// # Errors
+/// When anything in it or in another file is wrong. All findings are returned at once.
+pub(crate) fn check(file: String, first: ConfigFile, kinds: &Kinds) -> Result<Config, ConfigError> {
     let base = first.folder.clone();
-    let file = path.display().to_string();
     let mut gathering = Gathering::new(&file, first);
     while let Some(wanted) = gathering.wanted() {
         let read = config_file(wanted).map_err(|error| error.to_string());
@@ -60,8 +68,9 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
         .parse()
         .map_err(|(findings, sources)| ConfigError::Findings(vec![Flawed { findings, sources }]))?;
     let mut flawed = flawed_templates(&mut parsed);
-    let (errors, warnings): (Vec<_>, Vec<_>) =
+    let (mut errors, warnings): (Vec<_>, Vec<_>) =
         unusable_files(&parsed.files).into_iter().partition(|finding| finding.severity == Severity::Error);
+    errors.extend(parsed.kinds.iter().filter_map(|kind| kind.unless_known(kinds.names())));
     if !errors.is_empty() {
         flawed.insert(0, Flawed { findings: errors, sources: parsed.sources.clone() });
     }
@@ -254,7 +263,9 @@ mod tests {
         };
         std::fs::write(dir.path().join("offers.csv"), "name,region\n").expect("the offers");
         write("offers.csv");
-        let Ok(config) = load(&path) else { panic!("a missing program refuses the config") };
+        let Ok(config) = load(&path, &Kinds::default()) else {
+            panic!("a missing program refuses the config")
+        };
         let warning = &config.parsed.warnings[0];
         assert_eq!(
             (warning.severity, warning.line, warning.column),
@@ -262,7 +273,9 @@ mod tests {
             "{warning:?}"
         );
         write("offer.csv");
-        let Err(ConfigError::Findings(flawed)) = load(&path) else { panic!("missing offers are accepted") };
+        let Err(ConfigError::Findings(flawed)) = load(&path, &Kinds::default()) else {
+            panic!("missing offers are accepted")
+        };
         let error = &flawed[0].findings[0];
         assert_eq!((error.severity, error.line, error.column), (Severity::Error, 7, 10), "{error:?}");
         assert!(error.hint.is_some() && error.message.contains("offer.csv"), "{error:?}");
@@ -279,7 +292,9 @@ mod tests {
             let text =
                 "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n[components.web.env]\n";
             std::fs::write(&path, text.to_owned() + &variables).expect("the config");
-            let Ok(mut config) = load(&path) else { panic!("{count} secrets are refused by their sources") };
+            let Ok(mut config) = load(&path, &Kinds::default()) else {
+                panic!("{count} secrets are refused by their sources")
+            };
             config.secrets = Plain::read(&config.parsed.spec, dir.path()).expect("the secrets");
             config
         };
@@ -302,9 +317,25 @@ mod tests {
                       A = { file = \"key\" }\nB = { file = \"none\" }\nC = { env = \"RHIZO_NO_SUCH_VARIABLE\" }\n\
                       D = { env = \"PATH\" }\nE = { command = \"./no-program\" }\nF = { command = \"cat key\" }\n";
         std::fs::write(&path, config).expect("the config");
-        let Ok(config) = load(&path) else { panic!("the config is refused") };
+        let Ok(config) = load(&path, &Kinds::default()) else { panic!("the config is refused") };
         let places: Vec<_> = config.parsed.warnings.iter().map(|found| (found.line, found.column)).collect();
         assert_eq!(places, [(7, 14), (8, 13), (10, 17)], "{:?}", config.parsed.warnings);
+    }
+
+    #[test]
+    fn a_kind_of_provider_must_be_built_in_or_added() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("rhizo.toml");
+        let config = "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n\
+                      [providers.p]\nkind = \"proces\"\n";
+        std::fs::write(&path, config).expect("the config");
+        let Err(ConfigError::Findings(flawed)) = load(&path, &Kinds::default()) else { panic!("accepted") };
+        let error = &flawed[0].findings[0];
+        assert_eq!((error.line, error.column), (6, 8), "{error:?}");
+        assert_eq!(error.hint.as_deref(), Some("did you mean `process`?"));
+        let mut kinds = Kinds::default();
+        kinds.add("proces", |_| Err("it is not called".into()));
+        assert!(load(&path, &kinds).is_ok());
     }
 
     #[test]
@@ -316,7 +347,7 @@ mod tests {
         let warnings = |exec: &str| {
             let config = format!("rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"{exec}\"\n");
             std::fs::write(&path, config).expect("the config");
-            let Ok(config) = load(&path) else { panic!("the config is refused") };
+            let Ok(config) = load(&path, &Kinds::default()) else { panic!("the config is refused") };
             config.parsed.warnings
         };
         let found = warnings("python3 -u store.py");
@@ -341,7 +372,7 @@ mod tests {
                 "rhizo = 1\ninclude = [{include}]\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n"
             );
             write("rhizo.toml", &text);
-            load(&dir.path().join("rhizo.toml"))
+            load(&dir.path().join("rhizo.toml"), &Kinds::default())
         };
         let Ok(found) = config("\"db/db.toml\"") else { panic!("the config is refused") };
         let warning = &found.parsed.warnings[0];
@@ -374,12 +405,15 @@ mod tests {
              transitions.stop = { from = \"up\", to = \"down\" }\n",
         );
         write("a.in", "{{ attribute.size / 2 }}");
-        let Ok(config) = load(&dir.path().join("rhizo.toml")) else { panic!("a warning refuses the config") };
+        let Ok(config) = load(&dir.path().join("rhizo.toml"), &Kinds::default()) else {
+            panic!("a warning refuses the config")
+        };
         let warning = &config.parsed.warnings[0];
         assert!(warning.file.ends_with("/a.in") && warning.severity == Severity::Warning, "{warning:?}");
         assert_eq!(config.parsed.sources.text_of(&warning.file), Some("{{ attribute.size / 2 }}"));
         write("a.in", "{{ attribute.sice }}");
-        let Err(ConfigError::Findings(flawed)) = load(&dir.path().join("rhizo.toml")) else {
+        let Err(ConfigError::Findings(flawed)) = load(&dir.path().join("rhizo.toml"), &Kinds::default())
+        else {
             panic!("an error is accepted")
         };
         assert_eq!((flawed[0].findings[0].line, flawed[0].findings[0].column), (1, 4));
@@ -396,7 +430,7 @@ mod tests {
         std::fs::write(inner.join("rhizo.toml"), config).expect("the config");
         std::os::unix::fs::symlink(&inner, dir.path().join("link")).expect("a link");
         for path in [inner.join("rhizo.toml"), dir.path().join("link/rhizo.toml")] {
-            let Ok(config) = load(&path) else { panic!("{} is refused", path.display()) };
+            let Ok(config) = load(&path, &Kinds::default()) else { panic!("{} is refused", path.display()) };
             assert_eq!(Path::new(&config.text.base), inner.canonicalize().expect("a folder"));
         }
     }
@@ -410,7 +444,7 @@ mod tests {
         let config = "rhizo = 1\napp.name = \"x\"\n[components.web]\nexec = \"sleep 1\"\n\
                       [providers.p]\nkind = \"process\"\n";
         std::fs::write(dir.path().join("rhizo.toml"), config).expect("the config");
-        assert!(load(&odd.join("../rhizo.toml")).is_ok());
+        assert!(load(&odd.join("../rhizo.toml"), &Kinds::default()).is_ok());
     }
 
     #[test]

@@ -68,14 +68,27 @@ mod closures;
 mod component;
 mod config;
 mod error;
+mod handle;
 mod node;
+pub mod provider;
 mod secrets;
+mod spec;
+pub mod testing;
 
+pub use admin::facts::{FactRecord, FactValue};
+pub use admin::{
+    BindingStatus, ExportStatus, FailingStatus, InstanceStatus, IntentCounts, NodeStatus, ScriptStatus,
+    Status,
+};
 pub use app::Rhizo;
 pub use component::NodeView;
-pub use component::embedded::{Ctx, ExportHandle, Import};
+pub use component::embedded::{Ctx, ExportHandle};
 pub use component::function::{ActionCtx, BoxError};
-pub use rhizo_types::{InstanceId, NodeId, ProviderName, RegionName};
+pub use component::import::{Import, UnknownImport};
+pub use handle::{Application, Error, Event, Events, Handle};
+pub use rhizo_protocol::Survival;
+pub use rhizo_types::{InstanceId, Lineage, NodeId, ProviderName, RegionName, Revision};
+pub use spec::{Component, Spec, SpecError};
 
 /// The names that most embedding programs use.
 pub mod prelude {

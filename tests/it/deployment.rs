@@ -59,7 +59,12 @@ impl Deployment {
 
     /// A fresh directory with a copy of an example's configuration and data.
     pub(crate) fn of_example(name: &str, example: &str) -> Self {
-        let deployment = Self::new(name, example);
+        Self::of_program(name, example, example)
+    }
+
+    /// As [`Deployment::of_example`], for an example whose program has another name than its folder.
+    pub(crate) fn of_program(name: &str, example: &str, program: &str) -> Self {
+        let deployment = Self::new(name, program);
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
         fs::copy(source.join("rhizo.toml"), deployment.file("rhizo.toml"))
             .expect("an example has a rhizo.toml");

@@ -12,6 +12,7 @@ mod contract;
 mod crash_loop;
 mod deployment;
 mod early_ends;
+mod embedding;
 mod endings;
 mod interrupt;
 mod inventory;

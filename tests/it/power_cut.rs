@@ -9,7 +9,7 @@ use crate::inventory::assert_equal;
 use crate::repair::crew;
 
 /// Ends every process of the application before one of them can react to the end of another one.
-fn cut_power(deployment: &Deployment) {
+pub(crate) fn cut_power(deployment: &Deployment) {
     while !deployment.processes().is_empty() {
         let all = deployment.processes();
         all.iter().for_each(|pid| signal(*pid, "STOP"));

@@ -2,7 +2,7 @@
 
 use crate::world::{World, eventually, lineage, program};
 use rhizo_actuators::process::HostDirectory;
-use rhizo_actuators::{Effect, HostState, Order, Provider, ProviderError};
+use rhizo_actuators::{Effect, HostState, Kinds, Order, Provider, ProviderError, Table};
 use rhizo_types::IntentId;
 use rhizo_types::Number;
 use rhizo_types::fact::Value;
@@ -199,7 +199,9 @@ fn a_provider_with_unusable_settings_is_refused_when_it_is_made() {
             state_dir: directory.path().join("state"),
             program: program(),
         };
-        let error = rhizo_actuators::provider_from(kind, &name.into(), &table, &surroundings).err();
+        let name = name.into();
+        let table = Table { name: &name, settings: &table, surroundings: &surroundings };
+        let error = Kinds::default().provider(kind, table).err();
         assert!(!directory.path().join("state").exists(), "making a provider creates nothing");
         error.map(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -3,7 +3,7 @@
 use crate::world::{World, kill_9, lineage, program, text};
 use rhizo_actuators::process::faults::{OfferFaults, ProviderFaults};
 use rhizo_actuators::process::{live_below, traces_below};
-use rhizo_actuators::{HostState, Provider, ProviderError, Surroundings, releaser_from};
+use rhizo_actuators::{HostState, Kinds, Provider, ProviderError, Surroundings, Table};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,9 @@ const OFFERS: &str = "name,region,price_per_hour,cap.cpu\nlocal-a,near,0.1,2\n";
 fn releaser(world: &World, name: &str, table: &serde_json::Value) -> Box<dyn Provider> {
     let surroundings =
         Surroundings { base_dir: world.path(""), state_dir: world.state(), program: program() };
-    releaser_from("process", &name.into(), table, &surroundings).unwrap()
+    let name = name.into();
+    let table = Table { name: &name, settings: table, surroundings: &surroundings };
+    Kinds::default().releaser("process", table).unwrap()
 }
 
 #[tokio::test]
@@ -49,7 +51,9 @@ async fn a_releaser_of_another_kind_or_with_an_impossible_name_is_refused() {
     for (kind, name, message) in
         [("teleport", "lab", "kind `teleport` is not known"), ("process", "../lab", "a name has 1 to 64")]
     {
-        let error = releaser_from(kind, &name.into(), &json!({}), &surroundings).err().unwrap();
+        let (name, settings) = (name.into(), json!({}));
+        let table = Table { name: &name, settings: &settings, surroundings: &surroundings };
+        let error = Kinds::default().releaser(kind, table).err().unwrap();
         assert!(error.to_string().contains(message), "{error}");
     }
     world.close().await;

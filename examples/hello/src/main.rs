@@ -24,16 +24,26 @@ async fn greeter(cx: Ctx) -> Result<(), BoxError> {
 
 async fn web(cx: Ctx) -> Result<(), BoxError> {
     let listener = cx.export("http").listen().await?;
-    let greeter = cx.import("greeter");
+    let greeter = cx.import("greeter")?;
     cx.ready();
     loop {
-        let (mut stream, _) = listener.accept().await?;
-        // The import follows every re-binding: a greeter that moved is found at its new address.
-        let mut greeting = String::new();
-        TcpStream::connect(greeter.addr().await).await?.read_to_string(&mut greeting).await?;
-        let length = greeting.len() + 1;
-        let answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{greeting}\n");
-        stream.write_all(answer.as_bytes()).await?;
+        let (stream, _) = listener.accept().await?;
+        // A client that disconnects early, or a greeter that ends meanwhile, does not end the instance.
+        if let Err(error) = answer(stream, &greeter).await {
+            cx.log(&format!("a request was not answered: {error}"));
+        }
     }
+}
+
+async fn answer(mut stream: TcpStream, greeter: &Import) -> std::io::Result<()> {
+    // The request is read although its content does not matter: closing a connection with unread bytes would reset it.
+    let mut request = [0; 4_096];
+    let _length = stream.read(&mut request).await?;
+    // The import follows every re-binding: a greeter that moved is found at its new place.
+    let mut greeting = String::new();
+    TcpStream::connect(greeter.addr().await).await?.read_to_string(&mut greeting).await?;
+    let length = greeting.len() + 1;
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{greeting}\n");
+    stream.write_all(answer.as_bytes()).await
 }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 async fn broker(cx: Ctx) -> Result<(), BoxError> {
     let listener = cx.export("xmpp").listen().await?;
-    let mut others = cx.import("peers");
+    let mut others = cx.import("peers")?;
     let (peers, followed) = watch::channel(others.addrs());
     cx.ready();
     let follow = async {

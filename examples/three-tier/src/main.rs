@@ -65,7 +65,7 @@ async fn serve_pages(cx: Ctx) -> Result<(), BoxError> {
     let listener = cx.export("http").listen().await?;
     let template = tokio::fs::read_to_string(cx.dir().join(app::TEMPLATE_FILE)).await?;
     let page = app::Page { template, name: format!("{} on {}", cx.instance(), cx.node().id) };
-    let import = cx.import("db");
+    let import = cx.import("db")?;
     // Read for every request: since the last one the database may have moved and have a new password.
     let db = move || Some((*import.addrs().first()?, import.value("password")?));
     cx.ready();
@@ -77,7 +77,7 @@ async fn serve_pages(cx: Ctx) -> Result<(), BoxError> {
 
 async fn balance(cx: Ctx) -> Result<(), BoxError> {
     let listener = cx.export("http").listen().await?;
-    let servers = cx.import("app");
+    let servers = cx.import("app")?;
     cx.ready();
     tokio::select! {
         served = balancer::serve(listener, move || servers.addrs()) => Ok(served?),

@@ -15,6 +15,7 @@ mod named_file;
 mod not_yet;
 mod path;
 mod plain;
+mod provider_kind;
 mod read;
 mod reader;
 mod render;
@@ -30,6 +31,7 @@ mod target_size;
 mod template;
 mod template_file;
 mod units;
+mod written;
 
 pub use document::schema;
 pub use expr::attributes::{AttributeKind, WELL_KNOWN, WELL_KNOWN_OF_COPIES, unit_of};
@@ -39,6 +41,7 @@ pub use finding::{Finding, Label, Severity};
 pub use gathering::{ConfigFile, Gathering};
 pub use named_file::{FileKind, NamedFile};
 pub use plain::plain_text;
+pub use provider_kind::ProviderKind;
 pub use read::Packing;
 pub use render::{render, render_sources};
 pub use rendering::{TemplateError, TemplateExporter, TemplateImport, TemplateInputs, render_template};
@@ -48,6 +51,7 @@ pub use target_size::target_bytes_max;
 pub use template::fill;
 pub use template_file::TemplateFile;
 pub use units::{NUMBER_MAX, Quantity};
+pub use written::{to_toml, with_weight};
 
 use reader::Reader;
 use rhizo_types::ledger::{Command, SetSpec};
@@ -74,6 +78,8 @@ pub struct Parsed {
     pub templates: Vec<TemplateFile>,
     /// The files that components want to have packed.
     pub packing: BTreeMap<ComponentName, Packing>,
+    /// The kinds of the providers, in the order of the file; this crate does not know which kinds there are.
+    pub kinds: Vec<ProviderKind>,
     /// Programs and data files that the config names, in the order of the file; this crate does not open them.
     pub files: Vec<NamedFile>,
     /// The text of the config and of the files that it includes.
@@ -178,34 +184,46 @@ fn read_sources(sources: &Sources, mut findings: finding::Findings) -> Result<Pa
     if failed {
         return Err(warnings);
     }
-    let attributes = session.attributes.uses.into_iter().map(|(name, used)| {
-        let mut findings = finding::Findings::default();
-        findings.warning(used.span, format!("no provider or sensor supplies `node.{name}`")).hint(
-            "a rule that uses it holds for no machine; check its spelling, the data files and the sensors",
-        );
-        let absent = findings.finish(sources).swap_remove(0);
-        (name, AttributeUse { kind: used.kind, absent })
-    });
+    let attributes =
+        session.attributes.uses.into_iter().map(|(name, used)| attribute_use(name, used, sources));
     let template = |(component, path, span)| TemplateFile::new(component, path, span, sources);
     let mut templates = session.templates;
     // Findings are reported in the order of the file.
     templates.sort_by_key(|(_, _, span)| span.start);
     let templates = templates.into_iter().map(template).collect();
+    let kind = |(kind, span)| ProviderKind::new(kind, span, sources);
+    let kinds = session.kinds.into_iter().map(kind).collect();
     let mut files = session.files;
     files.sort_by_key(|(_, _, span)| span.start);
     let files =
         files.into_iter().map(|(kind, path, span)| NamedFile::new(kind, path, span, sources)).collect();
+    let attributes = attributes.collect();
     Ok(Parsed {
         spec,
         warnings,
-        attributes: attributes.collect(),
+        attributes,
         templates,
         packing: session.packing,
+        kinds,
         files,
         sources: Sources::default(),
         text,
         shown,
     })
+}
+
+/// An attribute and its use, with the finding that nothing supplies it.
+fn attribute_use(
+    name: AttributeName,
+    used: expr::attributes::Use,
+    sources: &Sources,
+) -> (AttributeName, AttributeUse) {
+    let mut findings = finding::Findings::default();
+    findings
+        .warning(used.span, format!("no provider or sensor supplies `node.{name}`"))
+        .hint("a rule that uses it holds for no machine; check its spelling, the data files and the sensors");
+    let absent = findings.finish(sources).swap_remove(0);
+    (name, AttributeUse { kind: used.kind, absent })
 }
 
 /// The remedy for a config that is too long.

@@ -20,29 +20,29 @@ pub(crate) struct Facts {
 
 /// One fact.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct FactRecord {
+pub struct FactRecord {
     /// `app`, `node`, `copy`, `link`, `path` or `offer`.
-    pub(crate) kind: String,
+    pub kind: String,
     /// The thing described, such as `n2`, `web.0`, `n1 to n2`, `lab/small`.
-    pub(crate) subject: String,
+    pub subject: String,
     /// The quantity, as expressions spell it.
-    pub(crate) attribute: String,
+    pub attribute: String,
     /// The value: a number in the unit, or a text.
-    pub(crate) value: FactValue,
+    pub value: FactValue,
     /// The unit of a number; empty when it has none, or when nothing declares it.
-    pub(crate) unit: String,
+    pub unit: String,
     /// The kind of sensor that read it, such as `host`, `emulated`, `http`; `derived` for a result of `[[derive]]`.
-    pub(crate) sensor: String,
+    pub sensor: String,
     /// The node that measured it, or the catalogue that lists it; empty for a derived fact.
-    pub(crate) source: String,
+    pub source: String,
     /// Milliseconds since the answering node received it last. A derived fact has the age of its computation: zero.
-    pub(crate) age_ms: u64,
+    pub age_ms: u64,
 }
 
 /// The value of a fact.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum FactValue {
+pub enum FactValue {
     /// A number.
     Number(f64),
     /// A text.

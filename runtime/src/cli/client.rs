@@ -274,6 +274,7 @@ fn may_repeat(ask: &Ask, error: &ClientError) -> bool {
         // all.
         Ask::Plan { .. }
         | Ask::Apply { .. }
+        | Ask::SetWeight { .. }
         | Ask::RunScript { .. }
         | Ask::EndScript
         | Ask::GiveUpData { .. }

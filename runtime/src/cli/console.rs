@@ -14,13 +14,20 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Console {
     /// Whether documents are JSON.
     json: bool,
+    /// Whether the standard streams belong to an embedding program.
+    is_of_program: bool,
     /// The first error of writing to the standard output.
     broken: Mutex<Option<io::Error>>,
 }
 
 impl Console {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, broken: Mutex::new(None) }
+        Self { json, is_of_program: false, broken: Mutex::new(None) }
+    }
+
+    /// The output of a step that an embedding program takes: messages are `tracing` events.
+    pub(crate) fn of_program() -> Self {
+        Self { json: false, is_of_program: true, broken: Mutex::new(None) }
     }
 
     /// Whether documents are JSON.
@@ -69,6 +76,9 @@ impl Console {
 
     /// Prints a message on the standard error; a message that cannot be written is dropped.
     pub(crate) fn note(&self, text: &str) {
+        if self.is_of_program {
+            return tracing::info!(text = text.trim(), "note for the operator");
+        }
         let mut stderr = io::stderr().lock();
         let _no_reader = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
     }
@@ -97,7 +107,7 @@ impl Console {
 
     /// Whether messages on the standard error may have colours and move the cursor.
     pub(crate) fn is_fancy(&self) -> bool {
-        is_fancy(io::stderr().is_terminal(), |name| std::env::var(name).ok())
+        !self.is_of_program && is_fancy(io::stderr().is_terminal(), |name| std::env::var(name).ok())
     }
 
     /// Asks the operator for consent. Any answer but a yes is a no.
@@ -156,7 +166,7 @@ mod tests {
     #[test]
     fn lost_output_is_a_failure_and_a_reader_that_left_is_none() {
         let ended = |kind: Option<io::ErrorKind>, exit| {
-            let console = Console { json: false, broken: Mutex::new(kind.map(io::Error::from)) };
+            let console = Console { broken: Mutex::new(kind.map(io::Error::from)), ..Console::new(false) };
             console.ended(exit)
         };
         assert_eq!(ended(None, Exit::Done), Exit::Done);

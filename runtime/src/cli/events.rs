@@ -17,7 +17,7 @@ const ENTRIES_MAX: usize = 1_024;
 
 /// The events that were seen.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The number of the last event of every node.
     last: BTreeMap<String, u64>,
     /// The texts of the events that follow from the newest committed entries. Another node may make them later.
@@ -26,19 +26,28 @@ pub(super) struct Seen {
 
 impl Seen {
     /// The request for all other events.
-    pub(super) fn ask(&self) -> Ask {
+    pub(crate) fn ask(&self) -> Ask {
         Ask::Events { after: self.last.clone(), everyone: true }
     }
 
     /// Prints events, and remembers that they were seen.
     pub(super) fn show(&mut self, session: &Session, events: &[EventRecord]) {
+        for event in self.new_of(events.to_vec()) {
+            session.print(&event, || render::event(&event) + "\n");
+        }
+    }
+
+    /// Returns the events that were not seen yet, and remembers that they were seen.
+    pub(crate) fn new_of(&mut self, events: Vec<EventRecord>) -> Vec<EventRecord> {
+        let mut new = Vec::new();
         for event in events {
-            if self.is_new(event) {
-                session.print(event, || render::event(event) + "\n");
-            }
             let last = self.last.entry(event.node.clone()).or_default();
             *last = event.number.max(*last);
+            if self.is_new(&event) {
+                new.push(event);
+            }
         }
+        new
     }
 
     /// Whether no other node has told the same of the same entry.

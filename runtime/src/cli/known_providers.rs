@@ -75,7 +75,8 @@ pub(super) async fn settle(session: &Session, deployment: &Deployment, spec: &Sp
 
 async fn has_no_host(session: &Session, deployment: &Deployment, known: &KnownProvider) -> bool {
     let Ok(program) = Program::current() else { return false };
-    let Ok(provider) = releaser(known, session.home.path(), &program) else { return false };
+    let kinds = session.embedding.registry.kinds();
+    let Ok(provider) = releaser(known, session.home.path(), &program, kinds) else { return false };
     let owners = deployment.owners();
     let listing = list_of_all(&*provider, &owners);
     let listed = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), listing).await;

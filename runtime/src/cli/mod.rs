@@ -8,16 +8,17 @@ mod args;
 mod beginning;
 mod bundle;
 mod check;
-mod client;
+pub(crate) mod client;
 mod consent;
 mod console;
 mod down;
-mod events;
-mod exit;
+pub(crate) mod events;
+pub(crate) mod exit;
 mod facts;
 mod forward;
 mod founding;
 mod home_of;
+pub(crate) mod in_program;
 mod init;
 mod interruption;
 mod known_providers;
@@ -43,18 +44,20 @@ mod verify_report;
 mod waiting;
 
 use crate::admin::{Answer, Ask, Status};
-use crate::app::AppSensor;
 use crate::app_dir::{AppDir, Deployment, KnownMember};
 use crate::component::closure_output::Tee;
 use crate::component::registry::Registry;
 use crate::config::{self, Config, ConfigError};
+use crate::node::NodeHandle;
 use crate::secrets::Plain;
+use crate::spec::Spec;
 use args::{Arguments, Command, ConfigCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use client::Client;
 use console::Console;
 use exit::{Exit, Failure, Flaws};
 use rhizo_actuators::process::{HostDirectory, Program};
+use rhizo_sensors::AppSensor;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,7 +74,7 @@ const WORKERS: usize = 2;
 
 /// The config, code and sensors of the embedding binary.
 pub(crate) struct Embedding {
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Option<Spec>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sensors: Vec<Arc<dyn Fn(Handle) -> AppSensor + Send + Sync>>,
 }
@@ -133,6 +136,45 @@ pub(crate) fn inside_a_runtime() -> ExitCode {
     failure.exit.into()
 }
 
+/// Checks the binary's own spec, and that it matches the registered code.
+pub(crate) fn check_code(embedding: &Embedding) -> Result<(), Failure> {
+    let spec = named_spec(None, embedding)?;
+    checked(spec, &embedding.registry).map(drop)
+}
+
+/// The spec that a command names, or the binary's own.
+fn named_spec<'a>(named: Option<&'a Spec>, embedding: &'a Embedding) -> Result<&'a Spec, Failure> {
+    named.or(embedding.config.as_ref()).ok_or_else(|| {
+        Failure::new(Exit::BadConfig, "find a config: none was named").hint("give its path as an argument")
+    })
+}
+
+/// Reads a spec and compares it with the code of this binary.
+fn checked(spec: &Spec, registry: &Registry) -> Result<Config, Failure> {
+    let config = spec.load(registry.kinds()).map_err(|error| match error {
+        ConfigError::Unreadable(message) => Failure::new(Exit::BadConfig, message),
+        ConfigError::Findings(flawed) => {
+            let flaws =
+                flawed.into_iter().map(|file| Flaws { findings: file.findings, sources: file.sources });
+            Failure::flawed(spec.name(), flaws.collect())
+        }
+    })?;
+    let spec = &config.parsed.spec;
+    let unused = config::unused_code(spec, registry);
+    if !unused.is_empty() {
+        let names: Vec<String> = spec.components.keys().map(|name| format!("`{name}`")).collect();
+        let message = format!("match the code with `{}`: {}", config.text.file, unused.join("; "));
+        return Err(Failure::new(Exit::BadConfig, message)
+            .hint(format!("the config has {}; correct the name in one of the two", names.join(", "))));
+    }
+    let missing = config::missing_code(spec, registry);
+    if missing.is_empty() {
+        return Ok(config);
+    }
+    let message = format!("find the code of the application: {}", missing.join("; "));
+    Err(Failure::new(Exit::BadConfig, message).hint("use the binary that embeds the application"))
+}
+
 /// Executes a command of the operator and prints its failure.
 fn command_line(embedding: Embedding, console: Console, command: Command) -> Exit {
     let home = match AppDir::below(Path::new(".")) {
@@ -179,20 +221,31 @@ pub(crate) fn log_to_stderr(default: &str) {
     let _set_before = subscriber.try_init();
 }
 
+/// Starts the node of a host. The application's code runs on this runtime.
+pub(crate) fn start_node(
+    embedding: &Embedding,
+    host: &Path,
+    runtime: &Handle,
+) -> Result<NodeHandle, Failure> {
+    let failed = |step: &str, error: &dyn std::error::Error| {
+        Failure::new(Exit::Failed, format!("{step}: {}", crate::error::chain(error)))
+    };
+    let home = HostDirectory::open(host).map_err(|error| failed("open the host directory", &error))?;
+    let program = Program::current().map_err(|error| failed("find the executable", &error))?;
+    let sensors = embedding.sensors.iter().map(|make| make(runtime.clone())).collect();
+    crate::node::start_host(home, program, embedding.registry.clone(), sensors, runtime.clone())
+        .map_err(|error| failed("start the node", &error))
+}
+
 /// Runs the node of a host until it ends.
 fn node(embedding: &Embedding, host: &Path) -> Result<Exit, Failure> {
     log_to_stderr(LOG_FILTER);
     let failed = |step: &str, error: &dyn std::error::Error| {
         Failure::new(Exit::Failed, format!("{step}: {}", crate::error::chain(error)))
     };
-    let home = HostDirectory::open(host).map_err(|error| failed("open the host directory", &error))?;
-    let program = Program::current().map_err(|error| failed("find the executable", &error))?;
     raise_file_limit();
     let runtime = runtime(WORKERS)?;
-    let sensors = embedding.sensors.iter().map(|make| make(runtime.handle().clone())).collect();
-    let started =
-        crate::node::start_host(home, program, embedding.registry.clone(), sensors, runtime.handle().clone());
-    let mut handle = started.map_err(|error| failed("start the node", &error))?;
+    let mut handle = start_node(embedding, host, runtime.handle())?;
     let ended = runtime.block_on(async {
         let terminated = terminated();
         tokio::pin!(terminated);
@@ -339,40 +392,25 @@ pub(crate) fn members_of(status: &Status) -> Vec<KnownMember> {
 impl Session {
     /// Reads the config that the command names, or the binary's own.
     fn config(&self, named: Option<&Path>) -> Result<Config, Failure> {
+        checked(&self.spec(named)?, &self.embedding.registry)
+    }
+
+    /// The spec that the command names, that of the bundle, or the binary's own.
+    fn spec(&self, named: Option<&Path>) -> Result<Spec, Failure> {
         let carried = if named.is_none() { bundle::Carried::open()? } else { None };
         let carried = carried.map(|carried| carried.config());
-        let path = named.or(carried.as_deref()).or(self.embedding.config.as_deref());
-        let path = path.ok_or_else(|| {
-            Failure::new(Exit::BadConfig, "find a config: none was named")
-                .hint("give its path as an argument")
-        })?;
-        let config = config::load(path).map_err(|error| match error {
-            ConfigError::Unreadable(message) => Failure::new(Exit::BadConfig, message),
-            ConfigError::Findings(flawed) => {
-                let flaws =
-                    flawed.into_iter().map(|file| Flaws { findings: file.findings, sources: file.sources });
-                Failure::flawed(path.display(), flaws.collect())
-            }
-        })?;
-        let (spec, registry) = (&config.parsed.spec, &self.embedding.registry);
-        let unused = config::unused_code(spec, registry);
-        if !unused.is_empty() {
-            let names: Vec<String> = spec.components.keys().map(|name| format!("`{name}`")).collect();
-            let message = format!("match the code with `{}`: {}", config.text.file, unused.join("; "));
-            return Err(Failure::new(Exit::BadConfig, message)
-                .hint(format!("the config has {}; correct the name in one of the two", names.join(", "))));
-        }
-        let missing = config::missing_code(spec, registry);
-        if missing.is_empty() {
-            return Ok(config);
-        }
-        let message = format!("find the code of the application: {}", missing.join("; "));
-        Err(Failure::new(Exit::BadConfig, message).hint("use the binary that embeds the application"))
+        let named = named.or(carried.as_deref()).map(Spec::from_file);
+        named_spec(named.as_ref(), &self.embedding).cloned()
     }
 
     /// Reads the config, and the sources of its secrets on this machine.
     fn config_to_deploy(&self, named: Option<&Path>) -> Result<Config, Failure> {
-        let mut config = self.config(named)?;
+        self.spec_to_deploy(&self.spec(named)?)
+    }
+
+    /// Reads a spec, and the sources of its secrets on this machine.
+    fn spec_to_deploy(&self, spec: &Spec) -> Result<Config, Failure> {
+        let mut config = checked(spec, &self.embedding.registry)?;
         let read = Plain::read(&config.parsed.spec, Path::new(&config.text.base));
         config.secrets = read.map_err(|error| {
             Failure::new(Exit::BadConfig, crate::error::chain(&error))

@@ -142,7 +142,8 @@ pub(crate) fn providers(
 ) -> Result<BTreeMap<ProviderName, Arc<dyn Provider>>, Failure> {
     let program = Program::current()
         .map_err(|error| Failure::new(Exit::Failed, format!("find the executable: {error}")))?;
-    let (providers, problems) = node::make_providers(spec, session.home.path(), &program);
+    let (providers, problems) =
+        node::make_providers(spec, session.home.path(), &program, session.embedding.registry.kinds());
     match problems.first() {
         None => Ok(providers),
         Some(problem) => Err(Failure::new(Exit::BadConfig, problem.clone())),

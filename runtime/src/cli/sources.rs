@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use crate::app_dir::{Deployment, KnownProvider};
 use crate::error::AppDirError;
 use rhizo_actuators::process::{Program, traces_below};
-use rhizo_actuators::{Owner, Provider, Surroundings, releaser_from};
+use rhizo_actuators::{Kinds, Owner, Provider, Surroundings, Table};
 use rhizo_types::ProviderName;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl Sources {
             }
         }
         let made = |known: KnownProvider| Source {
-            provider: releaser(&known, home.path(), &program),
+            provider: releaser(&known, home.path(), &program, session.embedding.registry.kinds()),
             name: known.name,
         };
         Ok(Self { sources: sources.into_iter().map(made).collect(), owners, unknown_providers, damaged })
@@ -103,11 +103,13 @@ pub(super) fn releaser(
     known: &KnownProvider,
     state: &Path,
     program: &Program,
+    kinds: &Kinds,
 ) -> Result<Arc<dyn Provider>, String> {
     // The config's reader has made every path of the settings absolute.
     let surroundings =
         Surroundings { base_dir: PathBuf::from("/"), state_dir: state.to_owned(), program: program.clone() };
-    let table = serde_json::from_str(&known.settings).unwrap_or(serde_json::Value::Null);
-    let made = releaser_from(&known.kind, &known.name, &table, &surroundings);
+    let settings = serde_json::from_str(&known.settings).unwrap_or(serde_json::Value::Null);
+    let table = Table { name: &known.name, settings: &settings, surroundings: &surroundings };
+    let made = kinds.releaser(&known.kind, table);
     made.map(Arc::from).map_err(|error| crate::error::chain(&error))
 }

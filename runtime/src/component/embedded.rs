@@ -5,10 +5,12 @@
 
 use super::closure_output;
 use super::function::BoxError;
-use super::imports::{SeenImport, SeenImports};
+use super::import::{Import, UnknownImport};
+use super::imports::SeenImports;
 use super::instance_log::InstanceLog;
 use super::launch::Launch;
-use super::{ExportTable, NodeView, RunOutcome, Task, probe, raised, start_ms_max};
+use super::start_check::start_ms_max;
+use super::{ExportTable, Members, NodeView, RunOutcome, Task, probe, raised};
 use crate::secrets::Opened;
 use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::Component;
@@ -18,11 +20,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 pub(super) type ClosureFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -48,6 +50,8 @@ pub struct Ctx {
     ports: Arc<ExportTable>,
     imports: watch::Receiver<SeenImports>,
     attributes: watch::Receiver<Values>,
+    members: watch::Receiver<Members>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
     values: Arc<Values>,
     secrets: Opened,
     log: Arc<InstanceLog>,
@@ -90,21 +94,80 @@ impl Ctx {
 
     /// An import of this component, which follows every re-binding.
     ///
-    /// # Panics
-    /// When the config declares no such import for the component. The instance then fails with a reason that lists the
-    /// declared ones; it would wait without end for an import that is never bound.
-    #[must_use]
-    pub fn import(&self, name: &str) -> Import {
+    /// # Errors
+    /// When the config declares no such import for the component: the instance would wait without end for an import
+    /// that is never bound. A closure that returns the error fails with a reason that lists the declared ones.
+    ///
+    /// ```
+    /// use rhizo::prelude::*;
+    ///
+    /// async fn web(cx: Ctx) -> Result<(), BoxError> {
+    ///     let db = cx.import("db")?;
+    ///     println!("the database is at {}", db.addr().await);
+    ///     Ok(())
+    /// }
+    /// # let _web = Rhizo::bare().component("web", web);
+    /// ```
+    pub fn import(&self, name: &str) -> Result<Import, UnknownImport> {
         let imports = &self.component.imports;
         let name = PortName::from(name);
-        let known = imports.contains_key(&name);
-        assert!(
-            known,
-            "the config declares no import `{name}` for this component; {}",
-            declared(imports.keys())
-        );
+        if !imports.contains_key(&name) {
+            return Err(UnknownImport { name, declared: declared(imports.keys()) });
+        }
         let told = self.imports.borrow().get(&name).cloned().unwrap_or_default();
-        Import { name, table: self.imports.clone(), told }
+        Ok(Import { name, table: self.imports.clone(), told })
+    }
+
+    /// The members of the application that this node knows, in the order of their ids. Those that have died are left
+    /// out once the coordinator has declared them dead.
+    #[must_use]
+    pub fn members(&self) -> Vec<NodeView> {
+        self.members.borrow().to_vec()
+    }
+
+    /// Resolves with the members when they change after this call.
+    pub async fn members_changed(&self) -> Vec<NodeView> {
+        let mut members = self.members.clone();
+        members.mark_unchanged();
+        if members.changed().await.is_err() {
+            // The node is ending, and the instance with it.
+            std::future::pending::<()>().await;
+        }
+        members.borrow().to_vec()
+    }
+
+    /// Spawns a task of this instance. Its `tracing` events are in the log of the instance, and it is aborted when the
+    /// closure has ended.
+    ///
+    /// A panic of the task does not end the instance; the log has it.
+    ///
+    /// ```
+    /// use rhizo::prelude::*;
+    ///
+    /// async fn worker(cx: Ctx) -> Result<(), BoxError> {
+    ///     let context = cx.clone();
+    ///     cx.spawn(async move {
+    ///         loop {
+    ///             let members = context.members_changed().await;
+    ///             context.log(&format!("{} members", members.len()));
+    ///         }
+    ///     });
+    ///     cx.ready();
+    ///     cx.stopped().await;
+    ///     Ok(())
+    /// }
+    /// # let _worker = Rhizo::bare().component("worker", worker);
+    /// ```
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Tasks that have ended are removed here, so that an instance which spawns one for each request needs bounded
+        // memory.
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                self.log(&format!("a task of the instance ended early: {error}"));
+            }
+        }
+        tasks.spawn(closure_output::kept(self.log.clone(), task));
     }
 
     /// An attribute of the component, as it is now.
@@ -158,63 +221,9 @@ impl Ctx {
     }
 }
 
-/// An import as its user sees it.
-#[derive(Clone)]
-pub struct Import {
-    name: PortName,
-    table: watch::Receiver<SeenImports>,
-    /// The bindings that the last call of [`Import::changed`] returned, so that no change between two calls is
-    /// missed.
-    told: SeenImport,
-}
-
-impl Import {
-    /// The addresses at which the exporters are reached now; empty while the import is unbound. An import of one exporter
-    /// has one address, which stays the same when it is bound to another exporter.
-    #[must_use]
-    pub fn addrs(&self) -> Vec<SocketAddr> {
-        self.table.borrow().get(&self.name).map(SeenImport::addresses).unwrap_or_default()
-    }
-
-    /// A data value of the first exporter that the import is bound to now.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<String> {
-        let table = self.table.borrow();
-        table.get(&self.name)?.exporters.values().next()?.values.get(&ValueName::from(name)).cloned()
-    }
-
-    /// The address of the import: of any exporter that it is bound to. Waits while it is unbound.
-    pub async fn addr(&self) -> SocketAddr {
-        let mut table = self.table.clone();
-        loop {
-            // The guard must not live until the next await: the loop copies the address out of it.
-            let bound = table.borrow_and_update().get(&self.name).and_then(|seen| seen.address);
-            if let Some(address) = bound {
-                return address;
-            }
-            if table.changed().await.is_err() {
-                // The sender of bindings is gone, so the instance is being dropped and no address will come.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Resolves with the addresses as soon as they, or the values beside them, differ from those that the last call
-    /// returned. The first call compares with the state when the import was taken.
-    pub async fn changed(&mut self) -> Vec<SocketAddr> {
-        loop {
-            let now = self.table.borrow_and_update().get(&self.name).cloned().unwrap_or_default();
-            if now != self.told {
-                let addresses = now.addresses();
-                self.told = now;
-                return addresses;
-            }
-            if self.table.changed().await.is_err() {
-                // The sender of bindings is gone, so the instance is being dropped.
-                std::future::pending::<()>().await;
-            }
-        }
-    }
+/// Aborts the tasks of an instance whose closure has ended.
+fn end_tasks(tasks: &Mutex<JoinSet<()>>) {
+    tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
 }
 
 /// An export as its component sees it.
@@ -258,6 +267,7 @@ fn declared<'a>(ports: impl Iterator<Item = &'a PortName>) -> String {
 pub(super) async fn run(task: Task, closure: Embedded) {
     let (progress, mut seen) = watch::channel(Progress::default());
     let (publish, published) = mpsc::channel(PUBLISHED_LEN);
+    let tasks = Arc::<Mutex<JoinSet<()>>>::default();
     let ctx = Ctx {
         instance: task.run.instance.clone(),
         node: task.scope.node.clone(),
@@ -267,6 +277,8 @@ pub(super) async fn run(task: Task, closure: Embedded) {
         ports: Arc::new(task.scope.exports.clone()),
         imports: task.imports.clone(),
         attributes: task.attributes.clone(),
+        members: task.members.clone(),
+        tasks: tasks.clone(),
         values: Arc::new(task.scope.values.clone()),
         secrets: task.scope.secrets.clone(),
         log: task.log.clone(),
@@ -284,6 +296,7 @@ pub(super) async fn run(task: Task, closure: Embedded) {
             let _cancelled = running.await;
         }
     }
+    end_tasks(&tasks);
     end_publishing(publishing).await;
     task.report(outcome).await;
 }
@@ -391,9 +404,8 @@ fn missing(task: &Task, progress: &Progress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rhizo_types::message::Served;
     use rhizo_types::spec::{Export, Run};
-    use std::net::Ipv4Addr;
+    use std::io::Write as _;
 
     /// The context of an instance that imports `db` and exports `http`.
     fn ctx() -> Ctx {
@@ -410,6 +422,8 @@ mod tests {
             ports: Arc::default(),
             imports: watch::channel(SeenImports::new()).1,
             attributes: watch::channel(Values::new()).1,
+            members: watch::channel(Members::default()).1,
+            tasks: Arc::default(),
             values: Arc::default(),
             secrets: scope.secrets,
             log: Arc::new(InstanceLog::nowhere()),
@@ -424,33 +438,46 @@ mod tests {
         let listened = ctx().export("htpp").listen().await;
         let error = listened.expect_err("there is no such export").to_string();
         assert!(error.contains("`htpp`") && error.ends_with("it declares `http`"), "{error}");
-        assert!(ctx().import("db").addrs().is_empty());
-        let closure = tokio::spawn(async { drop(ctx().import("bd")) });
-        let reason = in_words(closure.await.map(Ok));
+        assert!(ctx().import("db").is_ok_and(|db| db.addrs().is_empty()));
+        let closure = tokio::spawn(async {
+            ctx().import("bd")?;
+            Ok(())
+        });
+        let reason = in_words(closure.await);
         assert!(reason.contains("no import `bd`") && reason.contains("it declares `db`"), "{reason}");
     }
 
     #[tokio::test]
-    async fn a_rebinding_between_two_waits_is_not_missed() {
-        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (sender, table) = watch::channel(SeenImports::new());
-        let mut import = Import { name: PortName::from("db"), table, told: SeenImport::default() };
-        let bind = |port, password: &str| {
-            let exporter = InstanceId { component: "db".into(), ordinal: 0 };
-            let values = Values::from([("password".into(), password.to_owned())]);
-            let served = Served { address: Some(address(port)), values };
-            let bound = SeenImport::direct([(exporter, served)].into_iter().collect());
-            sender.send_replace(SeenImports::from_iter([(PortName::from("db"), bound)]));
-        };
-        bind(1, "old");
-        // The user has read the new addresses already and must be notified all the same.
-        assert_eq!(import.addrs(), [address(1)]);
-        assert_eq!(import.changed().await, [address(1)]);
-        bind(2, "old");
-        assert_eq!(import.changed().await, [address(2)]);
-        // A change of a value alone is notified as well.
-        bind(2, "new");
-        assert_eq!(import.changed().await, [address(2)]);
-        assert_eq!(import.value("password").as_deref(), Some("new"));
+    async fn a_task_of_an_instance_writes_to_its_log_and_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(InstanceLog::new(dir.path().to_owned()));
+        let ctx = Ctx { log, ..ctx() };
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        ctx.spawn(async move {
+            closure_output::Tee.write_all(b"of the task\n").unwrap();
+            // It holds the sender for as long as it lives.
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        });
+        let written = || super::super::log_reader::last_lines(dir.path(), 1_000).unwrap();
+        while written().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(written()[0].text, "of the task");
+        end_tasks(&ctx.tasks);
+        assert!(receiver.await.is_err(), "the task was dropped");
+    }
+
+    #[tokio::test]
+    async fn a_change_of_the_members_is_seen_after_it_was_asked_for() {
+        let node = |id| NodeView { id: rhizo_types::NodeId(id), ..ctx().node.clone() };
+        let (sender, members) = watch::channel(Members::from([node(1)]));
+        let ctx = Ctx { members, ..ctx() };
+        assert_eq!(ctx.members(), [node(1)]);
+        let changed = ctx.members_changed();
+        tokio::pin!(changed);
+        assert!(timeout(Duration::from_millis(1), &mut changed).await.is_err());
+        sender.send_replace(Members::from([node(1), node(2)]));
+        assert_eq!(changed.await, [node(1), node(2)]);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod embedded;
 mod exec;
 pub(crate) mod function;
 mod http_client;
+pub(crate) mod import;
 pub(crate) mod imports;
 mod instance_log;
 mod last_line;
@@ -23,6 +24,7 @@ mod launch;
 mod listeners;
 pub(crate) mod live;
 pub(crate) mod log_reader;
+mod node_view;
 pub(crate) mod packed;
 mod ports;
 mod probe;
@@ -35,9 +37,9 @@ mod start_check;
 mod surroundings;
 mod template;
 
+pub use node_view::NodeView;
 pub(crate) use run_report::{RunOutcome, RunReport};
 pub(crate) use running_copy::RunningCopy;
-pub use surroundings::NodeView;
 pub(crate) use surroundings::Surroundings;
 
 use crate::secrets::Opened;
@@ -49,15 +51,17 @@ use imports::{ExporterNodes, FreePorts, LocalImports, SeenImports};
 use instance_log::InstanceLog;
 use launch::Launch;
 use live::Live;
+use node_view::Members;
 use ports::{AllocatedPorts, Wanted};
 use processes::{Mark, Processes};
 use rhizo_protocol::event::ActResult;
+use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn::{ActCall, ActionId, RunId, StartCall};
 use rhizo_protocol::{Bound, BoundImports};
-use rhizo_types::lifecycle::{Action, Values};
+use rhizo_types::lifecycle::Values;
 use rhizo_types::spec::{Component, Run};
 use rhizo_types::{Generation, InstanceId, PortName};
-use start_check::StartCheck;
+use start_check::{START_MS_MAX, StartCheck, declared_start_ms_max};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -71,28 +75,11 @@ use tokio::task::JoinSet;
 /// Addresses an instance offers at its exports.
 pub(crate) type ExportTable = BTreeMap<PortName, SocketAddr>;
 
-/// The start time-out of a component that sets none. Long enough for a program that warms up its caches, short enough
-/// for an operator who waits.
-const START_MS_MAX: u64 = 60_000;
-
 /// A start check is reported when it takes longer than this: most starts are faster, and need no report between.
 const START_TOLD_MS_MIN: u64 = 1_000;
 
 /// Time that a halting node adds to the grace of its instances: to notice the halt, and to reap killed processes.
 const HALT_MARGIN_MS: u64 = 10_000;
-
-/// Returns the time after which a start has failed; none when the life-cycle sets one, which `rhizo-protocol`
-/// enforces.
-fn start_ms_max(component: &Component) -> Option<u64> {
-    declared_start_ms_max(component).is_none().then_some(START_MS_MAX)
-}
-
-/// Returns the longest time-out that the life-cycle sets for a start.
-fn declared_start_ms_max(component: &Component) -> Option<u64> {
-    let lifecycle = component.lifecycle();
-    let starts = lifecycle.transitions.values().map(|transition| &transition.step);
-    starts.filter(|step| step.action == Action::Start).filter_map(|step| step.timeout_ms).max()
-}
 
 /// The inputs and outputs of the service of one instance.
 struct Task {
@@ -101,6 +88,7 @@ struct Task {
     scope: Scope,
     imports: watch::Receiver<SeenImports>,
     attributes: watch::Receiver<Values>,
+    members: watch::Receiver<Members>,
     stop: watch::Receiver<bool>,
     /// The part of its grace that is over when it is ordered to stop.
     spent_grace: SpentGrace,
@@ -143,6 +131,7 @@ pub(crate) struct Components {
     /// The local addresses of imports.
     local_imports: LocalImports,
     reports: mpsc::Sender<RunReport>,
+    members: watch::Sender<Members>,
     /// The last run of each instance.
     live: BTreeMap<InstanceId, Live>,
     /// Earlier runs whose services or actions have not ended yet.
@@ -160,6 +149,7 @@ impl Components {
             host_group: control_group::of_host(),
             ports: AllocatedPorts::of_host(),
             reports,
+            members: watch::channel(Members::default()).0,
             live: BTreeMap::new(),
             replaced: Vec::new(),
             endings: JoinSet::new(),
@@ -169,6 +159,11 @@ impl Components {
     /// The files of components.
     pub(crate) fn artifacts(&self) -> &Artifacts {
         &self.around.artifacts
+    }
+
+    /// Shows the members of the ledger to the closures of this node.
+    pub(crate) fn show_members(&self, ledger: &Ledger) {
+        self.members.send_replace(node_view::members_of(ledger));
     }
 
     /// The address of this host.
@@ -298,6 +293,7 @@ impl Components {
         let (imports, attributes) = (live.imports.subscribe(), live.attributes.subscribe());
         let (log, start_check) = (live.log.clone(), live.start_check.clone());
         let (spent_grace, leader) = (live.spent_grace.clone(), live.leader.clone());
+        let members = self.members.subscribe();
         start_check.begin(declared_start_ms_max(&component).unwrap_or(START_MS_MAX));
         let artifacts = self.around.artifacts.clone();
         self.around.runtime.spawn(async move {
@@ -311,6 +307,7 @@ impl Components {
                 scope,
                 imports,
                 attributes,
+                members,
                 stop: stop_seen,
                 spent_grace,
                 start_check,

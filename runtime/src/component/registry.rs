@@ -4,14 +4,16 @@
 
 use super::embedded::{Ctx, Embedded};
 use super::function::{self, ActionCtx, BoxError, Function};
+use rhizo_actuators::Kinds;
 use rhizo_types::ComponentName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
-/// The code of the embedding binary: closures by component, functions by component and name.
+/// The code of the embedding binary: closures by component, functions by component and name, kinds of providers.
 #[derive(Default)]
 pub(crate) struct Registry {
+    kinds: Kinds,
     closures: BTreeMap<ComponentName, Embedded>,
     functions: BTreeMap<(ComponentName, String), Function>,
 }
@@ -35,6 +37,16 @@ impl Registry {
     {
         let key = (ComponentName::from(component), name.to_owned());
         self.functions.insert(key, function::boxed(function));
+    }
+
+    /// The kinds of providers, to add one.
+    pub(crate) fn kinds_mut(&mut self) -> &mut Kinds {
+        &mut self.kinds
+    }
+
+    /// The kinds of providers.
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// Whether there is a closure for the component.

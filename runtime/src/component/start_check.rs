@@ -1,10 +1,29 @@
 //! The start check of one run: its last answer, written by the task of the service and read by the node's event loop.
 //!
 //! The check itself is made by [`super::exec`] for programs and by [`super::embedded`] for closures. This file only
-//! keeps the answer for `status`.
+//! keeps the answer for `status`, and knows how long a start may take.
 
+use rhizo_types::lifecycle::Action;
+use rhizo_types::spec::Component;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+/// The start time-out of a component that sets none. Long enough for a program that warms up its caches, short enough
+/// for an operator who waits.
+pub(super) const START_MS_MAX: u64 = 60_000;
+
+/// Returns the time after which a start has failed; none when the life-cycle sets one, which `rhizo-protocol`
+/// enforces.
+pub(super) fn start_ms_max(component: &Component) -> Option<u64> {
+    declared_start_ms_max(component).is_none().then_some(START_MS_MAX)
+}
+
+/// Returns the longest time-out that the life-cycle sets for a start.
+pub(super) fn declared_start_ms_max(component: &Component) -> Option<u64> {
+    let lifecycle = component.lifecycle();
+    let starts = lifecycle.transitions.values().map(|transition| &transition.step);
+    starts.filter(|step| step.action == Action::Start).filter_map(|step| step.timeout_ms).max()
+}
 
 /// The last answer of a start check; empty before the first answer and after the check has passed.
 #[derive(Default)]

@@ -26,6 +26,7 @@ use rhizo_protocol::event::{Event, Request as CoreRequest};
 use rhizo_protocol::ledger::Ledger;
 use rhizo_protocol::turn;
 use rhizo_solver::Assignment;
+use rhizo_types::Number;
 use rhizo_types::fact::Subject;
 use rhizo_types::ledger::FOUNDER;
 use rhizo_types::{AttributeName, NodeId, Revision};
@@ -116,6 +117,7 @@ impl Shell {
         }
         match ask {
             Ask::Apply { .. }
+            | Ask::SetWeight { .. }
             | Ask::RunScript { .. }
             | Ask::EndScript
             | Ask::GiveUpData { .. }
@@ -204,6 +206,7 @@ impl Shell {
                 let spec = crate::config::parse(&config).map_err(refused)?;
                 Ok(CoreRequest::SetSpec { spec: Box::new(spec), source: config.text, after })
             }
+            Ask::SetWeight { utility, weight } => self.with_weight(&utility, weight),
             Ask::RunScript { script } => {
                 let spec = self.core.ledger().spec();
                 let spec = spec.ok_or_else(|| refused("read the script: no spec is in force"))?;
@@ -228,6 +231,30 @@ impl Shell {
             | Ask::Standing
             | Ask::Recover(_) => Err(refused("carry out a question")),
         }
+    }
+
+    /// The order to put the spec in force with another weight of one utility.
+    fn with_weight(&self, utility: &str, weight: Number) -> Result<CoreRequest, Answer> {
+        let step = format!("set the weight of `{utility}`");
+        if weight < Number::ZERO {
+            return Err(refused(format!("{step}: a weight must not be negative")));
+        }
+        let in_force = self.core.ledger().specs.last_key_value().map(|(_, set)| set);
+        let in_force = in_force.ok_or_else(|| refused(format!("{step}: no spec is in force")))?;
+        let mut spec = in_force.spec.clone();
+        let found = spec.utilities.iter_mut().find(|each| each.name.as_str() == utility);
+        let source = rhizo_config::with_weight(&in_force.source, utility, weight);
+        let (Some(found), Some(source)) = (found, source) else {
+            let names: Vec<&str> = in_force.spec.utilities.iter().map(|each| each.name.as_str()).collect();
+            let hint = match names.is_empty() {
+                true => "the spec has no utility".to_owned(),
+                false => format!("the spec has {}", names.join(", ")),
+            };
+            let reason = format!("{step}: there is no such utility");
+            return Err(Answer::Refused { reason, hint: Some(hint) });
+        };
+        found.weight = weight;
+        Ok(CoreRequest::SetSpec { spec: Box::new(spec), source, after: Some(in_force.revision) })
     }
 
     /// Plans as the coordinator would, and answers with the record.

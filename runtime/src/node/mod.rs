@@ -87,14 +87,20 @@ impl From<journal::JournalError> for NodeError {
     }
 }
 
+/// The way to ask a node of this process.
+#[derive(Clone)]
+pub(crate) struct Questions {
+    input: mpsc::Sender<Input>,
+}
+
 /// A running node.
 pub(crate) struct NodeHandle {
-    input: mpsc::Sender<Input>,
+    questions: Questions,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<Result<HaltReason, NodeError>>,
 }
 
-impl NodeHandle {
+impl Questions {
     /// Asks the node a question, as an operator would.
     pub(crate) async fn ask(&self, ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
@@ -103,6 +109,18 @@ impl NodeHandle {
             return gone();
         }
         answer.await.unwrap_or_else(|_| gone())
+    }
+}
+
+impl NodeHandle {
+    /// The way to ask the node, also from other tasks.
+    pub(crate) fn questions(&self) -> Questions {
+        self.questions.clone()
+    }
+
+    /// Asks the node a question, as an operator would.
+    pub(crate) async fn ask(&self, ask: Ask) -> Answer {
+        self.questions.ask(ask).await
     }
 
     /// Orders the node to stop its instances and to end, without leaving the overlay first.
@@ -150,5 +168,5 @@ where
         let _nobody_waits = done.send(result);
     });
     thread.map_err(|_| NodeError::Ended("its thread could not be made"))?;
-    Ok(NodeHandle { input, stop, ended })
+    Ok(NodeHandle { questions: Questions { input }, stop, ended })
 }

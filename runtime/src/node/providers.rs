@@ -8,8 +8,8 @@ use super::replicated_log::ReplicatedLog;
 use super::solving::unix_ms;
 use rhizo_actuators::process::Program;
 use rhizo_actuators::{
-    Effect as ProviderEffect, Host, HostState, Owner, Provider, ProviderError, Surroundings, Tags, Token,
-    provider_from, releaser_from,
+    Effect as ProviderEffect, Host, HostState, Kinds, Owner, Provider, ProviderError, Surroundings, Table,
+    Tags, Token,
 };
 use rhizo_protocol::codec;
 use rhizo_protocol::event::{AcquireResult, Event, ListError, ListedHost};
@@ -36,13 +36,14 @@ fn callable_one(
     name: &ProviderName,
     table: &ProviderSpec,
     state: &Path,
-    program: &Program,
+    (program, kinds): (&Program, &Kinds),
 ) -> Result<Arc<dyn Provider>, String> {
     let settings = serde_json::from_str(&table.settings).unwrap_or(serde_json::Value::Null);
     let surroundings = surroundings(state, program);
-    let made = provider_from(&table.kind, name, &settings, &surroundings).or_else(|error| {
+    let input = Table { name, settings: &settings, surroundings: &surroundings };
+    let made = kinds.provider(&table.kind, input).or_else(|error| {
         tracing::error!(provider = %name, error = %crate::error::chain(&error), "provider sells nothing");
-        releaser_from(&table.kind, name, &settings, &surroundings)
+        kinds.releaser(&table.kind, input)
     });
     made.map(Arc::from).map_err(|error| crate::error::chain(&error))
 }
@@ -58,12 +59,14 @@ pub(crate) fn make(
     spec: &Spec,
     state: &Path,
     program: &Program,
+    kinds: &Kinds,
 ) -> (BTreeMap<ProviderName, Arc<dyn Provider>>, Vec<String>) {
     let surroundings = surroundings(state, program);
     let (mut made, mut problems) = (BTreeMap::new(), Vec::new());
     for (name, configured) in &spec.providers {
-        let table = serde_json::from_str(&configured.settings).unwrap_or(serde_json::Value::Null);
-        match provider_from(&configured.kind, name, &table, &surroundings) {
+        let settings = serde_json::from_str(&configured.settings).unwrap_or(serde_json::Value::Null);
+        let table = Table { name, settings: &settings, surroundings: &surroundings };
+        match kinds.provider(&configured.kind, table) {
             Ok(provider) => {
                 made.insert(name.clone(), Arc::from(provider));
             }
@@ -77,6 +80,7 @@ pub(crate) fn make(
 pub(super) struct Providers {
     state: PathBuf,
     program: Program,
+    kinds: Kinds,
     /// For each provider, the revision of the spec whose table it was made of.
     tables: BTreeMap<ProviderName, Revision>,
     /// The providers that the spec in force names.
@@ -86,9 +90,9 @@ pub(super) struct Providers {
 
 impl Providers {
     /// Creates the state without providers. Providers that run on this machine will keep their state below `state`.
-    pub(super) fn new(state: PathBuf, program: Program) -> Self {
+    pub(super) fn new(state: PathBuf, program: Program, kinds: Kinds) -> Self {
         let (tables, configured, made) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { state, program, tables, configured, made }
+        Self { state, program, kinds, tables, configured, made }
     }
 
     /// Makes the providers again whose tables have changed. Returns true if the spec in force names other providers
@@ -109,7 +113,7 @@ impl Providers {
             let kept = before.get(*name).filter(|_| self.tables.get(*name) == Some(revision));
             let made = match kept {
                 Some(provider) => Ok(provider.clone()),
-                None => callable_one(name, table, &self.state, &self.program),
+                None => callable_one(name, table, &self.state, (&self.program, &self.kinds)),
             };
             is_changed |= kept.is_none() && configured(name);
             match made {
@@ -136,7 +140,7 @@ impl Providers {
         if Some(spec) == ledger.spec() {
             return self.list_configured();
         }
-        let (made, problems) = make(spec, &self.state, &self.program);
+        let (made, problems) = make(spec, &self.state, &self.program, &self.kinds);
         for problem in problems {
             tracing::warn!(problem, "provider of a planned config cannot be used");
         }

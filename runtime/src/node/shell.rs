@@ -336,6 +336,9 @@ impl Shell {
         let ledger = self.core.ledger();
         let roster_changed = ledger.epoch.0 != self.followed.1;
         self.links.follow(ledger, roster_changed);
+        if roster_changed {
+            self.components.show_members(ledger);
+        }
         self.entries.follow(ledger);
         if roster_changed {
             self.components.artifacts().follow(ledger);

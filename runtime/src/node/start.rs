@@ -58,6 +58,7 @@ pub(crate) fn start_founder(
     registry: Arc<Registry>,
     runtime: tokio::runtime::Handle,
 ) -> Result<NodeHandle, NodeError> {
+    let kinds = registry.kinds().clone();
     spawn(move |ends| async move {
         make_dir(&founding.dir)?;
         let identity = Identity::new(&founding.dir);
@@ -79,7 +80,6 @@ pub(crate) fn start_founder(
         let (config, opening) = match resumed {
             Some(resumed) => resume(resumed, records),
             None => {
-                let opening = Opening::Found(lineage, founding.timers);
                 let genesis = Genesis {
                     app,
                     lineage,
@@ -88,8 +88,7 @@ pub(crate) fn start_founder(
                     timers: founding.timers,
                     overlay_secret: founding.overlay_secret,
                 };
-                let genesis = Some(Box::new((genesis, founding.spec)));
-                (NodeConfig { me: FOUNDER, ledger: Ledger::default(), records, genesis }, opening)
+                begin(genesis, founding.spec, records)
             }
         };
         let parts = Parts {
@@ -103,7 +102,7 @@ pub(crate) fn start_founder(
             lookups,
             input: ends.input,
             inputs: ends.inputs,
-            providers: Providers::new(founding.state, founding.program),
+            providers: Providers::new(founding.state, founding.program, kinds),
             stop: ends.stop,
             identity,
             sealing_key: key,
@@ -112,6 +111,13 @@ pub(crate) fn start_founder(
         };
         Shell::run(parts, opening).await
     })
+}
+
+/// The core's input and the log's opening of a new lineage.
+fn begin(genesis: Genesis, spec: SetSpec, records: Vec<Record>) -> (NodeConfig, Opening) {
+    let opening = Opening::Found(genesis.lineage, genesis.timers);
+    let genesis = Some(Box::new((genesis, spec)));
+    (NodeConfig { me: FOUNDER, ledger: Ledger::default(), records, genesis }, opening)
 }
 
 /// The founder as its instances would see it.
@@ -137,9 +143,10 @@ pub(crate) fn start_host(
     home: HostDirectory,
     program: Program,
     registry: Arc<Registry>,
-    app_sensors: Vec<crate::app::AppSensor>,
+    app_sensors: Vec<rhizo_sensors::AppSensor>,
     runtime: tokio::runtime::Handle,
 ) -> Result<NodeHandle, NodeError> {
+    let kinds = registry.kinds().clone();
     spawn(move |mut ends| async move {
         let dir = home.node_directory();
         make_dir(&dir)?;
@@ -174,7 +181,7 @@ pub(crate) fn start_host(
             lookups,
             input: ends.input,
             inputs: ends.inputs,
-            providers: Providers::new(state, program),
+            providers: Providers::new(state, program, kinds),
             stop: ends.stop,
             identity,
             sealing_key: key,

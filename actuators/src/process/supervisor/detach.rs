@@ -7,14 +7,21 @@
 
 use crate::surroundings::{OWN_PROGRAM, bundle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::unistd::execve;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Environment variable that names the step of a process started by [`again`].
 const STEP: &str = "RHIZO_SUPERVISE_STEP";
+
+/// Environment variable of a supervisor that has blocked its signals before it started a thread.
+const BLOCKED: &str = "RHIZO_SUPERVISE_SIGNALS_BLOCKED";
 
 /// Time in which the supervisor has to record itself before the first process stops waiting, in milliseconds.
 ///
@@ -65,7 +72,34 @@ pub(super) fn again(step: Step) -> Command {
 
 /// Removes the step from the environment of a command that is no step.
 pub(super) fn forget_step(command: &mut Command) {
-    command.env_remove(STEP);
+    command.env_remove(STEP).env_remove(BLOCKED);
+}
+
+/// Blocks signals in every thread of this process, also in threads that the program starts later.
+///
+/// A program that makes an async runtime before it asks for the supervisor has several threads by then. A signal that
+/// one of them does not block would end the process. The program is therefore executed once more in this process, with
+/// the signals blocked: all threads inherit that. The process keeps its id.
+///
+/// # Errors
+/// When the threads cannot be counted, or the program cannot be executed.
+pub(super) fn block_in_all_threads(signals: &SigSet) -> io::Result<()> {
+    signals.thread_block()?;
+    let is_alone = std::fs::read_dir("/proc/self/task")?.count() == 1;
+    if is_alone || std::env::var_os(BLOCKED).is_some() {
+        return Ok(());
+    }
+    let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::from);
+    let arguments = std::env::args_os().map(text).collect::<io::Result<Vec<_>>>()?;
+    let mut environment = Vec::new();
+    for (name, value) in std::env::vars_os().chain([(BLOCKED.into(), "yes".into())]) {
+        let mut variable = name;
+        variable.push("=");
+        variable.push(value);
+        environment.push(text(variable)?);
+    }
+    // Not `Command::exec`, which unblocks all signals.
+    match execve(&text(OWN_PROGRAM.into())?, &arguments, &environment)? {}
 }
 
 /// Starts the supervisor and returns when it has recorded itself.

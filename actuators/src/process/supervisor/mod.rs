@@ -1,6 +1,6 @@
 //! The supervisor: a small process that represents the host, is the parent of its node, and ends when the node ends.
 //!
-//! It is the application's own binary run with a hidden subcommand, has one thread and no async runtime, and does not
+//! It is the application's own binary run with a hidden subcommand, uses one thread and no async runtime, and does not
 //! depend on the process that ordered the host. The subcommand has three steps, each a run of the same program:
 //! [`detach`] starts the supervisor, [`watch`] is the supervisor, and [`node`] prepares a child and becomes the node.
 //!
@@ -37,7 +37,8 @@ struct SuperviseError {
 
 /// Carries out one step of the hidden subcommand for a host directory.
 ///
-/// An application calls it first in `main`, before it reads anything else of its arguments. Called by a provider, it
+/// An application calls it first in `main`, before it reads anything else of its arguments. A program with several
+/// threads is executed once more, so what it does before this call is done twice. Called by a provider, it
 /// returns as soon as the host's supervisor runs; in the supervisor itself, it returns when the host has ended; in the
 /// process that becomes the node, it returns only on failure.
 #[must_use]
@@ -67,7 +68,7 @@ fn try_supervise(directory: &Path) -> Result<(), SuperviseError> {
     // Signals are blocked before anything else. A supervisor reads its signals and is never killed by them.
     let signals = watched_signals();
     if step == Step::Watch {
-        signals.thread_block().map_err(io::Error::from).map_err(failed("block signals"))?;
+        detach::block_in_all_threads(&signals).map_err(failed("block signals"))?;
     }
     let directory = directory.canonicalize().map_err(failed("find the host directory"))?;
     match step {

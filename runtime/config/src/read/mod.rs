@@ -49,6 +49,8 @@ const TEXT_LENGTH_MAX: usize = 32 * 1024;
 pub(crate) struct Session<'s> {
     pub(crate) reader: Reader<'s>,
     pub(crate) attributes: Attributes,
+    /// The kinds of the providers.
+    pub(crate) kinds: Vec<(String, Span)>,
     /// The budget's currency.
     pub(crate) currency: String,
     pub(crate) components: BTreeMap<ComponentName, Arc<Component>>,
@@ -75,6 +77,7 @@ impl<'s> Session<'s> {
         Self {
             reader,
             attributes: Attributes::default(),
+            kinds: Vec::new(),
             currency: "USD".to_owned(),
             components: BTreeMap::new(),
             has_anchors: false,

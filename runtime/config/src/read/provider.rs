@@ -6,13 +6,9 @@ use crate::path;
 use crate::read::Session;
 use crate::reader::{Node, Text};
 use crate::resolved::Replacement;
-use crate::suggest;
 use rhizo_types::ProviderName;
 use rhizo_types::spec::ProviderSpec;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The kinds that the registry of `rhizo-actuators` can make.
-const KINDS: &[&str] = &["process"];
 
 /// Settings that are paths, or whose name ends in `_` and one of these: resolved against the config file.
 const PATH_SETTINGS: &[&str] =
@@ -105,16 +101,11 @@ impl Session<'_> {
         Some(ProviderSpec { kind: kind?.text.to_owned(), settings, regions })
     }
 
+    /// The program that runs the config knows the kinds, so the name is only noted here.
     fn provider_kind(&mut self, kind: &str, span: &Span) {
-        if KINDS.contains(&kind) || !self.check_name(kind, span, "provider kind") {
-            return;
+        if self.check_name(kind, span, "provider kind") {
+            self.kinds.push((kind.to_owned(), span.clone()));
         }
-        let near = suggest::nearest(kind, KINDS.iter().copied());
-        let hint = near.map_or_else(
-            || "write `kind = \"process\"`, hosts on this machine: the only kind that exists".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        self.reader.findings.error(span.clone(), format!("there is no provider of kind `{kind}`")).hint(hint);
     }
 }
 
