@@ -70,6 +70,7 @@ fn pinned_data_is_kept_and_an_operator_gives_it_up() {
     deployment.until("started", |status| {
         status["state"] == "stable" && instances(status).iter().any(|db| db["state"] == "started")
     });
-    assert_eq!(starts(&hosts), [kept("db.0-data-g3", &["2"])]);
+    // The directory of the released host may be kept for a look.
+    assert!(starts(&hosts).contains(&kept("db.0-data-g3", &["2"])), "it begins without the data");
     deployment.down();
 }

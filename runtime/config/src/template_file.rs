@@ -123,6 +123,7 @@ fn check_name(text: &str, name: &str, component: &Component, spec: &Spec, findin
         [space @ ("export" | "import"), port, field, ..] => {
             flaw(&format!("{space}.{port}.{field}"), component)
         }
+        ["data"] => flaw(name, component),
         [space] if SPACES.contains(space) => None,
         [space @ ("import" | "export"), port] => flaw(&format!("{space}.{port}.addr"), component),
         [space @ ("attribute" | "value"), name, ..] => flaw(&format!("{space}.{name}"), component),
@@ -205,6 +206,7 @@ fn stand_ins(component: &Component, spec: &Spec, is_bound: bool) -> TemplateInpu
         let count = if import.pick == Pick::One { 1 } else { 2 };
         TemplateImport { address, exporters: (0..count).map(of).collect() }
     };
+    let data = component.state.is_kept().then_some(("data", "/tmp"));
     let names = [
         ("app", "x"),
         ("component", "x"),
@@ -214,7 +216,11 @@ fn stand_ins(component: &Component, spec: &Spec, is_bound: bool) -> TemplateInpu
         ("dir", "/tmp"),
     ];
     TemplateInputs {
-        names: names.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        names: names
+            .into_iter()
+            .chain(data)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
         exports: component.exports.keys().map(|name| (name.to_string(), address)).collect(),
         imports: component.imports.iter().map(|(name, of)| (name.to_string(), import(of))).collect(),
         attributes: component

@@ -83,7 +83,7 @@ impl Scope {
 
     /// The values that a template file can name.
     pub(super) fn template_inputs(&self) -> TemplateInputs {
-        let names = ["app", "component", "instance", "ordinal", "node", "dir", "files"];
+        let names = ["app", "component", "instance", "ordinal", "node", "dir", "data", "files"];
         let texts = |values: &Values| {
             values.iter().map(|(name, value)| (name.to_string(), value.clone())).collect::<BTreeMap<_, _>>()
         };
