@@ -32,13 +32,11 @@ impl ProviderKind {
         }
         let hint = match suggest::nearest(&self.kind, known.clone()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => {
-                let names: Vec<String> = known.map(|name| format!("`{name}`")).collect();
-                format!(
-                    "this program has the kinds {}; `process` are hosts on this machine",
-                    names.join(", ")
-                )
-            }
+            None => match known.map(|name| format!("`{name}`")).collect::<Vec<_>>().as_slice() {
+                [_] => "write `kind = \"process\"`, hosts on this machine: the only kind of this program"
+                    .to_owned(),
+                names => format!("this program has the kinds {}", names.join(", ")),
+            },
         };
         Some(Finding { hint: Some(hint), ..self.unknown.clone() })
     }
