@@ -33,6 +33,21 @@ fn document(output: &Output) -> Value {
 }
 
 #[test]
+fn a_first_config_is_written_and_used_without_an_argument() {
+    let deployment = Deployment::new("init", "rhizo");
+    let missing = deployment.run(&["check"]);
+    assert_eq!(missing.status.code(), Some(2), "{missing:#?}");
+    assert!(missing.stderr.contains("`init`"), "the remedy: {missing:#?}");
+    deployment.ok(&["init"]);
+    deployment.ok(&["check"]);
+    // A file of the user is never overwritten.
+    deployment.write("rhizo.toml", "rhizo = 1\n");
+    assert!(!deployment.run(&["init"]).status.success());
+    let refused = deployment.run(&["check"]);
+    assert!(refused.stderr.contains("rhizo.toml:1:"), "the user's file is read: {refused:#?}");
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_failure_and_lost_output_is_one() {
     let deployment = Deployment::new("closed-pipe", "rhizo");
     let mut child = deployment

@@ -4,7 +4,7 @@
 //! hashes of its pieces. A node that has only the hash of a blob therefore accepts a list of piece hashes from any peer
 //! after it has merged the list into that hash, and from then on accepts or refuses each piece as it arrives. This is
 //! the verified streaming of Bao (O'Connor, "Bao spec", 2018) with one level of the tree sent instead of all of them.
-//! No input or output. Read next: [`crate::fetch`].
+//! No input or output. Read next: [`mod@crate::fetch`].
 
 use blake3::hazmat::{self, HasherExt as _, Mode};
 use rhizo_types::Digest;

@@ -1,7 +1,7 @@
 //! The serving end of a transfer: answers the requests of one peer over one stream.
 //!
 //! It sends only what the peer asked for, and holds one piece in memory. The caller has authenticated the peer; content
-//! is not secret among the members of an application. Read next: [`crate::fetch`], the other end.
+//! is not secret among the members of an application. Read next: [`mod@crate::fetch`], the other end.
 
 use crate::fetch::{self, FetchError, Peers, Progress};
 use crate::on_disk::on_disk;

@@ -1,7 +1,7 @@
 //! Shares: the trees that a node has or fetches, as its peers see them.
 //!
 //! A node serves the pieces of a tree from the moment at which the first one is verified, so a tree spreads while its
-//! first copy is still in transfer. Read next: [`crate::serve`].
+//! first copy is still in transfer. Read next: [`mod@crate::serve`].
 
 use crate::layout::Layout;
 use crate::manifest::Manifest;

@@ -254,12 +254,12 @@ pub(crate) struct Verify {
 
 #[derive(Args, Debug)]
 pub(crate) struct ConfigFile {
-    /// The config; the embedding binary's own when absent.
+    /// The config; when absent, the binary's own, or `rhizo.toml` in the working directory.
     pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RequiredConfig {
-    /// The config; the embedding binary's own when absent.
+    /// The config; when absent, the binary's own, or `rhizo.toml` in the working directory.
     pub(crate) config: Option<PathBuf>,
 }

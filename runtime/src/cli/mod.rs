@@ -69,6 +69,9 @@ use tokio::runtime::{Handle, Runtime};
 /// peer; this crate logs the changes that follow from them.
 const LOG_FILTER: &str = "info,openraft=error,libp2p=warn,libp2p_gossipsub=error";
 
+/// The config that a command uses when none is named and the binary has none of its own.
+const USUAL_CONFIG: &str = "rhizo.toml";
+
 /// Worker threads of a node's application. With two, one component that blocks its thread does not stop the others.
 const WORKERS: usize = 2;
 
@@ -145,7 +148,8 @@ pub(crate) fn check_code(embedding: &Embedding) -> Result<(), Failure> {
 /// The spec that a command names, or the binary's own.
 fn named_spec<'a>(named: Option<&'a Spec>, embedding: &'a Embedding) -> Result<&'a Spec, Failure> {
     named.or(embedding.config.as_ref()).ok_or_else(|| {
-        Failure::new(Exit::BadConfig, "find a config: none was named").hint("give its path as an argument")
+        Failure::new(Exit::BadConfig, "find a config: none was named, and there is no `rhizo.toml` here")
+            .hint("give its path as an argument, or let `init` write one")
     })
 }
 
@@ -395,11 +399,13 @@ impl Session {
         checked(&self.spec(named)?, &self.embedding.registry)
     }
 
-    /// The spec that the command names, that of the bundle, or the binary's own.
+    /// The spec that the command names, that of the bundle, the binary's own, or that of the working directory.
     fn spec(&self, named: Option<&Path>) -> Result<Spec, Failure> {
         let carried = if named.is_none() { bundle::Carried::open()? } else { None };
         let carried = carried.map(|carried| carried.config());
-        let named = named.or(carried.as_deref()).map(Spec::from_file);
+        let usual =
+            Some(Path::new(USUAL_CONFIG)).filter(|path| self.embedding.config.is_none() && path.exists());
+        let named = named.or(carried.as_deref()).or(usual).map(Spec::from_file);
         named_spec(named.as_ref(), &self.embedding).cloned()
     }
 
