@@ -4,9 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most facts in one answer. An answer of this size has a few megabytes; a subject narrows it down.
-pub(crate) const FACTS_MAX: usize = 20_000;
-
 /// The believed facts, by subject and attribute.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Facts {

@@ -318,7 +318,8 @@ impl Shell {
             rhizo_config::unit_of(attribute, is_of_copy).to_owned()
         };
         let (me, now, knowledge) = (self.core.me(), self.now(), self.facts.knowledge());
-        facts::compose(&facts::Records { me, now, knowledge, unit: &unit, wanted })
+        let bytes_max = facts::FACTS_BYTES_MAX;
+        facts::compose(&facts::Records { me, now, knowledge, unit: &unit, wanted, bytes_max })
     }
 
     fn status(&self) -> Status {

@@ -3,8 +3,9 @@
 //! A pure function of records. Of several sources of one attribute it shows the one that rules read. Read next:
 //! `rhizo_knowledge`, which ranks the sources.
 
-use crate::admin::facts::{FACTS_MAX, FactRecord, FactValue, Facts};
+use crate::admin::facts::{FactRecord, FactValue, Facts};
 use rhizo_knowledge::Knowledge;
+use rhizo_overlay::Class;
 use rhizo_types::fact::{Source, Subject, Value};
 use rhizo_types::{AttributeName, NodeId, Time};
 
@@ -17,12 +18,19 @@ pub(super) struct Records<'a> {
     pub(super) unit: &'a dyn Fn(&Subject, &AttributeName) -> String,
     /// The node, copy, component or provider that was asked for; all facts without it.
     pub(super) wanted: Option<&'a str>,
+    /// The length of all facts as JSON, at most. A subject narrows the answer down.
+    pub(super) bytes_max: usize,
 }
+
+/// The length of the facts of one answer: what a message to the command line can carry, with room for the rest of the
+/// answer.
+pub(super) const FACTS_BYTES_MAX: usize = Class::Admin.body_bytes_max() / 4 * 3;
 
 /// Composes the answer.
 pub(super) fn compose(records: &Records<'_>) -> Facts {
     let mut answer = Facts { answered_by: records.me.to_string(), ..Facts::default() };
     let mut last: Option<(&Subject, &AttributeName)> = None;
+    let mut room = records.bytes_max;
     for (subject, attribute, ..) in records.knowledge.iter() {
         // The sources of one attribute follow each other.
         if last.replace((subject, attribute)) == Some((subject, attribute)) {
@@ -34,11 +42,7 @@ pub(super) fn compose(records: &Records<'_>) -> Facts {
         if !records.wanted.is_none_or(|wanted| concerns(subject, source, wanted)) {
             continue;
         }
-        if answer.facts.len() == FACTS_MAX {
-            answer.left_out += 1;
-            continue;
-        }
-        answer.facts.push(FactRecord {
+        let record = FactRecord {
             kind: kind(subject).to_owned(),
             subject: subject.to_string(),
             attribute: attribute.to_string(),
@@ -53,9 +57,23 @@ pub(super) fn compose(records: &Records<'_>) -> Facts {
                 Source::Catalogue(provider) => provider.to_string(),
             },
             age_ms: records.now.ms_since(fact.heard),
-        });
+        };
+        match room.checked_sub(bytes_of(&record)) {
+            Some(left) if answer.left_out == 0 => {
+                room = left;
+                answer.facts.push(record);
+            }
+            // After the first fact that has no room, none follows: the answer is a beginning without gaps.
+            _ => answer.left_out += 1,
+        }
     }
     answer
+}
+
+/// The length of a fact in the answer, with the comma that follows it.
+fn bytes_of(record: &FactRecord) -> usize {
+    // A fact of texts and a number can always be encoded.
+    serde_json::to_vec(record).map_or(usize::MAX, |json| json.len() + ",".len())
 }
 
 /// Whether a fact is about the thing with this name, or about a part of it: a node's copies and links, a component's
@@ -116,10 +134,27 @@ mod tests {
         knowledge
     }
 
-    fn shown(wanted: Option<&str>) -> Vec<String> {
+    fn composed(wanted: Option<&str>, bytes_max: usize) -> Facts {
         let (knowledge, now) = (knowledge(), Time::ZERO.after_ms(1_500));
         let unit: &dyn Fn(&Subject, &AttributeName) -> String = &|_, _| String::new();
-        let facts = compose(&Records { me: NodeId(1), now, knowledge: &knowledge, unit, wanted });
+        compose(&Records { me: NodeId(1), now, knowledge: &knowledge, unit, wanted, bytes_max })
+    }
+
+    #[test]
+    fn an_answer_fits_into_a_message_and_counts_the_facts_without_room() {
+        let all = composed(None, FACTS_BYTES_MAX);
+        assert_eq!((all.facts.len(), all.left_out), (5, 0));
+        let length = |facts: &Facts| serde_json::to_vec(&facts.facts).unwrap().len();
+        for bytes_max in [0, 1, length(&all) / 2, length(&all) - 2] {
+            let part = composed(None, bytes_max);
+            assert!(length(&part) <= bytes_max + 2, "two brackets are the only rest");
+            assert_eq!(part.facts.len() + part.left_out, 5);
+            assert_eq!(part.facts, all.facts[..part.facts.len()]);
+        }
+    }
+
+    fn shown(wanted: Option<&str>) -> Vec<String> {
+        let facts = composed(wanted, FACTS_BYTES_MAX);
         let line = |fact: &FactRecord| {
             let FactRecord { kind, subject, attribute, sensor, source, age_ms, .. } = fact;
             format!("{kind} {subject} {attribute} {sensor} {source} {age_ms}")
