@@ -233,8 +233,10 @@ mod tests {
     impl Shell {
         fn start() -> (Self, i32) {
             use std::io::{BufRead as _, BufReader};
+            // A shell gives a program in the background no input unless the input is named. The child prints its id
+            // when it runs its own program, so that its open files do not change any more.
             let mut shell = Command::new("/bin/sh")
-                .args(["-c", "cat >/dev/null & echo $!; wait"])
+                .args(["-c", "exec 3<&0; sh -c 'echo $$; read line' <&3 & wait"])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
@@ -267,6 +269,8 @@ mod tests {
         let own = |pid| f64::from(Process::read(pid).unwrap().fds.unwrap());
         assert_eq!(first["fds"], own(leader) + own(child));
         assert!(first["memory"] > 0.0 && first["memory"] < 1e9);
+        // A mean needs time between two readings.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let second = numbers(sensor.sample().await.unwrap());
         assert!((0.0..=2.0).contains(&second["cpu"]), "{second:?}");
         drop(shell);
