@@ -66,11 +66,15 @@ impl World {
         false
     }
 
-    /// The operator gives up the data of every copy that waits for it.
+    /// The operator gives up the data of every copy that waits for it. A script is ended first: it may wait for users of
+    /// such a copy, and while a script runs no other copies are placed than the script's.
     pub(crate) fn give_up_data(&mut self) {
         let Some(leader) = self.log.leader else { return };
         let waiting: Vec<InstanceId> =
             self.log.truth.waiting_for_data().map(|(instance, _)| instance.clone()).collect();
+        if !waiting.is_empty() && self.log.truth.script_runs() {
+            self.request(leader, Request::EndScript);
+        }
         for instance in waiting {
             self.request(leader, Request::GiveUpData { instance });
         }
